@@ -1,0 +1,243 @@
+// QPIP: queue pairs over TCP, UDP and IPv6. Everything an application needs.
+//
+//     auto nic = qpip::Nic::Open("shm:lab?address=fd00::1");
+//     auto pd = nic->AllocatePd();
+//     auto memory = pd->Register(buffer, size, IBV_ACCESS_LOCAL_WRITE);
+//     auto cq = nic->CreateCq(256);
+//     auto qp = nic->CreateQp(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()});
+//     qp->Connect(qpip::Endpoint::Parse("[fd00::2]:5001"));
+//     qp->PostSend(...);  cq->Poll(...) or cq->Wait(...)
+//
+// Objects are RAII handles; an object keeps what it depends on alive. Set-up calls block and throw
+// qpip::Error; the data path (PostSend, PostRecv, Poll) never blocks, allocates or throws, and
+// returns 0 or an errno value as verbs does.
+//
+// Threads: different objects may be used by different threads at the same time. One QP's send
+// queue, one QP's receive queue and one CQ each serialise their callers internally.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "qpip/types.h"
+
+namespace qpip {
+
+class Nic;
+class ProtectionDomain;
+class MemoryRegion;
+class CompletionQueue;
+class QueuePair;
+class Listener;
+
+namespace internal {
+class NicImpl;
+class CqImpl;
+class QpImpl;
+class ListenerImpl;
+class PdImpl;
+class MrImpl;
+}  // namespace internal
+
+/// Registered memory: may be named by `lkey()` in the work requests of QPs of the same PD.
+class MemoryRegion {
+ public:
+  ~MemoryRegion();  ///< Deregisters. Work requests that still use the key fail with LOC_PROT_ERR.
+  MemoryRegion(const MemoryRegion&) = delete;
+  MemoryRegion& operator=(const MemoryRegion&) = delete;
+
+  uint32_t lkey() const;
+  void* data() const;
+  size_t size() const;
+  /// A scatter/gather element for `[offset, offset + length)`. Not checked; the NIC checks.
+  ibv_sge Sge(size_t offset, uint32_t length) const;
+
+ private:
+  friend class ProtectionDomain;
+  explicit MemoryRegion(std::unique_ptr<internal::MrImpl> impl);
+  std::unique_ptr<internal::MrImpl> impl_;
+};
+
+class ProtectionDomain {
+ public:
+  ~ProtectionDomain();
+  ProtectionDomain(const ProtectionDomain&) = delete;
+  ProtectionDomain& operator=(const ProtectionDomain&) = delete;
+
+  /// Registers memory the caller owns and keeps mapped while registered. `access`: ibv_access_flags;
+  /// receiving needs IBV_ACCESS_LOCAL_WRITE. Throws Error (EINVAL empty range, ENOMEM table full).
+  std::unique_ptr<MemoryRegion> Register(void* address, size_t bytes, int access);
+  /// Allocates (zeroed, 64-byte aligned) and registers. The wire's own memory when it has such, so
+  /// that payload travels with one copy; ordinary memory otherwise. Freed with the region.
+  std::unique_ptr<MemoryRegion> Allocate(size_t bytes, int access = IBV_ACCESS_LOCAL_WRITE);
+
+ private:
+  friend class Nic;
+  explicit ProtectionDomain(std::shared_ptr<internal::PdImpl> impl);
+  friend class internal::NicImpl;
+  std::shared_ptr<internal::PdImpl> impl_;
+};
+
+class CompletionQueue {
+ public:
+  ~CompletionQueue();
+  CompletionQueue(const CompletionQueue&) = delete;
+  CompletionQueue& operator=(const CompletionQueue&) = delete;
+
+  /// Takes up to out.size() completions. Runs the NIC's core for a bounded while when there is
+  /// none and no other thread does. Never blocks. Returns how many.
+  size_t Poll(std::span<WorkCompletion> out);
+  /// Like Poll, but sleeps until there is at least one completion or the time is over (returns 0).
+  size_t Wait(std::span<WorkCompletion> out, Timeout timeout = std::nullopt);
+
+  /// A file descriptor for poll/epoll: readable once a completion arrives after Arm().
+  int fd();
+  /// Asks for one notification on fd() for the next completion. Returns false, without arming,
+  /// when completions are already there: poll first. Clear the descriptor with Acknowledge().
+  bool Arm();
+  void Acknowledge();
+
+  uint32_t capacity() const;
+
+ private:
+  friend class Nic;
+  friend class internal::NicImpl;
+  explicit CompletionQueue(std::shared_ptr<internal::CqImpl> impl);
+  std::shared_ptr<internal::CqImpl> impl_;
+};
+
+struct QpOptions {
+  QpType type = QpType::kTcp;
+  Framing framing = Framing::kSegment;
+  CompletionQueue* send_cq = nullptr;  ///< required
+  CompletionQueue* recv_cq = nullptr;  ///< required; may be the same
+  uint32_t send_depth = 64;            ///< outstanding sends; rounded up to a power of two
+  uint32_t recv_depth = 64;
+  uint32_t max_send_sge = 4;  ///< 1 to 16
+  uint32_t max_recv_sge = 4;
+  uint32_t max_inline = 64;   ///< bytes that IBV_SEND_INLINE may carry, at most 448
+  bool signal_all = false;    ///< every send completes as if IBV_SEND_SIGNALED
+  uint32_t receive_reservation = 4u << 20;  ///< TCP: upper bound of the advertised window and
+                                            ///< size of the overflow pool, bytes
+  uint8_t ack_every = 0;                    ///< 0: the NIC's default
+  std::chrono::microseconds ack_delay{0};   ///< 0: the NIC's default
+  std::chrono::milliseconds user_timeout{0};///< give up unacknowledged data; 0: the NIC's default
+  void* context = nullptr;                  ///< the application's own
+};
+
+class QueuePair {
+ public:
+  /// Ends the connection with RST if it is open. Completions not yet polled stay in the CQ; no new
+  /// ones appear after this returns.
+  ~QueuePair();
+  QueuePair(const QueuePair&) = delete;
+  QueuePair& operator=(const QueuePair&) = delete;
+
+  // --- Data path. Return 0, or an errno value with nothing posted:
+  // EINVAL (list too long, unsupported opcode, zero length on TCP), ENOMEM (queue full),
+  // ENOTCONN (QP not connected; receives may be posted in any state but kClosed), EDESTADDRREQ (UDP
+  // without a peer), EMSGSIZE (datagram over the MTU, inline over the limit).
+
+  /// Posts a list of sends (`next`). On an error `*bad` is the first not posted. Opcode:
+  /// IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE.
+  int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
+  /// UDP: posts one datagram to `peer`.
+  int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
+  int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad = nullptr);
+
+  // Shorthands for one element.
+  int PostSend(uint64_t wr_id, const ibv_sge& sge, int flags = IBV_SEND_SIGNALED);
+  int PostSendTo(uint64_t wr_id, const ibv_sge& sge, const Endpoint& peer,
+                 int flags = IBV_SEND_SIGNALED);
+  int PostRecv(uint64_t wr_id, const ibv_sge& sge);
+
+  // --- Connection.
+  /// TCP: connects; blocks until established. Throws Error: ECONNREFUSED, ETIMEDOUT,
+  /// EHOSTUNREACH, EADDRINUSE, EISCONN, EINVAL.
+  void Connect(const Endpoint& peer, Timeout timeout = std::nullopt, uint16_t local_port = 0);
+  /// UDP: binds to a port (0: any) and makes the QP ready. Returns the port.
+  uint16_t Bind(uint16_t port);
+  /// TCP: half-close: FIN after everything posted. Sends may no longer be posted.
+  void Shutdown();
+  /// TCP: Shutdown, then waits until the peer has closed too. Returns false on time-out. Data that
+  /// arrives meanwhile completes receives as usual.
+  bool Disconnect(Timeout timeout = std::nullopt);
+  /// RST now; outstanding work requests are flushed.
+  void Abort();
+
+  QpState state() const;
+  DisconnectReason disconnect_reason() const;
+  /// wc.qp_num of this QP's completions: the port of a UDP QP, a 24-bit number of a TCP QP.
+  uint32_t qp_num() const;
+  Endpoint local() const;
+  Endpoint peer() const;
+  void* context() const;
+
+ private:
+  friend class Nic;
+  friend class Listener;
+  friend class internal::NicImpl;
+  explicit QueuePair(std::shared_ptr<internal::QpImpl> impl);
+  std::shared_ptr<internal::QpImpl> impl_;
+};
+
+/// A listening TCP port. Connections are mated with idle QPs that the server has offered, whose
+/// receives may already be posted.
+class Listener {
+ public:
+  ~Listener();  ///< Stops listening. Offered QPs that are still idle return to kIdle.
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  uint16_t port() const;
+  /// Offers an idle TCP QP. Throws Error (EINVAL, EISCONN). The QP must outlive the offer.
+  void Offer(QueuePair& qp);
+  /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out.
+  QueuePair* Accept(Timeout timeout = std::nullopt);
+
+ private:
+  friend class Nic;
+  friend class internal::NicImpl;
+  explicit Listener(std::shared_ptr<internal::ListenerImpl> impl);
+  std::shared_ptr<internal::ListenerImpl> impl_;
+};
+
+class Nic : public std::enable_shared_from_this<Nic> {
+ public:
+  /// Opens a NIC. URI: `shm:FABRIC?address=IPV6` (ports of one user's processes), `mem:NAME?...`
+  /// (same process). Query parameters: docs/uri.md. Throws std::invalid_argument (bad URI), Error.
+  static std::shared_ptr<Nic> Open(std::string_view uri);
+  ~Nic();
+  Nic(const Nic&) = delete;
+  Nic& operator=(const Nic&) = delete;
+
+  std::unique_ptr<ProtectionDomain> AllocatePd();
+  /// A completion queue with room for `capacity` completions (rounded up to a power of two). It
+  /// must have room for every work request of the QPs bound to it; CreateQp checks.
+  std::unique_ptr<CompletionQueue> CreateCq(uint32_t capacity);
+  /// Throws Error: EINVAL (limits), ENOMEM (tables full, CQ too small for the depths).
+  std::unique_ptr<QueuePair> CreateQp(ProtectionDomain& pd, const QpOptions& options);
+  /// Throws Error: EADDRINUSE. `backlog`: connections that may wait for an idle QP.
+  std::unique_ptr<Listener> Listen(uint16_t port, uint16_t backlog = 16);
+
+  in6_addr address() const;
+  uint32_t mtu() const;
+  /// Largest UDP payload of one datagram: MTU - 48.
+  uint32_t max_datagram() const;
+  const std::string& uri() const;  ///< as opened, with defaults filled in
+
+  /// NIC counters and drops by reason ("drop.bad_tcp_checksum").
+  std::map<std::string, uint64_t> Counters();
+  /// Counters, occupancy (when `?occupancy=1`), wire statistics, as JSON.
+  std::string StatisticsJson();
+
+ private:
+  explicit Nic(std::shared_ptr<internal::NicImpl> impl);
+  std::shared_ptr<internal::NicImpl> impl_;
+};
+
+}  // namespace qpip

@@ -1,0 +1,86 @@
+// Vocabulary of the public API: rdma-core's types, and the few things verbs has no word for.
+#pragma once
+
+#include <infiniband/verbs.h>
+#include <netinet/in.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace qpip {
+
+/// An IPv6 address and a port (host byte order).
+struct Endpoint {
+  in6_addr address = {};
+  uint16_t port = 0;
+
+  bool operator==(const Endpoint& other) const;
+  /// "[fd00::1]:5001"
+  std::string ToString() const;
+  /// Parses "[address]:port". Throws std::invalid_argument with a message that shows the form.
+  static Endpoint Parse(std::string_view text);
+};
+
+/// Parses an IPv6 address. Throws std::invalid_argument.
+in6_addr ParseAddress(std::string_view text);
+std::string AddressToString(const in6_addr& address);
+
+enum class QpType { kTcp, kUdp };
+
+/// How messages are found in a TCP QP's byte stream.
+enum class Framing {
+  kSegment,  ///< QPIP to QPIP: messages keep their boundaries
+  kStream,   ///< any TCP peer: a receive completes with what has arrived, up to its size
+};
+
+/// Why a connection ended.
+enum class DisconnectReason {
+  kNone,         ///< it has not
+  kClosed,       ///< FIN both ways
+  kReset,        ///< the peer sent RST
+  kRefused,      ///< nobody listens there
+  kTimedOut,     ///< no answer
+  kUnreachable,  ///< the peer's port died or left the fabric
+  kAborted,      ///< ended from this side
+  kLocalError,   ///< a bad work request, or a message longer than its receive
+};
+const char* ToString(DisconnectReason reason);
+
+enum class QpState {
+  kIdle,         ///< created, may be connected, offered or bound
+  kConnecting,   ///< SYN sent, or offered to a listener
+  kConnected,    ///< TCP established, or UDP bound
+  kPeerClosed,   ///< the peer has shut down its direction; sending is still possible
+  kShutdown,     ///< we have shut down; receiving is still possible
+  kClosed,       ///< over: all work requests are flushed
+};
+
+/// A completion: `ibv_wc` and, for UDP receives, where the datagram came from.
+///
+/// status: IBV_WC_SUCCESS; IBV_WC_LOC_LEN_ERR (message longer than the receive);
+/// IBV_WC_LOC_PROT_ERR (key, bounds, rights); IBV_WC_LOC_QP_OP_ERR (malformed request);
+/// IBV_WC_REM_ABORT_ERR (peer's RST, or its port died); IBV_WC_RETRY_EXC_ERR (no answer);
+/// IBV_WC_RESP_TIMEOUT_ERR (user time-out); IBV_WC_WR_FLUSH_ERR (outstanding when the connection
+/// ended, or when this side aborted).
+struct WorkCompletion : ibv_wc {
+  Endpoint peer;               ///< UDP receive: source
+  bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN
+};
+
+/// A failed operation: `code()` is an errno value, `what()` says what, where and what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
+  int code() const { return code_; }
+
+ private:
+  int code_;
+};
+
+using Timeout = std::optional<std::chrono::nanoseconds>;  ///< nullopt: wait for ever
+
+}  // namespace qpip

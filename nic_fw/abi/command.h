@@ -1,0 +1,222 @@
+// Commands and events: the management FSM's side of the ABI (paper section 3.1).
+//
+// The command ring is a power-of-two ring of 128-byte entries in host memory, written by the host
+// and announced by a kCommand doorbell. Every command is answered by exactly one kCommandDone
+// event that carries its `id`. Events are 64-byte entries in a ring of their own; like a CQE, an
+// event is valid when its last word holds the lap number (see CqeLap). The host must give the
+// event ring room for `kEventsPerQp` events a queue pair plus one a command in flight; then it
+// cannot overflow.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "nic_fw/abi/work_queue.h"
+
+namespace qpip::abi {
+
+enum class CommandOpcode : uint8_t {
+  kNop = 0,
+  kRegisterMemory = 1,
+  kDeregisterMemory = 2,
+  kCreateCq = 3,
+  kDestroyCq = 4,
+  kCreateQp = 5,
+  kDestroyQp = 6,
+  kConnect = 7,
+  kListen = 8,
+  kCloseListener = 9,
+  kOffer = 10,     ///< give an idle queue pair to a listener, to be mated with a connection
+  kShutdown = 11,  ///< FIN after all posted sends: half-close
+  kAbort = 12,     ///< RST, flush
+  kBindUdp = 13,
+  kQueryQp = 14,
+  kQueryCounters = 15,
+};
+
+/// Result of a command.
+enum class CommandStatus : uint8_t {
+  kOk = 0,
+  kBadCommand = 1,     ///< unknown opcode or a field out of range
+  kNoResource = 2,     ///< a table is full
+  kBadHandle = 3,      ///< no such queue pair, completion queue, listener or key
+  kBadState = 4,       ///< not possible in the object's present state
+  kAddressInUse = 5,   ///< port or 4-tuple taken
+  kBusy = 6,           ///< still referenced
+};
+
+enum class QpType : uint8_t { kTcp = 1, kUdp = 2 };
+
+/// How messages are found in the byte stream (docs/architecture.md, "Framing").
+enum class Framing : uint8_t {
+  kSegment = 1,  ///< a message ends with the last byte of a segment that carries PSH
+  kStream = 2,   ///< no boundaries: a receive completes with what has arrived
+  kMpa = 3,      ///< RFC 5044; reserved
+};
+
+/// Memory region rights, with the values of `enum ibv_access_flags`.
+enum AccessFlags : uint32_t {
+  kAccessLocalWrite = 1u << 0,
+  kAccessRemoteWrite = 1u << 1,
+  kAccessRemoteRead = 1u << 2,
+};
+
+/// kRegisterMemory. The region is `page_count` pages of 2^page_shift bytes whose DMA addresses are
+/// a `uint64_t` list at `page_list`; with `page_count` 0 it is DMA-contiguous and starts at
+/// `page_list`. Answer: `result[0]` is the key.
+struct RegisterMemory {
+  uint64_t iova = 0;    ///< I/O virtual address of the first byte
+  uint64_t length = 0;  ///< bytes
+  uint64_t page_list = 0;
+  uint32_t page_count = 0;
+  uint32_t page_shift = 0;
+  uint32_t access = 0;  ///< AccessFlags
+  uint32_t protection_domain = 0;
+};
+
+struct DeregisterMemory {
+  uint32_t key = 0;
+};
+
+/// kCreateCq. Answer: `result[0]` is the handle.
+struct CreateCq {
+  uint64_t ring = 0;        ///< DMA address of 2^log2_size Cqes
+  uint64_t consumer = 0;    ///< DMA address of a uint64_t the host keeps its consumer index in
+  uint32_t log2_size = 0;   ///< 1 to 20
+};
+
+/// kCreateQp. All memory is DMA-contiguous and 64-byte aligned. Answer: `result[0]` is the handle.
+struct CreateQp {
+  uint64_t send_ring = 0;
+  uint64_t recv_ring = 0;
+  uint64_t indices = 0;        ///< DMA address of a QueueIndices
+  uint64_t overflow_pool = 0;  ///< TCP: bytes acknowledged for want of a receive go here
+  uint64_t overflow_records = 0;  ///< TCP: uint32_t a stored segment, `overflow_bytes` of them
+  uint32_t overflow_bytes = 0;    ///< TCP: size of the pool and upper bound of the window
+  uint32_t send_cq = 0;
+  uint32_t recv_cq = 0;
+  uint32_t protection_domain = 0;
+  uint8_t type = 0;             ///< QpType
+  uint8_t framing = 0;          ///< Framing
+  uint8_t send_log2_depth = 0;  ///< 0 to 15
+  uint8_t recv_log2_depth = 0;
+  uint8_t send_log2_stride = 0;  ///< 6 to 9
+  uint8_t recv_log2_stride = 0;  ///< 5 to 9
+  uint8_t ack_every = 0;         ///< acknowledge at least every n-th full segment; 0: NIC default
+  uint8_t reserved = 0;
+  uint32_t ack_delay_us = 0;      ///< delayed-ACK timer; 0: NIC default
+  uint32_t user_timeout_ms = 0;   ///< give up unacknowledged data after this; 0: NIC default
+};
+
+/// kDestroyQp, kShutdown, kAbort, kQueryQp.
+struct QpCommand {
+  uint32_t qp = 0;
+};
+
+struct DestroyCq {
+  uint32_t cq = 0;
+};
+
+/// kConnect. `local_port` 0 asks for an ephemeral one. Answered when SYN is queued; then one
+/// kEstablished or kConnectFailed event follows.
+struct Connect {
+  uint32_t qp = 0;
+  uint16_t local_port = 0;
+  uint16_t remote_port = 0;
+  Ip6Address remote_address = {};
+};
+
+/// kListen. Answer: `result[0]` is the listener's handle, `result[1]` the port.
+struct Listen {
+  uint16_t port = 0;  ///< 0 asks for an ephemeral one
+  uint16_t backlog = 0;
+};
+
+struct CloseListener {
+  uint32_t listener = 0;
+};
+
+struct Offer {
+  uint32_t listener = 0;
+  uint32_t qp = 0;
+};
+
+/// kBindUdp. Answer: `result[0]` is the port.
+struct BindUdp {
+  uint32_t qp = 0;
+  uint16_t port = 0;  ///< 0 asks for an ephemeral one
+};
+
+/// kQueryCounters: the NIC's counters (abi/counters.h) as `uint64_t`s to `address`.
+struct QueryCounters {
+  uint64_t address = 0;
+  uint32_t bytes = 0;  ///< room there; what does not fit is left out
+};
+
+/// One command. Host-written.
+struct Command {
+  uint8_t opcode = 0;  ///< CommandOpcode
+  uint8_t reserved[3] = {};
+  uint32_t id = 0;  ///< chosen by the host, returned in the answer
+  union {
+    RegisterMemory register_memory;
+    DeregisterMemory deregister_memory;
+    CreateCq create_cq;
+    DestroyCq destroy_cq;
+    CreateQp create_qp;
+    QpCommand qp;
+    Connect connect;
+    Listen listen;
+    CloseListener close_listener;
+    Offer offer;
+    BindUdp bind_udp;
+    QueryCounters query_counters;
+    uint8_t raw[120] = {};
+  };
+};
+static_assert(sizeof(Command) == 128 && std::is_trivially_copyable_v<Command>);
+
+enum class EventKind : uint8_t {
+  kNone = 0,
+  kCommandDone = 1,    ///< status: CommandStatus
+  kEstablished = 2,    ///< a queue pair is connected (connect or mated by a listener)
+  kConnectFailed = 3,  ///< status: DisconnectReason
+  kPeerClosed = 4,     ///< FIN received, all its data delivered or in the overflow pool
+  kDisconnected = 5,   ///< connection over in both directions; status: DisconnectReason
+  kQpError = 6,        ///< the host's own doing; status: CompletionStatus of the cause
+  kCqError = 7,        ///< completion queue overrun
+};
+
+/// Why a connection ended or never was.
+enum class DisconnectReason : uint8_t {
+  kNone = 0,
+  kClosed = 1,       ///< FIN both ways
+  kReset = 2,        ///< RST received
+  kRefused = 3,      ///< RST in answer to SYN
+  kTimedOut = 4,     ///< retransmissions or user time-out exhausted
+  kUnreachable = 5,  ///< the peer's port left the fabric
+  kAborted = 6,      ///< kAbort or kDestroyQp here
+  kLocalError = 7,   ///< a bad work request or a message longer than its receive
+};
+
+/// Events a queue pair can have outstanding at most; sizes the event ring.
+inline constexpr uint32_t kEventsPerQp = 4;
+
+/// One event. Firmware-written.
+struct alignas(64) Event {
+  uint8_t kind = 0;    ///< EventKind
+  uint8_t status = 0;  ///< meaning depends on `kind`
+  uint16_t local_port = 0;
+  uint16_t remote_port = 0;
+  uint16_t reserved0 = 0;
+  uint32_t id = 0;      ///< kCommandDone: the command's
+  uint32_t object = 0;  ///< queue pair or completion queue
+  Ip6Address remote_address = {};
+  uint32_t result[4] = {};  ///< kCommandDone: answers; kQueryQp: see QpInfo fields in docs
+  uint32_t listener = 0;    ///< kEstablished by a listener: its handle + 1, else 0
+  uint32_t reserved1[2] = {};
+  uint32_t valid = 0;       ///< lap number, stored last
+};
+static_assert(sizeof(Event) == 64 && std::is_trivially_copyable_v<Event>);
+
+}  // namespace qpip::abi

@@ -1,0 +1,95 @@
+// Work queues: rings of work queue entries (WQEs) in host memory, written by the host, fetched by
+// the firmware over DMA ("Get WR" of the paper's Tables 2 and 3).
+//
+// A ring has a power-of-two number of entries of a power-of-two stride. Indices are free-running
+// 32-bit counters; always mask the index. An entry belongs to the firmware from the doorbell that
+// covers it until its completion (or that of a later entry of the same queue) has been polled.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace qpip::abi {
+
+/// An IPv6 address in network byte order.
+struct Ip6Address {
+  uint8_t bytes[16] = {};
+  constexpr bool operator==(const Ip6Address&) const = default;
+};
+static_assert(sizeof(Ip6Address) == 16);
+
+/// One scatter/gather element. Host-written.
+struct Sge {
+  uint64_t address = 0;  ///< I/O virtual address inside the region that `key` names
+  uint32_t length = 0;   ///< bytes
+  uint32_t key = 0;      ///< local key of a memory region in the queue pair's protection domain
+};
+static_assert(sizeof(Sge) == 16 && std::is_trivially_copyable_v<Sge>);
+
+/// Operation of a send WQE. RDMA operations are reserved for the `mpa` framing.
+enum class SendOpcode : uint8_t {
+  kSend = 1,
+  kSendWithImmediate = 2,
+  kRdmaWrite = 3,
+  kRdmaWriteWithImmediate = 4,
+  kRdmaRead = 5,
+};
+
+/// Flags of a send WQE.
+enum SendWqeFlags : uint8_t {
+  kSendSignaled = 1u << 0,  ///< write a completion on success (errors always complete)
+  kSendInline = 1u << 1,    ///< payload follows the header in the entry, `inline_length` bytes
+};
+
+/// Largest scatter/gather list of one work request.
+inline constexpr uint32_t kMaxSge = 16;
+
+/// Header of a send WQE; `sge_count` `Sge`s or `inline_length` bytes follow it in the entry.
+struct SendWqe {
+  uint8_t opcode = 0;  ///< SendOpcode
+  uint8_t flags = 0;   ///< SendWqeFlags
+  uint8_t sge_count = 0;
+  uint8_t reserved0 = 0;
+  uint32_t length = 0;          ///< bytes of the whole message: the sum of the list
+  uint16_t inline_length = 0;   ///< bytes of inline payload
+  uint16_t peer_port = 0;       ///< UDP: destination port, host byte order
+  uint32_t immediate = 0;       ///< immediate data, for later framings
+  Ip6Address peer_address = {}; ///< UDP: destination address
+  uint64_t remote_address = 0;  ///< RDMA: peer's address
+  uint32_t remote_key = 0;      ///< RDMA: peer's key
+  uint32_t reserved1[5] = {};
+};
+static_assert(sizeof(SendWqe) == 64 && std::is_trivially_copyable_v<SendWqe>);
+
+/// Header of a receive WQE; `sge_count` `Sge`s follow it.
+struct RecvWqe {
+  uint8_t sge_count = 0;
+  uint8_t reserved0[3] = {};
+  uint32_t length = 0;  ///< bytes the list can take
+  uint64_t reserved1 = 0;
+};
+static_assert(sizeof(RecvWqe) == 16 && std::is_trivially_copyable_v<RecvWqe>);
+
+/// Smallest power-of-two stride that holds a send WQE with the given limits.
+constexpr uint32_t SendStride(uint32_t max_sge, uint32_t max_inline) {
+  const uint32_t list = max_sge * static_cast<uint32_t>(sizeof(Sge));
+  const uint32_t need = static_cast<uint32_t>(sizeof(SendWqe)) + (list > max_inline ? list : max_inline);
+  uint32_t stride = 64;
+  while (stride < need) stride <<= 1;
+  return stride;
+}
+
+/// Smallest power-of-two stride that holds a receive WQE with the given limit.
+constexpr uint32_t RecvStride(uint32_t max_sge) {
+  const uint32_t need =
+      static_cast<uint32_t>(sizeof(RecvWqe)) + max_sge * static_cast<uint32_t>(sizeof(Sge));
+  uint32_t stride = 32;
+  while (stride < need) stride <<= 1;
+  return stride;
+}
+
+/// Largest entry either queue may have.
+inline constexpr uint32_t kMaxWqeStride = 512;
+static_assert(SendStride(kMaxSge, 0) <= kMaxWqeStride && RecvStride(kMaxSge) <= kMaxWqeStride);
+
+}  // namespace qpip::abi

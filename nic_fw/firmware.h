@@ -1,0 +1,89 @@
+// The firmware's entry points. See docs/architecture.md for the tour.
+//
+// All state lives in an arena (the NIC's SRAM) that the caller hands over; it holds no pointers,
+// so its layout is the same on every core and thousands of NICs fit one process. One thread at a
+// time may call these on one arena.
+#pragma once
+
+#include <cstdint>
+
+#include "nic_fw/abi/work_queue.h"
+#include "nic_fw/platform.h"
+
+namespace qpip::fw {
+
+/// What a NIC is built with. Plain data; zero means "default" only where said.
+struct NicConfig {
+  abi::Ip6Address address = {};  ///< the NIC's IPv6 address (unicast, not ::)
+  uint32_t mtu = 1500;           ///< bytes of the largest IPv6 packet, 1280 to 65575
+
+  // Table sizes. Their sum decides the SRAM that is needed; see ArenaBytes().
+  uint32_t max_qps = 64;               ///< at most 2^20
+  uint32_t max_cqs = 64;
+  uint32_t max_regions = 256;
+  uint32_t max_page_entries = 16384;   ///< translation table entries of all paged regions
+  uint32_t max_listeners = 16;
+  uint32_t max_backlog = 64;           ///< SYNs waiting for an idle queue pair, all listeners
+  uint32_t send_depth_log2 = 7;        ///< largest send queue: message records a queue pair
+  uint32_t receive_contexts = 64;      ///< segments being placed at a time
+  uint32_t transmit_contexts = 32;     ///< segments being fetched at a time
+  uint32_t dma_slots = 256;            ///< tagged operations the backend can hold
+
+  // Host rings of the management FSM, DMA addresses.
+  uint64_t command_ring = 0;  ///< 2^command_log2 abi::Command
+  uint64_t event_ring = 0;    ///< 2^event_log2 abi::Event
+  uint32_t command_log2 = 6;
+  uint32_t event_log2 = 9;
+
+  // Protocol profile.
+  uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in or verified
+  uint8_t tcp_timestamps = 1;      ///< offer RFC 7323 timestamps
+  uint8_t tcp_window_scaling = 1;  ///< offer RFC 7323 window scaling
+  uint8_t ack_every = 2;           ///< acknowledge at least every n-th segment
+  uint8_t ack_on_batch_end = 1;    ///< acknowledge as soon as the receive queue has drained
+  uint8_t hop_limit = 64;
+  uint8_t recv_wqe_prefetch = 4;   ///< receive WQEs fetched in one DMA, 1 to 8
+  uint8_t reserved = 0;
+  uint32_t ack_delay_us = 40000;       ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
+  uint32_t rto_initial_us = 1000000;   ///< RFC 6298 (2.1)
+  uint32_t rto_min_us = 200000;        ///< below RFC 6298's 1 s, as Linux does
+  uint32_t rto_max_us = 60000000;      ///< RFC 6298 (2.5)
+  uint32_t time_wait_ms = 60000;       ///< 2 MSL
+  uint32_t user_timeout_ms = 30000;    ///< give up unacknowledged data, RFC 9293 3.8.3
+  uint32_t connect_timeout_ms = 10000; ///< give up a SYN
+  uint32_t scheduler_quantum = 0;      ///< deficit round robin bytes a turn; 0: two MTUs
+};
+
+/// Bytes of SRAM a configuration needs, by table. The sum is `total`.
+struct ArenaBytes {
+  uint32_t header = 0;         ///< firmware state, scheduler, counters
+  uint32_t qp_table = 0;
+  uint32_t send_records = 0;
+  uint32_t cq_table = 0;
+  uint32_t regions = 0;
+  uint32_t page_entries = 0;
+  uint32_t listeners = 0;
+  uint32_t demux = 0;
+  uint32_t timers = 0;
+  uint32_t contexts = 0;
+  uint32_t wqe_cache = 0;
+  uint32_t total = 0;
+  uint32_t per_qp = 0;  ///< all bytes that one more queue pair costs
+};
+
+extern "C" {
+/// Computes the arena of a configuration. Returns 0, with `out->total` 0, when it is out of range.
+uint32_t qpip_fw_arena(const NicConfig* config, ArenaBytes* out);
+/// Formats `arena` (8-byte aligned, at least `total` bytes). Returns 1, or 0 for bad arguments.
+uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config,
+                      const Platform* platform, uint64_t now_ns);
+/// Runs at most `budget` handlers. Returns how many did something: less than `budget` means that
+/// there is nothing more to do until a doorbell, a DMA completion, a frame or the next deadline.
+uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget);
+/// When the firmware wants to be stepped even if nothing happens; UINT64_MAX: never.
+uint64_t qpip_fw_next_deadline(const void* arena);
+/// Completions and events written so far; a driver that waits for either can stop when it grows.
+uint64_t qpip_fw_notifications(const void* arena);
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,151 @@
+// The TCP machine: pure functions from (Tcb, event, now) to a plan (RFC 9293).
+//
+// The owner (nic_fw, or a test) feeds events in and carries plans out:
+//
+//     segment arrives ──> OnSegment ──> Arrival    place text, complete sends, answer RST
+//     time passes ──────> OnTimer ────> TimerPlan  tear down on time-out; else look at NextSend
+//     link is free ─────> NextSend ───> SendIntent what may go now
+//                         AllowedLength            how much of a message's rest as one segment
+//                         CommitSend ──> Header    advances the Tcb; emit it and the payload
+//     text is placed ───> OnPlaced                 only now may it be acknowledged
+//     batch is done ────> OnBatchEnd               lone messages are acknowledged at once
+//
+// Nothing here allocates, blocks, reads a clock or touches payload. Functions are reentrant; one
+// Tcb must not be used by two threads at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "protocols/tcp/header.h"
+#include "protocols/tcp/tcb.h"
+
+namespace qpip::tcp {
+
+/// A segment, as the machine sees it: the parsed header and the text's length.
+struct Segment {
+  Header header;             ///< host byte order, options parsed (header.h)
+  uint32_t text_length = 0;  ///< payload bytes
+};
+
+/// Why the machine did not use (all of) a segment; for counters.
+enum class Refusal : uint8_t {
+  kNone = 0,
+  kUnacceptable,  ///< outside the receive window (3.10.7.4, first check)
+  kOutOfOrder,    ///< in the window but not next: dropped until reassembly exists
+  kPaws,          ///< RFC 7323 section 5
+  kBadAck,        ///< acknowledges what was never sent
+  kNoText,        ///< text in a state that takes none
+};
+
+/// What became of a connection. At most one of these a call.
+enum class Outcome : uint8_t {
+  kNone = 0,
+  kEstablished,  ///< handshake complete
+  kReset,        ///< RST in a synchronised state: connection is gone
+  kRefused,      ///< RST in answer to our SYN
+  kTimedOut,     ///< user or connect time-out
+  kClosed,       ///< FIN both ways and acknowledged, or TIME-WAIT over: Tcb is in kClosed
+  kTimeWait,     ///< FIN both ways, now in TIME-WAIT: nothing more will be delivered
+};
+
+/// The plan for an arrived segment.
+struct Arrival {
+  Outcome outcome = Outcome::kNone;
+  Refusal refusal = Refusal::kNone;
+  uint32_t text_offset = 0;   ///< first byte of the segment's text that is new
+  uint32_t text_length = 0;   ///< bytes to place, in order, at the receive stream's end; the
+                              ///< machine has counted them as accepted but unplaced
+  bool push = false;          ///< the accepted text includes the last byte of a PSH segment
+  bool peer_closed = false;   ///< the peer's FIN has become in-order with this segment
+  uint32_t acked_bytes = 0;   ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
+  bool rtt_sampled = false;   ///< the RTT estimator ran: its multiplies are charged
+  bool send_reset = false;    ///< answer with `reset`
+  Header reset;               ///< ports filled in by the owner
+};
+
+/// Answer of OnTimer.
+struct TimerPlan {
+  Outcome outcome = Outcome::kNone;  ///< kTimedOut or kClosed
+  bool send_reset = false;           ///< kTimedOut in a synchronised state
+  Header reset;
+  bool retransmission_timeout = false;  ///< for counters
+};
+
+/// What should be sent next, if anything.
+struct SendIntent {
+  enum class Kind : uint8_t {
+    kNone = 0,     ///< nothing may be sent now
+    kControl = 1,  ///< header only: SYN, SYN-ACK, FIN, or an ACK that must go now
+    kData = 2,     ///< text from `sequence` on; use AllowedLength, then CommitSend
+  };
+  Kind kind = Kind::kNone;
+  SequenceNumber sequence;      ///< first byte
+  uint32_t max_length = 0;      ///< kData: at most min(MSS, window, announced data) bytes
+  bool retransmission = false;  ///< starts before snd_max
+  bool window_probe = false;    ///< one byte into a zero window
+};
+
+/// Starts an active open: SYN will be the next intent. `iss` from isn.h.
+void OpenActive(Tcb& tcb, const Options& options, SequenceNumber iss, uint64_t now);
+
+/// Starts a passive open from a SYN that arrived for a listener: SYN-ACK will be the next intent.
+void OpenPassive(Tcb& tcb, const Options& options, SequenceNumber iss, const Segment& syn,
+                 uint64_t now);
+
+/// Segment arrival, in the steps of RFC 9293 3.10.7.3 (SYN-SENT) and 3.10.7.4 (other states).
+/// In kClosed behaves as 3.10.7.1.
+Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now);
+
+/// `bytes` of accepted text, in order, are in host memory and may be acknowledged.
+void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now);
+
+/// The owner can take `bytes` from rcv_nxt on. The right edge never retracts, so a smaller value
+/// than already advertised has no effect on the wire. Sets ack_now when the silly-window rules
+/// (RFC 9293 3.8.6.2.2) call for a window update.
+void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now);
+
+/// The receive queue has drained: acknowledges what waits, when options.ack_on_batch_end.
+void OnBatchEnd(Tcb& tcb);
+
+/// Announces `bytes` more of data to send behind snd_end. Not after Close.
+void ExtendSend(Tcb& tcb, uint32_t bytes);
+
+/// No more data will be announced: FIN goes after snd_end (RFC 9293 3.10.4).
+void Close(Tcb& tcb, uint64_t now);
+
+/// Ends the connection (3.10.5). Returns true when `reset` is to be sent. Tcb goes to kClosed.
+bool Abort(Tcb& tcb, Header* reset);
+
+/// Runs what is due at `now`.
+TimerPlan OnTimer(Tcb& tcb, uint64_t now);
+
+/// Earliest time OnTimer has something to do; kNever when no timer runs.
+uint64_t NextDeadline(const Tcb& tcb);
+
+/// What may be sent at `now`. Pure.
+SendIntent NextSend(const Tcb& tcb, uint64_t now);
+
+/// Of `message_rest` bytes that remain of the message at `intent.sequence`, how many go as one
+/// segment now; 0 when sender silly-window avoidance waits (3.8.6.2.1). Never crosses the message.
+uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t message_rest);
+
+/// The owner sends `intent` with `length` bytes of text (0 for kControl) now. Advances the Tcb,
+/// starts timers, and returns the header, ports zero, PSH per `push`, ACK and window not final:
+/// call RefreshHeader when the header is built later than this.
+Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push, uint64_t now);
+
+/// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
+/// notes that they were sent (clears pending acknowledgements).
+void RefreshHeader(Tcb& tcb, Header* header, uint64_t now);
+
+/// True when a pure acknowledgement is due (NextSend would say kControl only because of it).
+bool AckDue(const Tcb& tcb, uint64_t now);
+
+/// The RST that answers a segment for which there is no connection (3.10.7.1). Returns false when
+/// none may be sent (the segment carries RST).
+bool ResetFor(const Segment& segment, Header* reset);
+
+/// The sequence number that acknowledgements may cover now: rcv_nxt less what is not yet placed.
+SequenceNumber AckableSequence(const Tcb& tcb);
+
+}  // namespace qpip::tcp

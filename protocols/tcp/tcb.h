@@ -1,0 +1,121 @@
+// The transmission control block: all the state of one TCP connection, as plain data.
+//
+// Names follow RFC 9293 section 3.3.1 where the RFC has them (SND.UNA is snd_una). A Tcb has no
+// pointers, no clock and no buffers: the machine (machine.h) turns events into plans, and the
+// owner (nic_fw) carries payload. Times are nanoseconds on the caller's monotonic clock unless
+// the name says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "protocols/tcp/sequence_number.h"
+
+namespace qpip::tcp {
+
+/// RFC 9293 section 3.3.2. LISTEN has no Tcb: see listen.h.
+enum class State : uint8_t {
+  kClosed = 0,       ///< no connection
+  kSynSent = 1,      ///< active open, SYN sent
+  kSynReceived = 2,  ///< SYN received, SYN-ACK sent
+  kEstablished = 3,
+  kFinWait1 = 4,   ///< our FIN sent, not acknowledged
+  kFinWait2 = 5,   ///< our FIN acknowledged
+  kCloseWait = 6,  ///< the peer's FIN received
+  kClosing = 7,    ///< both FINs sent, ours not acknowledged
+  kLastAck = 8,    ///< peer closed first, our FIN not acknowledged
+  kTimeWait = 9,
+};
+const char* StateName(State state);
+
+/// Options of a connection, fixed at open.
+struct Options {
+  uint32_t mss = 1220;  ///< largest payload this end receives: MTU - 60 (RFC 9293 3.7.1)
+  uint32_t receive_buffer = 65536;  ///< largest window that will ever be advertised: scale factor
+  uint32_t rto_initial_us = 1000000;
+  uint32_t rto_min_us = 200000;
+  uint32_t rto_max_us = 60000000;
+  uint32_t ack_delay_us = 40000;
+  uint32_t user_timeout_ms = 30000;
+  uint32_t connect_timeout_ms = 10000;
+  uint32_t time_wait_ms = 60000;
+  uint8_t ack_every = 2;
+  bool ack_on_batch_end = true;
+  bool timestamps = true;
+  bool window_scaling = true;
+};
+
+/// Time that is never reached.
+inline constexpr uint64_t kNever = ~uint64_t{0};
+
+struct Tcb {
+  State state = State::kClosed;
+
+  // --- Send sequence space: RFC 9293 3.3.1, with snd_max as in 4.4BSD.
+  SequenceNumber iss;
+  SequenceNumber snd_una;  ///< oldest unacknowledged
+  SequenceNumber snd_nxt;  ///< next to send; goes back to snd_una after a time-out
+  SequenceNumber snd_max;  ///< highest ever sent + 1
+  SequenceNumber snd_end;  ///< end of the data the owner has announced (ExtendSend)
+  SequenceNumber snd_wl1;
+  SequenceNumber snd_wl2;
+  uint32_t snd_wnd = 0;      ///< peer's window, scaled, bytes
+  uint32_t max_snd_wnd = 0;  ///< largest window the peer ever offered (sender SWS, 3.8.6.2.1)
+  uint32_t snd_mss = 536;    ///< largest payload of a segment we send, options deducted
+  uint8_t snd_wscale = 0;    ///< shift of the peer's windows
+  uint8_t rcv_wscale = 0;    ///< shift of ours
+  bool timestamps_on = false;
+  bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
+  bool fin_sent = false;
+  bool fin_received = false;
+
+  // --- Receive sequence space
+  SequenceNumber irs;
+  SequenceNumber rcv_nxt;  ///< next expected; text up to here has been accepted
+  uint32_t rcv_unplaced = 0;  ///< accepted bytes whose placement is not complete: not acknowledged
+  SequenceNumber rcv_adv;  ///< right edge of the advertised window; never retracts
+  uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
+  SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
+
+  // --- Acknowledgement policy
+  uint8_t segments_unacked = 0;
+  bool ack_now = false;
+  uint64_t ack_deadline = kNever;
+
+  // --- RFC 7323 timestamps
+  uint32_t ts_offset = 0;  ///< added to the clock (milliseconds) in TSval
+  uint32_t ts_recent = 0;
+  uint64_t ts_recent_time = 0;
+
+  // --- RFC 6298 retransmission timer
+  bool rtt_valid = false;
+  uint32_t srtt_us = 0;    ///< scaled by 8
+  uint32_t rttvar_us = 0;  ///< scaled by 4
+  uint32_t rto_us = 1000000;
+  uint8_t backoff = 0;
+  bool timing = false;  ///< one segment is being timed (no timestamps)
+  SequenceNumber timed_sequence;
+  uint64_t timed_at = 0;
+  uint64_t retransmit_deadline = kNever;
+  uint64_t persist_deadline = kNever;
+  uint8_t persist_backoff = 0;
+  bool probe_due = false;
+  uint64_t first_unacked_at = 0;  ///< when the oldest unacknowledged data was first sent or last
+                                  ///< acknowledged: user time-out
+  uint64_t time_wait_deadline = kNever;
+  uint64_t opened_at = 0;
+
+  // --- RFC 5681 congestion control, RFC 6582 NewReno
+  uint32_t cwnd = 0;
+  uint32_t ssthresh = 0xffffffffu;
+  uint32_t bytes_acked = 0;  ///< appropriate byte counting (RFC 3465)
+  uint8_t duplicate_acks = 0;
+  bool in_recovery = false;
+  bool retransmit_now = false;  ///< one segment at snd_una is due
+  SequenceNumber recover;
+
+  Options options;
+};
+static_assert(std::is_trivially_copyable_v<Tcb>);
+
+}  // namespace qpip::tcp

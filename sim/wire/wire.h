@@ -1,0 +1,122 @@
+// A wire: carries IPv6 packets between ports. The real-time backend (sim/lanai) drives one; the
+// decorators (fault, pcap) wrap one.
+//
+// A wire belongs to one NIC port and is called from one thread at a time (whoever runs the core),
+// except where a method says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <sys/uio.h>
+
+#include "nic_fw/abi/work_queue.h"
+
+namespace qpip::wire {
+
+/// A frame to send: header bytes, then payload pieces in this process's memory.
+struct OutFrame {
+  std::span<const uint8_t> header;      ///< IPv6 header and what follows it; copied
+  std::span<const iovec> payload;       ///< may be empty
+  /// True when the memory behind `payload` stays unchanged until the lease ends, so that the wire
+  /// may refer to it instead of copying.
+  bool payload_stable = false;
+};
+
+enum class SendResult : uint8_t {
+  kSent = 0,
+  kBusy = 1,     ///< no room towards the destination now
+  kNoRoute = 2,  ///< no port has the destination address
+};
+
+/// A received frame, borrowed from the wire until Release. `pieces` are readable by this process.
+struct InFrame {
+  std::span<const iovec> pieces;  ///< whole frame, in order; the first piece holds at least
+                                  ///< min(length, 256) bytes
+  uint32_t length = 0;
+  uint64_t token = 0;             ///< the wire's own
+  bool peer_down = false;         ///< no frame: `peer` died or detached
+  abi::Ip6Address peer = {};
+};
+
+class Wire {
+ public:
+  virtual ~Wire() = default;
+
+  /// Sends towards the destination address in the IPv6 header. `*lease` is set non-zero when the
+  /// wire holds a reference to payload memory.
+  virtual SendResult Send(const OutFrame& frame, uint64_t* lease) = 0;
+  /// True while the reference behind `lease` is held. Per destination, leases end in order.
+  virtual bool LeasePending(uint64_t lease) = 0;
+  /// Borrows the next frame or link event; several may be borrowed at a time (at least 64).
+  virtual bool Receive(InFrame* frame) = 0;
+  /// Gives a frame back; in any order.
+  virtual void Release(const InFrame& frame) = 0;
+  /// Called after a batch of sends: makes sure that sleeping receivers are woken.
+  virtual void Flush() = 0;
+  /// Slow work: liveness of peers, delayed frames of decorators. Called when `now_ns` has reached
+  /// the time the previous call returned. Returns when it wants to be called next (UINT64_MAX: not).
+  virtual uint64_t Housekeeping(uint64_t now_ns) = 0;
+
+  /// Prepares for sleep: from now on a sender that finds this port asleep wakes it. After this,
+  /// the caller must look at Receive once more, then call Sleep or CancelSleep.
+  virtual void PrepareSleep() = 0;
+  virtual void CancelSleep() = 0;
+  /// Sleeps until a frame arrives, `Wake` is called, or the deadline. Callable without the core's
+  /// lock, by several threads.
+  virtual void Sleep(uint64_t deadline_ns) = 0;
+  /// Ends Sleep in this process. Any thread.
+  virtual void Wake() = 0;
+
+  /// Memory that Send can pass by reference to other processes; nullptr when there is none.
+  /// Any thread.
+  virtual void* AllocateShared(size_t bytes) = 0;
+  virtual void FreeShared(void* address, size_t bytes) = 0;
+
+  virtual uint32_t mtu() const = 0;
+  virtual abi::Ip6Address address() const = 0;
+  /// True when no checksum need be computed: the content cannot be damaged on the way.
+  virtual bool trusted() const = 0;
+  /// True when several references to host memory may travel (payload_stable is honoured).
+  virtual bool carries_references() const = 0;
+  /// Counters as a JSON object.
+  virtual std::string StatisticsJson() const = 0;
+};
+
+/// Parameters of a wire or decorator, from the URI's query.
+struct FaultOptions {
+  double loss = 0;         ///< probability a frame is dropped, each direction's sending side
+  double duplicate = 0;
+  double reorder = 0;      ///< probability a frame is held back behind up to 3 later ones
+  double corrupt = 0;      ///< probability one bit is flipped
+  uint64_t delay_us = 0;   ///< added to every frame
+  uint64_t flap_period_ms = 0;  ///< link goes down for flap_down_ms every period; 0: never
+  uint64_t flap_down_ms = 0;
+  uint64_t cut_after_frames = 0;  ///< drop everything after so many frames sent; 0: never
+  uint64_t seed = 1;
+  bool any() const {
+    return loss > 0 || duplicate > 0 || reorder > 0 || corrupt > 0 || delay_us > 0 ||
+           (flap_period_ms > 0 && flap_down_ms > 0) || cut_after_frames > 0;
+  }
+};
+
+struct FabricOptions {
+  std::string name;                 ///< fabric name: letters, digits, '-', '_', '.'
+  abi::Ip6Address address = {};     ///< this port's address; must not be in use by a live port
+  uint32_t mtu = 32840;             ///< 32 KiB of payload, 40 IPv6, 32 TCP with timestamps
+  bool copy = false;                ///< never pass payload by reference
+  bool checksum = false;            ///< pretend not to be trusted: checksums are computed
+};
+
+/// A port on a fabric inside this process (`mem:NAME`). Throws std::system_error,
+/// std::runtime_error with a message that says what to do (address in use, fabric full).
+std::unique_ptr<Wire> OpenMemoryWire(const FabricOptions& options);
+/// A port on a fabric in shared memory (`shm:FABRIC`), reachable by this user's processes.
+std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options);
+/// Damages traffic on its way out, reproducibly. Forces checksums.
+std::unique_ptr<Wire> DecorateFault(std::unique_ptr<Wire> inner, const FaultOptions& options);
+/// Records both directions to a pcap file (LINKTYPE_IPV6). Forces checksums.
+std::unique_ptr<Wire> DecoratePcap(std::unique_ptr<Wire> inner, const std::string& path);
+
+}  // namespace qpip::wire
