@@ -1,0 +1,144 @@
+// The firmware as an image for a bare 32-bit core: entry, ports, and the LANai profile.
+//
+// The image is the whole NIC program. Its ports (platform.h) are environment calls: the number in
+// a7, the arguments where the C calling convention has put them, the answer in a0 (and a1). What
+// stands around the core, an instruction-set simulator or a board's monitor, carries them out.
+// Started, the image reports how the profile uses the SRAM, formats its arena there, steps until
+// the firmware has nothing to do, and stops (tools/build-rv32i runs exactly this).
+#include <cstdint>
+#include <type_traits>
+
+#include "nic_fw/firmware.h"
+
+// X(member of Platform): the ports, numbered from 1 in this order.
+#define QPIP_IMAGE_PORTS(X) \
+  X(doorbell_pop, 1)        \
+  X(doorbell_overflowed, 2) \
+  X(dma_read, 3)            \
+  X(dma_write, 4)           \
+  X(dma_copy, 5)            \
+  X(host_load, 6)           \
+  X(dma_poll, 7)            \
+  X(payload_fetch, 8)       \
+  X(payload_from_frame, 9)  \
+  X(payload_release, 10)    \
+  X(frame_send, 11)         \
+  X(lease_pending, 12)      \
+  X(frame_poll, 13)         \
+  X(payload_place, 14)      \
+  X(frame_sum, 15)          \
+  X(frame_release, 16)      \
+  X(interrupt, 17)          \
+  X(random, 18)             \
+  X(charge, 19)             \
+  X(trace, 20)
+
+namespace qpip::fw {
+
+extern "C" {
+#define QPIP_DECLARE_PORT(name, number) \
+  std::remove_pointer_t<decltype(Platform::name)> qpip_port_##name;
+QPIP_IMAGE_PORTS(QPIP_DECLARE_PORT)
+#undef QPIP_DECLARE_PORT
+
+/// Beyond the ports: a named number for the report, and the end of the run.
+void qpip_monitor_report(const char* name, uint32_t value);
+[[noreturn]] void qpip_monitor_exit(uint32_t status);
+
+// From the linker script.
+extern uint8_t stack_top[];
+extern uint8_t arena_start[];
+extern uint8_t arena_end[];
+
+[[noreturn]] void qpip_image_main();
+}
+
+#define QPIP_DEFINE_CALL(symbol, number)                                                           \
+  asm(".pushsection .text." #symbol ",\"ax\"\n.globl " #symbol "\n" #symbol ":\n  li a7, " #number \
+      "\n  ecall\n  ret\n.popsection");
+#define QPIP_DEFINE_PORT(name, number) QPIP_DEFINE_CALL(qpip_port_##name, number)
+QPIP_IMAGE_PORTS(QPIP_DEFINE_PORT)
+QPIP_DEFINE_CALL(qpip_monitor_report, 64)
+QPIP_DEFINE_CALL(qpip_monitor_exit, 65)
+#undef QPIP_DEFINE_PORT
+#undef QPIP_DEFINE_CALL
+
+asm(".pushsection .text.start,\"ax\"\n"
+    ".globl _start\n"
+    "_start:\n"
+    "  la sp, stack_top\n"
+    "  j qpip_image_main\n"
+    ".popsection");
+
+namespace {
+
+constexpr uint32_t kPacketBuffers = 64;
+
+/// The prototype's NIC: 64 queue pairs, and the paper's "native" MTU, whose payload is 16 KiB with
+/// TCP timestamps (40 bytes of IPv6, 32 of TCP).
+constexpr NicConfig LanaiProfile() {
+  NicConfig config;
+  config.address.bytes[0] = 0xfd;
+  config.address.bytes[15] = 1;
+  config.mtu = 16384 + 40 + 32;
+  config.max_qps = 64;
+  return config;
+}
+static_assert(LanaiProfile().mtu == 16456, "image.ld reserves this for each packet buffer");
+
+constexpr Platform MakePlatform() {
+  Platform platform;
+#define QPIP_SET_PORT(name, number) platform.name = qpip_port_##name;
+  QPIP_IMAGE_PORTS(QPIP_SET_PORT)
+#undef QPIP_SET_PORT
+  return platform;
+}
+#define QPIP_COUNT_PORT(name, number) +1
+static_assert(sizeof(Platform) == (1 + QPIP_IMAGE_PORTS(QPIP_COUNT_PORT)) * sizeof(void*),
+              "a port of platform.h is missing from QPIP_IMAGE_PORTS");
+#undef QPIP_COUNT_PORT
+
+void ReportArena(const ArenaBytes& bytes) {
+  qpip_monitor_report("header", bytes.header);
+  qpip_monitor_report("qp_table", bytes.qp_table);
+  qpip_monitor_report("send_records", bytes.send_records);
+  qpip_monitor_report("cq_table", bytes.cq_table);
+  qpip_monitor_report("regions", bytes.regions);
+  qpip_monitor_report("page_entries", bytes.page_entries);
+  qpip_monitor_report("listeners", bytes.listeners);
+  qpip_monitor_report("demux", bytes.demux);
+  qpip_monitor_report("timers", bytes.timers);
+  qpip_monitor_report("contexts", bytes.contexts);
+  qpip_monitor_report("wqe_cache", bytes.wqe_cache);
+  qpip_monitor_report("arena_total", bytes.total);
+  qpip_monitor_report("arena_per_qp", bytes.per_qp);
+}
+
+}  // namespace
+
+/// Exit status: 0; 1 the configuration was refused; 2 the arena does not fit; 3 init refused it.
+extern "C" [[noreturn]] void qpip_image_main() {
+  const NicConfig config = LanaiProfile();
+  ArenaBytes bytes;
+  if (qpip_fw_arena(&config, &bytes) == 0) qpip_monitor_exit(1);
+  ReportArena(bytes);
+  qpip_monitor_report("max_qps", config.max_qps);
+  qpip_monitor_report("code_and_stack",
+                      static_cast<uint32_t>(reinterpret_cast<uintptr_t>(stack_top)));
+  qpip_monitor_report("packet_buffers", kPacketBuffers * config.mtu);
+  qpip_monitor_report("arena_room", static_cast<uint32_t>(arena_end - arena_start));
+  if (bytes.total > static_cast<uint32_t>(arena_end - arena_start)) qpip_monitor_exit(2);
+
+  const Platform platform = MakePlatform();
+  uint64_t now_ns = 0;
+  if (qpip_fw_init(arena_start, bytes.total, &config, &platform, now_ns) == 0) qpip_monitor_exit(3);
+  uint32_t steps = 0;
+  while (qpip_fw_step(arena_start, &platform, now_ns, 16) != 0) ++steps;
+  qpip_monitor_report("steps_until_idle", steps);
+  qpip_monitor_report("notifications", static_cast<uint32_t>(qpip_fw_notifications(arena_start)));
+  qpip_monitor_report("deadline_is_never",
+                      qpip_fw_next_deadline(arena_start) == ~uint64_t{0} ? 1 : 0);
+  qpip_monitor_exit(0);
+}
+
+}  // namespace qpip::fw
