@@ -18,7 +18,7 @@ struct FourTuple {
   constexpr bool operator==(const FourTuple&) const = default;
 };
 
-/// F of RFC 6528 is SipHash-2-4; M is a clock of 4 microseconds a tick.
+/// F of RFC 6528 is SipHash-2-4; M is a clock of 4.096 microseconds a tick (a shift, no division).
 SequenceNumber InitialSequenceNumber(const FourTuple& tuple, const SipHashKey& key,
                                      uint64_t now_ns);
 

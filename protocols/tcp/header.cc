@@ -1,0 +1,211 @@
+#include "protocols/tcp/header.h"
+
+#include "protocols/common/byte_order.h"
+
+namespace qpip::tcp {
+namespace {
+
+enum OptionKind : uint8_t {
+  kEndOfOptions = 0,
+  kNoOperation = 1,
+  kMss = 2,
+  kWindowScale = 3,
+  kSackPermitted = 4,
+  kSack = 5,
+  kTimestamps = 8,
+};
+
+// Lengths on the wire, kind and length bytes included.
+constexpr size_t kMssLength = 4;
+constexpr size_t kWindowScaleLength = 3;
+constexpr size_t kSackPermittedLength = 2;
+constexpr size_t kTimestampsLength = 10;
+constexpr size_t kSackBlockLength = 8;
+
+constexpr uint8_t kMaxWindowScale = 14;  // RFC 7323 section 2.3
+
+constexpr uint8_t LimitWindowScale(uint8_t shift) {
+  return shift < kMaxWindowScale ? shift : kMaxWindowScale;
+}
+
+/// SACK blocks (RFC 2018 section 3): one to four of 8 bytes.
+bool ParseSack(const uint8_t* p, size_t length, Header* header) {
+  const size_t count = (length - 2) / kSackBlockLength;
+  if (length != 2 + count * kSackBlockLength || count == 0 || count > header->sack.size()) {
+    return false;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* block = p + 2 + i * kSackBlockLength;
+    header->sack[i] = {SequenceNumber(LoadBe32(block)), SequenceNumber(LoadBe32(block + 4))};
+  }
+  header->sack_count = static_cast<uint8_t>(count);
+  return true;
+}
+
+/// One option of two bytes or more; `length` bytes of it are there. False: impossible length.
+bool ParseOption(const uint8_t* p, size_t length, Header* header) {
+  switch (p[0]) {
+    case kMss:
+      header->has_mss = true;
+      header->mss = length == kMssLength ? LoadBe16(p + 2) : uint16_t{0};
+      return length == kMssLength;
+    case kWindowScale:
+      header->has_window_scale = true;
+      header->window_scale = length == kWindowScaleLength ? LimitWindowScale(p[2]) : uint8_t{0};
+      return length == kWindowScaleLength;
+    case kSackPermitted:
+      header->sack_permitted = true;
+      return length == kSackPermittedLength;
+    case kSack:
+      return ParseSack(p, length, header);
+    case kTimestamps:
+      if (length != kTimestampsLength) {
+        return false;
+      }
+      header->has_timestamps = true;
+      header->ts_value = LoadBe32(p + 2);
+      header->ts_echo = LoadBe32(p + 6);
+      return true;
+    default:  // RFC 9293 section 3.1 (MUST-6): unknown options are skipped by their length
+      return true;
+  }
+}
+
+ParseError ParseOptions(const uint8_t* p, size_t size, Header* header) {
+  size_t at = 0;
+  while (at < size && p[at] != kEndOfOptions) {
+    if (p[at] == kNoOperation) {
+      ++at;
+      continue;
+    }
+    // RFC 9293 section 3.1 (MUST-7): be prepared for an illegal length.
+    if (size - at < 2 || p[at + 1] < 2 || p[at + 1] > size - at ||
+        !ParseOption(p + at, p[at + 1], header)) {
+      return ParseError::kBadOptionLength;
+    }
+    at += p[at + 1];
+  }
+  return ParseError::kNone;
+}
+
+/// Bytes of all options but SACK blocks, padding included.
+size_t FixedOptionBytes(const Header& header) {
+  return (header.has_mss ? kMssLength : 0) + (header.has_window_scale ? 4u : 0u) +
+         (header.sack_permitted ? 4u : 0u) + (header.has_timestamps ? kTimestampBytes : 0u);
+}
+
+/// SACK blocks that will be written: as many as there is room for (RFC 2018 section 3).
+size_t SackBlocksEmitted(const Header& header) {
+  const size_t room = kMaxHeaderBytes - kMinHeaderBytes - FixedOptionBytes(header);
+  const size_t fit = room < 4 ? 0 : (room - 4) / kSackBlockLength;
+  const size_t held =
+      header.sack_count < header.sack.size() ? header.sack_count : header.sack.size();
+  return held < fit ? held : fit;
+}
+
+/// Kind and length behind two NOPs, which keep what follows on a word boundary.
+uint8_t* EmitPaddedOption(uint8_t* p, OptionKind kind, size_t length) {
+  p[0] = kNoOperation;
+  p[1] = kNoOperation;
+  p[2] = kind;
+  p[3] = static_cast<uint8_t>(length);
+  return p + 4;
+}
+
+/// Writes the options at `p` and returns their end.
+uint8_t* EmitOptions(const Header& header, uint8_t* p) {
+  if (header.has_mss) {
+    p[0] = kMss;
+    p[1] = kMssLength;
+    StoreBe16(p + 2, header.mss);
+    p += kMssLength;
+  }
+  if (header.has_window_scale) {
+    p[0] = kNoOperation;
+    p[1] = kWindowScale;
+    p[2] = kWindowScaleLength;
+    p[3] = LimitWindowScale(header.window_scale);
+    p += 4;
+  }
+  if (header.sack_permitted) {
+    p = EmitPaddedOption(p, kSackPermitted, kSackPermittedLength);
+  }
+  if (header.has_timestamps) {
+    p = EmitPaddedOption(p, kTimestamps, kTimestampsLength);
+    StoreBe32(p, header.ts_value);
+    StoreBe32(p + 4, header.ts_echo);
+    p += 8;
+  }
+  const size_t blocks = SackBlocksEmitted(header);
+  if (blocks > 0) {
+    p = EmitPaddedOption(p, kSack, 2 + blocks * kSackBlockLength);
+    for (size_t i = 0; i < blocks; ++i) {
+      StoreBe32(p, header.sack[i].start.value());
+      StoreBe32(p + 4, header.sack[i].end.value());
+      p += kSackBlockLength;
+    }
+  }
+  return p;
+}
+
+}  // namespace
+
+const char* ParseErrorName(ParseError error) {
+  switch (error) {
+    case ParseError::kNone:
+      return "none";
+    case ParseError::kTooShort:
+      return "too_short";
+    case ParseError::kBadDataOffset:
+      return "bad_data_offset";
+    case ParseError::kBadOptionLength:
+      return "bad_option_length";
+  }
+  return "unknown";
+}
+
+ParseError Parse(std::span<const uint8_t> bytes, Header* header, size_t* header_bytes) {
+  if (bytes.size() < kMinHeaderBytes) {
+    return ParseError::kTooShort;
+  }
+  const uint8_t* p = bytes.data();
+  const size_t size = static_cast<size_t>(p[offset::kDataOffset] >> 4) * 4;
+  if (size < kMinHeaderBytes || size > bytes.size()) {
+    return ParseError::kBadDataOffset;
+  }
+  *header = Header{};
+  header->source_port = LoadBe16(p + offset::kSourcePort);
+  header->destination_port = LoadBe16(p + offset::kDestinationPort);
+  header->sequence = SequenceNumber(LoadBe32(p + offset::kSequence));
+  header->acknowledgement = SequenceNumber(LoadBe32(p + offset::kAcknowledgement));
+  header->flags = p[offset::kFlags];
+  header->window = LoadBe16(p + offset::kWindow);
+  header->checksum = LoadBe16(p + offset::kChecksum);
+  header->urgent_pointer = LoadBe16(p + offset::kUrgentPointer);
+  *header_bytes = size;
+  return ParseOptions(p + offset::kOptions, size - kMinHeaderBytes, header);
+}
+
+size_t EmitSize(const Header& header) {
+  const size_t blocks = SackBlocksEmitted(header);
+  return kMinHeaderBytes + FixedOptionBytes(header) +
+         (blocks > 0 ? 4 + blocks * kSackBlockLength : 0);
+}
+
+size_t Emit(const Header& header, std::span<uint8_t> out) {
+  uint8_t* p = out.data();
+  const uint8_t* end = EmitOptions(header, p + offset::kOptions);
+  const size_t size = static_cast<size_t>(end - p);
+  StoreBe16(p + offset::kSourcePort, header.source_port);
+  StoreBe16(p + offset::kDestinationPort, header.destination_port);
+  StoreBe32(p + offset::kSequence, header.sequence.value());
+  StoreBe32(p + offset::kAcknowledgement, header.acknowledgement.value());
+  p[offset::kDataOffset] = static_cast<uint8_t>(size / 4 << 4);
+  p[offset::kFlags] = header.flags;
+  StoreBe16(p + offset::kWindow, header.window);
+  StoreBe16(p + offset::kChecksum, 0);
+  StoreBe16(p + offset::kUrgentPointer, header.urgent_pointer);
+  return size;
+}
+
+}  // namespace qpip::tcp
