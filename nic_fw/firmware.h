@@ -18,16 +18,18 @@ struct NicConfig {
   uint32_t mtu = 1500;           ///< bytes of the largest IPv6 packet, 1280 to 65575
 
   // Table sizes. Their sum decides the SRAM that is needed; see ArenaBytes().
-  uint32_t max_qps = 64;               ///< at most 2^20
+  uint32_t max_qps = 64;  ///< at most 2^20
   uint32_t max_cqs = 64;
   uint32_t max_regions = 256;
-  uint32_t max_page_entries = 16384;   ///< translation table entries of all paged regions
+  uint32_t max_page_entries = 16384;  ///< translation table entries of all paged regions
   uint32_t max_listeners = 16;
-  uint32_t max_backlog = 64;           ///< SYNs waiting for an idle queue pair, all listeners
-  uint32_t send_depth_log2 = 7;        ///< largest send queue: message records a queue pair
-  uint32_t receive_contexts = 64;      ///< segments being placed at a time
-  uint32_t transmit_contexts = 32;     ///< segments being fetched at a time
-  uint32_t dma_slots = 256;            ///< tagged operations the backend can hold
+  uint32_t max_backlog = 64;        ///< SYNs waiting for an idle queue pair, all listeners
+  uint32_t send_depth_log2 = 7;     ///< largest send queue: message records a queue pair
+  uint32_t receive_contexts = 64;   ///< segments being placed at a time
+  uint32_t transmit_contexts = 32;  ///< segments being fetched at a time
+  uint32_t dma_slots = 256;         ///< tagged operations the backend can hold
+  uint32_t wqe_cache_bytes = 512;   ///< SRAM a work queue for fetched WQEs, power of two, 128 to
+                                    ///< 512: also the largest stride a queue pair may ask for
 
   // Host rings of the management FSM, DMA addresses.
   uint64_t command_ring = 0;  ///< 2^command_log2 abi::Command
@@ -42,21 +44,21 @@ struct NicConfig {
   uint8_t ack_every = 2;           ///< acknowledge at least every n-th segment
   uint8_t ack_on_batch_end = 1;    ///< acknowledge as soon as the receive queue has drained
   uint8_t hop_limit = 64;
-  uint8_t recv_wqe_prefetch = 4;   ///< receive WQEs fetched in one DMA, 1 to 8
+  uint8_t wqe_prefetch = 4;  ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
   uint8_t reserved = 0;
-  uint32_t ack_delay_us = 40000;       ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
-  uint32_t rto_initial_us = 1000000;   ///< RFC 6298 (2.1)
-  uint32_t rto_min_us = 200000;        ///< below RFC 6298's 1 s, as Linux does
-  uint32_t rto_max_us = 60000000;      ///< RFC 6298 (2.5)
-  uint32_t time_wait_ms = 60000;       ///< 2 MSL
-  uint32_t user_timeout_ms = 30000;    ///< give up unacknowledged data, RFC 9293 3.8.3
-  uint32_t connect_timeout_ms = 10000; ///< give up a SYN
-  uint32_t scheduler_quantum = 0;      ///< deficit round robin bytes a turn; 0: two MTUs
+  uint32_t ack_delay_us = 40000;        ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
+  uint32_t rto_initial_us = 1000000;    ///< RFC 6298 (2.1)
+  uint32_t rto_min_us = 200000;         ///< below RFC 6298's 1 s, as Linux does
+  uint32_t rto_max_us = 60000000;       ///< RFC 6298 (2.5)
+  uint32_t time_wait_ms = 60000;        ///< 2 MSL
+  uint32_t user_timeout_ms = 30000;     ///< give up unacknowledged data, RFC 9293 3.8.3
+  uint32_t connect_timeout_ms = 10000;  ///< give up a SYN
+  uint32_t scheduler_quantum = 0;       ///< deficit round robin bytes a turn; 0: two MTUs
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.
 struct ArenaBytes {
-  uint32_t header = 0;         ///< firmware state, scheduler, counters
+  uint32_t header = 0;  ///< firmware state, scheduler, counters
   uint32_t qp_table = 0;
   uint32_t send_records = 0;
   uint32_t cq_table = 0;

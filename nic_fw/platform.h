@@ -17,8 +17,8 @@
 //    the table's DMA calls are never refused. Posted writes are never refused.
 //  * Memory order on shared words: `dma_read` observes everything the host wrote before it rang
 //    the doorbell that caused the read (the host's store-release, the FIFO's acquire). The last
-//    four bytes of a `dma_write` flagged kDmaPublish are stored last, with release order. `host_load`
-//    is a load-acquire.
+//    four bytes of a `dma_write` flagged kDmaPublish are stored last, with release order.
+//    `host_load` is a load-acquire.
 //  * Threads: the table is called from one thread at a time, the one that runs `qpip_fw_step`.
 //
 // Everything here is plain C layout, so that the same image can be linked for a bare 32-bit core.
@@ -32,24 +32,24 @@ namespace qpip::fw {
 
 /// The stages whose cycles are accounted: the rows of the paper's Tables 2 and 3, plus the ones
 /// the tables leave out. X(enumerator, "name", is_receive_side)
-#define QPIP_STAGES(X)                                         \
-  X(kTxDoorbellProcess, "tx doorbell process", false)          \
-  X(kTxSchedule, "tx schedule", false)                         \
-  X(kTxGetWr, "tx get wr", false)                              \
-  X(kTxGetData, "tx get data", false)                          \
-  X(kTxBuildTransportHeader, "tx build tcp/udp hdr", false)    \
-  X(kTxBuildIpHeader, "tx build ip hdr", false)                \
-  X(kTxSend, "tx send", false)                                 \
-  X(kTxUpdate, "tx update", false)                             \
-  X(kRxDoorbellProcess, "rx doorbell process", true)           \
-  X(kRxMediaReceive, "rx media rcv", true)                     \
-  X(kRxIpParse, "rx ip parse", true)                           \
-  X(kRxTransportParse, "rx tcp/udp parse", true)               \
-  X(kRxGetWr, "rx get wr", true)                               \
-  X(kRxPutData, "rx put data", true)                           \
-  X(kRxUpdate, "rx update", true)                              \
-  X(kChecksum, "firmware checksum", true)                      \
-  X(kManagement, "management", false)                          \
+#define QPIP_STAGES(X)                                      \
+  X(kTxDoorbellProcess, "tx doorbell process", false)       \
+  X(kTxSchedule, "tx schedule", false)                      \
+  X(kTxGetWr, "tx get wr", false)                           \
+  X(kTxGetData, "tx get data", false)                       \
+  X(kTxBuildTransportHeader, "tx build tcp/udp hdr", false) \
+  X(kTxBuildIpHeader, "tx build ip hdr", false)             \
+  X(kTxSend, "tx send", false)                              \
+  X(kTxUpdate, "tx update", false)                          \
+  X(kRxDoorbellProcess, "rx doorbell process", true)        \
+  X(kRxMediaReceive, "rx media rcv", true)                  \
+  X(kRxIpParse, "rx ip parse", true)                        \
+  X(kRxTransportParse, "rx tcp/udp parse", true)            \
+  X(kRxGetWr, "rx get wr", true)                            \
+  X(kRxPutData, "rx put data", true)                        \
+  X(kRxUpdate, "rx update", true)                           \
+  X(kChecksum, "firmware checksum", true)                   \
+  X(kManagement, "management", false)                       \
   X(kTimer, "timer", false)
 
 #define QPIP_STAGE_ENUMERATOR(name, text, receive) name,
@@ -88,6 +88,8 @@ enum DmaStatus : uint32_t { kDmaOk = 0, kDmaFault = 1 };
 enum DmaFlags : uint32_t {
   kDmaSum = 1u << 0,      ///< return the Internet checksum of the payload (LANai's DMA could)
   kDmaPublish = 1u << 1,  ///< dma_write: store the last four bytes last, with release order
+  kDmaCopy = 1u << 2,     ///< payload_fetch: the frame must not refer to host memory once
+                          ///< `frame_send` has returned (datagrams: no lease)
 };
 
 /// A frame that the receive engine holds for the firmware.
@@ -130,15 +132,15 @@ struct TraceRecord {
   uint32_t to = 0;
 };
 enum TraceKind : uint32_t {
-  kTraceTcpState = 1,      ///< object: QP; from, to: tcp::State
-  kTraceQpState = 2,       ///< object: QP; from, to: QpState
-  kTraceSendFetched = 3,   ///< object: QP; from: WQE index
-  kTraceSendSent = 4,      ///< object: QP; from: WQE index (its last byte sent the first time)
-  kTraceSendAcked = 5,     ///< object: QP; from: WQE index
-  kTraceSendCompleted = 6, ///< object: QP; from: WQE index; to: status
-  kTraceRecvCompleted = 7, ///< object: QP; from: WQE index; to: status
-  kTraceDrop = 8,          ///< from: DropReason
-  kTraceSendPosted = 9,    ///< object: QP; from: producer index seen by the doorbell FSM
+  kTraceTcpState = 1,       ///< object: QP; from, to: tcp::State
+  kTraceQpState = 2,        ///< object: QP; from, to: QpState
+  kTraceSendFetched = 3,    ///< object: QP; from: WQE index
+  kTraceSendSent = 4,       ///< object: QP; from: WQE index (its last byte sent the first time)
+  kTraceSendAcked = 5,      ///< object: QP; from: WQE index
+  kTraceSendCompleted = 6,  ///< object: QP; from: WQE index; to: status
+  kTraceRecvCompleted = 7,  ///< object: QP; from: WQE index; to: status
+  kTraceDrop = 8,           ///< from: DropReason
+  kTraceSendPosted = 9,     ///< object: QP; from: producer index seen by the doorbell FSM
 };
 
 enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };
@@ -161,8 +163,8 @@ struct Platform {
   void (*dma_write)(void* context, uint64_t to, const void* from, uint32_t length, uint32_t tag,
                     uint32_t flags) = nullptr;
   /// Starts a copy inside host memory (overflow pool to a posted receive). Equal total lengths.
-  void (*dma_copy)(void* context, const DmaSegment* from, uint32_t from_count,
-                   const DmaSegment* to, uint32_t to_count, uint32_t tag) = nullptr;
+  void (*dma_copy)(void* context, const DmaSegment* from, uint32_t from_count, const DmaSegment* to,
+                   uint32_t to_count, uint32_t tag) = nullptr;
   /// Load-acquire of an aligned 64-bit word of host memory (programmed I/O, slow on hardware).
   uint64_t (*host_load)(void* context, uint64_t address) = nullptr;
   /// Takes the oldest finished operation. Returns 0 when there is none.

@@ -37,12 +37,12 @@ enum class CommandOpcode : uint8_t {
 /// Result of a command.
 enum class CommandStatus : uint8_t {
   kOk = 0,
-  kBadCommand = 1,     ///< unknown opcode or a field out of range
-  kNoResource = 2,     ///< a table is full
-  kBadHandle = 3,      ///< no such queue pair, completion queue, listener or key
-  kBadState = 4,       ///< not possible in the object's present state
-  kAddressInUse = 5,   ///< port or 4-tuple taken
-  kBusy = 6,           ///< still referenced
+  kBadCommand = 1,    ///< unknown opcode or a field out of range
+  kNoResource = 2,    ///< a table is full
+  kBadHandle = 3,     ///< no such queue pair, completion queue, listener or key
+  kBadState = 4,      ///< not possible in the object's present state
+  kAddressInUse = 5,  ///< port or 4-tuple taken
+  kBusy = 6,          ///< still referenced
 };
 
 enum class QpType : uint8_t { kTcp = 1, kUdp = 2 };
@@ -80,17 +80,17 @@ struct DeregisterMemory {
 
 /// kCreateCq. Answer: `result[0]` is the handle.
 struct CreateCq {
-  uint64_t ring = 0;        ///< DMA address of 2^log2_size Cqes
-  uint64_t consumer = 0;    ///< DMA address of a uint64_t the host keeps its consumer index in
-  uint32_t log2_size = 0;   ///< 1 to 20
+  uint64_t ring = 0;       ///< DMA address of 2^log2_size Cqes
+  uint64_t consumer = 0;   ///< DMA address of a uint64_t the host keeps its consumer index in
+  uint32_t log2_size = 0;  ///< 1 to 20
 };
 
 /// kCreateQp. All memory is DMA-contiguous and 64-byte aligned. Answer: `result[0]` is the handle.
 struct CreateQp {
   uint64_t send_ring = 0;
   uint64_t recv_ring = 0;
-  uint64_t indices = 0;        ///< DMA address of a QueueIndices
-  uint64_t overflow_pool = 0;  ///< TCP: bytes acknowledged for want of a receive go here
+  uint64_t indices = 0;           ///< DMA address of a QueueIndices
+  uint64_t overflow_pool = 0;     ///< TCP: bytes acknowledged for want of a receive go here
   uint64_t overflow_records = 0;  ///< TCP: uint32_t a stored segment, `overflow_bytes` of them
   uint32_t overflow_bytes = 0;    ///< TCP: size of the pool and upper bound of the window
   uint32_t send_cq = 0;
@@ -104,8 +104,8 @@ struct CreateQp {
   uint8_t recv_log2_stride = 0;  ///< 5 to 9
   uint8_t ack_every = 0;         ///< acknowledge at least every n-th full segment; 0: NIC default
   uint8_t reserved = 0;
-  uint32_t ack_delay_us = 0;      ///< delayed-ACK timer; 0: NIC default
-  uint32_t user_timeout_ms = 0;   ///< give up unacknowledged data after this; 0: NIC default
+  uint32_t ack_delay_us = 0;     ///< delayed-ACK timer; 0: NIC default
+  uint32_t user_timeout_ms = 0;  ///< give up unacknowledged data after this; 0: NIC default
 };
 
 /// kDestroyQp, kShutdown, kAbort, kQueryQp.
@@ -171,8 +171,9 @@ struct Command {
     Offer offer;
     BindUdp bind_udp;
     QueryCounters query_counters;
-    uint8_t raw[120] = {};
+    uint8_t raw[120];
   };
+  constexpr Command() : raw{} {}
 };
 static_assert(sizeof(Command) == 128 && std::is_trivially_copyable_v<Command>);
 
@@ -215,7 +216,7 @@ struct alignas(64) Event {
   uint32_t result[4] = {};  ///< kCommandDone: answers; kQueryQp: see QpInfo fields in docs
   uint32_t listener = 0;    ///< kEstablished by a listener: its handle + 1, else 0
   uint32_t reserved1[2] = {};
-  uint32_t valid = 0;       ///< lap number, stored last
+  uint32_t valid = 0;  ///< lap number, stored last
 };
 static_assert(sizeof(Event) == 64 && std::is_trivially_copyable_v<Event>);
 

@@ -22,29 +22,30 @@ enum class CompletionOpcode : uint8_t {
 /// Status of a completion. Host_lib maps each to one `ibv_wc_status`.
 enum class CompletionStatus : uint8_t {
   kSuccess = 0,
-  kLocalLengthError = 1,      ///< message longer than the posted receive, or WQE over the limits
-  kLocalProtectionError = 2,  ///< key, bounds, rights or protection domain refused the access
-  kLocalQpOperationError = 3, ///< malformed WQE: opcode, sge_count, zero length on TCP
-  kRemoteAborted = 4,         ///< the peer sent RST, or its port died
-  kRetryExceeded = 5,         ///< retransmissions exhausted, peer unreachable
-  kFlushed = 6,               ///< outstanding when the queue pair left the connected state
-  kResponseTimeout = 7,       ///< user time-out
+  kLocalLengthError = 1,       ///< message longer than the posted receive, or WQE over the limits
+  kLocalProtectionError = 2,   ///< key, bounds, rights or protection domain refused the access
+  kLocalQpOperationError = 3,  ///< malformed WQE: opcode, sge_count, zero length on TCP
+  kRemoteAborted = 4,          ///< the peer sent RST, or its port died
+  kRetryExceeded = 5,          ///< retransmissions exhausted, peer unreachable
+  kFlushed = 6,                ///< outstanding when the queue pair left the connected state
+  kResponseTimeout = 7,        ///< user time-out
 };
 
 /// One completion.
 struct alignas(64) Cqe {
-  uint32_t qp = 0;            ///< queue pair handle
-  uint32_t wqe_index = 0;     ///< free-running index of the WQE; earlier send WQEs are done too
-  uint32_t byte_length = 0;   ///< bytes placed or sent; 0 with kSuccess on a TCP receive: end of stream
+  uint32_t qp = 0;         ///< queue pair handle
+  uint32_t wqe_index = 0;  ///< free-running index of the WQE; earlier send WQEs are done too
+  uint32_t byte_length =
+      0;  ///< bytes placed or sent; 0 with kSuccess on a TCP receive: end of stream
   uint32_t immediate = 0;
-  uint8_t opcode = 0;         ///< CompletionOpcode
-  uint8_t status = 0;         ///< CompletionStatus
-  uint16_t peer_port = 0;     ///< UDP receive: source port, host byte order
-  uint32_t vendor_error = 0;  ///< DropReason or detail, for diagnosis
+  uint8_t opcode = 0;            ///< CompletionOpcode
+  uint8_t status = 0;            ///< CompletionStatus
+  uint16_t peer_port = 0;        ///< UDP receive: source port, host byte order
+  uint32_t vendor_error = 0;     ///< DropReason or detail, for diagnosis
   Ip6Address peer_address = {};  ///< UDP receive: source address
-  uint32_t flags = 0;         ///< CqeFlags
+  uint32_t flags = 0;            ///< CqeFlags
   uint32_t reserved[4] = {};
-  uint32_t valid = 0;         ///< lap number, stored last
+  uint32_t valid = 0;  ///< lap number, stored last
 };
 static_assert(sizeof(Cqe) == 64 && std::is_trivially_copyable_v<Cqe>);
 

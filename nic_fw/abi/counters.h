@@ -7,68 +7,68 @@
 namespace qpip::abi {
 
 // X(enumerator, "name"): what the NIC has done.
-#define QPIP_NIC_COUNTERS(X)                            \
-  X(kFramesReceived, "frames_received")                 \
-  X(kFramesSent, "frames_sent")                         \
-  X(kBytesReceived, "bytes_received")                   \
-  X(kBytesSent, "bytes_sent")                           \
-  X(kTcpSegmentsReceived, "tcp_segments_received")      \
-  X(kTcpSegmentsSent, "tcp_segments_sent")              \
-  X(kTcpAcksSent, "tcp_pure_acks_sent")                 \
-  X(kTcpRetransmissions, "tcp_retransmissions")         \
+#define QPIP_NIC_COUNTERS(X)                                   \
+  X(kFramesReceived, "frames_received")                        \
+  X(kFramesSent, "frames_sent")                                \
+  X(kBytesReceived, "bytes_received")                          \
+  X(kBytesSent, "bytes_sent")                                  \
+  X(kTcpSegmentsReceived, "tcp_segments_received")             \
+  X(kTcpSegmentsSent, "tcp_segments_sent")                     \
+  X(kTcpAcksSent, "tcp_pure_acks_sent")                        \
+  X(kTcpRetransmissions, "tcp_retransmissions")                \
   X(kTcpRetransmissionTimeouts, "tcp_retransmission_timeouts") \
-  X(kTcpFastRetransmits, "tcp_fast_retransmits")        \
-  X(kTcpResetsSent, "tcp_resets_sent")                  \
-  X(kTcpResetsReceived, "tcp_resets_received")          \
-  X(kTcpZeroWindowProbes, "tcp_zero_window_probes")     \
-  X(kUdpDatagramsReceived, "udp_datagrams_received")    \
-  X(kUdpDatagramsSent, "udp_datagrams_sent")            \
-  X(kIcmpReceived, "icmp_received")                     \
-  X(kIcmpSent, "icmp_sent")                             \
-  X(kDoorbells, "doorbells")                            \
-  X(kDoorbellOverflows, "doorbell_overflows")           \
-  X(kCommands, "commands")                              \
-  X(kCompletions, "completions")                        \
-  X(kCompletionOverruns, "completion_overruns")         \
-  X(kEvents, "events")                                  \
-  X(kConnectionsEstablished, "connections_established") \
-  X(kConnectionsReset, "connections_reset")             \
-  X(kOverflowPoolBytes, "overflow_pool_bytes")          \
-  X(kProtectionErrors, "protection_errors")             \
-  X(kWireBusy, "wire_busy")                             \
+  X(kTcpFastRetransmits, "tcp_fast_retransmits")               \
+  X(kTcpResetsSent, "tcp_resets_sent")                         \
+  X(kTcpResetsReceived, "tcp_resets_received")                 \
+  X(kTcpZeroWindowProbes, "tcp_zero_window_probes")            \
+  X(kUdpDatagramsReceived, "udp_datagrams_received")           \
+  X(kUdpDatagramsSent, "udp_datagrams_sent")                   \
+  X(kIcmpReceived, "icmp_received")                            \
+  X(kIcmpSent, "icmp_sent")                                    \
+  X(kDoorbells, "doorbells")                                   \
+  X(kDoorbellOverflows, "doorbell_overflows")                  \
+  X(kCommands, "commands")                                     \
+  X(kCompletions, "completions")                               \
+  X(kCompletionOverruns, "completion_overruns")                \
+  X(kEvents, "events")                                         \
+  X(kConnectionsEstablished, "connections_established")        \
+  X(kConnectionsReset, "connections_reset")                    \
+  X(kOverflowPoolBytes, "overflow_pool_bytes")                 \
+  X(kProtectionErrors, "protection_errors")                    \
+  X(kWireBusy, "wire_busy")                                    \
   X(kTimersFired, "timers_fired")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
-#define QPIP_DROP_REASONS(X)                              \
-  X(kNone, "none")                                        \
-  X(kFrameTooShort, "frame_too_short")                    \
-  X(kFrameTooLong, "frame_too_long")                      \
-  X(kNotIpv6, "not_ipv6")                                 \
-  X(kBadIpv6Length, "bad_ipv6_length")                    \
-  X(kBadExtensionHeader, "bad_extension_header")          \
-  X(kFragment, "fragment")                                \
-  X(kNotOurAddress, "not_our_address")                    \
-  X(kBadSourceAddress, "bad_source_address")              \
-  X(kUnknownNextHeader, "unknown_next_header")            \
-  X(kBadTcpHeader, "bad_tcp_header")                      \
-  X(kBadTcpChecksum, "bad_tcp_checksum")                  \
-  X(kBadUdpHeader, "bad_udp_header")                      \
-  X(kBadUdpChecksum, "bad_udp_checksum")                  \
-  X(kBadIcmpHeader, "bad_icmp_header")                    \
-  X(kBadIcmpChecksum, "bad_icmp_checksum")                \
-  X(kIcmpIgnored, "icmp_ignored")                         \
-  X(kNoUdpQueuePair, "no_udp_queue_pair")                 \
-  X(kNoReceivePosted, "no_receive_posted")                \
-  X(kDatagramTooLong, "datagram_too_long")                \
-  X(kNoTcpConnection, "no_tcp_connection")                \
-  X(kTcpUnacceptable, "tcp_unacceptable")                 \
-  X(kTcpOutOfOrder, "tcp_out_of_order")                   \
-  X(kTcpPaws, "tcp_paws")                                 \
-  X(kTcpBadAck, "tcp_bad_ack")                            \
-  X(kBacklogFull, "backlog_full")                         \
-  X(kNoReceiveContext, "no_receive_context")              \
-  X(kNoRoute, "no_route")                                 \
-  X(kWireFull, "wire_full")                               \
+#define QPIP_DROP_REASONS(X)                     \
+  X(kNone, "none")                               \
+  X(kFrameTooShort, "frame_too_short")           \
+  X(kFrameTooLong, "frame_too_long")             \
+  X(kNotIpv6, "not_ipv6")                        \
+  X(kBadIpv6Length, "bad_ipv6_length")           \
+  X(kBadExtensionHeader, "bad_extension_header") \
+  X(kFragment, "fragment")                       \
+  X(kNotOurAddress, "not_our_address")           \
+  X(kBadSourceAddress, "bad_source_address")     \
+  X(kUnknownNextHeader, "unknown_next_header")   \
+  X(kBadTcpHeader, "bad_tcp_header")             \
+  X(kBadTcpChecksum, "bad_tcp_checksum")         \
+  X(kBadUdpHeader, "bad_udp_header")             \
+  X(kBadUdpChecksum, "bad_udp_checksum")         \
+  X(kBadIcmpHeader, "bad_icmp_header")           \
+  X(kBadIcmpChecksum, "bad_icmp_checksum")       \
+  X(kIcmpIgnored, "icmp_ignored")                \
+  X(kNoUdpQueuePair, "no_udp_queue_pair")        \
+  X(kNoReceivePosted, "no_receive_posted")       \
+  X(kDatagramTooLong, "datagram_too_long")       \
+  X(kNoTcpConnection, "no_tcp_connection")       \
+  X(kTcpUnacceptable, "tcp_unacceptable")        \
+  X(kTcpOutOfOrder, "tcp_out_of_order")          \
+  X(kTcpPaws, "tcp_paws")                        \
+  X(kTcpBadAck, "tcp_bad_ack")                   \
+  X(kBacklogFull, "backlog_full")                \
+  X(kNoReceiveContext, "no_receive_context")     \
+  X(kNoRoute, "no_route")                        \
+  X(kWireFull, "wire_full")                      \
   X(kRateLimited, "rate_limited")
 
 #define QPIP_ENUMERATOR(name, text) name,

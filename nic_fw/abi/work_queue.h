@@ -50,13 +50,13 @@ struct SendWqe {
   uint8_t flags = 0;   ///< SendWqeFlags
   uint8_t sge_count = 0;
   uint8_t reserved0 = 0;
-  uint32_t length = 0;          ///< bytes of the whole message: the sum of the list
-  uint16_t inline_length = 0;   ///< bytes of inline payload
-  uint16_t peer_port = 0;       ///< UDP: destination port, host byte order
-  uint32_t immediate = 0;       ///< immediate data, for later framings
-  Ip6Address peer_address = {}; ///< UDP: destination address
-  uint64_t remote_address = 0;  ///< RDMA: peer's address
-  uint32_t remote_key = 0;      ///< RDMA: peer's key
+  uint32_t length = 0;           ///< bytes of the whole message: the sum of the list
+  uint16_t inline_length = 0;    ///< bytes of inline payload
+  uint16_t peer_port = 0;        ///< UDP: destination port, host byte order
+  uint32_t immediate = 0;        ///< immediate data, for later framings
+  Ip6Address peer_address = {};  ///< UDP: destination address
+  uint64_t remote_address = 0;   ///< RDMA: peer's address
+  uint32_t remote_key = 0;       ///< RDMA: peer's key
   uint32_t reserved1[5] = {};
 };
 static_assert(sizeof(SendWqe) == 64 && std::is_trivially_copyable_v<SendWqe>);
@@ -73,7 +73,8 @@ static_assert(sizeof(RecvWqe) == 16 && std::is_trivially_copyable_v<RecvWqe>);
 /// Smallest power-of-two stride that holds a send WQE with the given limits.
 constexpr uint32_t SendStride(uint32_t max_sge, uint32_t max_inline) {
   const uint32_t list = max_sge * static_cast<uint32_t>(sizeof(Sge));
-  const uint32_t need = static_cast<uint32_t>(sizeof(SendWqe)) + (list > max_inline ? list : max_inline);
+  const uint32_t need =
+      static_cast<uint32_t>(sizeof(SendWqe)) + (list > max_inline ? list : max_inline);
   uint32_t stride = 64;
   while (stride < need) stride <<= 1;
   return stride;

@@ -1,0 +1,93 @@
+#include "nic_fw/completion.h"
+
+#include <cstring>
+
+namespace qpip::fw {
+namespace {
+
+void Interrupt(const Nic& nic, InterruptKind kind, uint32_t object) {
+  nic.port.interrupt(nic.port.context, static_cast<uint32_t>(kind), object);
+}
+
+/// True when the ring has room. Reads the host's consumer index only when the cached one says no:
+/// that read is programmed I/O, slow on hardware.
+bool HasRoom(const Nic& nic, CompletionQueueState& cq) {
+  const uint32_t size = 1u << cq.log2_size;
+  if (cq.producer - cq.consumer_seen < size) return true;
+  cq.consumer_seen =
+      static_cast<uint32_t>(nic.port.host_load(nic.port.context, cq.consumer_address));
+  return cq.producer - cq.consumer_seen < size;
+}
+
+void Fail(const Nic& nic, uint32_t handle) {
+  CompletionQueueState& cq = nic.cq(handle);
+  nic.Count(abi::NicCounter::kCompletionOverruns);
+  if (cq.failed) return;
+  cq.failed = true;
+  abi::Event event;
+  event.kind = static_cast<uint8_t>(abi::EventKind::kCqError);
+  event.object = handle;
+  WriteEvent(nic, event);
+}
+
+}  // namespace
+
+void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, uint32_t index,
+              const CompletionDetail& detail) {
+  const bool send = opcode == abi::CompletionOpcode::kSend;
+  const uint32_t handle = send ? q.send_cq : q.recv_cq;
+  CompletionQueueState& cq = nic.cq(handle);
+  if (!HasRoom(nic, cq)) {
+    Fail(nic, handle);
+    return;
+  }
+  abi::Cqe cqe;
+  cqe.qp = q.handle;
+  cqe.wqe_index = index;
+  cqe.byte_length = detail.byte_length;
+  cqe.opcode = static_cast<uint8_t>(opcode);
+  cqe.status = static_cast<uint8_t>(detail.status);
+  cqe.vendor_error = detail.vendor_error;
+  cqe.flags = detail.flags;
+  cqe.peer_port = detail.peer_port;
+  std::memcpy(cqe.peer_address.bytes, detail.peer_address.bytes, sizeof(cqe.peer_address.bytes));
+  cqe.valid = abi::CqeLap(cq.producer, cq.log2_size);
+  const uint32_t slot = cq.producer & ((1u << cq.log2_size) - 1);
+  nic.port.dma_write(nic.port.context, cq.ring + uint64_t{slot} * sizeof(abi::Cqe), &cqe,
+                     sizeof(cqe), 0, kDmaPublish);
+  ++cq.producer;
+  ++nic.state.notifications;
+  nic.Count(abi::NicCounter::kCompletions);
+  nic.Trace(send ? kTraceSendCompleted : kTraceRecvCompleted, q.handle, index,
+            static_cast<uint32_t>(detail.status));
+  if (cq.armed && static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
+    cq.armed = false;
+    Interrupt(nic, InterruptKind::kCompletion, handle);
+  }
+}
+
+void ArmCompletionQueue(const Nic& nic, uint32_t handle, uint32_t consumer) {
+  if (handle >= nic.state.config.max_cqs || !nic.cq(handle).in_use) return;
+  CompletionQueueState& cq = nic.cq(handle);
+  if (static_cast<int32_t>(cq.producer - consumer) > 0) {
+    cq.armed = false;
+    Interrupt(nic, InterruptKind::kCompletion, handle);
+    return;
+  }
+  cq.armed = true;
+  cq.armed_index = consumer;
+}
+
+void WriteEvent(const Nic& nic, abi::Event event) {
+  FirmwareState& s = nic.state;
+  event.valid = abi::CqeLap(s.event_producer, s.config.event_log2);
+  const uint32_t slot = s.event_producer & ((1u << s.config.event_log2) - 1);
+  nic.port.dma_write(nic.port.context, s.config.event_ring + uint64_t{slot} * sizeof(abi::Event),
+                     &event, sizeof(event), 0, kDmaPublish);
+  ++s.event_producer;
+  ++s.notifications;
+  nic.Count(abi::NicCounter::kEvents);
+  Interrupt(nic, InterruptKind::kEvent, 0);
+}
+
+}  // namespace qpip::fw

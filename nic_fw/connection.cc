@@ -1,0 +1,406 @@
+#include "nic_fw/connection.h"
+
+#include <cstring>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/demux.h"
+#include "nic_fw/listener.h"
+#include "nic_fw/packet.h"
+#include "nic_fw/placement.h"
+#include "nic_fw/timers.h"
+#include "nic_fw/transmit_fsm.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint64_t kNsPerMs = 1000000;
+constexpr uint16_t kFirstEphemeralPort = 49152;  // RFC 6335 section 6
+constexpr uint32_t kEphemeralPorts = 65536 - kFirstEphemeralPort;
+
+tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
+  const NicConfig& c = nic.state.config;
+  tcp::Options o;
+  const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
+  o.mss = mss > 65535 ? 65535 : mss;
+  o.receive_buffer = q.overflow_bytes;
+  o.rto_initial_us = c.rto_initial_us;
+  o.rto_min_us = c.rto_min_us;
+  o.rto_max_us = c.rto_max_us;
+  o.ack_delay_us = q.tcb.options.ack_delay_us != 0 ? q.tcb.options.ack_delay_us : c.ack_delay_us;
+  o.user_timeout_ms =
+      q.tcb.options.user_timeout_ms != 0 ? q.tcb.options.user_timeout_ms : c.user_timeout_ms;
+  o.connect_timeout_ms = c.connect_timeout_ms;
+  o.time_wait_ms = c.time_wait_ms;
+  o.ack_every = q.tcb.options.ack_every != 0 ? q.tcb.options.ack_every : c.ack_every;
+  o.ack_on_batch_end = c.ack_on_batch_end != 0;
+  o.timestamps = c.tcp_timestamps != 0;
+  o.window_scaling = c.tcp_window_scaling != 0;
+  return o;
+}
+
+/// Options, sequence number and window of a connection that opens now.
+void PrepareOpen(const Nic& nic, QueuePair& q, const tcp::Segment* syn) {
+  const tcp::Options options = TcpOptions(nic, q);
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
+  if (syn == nullptr) {
+    tcp::OpenActive(q.tcb, options, iss, nic.now);
+  } else {
+    tcp::OpenPassive(q.tcb, options, iss, *syn, nic.now);
+  }
+  q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
+  SetQpState(nic, q, QpState::kConnecting);
+  UpdateReceiveWindow(nic, q);
+  UpdateTimer(nic, q);
+  Activate(nic, q);
+}
+
+void FillEvent(const QueuePair& q, abi::EventKind kind, uint8_t status, abi::Event* event) {
+  event->kind = static_cast<uint8_t>(kind);
+  event->status = status;
+  event->object = q.handle;
+  event->local_port = q.tuple.local_port;
+  event->remote_port = q.tuple.remote_port;
+  std::memcpy(event->remote_address.bytes, q.tuple.remote_address.bytes, 16);
+}
+
+void Report(const Nic& nic, const QueuePair& q, abi::EventKind kind, uint8_t status) {
+  if (q.destroy_wanted || q.state == QpState::kOrphan) return;  // the host has let go
+  abi::Event event;
+  FillEvent(q, kind, status, &event);
+  WriteEvent(nic, event);
+}
+
+}  // namespace
+
+void SetQpState(const Nic& nic, QueuePair& q, QpState state) {
+  nic.Trace(kTraceQpState, q.handle, static_cast<uint32_t>(q.state), static_cast<uint32_t>(state));
+  q.state = state;
+}
+
+void StartActiveOpen(const Nic& nic, QueuePair& q) { PrepareOpen(nic, q, nullptr); }
+
+void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                      const tcp::Header& syn) {
+  q.tuple = tuple;
+  q.listener = listener;
+  InsertDemux(nic, q);
+  tcp::Segment segment;
+  segment.header = syn;
+  PrepareOpen(nic, q, &segment);
+}
+
+void OnEstablished(const Nic& nic, QueuePair& q) {
+  SetQpState(nic, q, QpState::kConnected);
+  q.connected_reported = true;
+  nic.Count(abi::NicCounter::kConnectionsEstablished);
+  abi::Event event;
+  FillEvent(q, abi::EventKind::kEstablished, 0, &event);
+  event.listener = q.listener == kNone ? 0 : q.listener + 1;
+  WriteEvent(nic, event);
+  UpdateReceiveWindow(nic, q);
+  Activate(nic, q);
+}
+
+void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
+  if (q.type != abi::QpType::kTcp) return;
+  // Posted and not yet spoken for: bytes accepted but unplaced, and those in the overflow pool,
+  // will use up receives before anything new does.
+  const uint32_t spoken_for = q.recv_filled + q.unplaced + q.pool_used;
+  const uint32_t posted = q.recv_posted_bytes - q.recv_consumed_bytes;
+  uint32_t window = posted > spoken_for && posted < 0x80000000u ? posted - spoken_for : 0;
+  // What is advertised must have a place even if short messages use up all receives: the
+  // reservation bounds it (DESIGN, "The advertised window").
+  const uint32_t reserved = q.pool_used + q.unplaced;
+  const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
+  if (window > room) window = room;
+  tcp::SetReceiveWindow(q.tcb, window, nic.now);
+}
+
+void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+                   abi::CompletionStatus head) {
+  if (q.state == QpState::kFree || q.state == QpState::kDraining) return;
+  const bool was_connecting = q.state == QpState::kConnecting;
+  CancelTimer(nic, q);
+  Deactivate(nic, q);
+  DropBlocked(nic, q);
+  RemoveDemux(nic, q);
+  DropPlacements(nic, q);
+  if (q.state != QpState::kClosed && !q.orphaned) {
+    q.reason = static_cast<uint8_t>(reason);
+    q.head_status = static_cast<uint8_t>(head);
+  }
+  q.tcb.state = tcp::State::kClosed;
+  const uint32_t listener = q.listener;
+  if (was_connecting && listener != kNone && !q.destroy_wanted && nic.listener(listener).in_use &&
+      reason != abi::DisconnectReason::kAborted) {
+    // RFC 9293 3.10.7.4, SYN-RECEIVED from a passive open: back to LISTEN.
+    OfferQueuePair(nic, q, listener);
+    return;
+  }
+  if (was_connecting && listener == kNone) {
+    Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
+  }
+  SetQpState(nic, q, QpState::kDraining);
+  if (!q.in_drain) {
+    q.in_drain = true;
+    q.next_drain = nic.state.drain_head;
+    nic.state.drain_head = q.handle;
+  }
+  PollDraining(nic);
+}
+
+void AbortConnection(const Nic& nic, QueuePair& q) {
+  tcp::Header reset;
+  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
+  EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
+}
+
+void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatus status) {
+  q.error_index = index;
+  q.send_error_status = static_cast<uint8_t>(status);
+  tcp::Header reset;
+  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
+  EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
+}
+
+void FailReceive(const Nic& nic, QueuePair& q, abi::CompletionStatus status) {
+  q.recv_error_status = static_cast<uint8_t>(status);
+  tcp::Header reset;
+  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
+  EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
+}
+
+void FlushSends(const Nic& nic, QueuePair& q) {
+  uint8_t status = q.head_status;
+  if (status == 0) status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  for (; q.send_completed != q.send_producer; ++q.send_completed) {
+    CompletionDetail detail;
+    detail.status = static_cast<abi::CompletionStatus>(status);
+    if (q.send_error_status != 0 && q.send_completed == q.error_index) {
+      detail.status = static_cast<abi::CompletionStatus>(q.send_error_status);
+    }
+    detail.vendor_error = q.reason;
+    Complete(nic, q, abi::CompletionOpcode::kSend, q.send_completed, detail);
+    status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  }
+  q.send_announced = q.send_producer;
+}
+
+void OnTransportDone(const Nic& nic, QueuePair& q) {
+  q.transport_done = true;
+  if (q.state == QpState::kOrphan) {
+    if (q.tcb.state == tcp::State::kClosed) {
+      EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    }
+    return;
+  }
+  FinishOrderlyClose(nic, q);
+}
+
+void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
+  if (!q.transport_done || q.state != QpState::kConnected) return;
+  if (q.place_head != kNone || q.pool_used != 0) return;  // data first
+  if (q.dma_outstanding != 0) return;                     // asked again at its completion
+  q.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
+  q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  SetQpState(nic, q, QpState::kClosed);
+  Deactivate(nic, q);
+  FlushSends(nic, q);
+  FlushReceives(nic, q);
+  if (q.tcb.state == tcp::State::kClosed) {
+    CancelTimer(nic, q);
+    RemoveDemux(nic, q);
+  }
+  Report(nic, q, abi::EventKind::kDisconnected, q.reason);
+}
+
+bool PollDraining(const Nic& nic) {
+  bool progress = false;
+  uint32_t* link = &nic.state.drain_head;
+  while (*link != kNone) {
+    QueuePair& q = nic.qp(*link);
+    const bool busy = q.dma_outstanding != 0 || q.in_blocked || q.in_batch ||
+                      (q.lease != 0 && nic.port.lease_pending(nic.port.context, q.lease) != 0);
+    if (busy) {
+      link = &q.next_drain;
+      continue;
+    }
+    *link = q.next_drain;
+    q.next_drain = kNone;
+    q.in_drain = false;
+    q.lease = 0;
+    progress = true;
+    const bool orphan = q.orphaned;
+    if (!orphan) {
+      FlushSends(nic, q);
+      FlushReceives(nic, q);
+      q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+      if (q.connected_reported) Report(nic, q, abi::EventKind::kDisconnected, q.reason);
+    }
+    SetQpState(nic, q, QpState::kClosed);
+    if (!q.destroy_wanted) continue;
+    if (!orphan) {
+      abi::Event event;
+      event.kind = static_cast<uint8_t>(abi::EventKind::kCommandDone);
+      event.id = q.destroy_command;
+      event.object = q.handle;
+      WriteEvent(nic, event);
+    }
+    FreeQueuePair(nic, q);
+  }
+  return progress;
+}
+
+namespace {
+
+/// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
+/// FIN is on its way or acknowledged, and nothing waits to be delivered.
+bool CanOrphan(const QueuePair& q) {
+  if (q.type != abi::QpType::kTcp || q.dma_outstanding != 0 || q.in_blocked || q.in_batch) {
+    return false;
+  }
+  if (q.tcb.state == tcp::State::kTimeWait) return true;
+  return q.state == QpState::kConnected && q.tcb.fin_sent && q.place_head == kNone &&
+         q.send_completed == q.send_producer;
+}
+
+}  // namespace
+
+void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
+  if (q.state == QpState::kOffered) WithdrawOffer(nic, q);
+  const bool orphan = CanOrphan(q);
+  q.destroy_wanted = true;
+  q.destroy_command = command_id;
+  if (orphan) {
+    q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    FlushReceives(nic, q);
+    abi::Event event;
+    event.kind = static_cast<uint8_t>(abi::EventKind::kCommandDone);
+    event.id = command_id;
+    event.object = q.handle;
+    WriteEvent(nic, event);
+    --nic.cq(q.send_cq).references;
+    --nic.cq(q.recv_cq).references;
+    SetQpState(nic, q, QpState::kOrphan);
+    q.orphaned = true;
+    q.orphan_deadline = nic.now + nic.state.config.time_wait_ms * kNsPerMs;
+    if (q.tcb.state == tcp::State::kClosed) {
+      EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    } else {
+      FileOrphanTimer(nic, q);
+    }
+    return;
+  }
+  if (q.state == QpState::kDraining) return;  // answered when the flush is done
+  if (q.state == QpState::kClosed || q.state == QpState::kIdle) {
+    q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
+    return;
+  }
+  AbortConnection(nic, q);
+}
+
+void FreeQueuePair(const Nic& nic, QueuePair& q) {
+  CancelTimer(nic, q);
+  RemoveDemux(nic, q);
+  if (!q.orphaned) {
+    --nic.cq(q.send_cq).references;
+    --nic.cq(q.recv_cq).references;
+  }
+  const uint32_t handle = q.handle;
+  q = QueuePair{};
+  q.handle = handle;
+}
+
+uint32_t AllocateQueuePair(const Nic& nic) {
+  uint32_t oldest = kNone;
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    const QueuePair& q = nic.qp(i);
+    if (q.state == QpState::kFree) return i;
+    const bool evictable = q.state == QpState::kOrphan && q.dma_outstanding == 0 && !q.in_blocked &&
+                           !q.in_batch && !q.is_active && !q.in_drain;
+    if (evictable && (oldest == kNone || q.orphan_deadline < nic.qp(oldest).orphan_deadline)) {
+      oldest = i;
+    }
+  }
+  if (oldest != kNone) FreeQueuePair(nic, nic.qp(oldest));
+  return oldest;
+}
+
+uint16_t EphemeralTcpPort(const Nic& nic, tcp::FourTuple tuple) {
+  const uint32_t start = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  for (uint32_t i = 0; i < kEphemeralPorts; ++i) {
+    tuple.local_port =
+        static_cast<uint16_t>(kFirstEphemeralPort + ((start + i) & (kEphemeralPorts - 1)));
+    if (FindTcp(nic, tuple) == kNone) return tuple.local_port;
+  }
+  return 0;
+}
+
+uint16_t EphemeralUdpPort(const Nic& nic) {
+  const uint32_t start = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  for (uint32_t i = 0; i < kEphemeralPorts; ++i) {
+    const uint16_t port =
+        static_cast<uint16_t>(kFirstEphemeralPort + ((start + i) & (kEphemeralPorts - 1)));
+    if (FindUdp(nic, port) == kNone) return port;
+  }
+  return 0;
+}
+
+void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    QueuePair& q = nic.qp(i);
+    if (q.type != abi::QpType::kTcp || !(q.tuple.remote_address == peer)) continue;
+    if (q.state == QpState::kConnecting || q.state == QpState::kOrphan ||
+        (q.state == QpState::kConnected && !q.transport_done)) {
+      nic.Count(abi::NicCounter::kConnectionsReset);
+      EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
+                    abi::CompletionStatus::kRemoteAborted);
+    }
+  }
+  for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
+    BacklogEntry& entry = nic.backlog(i);
+    if (!entry.in_use || !(entry.tuple.remote_address == peer)) continue;
+    entry.in_use = false;
+    --nic.listener(entry.listener).backlog_count;
+  }
+}
+
+void OnTimer(const Nic& nic, QueuePair& q) {
+  nic.Count(abi::NicCounter::kTimersFired);
+  if (q.state == QpState::kOrphan && nic.now >= q.orphan_deadline) {
+    AbortConnection(nic, q);
+    return;
+  }
+  const tcp::State before = q.tcb.state;
+  const tcp::TimerPlan plan = tcp::OnTimer(q.tcb, nic.now);
+  if (plan.retransmission_timeout) nic.Count(abi::NicCounter::kTcpRetransmissionTimeouts);
+  if (plan.send_reset) SendReset(nic, q.tuple, plan.reset);
+  if (q.tcb.state != before) {
+    nic.Trace(kTraceTcpState, q.handle, static_cast<uint32_t>(before),
+              static_cast<uint32_t>(q.tcb.state));
+  }
+  if (plan.outcome == tcp::Outcome::kTimedOut) {
+    EndConnection(nic, q, abi::DisconnectReason::kTimedOut, abi::CompletionStatus::kRetryExceeded);
+    return;
+  }
+  if (plan.outcome == tcp::Outcome::kClosed) {
+    if (q.state == QpState::kClosed) {  // TIME-WAIT is over, the host has been told long ago
+      CancelTimer(nic, q);
+      RemoveDemux(nic, q);
+      return;
+    }
+    OnTransportDone(nic, q);
+    return;
+  }
+  if (q.state == QpState::kOrphan) {
+    FileOrphanTimer(nic, q);
+  } else {
+    UpdateTimer(nic, q);
+  }
+  Activate(nic, q);
+  nic.Charge(Stage::kTimer, Variant::kControl);
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,72 @@
+#include "nic_fw/demux.h"
+
+#include <cstring>
+#include <span>
+
+namespace qpip::fw {
+namespace {
+
+uint32_t TcpBucket(const Nic& nic, const tcp::FourTuple& tuple) {
+  uint8_t key[20];
+  std::memcpy(key, tuple.remote_address.bytes, 16);
+  key[16] = static_cast<uint8_t>(tuple.remote_port >> 8);
+  key[17] = static_cast<uint8_t>(tuple.remote_port);
+  key[18] = static_cast<uint8_t>(tuple.local_port >> 8);
+  key[19] = static_cast<uint8_t>(tuple.local_port);
+  return static_cast<uint32_t>(SipHash24(nic.state.hash_key, key)) & nic.state.demux_mask;
+}
+
+uint32_t UdpBucket(const Nic& nic, uint16_t port) {
+  const uint8_t key[2] = {static_cast<uint8_t>(port >> 8), static_cast<uint8_t>(port)};
+  return static_cast<uint32_t>(SipHash24(nic.state.hash_key, key)) & nic.state.demux_mask;
+}
+
+uint32_t BucketOf(const Nic& nic, const QueuePair& q) {
+  return q.type == abi::QpType::kTcp ? TcpBucket(nic, q.tuple) : UdpBucket(nic, q.tuple.local_port);
+}
+
+}  // namespace
+
+uint32_t FindTcp(const Nic& nic, const tcp::FourTuple& tuple) {
+  FirmwareState& s = nic.state;
+  if (s.last_tcp_qp != kNone && nic.qp(s.last_tcp_qp).tuple == tuple) return s.last_tcp_qp;
+  uint32_t handle = nic.Table<uint32_t>(s.demux_offset)[TcpBucket(nic, tuple)];
+  while (handle != kNone) {
+    const QueuePair& q = nic.qp(handle);
+    if (q.type == abi::QpType::kTcp && q.tuple == tuple) {
+      s.last_tcp_qp = handle;
+      return handle;
+    }
+    handle = q.demux_next;
+  }
+  return kNone;
+}
+
+uint32_t FindUdp(const Nic& nic, uint16_t port) {
+  uint32_t handle = nic.Table<uint32_t>(nic.state.demux_offset)[UdpBucket(nic, port)];
+  while (handle != kNone) {
+    const QueuePair& q = nic.qp(handle);
+    if (q.type == abi::QpType::kUdp && q.tuple.local_port == port) return handle;
+    handle = q.demux_next;
+  }
+  return kNone;
+}
+
+void InsertDemux(const Nic& nic, QueuePair& q) {
+  uint32_t& bucket = nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
+  q.demux_next = bucket;
+  q.in_demux = true;
+  bucket = q.handle;
+}
+
+void RemoveDemux(const Nic& nic, QueuePair& q) {
+  if (!q.in_demux) return;
+  uint32_t* link = &nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
+  while (*link != kNone && *link != q.handle) link = &nic.qp(*link).demux_next;
+  if (*link == q.handle) *link = q.demux_next;
+  q.demux_next = kNone;
+  q.in_demux = false;
+  if (nic.state.last_tcp_qp == q.handle) nic.state.last_tcp_qp = kNone;
+}
+
+}  // namespace qpip::fw

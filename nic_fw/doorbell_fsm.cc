@@ -1,0 +1,142 @@
+#include "nic_fw/doorbell_fsm.h"
+
+#include <cstddef>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/connection.h"
+#include "nic_fw/placement.h"
+#include "nic_fw/receive_queue.h"
+#include "nic_fw/transmit_fsm.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint32_t kDoorbellsAtATime = 16;
+
+/// The queue pair a host names, or nullptr: handles come from outside.
+QueuePair* Owned(const Nic& nic, uint32_t handle) {
+  if (handle >= nic.state.config.max_qps) return nullptr;
+  QueuePair& q = nic.qp(handle);
+  const bool owned = q.state != QpState::kFree && !q.orphaned && !q.destroy_wanted;
+  return owned ? &q : nullptr;
+}
+
+/// A producer index is believed when it moves forward and within the ring.
+bool Plausible(uint32_t producer, uint32_t old_producer, uint32_t consumer, uint32_t log2_depth) {
+  return static_cast<int32_t>(producer - old_producer) >= 0 &&
+         producer - consumer <= (1u << log2_depth);
+}
+
+void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
+  if (q.shutdown_wanted || producer == q.send_producer) return;
+  if (!Plausible(producer, q.send_producer, q.send_completed, q.send_log2_depth)) {
+    FailSend(nic, q, q.send_producer, abi::CompletionStatus::kLocalQpOperationError);
+    return;
+  }
+  q.send_producer = producer;
+  nic.Trace(kTraceSendPosted, q.handle, producer, 0);
+  if (q.state == QpState::kConnected) {
+    Activate(nic, q);
+  } else if (q.state == QpState::kClosed) {
+    // Posted while the connection ended: flushed like what was posted before.
+    FlushSends(nic, q);
+  }
+}
+
+void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t posted_bytes) {
+  if (producer == q.recv_producer) return;
+  if (!Plausible(producer, q.recv_producer, q.recv_next, q.recv_log2_depth)) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+    return;
+  }
+  q.recv_producer = producer;
+  q.recv_posted_bytes = posted_bytes;
+  switch (q.state) {
+    case QpState::kConnected:
+      if (q.end_of_stream == kEosDelivered) {
+        FlushReceives(nic, q);
+        return;
+      }
+      UpdateReceiveWindow(nic, q);
+      PumpReceive(nic, q);
+      DeliverEndOfStream(nic, q);
+      if (q.type == abi::QpType::kTcp && tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
+      return;
+    case QpState::kConnecting:
+      UpdateReceiveWindow(nic, q);
+      return;
+    case QpState::kClosed:
+      FlushReceives(nic, q);
+      return;
+    default:
+      return;
+  }
+}
+
+/// After an overflow any doorbell may have been lost: read all indices, have everybody who waits
+/// look again (commands are announced again by whoever waits for their answer).
+void ScanAllQueues(const Nic& nic) {
+  nic.Count(abi::NicCounter::kDoorbellOverflows);
+  const Platform& port = nic.port;
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    QueuePair* q = Owned(nic, i);
+    if (q == nullptr) continue;
+    const uint64_t send = port.host_load(port.context, q->indices);
+    OnSendPosted(nic, *q, static_cast<uint32_t>(send));
+    const uint64_t recv =
+        port.host_load(port.context, q->indices + offsetof(abi::QueueIndices, recv));
+    OnRecvPosted(nic, *q, static_cast<uint32_t>(recv), static_cast<uint32_t>(recv >> 32));
+  }
+  for (uint32_t i = 0; i < nic.state.config.max_cqs; ++i) {
+    if (nic.cq(i).in_use) {
+      port.interrupt(port.context, static_cast<uint32_t>(InterruptKind::kCompletion), i);
+    }
+  }
+  port.interrupt(port.context, static_cast<uint32_t>(InterruptKind::kEvent), 0);
+}
+
+void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
+  nic.Count(abi::NicCounter::kDoorbells);
+  switch (doorbell.kind()) {
+    case abi::DoorbellKind::kSendPosted:
+      if (QueuePair* q = Owned(nic, doorbell.object())) OnSendPosted(nic, *q, doorbell.producer);
+      return;
+    case abi::DoorbellKind::kRecvPosted:
+      if (QueuePair* q = Owned(nic, doorbell.object())) {
+        OnRecvPosted(nic, *q, doorbell.producer, doorbell.posted_bytes);
+      }
+      return;
+    case abi::DoorbellKind::kCqArm:
+      ArmCompletionQueue(nic, doorbell.object(), doorbell.producer);
+      return;
+    case abi::DoorbellKind::kCommand:
+      // Several callers may ring out of order: only forward, and never more than the ring holds.
+      if (Plausible(doorbell.producer, nic.state.command_producer, nic.state.command_consumer,
+                    nic.state.config.command_log2)) {
+        nic.state.command_producer = doorbell.producer;
+      }
+      return;
+    case abi::DoorbellKind::kNone:
+      return;
+  }
+}
+
+}  // namespace
+
+bool ServiceDoorbells(const Nic& nic) {
+  bool progress = false;
+  abi::Doorbell doorbell;
+  for (uint32_t i = 0; i < kDoorbellsAtATime; ++i) {
+    if (nic.port.doorbell_pop(nic.port.context, &doorbell) == 0) break;
+    Dispatch(nic, doorbell);
+    progress = true;
+  }
+  if (!progress && nic.port.doorbell_overflowed(nic.port.context) != 0) {
+    ScanAllQueues(nic);
+    progress = true;
+  }
+  return progress;
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,168 @@
+#include "nic_fw/firmware.h"
+
+#include "nic_fw/connection.h"
+#include "nic_fw/doorbell_fsm.h"
+#include "nic_fw/layout.h"
+#include "nic_fw/management_fsm.h"
+#include "nic_fw/overflow_pool.h"
+#include "nic_fw/placement.h"
+#include "nic_fw/receive_fsm.h"
+#include "nic_fw/timers.h"
+#include "nic_fw/transmit_fsm.h"
+
+namespace qpip::fw {
+namespace {
+
+/// Work that no event announces the end of (a full wire, a lease) is looked at this often.
+constexpr uint64_t kRetryIntervalNs = 20000;
+
+/// Handles one finished DMA operation. Returns false when there was none.
+bool ServiceDma(const Nic& nic) {
+  DmaCompletion done;
+  if (nic.port.dma_poll(nic.port.context, &done) == 0) return false;
+  const uint32_t index = (done.tag & 0xffffffu) - 1;
+  uint32_t owner = index;
+  switch (static_cast<Tag>(done.tag >> 24)) {
+    case Tag::kCommand:
+      OnCommandDma(nic, done.status);
+      return true;
+    case Tag::kSendWqe:
+      OnSendWqesFetched(nic, nic.qp(index), done.status);
+      break;
+    case Tag::kRecvWqe:
+      OnRecvWqesFetched(nic, nic.qp(index), done.status);
+      break;
+    case Tag::kTransmit:
+      owner = nic.transmit(index).qp;
+      OnPayloadFetched(nic, index, done);
+      break;
+    case Tag::kPlace:
+      owner = nic.receive(index).qp;
+      OnPlaced(nic, index, done.status);
+      break;
+    case Tag::kDrainRecords:
+      OnDrainRecordsFetched(nic, nic.qp(index), done.status);
+      break;
+    case Tag::kDrainCopy:
+      OnDrainCopied(nic, nic.qp(index), done.status);
+      break;
+    default:
+      return true;
+  }
+  QueuePair& q = nic.qp(owner);
+  if (q.transport_done && q.dma_outstanding == 0) FinishOrderlyClose(nic, q);
+  return true;
+}
+
+bool ServiceTimers(const Nic& nic) {
+  const uint32_t handle = PopDueTimer(nic);
+  if (handle == kNone) return false;
+  OnTimer(nic, nic.qp(handle));
+  return true;
+}
+
+bool ServiceLists(const Nic& nic) {
+  const bool retried = RetryBlocked(nic);
+  const bool drained = nic.state.drain_head != kNone && PollDraining(nic);
+  return retried || drained;
+}
+
+/// The state machines take turns, so that none starves another. The order within a turn matters
+/// for latency only: what has finished first, then what the host wants, then the wire.
+constexpr uint32_t kFsmCount = 7;
+bool RunFsm(const Nic& nic, uint32_t fsm) {
+  switch (fsm) {
+    case 0:
+      return ServiceDma(nic);
+    case 1:
+      return ServiceDoorbells(nic);
+    case 2:
+      return ServiceManagement(nic);
+    case 3:
+      return ServiceReceive(nic);
+    case 4:
+      return ServiceTransmit(nic);
+    case 5:
+      return ServiceLists(nic);
+    default:
+      return ServiceTimers(nic);
+  }
+}
+
+Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
+  return {static_cast<uint8_t*>(arena), *static_cast<FirmwareState*>(arena), *platform, now_ns};
+}
+
+uint64_t RandomNonZero(const Platform& port) {
+  uint64_t value = port.random(port.context);
+  while (value == 0) value = port.random(port.context);
+  return value;
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t qpip_fw_arena(const NicConfig* config, ArenaBytes* out) {
+  FirmwareState state;
+  if (!ComputeLayout(*config, &state)) {
+    *out = ArenaBytes{};
+    return 0;
+  }
+  *out = state.bytes;
+  return state.bytes.total;
+}
+
+uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config,
+                      const Platform* platform, uint64_t now_ns) {
+  if ((reinterpret_cast<uintptr_t>(arena) & 7) != 0 || arena_bytes < sizeof(FirmwareState)) {
+    return 0;
+  }
+  auto* state = static_cast<FirmwareState*>(arena);
+  *state = FirmwareState{};
+  if (!ComputeLayout(*config, state) || arena_bytes < state->bytes.total) return 0;
+  const Nic nic = View(arena, platform, now_ns);
+  FormatTables(nic);
+  state->hash_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
+  state->isn_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
+  state->icmp_tokens_at = now_ns;
+  state->magic = kArenaMagic;
+  return 1;
+}
+
+uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
+  const Nic nic = View(arena, platform, now_ns);
+  nic.state.last_step_at = now_ns;
+  uint32_t done = 0;
+  uint32_t idle = 0;
+  uint32_t fsm = nic.state.next_fsm;
+  while (done < budget && idle < kFsmCount) {
+    if (RunFsm(nic, fsm)) {
+      ++done;
+      idle = 0;
+    } else {
+      ++idle;
+    }
+    fsm = fsm + 1 == kFsmCount ? 0 : fsm + 1;
+  }
+  nic.state.next_fsm = fsm;
+  return done;
+}
+
+uint64_t qpip_fw_next_deadline(const void* arena) {
+  // Only reads; Nic is a mutable view because everything else writes.
+  static constexpr Platform kNoPlatform{};
+  const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
+  const uint64_t timer = EarliestTimer(nic);
+  if (nic.state.blocked_head == kNone && nic.state.drain_head == kNone) return timer;
+  const uint64_t retry = nic.state.last_step_at + kRetryIntervalNs;
+  return retry < timer ? retry : timer;
+}
+
+uint64_t qpip_fw_notifications(const void* arena) {
+  return static_cast<const FirmwareState*>(arena)->notifications;
+}
+
+}  // extern "C"
+
+}  // namespace qpip::fw

@@ -1,0 +1,16 @@
+// ICMPv6 (RFC 4443): answers echo requests, reports what cannot be delivered, at a bounded rate.
+#pragma once
+
+#include "nic_fw/received_packet.h"
+
+namespace qpip::fw {
+
+/// Takes over the frame.
+void OnIcmp(const Nic& nic, const ReceivedPacket& packet);
+
+// Errors about a packet that stays the caller's. Subject to RFC 4443 2.4(e) and (f).
+void SendPortUnreachable(const Nic& nic, const ReceivedPacket& packet);
+void SendParameterProblem(const Nic& nic, const ReceivedPacket& packet);
+void SendUnknownNextHeader(const Nic& nic, const ReceivedPacket& packet);
+
+}  // namespace qpip::fw

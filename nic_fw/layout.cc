@@ -1,0 +1,110 @@
+#include "nic_fw/layout.h"
+
+#include <bit>
+
+#include "protocols/ipv6/header.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint32_t kMaxQps = 1u << 20;    // handles fit 24 bits, tags and doorbells
+constexpr uint32_t kMaxMtu = 65535 + 40;  // without jumbograms (RFC 8200 section 3)
+constexpr uint32_t kMaxContexts = 1u << 16;
+
+bool InRange(const NicConfig& c) {
+  return c.mtu >= ipv6::kMinMtu && c.mtu <= kMaxMtu && c.max_qps >= 1 && c.max_qps <= kMaxQps &&
+         c.max_cqs >= 1 && c.max_cqs <= kMaxQps && c.max_regions >= 1 && c.max_regions < kMaxQps &&
+         c.max_page_entries <= (1u << 24) && c.max_listeners >= 1 && c.max_listeners <= 4096 &&
+         c.max_backlog <= kMaxContexts && c.send_depth_log2 <= 15 && c.receive_contexts >= 1 &&
+         c.receive_contexts <= kMaxContexts && c.transmit_contexts >= 1 &&
+         c.transmit_contexts <= kMaxContexts && c.wqe_cache_bytes >= 128 &&
+         c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
+         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.command_log2 >= 1 &&
+         c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
+         c.scheduler_quantum <= (1u << 24) && c.dma_slots > c.receive_contexts &&
+         c.dma_slots > c.transmit_contexts;
+}
+
+/// Hands out consecutive, 8-byte aligned pieces and refuses to pass 4 GiB.
+class Allocator {
+ public:
+  explicit Allocator(uint32_t start) : next_(start) {}
+
+  /// Reserves `count` entries of `size` bytes; the size goes to `*bytes`, the answer is the offset.
+  uint32_t Take(uint64_t count, uint64_t size, uint32_t* bytes) {
+    const uint64_t total = (count * size + 7) & ~uint64_t{7};
+    const uint64_t offset = next_;
+    *bytes = static_cast<uint32_t>(total);
+    next_ += total;
+    return static_cast<uint32_t>(offset);
+  }
+  uint64_t total() const { return next_; }
+
+ private:
+  uint64_t next_;
+};
+
+}  // namespace
+
+bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
+  state->config = c;
+  if (!InRange(c)) return false;
+  ArenaBytes& b = state->bytes;
+  b = ArenaBytes{};
+  b.header = static_cast<uint32_t>((sizeof(FirmwareState) + 63) & ~size_t{63});
+  Allocator arena(b.header);
+  const uint32_t buckets = std::bit_ceil(c.max_qps);
+  uint32_t backlog_bytes = 0;
+  uint32_t transmit_bytes = 0;
+  uint32_t receive_bytes = 0;
+  state->qp_offset = arena.Take(c.max_qps, sizeof(QueuePair), &b.qp_table);
+  state->record_offset =
+      arena.Take(uint64_t{c.max_qps} << c.send_depth_log2, sizeof(SendRecord), &b.send_records);
+  state->cq_offset = arena.Take(c.max_cqs, sizeof(CompletionQueueState), &b.cq_table);
+  state->region_offset = arena.Take(c.max_regions, sizeof(Region), &b.regions);
+  state->page_offset = arena.Take(c.max_page_entries, sizeof(uint64_t), &b.page_entries);
+  state->listener_offset = arena.Take(c.max_listeners, sizeof(ListenerState), &b.listeners);
+  state->backlog_offset = arena.Take(c.max_backlog, sizeof(BacklogEntry), &backlog_bytes);
+  b.listeners += backlog_bytes;
+  state->demux_offset = arena.Take(buckets, sizeof(uint32_t), &b.demux);
+  state->timer_offset = arena.Take(c.max_qps, sizeof(uint32_t), &b.timers);
+  state->transmit_offset =
+      arena.Take(c.transmit_contexts, sizeof(TransmitContext), &transmit_bytes);
+  state->receive_offset = arena.Take(c.receive_contexts, sizeof(ReceiveContext), &receive_bytes);
+  b.contexts = transmit_bytes + receive_bytes;
+  state->wqe_offset = arena.Take(c.max_qps, uint64_t{2} * c.wqe_cache_bytes, &b.wqe_cache);
+  if (arena.total() > 0xffffffffu) return false;
+  b.total = static_cast<uint32_t>(arena.total());
+  b.per_qp = static_cast<uint32_t>(sizeof(QueuePair) + (sizeof(SendRecord) << c.send_depth_log2) +
+                                   sizeof(uint32_t) * 2 + 2 * c.wqe_cache_bytes);
+  state->demux_mask = buckets - 1;
+  state->quantum = c.scheduler_quantum != 0 ? c.scheduler_quantum : 2 * c.mtu;
+  return true;
+}
+
+void FormatTables(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  for (uint32_t i = 0; i < s.config.max_qps; ++i) {
+    nic.qp(i) = QueuePair{};
+    nic.qp(i).handle = i;
+  }
+  for (uint32_t i = 0; i < s.config.max_cqs; ++i) nic.cq(i) = CompletionQueueState{};
+  for (uint32_t i = 0; i < s.config.max_regions; ++i) nic.region(i) = Region{};
+  for (uint32_t i = 0; i < s.config.max_listeners; ++i) nic.listener(i) = ListenerState{};
+  for (uint32_t i = 0; i < s.config.max_backlog; ++i) nic.backlog(i) = BacklogEntry{};
+  uint32_t* buckets = nic.Table<uint32_t>(s.demux_offset);
+  for (uint32_t i = 0; i <= s.demux_mask; ++i) buckets[i] = kNone;
+  for (uint32_t i = s.config.transmit_contexts; i-- > 0;) {
+    nic.transmit(i) = TransmitContext{};
+    nic.transmit(i).next = s.free_transmit;
+    s.free_transmit = i;
+  }
+  s.free_transmit_count = s.config.transmit_contexts;
+  for (uint32_t i = s.config.receive_contexts; i-- > 0;) {
+    nic.receive(i) = ReceiveContext{};
+    nic.receive(i).next = s.free_receive;
+    s.free_receive = i;
+  }
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,16 @@
+// Where the tables lie in the arena, and how large it must be.
+#pragma once
+
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+inline constexpr uint32_t kArenaMagic = 0x51504950;  // "QPIP"
+
+/// Checks `config` and, when it is in range, fills in offsets and sizes. Returns false otherwise.
+bool ComputeLayout(const NicConfig& config, FirmwareState* state);
+
+/// Puts every table entry into its initial state.
+void FormatTables(const Nic& nic);
+
+}  // namespace qpip::fw

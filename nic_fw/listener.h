@@ -1,0 +1,28 @@
+// Listening ports: idle queue pairs that the server has offered, and SYNs that wait for one.
+#pragma once
+
+#include "nic_fw/state.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+
+/// The listener on `port`, or kNone.
+uint32_t FindListener(const Nic& nic, uint16_t port);
+
+/// Starts listening; port 0 takes an ephemeral one. The handle goes to `*listener`.
+abi::CommandStatus OpenListener(const Nic& nic, uint16_t port, uint16_t backlog,
+                                uint32_t* listener);
+/// Stops listening: waiting SYNs are forgotten, offered queue pairs return to kIdle, handshakes
+/// under way are reset.
+void CloseListener(const Nic& nic, uint32_t listener);
+
+/// Gives an idle queue pair to the listener; mated at once when a SYN waits.
+void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
+/// Takes an offered queue pair back.
+void WithdrawOffer(const Nic& nic, QueuePair& q);
+
+/// Segment arrival in LISTEN (RFC 9293 3.10.7.2).
+void OnListenSegment(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
+                     const tcp::Segment& segment);
+
+}  // namespace qpip::fw

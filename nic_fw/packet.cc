@@ -1,0 +1,127 @@
+#include "nic_fw/packet.h"
+
+#include <cstring>
+#include <span>
+
+#include "protocols/common/byte_order.h"
+#include "protocols/common/checksum.h"
+#include "protocols/ipv6/header.h"
+#include "protocols/udp/header.h"
+
+namespace qpip::fw {
+namespace {
+
+/// Writes the IPv6 header in front of an upper-layer packet of `length` bytes.
+void BuildIp(const Nic& nic, uint8_t* frame, const ipv6::Address& destination, uint8_t protocol,
+             uint32_t length, Variant variant) {
+  ipv6::Header header;
+  header.next_header = protocol;
+  header.hop_limit = nic.state.config.hop_limit;
+  header.payload_length = static_cast<uint16_t>(length);
+  header.source = OwnAddress(nic);
+  header.destination = destination;
+  ipv6::Emit(header, std::span<uint8_t, ipv6::kHeaderBytes>(frame, ipv6::kHeaderBytes));
+  nic.Charge(Stage::kTxBuildIpHeader, variant);
+}
+
+/// The one's complement sum that goes, inverted, into the transport header's checksum field.
+uint16_t TransportSum(const Nic& nic, const ipv6::Address& destination, uint8_t protocol,
+                      std::span<const uint8_t> header_and_inline, const PayloadSource& payload) {
+  uint32_t upper = static_cast<uint32_t>(header_and_inline.size());
+  if (payload.handle != 0) upper += payload.length;
+  uint16_t sum = PseudoHeaderSum(OwnAddress(nic), destination, upper, protocol);
+  sum = ChecksumAdd(header_and_inline, sum);
+  // Transport headers have an even length, so the payload's sum needs no swap.
+  if (payload.handle != 0) sum = ChecksumCombine(sum, static_cast<uint16_t>(payload.sum));
+  return sum;
+}
+
+uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
+                  const PayloadSource& payload, Variant variant, uint64_t* lease) {
+  FrameOut out;
+  out.header = frame;
+  out.header_length = header_length;
+  out.payload = payload.handle;
+  *lease = 0;
+  const uint32_t status = nic.port.frame_send(nic.port.context, &out, lease);
+  nic.Charge(Stage::kTxSend, variant, payload.length);
+  if (status == kSendOk) {
+    nic.Count(abi::NicCounter::kFramesSent);
+    nic.Count(abi::NicCounter::kBytesSent,
+              header_length + (payload.handle != 0 ? payload.length : 0));
+  } else if (status == kSendBusy) {
+    nic.Count(abi::NicCounter::kWireBusy);
+  } else {
+    nic.Drop(abi::DropReason::kNoRoute);
+  }
+  return status;
+}
+
+}  // namespace
+
+ipv6::Address OwnAddress(const Nic& nic) {
+  ipv6::Address address;
+  std::memcpy(address.bytes, nic.state.config.address.bytes, sizeof(address.bytes));
+  return address;
+}
+
+uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header,
+                 const PayloadSource& payload, Variant variant, uint64_t* lease) {
+  uint8_t frame[kFrameBufferBytes];
+  uint8_t* transport = frame + ipv6::kHeaderBytes;
+  header.source_port = tuple.local_port;
+  header.destination_port = tuple.remote_port;
+  uint32_t length =
+      static_cast<uint32_t>(tcp::Emit(header, std::span<uint8_t>(transport, tcp::kMaxHeaderBytes)));
+  if (payload.inline_bytes != nullptr) {
+    std::memcpy(transport + length, payload.inline_bytes, payload.length);
+    length += payload.length;
+  }
+  if (nic.state.config.wire_trusted == 0) {
+    const uint16_t sum = TransportSum(nic, tuple.remote_address, ipv6::kTcp,
+                                      std::span<const uint8_t>(transport, length), payload);
+    StoreBe16(transport + tcp::offset::kChecksum, static_cast<uint16_t>(~sum));
+  }
+  nic.Charge(Stage::kTxBuildTransportHeader, variant);
+  const uint32_t ip_payload = length + (payload.handle != 0 ? payload.length : 0);
+  BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, variant);
+  nic.Count(abi::NicCounter::kTcpSegmentsSent);
+  return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload, variant,
+                  lease);
+}
+
+uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
+                 const PayloadSource& payload, uint64_t* lease) {
+  uint8_t frame[kFrameBufferBytes];
+  uint8_t* transport = frame + ipv6::kHeaderBytes;
+  udp::Header header;
+  header.source_port = local_port;
+  header.destination_port = peer_port;
+  header.length = static_cast<uint16_t>(udp::kHeaderBytes + payload.length);
+  udp::Emit(header, std::span<uint8_t, udp::kHeaderBytes>(transport, udp::kHeaderBytes));
+  uint32_t length = udp::kHeaderBytes;
+  if (payload.inline_bytes != nullptr) {
+    std::memcpy(transport + length, payload.inline_bytes, payload.length);
+    length += payload.length;
+  }
+  if (nic.state.config.wire_trusted == 0) {
+    const uint16_t sum =
+        TransportSum(nic, peer, ipv6::kUdp, std::span<const uint8_t>(transport, length), payload);
+    StoreBe16(transport + udp::offset::kChecksum, udp::FinishChecksum(sum));
+  }
+  nic.Charge(Stage::kTxBuildTransportHeader, Variant::kData);
+  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, Variant::kData);
+  nic.Count(abi::NicCounter::kUdpDatagramsSent);
+  return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
+                  Variant::kData, lease);
+}
+
+void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset) {
+  uint64_t lease = 0;
+  // A reset that the wire has no room for is lost, as any frame may be: the peer's next segment
+  // draws another one.
+  SendTcp(nic, tuple, reset, PayloadSource{}, Variant::kControl, &lease);
+  nic.Count(abi::NicCounter::kTcpResetsSent);
+}
+
+}  // namespace qpip::fw

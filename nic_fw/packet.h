@@ -1,0 +1,33 @@
+// Building and sending packets: the lower half of the transmit FSM.
+#pragma once
+
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+/// Header room of one outgoing frame: IPv6, TCP with options, and inline payload behind them.
+inline constexpr uint32_t kFrameBufferBytes = 40 + 60 + 512;
+
+/// Where payload comes from: at most one of inline bytes and a fetched payload.
+struct PayloadSource {
+  const uint8_t* inline_bytes = nullptr;
+  uint32_t handle = 0;
+  uint32_t length = 0;
+  uint32_t sum = 0;  ///< of a fetched payload, when checksums are computed
+};
+
+/// Sends one TCP segment of `tuple`; ports of `header` are filled in. Answers SendStatus; `*lease`
+/// is 0 or the frame's lease. Charges header building and sending as `variant`.
+uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header,
+                 const PayloadSource& payload, Variant variant, uint64_t* lease);
+
+/// Sends one UDP datagram.
+uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
+                 const PayloadSource& payload, uint64_t* lease);
+
+/// Sends an RST of `tuple` (RFC 9293 3.10.7.1).
+void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset);
+
+ipv6::Address OwnAddress(const Nic& nic);
+
+}  // namespace qpip::fw

@@ -1,0 +1,319 @@
+#include "nic_fw/placement.h"
+
+#include <span>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/connection.h"
+#include "nic_fw/memory.h"
+#include "nic_fw/overflow_pool.h"
+#include "nic_fw/receive_queue.h"
+#include "nic_fw/transmit_fsm.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+uint32_t TakeContext(const Nic& nic) {
+  const uint32_t index = nic.state.free_receive;
+  nic.state.free_receive = nic.receive(index).next;
+  nic.receive(index) = ReceiveContext{};
+  return index;
+}
+
+/// Returns a context and its frame.
+void ReturnContext(const Nic& nic, uint32_t index) {
+  ReceiveContext& context = nic.receive(index);
+  nic.port.frame_release(nic.port.context, context.frame);
+  context.next = nic.state.free_receive;
+  nic.state.free_receive = index;
+}
+
+void Append(const Nic& nic, QueuePair& q, uint32_t index) {
+  if (q.place_tail == kNone) {
+    q.place_head = index;
+  } else {
+    nic.receive(q.place_tail).next = index;
+  }
+  q.place_tail = index;
+}
+
+void Remove(const Nic& nic, QueuePair& q, uint32_t index) {
+  uint32_t previous = kNone;
+  for (uint32_t i = q.place_head; i != index; i = nic.receive(i).next) previous = i;
+  const uint32_t next = nic.receive(index).next;
+  if (previous == kNone) {
+    q.place_head = next;
+  } else {
+    nic.receive(previous).next = next;
+  }
+  if (q.place_tail == index) q.place_tail = previous;
+}
+
+void AddToBatch(const Nic& nic, QueuePair& q) {
+  if (q.in_batch) return;
+  q.in_batch = true;
+  q.next_batch = nic.state.batch_head;
+  nic.state.batch_head = q.handle;
+}
+
+/// Starts moving the next bytes of a context to `pieces`.
+void Issue(const Nic& nic, QueuePair& q, uint32_t index, uint32_t length, const DmaSegment* pieces,
+           uint32_t count) {
+  ReceiveContext& context = nic.receive(index);
+  nic.port.payload_place(nic.port.context, context.frame, context.offset, pieces, count,
+                         MakeTag(Tag::kPlace, index));
+  ++q.dma_outstanding;
+  context.in_flight = length;
+  context.offset += length;
+  context.remaining -= length;
+}
+
+/// Into the overflow pool: no receive is posted, or older bytes are there already.
+void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index) {
+  DmaSegment pieces[2];
+  const uint32_t length = nic.receive(index).remaining;
+  const uint32_t count = ReservePool(q, length, pieces);
+  if (count == 0) {  // more than was ever advertised: cannot come from the TCP machine
+    FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+    return;
+  }
+  nic.receive(index).to_pool = true;
+  Issue(nic, q, index, length, pieces, count);
+  nic.Count(abi::NicCounter::kOverflowPoolBytes, length);
+}
+
+/// What became of an attempt to issue a context's next operation.
+enum class Issued : uint8_t {
+  kYes,
+  kMustWait,  // for a WQE fetch, or for ever: the queue pair has failed
+  kDropped,   // a datagram that does not fit: the context is gone
+};
+
+/// Into the posted receive.
+Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
+  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
+  if (wqe == nullptr) return Issued::kMustWait;
+  ReceiveContext& context = nic.receive(index);
+  const uint32_t space = wqe->length - q.recv_filled;
+  const bool whole = q.type == abi::QpType::kUdp || q.framing == abi::Framing::kSegment;
+  if (whole && context.remaining > space) {
+    if (q.type == abi::QpType::kTcp) {
+      FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
+      return Issued::kMustWait;
+    }
+    nic.Drop(abi::DropReason::kDatagramTooLong);
+    --q.datagrams_queued;
+    Remove(nic, q, index);
+    ReturnContext(nic, index);
+    return Issued::kDropped;
+  }
+  uint32_t length = context.remaining < space ? context.remaining : space;
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;
+  if (length != 0) {
+    count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, ReceiveList(*wqe),
+                      q.recv_filled, length, pieces, &length);
+    if (count == 0) {
+      nic.Count(abi::NicCounter::kProtectionErrors);
+      FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+      return Issued::kMustWait;
+    }
+  }
+  context.to_pool = false;
+  context.wqe_index = q.recv_next;
+  q.recv_filled += length;
+  context.filled_after = q.recv_filled;
+  Issue(nic, q, index, length, pieces, count);
+  const bool message_ends = whole && context.push && context.remaining == 0;
+  const bool full = q.framing == abi::Framing::kStream && q.recv_filled == wqe->length;
+  context.fills_wqe = message_ends || full;
+  if (q.type == abi::QpType::kUdp) --q.datagrams_queued;
+  if (context.fills_wqe) ConsumeReceive(q, wqe->length);
+  return Issued::kYes;
+}
+
+void CompleteReceive(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
+  CompletionDetail detail;
+  detail.byte_length = context.filled_after;
+  detail.peer_port = context.peer_port;
+  detail.peer_address = context.peer_address;
+  Complete(nic, q, abi::CompletionOpcode::kRecv, context.wqe_index, detail);
+}
+
+/// Stream framing: a receive completes with what has arrived, once nothing more is at hand.
+void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
+  if (q.framing != abi::Framing::kStream || q.type != abi::QpType::kTcp) return;
+  if (context.fills_wqe || context.to_pool || context.remaining != 0) return;
+  if (q.place_tail != q.place_head || q.recv_next != context.wqe_index) return;
+  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
+  if (wqe == nullptr) return;
+  ConsumeReceive(q, wqe->length);
+  CompleteReceive(nic, q, context);
+}
+
+}  // namespace
+
+bool CanQueueText(const Nic& nic) { return nic.state.free_receive != kNone; }
+
+bool CanQueueDatagram(const QueuePair& q) {
+  return q.recv_producer - q.recv_next > q.datagrams_queued;
+}
+
+void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
+               bool push) {
+  const uint32_t index = TakeContext(nic);
+  ReceiveContext& context = nic.receive(index);
+  context.qp = q.handle;
+  context.frame = frame;
+  context.offset = offset;
+  context.remaining = length;
+  context.push = push;
+  q.unplaced += length;
+  Append(nic, q, index);
+  PumpReceive(nic, q);
+}
+
+void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
+                   const ipv6::Address& peer, uint16_t peer_port) {
+  const uint32_t index = TakeContext(nic);
+  ReceiveContext& context = nic.receive(index);
+  context.qp = q.handle;
+  context.frame = frame;
+  context.offset = offset;
+  context.remaining = length;
+  context.push = true;
+  context.peer_address = peer;
+  context.peer_port = peer_port;
+  ++q.datagrams_queued;
+  Append(nic, q, index);
+  PumpReceive(nic, q);
+}
+
+void PumpReceive(const Nic& nic, QueuePair& q) {
+  if (q.state != QpState::kConnected) return;
+  if (q.type == abi::QpType::kTcp) PumpDrain(nic, q);
+  uint32_t index = q.place_head;
+  while (index != kNone && q.state == QpState::kConnected) {
+    ReceiveContext& context = nic.receive(index);
+    const uint32_t next = context.next;
+    // An empty datagram has no bytes in flight, but uses up its receive.
+    const bool issued = context.in_flight != 0 || context.fills_wqe;
+    Issued result = Issued::kYes;
+    if (!issued) {
+      const bool to_pool =
+          q.type == abi::QpType::kTcp && (PoolInUse(q) || q.recv_next == q.recv_producer);
+      if (to_pool) {
+        IssueToPool(nic, q, index);
+      } else {
+        result = IssueToReceive(nic, q, index);
+      }
+    }
+    if (result == Issued::kMustWait) return;
+    // A context that has bytes left goes on at its completion; those behind it wait.
+    if (result == Issued::kYes && context.remaining != 0) return;
+    index = next;
+  }
+}
+
+void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
+  ReceiveContext& context = nic.receive(index);
+  QueuePair& q = nic.qp(context.qp);
+  --q.dma_outstanding;
+  if (context.detached) {
+    ReturnContext(nic, index);
+    return;
+  }
+  const uint32_t length = context.in_flight;
+  const bool fills_wqe = context.fills_wqe;
+  context.in_flight = 0;
+  nic.Charge(Stage::kRxPutData, Variant::kData, length);
+  if (status != kDmaOk) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  if (q.type == abi::QpType::kTcp) {
+    q.unplaced -= length;
+    tcp::OnPlaced(q.tcb, length, nic.now);
+  }
+  if (context.to_pool) CommitPool(nic, q, length, context.push && context.remaining == 0);
+  if (fills_wqe) {
+    CompleteReceive(nic, q, context);
+  } else {
+    CompletePartial(nic, q, context);
+  }
+  context.fills_wqe = false;
+  if (context.remaining == 0) {
+    Remove(nic, q, index);
+    ReturnContext(nic, index);
+  }
+  UpdateReceiveWindow(nic, q);
+  AddToBatch(nic, q);
+  PumpReceive(nic, q);
+  DeliverEndOfStream(nic, q);
+  if (q.state == QpState::kConnected && q.type == abi::QpType::kTcp &&
+      tcp::AckDue(q.tcb, nic.now)) {
+    Activate(nic, q);
+  }
+  nic.Charge(Stage::kRxUpdate, Variant::kData);
+}
+
+void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
+  --q.dma_outstanding;
+  q.recv_window.count = q.recv_window.fetching;
+  q.recv_window.fetching = 0;
+  if (q.state != QpState::kConnected) return;
+  nic.Charge(Stage::kRxGetWr, Variant::kData, q.recv_window.count);
+  if (status != kDmaOk) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  PumpReceive(nic, q);
+  DeliverEndOfStream(nic, q);
+}
+
+void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
+  if (q.end_of_stream != kEosPending || q.place_head != kNone) return;
+  if (q.state != QpState::kConnected) return;
+  if (!q.peer_closed_reported) {
+    q.peer_closed_reported = true;
+    ReportPeerClosed(nic, q);
+  }
+  if (!PoolInUse(q) && q.recv_next != q.recv_producer) {
+    CompleteEndOfStream(nic, q);
+    FlushReceives(nic, q);  // nothing can fill what is left
+  }
+  FinishOrderlyClose(nic, q);
+}
+
+void DropPlacements(const Nic& nic, QueuePair& q) {
+  for (uint32_t index = q.place_head; index != kNone;) {
+    const uint32_t next = nic.receive(index).next;
+    // An operation without bytes (an empty datagram) is under way too.
+    if (nic.receive(index).in_flight != 0 || nic.receive(index).fills_wqe) {
+      nic.receive(index).detached = true;
+    } else {
+      ReturnContext(nic, index);
+    }
+    index = next;
+  }
+  q.place_head = kNone;
+  q.place_tail = kNone;
+  q.unplaced = 0;
+  q.datagrams_queued = 0;
+}
+
+bool EndBatch(const Nic& nic) {
+  if (nic.state.batch_head == kNone) return false;
+  while (nic.state.batch_head != kNone) {
+    QueuePair& q = nic.qp(nic.state.batch_head);
+    nic.state.batch_head = q.next_batch;
+    q.next_batch = kNone;
+    q.in_batch = false;
+    if (q.type != abi::QpType::kTcp || q.tcb.state == tcp::State::kClosed) continue;
+    tcp::OnBatchEnd(q.tcb);
+    if (tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
+  }
+  return true;
+}
+
+}  // namespace qpip::fw

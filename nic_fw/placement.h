@@ -1,0 +1,43 @@
+// Placement: received text on its way to posted receives, or to the overflow pool when short
+// messages have used the receives up; and the end of the stream.
+//
+// A queue pair's accepted segments form a list of receive contexts in stream order. Each issues one
+// DMA at a time; later contexts go on as soon as earlier ones have issued all their bytes, so the
+// order of the engine is the order of the stream. While the pool holds anything, new text goes
+// behind it.
+#pragma once
+
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+/// True when a context is free for another segment.
+bool CanQueueText(const Nic& nic);
+/// Takes over `frame`: its bytes [offset, offset + length) are the next of `q`'s stream.
+void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
+               bool push);
+/// Takes over `frame` for a datagram. A receive must be posted for it (CanQueueDatagram).
+void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
+                   const ipv6::Address& peer, uint16_t peer_port);
+bool CanQueueDatagram(const QueuePair& q);
+
+/// Issues whatever can be: called when text, receives, or finished operations change the picture.
+void PumpReceive(const Nic& nic, QueuePair& q);
+
+/// DMA completions.
+void OnPlaced(const Nic& nic, uint32_t context, uint32_t status);
+void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status);
+void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status);
+void OnDrainCopied(const Nic& nic, QueuePair& q, uint32_t status);
+
+/// Delivers the end of the stream if all data before it has been.
+void DeliverEndOfStream(const Nic& nic, QueuePair& q);
+/// Gives back queued text; operations under way end on their own.
+void DropPlacements(const Nic& nic, QueuePair& q);
+/// Completes all posted receives, the first with the status that `q` records.
+void FlushReceives(const Nic& nic, QueuePair& q);
+
+/// Acknowledges what the batch of received frames has placed. Returns false when there was nothing.
+bool EndBatch(const Nic& nic);
+
+}  // namespace qpip::fw

@@ -1,0 +1,287 @@
+#include "nic_fw/receive_fsm.h"
+
+#include <cstring>
+#include <span>
+
+#include "nic_fw/connection.h"
+#include "nic_fw/demux.h"
+#include "nic_fw/icmp.h"
+#include "nic_fw/listener.h"
+#include "nic_fw/packet.h"
+#include "nic_fw/placement.h"
+#include "nic_fw/received_packet.h"
+#include "nic_fw/timers.h"
+#include "nic_fw/transmit_fsm.h"
+#include "protocols/common/checksum.h"
+#include "protocols/tcp/machine.h"
+#include "protocols/udp/header.h"
+
+namespace qpip::fw {
+namespace {
+
+void Release(const Nic& nic, const FrameIn& frame) {
+  nic.port.frame_release(nic.port.context, frame.frame);
+}
+
+/// Counts and releases a frame that will not be processed.
+void DropFrame(const Nic& nic, const FrameIn& frame, abi::DropReason reason) {
+  nic.Drop(reason);
+  Release(nic, frame);
+}
+
+/// The column of Table 3 a frame belongs to, from a look at its headers.
+Variant PeekVariant(const FrameIn& frame) {
+  if (frame.header_length < 60 || frame.header[ipv6::offset::kNextHeader] != ipv6::kTcp) {
+    return Variant::kData;
+  }
+  const uint8_t* tcp_header = frame.header + ipv6::kHeaderBytes;
+  const uint32_t header_bytes = (tcp_header[tcp::offset::kDataOffset] >> 4) * 4u;
+  if (frame.length > ipv6::kHeaderBytes + header_bytes) return Variant::kData;
+  const uint8_t flags = tcp_header[tcp::offset::kFlags];
+  return (flags & (tcp::kSyn | tcp::kFin | tcp::kRst)) != 0 ? Variant::kControl : Variant::kAck;
+}
+
+abi::DropReason IpDropReason(ipv6::ParseError error) {
+  switch (error) {
+    case ipv6::ParseError::kTooShort:
+      return abi::DropReason::kFrameTooShort;
+    case ipv6::ParseError::kBadVersion:
+      return abi::DropReason::kNotIpv6;
+    case ipv6::ParseError::kBadPayloadLength:
+      return abi::DropReason::kBadIpv6Length;
+    case ipv6::ParseError::kBadSource:
+      return abi::DropReason::kBadSourceAddress;
+    case ipv6::ParseError::kFragmented:
+      return abi::DropReason::kFragment;
+    default:
+      return abi::DropReason::kBadExtensionHeader;
+  }
+}
+
+// ---------------------------------------------------------------- TCP
+
+abi::DropReason RefusalReason(tcp::Refusal refusal) {
+  switch (refusal) {
+    case tcp::Refusal::kOutOfOrder:
+      return abi::DropReason::kTcpOutOfOrder;
+    case tcp::Refusal::kPaws:
+      return abi::DropReason::kTcpPaws;
+    case tcp::Refusal::kBadAck:
+      return abi::DropReason::kTcpBadAck;
+    default:
+      return abi::DropReason::kTcpUnacceptable;
+  }
+}
+
+/// Acts on what the TCP machine says became of the connection.
+void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
+  switch (outcome) {
+    case tcp::Outcome::kNone:
+      return;
+    case tcp::Outcome::kEstablished:
+      OnEstablished(nic, q);
+      return;
+    case tcp::Outcome::kReset:
+      nic.Count(abi::NicCounter::kConnectionsReset);
+      EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+      return;
+    case tcp::Outcome::kRefused:
+      EndConnection(nic, q, abi::DisconnectReason::kRefused, abi::CompletionStatus::kRemoteAborted);
+      return;
+    case tcp::Outcome::kTimedOut:
+      EndConnection(nic, q, abi::DisconnectReason::kTimedOut,
+                    abi::CompletionStatus::kRetryExceeded);
+      return;
+    case tcp::Outcome::kTimeWait:
+    case tcp::Outcome::kClosed:
+      return;  // after the text has been queued
+  }
+}
+
+bool HasSomethingToSend(const Nic& nic, const QueuePair& q) {
+  return q.tcb.ack_now || q.tcb.retransmit_now || !(q.tcb.snd_nxt == q.tcb.snd_end) ||
+         q.send_announced != q.send_producer || q.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
+}
+
+/// Carries out the machine's plan. Takes over the frame.
+void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
+                  const tcp::Arrival& arrival, uint32_t text_start) {
+  if (arrival.refusal != tcp::Refusal::kNone) nic.Drop(RefusalReason(arrival.refusal));
+  if (arrival.send_reset) SendReset(nic, packet.tuple, arrival.reset);
+  ApplyOutcome(nic, q, arrival.outcome);
+  if (arrival.acked_bytes != 0) CompleteAcknowledged(nic, q);
+  const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
+  if (alive && arrival.text_length != 0 && q.state == QpState::kOrphan) {
+    // RFC 9293 3.6.1 (RFC 1122 4.2.2.13): nobody will read this data; say so.
+    Release(nic, packet.frame);
+    AbortConnection(nic, q);
+    return;
+  }
+  if (arrival.peer_closed) q.end_of_stream = kEosPending;
+  if (alive && arrival.text_length != 0) {
+    QueueText(nic, q, packet.frame.frame, text_start + arrival.text_offset, arrival.text_length,
+              arrival.push);
+  } else {
+    Release(nic, packet.frame);
+  }
+  if (q.end_of_stream == kEosPending) DeliverEndOfStream(nic, q);
+  if (arrival.outcome == tcp::Outcome::kTimeWait || arrival.outcome == tcp::Outcome::kClosed) {
+    OnTransportDone(nic, q);
+  }
+  const bool scheduled = q.state == QpState::kConnected || q.state == QpState::kConnecting ||
+                         q.state == QpState::kOrphan ||
+                         (q.state == QpState::kClosed && q.tcb.state != tcp::State::kClosed);
+  if (!scheduled) return;
+  if (HasSomethingToSend(nic, q)) Activate(nic, q);
+  if (q.state == QpState::kOrphan) {
+    FileOrphanTimer(nic, q);
+  } else {
+    UpdateTimer(nic, q);
+  }
+}
+
+void OnTcp(const Nic& nic, ReceivedPacket& packet) {
+  nic.Count(abi::NicCounter::kTcpSegmentsReceived);
+  const std::span<const uint8_t> bytes = packet.UpperReadable();
+  tcp::Segment segment;
+  size_t header_bytes = 0;
+  if (tcp::Parse(bytes, &segment.header, &header_bytes) != tcp::ParseError::kNone ||
+      header_bytes > packet.upper.length) {
+    DropFrame(nic, packet.frame, abi::DropReason::kBadTcpHeader);
+    return;
+  }
+  if (!ChecksumOk(nic, packet, ipv6::kTcp)) {
+    DropFrame(nic, packet.frame, abi::DropReason::kBadTcpChecksum);
+    return;
+  }
+  segment.text_length = packet.upper.length - static_cast<uint32_t>(header_bytes);
+  packet.tuple.local_address = packet.ip.destination;
+  packet.tuple.remote_address = packet.ip.source;
+  packet.tuple.local_port = segment.header.destination_port;
+  packet.tuple.remote_port = segment.header.source_port;
+  if (segment.header.Has(tcp::kRst)) nic.Count(abi::NicCounter::kTcpResetsReceived);
+
+  const uint32_t handle = FindTcp(nic, packet.tuple);
+  if (handle == kNone) {
+    const uint32_t listener = FindListener(nic, packet.tuple.local_port);
+    if (listener != kNone) {
+      OnListenSegment(nic, listener, packet.tuple, segment);
+    } else {
+      nic.Drop(abi::DropReason::kNoTcpConnection);
+      tcp::Header reset;
+      if (tcp::ResetFor(segment, &reset)) SendReset(nic, packet.tuple, reset);
+    }
+    Release(nic, packet.frame);
+    nic.Charge(Stage::kRxTransportParse, packet.variant);
+    return;
+  }
+  if (segment.text_length != 0 && !CanQueueText(nic)) {
+    // Nothing was acknowledged: the peer sends it again.
+    DropFrame(nic, packet.frame, abi::DropReason::kNoReceiveContext);
+    return;
+  }
+  QueuePair& q = nic.qp(handle);
+  const tcp::State before = q.tcb.state;
+  const tcp::Arrival arrival = tcp::OnSegment(q.tcb, segment, nic.now);
+  if (q.tcb.state != before) {
+    nic.Trace(kTraceTcpState, q.handle, static_cast<uint32_t>(before),
+              static_cast<uint32_t>(q.tcb.state));
+  }
+  nic.Charge(Stage::kRxTransportParse, packet.variant, arrival.rtt_sampled ? 1 : 0);
+  ApplyArrival(nic, q, packet, arrival, packet.upper.offset + static_cast<uint32_t>(header_bytes));
+  if (packet.variant != Variant::kData) nic.Charge(Stage::kRxUpdate, packet.variant);
+}
+
+// ---------------------------------------------------------------- UDP
+
+void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
+  const bool checked = (packet.frame.flags & kFrameTrusted) == 0;
+  udp::Header header;
+  const udp::ParseError error =
+      udp::Parse(packet.UpperReadable(), packet.upper.length, checked, &header);
+  if (error != udp::ParseError::kNone) {
+    DropFrame(nic, packet.frame, abi::DropReason::kBadUdpHeader);
+    return;
+  }
+  if (!ChecksumOk(nic, packet, ipv6::kUdp)) {
+    DropFrame(nic, packet.frame, abi::DropReason::kBadUdpChecksum);
+    return;
+  }
+  const uint32_t handle = FindUdp(nic, header.destination_port);
+  nic.Charge(Stage::kRxTransportParse, Variant::kData);
+  if (handle == kNone || nic.qp(handle).state != QpState::kConnected) {
+    nic.Drop(abi::DropReason::kNoUdpQueuePair);
+    SendPortUnreachable(nic, packet);
+    Release(nic, packet.frame);
+    return;
+  }
+  QueuePair& q = nic.qp(handle);
+  if (!CanQueueDatagram(q)) {
+    DropFrame(nic, packet.frame, abi::DropReason::kNoReceivePosted);
+    return;
+  }
+  if (!CanQueueText(nic)) {
+    DropFrame(nic, packet.frame, abi::DropReason::kNoReceiveContext);
+    return;
+  }
+  nic.Count(abi::NicCounter::kUdpDatagramsReceived);
+  QueueDatagram(nic, q, packet.frame.frame,
+                packet.upper.offset + static_cast<uint32_t>(udp::kHeaderBytes),
+                header.length - static_cast<uint32_t>(udp::kHeaderBytes), packet.ip.source,
+                header.source_port);
+}
+
+}  // namespace
+
+bool ServiceReceive(const Nic& nic) {
+  ReceivedPacket packet;
+  if (nic.port.frame_poll(nic.port.context, &packet.frame) == 0) return EndBatch(nic);
+  const FrameIn& frame = packet.frame;
+  if ((frame.flags & kFramePeerDown) != 0) {
+    ipv6::Address peer;
+    std::memcpy(peer.bytes, frame.header, sizeof(peer.bytes));
+    Release(nic, frame);
+    OnPeerDown(nic, peer);
+    return true;
+  }
+  packet.variant = PeekVariant(frame);
+  nic.Charge(Stage::kRxDoorbellProcess, packet.variant);
+  nic.Count(abi::NicCounter::kFramesReceived);
+  nic.Count(abi::NicCounter::kBytesReceived, frame.length);
+  nic.Charge(Stage::kRxMediaReceive, packet.variant, frame.length);
+  const std::span<const uint8_t> readable(frame.header, frame.header_length);
+  ipv6::ParseError error = ipv6::Parse(readable, frame.length, &packet.ip);
+  if (error == ipv6::ParseError::kNone && !(packet.ip.destination == OwnAddress(nic))) {
+    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
+    return true;
+  }
+  if (error == ipv6::ParseError::kNone) {
+    error = ipv6::FindUpperLayer(readable, packet.ip, &packet.upper);
+  }
+  if (error != ipv6::ParseError::kNone) {
+    if (packet.upper.send_parameter_problem) SendParameterProblem(nic, packet);
+    DropFrame(nic, frame, IpDropReason(error));
+    return true;
+  }
+  nic.Charge(Stage::kRxIpParse, packet.variant);
+  switch (packet.upper.protocol) {
+    case ipv6::kTcp:
+      OnTcp(nic, packet);
+      break;
+    case ipv6::kUdp:
+      OnUdp(nic, packet);
+      break;
+    case ipv6::kIcmpv6:
+      OnIcmp(nic, packet);
+      break;
+    case ipv6::kNoNextHeader:  // RFC 8200 4.7: to be ignored
+      Release(nic, frame);
+      break;
+    default:
+      SendUnknownNextHeader(nic, packet);
+      DropFrame(nic, frame, abi::DropReason::kUnknownNextHeader);
+  }
+  return true;
+}
+
+}  // namespace qpip::fw

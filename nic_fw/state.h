@@ -1,0 +1,381 @@
+// What the firmware keeps in SRAM: plain structures, linked by 32-bit handles, no pointers.
+//
+// `FirmwareState` is at the start of the arena; tables follow it at the offsets it records
+// (layout.cc). `Nic` is a view of one arena for the length of one step; it is never stored.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "nic_fw/abi/command.h"
+#include "nic_fw/abi/completion.h"
+#include "nic_fw/abi/counters.h"
+#include "nic_fw/firmware.h"
+#include "nic_fw/platform.h"
+#include "protocols/common/siphash.h"
+#include "protocols/ipv6/address.h"
+#include "protocols/tcp/header.h"
+#include "protocols/tcp/isn.h"
+#include "protocols/tcp/tcb.h"
+
+namespace qpip::fw {
+
+/// No object: end of a list, empty slot.
+inline constexpr uint32_t kNone = 0xffffffffu;
+
+/// Life of a queue pair. Transitions are traced by SetQpState (connection.h).
+enum class QpState : uint8_t {
+  kFree = 0,
+  kIdle = 1,        ///< created; receives may be posted
+  kOffered = 2,     ///< waiting in a listener for a connection
+  kConnecting = 3,  ///< handshake under way
+  kConnected = 4,   ///< data may flow (UDP: bound)
+  kDraining = 5,    ///< connection over; DMA or leases of its memory outstanding before the flush
+  kClosed = 6,      ///< flushed; only kDestroyQp is left
+  kOrphan = 7,      ///< destroyed by the host; the TCP machine finishes FIN or TIME-WAIT alone
+};
+
+/// A window of consecutive work queue entries cached in SRAM.
+struct WqeWindow {
+  uint32_t first = 0;     ///< index of the first cached entry
+  uint32_t count = 0;     ///< valid entries
+  uint32_t fetching = 0;  ///< entries being fetched (0: no DMA outstanding)
+  bool Holds(uint32_t index) const { return index - first < count; }
+};
+
+/// One posted send, from its fetch to its acknowledgement: the retransmission store. Boundaries of
+/// messages survive because every message keeps where it lies in the sequence space.
+struct SendRecord {
+  tcp::SequenceNumber start;  ///< sequence number of the message's first byte
+  uint32_t length = 0;        ///< bytes, never 0
+  uint32_t flags = 0;         ///< abi::SendWqeFlags
+};
+
+struct QueuePair {
+  uint32_t handle = 0;
+  QpState state = QpState::kFree;
+  abi::QpType type = abi::QpType::kTcp;
+  abi::Framing framing = abi::Framing::kSegment;
+  uint8_t end_of_stream = 0;  ///< EosStage
+
+  // Lists this queue pair can be on.
+  uint32_t next_active = kNone;   ///< transmit scheduler
+  uint32_t next_batch = kNone;    ///< placements done, acknowledgement may be due
+  uint32_t next_offered = kNone;  ///< a listener's idle queue pairs
+  uint32_t next_drain = kNone;    ///< kDraining, waiting for DMA or leases
+  uint32_t next_blocked = kNone;  ///< frames refused by the wire
+  uint32_t demux_next = kNone;
+  bool is_active = false;
+  bool in_batch = false;
+  bool in_demux = false;
+  bool in_drain = false;
+  bool in_blocked = false;
+  int32_t deficit = 0;
+
+  // Timer (timers.h): position in the heap and the deadline it is filed under.
+  uint32_t timer_position = kNone;
+  uint64_t timer_deadline = tcp::kNever;
+
+  // Host memory, as given by kCreateQp.
+  uint64_t send_ring = 0;
+  uint64_t recv_ring = 0;
+  uint64_t indices = 0;
+  uint64_t overflow_pool = 0;
+  uint64_t overflow_records = 0;
+  uint32_t overflow_bytes = 0;
+  uint32_t send_cq = 0;
+  uint32_t recv_cq = 0;
+  uint32_t protection_domain = 0;
+  uint8_t send_log2_depth = 0;
+  uint8_t recv_log2_depth = 0;
+  uint8_t send_log2_stride = 0;
+  uint8_t recv_log2_stride = 0;
+
+  // Send queue: completed <= announced <= producer (free-running).
+  uint32_t send_producer = 0;   ///< posted by the host
+  uint32_t send_announced = 0;  ///< fetched, validated, in the retransmission store
+  uint32_t send_completed = 0;
+  WqeWindow send_window;
+  uint32_t send_cursor = 0;  ///< hint: record that holds snd_nxt
+  bool shutdown_wanted = false;
+  bool transport_done = false;  ///< FIN both ways: only delivery to the host remains
+
+  // Receive queue.
+  uint32_t recv_producer = 0;
+  uint32_t recv_posted_bytes = 0;    ///< modulo 2^32, from the doorbell
+  uint32_t recv_consumed_bytes = 0;  ///< modulo 2^32: lengths of completed receives
+  uint32_t recv_next = 0;            ///< the WQE being filled
+  uint32_t recv_filled = 0;          ///< bytes of it placed or being placed
+  WqeWindow recv_window;
+  uint32_t place_head = kNone;  ///< receive contexts in stream order
+  uint32_t place_tail = kNone;
+  uint32_t unplaced = 0;          ///< accepted bytes in these contexts not yet placed
+  uint32_t datagrams_queued = 0;  ///< UDP: contexts that have no receive yet
+
+  // Overflow pool (overflow_pool.h).
+  uint32_t pool_used = 0;       ///< bytes in the pool
+  uint32_t pool_pending = 0;    ///< bytes on their way into it
+  uint32_t pool_read = 0;       ///< offset of the oldest byte
+  uint32_t pool_write = 0;      ///< offset for the next byte
+  uint32_t record_read = 0;     ///< index of the oldest record
+  uint32_t record_count = 0;    ///< records whose bytes are placed
+  uint32_t record_written = 0;  ///< index of the next record to write
+  uint32_t drain_cached = 0;    ///< records in drain_records
+  uint32_t drain_position = 0;
+  uint32_t drain_rest = 0;     ///< bytes of the current record still in the pool
+  uint32_t drain_issued = 0;   ///< bytes of the copy under way (0: none)
+  bool drain_push = false;     ///< the current record ends a message
+  bool drain_reading = false;  ///< a record fetch is under way
+  uint32_t drain_records[8] = {};
+
+  // Frames that the wire refused, in order.
+  uint32_t blocked_head = kNone;
+  uint32_t blocked_tail = kNone;
+
+  // What is still under way, before memory may be given back.
+  uint32_t dma_outstanding = 0;
+  uint64_t lease = 0;
+
+  // How it ends.
+  uint32_t error_index = 0;         ///< WQE to blame, valid with a status below
+  uint8_t send_error_status = 0;    ///< abi::CompletionStatus of WQE error_index, when it is a send
+  uint8_t recv_error_status = 0;    ///< the same for a receive (always recv_next)
+  uint8_t head_status = 0;          ///< status of the first flushed WQE of each queue
+  uint8_t reason = 0;               ///< abi::DisconnectReason
+  bool connected_reported = false;  ///< kEstablished was sent: kDisconnected must follow
+  bool peer_closed_reported = false;
+  bool destroy_wanted = false;
+  bool orphaned = false;  ///< kDestroyQp was answered; host memory is gone
+  uint32_t destroy_command = 0;
+  uint32_t listener = kNone;
+  uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
+
+  // Addresses. UDP: local_port only.
+  tcp::FourTuple tuple;
+  tcp::Tcb tcb;
+};
+static_assert(std::is_trivially_copyable_v<QueuePair>);
+
+/// Progress of the peer's FIN towards the host.
+enum EosStage : uint8_t {
+  kEosNone = 0,
+  kEosPending = 1,    ///< FIN is in order; data before it is not all delivered
+  kEosDelivered = 2,  ///< the end-of-stream completion was written
+};
+
+struct CompletionQueueState {
+  uint64_t ring = 0;
+  uint64_t consumer_address = 0;
+  uint32_t producer = 0;
+  uint32_t consumer_seen = 0;
+  uint32_t armed_index = 0;
+  uint32_t references = 0;
+  uint8_t log2_size = 0;
+  bool in_use = false;
+  bool armed = false;
+  bool failed = false;
+};
+
+/// A registered memory region (memory.h).
+struct Region {
+  uint64_t iova = 0;
+  uint64_t length = 0;
+  uint64_t base = 0;            ///< contiguous: DMA address of the first byte
+  uint32_t first_page = kNone;  ///< paged: index of the first translation entry
+  uint32_t page_count = 0;
+  uint32_t protection_domain = 0;
+  uint32_t access = 0;
+  uint8_t page_shift = 0;
+  uint8_t generation = 0;  ///< low byte of the key
+  bool in_use = false;
+};
+
+struct ListenerState {
+  uint16_t port = 0;
+  uint16_t backlog_limit = 0;
+  uint16_t backlog_count = 0;
+  bool in_use = false;
+  uint32_t offered_head = kNone;
+  uint32_t offered_tail = kNone;
+};
+
+/// A SYN that waits for an idle queue pair.
+struct BacklogEntry {
+  bool in_use = false;
+  uint32_t listener = kNone;
+  uint64_t arrived_at = 0;
+  tcp::FourTuple tuple;
+  tcp::Header syn;
+};
+
+/// A segment or datagram between the scheduler and the wire: its payload is being fetched.
+struct TransmitContext {
+  uint32_t next = kNone;  ///< free list, or the queue pair's blocked list
+  uint32_t qp = kNone;
+  uint32_t payload = 0;
+  uint32_t length = 0;
+  uint32_t wqe_index = 0;
+  uint32_t sum = 0;
+  uint64_t started_at = 0;
+  bool last_of_message = false;
+  bool retransmission = false;
+  tcp::Header header;          ///< TCP
+  ipv6::Address peer_address;  ///< UDP
+  uint16_t peer_port = 0;
+  uint8_t wqe_flags = 0;
+};
+
+/// A received segment or datagram whose text is being placed.
+struct ReceiveContext {
+  uint32_t next = kNone;  ///< free list, or the queue pair's placement list
+  uint32_t qp = kNone;
+  uint32_t frame = 0;
+  uint32_t offset = 0;        ///< in the frame, of the next byte to issue
+  uint32_t remaining = 0;     ///< bytes not yet issued
+  uint32_t in_flight = 0;     ///< bytes of the operation under way (0: none)
+  uint32_t wqe_index = 0;     ///< the WQE that operation goes to
+  uint32_t filled_after = 0;  ///< bytes of that WQE filled behind the operation
+  bool push = false;
+  bool detached = false;       ///< its connection is over: free it when the operation completes
+  bool to_pool = false;        ///< that operation goes to the overflow pool
+  bool fills_wqe = false;      ///< that operation completes the WQE
+  ipv6::Address peer_address;  ///< UDP
+  uint16_t peer_port = 0;
+};
+
+struct FirmwareState {
+  uint32_t magic = 0;
+  uint32_t next_fsm = 0;  ///< whose turn it is
+  NicConfig config;
+  ArenaBytes bytes;
+
+  // Offsets of the tables from the start of the arena.
+  uint32_t qp_offset = 0;
+  uint32_t record_offset = 0;
+  uint32_t cq_offset = 0;
+  uint32_t region_offset = 0;
+  uint32_t page_offset = 0;
+  uint32_t listener_offset = 0;
+  uint32_t backlog_offset = 0;
+  uint32_t demux_offset = 0;
+  uint32_t timer_offset = 0;
+  uint32_t transmit_offset = 0;
+  uint32_t receive_offset = 0;
+  uint32_t wqe_offset = 0;
+  uint32_t demux_mask = 0;
+
+  // Scheduler and lists.
+  uint32_t active_head = kNone;
+  uint32_t active_tail = kNone;
+  uint32_t batch_head = kNone;
+  uint32_t drain_head = kNone;
+  uint32_t blocked_head = kNone;
+  uint32_t blocked_tail = kNone;
+  uint32_t quantum = 0;
+  uint32_t timer_count = 0;
+  uint32_t free_transmit = kNone;
+  uint32_t free_transmit_count = 0;
+  uint32_t free_receive = kNone;
+  uint32_t starved_transmit = 0;  ///< queue pairs wait for a payload buffer: retry
+  uint32_t last_tcp_qp = kNone;   ///< demultiplexer's one-entry cache
+
+  // Management.
+  uint32_t command_producer = 0;
+  uint32_t command_consumer = 0;
+  uint32_t event_producer = 0;
+  uint8_t command_stage = 0;  ///< CommandStage
+  uint32_t command_region = kNone;
+  uint32_t command_pages_done = 0;
+  abi::Command command;
+
+  // Secrets and rate limits.
+  SipHashKey hash_key;
+  SipHashKey isn_key;
+  uint64_t icmp_tokens_at = 0;
+  uint32_t icmp_tokens = 0;
+
+  uint64_t notifications = 0;
+  uint64_t last_step_at = 0;
+  uint64_t counters[abi::kCounterWords] = {};
+};
+
+enum CommandStage : uint8_t {
+  kCommandIdle = 0,
+  kCommandFetching = 1,
+  kCommandPages = 2,     ///< page list on its way into the translation table
+  kCommandCounters = 3,  ///< counters on their way to the host
+};
+
+/// Kind of a DMA operation, in the upper byte of its tag; the lower bytes hold an index + 1.
+enum class Tag : uint32_t {
+  kCommand = 1,
+  kSendWqe = 2,
+  kRecvWqe = 3,
+  kTransmit = 4,
+  kPlace = 5,
+  kDrainRecords = 6,
+  kDrainCopy = 7,
+};
+constexpr uint32_t MakeTag(Tag kind, uint32_t index) {
+  return (static_cast<uint32_t>(kind) << 24) | (index + 1);
+}
+
+/// One arena, one step.
+struct Nic {
+  uint8_t* base;
+  FirmwareState& state;
+  const Platform& port;
+  uint64_t now;
+
+  template <typename T>
+  T* Table(uint32_t offset) const {
+    return reinterpret_cast<T*>(base + offset);
+  }
+  QueuePair& qp(uint32_t handle) const { return Table<QueuePair>(state.qp_offset)[handle]; }
+  CompletionQueueState& cq(uint32_t handle) const {
+    return Table<CompletionQueueState>(state.cq_offset)[handle];
+  }
+  Region& region(uint32_t index) const { return Table<Region>(state.region_offset)[index]; }
+  ListenerState& listener(uint32_t index) const {
+    return Table<ListenerState>(state.listener_offset)[index];
+  }
+  BacklogEntry& backlog(uint32_t index) const {
+    return Table<BacklogEntry>(state.backlog_offset)[index];
+  }
+  TransmitContext& transmit(uint32_t index) const {
+    return Table<TransmitContext>(state.transmit_offset)[index];
+  }
+  ReceiveContext& receive(uint32_t index) const {
+    return Table<ReceiveContext>(state.receive_offset)[index];
+  }
+  SendRecord& record(const QueuePair& q, uint32_t index) const {
+    const uint32_t mask = (1u << q.send_log2_depth) - 1;
+    return Table<SendRecord>(
+        state.record_offset)[(q.handle << state.config.send_depth_log2) + (index & mask)];
+  }
+  /// SRAM for cached WQEs: the send window, then the receive window.
+  uint8_t* SendCache(const QueuePair& q) const {
+    return base + state.wqe_offset + q.handle * 2 * state.config.wqe_cache_bytes;
+  }
+  uint8_t* RecvCache(const QueuePair& q) const {
+    return SendCache(q) + state.config.wqe_cache_bytes;
+  }
+
+  void Count(abi::NicCounter counter, uint64_t by = 1) const {
+    state.counters[static_cast<uint32_t>(counter)] += by;
+  }
+  void Drop(abi::DropReason reason) const {
+    state.counters[abi::kNicCounterCount + static_cast<uint32_t>(reason)] += 1;
+    Trace(kTraceDrop, 0, static_cast<uint32_t>(reason), 0);
+  }
+  void Charge(Stage stage, Variant variant, uint32_t units = 0) const {
+    if (port.charge != nullptr) port.charge(port.context, stage, variant, units);
+  }
+  void Trace(TraceKind kind, uint32_t object, uint32_t from, uint32_t to) const {
+    if (port.trace == nullptr) return;
+    const TraceRecord trace_record{kind, object, from, to};
+    port.trace(port.context, &trace_record);
+  }
+};
+
+}  // namespace qpip::fw

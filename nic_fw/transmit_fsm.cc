@@ -1,0 +1,602 @@
+#include "nic_fw/transmit_fsm.h"
+
+#include <cstring>
+#include <span>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/connection.h"
+#include "nic_fw/memory.h"
+#include "nic_fw/packet.h"
+#include "nic_fw/timers.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint32_t kMaxMessageBytes = 1u << 30;
+
+/// Outcome of one queue pair's turn.
+struct Turn {
+  enum class Kind : uint8_t {
+    kIdle,     // nothing to send until something happens: off the list
+    kSent,     // `bytes` were spent: stay on the list
+    kNoBuffer  // no context or packet buffer: stay on the list, somebody else's completion helps
+  };
+  Kind kind = Kind::kIdle;
+  uint32_t bytes = 0;
+};
+constexpr Turn kIdleTurn{Turn::Kind::kIdle, 0};
+constexpr Turn kNoBufferTurn{Turn::Kind::kNoBuffer, 0};
+constexpr Turn SentTurn(uint32_t bytes) { return {Turn::Kind::kSent, bytes}; }
+
+// ---------------------------------------------------------------- contexts
+
+uint32_t TakeContext(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  const uint32_t index = s.free_transmit;
+  if (index == kNone) return kNone;
+  s.free_transmit = nic.transmit(index).next;
+  --s.free_transmit_count;
+  nic.transmit(index).next = kNone;
+  nic.transmit(index).payload = 0;
+  return index;
+}
+
+void ReturnContext(const Nic& nic, uint32_t index) {
+  nic.transmit(index).next = nic.state.free_transmit;
+  nic.state.free_transmit = index;
+  ++nic.state.free_transmit_count;
+}
+
+// ---------------------------------------------------------------- work queue entries
+
+const abi::SendWqe* CachedWqe(const Nic& nic, const QueuePair& q, uint32_t index) {
+  return reinterpret_cast<const abi::SendWqe*>(
+      nic.SendCache(q) + ((index - q.send_window.first) << q.send_log2_stride));
+}
+
+std::span<const abi::Sge> SgeList(const abi::SendWqe& wqe) {
+  return {reinterpret_cast<const abi::Sge*>(&wqe + 1), wqe.sge_count};
+}
+
+/// Starts fetching WQEs from `index` on: as many as are posted, fit the cache and do not wrap.
+void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
+  if (q.send_window.fetching != 0) return;
+  const uint32_t mask = (1u << q.send_log2_depth) - 1;
+  uint32_t count = q.send_producer - index;
+  const uint32_t fits = nic.state.config.wqe_cache_bytes >> q.send_log2_stride;
+  const uint32_t to_end = mask + 1 - (index & mask);
+  if (count > nic.state.config.wqe_prefetch) count = nic.state.config.wqe_prefetch;
+  if (count > fits) count = fits;
+  if (count > to_end) count = to_end;
+  q.send_window = {index, 0, count};
+  ++q.dma_outstanding;
+  nic.port.dma_read(nic.port.context, q.send_ring + (uint64_t{index & mask} << q.send_log2_stride),
+                    nic.SendCache(q), count << q.send_log2_stride,
+                    MakeTag(Tag::kSendWqe, q.handle));
+}
+
+/// Whether the firmware can carry out a WQE; the host is not trusted.
+abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe) {
+  const uint32_t room = (1u << q.send_log2_stride) - static_cast<uint32_t>(sizeof(abi::SendWqe));
+  if (wqe.opcode != static_cast<uint8_t>(abi::SendOpcode::kSend)) {
+    return abi::CompletionStatus::kLocalQpOperationError;
+  }
+  uint64_t length = 0;
+  if ((wqe.flags & abi::kSendInline) != 0) {
+    if (wqe.inline_length > room) return abi::CompletionStatus::kLocalQpOperationError;
+    length = wqe.inline_length;
+  } else {
+    if (wqe.sge_count * sizeof(abi::Sge) > room) {
+      return abi::CompletionStatus::kLocalQpOperationError;
+    }
+    for (const abi::Sge& sge : SgeList(wqe)) length += sge.length;
+  }
+  if (length != wqe.length) return abi::CompletionStatus::kLocalQpOperationError;
+  const bool tcp = q.type == abi::QpType::kTcp;
+  // A zero-length message is a datagram's privilege: a byte stream cannot carry it.
+  if (tcp && length == 0) return abi::CompletionStatus::kLocalQpOperationError;
+  const uint32_t limit = tcp ? kMaxMessageBytes : nic.state.config.mtu - 48;
+  if (length > limit) return abi::CompletionStatus::kLocalLengthError;
+  if ((wqe.flags & abi::kSendInline) == 0 &&
+      !CheckList(nic, q.protection_domain, 0, SgeList(wqe))) {
+    nic.Count(abi::NicCounter::kProtectionErrors);
+    return abi::CompletionStatus::kLocalProtectionError;
+  }
+  return abi::CompletionStatus::kSuccess;
+}
+
+/// Puts freshly fetched WQEs of a TCP queue pair into the retransmission store.
+void Announce(const Nic& nic, QueuePair& q) {
+  while (q.send_announced != q.send_producer && q.send_window.Holds(q.send_announced)) {
+    const uint32_t index = q.send_announced;
+    const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
+    const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
+    if (status != abi::CompletionStatus::kSuccess) {
+      FailSend(nic, q, index, status);
+      return;
+    }
+    nic.record(q, index) = {q.tcb.snd_end, wqe.length, wqe.flags};
+    tcp::ExtendSend(q.tcb, wqe.length);
+    ++q.send_announced;
+    nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
+  }
+}
+
+bool RecordContains(const SendRecord& record, tcp::SequenceNumber sequence) {
+  return sequence.InWindow(record.start, record.length);
+}
+
+/// The announced message that holds `sequence`; kNone when there is none. New data is found at the
+/// cursor or right behind it, retransmissions by binary search.
+uint32_t FindRecord(const Nic& nic, QueuePair& q, tcp::SequenceNumber sequence) {
+  const uint32_t announced = q.send_announced - q.send_completed;
+  for (uint32_t guess = q.send_cursor; guess - q.send_cursor < 2; ++guess) {
+    if (guess - q.send_completed < announced && RecordContains(nic.record(q, guess), sequence)) {
+      q.send_cursor = guess;
+      return guess;
+    }
+  }
+  uint32_t low = 0;
+  uint32_t high = announced;
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    const SendRecord& record = nic.record(q, q.send_completed + middle);
+    if (RecordContains(record, sequence)) {
+      q.send_cursor = q.send_completed + middle;
+      return q.send_cursor;
+    }
+    if (sequence.Before(record.start)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return kNone;
+}
+
+// ---------------------------------------------------------------- TCP
+
+Variant DataVariant(const QueuePair& q) {
+  return q.tcb.segments_unacked > 0 || q.tcb.ack_now ? Variant::kDataAck : Variant::kData;
+}
+
+void NoteLease(QueuePair& q, uint64_t lease) {
+  if (lease != 0) q.lease = lease;
+}
+
+void Block(const Nic& nic, QueuePair& q) {
+  if (q.in_blocked) return;
+  FirmwareState& s = nic.state;
+  q.in_blocked = true;
+  q.next_blocked = kNone;
+  if (s.blocked_tail == kNone) {
+    s.blocked_head = q.handle;
+  } else {
+    nic.qp(s.blocked_tail).next_blocked = q.handle;
+  }
+  s.blocked_tail = q.handle;
+}
+
+/// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
+Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
+  tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
+  tcp::RefreshHeader(q.tcb, &header, nic.now);
+  const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
+  const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
+  nic.Charge(Stage::kTxDoorbellProcess, variant);
+  nic.Charge(Stage::kTxSchedule, variant);
+  uint64_t lease = 0;
+  const uint32_t status = SendTcp(nic, q.tuple, header, PayloadSource{}, variant, &lease);
+  if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
+  UpdateTimer(nic, q);
+  nic.Charge(Stage::kTxUpdate, variant);
+  if (status == kSendBusy) {
+    // Nothing repeats an acknowledgement: send it again. SYN and FIN have their timer.
+    q.tcb.ack_now = q.tcb.state != tcp::State::kSynSent;
+    Block(nic, q);
+    return kIdleTurn;
+  }
+  if (status == kSendNoRoute && q.tcb.state == tcp::State::kSynSent) {
+    EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
+                  abi::CompletionStatus::kRetryExceeded);
+    return kIdleTurn;
+  }
+  return SentTurn(60);
+}
+
+void AppendBlocked(const Nic& nic, QueuePair& q, uint32_t index) {
+  nic.transmit(index).next = kNone;
+  if (q.blocked_tail == kNone) {
+    q.blocked_head = index;
+  } else {
+    nic.transmit(q.blocked_tail).next = index;
+  }
+  q.blocked_tail = index;
+  Block(nic, q);
+}
+
+void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& context,
+                      Variant variant) {
+  if (context.retransmission) {
+    nic.Count(abi::NicCounter::kTcpRetransmissions);
+  } else if (context.last_of_message) {
+    nic.Trace(kTraceSendSent, q.handle, context.wqe_index, context.length);
+  }
+  UpdateTimer(nic, q);
+  nic.Charge(Stage::kTxUpdate, variant);
+}
+
+/// Sends a TCP segment whose payload is ready. Returns false when the wire has no room.
+bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
+                      const PayloadSource& payload) {
+  const Variant variant = DataVariant(q);
+  tcp::RefreshHeader(q.tcb, &context.header, nic.now);
+  uint64_t lease = 0;
+  const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
+  if (status == kSendBusy) return false;
+  NoteLease(q, lease);
+  AfterSegmentSent(nic, q, context, variant);
+  return true;
+}
+
+/// Sends or starts one data segment.
+Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
+  const uint32_t index = FindRecord(nic, q, intent.sequence);
+  if (index == kNone) return kIdleTurn;
+  const SendRecord record = nic.record(q, index);
+  const uint32_t offset = record.start.DistanceTo(intent.sequence);
+  uint32_t length = tcp::AllowedLength(q.tcb, intent, record.length - offset);
+  if (length == 0) return kIdleTurn;
+  if (!q.send_window.Holds(index)) {
+    FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
+    return kIdleTurn;
+  }
+  if (nic.state.free_transmit == kNone) return kNoBufferTurn;
+  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
+  nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
+
+  const bool is_inline = (wqe.flags & abi::kSendInline) != 0;
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;
+  if (is_inline ? wqe.inline_length < offset + length : true) {
+    count = is_inline ? 0
+                      : Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, length, pieces,
+                                  &length);
+    if (count == 0) {
+      // The host changed the entry, or its region went away, after it was announced.
+      nic.Count(abi::NicCounter::kProtectionErrors);
+      FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
+      return kIdleTurn;
+    }
+  }
+  nic.Charge(Stage::kTxSchedule, DataVariant(q));
+
+  uint32_t payload = 0;
+  const uint32_t context_index = TakeContext(nic);
+  if (!is_inline) {
+    const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
+    payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
+                                     MakeTag(Tag::kTransmit, context_index));
+    if (payload == 0) {
+      ReturnContext(nic, context_index);
+      return kNoBufferTurn;
+    }
+    ++q.dma_outstanding;
+  }
+  const bool last = offset + length == record.length;
+  TransmitContext& context = nic.transmit(context_index);
+  context.qp = q.handle;
+  context.payload = payload;
+  context.length = length;
+  context.wqe_index = index;
+  context.last_of_message = last;
+  context.retransmission = intent.retransmission;
+  context.started_at = nic.now;
+  context.header = tcp::CommitSend(q.tcb, intent, length, last, nic.now);
+  if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
+  if (is_inline) {
+    nic.Charge(Stage::kTxGetData, DataVariant(q), length);
+    PayloadSource source;
+    source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1) + offset;
+    source.length = length;
+    // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
+    if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
+    ReturnContext(nic, context_index);
+  }
+  return SentTurn(length + 60);
+}
+
+Turn ServiceTcp(const Nic& nic, QueuePair& q) {
+  if (q.in_blocked || q.state == QpState::kFree) return kIdleTurn;
+  const bool host_memory = q.state == QpState::kConnected;
+  // Announce more only when all that is announced has gone out: one fetch then serves several
+  // messages, and the cached window is never thrown away half used.
+  if (host_memory && q.tcb.snd_nxt == q.tcb.snd_end && q.send_announced != q.send_producer) {
+    FetchSendWqes(nic, q, q.send_announced);
+  } else if (host_memory && q.shutdown_wanted && !q.tcb.fin_queued &&
+             q.send_announced == q.send_producer) {
+    tcp::Close(q.tcb, nic.now);
+  }
+  const tcp::SendIntent intent = tcp::NextSend(q.tcb, nic.now);
+  switch (intent.kind) {
+    case tcp::SendIntent::Kind::kControl:
+      // A fetch under way may bring data that the acknowledgement can ride on.
+      if (q.send_window.fetching != 0 && host_memory && tcp::AckDue(q.tcb, nic.now)) {
+        return kIdleTurn;
+      }
+      return SendControl(nic, q, intent);
+    case tcp::SendIntent::Kind::kData:
+      return host_memory ? SendData(nic, q, intent) : kIdleTurn;
+    case tcp::SendIntent::Kind::kNone:
+      break;
+  }
+  return kIdleTurn;
+}
+
+// ---------------------------------------------------------------- UDP
+
+void CompleteDatagram(const Nic& nic, QueuePair& q, uint32_t index, uint32_t flags,
+                      uint32_t length) {
+  q.send_completed = index + 1;
+  if ((flags & abi::kSendSignaled) == 0) return;
+  CompletionDetail detail;
+  detail.byte_length = length;
+  Complete(nic, q, abi::CompletionOpcode::kSend, index, detail);
+}
+
+/// Sends a datagram whose payload is ready; it completes as soon as it has left. Returns false
+/// when the wire has no room.
+bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
+                       const PayloadSource& payload) {
+  uint64_t lease = 0;
+  if (SendUdp(nic, q.tuple.local_port, context.peer_address, context.peer_port, payload, &lease) ==
+      kSendBusy) {
+    return false;
+  }
+  NoteLease(q, lease);
+  nic.Trace(kTraceSendSent, q.handle, context.wqe_index, context.length);
+  CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags, context.length);
+  nic.Charge(Stage::kTxUpdate, Variant::kData);
+  return true;
+}
+
+Turn ServiceUdp(const Nic& nic, QueuePair& q) {
+  if (q.in_blocked || q.state != QpState::kConnected || q.send_announced == q.send_producer) {
+    return kIdleTurn;
+  }
+  const uint32_t index = q.send_announced;
+  if (!q.send_window.Holds(index)) {
+    FetchSendWqes(nic, q, index);
+    return kIdleTurn;
+  }
+  if (nic.state.free_transmit == kNone) return kNoBufferTurn;
+  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
+  nic.Charge(Stage::kTxDoorbellProcess, Variant::kData);
+  const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
+  if (status != abi::CompletionStatus::kSuccess) {
+    FailSend(nic, q, index, status);
+    return kIdleTurn;
+  }
+  const bool is_inline = (wqe.flags & abi::kSendInline) != 0 || wqe.length == 0;
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;
+  if (!is_inline) {
+    uint32_t covered = 0;
+    count = Translate(nic, q.protection_domain, 0, SgeList(wqe), 0, wqe.length, pieces, &covered);
+    if (count == 0 || covered != wqe.length) {
+      FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
+      return kIdleTurn;
+    }
+  }
+  nic.Charge(Stage::kTxSchedule, Variant::kData);
+  const uint32_t context_index = TakeContext(nic);
+  TransmitContext& context = nic.transmit(context_index);
+  context.qp = q.handle;
+  context.length = wqe.length;
+  context.wqe_index = index;
+  context.wqe_flags = wqe.flags;
+  std::memcpy(context.peer_address.bytes, wqe.peer_address.bytes, 16);
+  context.peer_port = wqe.peer_port;
+  if (is_inline) {
+    PayloadSource source;
+    source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1);
+    source.length = wqe.length;
+    const bool sent = SendReadyDatagram(nic, q, context, source);
+    ReturnContext(nic, context_index);
+    if (!sent) {
+      Block(nic, q);  // not announced yet: served again from the start
+      return kIdleTurn;
+    }
+  } else {
+    const uint32_t flags = kDmaCopy | (nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0);
+    context.payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
+                                             MakeTag(Tag::kTransmit, context_index));
+    if (context.payload == 0) {
+      ReturnContext(nic, context_index);
+      return kNoBufferTurn;
+    }
+    ++q.dma_outstanding;
+  }
+  nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
+  ++q.send_announced;
+  return SentTurn(wqe.length + 48);
+}
+
+// ---------------------------------------------------------------- scheduler
+
+void PopActive(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  QueuePair& q = nic.qp(s.active_head);
+  s.active_head = q.next_active;
+  if (s.active_head == kNone) s.active_tail = kNone;
+  q.next_active = kNone;
+  q.is_active = false;
+}
+
+/// Sends a context's frame if the wire takes it; answers false when it is still refused.
+bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
+  TransmitContext& context = nic.transmit(index);
+  PayloadSource source;
+  source.handle = context.payload;
+  source.length = context.length;
+  source.sum = context.sum;
+  return q.type == abi::QpType::kTcp ? SendReadySegment(nic, q, context, source)
+                                     : SendReadyDatagram(nic, q, context, source);
+}
+
+}  // namespace
+
+void Activate(const Nic& nic, QueuePair& q) {
+  if (q.is_active) return;
+  FirmwareState& s = nic.state;
+  q.is_active = true;
+  q.next_active = kNone;
+  if (s.active_tail == kNone) {
+    s.active_head = q.handle;
+  } else {
+    nic.qp(s.active_tail).next_active = q.handle;
+  }
+  s.active_tail = q.handle;
+}
+
+void Deactivate(const Nic& nic, QueuePair& q) {
+  if (!q.is_active) return;
+  FirmwareState& s = nic.state;
+  uint32_t previous = kNone;
+  for (uint32_t h = s.active_head; h != q.handle; h = nic.qp(h).next_active) previous = h;
+  if (previous == kNone) {
+    s.active_head = q.next_active;
+  } else {
+    nic.qp(previous).next_active = q.next_active;
+  }
+  if (s.active_tail == q.handle) s.active_tail = previous;
+  q.next_active = kNone;
+  q.is_active = false;
+  q.deficit = 0;
+}
+
+bool ServiceTransmit(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  if (s.active_head == kNone) return false;
+  QueuePair& q = nic.qp(s.active_head);
+  // Deficit round robin (Shreedhar and Varghese, 1995): a turn's credit is `quantum` bytes.
+  if (q.deficit <= 0) q.deficit += static_cast<int32_t>(s.quantum);
+  PopActive(nic);
+  const Turn turn = q.type == abi::QpType::kTcp ? ServiceTcp(nic, q) : ServiceUdp(nic, q);
+  if (turn.kind == Turn::Kind::kIdle) {
+    q.deficit = 0;
+    return true;
+  }
+  if (turn.kind == Turn::Kind::kNoBuffer) {
+    Activate(nic, q);
+    return false;
+  }
+  q.deficit -= static_cast<int32_t>(turn.bytes);
+  if (q.is_active) return true;
+  if (q.deficit > 0) {  // credit left: stays at the head
+    q.is_active = true;
+    q.next_active = s.active_head;
+    s.active_head = q.handle;
+    if (s.active_tail == kNone) s.active_tail = q.handle;
+  } else {
+    Activate(nic, q);
+  }
+  return true;
+}
+
+void DropBlocked(const Nic& nic, QueuePair& q) {
+  while (q.blocked_head != kNone) {
+    const uint32_t index = q.blocked_head;
+    q.blocked_head = nic.transmit(index).next;
+    nic.port.payload_release(nic.port.context, nic.transmit(index).payload);
+    nic.Drop(abi::DropReason::kWireFull);
+    ReturnContext(nic, index);
+  }
+  q.blocked_tail = kNone;
+}
+
+bool RetryBlocked(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  if (s.blocked_head == kNone) return false;
+  QueuePair& q = nic.qp(s.blocked_head);
+  s.blocked_head = q.next_blocked;
+  if (s.blocked_head == kNone) s.blocked_tail = kNone;
+  q.next_blocked = kNone;
+  q.in_blocked = false;
+  // A peer that does not read must not hold the contexts that others need: when they run short,
+  // its frames are lost, as in a switch with a full queue.
+  if (s.free_transmit_count < s.config.transmit_contexts / 4) DropBlocked(nic, q);
+  bool progress = q.blocked_head == kNone;
+  while (q.blocked_head != kNone && TrySend(nic, q, q.blocked_head)) {
+    const uint32_t index = q.blocked_head;
+    q.blocked_head = nic.transmit(index).next;
+    ReturnContext(nic, index);
+    progress = true;
+  }
+  if (q.blocked_head != kNone) {
+    Block(nic, q);
+    return progress;
+  }
+  q.blocked_tail = kNone;
+  if (q.state == QpState::kConnected || q.state == QpState::kConnecting ||
+      q.state == QpState::kOrphan || q.state == QpState::kClosed) {
+    Activate(nic, q);
+  }
+  return progress;
+}
+
+void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
+  --q.dma_outstanding;
+  q.send_window.count = q.send_window.fetching;
+  q.send_window.fetching = 0;
+  if (q.state != QpState::kConnected) return;
+  if (status != kDmaOk) {
+    FailSend(nic, q, q.send_window.first, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  if (q.type == abi::QpType::kTcp) Announce(nic, q);
+  nic.Charge(Stage::kTxGetWr, Variant::kData, q.send_window.count);
+  if (q.state == QpState::kConnected) Activate(nic, q);
+}
+
+void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& completion) {
+  TransmitContext& context = nic.transmit(index);
+  QueuePair& q = nic.qp(context.qp);
+  --q.dma_outstanding;
+  context.sum = completion.sum;
+  nic.Charge(Stage::kTxGetData, Variant::kData, context.length);
+  if (q.state != QpState::kConnected || completion.status != kDmaOk) {
+    nic.port.payload_release(nic.port.context, context.payload);
+    const uint32_t wqe_index = context.wqe_index;
+    ReturnContext(nic, index);
+    if (q.state == QpState::kConnected) {
+      FailSend(nic, q, wqe_index, abi::CompletionStatus::kLocalProtectionError);
+    }
+    return;
+  }
+  // Frames of one queue pair stay in order: behind refused ones, this one waits too.
+  if (q.blocked_head != kNone || !TrySend(nic, q, index)) {
+    AppendBlocked(nic, q, index);
+    return;
+  }
+  ReturnContext(nic, index);
+}
+
+void CompleteAcknowledged(const Nic& nic, QueuePair& q) {
+  while (q.send_completed != q.send_announced) {
+    const uint32_t index = q.send_completed;
+    const SendRecord& record = nic.record(q, index);
+    const tcp::SequenceNumber end = record.start + record.length;
+    if (end.After(q.tcb.snd_una)) break;
+    nic.Trace(kTraceSendAcked, q.handle, index, record.length);
+    ++q.send_completed;
+    if ((record.flags & abi::kSendSignaled) != 0) {
+      CompletionDetail detail;
+      detail.byte_length = record.length;
+      Complete(nic, q, abi::CompletionOpcode::kSend, index, detail);
+    }
+  }
+}
+
+}  // namespace qpip::fw
