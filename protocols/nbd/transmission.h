@@ -116,14 +116,16 @@ struct ExportLimits {
 };
 
 /// The server's check of a request before it does anything: kErrorNone, or the error to reply with.
-/// kErrorInval: unknown or unannounced command or flag, read past the end, zero length;
-/// kErrorNoSpc: a change past the end; kErrorPerm: a change of a read-only export; kErrorOverflow:
-/// more payload than max_payload_bytes. DISC is always in order (it gets no reply).
+/// kErrorInval: unknown or unannounced command or flag, zero length, more payload than
+/// max_payload_bytes, read past the end; kErrorNoSpc: a change past the end; kErrorPerm: a change
+/// of a read-only export. DISC is always in order (it gets no reply).
 WireError CheckRequest(const Request& request, const ExportLimits& limits);
 
 /// The one place where the system's errno (Linux numbers, 0 for success) becomes an error on the
-/// wire. What the protocol has no number for is kErrorIo.
-WireError WireErrorFromErrno(int system_errno);
+/// wire. What the protocol has no number for is kErrorIo. kErrorOverflow and kErrorNotSup are
+/// reserved for requests with kCommandDf and kCommandFastZero ("Error values"), so `command_flags`
+/// of the request count; otherwise those two become kErrorInval.
+WireError WireErrorFromErrno(int system_errno, uint16_t command_flags = 0);
 
 /// The way back, for clients: the errno to report; EINVAL for numbers the protocol does not have.
 int ErrnoFromWireError(uint32_t wire_error);
