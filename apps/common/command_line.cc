@@ -1,0 +1,158 @@
+#include "apps/common/command_line.h"
+
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <utility>
+
+#include "qpip/types.h"
+
+namespace qpip::apps {
+
+namespace po = boost::program_options;
+
+namespace {
+
+std::string Range(uint64_t min, uint64_t max) {
+  return std::to_string(min) + " to " + std::to_string(max);
+}
+
+/// Shift of a suffix, or -1 when it is none.
+int SuffixShift(std::string_view suffix) {
+  if (suffix.empty()) return 0;
+  if (suffix == "K" || suffix == "k") return 10;
+  if (suffix == "M" || suffix == "m") return 20;
+  if (suffix == "G" || suffix == "g") return 30;
+  return -1;
+}
+
+}  // namespace
+
+uint64_t ParseNumber(std::string_view text, const std::string& what, uint64_t min, uint64_t max) {
+  uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const int shift = SuffixShift({stop, static_cast<size_t>(end - stop)});
+  if (error != std::errc() || shift < 0) {
+    throw UsageError(what + ": '" + std::string(text) + "' is not a number: give " +
+                     Range(min, max) + ", with an optional suffix K, M or G");
+  }
+  if (value > std::numeric_limits<uint64_t>::max() >> shift || (value << shift) < min ||
+      (value << shift) > max) {
+    throw UsageError(what + ": " + std::string(text) + " is out of range: give " + Range(min, max));
+  }
+  return value << shift;
+}
+
+CommandLine::CommandLine(CommandInfo info)
+    : info_(std::move(info)), visible_("Options", 100, 60), hidden_("Arguments") {
+  visible_.add_options()("help,h", "print this and exit")("version", "print the version and exit")(
+      "json", "print the result as one JSON object on stdout, and nothing else there");
+}
+
+void CommandLine::Positional(const std::string& name, int max) {
+  positional_.add(name.c_str(), max);
+  hidden_.add_options()(name.c_str(), po::value<std::vector<std::string>>());
+}
+
+bool CommandLine::Parse(int argc, const char* const* argv) {
+  po::options_description all;
+  all.add(visible_).add(hidden_);
+  namespace style = po::command_line_style;
+  try {
+    po::store(po::command_line_parser(argc, argv)
+                  .options(all)
+                  .positional(positional_)
+                  .style(style::default_style & ~style::allow_guessing)
+                  .run(),
+              values_);
+    po::notify(values_);
+  } catch (const po::error& error) {
+    throw UsageError(std::string(error.what()) + ": command line: see " + info_.name + " --help");
+  }
+  if (Has("help")) {
+    PrintHelp();
+    return false;
+  }
+  if (Has("version")) {
+    std::cout << info_.name << " (QPIP) " << QPIP_VERSION << "\n";
+    return false;
+  }
+  return true;
+}
+
+void CommandLine::PrintHelp() const {
+  std::cout << info_.name << ": " << info_.summary << "\n\nUsage:\n" << info_.usage << "\n";
+  std::cout << visible_ << "\n";
+  if (!info_.notes.empty()) std::cout << info_.notes << "\n";
+  std::cout << "Examples:\n" << info_.examples;
+  std::cout << "\nExit status: 0 fine, 1 failed, 2 bad usage.\n";
+}
+
+bool CommandLine::Flag(const std::string& option) const { return Has(option); }
+
+std::string CommandLine::String(const std::string& option) const {
+  if (!Has(option)) {
+    throw UsageError("option --" + option + " is missing: command line: see " + info_.name +
+                     " --help");
+  }
+  return values_[option].as<std::string>();
+}
+
+std::vector<std::string> CommandLine::Strings(const std::string& option) const {
+  if (!Has(option)) return {};
+  return values_[option].as<std::vector<std::string>>();
+}
+
+uint64_t CommandLine::Number(const std::string& option, uint64_t min, uint64_t max) const {
+  return ParseNumber(String(option), "option --" + option, min, max);
+}
+
+double CommandLine::Seconds(const std::string& option, double max) const {
+  const std::string text = String(option);
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || !std::isfinite(value) || value < 0 || value > max) {
+    throw UsageError("option --" + option + ": '" + text + "' is not a time: give 0 to " +
+                     std::to_string(static_cast<uint64_t>(max)) + " seconds");
+  }
+  return value;
+}
+
+std::string OneLine(std::string_view message) {
+  std::string line(message);
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  while (!line.empty() && line.back() == ' ') line.pop_back();
+  return line;
+}
+
+int RunCommand(const std::string& name, const std::function<int()>& body) {
+  const auto report = [&name](const char* what, int status) {
+    std::cerr << name << ": " << OneLine(what) << std::endl;
+    return status;
+  };
+  try {
+    const int status = body();
+    std::cout.flush();
+    if (!std::cout) {
+      return report("result not written: standard output: is it closed, or its disk full?",
+                    kExitFailed);
+    }
+    return status;
+  } catch (const UsageError& error) {
+    return report(error.what(), kExitUsage);
+  } catch (const std::invalid_argument& error) {
+    // URIs, addresses and endpoints that do not parse; Failure and Error are no invalid_argument.
+    return report(error.what(), kExitUsage);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory: this process: lower depth, buffer length or count", kExitFailed);
+  } catch (const std::exception& error) {
+    return report(error.what(), kExitFailed);
+  }
+}
+
+}  // namespace qpip::apps

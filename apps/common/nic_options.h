@@ -1,0 +1,29 @@
+// How commands name their NIC and their peers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "apps/common/command_line.h"
+#include "qpip/qpip.h"
+
+namespace qpip::apps {
+
+/// A server's default address is well known, a client's is its own.
+enum class NicRole { kServer, kClient };
+
+inline constexpr char kDefaultServerAddress[] = "fd00::1";
+
+/// Adds --nic and --address.
+void AddNicOptions(CommandLine& command_line, NicRole role);
+
+/// The URI that --nic and --address name together. Without an address a server gets fd00::1 and a
+/// client one made from its process id. Throws UsageError when the address is given twice.
+std::string NicUri(const CommandLine& command_line, NicRole role);
+/// The same from its parts; `address` may be empty.
+std::string NicUri(const std::string& uri, const std::string& address, NicRole role);
+
+/// Parses "ADDRESS", "[ADDRESS]" or "[ADDRESS]:PORT". Throws UsageError that shows the form.
+Endpoint ParsePeer(const std::string& text, uint16_t default_port);
+
+}  // namespace qpip::apps

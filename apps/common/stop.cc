@@ -1,0 +1,54 @@
+#include "apps/common/stop.h"
+
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace qpip::apps {
+
+namespace {
+
+std::atomic<StopToken*> signalled_token = nullptr;
+
+void OnStopSignal(int /*signal*/) {
+  const int saved_errno = errno;
+  if (StopToken* token = signalled_token.load(std::memory_order_acquire)) token->Request();
+  errno = saved_errno;
+}
+
+}  // namespace
+
+StopToken::StopToken() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+}
+
+StopToken::~StopToken() {
+  StopToken* self = this;
+  signalled_token.compare_exchange_strong(self, nullptr);
+  close(fd_);
+}
+
+void StopToken::Request() noexcept {
+  requested_.store(true, std::memory_order_release);
+  const uint64_t one = 1;
+  // Fails only when the counter is full, and then the descriptor is readable anyway.
+  [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
+}
+
+void StopOnSignals(StopToken& token) {
+  signalled_token.store(&token, std::memory_order_release);
+  struct sigaction action = {};
+  action.sa_handler = OnStopSignal;
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &ignore, nullptr);
+}
+
+}  // namespace qpip::apps
