@@ -1,1 +1,51 @@
-# filled in by install rules
+# Installation: one static library, its public headers, the commands; a CMake package and pkg-config.
+#
+# The layers below host_lib are no library of their own to a user: their archives are merged into the
+# one that is installed, so that `-lqpip` (or the target QPIP::qpip) is all there is to link. What
+# lies outside the project stays a dependency of the package: threads and libpcap, and rdma-core's
+# header with the verbs types.
+include(CMakePackageConfigHelpers)
+
+set(merged_archive ${PROJECT_BINARY_DIR}/install/libqpip.a)
+set(merged_targets qpip qpip_lanai qpip_nic_fw qpip_wire qpip_protocols)
+set(script "CREATE ${merged_archive}\n")
+foreach(target IN LISTS merged_targets)
+  string(APPEND script "ADDLIB $<TARGET_FILE:${target}>\n")
+endforeach()
+string(APPEND script "SAVE\nEND\n")
+file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/install/merge.mri CONTENT "${script}")
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/install)
+add_custom_command(OUTPUT ${merged_archive}
+  COMMAND ${CMAKE_COMMAND} -E rm -f ${merged_archive}
+  COMMAND ${CMAKE_AR} -M < ${PROJECT_BINARY_DIR}/install/merge.mri
+  COMMAND ${CMAKE_RANLIB} ${merged_archive}
+  DEPENDS ${merged_targets} ${PROJECT_BINARY_DIR}/install/merge.mri
+  COMMENT "Merging the layers into libqpip.a" VERBATIM)
+add_custom_target(qpip_merged ALL DEPENDS ${merged_archive})
+
+install(FILES ${merged_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client)
+  if(TARGET ${command})
+    install(TARGETS ${command} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endforeach()
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake INSTALL_DESTINATION ${package_dir}
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/install/QPIPConfigVersion.cmake
+  VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake
+              ${PROJECT_BINARY_DIR}/install/QPIPConfigVersion.cmake
+  DESTINATION ${package_dir})
+
+# pkg-config: directories relative to the file itself, so that an installed tree can be moved.
+cmake_path(SET pkgconfig_dir NORMALIZE
+  ${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH QPIP_PC_PREFIX ${pkgconfig_dir} ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" QPIP_PC_PREFIX "${QPIP_PC_PREFIX}")
+configure_file(${CMAKE_CURRENT_LIST_DIR}/qpip.pc.in ${PROJECT_BINARY_DIR}/install/qpip.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/install/qpip.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
