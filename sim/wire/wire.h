@@ -5,11 +5,11 @@
 // except where a method says otherwise.
 #pragma once
 
+#include <sys/uio.h>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
-#include <sys/uio.h>
 
 #include "nic_fw/abi/work_queue.h"
 
@@ -17,8 +17,8 @@ namespace qpip::wire {
 
 /// A frame to send: header bytes, then payload pieces in this process's memory.
 struct OutFrame {
-  std::span<const uint8_t> header;      ///< IPv6 header and what follows it; copied
-  std::span<const iovec> payload;       ///< may be empty
+  std::span<const uint8_t> header;  ///< IPv6 header and what follows it; copied
+  std::span<const iovec> payload;   ///< may be empty
   /// True when the memory behind `payload` stays unchanged until the lease ends, so that the wire
   /// may refer to it instead of copying.
   bool payload_stable = false;
@@ -35,8 +35,8 @@ struct InFrame {
   std::span<const iovec> pieces;  ///< whole frame, in order; the first piece holds at least
                                   ///< min(length, 256) bytes
   uint32_t length = 0;
-  uint64_t token = 0;             ///< the wire's own
-  bool peer_down = false;         ///< no frame: `peer` died or detached
+  uint64_t token = 0;      ///< the wire's own
+  bool peer_down = false;  ///< no frame: `peer` died or detached
   abi::Ip6Address peer = {};
 };
 
@@ -56,7 +56,8 @@ class Wire {
   /// Called after a batch of sends: makes sure that sleeping receivers are woken.
   virtual void Flush() = 0;
   /// Slow work: liveness of peers, delayed frames of decorators. Called when `now_ns` has reached
-  /// the time the previous call returned. Returns when it wants to be called next (UINT64_MAX: not).
+  /// the time the previous call returned. Returns when it wants to be called next (UINT64_MAX:
+  /// not).
   virtual uint64_t Housekeeping(uint64_t now_ns) = 0;
 
   /// Prepares for sleep: from now on a sender that finds this port asleep wakes it. After this,
@@ -86,11 +87,11 @@ class Wire {
 
 /// Parameters of a wire or decorator, from the URI's query.
 struct FaultOptions {
-  double loss = 0;         ///< probability a frame is dropped, each direction's sending side
+  double loss = 0;  ///< probability a frame is dropped, each direction's sending side
   double duplicate = 0;
-  double reorder = 0;      ///< probability a frame is held back behind up to 3 later ones
-  double corrupt = 0;      ///< probability one bit is flipped
-  uint64_t delay_us = 0;   ///< added to every frame
+  double reorder = 0;           ///< probability a frame is held back behind up to 3 later ones
+  double corrupt = 0;           ///< probability one bit is flipped
+  uint64_t delay_us = 0;        ///< added to every frame
   uint64_t flap_period_ms = 0;  ///< link goes down for flap_down_ms every period; 0: never
   uint64_t flap_down_ms = 0;
   uint64_t cut_after_frames = 0;  ///< drop everything after so many frames sent; 0: never
@@ -102,11 +103,11 @@ struct FaultOptions {
 };
 
 struct FabricOptions {
-  std::string name;                 ///< fabric name: letters, digits, '-', '_', '.'
-  abi::Ip6Address address = {};     ///< this port's address; must not be in use by a live port
-  uint32_t mtu = 32840;             ///< 32 KiB of payload, 40 IPv6, 32 TCP with timestamps
-  bool copy = false;                ///< never pass payload by reference
-  bool checksum = false;            ///< pretend not to be trusted: checksums are computed
+  std::string name;              ///< fabric name: letters, digits, '-', '_', '.'
+  abi::Ip6Address address = {};  ///< this port's address; must not be in use by a live port
+  uint32_t mtu = 32840;          ///< 32 KiB of payload, 40 IPv6, 32 TCP with timestamps
+  bool copy = false;             ///< never pass payload by reference
+  bool checksum = false;         ///< pretend not to be trusted: checksums are computed
 };
 
 /// A port on a fabric inside this process (`mem:NAME`). Throws std::system_error,

@@ -1,0 +1,390 @@
+// The data path of a port: sending, receiving, sleeping. Who the peers are: fabric_peers.cc.
+#include "sim/wire/fabric_port.h"
+
+#include <bit>
+#include <stdexcept>
+#include <utility>
+
+#include "sim/wire/futex.h"
+#include "sim/wire/json.h"
+
+namespace qpip::wire {
+namespace {
+
+// Payload up to this much is copied even when it could be referred to: touching one more cache
+// line of the ring costs the receiver less than going to the source's memory for it, and a copied
+// frame holds no lease.
+constexpr size_t kAlwaysCopyPayload = 256;
+
+// Ring space that may be held back while older frames are still borrowed; a publication each
+// release would make the index's cache line travel more often than the frames' own.
+constexpr uint64_t kPublishBytes = kRingDataBytes / 16;
+
+constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
+
+// Lease: ring position behind the frame in cache lines (48 bits), low bits of the destination's
+// generation (10), its slot (6). 48 bits of cache lines last for days at memory speed.
+constexpr uint32_t kLeaseGenerationMask = 0x3ff;
+constexpr uint64_t MakeLease(uint64_t position, uint32_t generation, uint32_t slot) {
+  return position / kCacheLine << 16 | uint64_t{generation & kLeaseGenerationMask} << 6 | slot;
+}
+
+// The value of the wake word at this thread's PrepareSleep; Sleep returns at once when the word
+// has moved on since.
+struct SleepTicket {
+  const void* port = nullptr;
+  uint32_t value = 0;
+};
+thread_local SleepTicket sleep_ticket;
+
+void CheckOptions(const FabricOptions& options) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  bool fine = !options.name.empty() && options.name.size() <= 64;
+  for (const char c : options.name) fine = fine && allowed(c);
+  if (!fine) {
+    throw std::runtime_error("bad fabric name \"" + options.name +
+                             "\": 1 to 64 letters, digits, '-', '_' or '.' are allowed");
+  }
+  if (options.mtu < 1280 || options.mtu > kMaxFrameBytes) {
+    throw std::runtime_error("bad mtu " + std::to_string(options.mtu) + ": 1280 to " +
+                             std::to_string(kMaxFrameBytes) + " bytes are allowed");
+  }
+  if (options.address == abi::Ip6Address{} || options.address.bytes[0] == 0xff) {
+    throw std::runtime_error("bad address " + AddressText(options.address) +
+                             ": a port needs a unicast IPv6 address, as in ?address=fd00::1");
+  }
+}
+
+}  // namespace
+
+FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options)
+    : options_(options),
+      membership_(std::move(membership)),
+      self_bit_(Bit(membership_->slot())),
+      allocator_(membership_->own_memory(), kSharedRegionOffset, kSharedRegionBytes),
+      borrowed_(kMaxBorrowed) {
+  for (uint32_t i = 0; i < kMaxBorrowed; ++i) {
+    borrowed_[i].next = i + 1 < kMaxBorrowed ? i + 1 : kNone;
+  }
+  NoticeTableChange();
+}
+
+FabricPort::~FabricPort() { Flush(); }
+
+// --- Sending
+
+SendResult FabricPort::Send(const OutFrame& frame, uint64_t* lease) {
+  *lease = 0;
+  size_t total = frame.header.size();
+  for (const iovec& piece : frame.payload) total += piece.iov_len;
+  if (frame.header.size() < kMinFrameBytes || total > options_.mtu) {
+    ++statistics_.refused;
+    return SendResult::kNoRoute;
+  }
+  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
+    NoticeTableChange();
+  }
+  SendResult why_not = SendResult::kNoRoute;
+  Peer* peer = PeerTowards(frame.header.data() + kDestinationOffset, &why_not);
+  if (peer == nullptr) {
+    ++(why_not == SendResult::kBusy ? statistics_.busy : statistics_.no_route);
+    return why_not;
+  }
+  if (!WriteFrame(peer, frame, total, lease)) {
+    // Blocked returns kSent when room appeared while it asked for some.
+    const SendResult result = Blocked(peer);
+    if (result != SendResult::kSent) return result;
+    if (!WriteFrame(peer, frame, total, lease)) return SendResult::kBusy;
+  }
+  blocked_ &= ~Bit(peer->slot);
+  unflushed_ |= Bit(peer->slot);
+  ++statistics_.frames_sent;
+  statistics_.bytes_sent += total;
+  return SendResult::kSent;
+}
+
+SendResult FabricPort::Blocked(Peer* peer) {
+  if (peer->out.broken()) {
+    MarkDown(peer, PeerState::kBroken);
+    ++statistics_.no_route;
+    return SendResult::kNoRoute;
+  }
+  blocked_ |= Bit(peer->slot);
+  if (peer->out.RequestRoom()) return SendResult::kSent;
+  ++statistics_.busy;
+  return SendResult::kBusy;
+}
+
+bool FabricPort::MayRefer(const OutFrame& frame, size_t payload_bytes) const {
+  if (!frame.payload_stable || options_.copy || payload_bytes <= kAlwaysCopyPayload ||
+      frame.header.size() + payload_bytes <= 2 * kFirstPieceBytes ||
+      frame.payload.size() > kMaxReferences) {
+    return false;
+  }
+  for (const iovec& piece : frame.payload) {
+    if (!allocator_.Contains(piece.iov_base, piece.iov_len)) return false;
+  }
+  return true;
+}
+
+void FabricPort::SplitFrame(const OutFrame& frame, Split* split) const {
+  // The receiver is promised a first piece that holds the headers: payload fills it up.
+  size_t to_copy =
+      frame.header.size() < kFirstPieceBytes ? kFirstPieceBytes - frame.header.size() : 0;
+  split->copied_count = 0;
+  split->copied_bytes = static_cast<uint32_t>(frame.header.size() + to_copy);
+  split->reference_count = 0;
+  for (const iovec& piece : frame.payload) {
+    const size_t copied = piece.iov_len < to_copy ? piece.iov_len : to_copy;
+    if (copied > 0) split->copied[split->copied_count++] = {piece.iov_base, copied};
+    to_copy -= copied;
+    if (copied == piece.iov_len) continue;
+    split->references[split->reference_count++] = {allocator_.OffsetOf(piece.iov_base) + copied,
+                                                   static_cast<uint32_t>(piece.iov_len - copied),
+                                                   0};
+  }
+}
+
+bool FabricPort::WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uint64_t* lease) {
+  const size_t payload_bytes = total - frame.header.size();
+  if (MayRefer(frame, payload_bytes)) {
+    Split split;
+    SplitFrame(frame, &split);
+    if (!peer->out.Write(frame.header, {split.copied.data(), split.copied_count},
+                         split.copied_bytes, {split.references.data(), split.reference_count})) {
+      return false;
+    }
+    *lease = MakeLease(peer->out.position(), peer->generation, peer->slot);
+    ++statistics_.frames_referenced;
+    statistics_.bytes_referenced += total - split.copied_bytes;
+    return true;
+  }
+  return peer->out.Write(frame.header, frame.payload, static_cast<uint32_t>(total), {});
+}
+
+bool FabricPort::LeasePending(uint64_t lease) {
+  if (lease == 0) return false;
+  Peer* peer = peers_[lease & (kMaxPorts - 1)].get();
+  // Nobody reads on behalf of a dead port, and a broken one is not read from any more either way.
+  if (peer == nullptr || peer->state != PeerState::kUp ||
+      (peer->generation & kLeaseGenerationMask) != (lease >> 6 & kLeaseGenerationMask)) {
+    return false;
+  }
+  return !peer->out.Released(lease >> 16 << 6);
+}
+
+void FabricPort::Flush() {
+  while (unflushed_ != 0) {
+    const auto slot = static_cast<uint32_t>(std::countr_zero(unflushed_));
+    unflushed_ &= unflushed_ - 1;
+    if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
+  }
+}
+
+// --- Receiving
+
+bool FabricPort::Receive(InFrame* frame) {
+  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
+    NoticeTableChange();
+  }
+  // After the table: what a port had opened before it left is accepted before its end is told.
+  if (membership_->own_entry().opened.load(std::memory_order_acquire) != 0 || deferred_ != 0) {
+    AcceptSources();
+  }
+  if (free_borrowed_ == kNone) return false;
+  for (size_t i = active_.size(); i > 0; --i) {
+    if (++cursor_ >= active_.size()) cursor_ = 0;
+    Peer* peer = active_[cursor_];
+    if (peer->state != PeerState::kBroken && peer->in.is_open() && ReceiveFrom(peer, frame)) {
+      return true;
+    }
+    if (peer->state != PeerState::kUp) {
+      ReportDown(peer, frame);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool FabricPort::ReceiveFrom(Peer* peer, InFrame* frame) {
+  for (;;) {
+    RingFrame ring_frame;
+    switch (peer->in.Read(borrowed_[free_borrowed_].pieces, &ring_frame)) {
+      case RingRead::kEmpty:
+        return false;
+      case RingRead::kBroken:
+        ++statistics_.rings_broken;
+        MarkDown(peer, PeerState::kBroken);
+        return false;
+      case RingRead::kFrame:
+        break;
+    }
+    Borrow(peer, ring_frame, frame);
+    if (ring_frame.length <= options_.mtu) {
+      ++statistics_.frames_received;
+      statistics_.bytes_received += ring_frame.length;
+      return true;
+    }
+    // As a link would drop a frame that is too large for it.
+    ++statistics_.oversize_dropped;
+    Release(*frame);
+  }
+}
+
+void FabricPort::Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame) {
+  const uint32_t index = free_borrowed_;
+  Borrowed& borrowed = borrowed_[index];
+  free_borrowed_ = borrowed.next;
+  borrowed.peer = peer;
+  borrowed.end = ring_frame.end;
+  borrowed.next = kNone;
+  borrowed.returned = false;
+  borrowed.has_references = ring_frame.has_references;
+  if (peer->newest == kNone) {
+    peer->oldest = index;
+  } else {
+    borrowed_[peer->newest].next = index;
+  }
+  peer->newest = index;
+  frame->pieces = {borrowed.pieces, ring_frame.piece_count};
+  frame->length = ring_frame.length;
+  frame->token = index + 1;
+  frame->peer_down = false;
+  frame->peer = peer->address;
+}
+
+void FabricPort::Release(const InFrame& frame) {
+  if (frame.token == 0 || frame.token > kMaxBorrowed) return;
+  Borrowed& borrowed = borrowed_[frame.token - 1];
+  Peer* peer = borrowed.peer;
+  if (peer == nullptr || borrowed.returned) return;
+  borrowed.returned = true;
+  if (peer->oldest == frame.token - 1) ReleaseReturned(peer);
+}
+
+void FabricPort::ReleaseReturned(Peer* peer) {
+  bool references = false;
+  while (peer->oldest != kNone && borrowed_[peer->oldest].returned) {
+    const uint32_t index = peer->oldest;
+    Borrowed& borrowed = borrowed_[index];
+    references |= borrowed.has_references;
+    peer->in.Release(borrowed.end);
+    peer->oldest = borrowed.next;
+    borrowed.peer = nullptr;
+    borrowed.next = free_borrowed_;
+    free_borrowed_ = index;
+  }
+  if (peer->oldest == kNone) peer->newest = kNone;
+  // A lease ends by the publication, so it is not put off when there were references.
+  if (references || peer->oldest == kNone || peer->in.unpublished_bytes() >= kPublishBytes) {
+    Publish(peer);
+  }
+  if (peer->oldest == kNone && peers_[peer->slot].get() != peer) {
+    std::erase_if(retired_, [peer](const auto& retired) { return retired.get() == peer; });
+  }
+}
+
+void FabricPort::Publish(Peer* peer) {
+  if (peer->in.Publish() && membership_->WakeIfSleeping(peer->slot)) ++statistics_.wakes_sent;
+}
+
+void FabricPort::AnswerWaitingProducers() {
+  for (Peer* peer : active_) {
+    if (peer->state == PeerState::kUp && peer->in.is_open() && peer->in.CheckWaiting() &&
+        membership_->WakeIfSleeping(peer->slot)) {
+      ++statistics_.wakes_sent;
+    }
+  }
+}
+
+// --- Sleeping
+
+void FabricPort::PrepareSleep() {
+  AnswerWaitingProducers();
+  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  const uint32_t value = word.fetch_or(1, std::memory_order_seq_cst) | 1;
+  sleep_ticket = {this, value};
+  for (uint64_t rest = blocked_; rest != 0; rest &= rest - 1) {
+    Peer* peer = peers_[static_cast<uint32_t>(std::countr_zero(rest))].get();
+    // Room that was made before the bit was set wakes nobody: then do not fall asleep.
+    if (peer != nullptr && peer->state == PeerState::kUp && peer->out.RequestRoom()) {
+      blocked_ &= ~Bit(peer->slot);
+      word.fetch_add(2, std::memory_order_seq_cst);
+    }
+  }
+}
+
+void FabricPort::CancelSleep() {
+  sleep_ticket = {};
+  // Other threads that sleep on the word still want to be woken.
+  if (sleepers_.load(std::memory_order_seq_cst) == 0) {
+    membership_->own_entry().wake_word.fetch_and(~1u, std::memory_order_seq_cst);
+  }
+}
+
+void FabricPort::Sleep(uint64_t deadline_ns) {
+  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  const uint32_t expected =
+      sleep_ticket.port == this ? sleep_ticket.value : word.load(std::memory_order_seq_cst);
+  sleep_ticket = {};
+  sleeps_.fetch_add(1, std::memory_order_relaxed);
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  FutexWait(&word, expected, deadline_ns, membership_->shared_futex());
+  // Awake, so senders need not call the kernel. A thread that has just prepared to sleep finds
+  // the word changed and looks once more.
+  if (sleepers_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+    word.fetch_and(~1u, std::memory_order_seq_cst);
+  }
+}
+
+void FabricPort::Wake() {
+  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  word.fetch_add(2, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+    FutexWakeAll(&word, membership_->shared_futex());
+  }
+}
+
+// --- Reporting
+
+std::string FabricPort::StatisticsJson() const {
+  const Statistics& s = statistics_;
+  uint64_t peers = 0;
+  for (const auto& peer : peers_) peers += peer != nullptr;
+  return JsonObject()
+      .Add("address", AddressText(options_.address))
+      .Add("frames_sent", s.frames_sent)
+      .Add("bytes_sent", s.bytes_sent)
+      .Add("frames_sent_by_reference", s.frames_referenced)
+      .Add("bytes_sent_by_reference", s.bytes_referenced)
+      .Add("frames_received", s.frames_received)
+      .Add("bytes_received", s.bytes_received)
+      .Add("sends_busy", s.busy)
+      .Add("sends_no_route", s.no_route)
+      .Add("sends_refused", s.refused)
+      .Add("oversize_dropped", s.oversize_dropped)
+      .Add("peers", peers)
+      .Add("peers_down", s.peers_down)
+      .Add("rings_broken", s.rings_broken)
+      .Add("ring_memory_exhausted", s.ring_memory_exhausted)
+      .Add("map_failures", s.map_failures)
+      .Add("wakes_sent", s.wakes_sent)
+      .Add("sleeps", sleeps_.load(std::memory_order_relaxed))
+      .Add("shared_bytes_allocated", allocator_.allocated_bytes())
+      .Text();
+}
+
+std::unique_ptr<Wire> OpenMemoryWire(const FabricOptions& options) {
+  CheckOptions(options);
+  return std::make_unique<FabricPort>(JoinMemoryFabric(options), options);
+}
+
+std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options) {
+  CheckOptions(options);
+  return std::make_unique<FabricPort>(JoinSharedMemoryFabric(options), options);
+}
+
+}  // namespace qpip::wire

@@ -1,0 +1,155 @@
+// A port on a fabric: the Wire that both `mem:` and `shm:` open.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/wire/membership.h"
+#include "sim/wire/ring.h"
+#include "sim/wire/shared_allocator.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::wire {
+
+class FabricPort final : public Wire {
+ public:
+  FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options);
+  ~FabricPort() override;
+
+  SendResult Send(const OutFrame& frame, uint64_t* lease) override;
+  bool LeasePending(uint64_t lease) override;
+  bool Receive(InFrame* frame) override;
+  void Release(const InFrame& frame) override;
+  void Flush() override;
+  uint64_t Housekeeping(uint64_t now_ns) override;
+  void PrepareSleep() override;
+  void CancelSleep() override;
+  void Sleep(uint64_t deadline_ns) override;
+  void Wake() override;
+  void* AllocateShared(size_t bytes) override { return allocator_.Allocate(bytes); }
+  void FreeShared(void* address, size_t) override { allocator_.Free(address); }
+  uint32_t mtu() const override { return options_.mtu; }
+  abi::Ip6Address address() const override { return options_.address; }
+  bool trusted() const override { return !options_.checksum; }
+  bool carries_references() const override { return !options_.copy; }
+  std::string StatisticsJson() const override;
+
+ private:
+  static constexpr uint32_t kMaxBorrowed = 256;
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  /// What became of a peer's incarnation.
+  enum class PeerState : uint8_t {
+    kUp,        ///< frames go both ways
+    kDown,      ///< it left or died; the event waits behind the frames it had committed
+    kBroken,    ///< its ring holds nonsense; the event is due, its frames are ignored
+    kReported,  ///< broken and reported; kept so that nothing goes to it
+  };
+
+  /// One incarnation of another port (or of this one, towards itself), met by sending to it or by
+  /// receiving from it.
+  struct Peer {
+    uint32_t slot = 0;
+    uint32_t generation = 0;
+    abi::Ip6Address address = {};
+    PeerState state = PeerState::kUp;
+    bool out_open = false;
+    bool listed = false;  ///< in active_
+    RingProducer out;
+    RingConsumer in;
+    std::shared_ptr<Mapping> memory;  ///< the peer's; set while `in` is open
+    // Frames of this peer that are borrowed, oldest first, linked through Borrowed::next.
+    uint32_t oldest = kNone;
+    uint32_t newest = kNone;
+  };
+
+  /// A frame that the caller of Receive holds.
+  struct Borrowed {
+    Peer* peer = nullptr;  ///< nullptr: free
+    uint64_t end = 0;
+    uint32_t next = kNone;  ///< in the peer's list, or in the free list
+    bool returned = false;  ///< given back, but an older one is not
+    bool has_references = false;
+    iovec pieces[kMaxPieces];
+  };
+
+  struct Route {
+    bool live = false;
+    uint32_t generation = 0;
+    abi::Ip6Address address = {};
+  };
+
+  /// A frame split into what is copied and what is referred to.
+  struct Split {
+    std::array<iovec, kMaxReferences> copied;  ///< of the payload, behind the header
+    std::array<Reference, kMaxReferences> references;
+    uint32_t copied_count = 0;
+    uint32_t copied_bytes = 0;
+    uint32_t reference_count = 0;
+  };
+
+  // Sending
+  Peer* PeerTowards(const uint8_t* address, SendResult* why_not);
+  bool OpenOut(Peer* peer);
+  bool MayRefer(const OutFrame& frame, size_t payload_bytes) const;
+  void SplitFrame(const OutFrame& frame, Split* split) const;
+  bool WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uint64_t* lease);
+  SendResult Blocked(Peer* peer);
+
+  // Receiving
+  bool ReceiveFrom(Peer* peer, InFrame* frame);
+  void Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame);
+  void ReleaseReturned(Peer* peer);
+  void Publish(Peer* peer);
+
+  // Peers come and go
+  Peer* AddPeer(uint32_t slot, const PortSnapshot& port);
+  void List(Peer* peer);
+  void NoticeTableChange();
+  void AcceptSources();
+  void AcceptSource(uint32_t slot);
+  bool OldIncarnationPending(uint32_t slot, const PortSnapshot& port) const;
+  void MarkDown(Peer* peer, PeerState state);
+  void ReportDown(Peer* peer, InFrame* frame);
+  void Retire(uint32_t slot);
+  void AnswerWaitingProducers();
+
+  const FabricOptions options_;
+  const std::unique_ptr<Membership> membership_;
+  const uint64_t self_bit_;
+  SharedAllocator allocator_;
+
+  std::array<Route, kMaxPorts> routes_;
+  std::array<std::unique_ptr<Peer>, kMaxPorts> peers_;
+  std::array<uint32_t, kMaxPorts> dead_generation_ = {};  ///< newest known to be over, per slot
+  std::vector<std::unique_ptr<Peer>> retired_;  ///< gone, but frames of theirs are borrowed
+  std::vector<Peer*> active_;                   ///< to look at in Receive
+  size_t cursor_ = 0;                           ///< where in active_ the last frame came from
+  Peer* last_destination_ = nullptr;
+  uint64_t seen_epoch_ = 0;
+  uint64_t reserved_rings_ = 0;  ///< destinations whose ring has its pages
+  uint64_t unflushed_ = 0;       ///< destinations sent to since the last Flush
+  uint64_t blocked_ = 0;         ///< destinations that had no room
+  uint64_t deferred_ = 0;        ///< sources to accept later
+  uint64_t next_liveness_ns_ = 0;
+
+  std::vector<Borrowed> borrowed_;
+  uint32_t free_borrowed_ = 0;
+
+  std::atomic<uint32_t> sleepers_{0};  ///< threads of this process inside Sleep
+
+  struct Statistics {
+    uint64_t frames_sent = 0, bytes_sent = 0, frames_referenced = 0, bytes_referenced = 0;
+    uint64_t frames_received = 0, bytes_received = 0, busy = 0, no_route = 0, refused = 0;
+    uint64_t oversize_dropped = 0, peers_down = 0, rings_broken = 0, ring_memory_exhausted = 0;
+    uint64_t map_failures = 0, wakes_sent = 0;
+  };
+  Statistics statistics_;
+  std::atomic<uint64_t> sleeps_{0};
+};
+
+}  // namespace qpip::wire

@@ -1,0 +1,141 @@
+// What the ports of a fabric share: the control block and the layout of a port's memory.
+//
+//   control block (one a fabric)             port memory (one a port)
+//   +--------------------------+             +-------------------------------+
+//   | magic, version, epoch    |             | PortHeader                    |
+//   | PortEntry[64]            |             | ring towards port 0           |
+//   |   state, generation,     |             |   RingHeader, 1 MiB of entries|
+//   |   address                |             | ...                           |
+//   |   wake word              |             | ring towards port 63          |
+//   |   who opened a ring to me|             | shared region (AllocateShared)|
+//   +--------------------------+             +-------------------------------+
+//
+// A ring lies in its *source's* memory. The receiver has to map that memory anyway, because frames
+// refer to payload in the source's shared region; and a source that dies leaves what it had
+// committed readable for as long as the receiver keeps the mapping, while a receiver that dies
+// leaves nothing behind in memory that somebody else goes on using.
+//
+// Both memories are only ever reached through atomics (the words below) or through bytes whose
+// ownership a ring's commit word and released index hand over; see ring.h.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "nic_fw/abi/work_queue.h"
+
+namespace qpip::wire {
+
+inline constexpr uint32_t kMaxPorts = 64;           ///< ports of one fabric
+inline constexpr uint32_t kMaxFrameBytes = 65575;   ///< 40 + 65535: IPv6 without jumbograms
+inline constexpr uint32_t kMinFrameBytes = 40;      ///< an IPv6 header
+inline constexpr uint32_t kFirstPieceBytes = 256;   ///< InFrame: least length of the first piece
+inline constexpr uint32_t kDestinationOffset = 24;  ///< of the address in an IPv6 header
+inline constexpr uint32_t kMaxReferences = 20;      ///< payload references a frame may carry
+inline constexpr uint32_t kCacheLine = 64;
+
+inline constexpr uint64_t kControlMagic = 0x4c52544350495051;  ///< "QPIPCTRL"
+inline constexpr uint64_t kPortMagic = 0x54524f5050495051;     ///< "QPIPPORT"
+inline constexpr uint32_t kLayoutVersion = 1;
+
+/// State of a slot of the port table.
+enum PortState : uint32_t {
+  kPortFree = 0,  ///< may be taken
+  kPortLive = 1,  ///< attached (or killed since: the lock on the slot tells)
+  kPortLeft = 2,  ///< detached; memory kept until every receiver has seen what it committed
+};
+
+/// One slot of the port table. Fields on separate cache lines have different writers.
+struct PortEntry {
+  // Written under the fabric's attach lock only.
+  alignas(kCacheLine) std::atomic<uint32_t> state;
+  std::atomic<uint32_t> generation;    ///< of the incarnation; changes when the slot is freed
+  std::atomic<uint64_t> address_high;  ///< the address's bytes as they lie in memory
+  std::atomic<uint64_t> address_low;
+  /// Futex word. Bit 0: the port sleeps or is about to; the rest counts wake-ups.
+  alignas(kCacheLine) std::atomic<uint32_t> wake_word;
+  /// Bit s: source s has opened a ring towards this port. Set by sources, cleared by the port.
+  alignas(kCacheLine) std::atomic<uint64_t> opened;
+};
+static_assert(sizeof(PortEntry) == 3 * kCacheLine);
+
+struct ControlBlock {
+  std::atomic<uint64_t> magic;
+  std::atomic<uint32_t> version;
+  std::atomic<uint32_t> bytes;
+  /// Counts changes of the port table.
+  alignas(kCacheLine) std::atomic<uint64_t> epoch;
+  PortEntry ports[kMaxPorts];
+};
+
+/// Start of a port's memory; lets a receiver check that it mapped the incarnation it meant.
+struct PortHeader {
+  std::atomic<uint64_t> magic;
+  std::atomic<uint32_t> slot;
+  std::atomic<uint32_t> generation;
+};
+
+/// Start of a ring.
+struct RingHeader {
+  /// Incarnation of the destination that the ring was opened for; 0: not open. Producer-written.
+  alignas(kCacheLine) std::atomic<uint32_t> destination_generation;
+  /// Bytes of the ring given back, counted from the opening. Consumer-written.
+  alignas(kCacheLine) std::atomic<uint64_t> released;
+  /// Set by a producer that found no room, cleared by the consumer when it has made some.
+  std::atomic<uint32_t> producer_waiting;
+};
+static_assert(sizeof(RingHeader) == 2 * kCacheLine);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+inline constexpr size_t kPageBytes = 4096;
+inline constexpr size_t kRingDataBytes = size_t{1} << 20;  ///< a power of two
+inline constexpr size_t kRingDataOffset = kPageBytes;
+/// The page for the header also keeps equal positions of different rings out of one cache set.
+inline constexpr size_t kRingStride = kRingDataOffset + kRingDataBytes;
+inline constexpr size_t kRingsOffset = kPageBytes;
+inline constexpr size_t kSharedRegionOffset = kRingsOffset + kMaxPorts * kRingStride;
+inline constexpr size_t kSharedRegionBytes = size_t{1} << 30;
+inline constexpr size_t kPortMemoryBytes = kSharedRegionOffset + kSharedRegionBytes;
+inline constexpr size_t kControlBytes =
+    (sizeof(ControlBlock) + kPageBytes - 1) / kPageBytes * kPageBytes;
+
+/// Offset in the source's memory of its ring towards `destination`.
+constexpr size_t RingOffset(uint32_t destination) {
+  return kRingsOffset + destination * kRingStride;
+}
+
+/// A shared structure at a suitably aligned place of a mapping.
+template <typename T>
+T* SharedAt(uint8_t* base, size_t offset = 0) {
+  return static_cast<T*>(static_cast<void*>(base + offset));
+}
+
+/// What a slot of the port table says, read without tearing.
+struct PortSnapshot {
+  PortState state = kPortFree;
+  uint32_t generation = 0;
+  abi::Ip6Address address = {};
+};
+
+/// Reads a slot while others may change it. Each load acquires, so that a generation that is the
+/// same before and after vouches for the address between.
+inline PortSnapshot ReadPort(const PortEntry& entry) {
+  for (;;) {
+    PortSnapshot snapshot;
+    snapshot.generation = entry.generation.load(std::memory_order_acquire);
+    const uint32_t state = entry.state.load(std::memory_order_acquire);
+    const uint64_t words[2] = {entry.address_high.load(std::memory_order_acquire),
+                               entry.address_low.load(std::memory_order_acquire)};
+    std::memcpy(snapshot.address.bytes, words, sizeof words);
+    if (entry.generation.load(std::memory_order_acquire) != snapshot.generation ||
+        entry.state.load(std::memory_order_acquire) != state) {
+      continue;
+    }
+    snapshot.state = state == kPortLive ? kPortLive : state == kPortLeft ? kPortLeft : kPortFree;
+    return snapshot;
+  }
+}
+
+}  // namespace qpip::wire

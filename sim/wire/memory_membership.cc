@@ -1,0 +1,85 @@
+// Fabrics inside a process: a registry of names.
+#include <array>
+#include <map>
+#include <mutex>
+
+#include "sim/wire/membership.h"
+
+namespace qpip::wire {
+namespace {
+
+struct MemoryFabric {
+  MemoryFabric() {
+    // Generation 0 means "not open" in a ring.
+    for (PortEntry& entry : SharedAt<ControlBlock>(control->base())->ports) {
+      entry.generation.store(1, std::memory_order_relaxed);
+    }
+  }
+  std::mutex attach_lock;
+  std::shared_ptr<Mapping> control = MakeAnonymousMapping("qpip-fabric", kControlBytes);
+  std::array<std::shared_ptr<Mapping>, kMaxPorts> ports;
+};
+
+/// The fabrics of this process, each alive as long as it has ports.
+std::shared_ptr<MemoryFabric> FindOrCreateFabric(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, std::weak_ptr<MemoryFabric>> fabrics;
+  const std::lock_guard lock(mutex);
+  std::erase_if(fabrics, [](const auto& entry) { return entry.second.expired(); });
+  std::weak_ptr<MemoryFabric>& entry = fabrics[name];
+  std::shared_ptr<MemoryFabric> fabric = entry.lock();
+  if (!fabric) {
+    fabric = std::make_shared<MemoryFabric>();
+    entry = fabric;
+  }
+  return fabric;
+}
+
+class MemoryMembership final : public Membership {
+ public:
+  explicit MemoryMembership(const FabricOptions& options)
+      : fabric_(FindOrCreateFabric(options.name)) {
+    control_ = SharedAt<ControlBlock>(fabric_->control->base());
+    const std::lock_guard lock(fabric_->attach_lock);
+    ChooseSlotLocked(options);
+    own_memory_ = MakeAnonymousMapping("qpip-port", kPortMemoryBytes);
+    fabric_->ports[slot_] = own_memory_;
+    AnnounceLocked(options.address);
+  }
+
+  ~MemoryMembership() override {
+    const std::lock_guard lock(fabric_->attach_lock);
+    WithdrawLocked();
+  }
+
+  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation) override {
+    const std::lock_guard lock(fabric_->attach_lock);
+    const std::shared_ptr<Mapping>& memory = fabric_->ports[slot];
+    if (!memory || control_->ports[slot].generation.load(std::memory_order_relaxed) != generation) {
+      return nullptr;
+    }
+    return memory;
+  }
+
+  void ReclaimDead() override {
+    const std::unique_lock lock(fabric_->attach_lock, std::try_to_lock);
+    if (lock) ReclaimDeadLocked(false);
+  }
+
+  bool shared_futex() const override { return false; }
+
+ private:
+  // A port of this process leaves by its destructor or lives as long as the process does.
+  bool IsRunning(uint32_t) override { return true; }
+  void DropMemory(uint32_t slot, uint32_t) override { fabric_->ports[slot].reset(); }
+
+  const std::shared_ptr<MemoryFabric> fabric_;
+};
+
+}  // namespace
+
+std::unique_ptr<Membership> JoinMemoryFabric(const FabricOptions& options) {
+  return std::make_unique<MemoryMembership>(options);
+}
+
+}  // namespace qpip::wire

@@ -1,0 +1,307 @@
+// Fabrics in shared memory: a directory of files under /dev/shm.
+//
+//     /dev/shm/qpip.UID.FABRIC/   0700
+//         control                 ControlBlock; locks: one byte to attach, one byte a slot
+//         port.SLOT.GENERATION    a port's memory, sparse
+//
+// Locks are open-file-description locks (fcntl(2)). A live port holds the one of its slot, so the
+// kernel itself says whether a port lives, however it ended and whatever pid came after it. They
+// belong to the open file: a child forked while a port is open keeps its parent's port alive.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdio>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include "sim/wire/membership.h"
+
+namespace qpip::wire {
+namespace {
+
+constexpr const char* kControlFile = "control";
+constexpr off_t kAttachLock = off_t{1} << 20;  // behind the end of the file: only names for locks
+constexpr off_t kSlotLocks = kAttachLock + 1;
+
+[[noreturn]] void ThrowErrno(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+struct flock LockRange(short type, off_t start, off_t length) {
+  struct flock range = {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  range.l_start = start;
+  range.l_len = length;
+  return range;
+}
+
+/// Does another open file hold a lock in the range?
+bool LockedByOthers(int fd, off_t start, off_t length) {
+  struct flock range = LockRange(F_WRLCK, start, length);
+  return ::fcntl(fd, F_OFD_GETLK, &range) != 0 || range.l_type != F_UNLCK;
+}
+
+/// The lock under which the port table changes. Held from construction until destruction.
+class AttachLock {
+ public:
+  AttachLock(int fd, bool wait) : fd_(fd) {
+    struct flock range = LockRange(F_WRLCK, kAttachLock, 1);
+    int result;
+    do {
+      result = ::fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &range);
+    } while (result != 0 && errno == EINTR);
+    held_ = result == 0;
+  }
+  ~AttachLock() {
+    struct flock range = LockRange(F_UNLCK, kAttachLock, 1);
+    if (held_) ::fcntl(fd_, F_OFD_SETLK, &range);
+  }
+  AttachLock(const AttachLock&) = delete;
+  AttachLock& operator=(const AttachLock&) = delete;
+  bool held() const { return held_; }
+
+ private:
+  const int fd_;
+  bool held_ = false;
+};
+
+class ShmMembership final : public Membership {
+ public:
+  explicit ShmMembership(const FabricOptions& options);
+  ~ShmMembership() override;
+
+  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation) override;
+  void ReclaimDead() override;
+  bool shared_futex() const override { return true; }
+
+ private:
+  bool IsRunning(uint32_t slot) override {
+    return LockedByOthers(control_fd_, kSlotLocks + slot, 1);
+  }
+  void DropMemory(uint32_t slot, uint32_t generation) override {
+    ::unlinkat(directory_.get(), PortFileName(slot, generation).c_str(), 0);
+  }
+
+  void OpenDirectory();
+  bool OpenControl();
+  void AttachLocked(const FabricOptions& options);
+  void MapControlLocked();
+  std::string WhyUnusableLocked() const;
+  void CreatePortLocked();
+  void RemoveFabricIfDeserted();
+  void RemovePortFiles();
+
+  const std::string path_;
+  UniqueFd directory_;
+  int control_fd_ = -1;  ///< owned by control_file_, which is closed last
+  UniqueFd control_file_;
+  std::unique_ptr<Mapping> control_mapping_;
+};
+
+ShmMembership::ShmMembership(const FabricOptions& options) : path_(FabricDirectory(options.name)) {
+  // The last port of a fabric removes its files; who opened them just before finds himself with
+  // a lock on a file that is gone, and starts again.
+  for (;;) {
+    OpenDirectory();
+    if (!OpenControl()) continue;
+    const AttachLock lock(control_fd_, true);
+    if (!lock.held()) ThrowErrno("cannot lock " + path_ + "/" + kControlFile);
+    struct stat status;
+    if (::fstat(control_fd_, &status) != 0) ThrowErrno("cannot examine " + path_);
+    if (status.st_nlink == 0) continue;
+    try {
+      AttachLocked(options);
+    } catch (...) {
+      RemoveFabricIfDeserted();
+      throw;
+    }
+    return;
+  }
+}
+
+void ShmMembership::OpenDirectory() {
+  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) ThrowErrno("cannot create " + path_);
+  directory_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory_.valid()) {
+    if (errno == ENOENT) return;  // removed in between: OpenControl fails and we start again
+    ThrowErrno("cannot open " + path_);
+  }
+  struct stat status;
+  if (::fstat(directory_.get(), &status) != 0) ThrowErrno("cannot examine " + path_);
+  if (status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
+    throw std::runtime_error(path_ +
+                             " is not a private directory of this user; remove it or "
+                             "choose another fabric name");
+  }
+}
+
+bool ShmMembership::OpenControl() {
+  if (!directory_.valid()) return false;
+  control_file_ = UniqueFd(
+      ::openat(directory_.get(), kControlFile, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  control_fd_ = control_file_.get();
+  if (control_file_.valid()) return true;
+  if (errno == ENOENT) return false;  // the directory was removed in between
+  ThrowErrno("cannot open " + path_ + "/" + kControlFile);
+}
+
+void ShmMembership::AttachLocked(const FabricOptions& options) {
+  MapControlLocked();
+  ChooseSlotLocked(options);
+  struct flock mine = LockRange(F_WRLCK, kSlotLocks + slot_, 1);
+  if (::fcntl(control_fd_, F_OFD_SETLK, &mine) != 0) {
+    ThrowErrno("cannot lock slot " + std::to_string(slot_) + " of " + path_);
+  }
+  CreatePortLocked();
+  AnnounceLocked(options.address);
+}
+
+std::string ShmMembership::WhyUnusableLocked() const {
+  struct stat status;
+  if (::fstat(control_fd_, &status) != 0) return "it cannot be examined";
+  if (status.st_size < static_cast<off_t>(kControlBytes)) {
+    return "it is " + std::to_string(status.st_size) + " bytes long instead of " +
+           std::to_string(kControlBytes);
+  }
+  struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t bytes;
+  } head;
+  if (::pread(control_fd_, &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head)) {
+    return "it cannot be read";
+  }
+  if (head.magic != kControlMagic) return "it does not start with the right magic number";
+  if (head.version != kLayoutVersion || head.bytes != kControlBytes) {
+    return "its layout version is " + std::to_string(head.version) + ", this program's is " +
+           std::to_string(kLayoutVersion);
+  }
+  return "";
+}
+
+void ShmMembership::MapControlLocked() {
+  const bool deserted = !LockedByOthers(control_fd_, kSlotLocks, kMaxPorts);
+  const std::string complaint = WhyUnusableLocked();
+  if (!deserted && !complaint.empty()) {
+    throw std::runtime_error("fabric control file " + path_ + "/" + kControlFile +
+                             " is unusable while ports are alive: " + complaint +
+                             "; close the programs that use the fabric, or use another one");
+  }
+  if (deserted) {
+    // Whatever is there was left behind by the dead.
+    RemovePortFiles();
+    if (::ftruncate(control_fd_, 0) != 0 ||
+        ::ftruncate(control_fd_, static_cast<off_t>(kControlBytes)) != 0) {
+      ThrowErrno("cannot size " + path_ + "/" + kControlFile);
+    }
+  }
+  const int descriptor = ::fcntl(control_fd_, F_DUPFD_CLOEXEC, 0);
+  if (descriptor < 0) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
+  control_mapping_ =
+      std::make_unique<Mapping>(UniqueFd(descriptor), kControlBytes, path_ + "/" + kControlFile);
+  if (const int error = control_mapping_->Reserve(0, kControlBytes); error != 0) {
+    errno = error;
+    ThrowErrno("no room for " + path_ + "/" + kControlFile + " (see df /dev/shm)");
+  }
+  control_mapping_->CloseFile();
+  control_ = SharedAt<ControlBlock>(control_mapping_->base());
+  if (deserted) {
+    control_->bytes.store(kControlBytes, std::memory_order_relaxed);
+    control_->version.store(kLayoutVersion, std::memory_order_relaxed);
+    // Generation 0 means "not open" in a ring.
+    for (PortEntry& entry : control_->ports) entry.generation.store(1, std::memory_order_relaxed);
+    control_->magic.store(kControlMagic, std::memory_order_release);
+  }
+}
+
+void ShmMembership::CreatePortLocked() {
+  const std::string name = PortFileName(slot_, generation_);
+  ::unlinkat(directory_.get(), name.c_str(), 0);
+  UniqueFd file(::openat(directory_.get(), name.c_str(),
+                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file.valid() || ::ftruncate(file.get(), static_cast<off_t>(kPortMemoryBytes)) != 0) {
+    ThrowErrno("cannot create " + path_ + "/" + name);
+  }
+  own_memory_ = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, path_ + "/" + name);
+  if (const int error = own_memory_->Reserve(0, kPageBytes); error != 0) {
+    ::unlinkat(directory_.get(), name.c_str(), 0);
+    errno = error;
+    ThrowErrno("no room for " + path_ + "/" + name + " (see df /dev/shm)");
+  }
+}
+
+std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generation) {
+  const std::string name = PortFileName(slot, generation);
+  UniqueFd file(::openat(directory_.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status;
+  if (!file.valid() || ::fstat(file.get(), &status) != 0 ||
+      status.st_size != static_cast<off_t>(kPortMemoryBytes)) {
+    return nullptr;
+  }
+  try {
+    auto memory = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, name);
+    memory->CloseFile();
+    const PortHeader* header = SharedAt<PortHeader>(memory->base());
+    if (header->magic.load(std::memory_order_acquire) != kPortMagic ||
+        header->slot.load(std::memory_order_relaxed) != slot ||
+        header->generation.load(std::memory_order_relaxed) != generation) {
+      return nullptr;
+    }
+    return memory;
+  } catch (const std::system_error&) {
+    return nullptr;
+  }
+}
+
+void ShmMembership::ReclaimDead() {
+  const AttachLock lock(control_fd_, false);
+  if (lock.held()) ReclaimDeadLocked(false);
+}
+
+void ShmMembership::RemovePortFiles() {
+  const int descriptor = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* listing = descriptor < 0 ? nullptr : ::fdopendir(descriptor);
+  if (listing == nullptr) return;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string name = entry->d_name;
+    if (name.starts_with("port.")) ::unlinkat(directory_.get(), name.c_str(), 0);
+  }
+  ::closedir(listing);
+}
+
+void ShmMembership::RemoveFabricIfDeserted() {
+  if (LockedByOthers(control_fd_, kSlotLocks, kMaxPorts)) return;
+  RemovePortFiles();
+  ::unlinkat(directory_.get(), kControlFile, 0);
+  ::rmdir(path_.c_str());
+}
+
+ShmMembership::~ShmMembership() {
+  const AttachLock lock(control_fd_, true);
+  WithdrawLocked();
+  RemoveFabricIfDeserted();
+  struct flock all = LockRange(F_UNLCK, kSlotLocks, kMaxPorts);
+  ::fcntl(control_fd_, F_OFD_SETLK, &all);
+}
+
+}  // namespace
+
+std::string FabricDirectory(const std::string& name) {
+  return "/dev/shm/qpip." + std::to_string(::geteuid()) + "." + name;
+}
+
+std::string PortFileName(uint32_t slot, uint32_t generation) {
+  char name[48];
+  std::snprintf(name, sizeof name, "port.%02u.%u", slot, generation);
+  return name;
+}
+
+std::unique_ptr<Membership> JoinSharedMemoryFabric(const FabricOptions& options) {
+  return std::make_unique<ShmMembership>(options);
+}
+
+}  // namespace qpip::wire
