@@ -236,6 +236,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
   std::string StatisticsJson();
 
  private:
+  friend class internal::NicImpl;
   explicit Nic(std::shared_ptr<internal::NicImpl> impl);
   std::shared_ptr<internal::NicImpl> impl_;
 };

@@ -48,7 +48,7 @@ struct StreamReaderOptions {
 /// the peer sees follows the posted buffers, so a reader that is not consumed stops its peer.
 class StreamReader {
  public:
-  /// `qp` must outlive the reader or not be used by it any more; `pd` must be the QP's.
+  /// `pd` must be the QP's. Destroy `qp` first: its posted receives point into the reader's memory.
   /// Throws Error: EINVAL (options), ENOMEM (recv_depth too small, registration), ENOTCONN.
   StreamReader(ProtectionDomain& pd, QueuePair& qp, const StreamReaderOptions& options = {});
   StreamReader(const StreamReader&) = delete;
@@ -109,7 +109,7 @@ class StreamWriter {
   /// Identifies everything written up to and including one call; see Done().
   using Ticket = uint64_t;
 
-  /// `qp` must outlive the writer or not be used by it any more; `pd` must be the QP's.
+  /// `pd` must be the QP's. Destroy `qp` first: outstanding sends point into the writer's memory.
   /// Throws Error: EINVAL (options), ENOMEM (registration).
   StreamWriter(ProtectionDomain& pd, QueuePair& qp, const StreamWriterOptions& options = {});
   StreamWriter(const StreamWriter&) = delete;
@@ -122,12 +122,14 @@ class StreamWriter {
   /// taken: less than asked when the ring or the send queue is full (call again after a
   /// completion) or when state() is kError.
   size_t Write(std::span<const std::byte> data);
-  /// Like Write, but takes all of `data` or nothing. Data larger than the ring is never taken.
+  /// Like Write, but takes all of `data`, as one send, or nothing. Data larger than the ring is
+  /// never taken. Throws Error EINVAL when the QP's max_send_sge is 1.
   bool WriteAll(std::span<const std::byte> data);
 
   /// Posts registered memory without copying it, behind `header`, which is copied (a protocol's
   /// reply header and its payload become one send). The memory must stay unchanged until Done()
-  /// of the ticket. `payload` has at most the QP's max_send_sge elements, less one with a header.
+  /// of the ticket. `payload` has at most the QP's max_send_sge elements, less one with a header
+  /// (Error EINVAL otherwise, and for an empty message).
   /// Returns nullopt, taking nothing, when the ring or the send queue is full, or in kError.
   std::optional<Ticket> WriteRegistered(std::span<const ibv_sge> payload,
                                         std::span<const std::byte> header = {});
@@ -150,8 +152,9 @@ class StreamWriter {
   struct Outstanding {
     uint64_t ring_end;  ///< the ring is free up to here once this send has completed
   };
-  int Post(std::span<ibv_sge> list, uint64_t ring_end);
-  size_t ContiguousRoom(uint64_t position) const;
+  bool Post(std::span<ibv_sge> list, uint64_t ring_end);
+  std::byte* RingAt(uint64_t position) const;
+  size_t CopyIn(std::span<const std::byte> data, ibv_sge* list) const;
 
   QueuePair& qp_;
   size_t ring_bytes_;
@@ -170,7 +173,8 @@ struct ByteStreamOptions {
   StreamReaderOptions reader;
   StreamWriterOptions writer;
   uint32_t send_depth = 64;
-  Timeout timeout = std::nullopt;  ///< of each blocking call
+  /// A blocking call gives up (ETIMEDOUT) when nothing at all has completed for so long.
+  Timeout timeout = std::nullopt;
 };
 
 /// A TCP QP of Framing::kStream with blocking calls. Owns QP, CQ, reader and writer. One thread
@@ -179,6 +183,7 @@ class ByteStream {
  public:
   /// Creates the QP, idle, with its receives posted: connect() or offer qp() to a Listener.
   ByteStream(Nic& nic, ProtectionDomain& pd, const ByteStreamOptions& options = {});
+  /// Ends the connection with RST if it is open: Flush, or CloseWrite and read to the end, first.
   ~ByteStream();
   ByteStream(const ByteStream&) = delete;
   ByteStream& operator=(const ByteStream&) = delete;
@@ -203,13 +208,14 @@ class ByteStream {
                                        std::span<const std::byte> header = {});
   /// Waits until the peer has acknowledged everything up to `ticket` (default: all).
   void Flush(std::optional<StreamWriter::Ticket> ticket = std::nullopt);
-  /// Flushes and half-closes: the peer reads end of stream. Reading goes on.
+  /// Half-closes behind everything written: the peer reads end of stream. Reading goes on.
   void CloseWrite();
 
  private:
-  /// Waits for completions and hands them out. Throws ETIMEDOUT past the deadline.
-  void Pump(std::optional<std::chrono::steady_clock::time_point> deadline);
+  /// Waits for completions and hands them out. Throws ETIMEDOUT.
+  void Pump();
   void ThrowIfWriteFailed() const;
+  void ThrowIfReadFailed() const;
 
   Timeout timeout_;
   std::unique_ptr<CompletionQueue> cq_;

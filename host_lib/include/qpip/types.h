@@ -71,6 +71,9 @@ struct WorkCompletion : ibv_wc {
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN
 };
 
+/// Text of a status, for messages ("peer aborted"). Unlike ibv_wc_status_str it needs no libibverbs.
+const char* ToString(ibv_wc_status status);
+
 /// A failed operation: `code()` is an errno value, `what()` says what, where and what to do.
 class Error : public std::runtime_error {
  public:

@@ -1,0 +1,259 @@
+#include "completion_queue.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "nic_impl.h"
+#include "queue_pair.h"
+#include "status.h"
+
+namespace qpip {
+
+namespace internal {
+
+namespace {
+
+constexpr uint32_t kMaxCapacity = 1u << 20;
+
+// Rounds of running the core before Wait arms an interrupt: a completion that is a few firmware
+// steps away costs no doorbell and no wake-up.
+constexpr int kWaitRounds = 16;
+
+uint32_t Log2Size(uint32_t capacity) {
+  if (capacity == 0 || capacity > kMaxCapacity) {
+    throw Error(EINVAL, "create completion queue: capacity " + std::to_string(capacity) +
+                            " is not between 1 and " + std::to_string(kMaxCapacity));
+  }
+  // The ABI's smallest ring has two entries.
+  return capacity < 2 ? 1 : static_cast<uint32_t>(std::bit_width(capacity - 1));
+}
+
+}  // namespace
+
+CqImpl::CqImpl(std::shared_ptr<NicImpl> nic, uint32_t capacity)
+    : nic_(std::move(nic)),
+      log2_size_(Log2Size(capacity)),
+      memory_((sizeof(abi::Cqe) << log2_size_) + 64, "a completion queue"),
+      ring_(reinterpret_cast<abi::Cqe*>(memory_.data())),
+      consumer_word_(
+          reinterpret_cast<uint64_t*>(memory_.data() + (sizeof(abi::Cqe) << log2_size_))) {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCreateCq);
+  command.create_cq = {.ring = nic_->port().DmaAddress(ring_),
+                       .consumer = nic_->port().DmaAddress(consumer_word_),
+                       .log2_size = log2_size_};
+  const abi::Event answer = nic_->channel().Execute(command, [this](const abi::Event& event) {
+    if (event.status != 0) return;
+    handle_ = event.result[0];
+    nic_->cqs().Set(handle_, this);
+  });
+  ThrowIfFailed(answer, "create completion queue");
+}
+
+CqImpl::~CqImpl() {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDestroyCq);
+  command.destroy_cq = {.cq = handle_};
+  nic_->channel().Execute(command,
+                          [this](const abi::Event&) { nic_->cqs().Set(handle_, nullptr); });
+  const int fd = fd_.load(std::memory_order_acquire);
+  if (fd >= 0) close(fd);
+}
+
+size_t CqImpl::Poll(std::span<WorkCompletion> out) {
+  size_t count = Harvest(out);
+  if (count == 0) {
+    nic_->port().Drive(/*until_notification=*/true);
+    count = Harvest(out);
+  }
+  // After the harvest: a caller that has seen a flush also sees the state that caused it.
+  nic_->channel().DispatchIfAny();
+  return count;
+}
+
+size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
+  if (out.empty()) return 0;
+  if (const size_t count = Poll(out); count != 0) return count;
+  for (int i = 0; i < kWaitRounds && nic_->port().Drive(/*until_notification=*/true); ++i) {
+    if (const size_t count = Poll(out); count != 0) return count;
+  }
+  const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
+  for (;;) {
+    // Before arming: an interrupt from here on changes the word and ends the sleep below.
+    const uint32_t seen = Interrupts().load(std::memory_order_acquire);
+    ArmInterrupt();
+    if (const size_t count = Poll(out); count != 0) return count;
+    ThrowIfOverrun();
+    if (deadline_ns != UINT64_MAX && nic_->platform().NowNs() >= deadline_ns) return 0;
+    nic_->port().DriveUntil(&interrupts_, seen, deadline_ns);
+  }
+}
+
+int CqImpl::fd() {
+  int fd = fd_.load(std::memory_order_acquire);
+  if (fd >= 0) return fd;
+  const std::lock_guard lock(fd_mutex_);
+  fd = fd_.load(std::memory_order_acquire);
+  if (fd < 0) {
+    fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0) throw Error(errno, "completion queue: cannot create an eventfd");
+    fd_.store(fd, std::memory_order_release);
+  }
+  return fd;
+}
+
+bool CqImpl::Arm() {
+  fd();
+  if (HasCompletion()) return false;
+  fd_armed_.store(true, std::memory_order_release);
+  ArmInterrupt();
+  return true;
+}
+
+void CqImpl::Acknowledge() {
+  const int fd = fd_.load(std::memory_order_acquire);
+  uint64_t count;
+  // EAGAIN when nothing has been signalled: nothing to acknowledge then.
+  while (fd >= 0 && read(fd, &count, sizeof(count)) < 0 && errno == EINTR) {
+  }
+}
+
+bool CqImpl::Reserve(uint32_t entries) {
+  const std::lock_guard lock(reserve_mutex_);
+  if (entries > capacity() - reserved_) return false;
+  reserved_ += entries;
+  return true;
+}
+
+void CqImpl::Release(uint32_t entries) {
+  const std::lock_guard lock(reserve_mutex_);
+  reserved_ -= entries;
+}
+
+uint32_t CqImpl::Unreserved() {
+  const std::lock_guard lock(reserve_mutex_);
+  return capacity() - reserved_;
+}
+
+void CqImpl::DrainRing() {
+  const std::lock_guard lock(lock_);
+  WorkCompletion completion;
+  while (EntryValid()) {
+    if (TakeLocked(&completion)) backlog_.push_back(completion);
+  }
+}
+
+void CqImpl::OnInterrupt() {
+  // In this order: a thread that arms after the exchange rings the doorbell itself, and one that
+  // armed before it either sees the word change or has set fd_armed_ already.
+  armed_.exchange(false, std::memory_order_acq_rel);
+  Interrupts().fetch_add(1, std::memory_order_acq_rel);
+  nic_->platform().Wake(&interrupts_);
+  if (fd_armed_.exchange(false, std::memory_order_acq_rel)) {
+    const uint64_t one = 1;
+    // Fails only when the counter is full, and then the descriptor is readable anyway.
+    [[maybe_unused]] const ssize_t written =
+        write(fd_.load(std::memory_order_acquire), &one, sizeof(one));
+  }
+}
+
+void CqImpl::OnOverrun() {
+  overrun_.store(true, std::memory_order_release);
+  OnInterrupt();
+}
+
+abi::Cqe& CqImpl::EntryAt(uint32_t index) const { return ring_[index & ((1u << log2_size_) - 1)]; }
+
+// Observe, then read: everything else in the entry was written before its valid word.
+bool CqImpl::EntryValid() const {
+  const std::atomic_ref<uint32_t> valid(EntryAt(consumer_).valid);
+  return valid.load(std::memory_order_acquire) == abi::CqeLap(consumer_, log2_size_);
+}
+
+size_t CqImpl::Harvest(std::span<WorkCompletion> out) {
+  const std::lock_guard lock(lock_);
+  return HarvestLocked(out);
+}
+
+size_t CqImpl::HarvestLocked(std::span<WorkCompletion> out) {
+  size_t count = 0;
+  while (count < out.size() && !backlog_.empty()) {
+    out[count++] = backlog_.front();
+    backlog_.pop_front();
+  }
+  while (count < out.size() && EntryValid()) {
+    if (TakeLocked(&out[count])) ++count;
+  }
+  return count;
+}
+
+// Takes the valid entry at the consumer index. Returns false when it names no queue pair.
+bool CqImpl::TakeLocked(WorkCompletion* out) {
+  const abi::Cqe cqe = EntryAt(consumer_);
+  ++consumer_;
+  // Before the work request's slot is freed: from then on the NIC may need the entry again, and
+  // room for every work request is what CreateQp has promised it.
+  std::atomic_ref<uint64_t>(*consumer_word_).store(consumer_, std::memory_order_release);
+  return Translate(cqe, out);
+}
+
+bool CqImpl::Translate(const abi::Cqe& cqe, WorkCompletion* out) {
+  QpImpl* qp = nic_->qps().Find(cqe.qp);
+  if (qp == nullptr) return false;
+  const bool receive = cqe.opcode == static_cast<uint8_t>(abi::CompletionOpcode::kRecv);
+  *out = WorkCompletion{};
+  out->wr_id = qp->OnCompletion(receive, cqe.wqe_index);
+  out->status = ToWcStatus(cqe.status);
+  out->opcode = receive ? IBV_WC_RECV : IBV_WC_SEND;
+  out->vendor_err = cqe.vendor_error;
+  out->byte_len = cqe.byte_length;
+  out->qp_num = qp->qp_num();
+  if (receive && qp->type() == QpType::kUdp) {
+    out->src_qp = cqe.peer_port;
+    out->peer = {.address = ToIn6(cqe.peer_address), .port = cqe.peer_port};
+  }
+  out->end_of_stream = (cqe.flags & abi::kCqeEndOfStream) != 0;
+  return true;
+}
+
+bool CqImpl::HasCompletion() {
+  const std::lock_guard lock(lock_);
+  return !backlog_.empty() || EntryValid();
+}
+
+void CqImpl::ArmInterrupt() {
+  if (armed_.exchange(true, std::memory_order_acq_rel)) return;
+  uint32_t consumer;
+  {
+    const std::lock_guard lock(lock_);
+    consumer = consumer_;
+  }
+  nic_->port().RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer));
+}
+
+void CqImpl::ThrowIfOverrun() const {
+  if (overrun_.load(std::memory_order_acquire)) {
+    throw Error(EIO, "completion queue overrun: completions were lost");
+  }
+}
+
+}  // namespace internal
+
+CompletionQueue::CompletionQueue(std::shared_ptr<internal::CqImpl> impl) : impl_(std::move(impl)) {}
+CompletionQueue::~CompletionQueue() = default;
+
+size_t CompletionQueue::Poll(std::span<WorkCompletion> out) { return impl_->Poll(out); }
+size_t CompletionQueue::Wait(std::span<WorkCompletion> out, Timeout timeout) {
+  return impl_->Wait(out, timeout);
+}
+int CompletionQueue::fd() { return impl_->fd(); }
+bool CompletionQueue::Arm() { return impl_->Arm(); }
+void CompletionQueue::Acknowledge() { impl_->Acknowledge(); }
+uint32_t CompletionQueue::capacity() const { return impl_->capacity(); }
+
+}  // namespace qpip

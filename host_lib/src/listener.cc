@@ -1,0 +1,81 @@
+#include "listener.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "nic_impl.h"
+#include "queue_pair.h"
+#include "status.h"
+
+namespace qpip {
+
+namespace internal {
+
+std::shared_ptr<ListenerImpl> ListenerImpl::Open(std::shared_ptr<NicImpl> nic, uint16_t port,
+                                                 uint16_t backlog) {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kListen);
+  command.listen = {.port = port, .backlog = backlog};
+  const abi::Event answer = nic->channel().Execute(command);
+  ThrowIfFailed(answer, "listen on port " + std::to_string(port));
+  return std::make_shared<ListenerImpl>(std::move(nic), answer.result[0],
+                                        static_cast<uint16_t>(answer.result[1]));
+}
+
+void ListenerImpl::Close() {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCloseListener);
+  command.close_listener = {.listener = handle_};
+  // In event order: connections that were mated before the answer have been reported by then.
+  nic_->channel().Execute(command, [this](const abi::Event&) {
+    const std::lock_guard lock(mutex_);
+    for (QpImpl* qp : offered_) qp->WithdrawOffer();
+    offered_.clear();
+  });
+}
+
+void ListenerImpl::AddOffer(QpImpl* qp) {
+  const std::lock_guard lock(mutex_);
+  offered_.push_back(qp);
+}
+
+void ListenerImpl::Forget(QpImpl* qp) {
+  const std::lock_guard lock(mutex_);
+  std::erase(offered_, qp);
+  std::erase(established_, qp);
+}
+
+void ListenerImpl::OnEstablished(QpImpl* qp) {
+  const std::lock_guard lock(mutex_);
+  std::erase(offered_, qp);
+  established_.push_back(qp);
+}
+
+QueuePair* ListenerImpl::Accept(Timeout timeout) {
+  const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
+  QpImpl* accepted = nullptr;
+  nic_->channel().WaitUntil(
+      [&] {
+        const std::lock_guard lock(mutex_);
+        if (established_.empty()) return false;
+        accepted = established_.front();
+        established_.pop_front();
+        return true;
+      },
+      deadline_ns);
+  return accepted == nullptr ? nullptr : accepted->facade();
+}
+
+}  // namespace internal
+
+Listener::Listener(std::shared_ptr<internal::ListenerImpl> impl) : impl_(std::move(impl)) {}
+Listener::~Listener() { impl_->Close(); }
+
+uint16_t Listener::port() const { return impl_->port(); }
+
+void Listener::Offer(QueuePair& qp) { qp.impl_->OfferTo(impl_, &qp); }
+
+QueuePair* Listener::Accept(Timeout timeout) { return impl_->Accept(timeout); }
+
+}  // namespace qpip

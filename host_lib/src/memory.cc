@@ -1,0 +1,126 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "nic_impl.h"
+#include "qpip/qpip.h"
+#include "status.h"
+
+namespace qpip {
+
+namespace internal {
+
+MappedMemory::MappedMemory(size_t bytes, const char* purpose) : size_(bytes) {
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) {
+    throw Error(ENOMEM, "cannot map " + std::to_string(bytes) + " bytes for " + purpose);
+  }
+  data_ = static_cast<std::byte*>(address);
+}
+
+MappedMemory::~MappedMemory() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+MappedMemory::MappedMemory(MappedMemory&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedMemory& MappedMemory::operator=(MappedMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, void* address, size_t bytes, int access)
+    : pd_(std::move(pd)), data_(address), size_(bytes) {
+  if (address == nullptr || bytes == 0) throw Error(EINVAL, "register memory: the range is empty");
+  Register(access);
+}
+
+MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, size_t bytes, int access)
+    : pd_(std::move(pd)), size_(bytes) {
+  if (bytes == 0) throw Error(EINVAL, "allocate memory: the size is 0");
+  shared_ = pd_->nic()->port().AllocateShared(bytes);
+  if (shared_ != nullptr) {
+    data_ = shared_;
+  } else {
+    owned_ = MappedMemory(bytes, "registered memory");
+    data_ = owned_.data();
+  }
+  try {
+    Register(access);
+  } catch (...) {
+    FreeShared();
+    throw;
+  }
+}
+
+MrImpl::~MrImpl() {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+  command.deregister_memory = {.key = key_};
+  CommandChannel& channel = pd_->nic()->channel();
+  // kBusy: a frame on the wire still refers to the memory; giving it back now would corrupt it.
+  while (channel.Execute(command).status == static_cast<uint8_t>(abi::CommandStatus::kBusy)) {
+    channel.Pause();
+  }
+  FreeShared();
+}
+
+void MrImpl::Register(int access) {
+  abi::HostPort& port = pd_->nic()->port();
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
+  command.register_memory = {
+      .iova = reinterpret_cast<uintptr_t>(data_),
+      .length = size_,
+      .page_list = port.DmaAddress(data_),
+      .page_count = 0,
+      .page_shift = 0,
+      .access = static_cast<uint32_t>(access),
+      .protection_domain = pd_->id(),
+  };
+  const abi::Event answer = pd_->nic()->channel().Execute(command);
+  ThrowIfFailed(answer, "register " + std::to_string(size_) + " bytes of memory");
+  key_ = answer.result[0];
+}
+
+void MrImpl::FreeShared() {
+  if (shared_ != nullptr) pd_->nic()->port().FreeShared(shared_, size_);
+}
+
+}  // namespace internal
+
+MemoryRegion::MemoryRegion(std::unique_ptr<internal::MrImpl> impl) : impl_(std::move(impl)) {}
+MemoryRegion::~MemoryRegion() = default;
+
+uint32_t MemoryRegion::lkey() const { return impl_->key(); }
+void* MemoryRegion::data() const { return impl_->data(); }
+size_t MemoryRegion::size() const { return impl_->size(); }
+
+ibv_sge MemoryRegion::Sge(size_t offset, uint32_t length) const {
+  return {.addr = reinterpret_cast<uintptr_t>(impl_->data()) + offset,
+          .length = length,
+          .lkey = impl_->key()};
+}
+
+ProtectionDomain::ProtectionDomain(std::shared_ptr<internal::PdImpl> impl)
+    : impl_(std::move(impl)) {}
+ProtectionDomain::~ProtectionDomain() = default;
+
+std::unique_ptr<MemoryRegion> ProtectionDomain::Register(void* address, size_t bytes, int access) {
+  auto impl = std::make_unique<internal::MrImpl>(impl_, address, bytes, access);
+  return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
+}
+
+std::unique_ptr<MemoryRegion> ProtectionDomain::Allocate(size_t bytes, int access) {
+  auto impl = std::make_unique<internal::MrImpl>(impl_, bytes, access);
+  return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
+}
+
+}  // namespace qpip

@@ -1,0 +1,137 @@
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "completion_queue.h"
+#include "listener.h"
+#include "memory.h"
+#include "nic_fw/abi/counters.h"
+#include "nic_impl.h"
+#include "queue_pair.h"
+#include "status.h"
+
+namespace qpip {
+
+namespace internal {
+
+std::shared_ptr<Nic> NicImpl::Start(std::unique_ptr<abi::HostPort> port) {
+  auto impl = std::make_shared<NicImpl>(std::move(port));
+  impl->port_->Start(impl->channel_.Setup(), impl.get());
+  return std::shared_ptr<Nic>(new Nic(std::move(impl)));
+}
+
+NicImpl::NicImpl(std::unique_ptr<abi::HostPort> port)
+    : port_(std::move(port)),
+      channel_(*port_, port_->info().max_qps, [this](const abi::Event& event) { OnEvent(event); }) {
+}
+
+NicImpl::~NicImpl() { port_->Stop(); }
+
+void NicImpl::OnCompletionInterrupt(uint32_t cq) {
+  if (CqImpl* impl = cqs_.Find(cq)) impl->OnInterrupt();
+}
+
+void NicImpl::OnEventInterrupt() { channel_.OnInterrupt(); }
+
+void NicImpl::OnEvent(const abi::Event& event) {
+  if (static_cast<abi::EventKind>(event.kind) == abi::EventKind::kCqError) {
+    if (CqImpl* cq = cqs_.Find(event.object)) cq->OnOverrun();
+    return;
+  }
+  // An event of a queue pair that is being destroyed may be older than the command's answer.
+  if (QpImpl* qp = qps_.Find(event.object)) qp->OnEvent(event);
+}
+
+namespace {
+
+std::array<uint64_t, abi::kCounterWords> QueryCounters(NicImpl& nic) {
+  // Static arrays on a stack are fine as DMA targets: the answer comes after the write.
+  alignas(64) std::array<uint64_t, abi::kCounterWords> words{};
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kQueryCounters);
+  command.query_counters = {.address = nic.port().DmaAddress(words.data()),
+                            .bytes = static_cast<uint32_t>(sizeof(words))};
+  ThrowIfFailed(nic.channel().Execute(command), "query the NIC's counters");
+  return words;
+}
+
+std::string JsonString(const std::string& text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') out += '\\';
+    if (byte >= 0x20) {
+      out += c;
+    } else {
+      out += std::string("\\u00") + kHex[byte >> 4] + kHex[byte & 15];
+    }
+  }
+  return out + '"';
+}
+
+}  // namespace
+
+}  // namespace internal
+
+Nic::Nic(std::shared_ptr<internal::NicImpl> impl) : impl_(std::move(impl)) {}
+Nic::~Nic() = default;
+
+std::unique_ptr<ProtectionDomain> Nic::AllocatePd() {
+  auto impl = std::make_shared<internal::PdImpl>(impl_, impl_->NextProtectionDomain());
+  return std::unique_ptr<ProtectionDomain>(new ProtectionDomain(std::move(impl)));
+}
+
+std::unique_ptr<CompletionQueue> Nic::CreateCq(uint32_t capacity) {
+  auto impl = std::make_shared<internal::CqImpl>(impl_, capacity);
+  return std::unique_ptr<CompletionQueue>(new CompletionQueue(std::move(impl)));
+}
+
+std::unique_ptr<QueuePair> Nic::CreateQp(ProtectionDomain& pd, const QpOptions& options) {
+  if (options.send_cq == nullptr || options.recv_cq == nullptr) {
+    throw Error(EINVAL, "create queue pair: send_cq and recv_cq are required");
+  }
+  if (pd.impl_->nic() != impl_) {
+    throw Error(EINVAL, "create queue pair: the protection domain is another NIC's");
+  }
+  auto impl = std::make_shared<internal::QpImpl>(pd.impl_, options.send_cq->impl_,
+                                                 options.recv_cq->impl_, options);
+  return std::unique_ptr<QueuePair>(new QueuePair(std::move(impl)));
+}
+
+std::unique_ptr<Listener> Nic::Listen(uint16_t port, uint16_t backlog) {
+  auto impl = internal::ListenerImpl::Open(impl_, port, backlog);
+  return std::unique_ptr<Listener>(new Listener(std::move(impl)));
+}
+
+in6_addr Nic::address() const { return internal::ToIn6(impl_->info().address); }
+uint32_t Nic::mtu() const { return impl_->info().mtu; }
+uint32_t Nic::max_datagram() const { return internal::MaxDatagram(impl_->info()); }
+const std::string& Nic::uri() const { return impl_->info().description; }
+
+std::map<std::string, uint64_t> Nic::Counters() {
+  const auto words = internal::QueryCounters(*impl_);
+  std::map<std::string, uint64_t> out;
+  for (uint32_t i = 0; i < abi::kNicCounterCount; ++i) out[abi::CounterName(i)] = words[i];
+  // Reason 0 is "none": not a drop.
+  for (uint32_t i = 1; i < abi::kDropReasonCount; ++i) {
+    out[std::string("drop.") + abi::DropReasonName(i)] = words[abi::kNicCounterCount + i];
+  }
+  return out;
+}
+
+std::string Nic::StatisticsJson() {
+  std::string out = "{\"uri\":" + internal::JsonString(uri()) + ",\"counters\":{";
+  const char* separator = "";
+  for (const auto& [name, value] : Counters()) {
+    out += separator + internal::JsonString(name) + ":" + std::to_string(value);
+    separator = ",";
+  }
+  out += "}";
+  const std::string port = impl_->port().StatisticsJson();
+  if (!port.empty()) out += ",\"port\":" + port;
+  return out + "}";
+}
+
+}  // namespace qpip

@@ -1,0 +1,53 @@
+// An open NIC: the port to the hardware, the command channel, and the tables that lead from the
+// NIC's handles to objects.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "commands.h"
+#include "handle_table.h"
+#include "nic_fw/abi/host_port.h"
+#include "qpip/qpip.h"
+
+namespace qpip::internal {
+
+/// Thread-safe. Every object holds a reference, so a NIC outlives its QPs, CQs and regions.
+class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_this<NicImpl> {
+ public:
+  /// Starts a NIC on `port`, which need not be a real one. Throws what HostPort::Start throws.
+  static std::shared_ptr<Nic> Start(std::unique_ptr<abi::HostPort> port);
+
+  explicit NicImpl(std::unique_ptr<abi::HostPort> port);
+  ~NicImpl() override;  ///< stops the core
+
+  abi::HostPort& port() { return *port_; }
+  abi::HostPlatform& platform() { return port_->platform(); }
+  const abi::PortInfo& info() const { return port_->info(); }
+  CommandChannel& channel() { return channel_; }
+  /// Serialised by event dispatch: Set only from a command's `on_done`.
+  HandleTable<QpImpl>& qps() { return qps_; }
+  HandleTable<CqImpl>& cqs() { return cqs_; }
+  uint32_t NextProtectionDomain() { return ++last_protection_domain_; }
+
+  /// The implementation behind a public handle.
+  static const std::shared_ptr<CqImpl>& Impl(const CompletionQueue& cq) { return cq.impl_; }
+  static const std::shared_ptr<PdImpl>& Impl(const ProtectionDomain& pd) { return pd.impl_; }
+  static const std::shared_ptr<QpImpl>& Impl(const QueuePair& qp) { return qp.impl_; }
+
+  // abi::InterruptHandler; the core's lock is held.
+  void OnCompletionInterrupt(uint32_t cq) override;
+  void OnEventInterrupt() override;
+
+ private:
+  void OnEvent(const abi::Event& event);
+
+  // The channel uses the port; the port's core uses the channel's rings until it is stopped.
+  std::unique_ptr<abi::HostPort> port_;
+  CommandChannel channel_;
+  HandleTable<QpImpl> qps_;
+  HandleTable<CqImpl> cqs_;
+  std::atomic<uint32_t> last_protection_domain_{0};
+};
+
+}  // namespace qpip::internal

@@ -1,0 +1,199 @@
+// The data path of a queue pair: validate, fill, publish.
+#include <cerrno>
+#include <cstring>
+
+#include "nic_impl.h"
+#include "queue_pair.h"
+#include "status.h"
+
+namespace qpip {
+
+namespace internal {
+
+namespace {
+
+// Sums a scatter/gather list; false when it has too many elements for `max_sge`.
+bool SumList(const ibv_sge* list, int count, uint32_t max_sge, uint64_t* bytes) {
+  if (count < 0 || static_cast<uint32_t>(count) > max_sge) return false;
+  uint64_t sum = 0;
+  for (int i = 0; i < count; ++i) sum += list[i].length;
+  *bytes = sum;
+  return true;
+}
+
+// Writes the list behind a WQE's header. Empty elements are left out: they move nothing, and the
+// NIC need not look up their keys. Returns how many were written.
+uint8_t FillList(const ibv_sge* list, int count, std::byte* to) {
+  uint8_t written = 0;
+  for (int i = 0; i < count; ++i) {
+    if (list[i].length == 0) continue;
+    const abi::Sge sge = {.address = list[i].addr, .length = list[i].length, .key = list[i].lkey};
+    std::memcpy(to + written * sizeof(sge), &sge, sizeof(sge));
+    ++written;
+  }
+  return written;
+}
+
+void CopyInline(const ibv_sge* list, int count, std::byte* to) {
+  for (int i = 0; i < count; ++i) {
+    if (list[i].length == 0) continue;
+    std::memcpy(to, reinterpret_cast<const void*>(static_cast<uintptr_t>(list[i].addr)),
+                list[i].length);
+    to += list[i].length;
+  }
+}
+
+}  // namespace
+
+int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
+  const std::lock_guard lock(send_->lock());
+  const uint32_t before = send_->producer();
+  int error = 0;
+  while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
+  if (send_->producer() != before) PublishSends();
+  if (error != 0 && bad != nullptr) *bad = wr;
+  return error;
+}
+
+int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
+  const std::lock_guard lock(send_->lock());
+  const int error = PostSendLocked(wr, peer);
+  if (error == 0) PublishSends();
+  return error;
+}
+
+int QpImpl::PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer) {
+  uint32_t length;
+  if (const int error = ValidateSend(wr, peer, &length); error != 0) return error;
+  FillSend(wr, peer, length);
+  send_->Advance(wr.wr_id);
+  return 0;
+}
+
+int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* length) const {
+  const bool tcp = options_.type == QpType::kTcp;
+  const QpState state = state_.load(std::memory_order_acquire);
+  if (state != QpState::kConnected && state != QpState::kPeerClosed) return ENOTCONN;
+  if (wr.opcode != IBV_WR_SEND) return EINVAL;
+  uint64_t bytes;
+  if (!SumList(wr.sg_list, wr.num_sge, options_.max_send_sge, &bytes)) return EINVAL;
+  if (tcp) {
+    if (peer != nullptr || bytes == 0) return EINVAL;
+    if (bytes > UINT32_MAX) return EMSGSIZE;
+  } else {
+    if (peer == nullptr || peer->port == 0) return EDESTADDRREQ;
+    if (bytes > MaxDatagram(nic_.info())) return EMSGSIZE;
+  }
+  if ((wr.send_flags & IBV_SEND_INLINE) != 0 && bytes > options_.max_inline) return EMSGSIZE;
+  if (send_->full()) return ENOMEM;
+  *length = static_cast<uint32_t>(bytes);
+  return 0;
+}
+
+void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length) {
+  std::byte* entry = send_->next_entry();
+  std::byte* body = entry + sizeof(abi::SendWqe);
+  abi::SendWqe wqe;
+  wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kSend);
+  wqe.length = length;
+  if (options_.signal_all || (wr.send_flags & IBV_SEND_SIGNALED) != 0) {
+    wqe.flags |= abi::kSendSignaled;
+  }
+  if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
+    wqe.flags |= abi::kSendInline;
+    wqe.inline_length = static_cast<uint16_t>(length);
+    CopyInline(wr.sg_list, wr.num_sge, body);
+  } else {
+    wqe.sge_count = FillList(wr.sg_list, wr.num_sge, body);
+  }
+  if (peer != nullptr) {
+    wqe.peer_port = peer->port;
+    wqe.peer_address = ToAbi(peer->address);
+  }
+  std::memcpy(entry, &wqe, sizeof(wqe));
+}
+
+void QpImpl::PublishSends() {
+  send_->PublishThenRingDoorbell(nic_.port(), abi::DoorbellKind::kSendPosted, handle_,
+                                 /*posted_bytes=*/0);
+}
+
+int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
+  const std::lock_guard lock(recv_->lock());
+  const uint32_t before = recv_->producer();
+  int error = 0;
+  for (; wr != nullptr; wr = wr->next) {
+    uint32_t length;
+    if (error = ValidateRecv(*wr, &length); error != 0) break;
+    FillRecv(*wr, length);
+    recv_->Advance(wr->wr_id);
+    posted_bytes_ += length;
+  }
+  if (recv_->producer() != before) {
+    recv_->PublishThenRingDoorbell(nic_.port(), abi::DoorbellKind::kRecvPosted, handle_,
+                                   posted_bytes_);
+  }
+  if (error != 0 && bad != nullptr) *bad = wr;
+  return error;
+}
+
+int QpImpl::ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const {
+  if (state_.load(std::memory_order_acquire) == QpState::kClosed) return ENOTCONN;
+  uint64_t bytes;
+  if (!SumList(wr.sg_list, wr.num_sge, options_.max_recv_sge, &bytes)) return EINVAL;
+  if (options_.type == QpType::kTcp && bytes == 0) return EINVAL;
+  if (bytes > UINT32_MAX) return EMSGSIZE;
+  if (recv_->full()) return ENOMEM;
+  *length = static_cast<uint32_t>(bytes);
+  return 0;
+}
+
+void QpImpl::FillRecv(const ibv_recv_wr& wr, uint32_t length) {
+  std::byte* entry = recv_->next_entry();
+  abi::RecvWqe wqe;
+  wqe.length = length;
+  wqe.sge_count = FillList(wr.sg_list, wr.num_sge, entry + sizeof(abi::RecvWqe));
+  std::memcpy(entry, &wqe, sizeof(wqe));
+}
+
+}  // namespace internal
+
+int QueuePair::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) { return impl_->PostSend(wr, bad); }
+
+int QueuePair::PostSendTo(const ibv_send_wr& wr, const Endpoint& peer) {
+  return impl_->PostSendOne(wr, &peer);
+}
+
+int QueuePair::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) { return impl_->PostRecv(wr, bad); }
+
+namespace {
+
+ibv_send_wr OneElementSend(uint64_t wr_id, ibv_sge* sge, int flags) {
+  ibv_send_wr wr{};
+  wr.wr_id = wr_id;
+  wr.sg_list = sge;
+  wr.num_sge = 1;
+  wr.opcode = IBV_WR_SEND;
+  wr.send_flags = static_cast<unsigned>(flags);
+  return wr;
+}
+
+}  // namespace
+
+int QueuePair::PostSend(uint64_t wr_id, const ibv_sge& sge, int flags) {
+  ibv_sge element = sge;
+  return impl_->PostSendOne(OneElementSend(wr_id, &element, flags), nullptr);
+}
+
+int QueuePair::PostSendTo(uint64_t wr_id, const ibv_sge& sge, const Endpoint& peer, int flags) {
+  ibv_sge element = sge;
+  return impl_->PostSendOne(OneElementSend(wr_id, &element, flags), &peer);
+}
+
+int QueuePair::PostRecv(uint64_t wr_id, const ibv_sge& sge) {
+  ibv_sge element = sge;
+  ibv_recv_wr wr{.wr_id = wr_id, .next = nullptr, .sg_list = &element, .num_sge = 1};
+  return impl_->PostRecv(&wr, nullptr);
+}
+
+}  // namespace qpip

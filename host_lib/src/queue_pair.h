@@ -1,0 +1,107 @@
+// A queue pair as the host sees it: two work queues, and the connection's state as the NIC's
+// events have told it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "memory.h"
+#include "nic_fw/abi/command.h"
+#include "nic_fw/abi/host_port.h"
+#include "qpip/qpip.h"
+#include "work_queue.h"
+
+namespace qpip::internal {
+
+/// Largest UDP payload of one datagram, bytes: the MTU less the IPv6 and UDP headers.
+uint32_t MaxDatagram(const abi::PortInfo& info);
+
+/// Thread-safe.
+class QpImpl {
+ public:
+  /// Throws Error: EINVAL, ENOMEM.
+  QpImpl(std::shared_ptr<PdImpl> pd, std::shared_ptr<CqImpl> send_cq,
+         std::shared_ptr<CqImpl> recv_cq, const QpOptions& options);
+  /// Destroys the NIC's queue pair and waits until no DMA into its memory is outstanding.
+  ~QpImpl();
+  QpImpl(const QpImpl&) = delete;
+  QpImpl& operator=(const QpImpl&) = delete;
+
+  // Data path; see QueuePair. `peer`: nullptr for none.
+  int PostSend(ibv_send_wr* wr, ibv_send_wr** bad);
+  int PostSendOne(const ibv_send_wr& wr, const Endpoint* peer);
+  int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad);
+
+  // Connection; see QueuePair.
+  void Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port);
+  uint16_t Bind(uint16_t port);
+  void Shutdown();
+  bool Disconnect(Timeout timeout);
+  void Abort();
+  /// Gives an idle queue pair to a listener; `facade` is what Accept will return.
+  void OfferTo(std::shared_ptr<ListenerImpl> listener, QueuePair* facade);
+  /// The listener is gone: an offer that has not become a connection is over.
+  void WithdrawOffer();
+
+  QpType type() const { return options_.type; }
+  QpState state() const { return state_.load(std::memory_order_acquire); }
+  DisconnectReason reason() const { return reason_.load(std::memory_order_acquire); }
+  uint32_t qp_num() const { return qp_num_.load(std::memory_order_relaxed); }
+  uint32_t handle() const { return handle_; }
+  void* context() const { return options_.context; }
+  Endpoint local();
+  Endpoint peer();
+  QueuePair* facade();
+
+  /// A completion has been polled. Returns its wr_id. Called with the CQ's lock held.
+  uint64_t OnCompletion(bool receive, uint32_t wqe_index) {
+    return (receive ? recv_ : send_)->Complete(wqe_index);
+  }
+  /// The NIC reports a change. Called by the event dispatcher, in order.
+  void OnEvent(const abi::Event& event);
+
+ private:
+  struct Layout;
+  static Layout LayOut(const QpOptions& options, const abi::PortInfo& info);
+  void Reserve();
+  void CreateOnNic(const Layout& layout);
+
+  int ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* length) const;
+  void FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length);
+  int PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer);
+  void PublishSends();
+  int ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const;
+  void FillRecv(const ibv_recv_wr& wr, uint32_t length);
+
+  abi::Event Execute(const abi::Command& command);
+  abi::Event ExecuteQp(abi::CommandOpcode opcode);
+  void Become(QpState state, DisconnectReason reason);
+  void BecomeConnected(const abi::Event& event);
+  void LeaveListener();
+
+  std::shared_ptr<PdImpl> pd_;
+  std::shared_ptr<CqImpl> send_cq_;
+  std::shared_ptr<CqImpl> recv_cq_;
+  NicImpl& nic_;  ///< kept alive by pd_
+  QpOptions options_;
+  MappedMemory memory_;
+  std::unique_ptr<WorkQueue> send_;
+  std::unique_ptr<WorkQueue> recv_;
+  uint32_t posted_bytes_ = 0;  ///< receive lock; modulo 2^32
+  uint32_t handle_ = 0;
+
+  std::atomic<uint32_t> qp_num_{0};
+  std::atomic<QpState> state_{QpState::kIdle};
+  std::atomic<DisconnectReason> reason_{DisconnectReason::kNone};
+  std::atomic<bool> established_{false};  ///< has been, whatever the state is now
+
+  std::mutex mutex_;  ///< guards what follows
+  Endpoint local_;
+  Endpoint peer_;
+  std::shared_ptr<ListenerImpl> listener_;
+  QueuePair* facade_ = nullptr;
+};
+
+}  // namespace qpip::internal

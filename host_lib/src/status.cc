@@ -1,0 +1,136 @@
+#include "status.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+
+namespace qpip::internal {
+
+namespace {
+
+// Indexed by abi::CompletionStatus.
+constexpr ibv_wc_status kWcStatus[] = {
+    IBV_WC_SUCCESS,           // kSuccess
+    IBV_WC_LOC_LEN_ERR,       // kLocalLengthError
+    IBV_WC_LOC_PROT_ERR,      // kLocalProtectionError
+    IBV_WC_LOC_QP_OP_ERR,     // kLocalQpOperationError
+    IBV_WC_REM_ABORT_ERR,     // kRemoteAborted
+    IBV_WC_RETRY_EXC_ERR,     // kRetryExceeded
+    IBV_WC_WR_FLUSH_ERR,      // kFlushed
+    IBV_WC_RESP_TIMEOUT_ERR,  // kResponseTimeout
+};
+static_assert(std::size(kWcStatus) ==
+              static_cast<size_t>(abi::CompletionStatus::kResponseTimeout) + 1);
+
+// Indexed by abi::DisconnectReason.
+constexpr DisconnectReason kReasons[] = {
+    DisconnectReason::kNone,    DisconnectReason::kClosed,     DisconnectReason::kReset,
+    DisconnectReason::kRefused, DisconnectReason::kTimedOut,   DisconnectReason::kUnreachable,
+    DisconnectReason::kAborted, DisconnectReason::kLocalError,
+};
+static_assert(std::size(kReasons) == static_cast<size_t>(abi::DisconnectReason::kLocalError) + 1);
+
+// Indexed by abi::CommandStatus.
+struct CommandError {
+  int code;
+  const char* text;
+};
+constexpr CommandError kCommandErrors[] = {
+    {0, "no error"},
+    {EINVAL, "the NIC refused an argument"},
+    {ENOMEM, "a table of the NIC is full; open it with larger limits or release objects"},
+    {EINVAL, "the NIC does not know the object"},
+    {EISCONN, "not possible in the object's present state"},
+    {EADDRINUSE, "address already in use; choose another port"},
+    {EBUSY, "still in use"},
+};
+static_assert(std::size(kCommandErrors) == static_cast<size_t>(abi::CommandStatus::kBusy) + 1);
+
+constexpr CommandError kUnknownCommandError = {EIO, "the NIC answered with an unknown status"};
+
+const CommandError& LookUp(uint8_t status) {
+  return status < std::size(kCommandErrors) ? kCommandErrors[status] : kUnknownCommandError;
+}
+
+}  // namespace
+
+ibv_wc_status ToWcStatus(uint8_t completion_status) {
+  return completion_status < std::size(kWcStatus) ? kWcStatus[completion_status]
+                                                  : IBV_WC_GENERAL_ERR;
+}
+
+DisconnectReason ToDisconnectReason(uint8_t reason) {
+  return reason < std::size(kReasons) ? kReasons[reason] : DisconnectReason::kLocalError;
+}
+
+int ToErrno(uint8_t command_status) { return LookUp(command_status).code; }
+
+void ThrowIfFailed(const abi::Event& answer, const std::string& what) {
+  const CommandError& error = LookUp(answer.status);
+  if (error.code != 0) throw Error(error.code, what + ": " + error.text);
+}
+
+Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
+  const std::string what = "connect to " + peer.ToString() + ": ";
+  switch (reason) {
+    case DisconnectReason::kRefused:
+      return Error(ECONNREFUSED, what + "connection refused: nobody listens on that port");
+    case DisconnectReason::kTimedOut:
+      return Error(ETIMEDOUT, what + "timed out: the peer did not answer");
+    case DisconnectReason::kUnreachable:
+      return Error(EHOSTUNREACH,
+                   what + "host unreachable: no live port of the fabric has that address");
+    case DisconnectReason::kReset:
+      return Error(ECONNRESET, what + "connection reset by the peer during the handshake");
+    case DisconnectReason::kAborted:
+      return Error(ECONNABORTED, what + "aborted from this side");
+    case DisconnectReason::kNone:
+    case DisconnectReason::kClosed:
+    case DisconnectReason::kLocalError:
+      break;
+  }
+  return Error(EIO, what + "the connection ended before it was established");
+}
+
+in6_addr ToIn6(const abi::Ip6Address& address) {
+  in6_addr out;
+  static_assert(sizeof(out) == sizeof(address));
+  std::memcpy(&out, &address, sizeof(out));
+  return out;
+}
+
+abi::Ip6Address ToAbi(const in6_addr& address) {
+  abi::Ip6Address out;
+  std::memcpy(out.bytes, &address, sizeof(out.bytes));
+  return out;
+}
+
+}  // namespace qpip::internal
+
+namespace qpip {
+
+const char* ToString(ibv_wc_status status) {
+  switch (status) {
+    case IBV_WC_SUCCESS:
+      return "success";
+    case IBV_WC_LOC_LEN_ERR:
+      return "message longer than its receive";
+    case IBV_WC_LOC_PROT_ERR:
+      return "memory key, bounds or rights";
+    case IBV_WC_LOC_QP_OP_ERR:
+      return "malformed work request";
+    case IBV_WC_REM_ABORT_ERR:
+      return "peer reset the connection or died";
+    case IBV_WC_RETRY_EXC_ERR:
+      return "peer does not answer";
+    case IBV_WC_RESP_TIMEOUT_ERR:
+      return "user time-out";
+    case IBV_WC_WR_FLUSH_ERR:
+      return "flushed when the connection ended";
+    default:
+      return "unexpected status";
+  }
+}
+
+}  // namespace qpip

@@ -1,0 +1,76 @@
+// One work queue: a ring of WQEs that the host fills and the firmware fetches, and what the host
+// remembers about each entry (its wr_id).
+//
+//        tail                  producer
+//   ......|####################|..........   free-running 32-bit indices, masked on use
+//          posted, not known    free
+//          to be done
+//
+// The producer belongs to the poster (under lock()), the tail to whoever polls the completion
+// queue: a polled completion frees its entry and, for sends, all unsignalled ones before it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "nic_fw/abi/host_port.h"
+#include "spin_lock.h"
+
+namespace qpip::internal {
+
+class WorkQueue {
+ public:
+  /// `ring` has 2^log2_depth entries of 2^log2_stride bytes; `index_word` is its word of
+  /// abi::QueueIndices. Both outlive the queue.
+  WorkQueue(std::byte* ring, uint64_t* index_word, uint32_t log2_depth, uint32_t log2_stride)
+      : ring_(ring),
+        index_word_(index_word),
+        mask_((1u << log2_depth) - 1),
+        log2_stride_(log2_stride),
+        wr_ids_(size_t{1} << log2_depth) {}
+
+  SpinLock& lock() { return lock_; }
+
+  // --- For the poster, with the lock held.
+  uint32_t producer() const { return producer_; }
+  bool full() const { return producer_ - tail_.load(std::memory_order_acquire) > mask_; }
+  /// The entry to fill next; only when not full().
+  std::byte* next_entry() const {
+    return ring_ + (static_cast<size_t>(producer_ & mask_) << log2_stride_);
+  }
+  /// The entry has been filled.
+  void Advance(uint64_t wr_id) {
+    wr_ids_[producer_ & mask_] = wr_id;
+    ++producer_;
+  }
+  /// Publishes what was filled, then rings the doorbell. The lock is held so that two posters'
+  /// doorbells arrive in the order of their indices. `posted_bytes`: receive queues only.
+  void PublishThenRingDoorbell(abi::HostPort& port, abi::DoorbellKind kind, uint32_t handle,
+                               uint32_t posted_bytes) {
+    const uint64_t word = (uint64_t{posted_bytes} << 32) | producer_;
+    std::atomic_ref<uint64_t>(*index_word_).store(word, std::memory_order_release);
+    port.RingDoorbell(abi::Doorbell::Make(kind, handle, producer_, posted_bytes));
+  }
+
+  // --- For the poller, with the completion queue's lock held.
+  /// Returns the wr_id of the entry and frees it and all before it.
+  uint64_t Complete(uint32_t index) {
+    const uint64_t wr_id = wr_ids_[index & mask_];
+    tail_.store(index + 1, std::memory_order_release);
+    return wr_id;
+  }
+
+ private:
+  std::byte* ring_;
+  uint64_t* index_word_;
+  uint32_t mask_;
+  uint32_t log2_stride_;
+  std::vector<uint64_t> wr_ids_;
+  SpinLock lock_;
+  uint32_t producer_ = 0;
+  alignas(64) std::atomic<uint32_t> tail_{0};
+};
+
+}  // namespace qpip::internal
