@@ -1,0 +1,218 @@
+#include "sim/lanai/core.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <system_error>
+
+namespace qpip::lanai {
+
+namespace {
+
+// Handlers a Drive may run before it returns to the application: some tens of microseconds.
+constexpr uint32_t kDriveLimit = 128;
+// Handlers a step runs at a time. When a thread waits for a completion the firmware is asked after
+// every few handlers whether it has written one.
+constexpr uint32_t kStepBudget = 32;
+constexpr uint32_t kNotifyBudget = 2;
+// How soon a frame that the wire had no room for is tried again.
+constexpr uint64_t kSendRetryNs = 50000;
+
+// The application's signal handlers are not to run on the core thread.
+class BlockSignals {
+ public:
+  BlockSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockSignals(const BlockSignals&) = delete;
+  BlockSignals& operator=(const BlockSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+Core::Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const CoreOptions& options)
+    : firmware_(firmware), options_(options), wire_(std::move(wire)) {
+  if (options_.occupancy) occupancy_ = std::make_unique<Occupancy>();
+  if (!options_.timeline.empty()) timeline_ = std::make_unique<Timeline>();
+  ports_ = std::make_unique<Ports>(*wire_, doorbells_, occupancy_.get(), timeline_.get());
+}
+
+Core::~Core() {
+  try {
+    Stop();
+  } catch (const std::exception& error) {
+    // Stop throws when the timeline cannot be written; a destructor has nobody to tell but the
+    // user.
+    std::fprintf(stderr, "qpip: %s\n", error.what());
+  }
+  if (arena_ != nullptr) munmap(arena_, arena_bytes_);
+}
+
+void Core::Start(const fw::NicConfig& config, abi::InterruptHandler* handler) {
+  fw::ArenaBytes bytes;
+  if (firmware_.arena(&config, &bytes) == 0) {
+    throw std::runtime_error(
+        "the firmware refuses this configuration: a table size or the MTU is "
+        "out of range");
+  }
+  // Not reserved: the tables of queue pairs that are never created cost nothing.
+  void* arena = mmap(nullptr, bytes.total, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (arena == MAP_FAILED) {
+    throw std::system_error(errno, std::generic_category(),
+                            "memory for the NIC's SRAM, " + std::to_string(bytes.total) + " bytes");
+  }
+  arena_ = arena;
+  arena_bytes_ = bytes.total;
+  ports_->set_interrupt_handler(handler);
+  Lock();
+  now_ns_ = clock_.NowNs();
+  const bool formatted = firmware_.init(arena_, bytes.total, &config, &ports_->table(), now_ns_);
+  running_ = formatted;
+  Unlock();
+  if (!formatted) throw std::runtime_error("the firmware could not format its arena");
+  BlockSignals blocked;
+  thread_ = std::thread([this] { ThreadMain(); });
+  pthread_setname_np(thread_.native_handle(), "qpip-core");
+}
+
+void Core::Stop() {
+  std::lock_guard serialise(stop_mutex_);
+  if (wire_ == nullptr) return;
+  stopping_.store(true, std::memory_order_seq_cst);
+  if (thread_.joinable()) {
+    std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);
+    FutexWakeAll(&tick_word_);
+    wire_->Wake();
+    thread_.join();
+  }
+  // Threads in DriveUntil see `stopping_` once they are awake.
+  Spinner spinner;
+  while (in_drive_until_.load(std::memory_order_acquire) != 0) {
+    wire_->Wake();
+    {
+      std::lock_guard lock(waiting_words_mutex_);
+      for (const uint32_t* word : waiting_words_) FutexWakeAll(word);
+    }
+    spinner.Pause();
+  }
+  Lock();
+  running_ = false;
+  ports_->ReleaseFrames();
+  last_wire_statistics_ = wire_->StatisticsJson();
+  {
+    std::lock_guard lock(shared_mutex_);
+    wire_.reset();
+  }
+  Unlock();
+  if (timeline_ != nullptr) {
+    timeline_->Write(options_.timeline, options_.title, clock_.NanosecondsPerCycle());
+  }
+}
+
+void Core::Lock() {
+  Spinner spinner;
+  while (!TryLock()) spinner.Pause();
+}
+
+bool Core::DriveLocked(bool until_notification) {
+  driven_.store(driven_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody) [[unlikely]]
+    Unpark();
+  ++counts_.drives;
+  const bool did = Run(kDriveLimit, until_notification);
+  counts_.drives_with_work += did ? 1 : 0;
+  return did;
+}
+
+// Lock held. Steps the firmware until it is idle (`idle_`), has run `limit` handlers, or, if asked,
+// has written a completion or event. Returns true when it did something.
+bool Core::Run(uint32_t limit, bool until_notification) {
+  const uint32_t budget = until_notification ? kNotifyBudget : kStepBudget;
+  const uint64_t notifications = until_notification ? firmware_.notifications(arena_) : 0;
+  uint32_t handlers = 0;
+  idle_ = false;
+  for (;;) {
+    now_ns_ = clock_.NowNs();
+    ports_->MarkStepBegin();
+    const uint32_t did = firmware_.step(arena_, &ports_->table(), now_ns_, budget);
+    handlers += did;
+    if (did == 0 || (did < budget && !ports_->completions_waiting())) {
+      idle_ = true;
+      break;
+    }
+    if (until_notification && firmware_.notifications(arena_) != notifications) break;
+    if (handlers >= limit) break;
+  }
+  if (ports_->TakeSent()) {
+    wire_->Flush();
+    ++counts_.flushes;
+  }
+  if (now_ns_ >= housekeeping_due_ns_) [[unlikely]] {
+    housekeeping_due_ns_ = wire_->Housekeeping(now_ns_);
+    idle_ = false;  // it may have brought frames or link events
+  }
+  counts_.handlers += handlers;
+  return handlers != 0;
+}
+
+// Lock held. Until when the port may sleep at most.
+uint64_t Core::SleepDeadline(uint64_t limit_ns) {
+  uint64_t deadline = std::min({limit_ns, firmware_.next_deadline(arena_), housekeeping_due_ns_});
+  if (ports_->send_blocked()) deadline = std::min(deadline, now_ns_ + kSendRetryNs);
+  return deadline;
+}
+
+void* Core::AllocateShared(size_t bytes) {
+  std::lock_guard lock(shared_mutex_);
+  return wire_ == nullptr ? nullptr : wire_->AllocateShared(bytes);
+}
+
+void Core::FreeShared(void* address, size_t bytes) {
+  std::lock_guard lock(shared_mutex_);
+  if (wire_ != nullptr) wire_->FreeShared(address, bytes);
+}
+
+nlohmann::json Core::Statistics() {
+  Lock();
+  nlohmann::json core = {
+      {"drives", counts_.drives},
+      {"drives_with_work", counts_.drives_with_work},
+      {"handlers", counts_.handlers},
+      {"flushes", counts_.flushes},
+      {"parks_core_thread", counts_.parks_core_thread},
+      {"parks_runner", counts_.parks_runner},
+      {"parks_ended_by_others", counts_.parks_ended_by_others},
+      {"ticks", ticks_.load(std::memory_order_relaxed)},
+      {"hurried_ticks", hurried_ticks_.load(std::memory_order_relaxed)},
+      {"takeovers", takeovers_.load(std::memory_order_relaxed)},
+      {"sram_bytes", arena_bytes_},
+  };
+  nlohmann::json all = {{"core", std::move(core)}};
+  const std::string wire = wire_ != nullptr ? wire_->StatisticsJson() : last_wire_statistics_;
+  all["wire"] = nlohmann::json::parse(wire, nullptr, false);
+  if (occupancy_ != nullptr) {
+    const double unit = clock_.NanosecondsPerCycle();
+    all["occupancy"] = occupancy_->ToJson(unit);
+    all["cycles_per_us"] = 1000.0 / unit;
+  }
+  if (timeline_ != nullptr) {
+    all["timeline"] = {{"path", options_.timeline}, {"records", timeline_->recorded()}};
+  }
+  Unlock();
+  return all;
+}
+
+}  // namespace qpip::lanai

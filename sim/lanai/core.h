@@ -1,0 +1,208 @@
+// The host thread core: who runs the firmware, and who sleeps on its behalf.
+//
+// The firmware is run by whoever holds the core's try-lock: a thread of the application that polls
+// (Drive) or waits (DriveUntil), or the core's own thread. So that work left behind is never
+// forgotten there is at every moment an attendant:
+//
+//      standby   the core thread ticks (50 us at first, up to 1 ms) and looks whether anybody has
+//                driven since the last tick. The wire believes the port awake, so neither a
+//                doorbell nor a sender pays for a wake-up.
+//      parked    somebody sleeps in the wire, which wakes it for a frame; a doorbell wakes it too;
+//                its deadline is the firmware's. Either the core thread ("deep park": nobody
+//                drives), or the runner: one application thread inside DriveUntil. While a runner
+//                is parked the core thread ticks ever more rarely (10 ms, 100 ms).
+//
+//                 a tick finds that nobody drives            DriveUntil has spun long enough
+//        +--------------------------------- standby ---------------------------------+
+//        v                                  ^     ^                                  v
+//      parked (core thread) ----------------+     +---------------------- parked (runner)
+//                 Drive, DriveUntil                its word changed, frame, deadline, Drive
+//
+// Rules that keep this free of lost wake-ups
+//  * `park_` tells who is parked. It is written with the lock held. Whoever takes the lock
+//    first ends the park (Unpark), so a deadline computed by the sleeper cannot grow stale.
+//  * Before it sleeps, the parker raises the wire's sleeping flag and `asleep_`, and only then
+//  looks
+//    at FIFO, wire and its word for the last time. A doorbell is published before `asleep_` is
+//    read. All of these are sequentially consistent: one of the two sides sees the other.
+//  * One thread at a time is inside Wire::Sleep (`in_wire_sleep_`). One whose park was ended by
+//    another thread is awakened before anybody parks again.
+//  * Whoever turns "parked (runner)" into standby makes sure that the core thread's next tick is
+//    near (EnsureTick), so that threads that sleep on their own words are attended to.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "nic_fw/abi/host_port.h"
+#include "nic_fw/firmware.h"
+#include "sim/lanai/clock.h"
+#include "sim/lanai/doorbell_fifo.h"
+#include "sim/lanai/futex.h"
+#include "sim/lanai/occupancy.h"
+#include "sim/lanai/ports.h"
+#include "sim/lanai/timeline.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::lanai {
+
+/// The firmware's entry points (nic_fw/firmware.h). A table, so that tests can put a scripted
+/// firmware on a real core.
+struct Firmware {
+  decltype(&fw::qpip_fw_arena) arena = nullptr;
+  decltype(&fw::qpip_fw_init) init = nullptr;
+  decltype(&fw::qpip_fw_step) step = nullptr;
+  decltype(&fw::qpip_fw_next_deadline) next_deadline = nullptr;
+  decltype(&fw::qpip_fw_notifications) notifications = nullptr;
+};
+
+struct CoreOptions {
+  uint64_t spin_ns = 20000;  ///< DriveUntil polls for so long before it sleeps
+  bool occupancy = false;
+  std::string timeline;  ///< path of the Trace Event file; empty: none
+  std::string title;     ///< names the NIC in the timeline
+};
+
+/// One NIC's core. Thread-safe except Start.
+class Core {
+ public:
+  Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const CoreOptions& options);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  /// Maps and formats the arena, starts the core thread. Once. Throws std::runtime_error when the
+  /// firmware refuses the configuration, std::system_error when memory or threads are short.
+  void Start(const fw::NicConfig& config, abi::InterruptHandler* handler);
+  /// Stops everything: no firmware step, DMA or interrupt after it returns; the wire is closed and
+  /// the timeline written. Threads in DriveUntil return. Idempotent.
+  void Stop();
+
+  void RingDoorbell(const abi::Doorbell& doorbell) {
+    doorbells_.Push(doorbell);
+    if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
+  }
+
+  /// See abi::HostPort.
+  bool Drive(bool until_notification) {
+    if (!TryLock()) return false;
+    const bool did = running_ && DriveLocked(until_notification);
+    Unlock();
+    return did;
+  }
+  /// See abi::HostPort. Returns when the word has changed, the deadline has passed or the core
+  /// stops.
+  void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns);
+
+  /// See abi::HostPlatform. WakeWord also reaches a thread in DriveUntil(word).
+  void SleepOnWord(const uint32_t* word, uint32_t expected, uint64_t deadline_ns);
+  void WakeWord(const uint32_t* word);
+
+  /// Memory from the wire; nullptr when it has none. FreeShared ignores memory of a closed wire.
+  void* AllocateShared(size_t bytes);
+  void FreeShared(void* address, size_t bytes);
+
+  /// Counters of core and wire, and the occupancy table if it is measured.
+  nlohmann::json Statistics();
+
+ private:
+  enum class Parker : uint64_t { kNobody = 0, kCoreThread = 1, kRunner = 2 };
+
+  // `park_`: who is parked in the low bits, a generation above them, so that a sleeper recognises
+  // its own park.
+  static constexpr uint64_t kParkerMask = 3;
+  static Parker ParkerOf(uint64_t park) { return static_cast<Parker>(park & kParkerMask); }
+
+  // core.cc: running
+  bool TryLock() {
+    return !locked_.load(std::memory_order_relaxed) &&
+           !locked_.exchange(true, std::memory_order_acquire);
+  }
+  void Unlock() { locked_.store(false, std::memory_order_release); }
+  void Lock();
+  bool DriveLocked(bool until_notification);
+  bool Run(uint32_t limit, bool until_notification);
+  uint64_t SleepDeadline(uint64_t limit_ns);
+
+  // parking.cc: sleeping and waking
+  void WakeParked();
+  void Unpark();
+  void EndOwnPark();
+  bool Park(Parker parker, const uint32_t* word, uint32_t expected, uint64_t deadline_ns);
+  void EnsureTick();
+
+  // drive_until.cc: application threads that wait
+  enum class Round : uint8_t { kAgain, kDone, kWaitOnWord };
+  struct Waiting;
+  Round TryToRun(Waiting& waiting);
+  void WaitOnWord(const Waiting& waiting);
+
+  // core_thread.cc
+  void ThreadMain();
+  void Attend();
+  void Standby();
+  bool SleepTick(uint64_t interval_ns);
+
+  const Firmware firmware_;
+  const CoreOptions options_;
+  DoorbellFifo doorbells_;
+
+  // --- Behind the lock.
+  alignas(64) std::atomic<bool> locked_{false};
+  bool running_ = false;  ///< between Start and Stop
+  bool idle_ = false;     ///< the last Run ended because there was nothing to do
+  void* arena_ = nullptr;
+  size_t arena_bytes_ = 0;
+  uint64_t housekeeping_due_ns_ = 0;
+  uint64_t now_ns_ = 0;  ///< when the last Run began its last step
+  std::unique_ptr<wire::Wire> wire_;
+  std::unique_ptr<Occupancy> occupancy_;
+  std::unique_ptr<Timeline> timeline_;
+  std::unique_ptr<Ports> ports_;
+  CycleClock clock_;
+  struct Counts {
+    uint64_t drives = 0;
+    uint64_t drives_with_work = 0;
+    uint64_t handlers = 0;
+    uint64_t flushes = 0;
+    uint64_t parks_core_thread = 0;
+    uint64_t parks_runner = 0;
+    uint64_t parks_ended_by_others = 0;
+  } counts_;
+  /// Written behind the lock by application threads, read by the core thread.
+  std::atomic<uint32_t> driven_{0};
+
+  // --- Parking.
+  alignas(64) std::atomic<bool> asleep_{false};  ///< a doorbell has to wake the parked thread
+  std::atomic<uint64_t> park_{0};
+  std::atomic<bool> in_wire_sleep_{false};
+  std::atomic<const uint32_t*> runner_word_{nullptr};  ///< whose change ends the wire's sleep
+  std::atomic<bool> stopping_{false};
+
+  // --- Threads that sleep on words.
+  alignas(64) std::atomic<uint32_t> word_sleepers_{0};
+  std::atomic<uint32_t> waiters_{0};  ///< those of DriveUntil among them
+  std::atomic<uint32_t> in_drive_until_{0};
+  std::mutex waiting_words_mutex_;
+  std::vector<const uint32_t*> waiting_words_;
+
+  // --- The core thread.
+  alignas(64) uint32_t tick_word_ = 0;     ///< futex; changed to end the present tick
+  std::atomic<uint64_t> next_tick_ns_{0};  ///< 0: the core thread is awake or parked
+  std::atomic<uint64_t> ticks_{0};
+  std::atomic<uint64_t> hurried_ticks_{0};
+  std::atomic<uint64_t> takeovers_{0};
+  std::thread thread_;
+
+  std::mutex stop_mutex_;             ///< serialises Stop
+  std::mutex shared_mutex_;           ///< the wire's allocator against its closing
+  std::string last_wire_statistics_;  ///< of a wire that is closed
+};
+
+}  // namespace qpip::lanai

@@ -1,0 +1,93 @@
+// The core's own thread: runs the firmware when no application thread does, else ticks.
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "sim/lanai/core.h"
+
+namespace qpip::lanai {
+
+namespace {
+
+// Handlers at a time before an application thread gets a chance to take the lock.
+constexpr uint32_t kAttendLimit = 256;
+
+// The first tick comes soon, for applications that poll once and then wait for something else
+// (epoll); a driver that keeps driving is disturbed a thousand times a second at most.
+constexpr uint64_t kFirstTickNs = 50000;
+constexpr uint64_t kLastTickNs = 1000000;
+constexpr uint64_t kRestNs = 100000000;
+
+}  // namespace
+
+void Core::ThreadMain() {
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    takeovers_.fetch_add(1, std::memory_order_relaxed);
+    Attend();
+    Standby();
+  }
+}
+
+// Runs the firmware and sleeps for it, until an application thread takes over.
+void Core::Attend() {
+  while (!stopping_.load(std::memory_order_seq_cst) && TryLock()) {
+    // Only a look: a runner's park is left as it is.
+    if (ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kRunner) {
+      Unlock();
+      return;
+    }
+    Run(kAttendLimit, false);
+    if (!idle_) {
+      Unlock();
+      sched_yield();
+      continue;
+    }
+    if (in_wire_sleep_.load(std::memory_order_seq_cst)) {
+      // A runner whose park was ended sleeps on in the wire; it is to sleep on its word instead.
+      wire_->Wake();
+      Unlock();
+      return;
+    }
+    if (!Park(Parker::kCoreThread, nullptr, 0, UINT64_MAX)) return;
+    Unlock();
+  }
+}
+
+// Ticks as long as application threads drive, or one of them is parked as the runner.
+void Core::Standby() {
+  uint64_t interval_ns = kFirstTickNs;
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    const uint32_t driven = driven_.load(std::memory_order_relaxed);
+    const uint64_t park = park_.load(std::memory_order_relaxed);
+    ticks_.fetch_add(1, std::memory_order_relaxed);
+    if (!SleepTick(interval_ns)) {
+      hurried_ticks_.fetch_add(1, std::memory_order_relaxed);
+      interval_ns = kFirstTickNs;
+      continue;
+    }
+    const uint64_t park_now = park_.load(std::memory_order_seq_cst);
+    if (ParkerOf(park_now) == Parker::kRunner) {
+      interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : kLastTickNs;
+      continue;
+    }
+    if (driven_.load(std::memory_order_relaxed) == driven) return;
+    interval_ns = std::min(interval_ns * 2, kLastTickNs);
+  }
+}
+
+// Sleeps one tick. Returns false when somebody has asked for an earlier one.
+bool Core::SleepTick(uint64_t interval_ns) {
+  const uint32_t word = LoadWord(&tick_word_);
+  const uint64_t until_ns = MonotonicNs() + interval_ns;
+  next_tick_ns_.store(until_ns, std::memory_order_seq_cst);
+  const bool runner_left = interval_ns > kLastTickNs &&
+                           ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
+  if (!runner_left && !stopping_.load(std::memory_order_seq_cst)) {
+    FutexWait(&tick_word_, word, until_ns);
+  }
+  next_tick_ns_.store(0, std::memory_order_seq_cst);
+  return !runner_left && LoadWord(&tick_word_) == word;
+}
+
+}  // namespace qpip::lanai

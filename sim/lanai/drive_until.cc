@@ -1,0 +1,123 @@
+// Application threads that wait: they run the core as long as they can, and sleep as its runner.
+
+#include <algorithm>
+
+#include "sim/lanai/core.h"
+
+namespace qpip::lanai {
+
+namespace {
+
+// Handlers at a time before the word is looked at again.
+constexpr uint32_t kWaitLimit = 64;
+
+}  // namespace
+
+/// A call of DriveUntil.
+struct Core::Waiting {
+  const uint32_t* word;
+  uint32_t expected;
+  uint64_t deadline_ns;
+  uint64_t spin_until_ns;
+  bool sleeper_called = false;  ///< a thread still in Wire::Sleep was told to get up
+  Spinner spinner;
+
+  bool Over() const { return LoadWord(word) != expected; }
+};
+
+void Core::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
+  if (LoadWord(word) != expected) return;
+  in_drive_until_.fetch_add(1, std::memory_order_seq_cst);
+  Waiting waiting{word, expected, deadline_ns, MonotonicNs() + options_.spin_ns, false, {}};
+  while (!waiting.Over() && !stopping_.load(std::memory_order_seq_cst)) {
+    // A runner that is parked attends to everything; two would wake each other up.
+    Round round = Round::kWaitOnWord;
+    if (ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner) {
+      round = TryToRun(waiting);
+    }
+    if (round == Round::kDone) break;
+    if (round == Round::kWaitOnWord) {
+      WaitOnWord(waiting);
+      if (MonotonicNs() >= deadline_ns) break;
+    }
+  }
+  // Hand over: other threads may depend on what this one attended to.
+  EnsureTick();
+  in_drive_until_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+// One round of driving, spinning or sleeping as the runner.
+Core::Round Core::TryToRun(Waiting& waiting) {
+  if (!TryLock()) {
+    if (MonotonicNs() >= std::min(waiting.spin_until_ns, waiting.deadline_ns)) {
+      return Round::kWaitOnWord;
+    }
+    waiting.spinner.Pause();
+    return Round::kAgain;
+  }
+  if (!running_) {
+    Unlock();
+    return Round::kDone;
+  }
+  const bool did = DriveLocked(true);
+  const bool idle = idle_;
+  const uint64_t now_ns = now_ns_;
+  if (did || !idle) {
+    waiting.spin_until_ns = now_ns + options_.spin_ns;
+    Unlock();
+    return Round::kAgain;
+  }
+  if (now_ns >= waiting.deadline_ns) {
+    Unlock();
+    return Round::kDone;
+  }
+  // Whoever slept before this thread came has to leave the wire first, or both would wake for
+  // every frame. It takes a scheduler's delay; meanwhile this thread drives on.
+  const bool occupied = in_wire_sleep_.load(std::memory_order_seq_cst);
+  if (now_ns < waiting.spin_until_ns || occupied) {
+    if (occupied && now_ns >= waiting.spin_until_ns && !waiting.sleeper_called) {
+      waiting.sleeper_called = true;
+      wire_->Wake();
+    }
+    Unlock();
+    waiting.spinner.Pause();
+    return Round::kAgain;
+  }
+  if (!Park(Parker::kRunner, waiting.word, waiting.expected, waiting.deadline_ns)) {
+    return Round::kWaitOnWord;  // another thread drives; the core thread follows it
+  }
+  Run(kWaitLimit, true);
+  waiting.spin_until_ns = now_ns_ + options_.spin_ns;
+  waiting.sleeper_called = false;
+  Unlock();
+  return Round::kAgain;
+}
+
+void Core::WaitOnWord(const Waiting& waiting) {
+  {
+    std::lock_guard lock(waiting_words_mutex_);
+    waiting_words_.push_back(waiting.word);
+  }
+  waiters_.fetch_add(1, std::memory_order_seq_cst);
+  if (!stopping_.load(std::memory_order_seq_cst)) {
+    SleepOnWord(waiting.word, waiting.expected, waiting.deadline_ns);
+  }
+  waiters_.fetch_sub(1, std::memory_order_seq_cst);
+  std::lock_guard lock(waiting_words_mutex_);
+  waiting_words_.erase(std::find(waiting_words_.begin(), waiting_words_.end(), waiting.word));
+}
+
+void Core::SleepOnWord(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
+  word_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  if (LoadWord(word) == expected) FutexWait(word, expected, deadline_ns);
+  word_sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void Core::WakeWord(const uint32_t* word) {
+  // Read-modify-write, though nothing is modified: it orders the caller's change of the word, which
+  // may be a plain store, before both loads. The sleepers do the opposite.
+  if (word_sleepers_.fetch_add(0, std::memory_order_seq_cst) != 0) FutexWakeAll(word);
+  if (runner_word_.load(std::memory_order_seq_cst) == word) wire_->Wake();
+}
+
+}  // namespace qpip::lanai

@@ -1,0 +1,59 @@
+#include "sim/lanai/futex.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+namespace qpip::lanai {
+
+namespace {
+
+// A wait shorter than this many rounds (about a microsecond) is not worth a system call.
+constexpr uint32_t kRoundsWithoutYield = 24;
+constexpr uint32_t kRoundsPerYield = 4;
+
+}  // namespace
+
+void FutexWait(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
+  timespec deadline = {};
+  const timespec* timeout = nullptr;
+  if (deadline_ns != UINT64_MAX) {
+    deadline.tv_sec = static_cast<time_t>(deadline_ns / 1000000000ull);
+    deadline.tv_nsec = static_cast<long>(deadline_ns % 1000000000ull);
+    timeout = &deadline;
+  }
+  // The bitset form takes an absolute CLOCK_MONOTONIC time, the plain form a relative one.
+  syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, timeout, nullptr,
+          FUTEX_BITSET_MATCH_ANY);
+}
+
+void FutexWakeAll(const uint32_t* word) {
+  syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr, nullptr, 0);
+}
+
+uint32_t LoadWord(const uint32_t* word) {
+  // atomic_ref of a const object comes with C++26; a load does not write.
+  return std::atomic_ref<uint32_t>(*const_cast<uint32_t*>(word)).load(std::memory_order_seq_cst);
+}
+
+void Spinner::Pause() {
+  ++rounds_;
+  if (rounds_ > kRoundsWithoutYield && rounds_ % kRoundsPerYield == 0) {
+    sched_yield();
+    return;
+  }
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+}  // namespace qpip::lanai

@@ -1,0 +1,35 @@
+// From a URI to a NIC: fabric, decorators, firmware.
+
+#include "nic_fw/abi/host_port.h"
+#include "nic_fw/firmware.h"
+#include "sim/lanai/host_port.h"
+#include "sim/lanai/uri.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::abi {
+
+namespace {
+
+std::unique_ptr<wire::Wire> OpenWire(const lanai::NicUri& uri) {
+  std::unique_ptr<wire::Wire> wire = uri.scheme == lanai::Scheme::kMemory
+                                         ? wire::OpenMemoryWire(uri.fabric)
+                                         : wire::OpenSharedMemoryWire(uri.fabric);
+  // The recording is inside the faults: it shows what really went over the wire.
+  if (!uri.pcap.empty()) wire = wire::DecoratePcap(std::move(wire), uri.pcap);
+  if (uri.fault.any()) wire = wire::DecorateFault(std::move(wire), uri.fault);
+  return wire;
+}
+
+constexpr lanai::Firmware kLinkedFirmware = {
+    fw::qpip_fw_arena,         fw::qpip_fw_init,          fw::qpip_fw_step,
+    fw::qpip_fw_next_deadline, fw::qpip_fw_notifications,
+};
+
+}  // namespace
+
+std::unique_ptr<HostPort> OpenHostPort(std::string_view uri) {
+  const lanai::NicUri parsed = lanai::ParseUri(uri);
+  return lanai::MakeHostPort(parsed, OpenWire(parsed), kLinkedFirmware);
+}
+
+}  // namespace qpip::abi

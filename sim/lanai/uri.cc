@@ -1,0 +1,309 @@
+#include "sim/lanai/uri.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+namespace qpip::lanai {
+
+namespace {
+
+constexpr std::string_view kForm = "shm:FABRIC?address=IPV6 or mem:NAME?address=IPV6";
+
+[[noreturn]] void Refuse(const std::string& why) { throw std::invalid_argument(why); }
+
+std::string Quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+// --- Values
+
+uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size() || number < low || number > high) {
+    Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is no whole number from " +
+           std::to_string(low) + " to " + std::to_string(high));
+  }
+  return number;
+}
+
+double ParseProbability(std::string_view name, std::string_view value) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size() || !(number >= 0) ||
+      !(number <= 1)) {
+    Refuse("parameter " + std::string(name) + ": " + Quote(value) +
+           " is no probability from 0 to 1, as 0.01");
+  }
+  return number;
+}
+
+abi::Ip6Address ParseUnicast(std::string_view value) {
+  abi::Ip6Address address;
+  const std::string text(value);
+  const std::string example = "; give an IPv6 unicast address, as address=fd00::1";
+  if (inet_pton(AF_INET6, text.c_str(), address.bytes) != 1) {
+    Refuse("parameter address: " + Quote(value) + " is no IPv6 address" + example);
+  }
+  if (address == abi::Ip6Address{} || address.bytes[0] == 0xff) {
+    Refuse("parameter address: " + Quote(value) + " is the unspecified or a multicast address" +
+           example);
+  }
+  return address;
+}
+
+std::string FormatAddress(const abi::Ip6Address& address) {
+  char text[INET6_ADDRSTRLEN] = {};
+  inet_ntop(AF_INET6, address.bytes, text, sizeof(text));
+  return text;
+}
+
+std::string FormatProbability(double value) {
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
+  return error == std::errc() ? std::string(text, end) : "0";
+}
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// RFC 3986 section 2.1.
+std::string DecodePercent(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    const int high = i + 1 < text.size() ? HexDigit(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
+    if (high < 0 || low < 0) Refuse("in " + Quote(text) + " a % is not followed by two hex digits");
+    out += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return out;
+}
+
+std::string EncodePercent(std::string_view text) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= ' ' || byte >= 0x7f || c == '%' || c == '&' || c == '?' || c == '#') {
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// --- Parameters
+
+/// One query parameter: where its value goes and comes from. `get` answers "" for "not given".
+struct Parameter {
+  std::string_view name;
+  void (*set)(NicUri& uri, std::string_view name, std::string_view value);
+  std::string (*get)(const NicUri& uri);
+};
+
+// Rows of the table below. `FIELD` is an expression on `uri`.
+#define QPIP_NUMBER(NAME, FIELD, LOW, HIGH)                                            \
+  Parameter {                                                                          \
+    NAME,                                                                              \
+        [](NicUri& uri, std::string_view name, std::string_view value) {               \
+          FIELD = static_cast<decltype(FIELD)>(ParseNumber(name, value, LOW, HIGH));   \
+        },                                                                             \
+        [](const NicUri& uri) { return std::to_string(static_cast<uint64_t>(FIELD)); } \
+  }
+#define QPIP_PROBABILITY(NAME, FIELD)                                    \
+  Parameter {                                                            \
+    NAME,                                                                \
+        [](NicUri& uri, std::string_view name, std::string_view value) { \
+          FIELD = ParseProbability(name, value);                         \
+        },                                                               \
+        [](const NicUri& uri) { return FormatProbability(FIELD); }       \
+  }
+#define QPIP_PATH(NAME, FIELD)                                                            \
+  Parameter {                                                                             \
+    NAME,                                                                                 \
+        [](NicUri& uri, std::string_view name, std::string_view value) {                  \
+          if (value.empty()) Refuse("parameter " + std::string(name) + ": no file name"); \
+          FIELD = value;                                                                  \
+        },                                                                                \
+        [](const NicUri& uri) { return FIELD; }                                           \
+  }
+
+constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kMax64 = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kDayMs = 86400000;
+
+constexpr Parameter kParameters[] = {
+    {"address",
+     [](NicUri& uri, std::string_view, std::string_view value) {
+       uri.fabric.address = ParseUnicast(value);
+     },
+     [](const NicUri& uri) { return FormatAddress(uri.fabric.address); }},
+    QPIP_NUMBER("mtu", uri.fabric.mtu, 1280, 65575),  // RFC 8200 section 5; 40 + 65535
+    QPIP_NUMBER("copy", uri.fabric.copy, 0, 1),
+    QPIP_NUMBER("checksum", uri.fabric.checksum, 0, 1),
+    QPIP_PROBABILITY("loss", uri.fault.loss),
+    QPIP_PROBABILITY("duplicate", uri.fault.duplicate),
+    QPIP_PROBABILITY("reorder", uri.fault.reorder),
+    QPIP_PROBABILITY("corrupt", uri.fault.corrupt),
+    QPIP_NUMBER("delay_us", uri.fault.delay_us, 0, 60000000),
+    QPIP_NUMBER("flap_period_ms", uri.fault.flap_period_ms, 0, kDayMs),
+    QPIP_NUMBER("flap_down_ms", uri.fault.flap_down_ms, 0, kDayMs),
+    QPIP_NUMBER("cut_after_frames", uri.fault.cut_after_frames, 0, kMax64),
+    QPIP_NUMBER("seed", uri.fault.seed, 0, kMax64),
+    QPIP_PATH("pcap", uri.pcap),
+    QPIP_NUMBER("occupancy", uri.occupancy, 0, 1),
+    QPIP_PATH("timeline", uri.timeline),
+    QPIP_NUMBER("max_qps", uri.nic.max_qps, 1, 1u << 20),
+    QPIP_NUMBER("ack_every", uri.nic.ack_every, 1, 255),
+    QPIP_NUMBER("ack_delay_us", uri.nic.ack_delay_us, 0, 499999),  // RFC 9293 3.8.6.3
+    QPIP_NUMBER("rto_min_us", uri.nic.rto_min_us, 100, 60000000),
+    QPIP_NUMBER("rto_initial_us", uri.nic.rto_initial_us, 100, 60000000),
+    QPIP_NUMBER("user_timeout_ms", uri.nic.user_timeout_ms, 1, kMax32),
+    QPIP_NUMBER("connect_timeout_ms", uri.nic.connect_timeout_ms, 1, kMax32),
+    QPIP_NUMBER("time_wait_ms", uri.nic.time_wait_ms, 0, 240000),
+    QPIP_NUMBER("timestamps", uri.nic.tcp_timestamps, 0, 1),
+    QPIP_NUMBER("spin_us", uri.spin_us, 0, 1000000),
+};
+
+#undef QPIP_NUMBER
+#undef QPIP_PROBABILITY
+#undef QPIP_PATH
+
+std::string AcceptedParameters() {
+  std::string names;
+  for (const Parameter& parameter : kParameters) {
+    if (!names.empty()) names += ", ";
+    names += parameter.name;
+  }
+  return names;
+}
+
+// --- The whole
+
+void SetParameter(NicUri& uri, std::string_view field, std::vector<std::string_view>& seen) {
+  const size_t equals = field.find('=');
+  const std::string_view name = field.substr(0, equals);
+  const auto* parameter =
+      std::find_if(std::begin(kParameters), std::end(kParameters),
+                   [&](const Parameter& candidate) { return candidate.name == name; });
+  if (parameter == std::end(kParameters)) {
+    Refuse("unknown parameter " + Quote(name) + "; accepted are " + AcceptedParameters());
+  }
+  if (equals == std::string_view::npos) {
+    Refuse("parameter " + std::string(name) + " has no value; write " + std::string(name) +
+           "=VALUE");
+  }
+  if (std::find(seen.begin(), seen.end(), name) != seen.end()) {
+    Refuse("parameter " + std::string(name) + " is given twice");
+  }
+  seen.push_back(name);
+  parameter->set(uri, parameter->name, DecodePercent(field.substr(equals + 1)));
+}
+
+Scheme ParseScheme(std::string_view scheme) {
+  if (scheme == "shm") return Scheme::kSharedMemory;
+  if (scheme == "mem") return Scheme::kMemory;
+  if (scheme == "tun" || scheme == "tap" || scheme == "udp") {
+    Refuse("scheme " + Quote(scheme) +
+           " is not available in this version; accepted: " + std::string(kForm));
+  }
+  Refuse("unknown scheme " + Quote(scheme) + "; accepted: " + std::string(kForm));
+}
+
+void CheckFabricName(std::string_view name) {
+  const bool fits = !name.empty() && name.size() <= 64;
+  const bool clean = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+  if (!fits || !clean) {
+    Refuse("fabric name " + Quote(name) +
+           ": 1 to 64 letters, digits, '-', '_' or '.' are accepted");
+  }
+}
+
+void CheckTogether(const NicUri& uri) {
+  if (uri.fabric.address == abi::Ip6Address{}) {
+    Refuse("no address; add ?address=IPV6, as address=fd00::1");
+  }
+  const wire::FaultOptions& fault = uri.fault;
+  if ((fault.flap_period_ms == 0) != (fault.flap_down_ms == 0)) {
+    Refuse("flap_period_ms and flap_down_ms are given together or not at all");
+  }
+  if (fault.flap_down_ms > fault.flap_period_ms) {
+    Refuse("flap_down_ms is more than flap_period_ms: the link would never be up");
+  }
+}
+
+NicUri Parse(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos) Refuse("no scheme; accepted: " + std::string(kForm));
+  NicUri uri;
+  uri.scheme = ParseScheme(text.substr(0, colon));
+  std::string_view rest = text.substr(colon + 1);
+  const size_t question = rest.find('?');
+  const std::string_view name = rest.substr(0, question);
+  CheckFabricName(name);
+  uri.fabric.name = name;
+  rest = question == std::string_view::npos ? std::string_view() : rest.substr(question + 1);
+  std::vector<std::string_view> seen;
+  while (!rest.empty()) {
+    const size_t end = rest.find('&');
+    SetParameter(uri, rest.substr(0, end), seen);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  }
+  CheckTogether(uri);
+  return uri;
+}
+
+}  // namespace
+
+NicUri::NicUri() {
+  // The real-time profile: host memory is plentiful where SRAM was not.
+  nic.max_qps = 1024;
+  nic.send_depth_log2 = 10;
+  nic.max_listeners = 64;
+  nic.max_backlog = 256;
+  nic.dma_slots = 1024;
+}
+
+NicUri ParseUri(std::string_view text) {
+  try {
+    return Parse(text);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("NIC URI " + Quote(text) + ": " + error.what());
+  }
+}
+
+std::string FormatUri(const NicUri& uri) {
+  std::string text = uri.scheme == Scheme::kMemory ? "mem:" : "shm:";
+  text += uri.fabric.name;
+  char separator = '?';
+  for (const Parameter& parameter : kParameters) {
+    const std::string value = parameter.get(uri);
+    if (value.empty()) continue;
+    text += separator;
+    text += parameter.name;
+    text += '=';
+    text += EncodePercent(value);
+    separator = '&';
+  }
+  return text;
+}
+
+}  // namespace qpip::lanai

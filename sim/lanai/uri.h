@@ -1,0 +1,39 @@
+// The URI that opens a NIC: `shm:FABRIC?address=fd00::1&mtu=9000` (docs/uri.md lists everything).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "nic_fw/firmware.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::lanai {
+
+enum class Scheme : uint8_t {
+  kSharedMemory,  ///< shm: a fabric that one user's processes share
+  kMemory,        ///< mem: a fabric inside this process
+};
+
+/// What a URI says, with defaults for what it does not say.
+struct NicUri {
+  Scheme scheme = Scheme::kSharedMemory;
+  wire::FabricOptions fabric;
+  wire::FaultOptions fault;
+  std::string pcap;      ///< file that records the traffic; empty: none
+  std::string timeline;  ///< file for the Trace Event JSON; empty: none
+  bool occupancy = false;
+  uint32_t spin_us = 20;  ///< how long a waiting thread polls before it sleeps
+  fw::NicConfig nic;      ///< real-time profile; address, MTU and rings are filled in later
+
+  NicUri();
+};
+
+/// Parses a URI. Throws std::invalid_argument with one line that says what was wrong and what is
+/// accepted: unknown scheme or parameter, a number out of range, no address.
+NicUri ParseUri(std::string_view text);
+
+/// The URI with every default filled in; ParseUri gives the same value back.
+std::string FormatUri(const NicUri& uri);
+
+}  // namespace qpip::lanai
