@@ -50,7 +50,16 @@ abi::Event CommandChannel::Execute(const abi::Command& command, const EventHandl
   if (!TryPost(command, &pending)) {
     WaitUntil([&] { return TryPost(command, &pending); }, UINT64_MAX);
   }
-  WaitUntil([&] { return pending.done.load(std::memory_order_acquire); }, UINT64_MAX);
+  uint32_t seen = interrupts_.load(std::memory_order_acquire);
+  const auto answered = [&] {
+    if (pending.done.load(std::memory_order_acquire)) return true;
+    // The NIC interrupts everybody after its doorbell FIFO has overflowed: ours may be lost.
+    const uint32_t now = interrupts_.load(std::memory_order_acquire);
+    if (now != seen) Announce();
+    seen = now;
+    return false;
+  };
+  WaitUntil(answered, UINT64_MAX);
   return pending.answer;
 }
 
@@ -69,6 +78,11 @@ bool CommandChannel::TryPost(const abi::Command& command, Pending* pending) {
   // In the lock: doorbells of two callers must reach the NIC in the order of their indices.
   port_.RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, command_producer_));
   return true;
+}
+
+void CommandChannel::Announce() {
+  const std::lock_guard lock(command_mutex_);
+  port_.RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, command_producer_));
 }
 
 void CommandChannel::Pause() {

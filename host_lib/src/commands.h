@@ -63,7 +63,10 @@ class CommandChannel {
   void Pause();
 
   /// The NIC has written an event. Callable with the core's lock held.
-  void OnInterrupt() { NotifyWaiters(); }
+  void OnInterrupt() {
+    interrupts_.fetch_add(1, std::memory_order_acq_rel);
+    NotifyWaiters();
+  }
   /// Makes every WaitUntil look at its condition again.
   void NotifyWaiters();
 
@@ -78,6 +81,7 @@ class CommandChannel {
   abi::Event& EventAt(uint32_t index) const;
   bool EventWaiting() const;
   bool TryPost(const abi::Command& command, Pending* pending);
+  void Announce();
   void TryDispatch();
   void Dispatch();
   void DispatchLocked();
@@ -97,6 +101,7 @@ class CommandChannel {
   std::mutex dispatch_mutex_;
   std::atomic<uint32_t> event_consumer_{0};  ///< written under dispatch_mutex_
 
+  std::atomic<uint32_t> interrupts_{0};
   alignas(64) uint32_t progress_ = 0;  ///< shared with the NIC's sleeping threads
 };
 

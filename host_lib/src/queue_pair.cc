@@ -47,7 +47,7 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   CheckRange("max_recv_sge", options.max_recv_sge, 1, abi::kMaxSge);
   CheckRange("max_inline", options.max_inline, 0, kMaxInline);
   if (options.type == QpType::kTcp) {
-    CheckRange("receive_reservation", options.receive_reservation, 1, kMaxReservation);
+    CheckRange("receive_reservation", options.receive_reservation, kPageBytes, kMaxReservation);
   }
   CheckRange("ack_delay (microseconds)", static_cast<uint64_t>(options.ack_delay.count()), 0,
              std::chrono::microseconds(kMaxAckDelay).count() - 1);
@@ -292,13 +292,22 @@ bool QpImpl::Disconnect(Timeout timeout) {
 }
 
 void QpImpl::Abort() {
+  const QpState before = state();
+  if (before == QpState::kIdle || before == QpState::kClosed) return;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kAbort);
   command.qp = {.qp = handle_};
-  nic_.channel().Execute(command, [this](const abi::Event& event) {
-    // kBadState: there is nothing to abort (idle, or over already).
-    if (event.status == 0) Become(QpState::kClosed, DisconnectReason::kAborted);
+  const bool offered = before == QpState::kConnecting && OfferedTo() != nullptr;
+  nic_.channel().Execute(command, [this, offered](const abi::Event& event) {
+    if (event.status != 0) return;  // over already; its event says how
+    if (!offered || state() != QpState::kConnecting) {
+      Become(QpState::kClosed, DisconnectReason::kAborted);
+    }
   });
+  if (offered) {
+    LeaveListener();
+    WithdrawOffer();
+  }
 }
 
 void QpImpl::OfferTo(std::shared_ptr<ListenerImpl> listener, QueuePair* facade) {
@@ -329,6 +338,9 @@ void QpImpl::OfferTo(std::shared_ptr<ListenerImpl> listener, QueuePair* facade) 
 void QpImpl::WithdrawOffer() {
   QpState connecting = QpState::kConnecting;
   state_.compare_exchange_strong(connecting, QpState::kIdle);
+  // Last: from here on the queue pair may be destroyed without asking the listener.
+  const std::lock_guard lock(mutex_);
+  listener_.reset();
 }
 
 void QpImpl::LeaveListener() {
@@ -338,6 +350,11 @@ void QpImpl::LeaveListener() {
     listener = std::move(listener_);
   }
   if (listener) listener->Forget(this);
+}
+
+std::shared_ptr<ListenerImpl> QpImpl::OfferedTo() {
+  const std::lock_guard lock(mutex_);
+  return listener_;
 }
 
 Endpoint QpImpl::local() {

@@ -79,6 +79,7 @@ class QpImpl {
   abi::Event ExecuteQp(abi::CommandOpcode opcode);
   void Become(QpState state, DisconnectReason reason);
   void BecomeConnected(const abi::Event& event);
+  std::shared_ptr<ListenerImpl> OfferedTo();
   void LeaveListener();
 
   std::shared_ptr<PdImpl> pd_;

@@ -92,12 +92,14 @@ class CompletionQueue {
   /// none and no other thread does. Never blocks. Returns how many.
   size_t Poll(std::span<WorkCompletion> out);
   /// Like Poll, but sleeps until there is at least one completion or the time is over (returns 0).
+  /// Throws Error EIO when the queue has overrun, which CreateQp's check rules out.
   size_t Wait(std::span<WorkCompletion> out, Timeout timeout = std::nullopt);
 
   /// A file descriptor for poll/epoll: readable once a completion arrives after Arm().
   int fd();
   /// Asks for one notification on fd() for the next completion. Returns false, without arming,
-  /// when completions are already there: poll first. Clear the descriptor with Acknowledge().
+  /// when completions are already there: poll first. Clear the descriptor with Acknowledge(). A
+  /// notification may turn out to be for a completion that has been polled meanwhile.
   bool Arm();
   void Acknowledge();
 
@@ -122,7 +124,7 @@ struct QpOptions {
   uint32_t max_inline = 64;   ///< bytes that IBV_SEND_INLINE may carry, at most 448
   bool signal_all = false;    ///< every send completes as if IBV_SEND_SIGNALED
   uint32_t receive_reservation = 4u << 20;  ///< TCP: upper bound of the advertised window and
-                                            ///< size of the overflow pool, bytes
+                                            ///< size of the overflow pool, 4 KiB to 1 GiB
   uint8_t ack_every = 0;                    ///< 0: the NIC's default
   std::chrono::microseconds ack_delay{0};   ///< 0: the NIC's default
   std::chrono::milliseconds user_timeout{0};///< give up unacknowledged data; 0: the NIC's default
@@ -166,7 +168,7 @@ class QueuePair {
   /// TCP: Shutdown, then waits until the peer has closed too. Returns false on time-out. Data that
   /// arrives meanwhile completes receives as usual.
   bool Disconnect(Timeout timeout = std::nullopt);
-  /// RST now; outstanding work requests are flushed.
+  /// RST now; outstanding work requests are flushed. An offer is withdrawn: back to kIdle.
   void Abort();
 
   QpState state() const;
