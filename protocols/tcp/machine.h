@@ -52,15 +52,15 @@ enum class Outcome : uint8_t {
 struct Arrival {
   Outcome outcome = Outcome::kNone;
   Refusal refusal = Refusal::kNone;
-  uint32_t text_offset = 0;   ///< first byte of the segment's text that is new
-  uint32_t text_length = 0;   ///< bytes to place, in order, at the receive stream's end; the
-                              ///< machine has counted them as accepted but unplaced
-  bool push = false;          ///< the accepted text includes the last byte of a PSH segment
-  bool peer_closed = false;   ///< the peer's FIN has become in-order with this segment
-  uint32_t acked_bytes = 0;   ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
-  bool rtt_sampled = false;   ///< the RTT estimator ran: its multiplies are charged
-  bool send_reset = false;    ///< answer with `reset`
-  Header reset;               ///< ports filled in by the owner
+  uint32_t text_offset = 0;  ///< first byte of the segment's text that is new
+  uint32_t text_length = 0;  ///< bytes to place, in order, at the receive stream's end; the
+                             ///< machine has counted them as accepted but unplaced
+  bool push = false;         ///< the accepted text includes the last byte of a PSH segment
+  bool peer_closed = false;  ///< the peer's FIN has become in-order with this segment
+  uint32_t acked_bytes = 0;  ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
+  bool rtt_sampled = false;  ///< the RTT estimator ran: its multiplies are charged
+  bool send_reset = false;   ///< answer with `reset`
+  Header reset;              ///< ports filled in by the owner
 };
 
 /// Answer of OnTimer.
@@ -85,7 +85,8 @@ struct SendIntent {
   bool window_probe = false;    ///< one byte into a zero window
 };
 
-/// Starts an active open: SYN will be the next intent. `iss` from isn.h.
+/// Starts an active open: SYN will be the next intent. `iss` from isn.h. Everything in `tcb` is
+/// set anew: SetReceiveWindow comes after this, and before the SYN is sent if it is to offer one.
 void OpenActive(Tcb& tcb, const Options& options, SequenceNumber iss, uint64_t now);
 
 /// Starts a passive open from a SYN that arrived for a listener: SYN-ACK will be the next intent.
@@ -102,15 +103,24 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now);
 /// The owner can take `bytes` from rcv_nxt on. The right edge never retracts, so a smaller value
 /// than already advertised has no effect on the wire. Sets ack_now when the silly-window rules
 /// (RFC 9293 3.8.6.2.2) call for a window update.
+///
+/// The window travels in units of WindowUnit and is rounded down: an owner that can take a little
+/// more than it has receives for (an overflow pool) should round `bytes` up to a whole unit, or
+/// a window smaller than a unit is never seen by the peer.
 void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now);
+
+/// Granularity of the advertised window, bytes: 2^(our window scale), 1 before it is known.
+uint32_t WindowUnit(const Tcb& tcb);
 
 /// The receive queue has drained: acknowledges what waits, when options.ack_on_batch_end.
 void OnBatchEnd(Tcb& tcb);
 
-/// Announces `bytes` more of data to send behind snd_end. Not after Close.
+/// Announces `bytes` more of data to send behind snd_end. Ignored after Close. The deadline may
+/// become 0 by this (a shut window wants its probe timer started): look at NextDeadline afterwards.
 void ExtendSend(Tcb& tcb, uint32_t bytes);
 
-/// No more data will be announced: FIN goes after snd_end (RFC 9293 3.10.4).
+/// No more data will be announced: FIN goes after snd_end, and the state changes when it does (RFC
+/// 9293 3.10.4). In SYN-SENT the Tcb goes to kClosed.
 void Close(Tcb& tcb, uint64_t now);
 
 /// Ends the connection (3.10.5). Returns true when `reset` is to be sent. Tcb goes to kClosed.
@@ -122,7 +132,8 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now);
 /// Earliest time OnTimer has something to do; kNever when no timer runs.
 uint64_t NextDeadline(const Tcb& tcb);
 
-/// What may be sent at `now`. Pure.
+/// What may be sent at `now`. Pure. When AllowedLength then says 0 and AckDue, commit a kControl
+/// intent: the acknowledgement does not wait for the data.
 SendIntent NextSend(const Tcb& tcb, uint64_t now);
 
 /// Of `message_rest` bytes that remain of the message at `intent.sequence`, how many go as one
@@ -138,7 +149,8 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// notes that they were sent (clears pending acknowledgements).
 void RefreshHeader(Tcb& tcb, Header* header, uint64_t now);
 
-/// True when a pure acknowledgement is due (NextSend would say kControl only because of it).
+/// True when an acknowledgement is due (without other things to send, NextSend says kControl
+/// because of it).
 bool AckDue(const Tcb& tcb, uint64_t now);
 
 /// The RST that answers a segment for which there is no connection (3.10.7.1). Returns false when

@@ -65,25 +65,35 @@ struct Tcb {
   uint8_t snd_wscale = 0;    ///< shift of the peer's windows
   uint8_t rcv_wscale = 0;    ///< shift of ours
   bool timestamps_on = false;
+  bool window_scaling_on = false;
+  bool passive = false;     ///< opened by a SYN that arrived (3.10.7.4, fourth check)
   bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
   bool fin_sent = false;
   bool fin_received = false;
 
   // --- Receive sequence space
   SequenceNumber irs;
-  SequenceNumber rcv_nxt;  ///< next expected; text up to here has been accepted
-  uint32_t rcv_unplaced = 0;  ///< accepted bytes whose placement is not complete: not acknowledged
-  SequenceNumber rcv_adv;  ///< right edge of the advertised window; never retracts
+  SequenceNumber rcv_nxt;      ///< next expected; text up to here has been accepted
+  uint32_t rcv_unplaced = 0;   ///< accepted bytes whose placement is not complete: not acknowledged
+  SequenceNumber rcv_adv;      ///< right edge of the advertised window; never retracts
   uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
+  uint32_t max_rcv_wnd = 0;    ///< largest window ever advertised: the peer's max_snd_wnd
   SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
 
   // --- Acknowledgement policy
-  uint8_t segments_unacked = 0;
+  uint8_t segments_unacked = 0;  ///< segments placed since the last acknowledgement
   bool ack_now = false;
+  bool ack_when_placed = false;  ///< the batch ended before its text was placed
+  bool window_update = false;    ///< the right edge has moved enough to be told (3.8.6.2.2)
+  bool gap_open = false;         ///< text beyond rcv_nxt was seen and dropped, up to gap_end
+  uint8_t duplicates_owed = 0;   ///< one ACK an out-of-order segment (RFC 5681 section 4.2)
+  uint8_t challenges_sent = 0;   ///< in the present second, see challenge_window
+  SequenceNumber gap_end;
   uint64_t ack_deadline = kNever;
+  uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts (RFC 5961, 7)
 
   // --- RFC 7323 timestamps
-  uint32_t ts_offset = 0;  ///< added to the clock (milliseconds) in TSval
+  uint32_t ts_offset = 0;  ///< added to the clock in TSval, a tick of 2^20 ns (1.05 ms)
   uint32_t ts_recent = 0;
   uint64_t ts_recent_time = 0;
 
@@ -93,26 +103,32 @@ struct Tcb {
   uint32_t rttvar_us = 0;  ///< scaled by 4
   uint32_t rto_us = 1000000;
   uint8_t backoff = 0;
-  bool timing = false;  ///< one segment is being timed (no timestamps)
-  SequenceNumber timed_sequence;
+  bool timing = false;            ///< one segment is being timed; not if retransmitted (Karn)
+  bool timed_out = false;         ///< the timer has expired and nothing was acknowledged since
+  SequenceNumber timed_sequence;  ///< its end: an ACK of this or more ends the measurement
   uint64_t timed_at = 0;
   uint64_t retransmit_deadline = kNever;
-  uint64_t persist_deadline = kNever;
+  uint64_t persist_deadline = kNever;  ///< 0: OnTimer is to start the timer
   uint8_t persist_backoff = 0;
   bool probe_due = false;
   uint64_t first_unacked_at = 0;  ///< when the oldest unacknowledged data was first sent or last
                                   ///< acknowledged: user time-out
   uint64_t time_wait_deadline = kNever;
   uint64_t opened_at = 0;
+  uint64_t last_sent_at = 0;  ///< when text was last sent: restart after idle (RFC 5681, 4.1)
 
   // --- RFC 5681 congestion control, RFC 6582 NewReno
   uint32_t cwnd = 0;
   uint32_t ssthresh = 0xffffffffu;
   uint32_t bytes_acked = 0;  ///< appropriate byte counting (RFC 3465)
   uint8_t duplicate_acks = 0;
-  bool in_recovery = false;
-  bool retransmit_now = false;  ///< one segment at snd_una is due
-  SequenceNumber recover;
+  bool in_recovery = false;       ///< fast recovery (RFC 6582)
+  bool partial_seen = false;      ///< in_recovery: the first partial ACK has come
+  bool timeout_recovery = false;  ///< slow start after a time-out, until `recover` is acknowledged
+  bool retransmit_now = false;    ///< one segment at snd_una is due
+  bool cwnd_limited = false;      ///< cwnd was used up; grows until limited_until is acknowledged
+  SequenceNumber limited_until;
+  SequenceNumber recover;  ///< snd_max when loss was detected
 
   Options options;
 };

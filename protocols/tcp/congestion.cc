@@ -1,0 +1,133 @@
+// Congestion control: RFC 5681 with byte counting (RFC 3465), NewReno (RFC 6582), limited transmit
+// (RFC 3042) and the initial window of RFC 6928. Another algorithm replaces this file.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp::internal {
+namespace {
+
+constexpr uint32_t kLargestWindow = 1u << 30;  // RFC 7323 section 2.3
+
+/// RFC 6928 section 2: min(10 MSS, max(2 MSS, 14600)).
+uint32_t InitialWindow(uint32_t mss) {
+  const uint32_t ten = (mss << 3) + (mss << 1);
+  return Minimum(ten, Maximum(mss << 1, 14600));
+}
+
+uint32_t FlightSize(const Tcb& tcb) { return tcb.snd_una.DistanceTo(tcb.snd_max); }
+
+/// RFC 5681 equation 4.
+void HalveThreshold(Tcb& tcb) { tcb.ssthresh = Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1); }
+
+void Grow(Tcb& tcb, uint32_t bytes) { tcb.cwnd = Minimum(tcb.cwnd + bytes, kLargestWindow); }
+
+/// Slow start and congestion avoidance, by bytes acknowledged.
+void GrowOnAck(Tcb& tcb, uint32_t acked) {
+  // A window that was not used up says nothing about the path (RFC 5681 section 3.1: "a sender
+  // that is not limited by cwnd").
+  if (!tcb.cwnd_limited) return;
+  if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
+  if (tcb.cwnd < tcb.ssthresh) {
+    // RFC 3465 2.3: L = 2, but 1 in the slow start that follows a time-out.
+    const uint32_t limit = tcb.timeout_recovery ? tcb.snd_mss : tcb.snd_mss << 1;
+    Grow(tcb, Minimum(acked, limit));
+    return;
+  }
+  tcb.bytes_acked += acked;  // RFC 3465 2.1
+  if (tcb.bytes_acked < tcb.cwnd) return;
+  tcb.bytes_acked -= tcb.cwnd;
+  Grow(tcb, tcb.snd_mss);
+}
+
+/// RFC 6582 section 3.2 step 3: an ACK during fast recovery.
+void RecoveryOnAck(Tcb& tcb, uint32_t acked) {
+  if (tcb.snd_una.AtOrAfter(tcb.recover)) {  // full acknowledgement
+    tcb.cwnd = Minimum(tcb.ssthresh, Maximum(FlightSize(tcb), tcb.snd_mss) + tcb.snd_mss);
+    tcb.in_recovery = false;
+    tcb.duplicate_acks = 0;
+    tcb.bytes_acked = 0;
+    // All that recovery repeated has arrived, so duplicates from here on mean a new loss, be it
+    // of the very next segment.
+    tcb.recover = tcb.snd_una - 1;
+    return;
+  }
+  // Partial: the next hole starts at snd_una.
+  tcb.retransmit_now = true;
+  tcb.cwnd -= Minimum(acked, tcb.cwnd);
+  if (acked >= tcb.snd_mss) Grow(tcb, tcb.snd_mss);
+  tcb.cwnd = Maximum(tcb.cwnd, tcb.snd_mss);
+}
+
+}  // namespace
+
+void StartCongestionControl(Tcb& tcb, bool syn_lost) {
+  tcb.cwnd = syn_lost ? tcb.snd_mss : InitialWindow(tcb.snd_mss);
+  tcb.ssthresh = 0xffffffffu;
+}
+
+void CongestionOnAck(Tcb& tcb, uint32_t acked) {
+  if (tcb.timeout_recovery && tcb.snd_una.AtOrAfter(tcb.recover)) tcb.timeout_recovery = false;
+  if (tcb.in_recovery) {
+    RecoveryOnAck(tcb, acked);
+    return;
+  }
+  tcb.duplicate_acks = 0;
+  tcb.retransmit_now = false;
+  // `recover` follows at a distance of one: left behind, it would be ahead after 2^31 bytes.
+  if (tcb.snd_una.After(tcb.recover)) tcb.recover = tcb.snd_una - 1;
+  GrowOnAck(tcb, acked);
+}
+
+void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
+  if (tcb.duplicate_acks < 0xff) ++tcb.duplicate_acks;
+  if (tcb.in_recovery) {
+    Grow(tcb, tcb.snd_mss);  // RFC 5681 3.2 step 4: a segment has left the network
+    return;
+  }
+  if (tcb.duplicate_acks != kDuplicateAckThreshold) return;
+  // RFC 6582 3.2 step 1: duplicates of what a time-out repeated are no news of loss.
+  if (tcb.snd_una.AtOrBefore(tcb.recover)) return;
+  HalveThreshold(tcb);
+  tcb.recover = tcb.snd_max;
+  tcb.in_recovery = true;
+  tcb.partial_seen = false;
+  tcb.retransmit_now = true;
+  const uint32_t three = (tcb.snd_mss << 1) + tcb.snd_mss;
+  tcb.cwnd = Minimum(tcb.ssthresh + three, kLargestWindow);
+  StartRetransmitTimer(tcb, now);
+}
+
+void CongestionOnTimeout(Tcb& tcb) {
+  // RFC 5681 3.1: a segment that was already repeated by the timer does not halve again.
+  if (!tcb.timed_out) HalveThreshold(tcb);
+  tcb.cwnd = tcb.snd_mss;  // loss window
+  tcb.bytes_acked = 0;
+  tcb.recover = tcb.snd_max;  // RFC 6582 3.2 step 4
+  tcb.in_recovery = false;
+  tcb.timeout_recovery = true;
+  tcb.duplicate_acks = 0;
+  tcb.retransmit_now = false;
+  tcb.cwnd_limited = true;
+  tcb.limited_until = tcb.snd_max;
+}
+
+void CongestionBeforeSend(Tcb& tcb, uint64_t now) {
+  const bool idle = tcb.snd_una == tcb.snd_max && tcb.last_sent_at != 0;
+  if (idle && now - tcb.last_sent_at > MicrosToNanos(tcb.rto_us)) {
+    tcb.cwnd = Minimum(tcb.cwnd, InitialWindow(tcb.snd_mss));
+  }
+  tcb.last_sent_at = now;
+}
+
+void CongestionAfterSend(Tcb& tcb) {
+  if (tcb.snd_una.DistanceTo(tcb.snd_nxt) + tcb.snd_mss <= tcb.cwnd) return;
+  tcb.cwnd_limited = true;
+  tcb.limited_until = tcb.snd_max;
+}
+
+uint32_t EffectiveCongestionWindow(const Tcb& tcb) {
+  if (tcb.in_recovery || tcb.timeout_recovery) return tcb.cwnd;
+  if (tcb.duplicate_acks == 0 || tcb.duplicate_acks >= kDuplicateAckThreshold) return tcb.cwnd;
+  return tcb.cwnd + (tcb.duplicate_acks == 1 ? tcb.snd_mss : tcb.snd_mss << 1);
+}
+
+}  // namespace qpip::tcp::internal

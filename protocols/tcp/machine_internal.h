@@ -1,0 +1,130 @@
+// What the files of the TCP machine share. Not for users of the machine: see machine.h.
+//
+//     machine_open.cc     OpenActive, OpenPassive, options, the handshake's end
+//     segment_arrives.cc  OnSegment: the steps of RFC 9293 3.10.7
+//     acknowledge.cc      the fifth step: SND.UNA, duplicates, the send window
+//     receive.cc          text, the receive window, when to acknowledge
+//     send.cc             NextSend, AllowedLength, CommitSend, RefreshHeader, Close
+//     timers.cc           OnTimer, NextDeadline, persist
+//     rtt.cc              RFC 6298, RFC 7323 clock
+//     congestion.cc       RFC 5681, 3465, 6582, 6928
+//     reset.cc            RST segments, Abort, the end of a Tcb
+#pragma once
+
+#include <cstdint>
+
+#include "protocols/tcp/header.h"
+#include "protocols/tcp/machine.h"
+#include "protocols/tcp/tcb.h"
+
+namespace qpip::tcp::internal {
+
+inline constexpr uint32_t kMaxWindowField = 0xffff;
+inline constexpr uint8_t kMaxWindowScale = 14;  ///< RFC 7323 section 2.3
+/// persist_deadline: the timer is wanted, but whoever wanted it had no clock.
+inline constexpr uint64_t kArmPersist = 0;
+inline constexpr uint8_t kDuplicateAckThreshold = 3;  ///< RFC 5681 section 3.2
+
+// Shifts and adds: the core may have no multiplier.
+constexpr uint64_t MicrosToNanos(uint64_t us) { return (us << 10) - (us << 4) - (us << 3); }
+constexpr uint64_t MillisToNanos(uint64_t ms) { return MicrosToNanos(MicrosToNanos(ms)); }
+
+constexpr uint32_t Minimum(uint32_t a, uint32_t b) { return a < b ? a : b; }
+constexpr uint32_t Maximum(uint32_t a, uint32_t b) { return a < b ? b : a; }
+
+/// The only place where a state changes after the open.
+inline void SetState(Tcb& tcb, State state) { tcb.state = state; }
+
+constexpr bool IsSynchronised(State state) { return state >= State::kEstablished; }
+
+/// States in which text may be sent, or sent again (the peer has not seen all of it).
+constexpr bool MaySendText(State state) {
+  return state == State::kEstablished || state == State::kCloseWait || state == State::kFinWait1 ||
+         state == State::kClosing || state == State::kLastAck;
+}
+/// States in which the peer's text is taken.
+constexpr bool TakesText(State state) {
+  return state == State::kEstablished || state == State::kFinWait1 || state == State::kFinWait2;
+}
+
+/// Bytes between rcv_nxt and the right edge that the peer knows (RCV.WND).
+inline uint32_t ReceiveWindow(const Tcb& tcb) {
+  // A FIN is accepted at the right edge and goes one beyond it.
+  return tcb.rcv_adv.After(tcb.rcv_nxt) ? tcb.rcv_nxt.DistanceTo(tcb.rcv_adv) : 0;
+}
+
+// --- machine_open.cc
+/// Takes over the options of the peer's SYN, and its sequence number.
+void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now);
+/// Shift that our SYN offers.
+uint8_t OfferedWindowScale(const Tcb& tcb);
+/// Our SYN is acknowledged: ESTABLISHED.
+void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now);
+
+// --- acknowledge.cc
+/// Fifth check. Returns false when the segment is finished with.
+bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival);
+/// snd_una moves to `header.acknowledgement`, which lies in (snd_una, snd_max].
+void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival);
+
+// --- receive.cc
+/// Seventh step: decides which text of an acceptable segment is taken.
+void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival);
+/// Takes the segment's text, all of it: it starts at rcv_nxt and fits the window.
+void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* arrival);
+/// Asks for an ACK that tells the peer where we are, at a bounded rate (RFC 5961 section 7).
+void ChallengeAck(Tcb& tcb, uint64_t now);
+/// Window field to send with `acknowledgement`; moves rcv_adv to what the peer will compute.
+uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn);
+/// Sets window_update when the right edge can move far enough to be told.
+void ConsiderWindowUpdate(Tcb& tcb);
+
+// --- send.cc
+/// Sequence number of a segment without text, SYN or FIN: one the peer will accept.
+SequenceNumber EmptySegmentSequence(const Tcb& tcb);
+
+// --- timers.cc
+/// The retransmission time-out with back-off, nanoseconds (RFC 6298 5.5).
+uint64_t RetransmissionTimeout(const Tcb& tcb);
+inline void StartRetransmitTimer(Tcb& tcb, uint64_t now) {
+  tcb.retransmit_deadline = now + RetransmissionTimeout(tcb);
+}
+/// Text waits, nothing is in flight, and the window holds it back: only probes can go on.
+inline bool IsWindowShut(const Tcb& tcb) {
+  if (tcb.snd_una != tcb.snd_nxt || tcb.snd_nxt.AtOrAfter(tcb.snd_end)) return false;
+  return tcb.snd_wnd < Minimum(tcb.snd_nxt.DistanceTo(tcb.snd_end), tcb.snd_mss) &&
+         MaySendText(tcb.state);
+}
+/// Starts the persist timer when the window is shut, stops it when it is not (3.8.6.1).
+void UpdatePersist(Tcb& tcb, uint64_t now);
+void StartTimeWait(Tcb& tcb, uint64_t now);
+void StopTimers(Tcb& tcb);
+
+// --- rtt.cc
+/// The timestamp clock at `now`, a tick of 2^20 ns, with the connection's offset.
+inline uint32_t TimestampNow(const Tcb& tcb, uint64_t now) {
+  return static_cast<uint32_t>(now >> 20) + tcb.ts_offset;
+}
+/// Measures with an ACK that moves snd_una. Returns true when the estimator ran.
+bool SampleRtt(Tcb& tcb, const Header& header, uint64_t now);
+
+// --- congestion.cc
+void StartCongestionControl(Tcb& tcb, bool syn_lost);
+/// `acked` bytes left the network with an ACK that moved snd_una (already moved).
+void CongestionOnAck(Tcb& tcb, uint32_t acked);
+void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now);
+void CongestionOnTimeout(Tcb& tcb);
+/// Before text is sent: the window shrinks after a pause (RFC 5681 section 4.1).
+void CongestionBeforeSend(Tcb& tcb, uint64_t now);
+/// After new text was sent: notes whether cwnd is what limits it.
+void CongestionAfterSend(Tcb& tcb);
+/// cwnd, with what limited transmit adds (RFC 3042).
+uint32_t EffectiveCongestionWindow(const Tcb& tcb);
+
+// --- reset.cc
+/// <SEQ=SND.NXT><CTL=RST> (3.10.5).
+Header ResetFrom(const Tcb& tcb);
+/// All timers off, nothing due: CLOSED.
+void EnterClosed(Tcb& tcb);
+
+}  // namespace qpip::tcp::internal

@@ -1,0 +1,102 @@
+// Opening: RFC 9293 3.10.1 and the option negotiation of RFC 7323.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace internal {
+namespace {
+
+constexpr uint32_t kDefaultPeerMss = 1220;        // RFC 9293 3.7.1, IPv6
+constexpr uint32_t kSmallestPeerMss = 88;         // a smaller one is an attack on our packet rate
+constexpr uint32_t kRtoAfterLostSynUs = 3000000;  // RFC 6298 (5.7)
+
+constexpr uint32_t kLargestReceiveBuffer = kMaxWindowField << kMaxWindowScale;
+
+/// Smallest shift that lets a 16-bit field name the whole buffer (RFC 7323 section 2.2).
+uint8_t ScaleFor(uint32_t receive_buffer) {
+  uint8_t scale = 0;
+  while (scale < kMaxWindowScale && (receive_buffer >> scale) > kMaxWindowField) ++scale;
+  return scale;
+}
+
+void InitialiseTcb(Tcb& tcb, Options options, SequenceNumber iss, uint64_t now) {
+  tcb = Tcb{};
+  tcb.options = options;
+  if (tcb.options.ack_every == 0) tcb.options.ack_every = 1;
+  tcb.options.receive_buffer = Minimum(options.receive_buffer, kLargestReceiveBuffer);
+  tcb.iss = iss;
+  tcb.snd_una = iss;
+  tcb.snd_nxt = iss;
+  tcb.snd_max = iss;
+  tcb.snd_end = iss + 1;
+  tcb.recover = iss;
+  tcb.rto_us = options.rto_initial_us;
+  tcb.opened_at = now;
+  tcb.first_unacked_at = now;
+}
+
+}  // namespace
+
+void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
+  // Before this, rcv_adv counted from zero what our own SYN offered.
+  const uint32_t offered = tcb.rcv_nxt.DistanceTo(tcb.rcv_adv);
+  tcb.irs = syn.sequence;
+  tcb.rcv_nxt = syn.sequence + 1;
+  tcb.rcv_adv = tcb.rcv_nxt + offered;
+  tcb.last_ack_sent = tcb.irs;
+
+  tcb.timestamps_on = tcb.options.timestamps && syn.has_timestamps;
+  if (tcb.timestamps_on) {
+    tcb.ts_recent = syn.ts_value;
+    tcb.ts_recent_time = now;
+  }
+  tcb.window_scaling_on = tcb.options.window_scaling && syn.has_window_scale;
+  if (tcb.window_scaling_on) {
+    // RFC 7323 2.3: a shift over 14 is used as 14.
+    tcb.snd_wscale = syn.window_scale < kMaxWindowScale ? syn.window_scale : kMaxWindowScale;
+    tcb.rcv_wscale = OfferedWindowScale(tcb);
+  }
+  // RFC 9293 3.7.1: Eff.snd.MSS; the options of every segment are deducted (RFC 6691).
+  uint32_t mss = syn.has_mss ? syn.mss : kDefaultPeerMss;
+  mss = Minimum(Maximum(mss, kSmallestPeerMss), Maximum(tcb.options.mss, kSmallestPeerMss));
+  tcb.snd_mss = tcb.timestamps_on ? mss - kTimestampBytes : mss;
+
+  // The window of a SYN is never scaled (RFC 7323 2.2).
+  tcb.snd_wnd = syn.window;
+  tcb.max_snd_wnd = syn.window;
+  tcb.snd_wl1 = syn.sequence;
+  tcb.snd_wl2 = tcb.iss;
+}
+
+uint8_t OfferedWindowScale(const Tcb& tcb) { return ScaleFor(tcb.options.receive_buffer); }
+
+void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
+  SetState(tcb, State::kEstablished);
+  tcb.retransmit_deadline = kNever;
+  tcb.timed_out = false;
+  tcb.recover = tcb.iss;
+  tcb.first_unacked_at = now;
+  if (syn_retransmissions > 0 && !tcb.rtt_valid) {
+    // RFC 6298 (5.7): an RTO that proved too short for the SYN is not used for data.
+    tcb.rto_us = Minimum(Maximum(tcb.rto_us, kRtoAfterLostSynUs), tcb.options.rto_max_us);
+  }
+  tcb.backoff = 0;
+  // RFC 6928 section 2: one lost SYN may be bad luck, two are congestion.
+  StartCongestionControl(tcb, syn_retransmissions > 1);
+}
+
+}  // namespace internal
+
+void OpenActive(Tcb& tcb, const Options& options, SequenceNumber iss, uint64_t now) {
+  internal::InitialiseTcb(tcb, options, iss, now);
+  internal::SetState(tcb, State::kSynSent);
+}
+
+void OpenPassive(Tcb& tcb, const Options& options, SequenceNumber iss, const Segment& syn,
+                 uint64_t now) {
+  internal::InitialiseTcb(tcb, options, iss, now);
+  tcb.passive = true;
+  internal::TakeSyn(tcb, syn.header, now);
+  internal::SetState(tcb, State::kSynReceived);
+}
+
+}  // namespace qpip::tcp

@@ -1,0 +1,185 @@
+// The receive side: which text is taken, what window is offered, when to acknowledge.
+//
+//     last_ack_sent      rcv_nxt - rcv_unplaced     rcv_nxt              rcv_adv
+//          |  placed, not     |   accepted, on its     |    offered, may     |
+//     -----|  acknowledged ---|   way to memory -------|--- arrive ----------|----> sequence
+//
+// Reassembly would hang its queue on TakeText, where kOutOfOrder is answered now.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace internal {
+namespace {
+
+constexpr uint64_t kChallengeWindowNs = 1000000000;
+constexpr uint8_t kChallengesAWindow = 10;
+
+/// The right edge that may be advertised when the window moves; rcv_adv when it may not.
+SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
+  // RFC 9293 3.8.6.2.2 (receiver's silly window avoidance): the edge moves when it can move by
+  // min(Fr * RCV.BUFF, MSS), Fr 1/2. RCV.BUFF is what the owner can take now: with one small
+  // receive posted a fixed buffer size would keep the window shut for ever.
+  const uint32_t limit = tcb.rcv_wnd_limit;
+  const SequenceNumber from = AckableSequence(tcb);
+  const uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv_nxt) + limit, kMaxWindowField << scale);
+  const SequenceNumber edge = from + (capacity >> scale << scale);
+  if (edge.AtOrBefore(tcb.rcv_adv)) return tcb.rcv_adv;
+  const uint32_t growth = tcb.rcv_adv.DistanceTo(edge);
+  if (growth >= Minimum((limit + 1) >> 1, tcb.options.mss)) return edge;
+  // The sender's half of the rules compares with the largest window it has seen (3.8.6.2.1): with
+  // less than half of that left it waits, so it is told of any growth.
+  const uint32_t left = ReceiveWindow(tcb);
+  return left < tcb.options.mss && left < tcb.max_rcv_wnd >> 1 ? edge : tcb.rcv_adv;
+}
+
+/// Out-of-order text: one duplicate ACK each, so that the peer can count them (RFC 5681 4.2).
+void RefuseOutOfOrder(Tcb& tcb, SequenceNumber end, Arrival* arrival) {
+  arrival->refusal = Refusal::kOutOfOrder;
+  if (tcb.duplicates_owed < 0xff) ++tcb.duplicates_owed;
+  tcb.gap_end = tcb.gap_open ? Max(tcb.gap_end, end) : end;
+  tcb.gap_open = true;
+}
+
+}  // namespace
+
+void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* arrival) {
+  arrival->text_offset = offset;
+  arrival->text_length = length;
+  arrival->push = push;
+  tcb.rcv_nxt += length;
+  tcb.rcv_unplaced += length;
+  tcb.rcv_wnd_limit -= Minimum(tcb.rcv_wnd_limit, length);
+  tcb.ack_when_placed = false;  // a new batch
+  tcb.duplicates_owed = 0;      // the next ACK moves on
+}
+
+void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival) {
+  if (segment.text_length == 0) return;
+  const Header& header = segment.header;
+  if (!TakesText(tcb.state)) {
+    // After the peer's FIN there can be no text: ignored (3.10.7.4, seventh step).
+    arrival->refusal = Refusal::kNoText;
+    tcb.ack_now = true;
+    return;
+  }
+  const SequenceNumber start = header.sequence + (header.Has(kSyn) ? 1u : 0u);
+  if (start.After(tcb.rcv_nxt)) {
+    RefuseOutOfOrder(tcb, start + segment.text_length, arrival);
+    return;
+  }
+  const uint32_t duplicate = start.DistanceTo(tcb.rcv_nxt);
+  if (duplicate != 0) tcb.ack_now = true;  // our ACK was lost, or is late
+  if (duplicate >= segment.text_length) return;
+  uint32_t length = segment.text_length - duplicate;
+  bool whole = true;
+  if (length > ReceiveWindow(tcb)) {
+    // Beyond the right edge nothing is taken, whatever the owner could hold by now.
+    length = ReceiveWindow(tcb);
+    whole = false;
+    tcb.ack_now = true;
+  }
+  if (length == 0) return;
+  AcceptText(tcb, duplicate, length, whole && header.Has(kPsh), arrival);
+}
+
+void ChallengeAck(Tcb& tcb, uint64_t now) {
+  if (now - tcb.challenge_window >= kChallengeWindowNs) {
+    tcb.challenge_window = now;
+    tcb.challenges_sent = 0;
+  }
+  if (tcb.challenges_sent >= kChallengesAWindow) return;
+  ++tcb.challenges_sent;
+  tcb.ack_now = true;
+}
+
+uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) {
+  if (is_syn) {  // RFC 7323 2.2: never scaled
+    const uint32_t window = Minimum(tcb.rcv_wnd_limit, kMaxWindowField);
+    tcb.rcv_adv = Max(tcb.rcv_adv, tcb.rcv_nxt + window);
+    return static_cast<uint16_t>(tcb.rcv_nxt.DistanceTo(tcb.rcv_adv));
+  }
+  const uint8_t scale = tcb.rcv_wscale;
+  // The edge stays while the acknowledgement does, unless there is something to tell: otherwise a
+  // duplicate ACK would pass for a window update, and fast retransmit at the peer would fail.
+  const bool may_move =
+      acknowledgement != tcb.last_ack_sent || (tcb.window_update && tcb.duplicates_owed == 0);
+  SequenceNumber edge = tcb.rcv_adv;
+  if (may_move && !tcb.fin_received) {
+    tcb.window_update = false;
+    edge = NextRightEdge(tcb, scale);
+  }
+  if (edge.AtOrBefore(acknowledgement)) return 0;
+  const uint32_t span = Minimum(acknowledgement.DistanceTo(edge), kMaxWindowField << scale);
+  uint32_t field = span >> scale;
+  const uint32_t up = (field + 1) << scale;
+  if ((acknowledgement + (field << scale)).Before(tcb.rcv_adv) && field < kMaxWindowField &&
+      up <= acknowledgement.DistanceTo(tcb.rcv_nxt + tcb.rcv_wnd_limit)) {
+    // Rounding down would retract the edge, and there is room to round up.
+    ++field;
+  }
+  // Without that room the edge as the peer computes it retracts by less than one unit of the
+  // scale, which RFC 7323 section 2.4 foresees; text up to rcv_adv is still taken.
+  tcb.rcv_adv = Max(tcb.rcv_adv, acknowledgement + (field << scale));
+  tcb.max_rcv_wnd = Maximum(tcb.max_rcv_wnd, field << scale);
+  return static_cast<uint16_t>(field);
+}
+
+void ConsiderWindowUpdate(Tcb& tcb) {
+  if (!TakesText(tcb.state)) return;
+  if (NextRightEdge(tcb, tcb.rcv_wscale) == tcb.rcv_adv) return;
+  tcb.window_update = true;
+  tcb.ack_now = true;
+}
+
+}  // namespace internal
+
+SequenceNumber AckableSequence(const Tcb& tcb) {
+  if (tcb.rcv_unplaced == 0) return tcb.rcv_nxt;
+  // A FIN behind text that is not placed is not covered either.
+  return tcb.rcv_nxt - tcb.rcv_unplaced - (tcb.fin_received ? 1u : 0u);
+}
+
+uint32_t WindowUnit(const Tcb& tcb) { return 1u << tcb.rcv_wscale; }
+
+void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now) {
+  if (bytes == 0 || tcb.state == State::kClosed) return;
+  tcb.rcv_unplaced -= internal::Minimum(bytes, tcb.rcv_unplaced);
+  if (tcb.segments_unacked < 0xff) ++tcb.segments_unacked;
+  const bool all_placed = tcb.rcv_unplaced == 0;
+  if (tcb.gap_open) {
+    // RFC 5681 4.2: text that fills a gap is acknowledged at once.
+    tcb.ack_now = true;
+    if (tcb.rcv_nxt.AtOrAfter(tcb.gap_end)) tcb.gap_open = false;
+  }
+  if (tcb.segments_unacked >= tcb.options.ack_every) tcb.ack_now = true;  // 3.8.6.3
+  if (all_placed && (tcb.fin_received || tcb.ack_when_placed)) tcb.ack_now = true;
+  // The peer may be held up by our window: less than two segments of it are left.
+  if (internal::ReceiveWindow(tcb) < tcb.options.mss << 1) tcb.ack_now = true;
+  if (all_placed) tcb.ack_when_placed = false;
+  if (!tcb.ack_now && tcb.ack_deadline == kNever) {
+    tcb.ack_deadline = now + internal::MicrosToNanos(tcb.options.ack_delay_us);
+  }
+}
+
+void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now) {
+  static_cast<void>(now);  // the rules of today need no clock; part of the contract
+  tcb.rcv_wnd_limit = internal::Minimum(bytes, tcb.options.receive_buffer);
+  internal::ConsiderWindowUpdate(tcb);
+}
+
+void OnBatchEnd(Tcb& tcb) {
+  if (!tcb.options.ack_on_batch_end || tcb.state < State::kSynReceived) return;
+  if (tcb.rcv_unplaced != 0) {
+    tcb.ack_when_placed = true;
+  } else if (AckableSequence(tcb) != tcb.last_ack_sent) {
+    tcb.ack_now = true;
+  }
+}
+
+bool AckDue(const Tcb& tcb, uint64_t now) {
+  if (tcb.state < State::kSynReceived) return false;
+  return tcb.ack_now || tcb.ack_deadline <= now ||
+         (tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0);
+}
+
+}  // namespace qpip::tcp

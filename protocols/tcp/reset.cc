@@ -1,0 +1,88 @@
+// Resets, and the end of a connection: RFC 9293 3.5.2, 3.10.5, 3.10.7.1.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace internal {
+
+Header ResetFrom(const Tcb& tcb) {
+  Header reset;
+  reset.flags = kRst;
+  reset.sequence = EmptySegmentSequence(tcb);
+  return reset;
+}
+
+void EnterClosed(Tcb& tcb) {
+  SetState(tcb, State::kClosed);
+  StopTimers(tcb);
+  tcb.ack_now = false;
+  tcb.window_update = false;
+  tcb.duplicates_owed = 0;
+  tcb.retransmit_now = false;
+  tcb.probe_due = false;
+}
+
+}  // namespace internal
+
+bool ResetFor(const Segment& segment, Header* reset) {
+  const Header& header = segment.header;
+  if (header.Has(kRst)) return false;
+  *reset = Header{};
+  reset->flags = kRst;
+  if (header.Has(kAck)) {
+    reset->sequence = header.acknowledgement;
+  } else {
+    reset->flags = kRst | kAck;
+    reset->acknowledgement = header.sequence + segment.text_length + header.ControlLength();
+  }
+  return true;
+}
+
+bool Abort(Tcb& tcb, Header* reset) {
+  bool send = false;
+  switch (tcb.state) {
+    case State::kSynReceived:
+    case State::kEstablished:
+    case State::kFinWait1:
+    case State::kFinWait2:
+    case State::kCloseWait:
+      send = true;
+      break;
+    case State::kClosed:
+    case State::kSynSent:  // the peer may not know of us yet
+    case State::kClosing:  // both sides have said that they are done
+    case State::kLastAck:
+    case State::kTimeWait:
+      break;
+  }
+  if (send) *reset = internal::ResetFrom(tcb);
+  internal::EnterClosed(tcb);
+  return send;
+}
+
+const char* StateName(State state) {
+  switch (state) {
+    case State::kClosed:
+      return "CLOSED";
+    case State::kSynSent:
+      return "SYN-SENT";
+    case State::kSynReceived:
+      return "SYN-RECEIVED";
+    case State::kEstablished:
+      return "ESTABLISHED";
+    case State::kFinWait1:
+      return "FIN-WAIT-1";
+    case State::kFinWait2:
+      return "FIN-WAIT-2";
+    case State::kCloseWait:
+      return "CLOSE-WAIT";
+    case State::kClosing:
+      return "CLOSING";
+    case State::kLastAck:
+      return "LAST-ACK";
+    case State::kTimeWait:
+      return "TIME-WAIT";
+  }
+  return "?";
+}
+
+}  // namespace qpip::tcp

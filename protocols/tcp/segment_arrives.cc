@@ -1,0 +1,293 @@
+// Segment arrival: RFC 9293 3.10.7, step by step.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace {
+
+using namespace internal;
+
+constexpr uint64_t kPawsIdleNs = uint64_t{24} * 24 * 3600 * 1000000000;  // RFC 7323 section 5.5
+
+/// RFC 7323 section 5.3, R1: an old duplicate by its timestamp.
+bool PawsRejects(const Tcb& tcb, const Header& header, uint64_t now) {
+  const bool older = static_cast<int32_t>(header.ts_value - tcb.ts_recent) < 0;
+  return older && now - tcb.ts_recent_time < kPawsIdleNs;
+}
+
+/// RFC 7323 section 4.3 (2) and 5.3 R3: what to echo.
+void RecordTimestamp(Tcb& tcb, const Header& header, uint64_t now) {
+  if (!tcb.timestamps_on || !header.has_timestamps) return;
+  if (header.sequence.After(tcb.last_ack_sent)) return;
+  tcb.ts_recent = header.ts_value;
+  tcb.ts_recent_time = now;
+}
+
+/// The table of 3.10.7.4, first check, with the allowance for a shut window: what starts at rcv_nxt
+/// is looked at, so that ACK, RST and FIN get through. A segment without text at the right edge is
+/// how a peer acknowledges that has filled our window and lost a part of it on the way.
+bool IsAcceptable(const Tcb& tcb, const Segment& segment) {
+  const Header& header = segment.header;
+  const uint32_t length = segment.text_length + header.ControlLength();
+  const uint32_t window = ReceiveWindow(tcb);
+  const uint32_t ahead = tcb.rcv_nxt.DistanceTo(header.sequence);
+  if (ahead == 0) return true;
+  if (length == 0) return ahead <= window;
+  return ahead < window || (header.sequence + (length - 1)).InWindow(tcb.rcv_nxt, window);
+}
+
+/// RFC 5961 section 3.2: the sequence numbers at which RST is believed. last_ack_sent is where a
+/// peer without the connection puts it (3.10.7.1) while text is on its way to memory.
+bool IsExactReset(const Tcb& tcb, const Header& header) {
+  return header.sequence == tcb.rcv_nxt || header.sequence == tcb.last_ack_sent;
+}
+
+void RefuseUnacceptable(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  arrival->refusal = Refusal::kUnacceptable;
+  if (header.Has(kRst)) return;  // dropped silently
+  if (tcb.state == State::kTimeWait && header.Has(kFin)) StartTimeWait(tcb, now);
+  if (segment.text_length != 0 || header.Has(kFin)) {
+    tcb.ack_now = true;
+  } else {
+    // Two ends that disagree must not answer each other's ACKs for ever.
+    ChallengeAck(tcb, now);
+  }
+}
+
+/// First check: sequence number (and PAWS, which RFC 7323 section 5.3 puts before it).
+bool CheckSequence(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  if (tcb.timestamps_on && !header.Has(kRst)) {
+    if (!header.has_timestamps) {  // RFC 7323 3.2: silently dropped
+      arrival->refusal = Refusal::kPaws;
+      return false;
+    }
+    if (PawsRejects(tcb, header, now)) {
+      RefuseUnacceptable(tcb, segment, now, arrival);
+      arrival->refusal = Refusal::kPaws;
+      return false;
+    }
+  }
+  if (!IsAcceptable(tcb, segment) && !(header.Has(kRst) && IsExactReset(tcb, header))) {
+    RefuseUnacceptable(tcb, segment, now, arrival);
+    return false;
+  }
+  if (!header.Has(kRst)) RecordTimestamp(tcb, header, now);
+  return true;
+}
+
+/// Second check: RST.
+bool CheckReset(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
+  if (!header.Has(kRst)) return true;
+  if (tcb.state == State::kTimeWait) {  // RFC 1337: no assassination
+    arrival->refusal = Refusal::kUnacceptable;
+    return false;
+  }
+  if (!IsExactReset(tcb, header)) {  // RFC 5961 3.2: in the window, but not exact
+    arrival->refusal = Refusal::kUnacceptable;
+    ChallengeAck(tcb, now);
+    return false;
+  }
+  arrival->outcome = tcb.state == State::kSynReceived ? Outcome::kRefused : Outcome::kReset;
+  EnterClosed(tcb);
+  return false;
+}
+
+/// Fourth check: SYN.
+bool CheckSyn(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
+  if (!header.Has(kSyn)) return true;
+  arrival->refusal = Refusal::kUnacceptable;
+  if (tcb.state == State::kSynReceived && tcb.passive) {
+    // "Return this connection to the LISTEN state": the listener is the owner's.
+    arrival->outcome = Outcome::kRefused;
+    EnterClosed(tcb);
+    return false;
+  }
+  ChallengeAck(tcb, now);  // RFC 5961 section 4.2
+  return false;
+}
+
+/// Eighth step: FIN.
+void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  if (!header.Has(kFin) || tcb.fin_received) return;
+  const SequenceNumber fin = header.sequence + (header.Has(kSyn) ? 1u : 0u) + segment.text_length;
+  if (fin != tcb.rcv_nxt) {
+    // Text before it is missing: because it was lost, or because the window cut it off.
+    if (segment.text_length == 0) {
+      arrival->refusal = Refusal::kOutOfOrder;
+      tcb.ack_now = true;
+    }
+    return;
+  }
+  tcb.rcv_nxt += 1;
+  tcb.rcv_adv = Max(tcb.rcv_adv, tcb.rcv_nxt);
+  tcb.fin_received = true;
+  tcb.gap_open = false;
+  tcb.duplicates_owed = 0;
+  tcb.window_update = false;
+  arrival->peer_closed = true;
+  if (tcb.rcv_unplaced == 0) tcb.ack_now = true;  // else OnPlaced does
+  switch (tcb.state) {
+    case State::kEstablished:
+      SetState(tcb, State::kCloseWait);
+      break;
+    case State::kFinWait1:
+      SetState(tcb, State::kClosing);  // were our FIN acknowledged, this were FIN-WAIT-2
+      break;
+    case State::kFinWait2:
+      SetState(tcb, State::kTimeWait);
+      StartTimeWait(tcb, now);
+      arrival->outcome = Outcome::kTimeWait;
+      break;
+    default:
+      break;
+  }
+}
+
+/// Steps from the sixth on, which SYN-SENT joins after the handshake. URG is ignored: its data is
+/// part of the stream (sixth step).
+void TakeTextAndFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  TakeText(tcb, segment, arrival);
+  CheckFin(tcb, segment, now, arrival);
+}
+
+// ---------------------------------------------------------------- SYN-SENT (3.10.7.3)
+
+void ArriveInSynSent(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  const bool has_ack = header.Has(kAck);
+  // First check: ACK in (ISS, SND.NXT].
+  if (has_ack &&
+      (header.acknowledgement.AtOrBefore(tcb.iss) || header.acknowledgement.After(tcb.snd_max))) {
+    arrival->refusal = Refusal::kBadAck;
+    arrival->send_reset = ResetFor(segment, &arrival->reset);
+    return;
+  }
+  // Second check: RST counts only with an acceptable ACK.
+  if (header.Has(kRst)) {
+    if (!has_ack) {
+      arrival->refusal = Refusal::kUnacceptable;
+      return;
+    }
+    arrival->outcome = Outcome::kRefused;
+    EnterClosed(tcb);
+    return;
+  }
+  // Fourth check: SYN. Fifth: without it the segment is dropped.
+  if (!header.Has(kSyn)) {
+    arrival->refusal = Refusal::kUnacceptable;
+    return;
+  }
+  TakeSyn(tcb, header, now);
+  if (!has_ack) {
+    // Simultaneous open (3.5, figure 8): our SYN again, now with an ACK. Text comes again.
+    SetState(tcb, State::kSynReceived);
+    tcb.snd_nxt = tcb.iss;
+    tcb.retransmit_deadline = kNever;
+    if (segment.text_length != 0) arrival->refusal = Refusal::kNoText;
+    return;
+  }
+  const uint8_t syn_retransmissions = tcb.backoff;
+  tcb.snd_una = header.acknowledgement;
+  tcb.snd_nxt = Max(tcb.snd_nxt, tcb.snd_una);
+  tcb.snd_wl2 = header.acknowledgement;
+  arrival->rtt_sampled = SampleRtt(tcb, header, now);
+  EnterEstablished(tcb, syn_retransmissions, now);
+  arrival->outcome = Outcome::kEstablished;
+  tcb.ack_now = true;
+  TakeTextAndFin(tcb, segment, now, arrival);
+}
+
+// ---------------------------------------------------------------- other states (3.10.7.4)
+
+void ArriveInOtherStates(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  if (!CheckSequence(tcb, segment, now, arrival)) return;
+  if (!CheckReset(tcb, segment.header, now, arrival)) return;
+  if (!CheckSyn(tcb, segment.header, now, arrival)) return;
+  if (!CheckAck(tcb, segment, now, arrival)) return;
+  TakeTextAndFin(tcb, segment, now, arrival);
+}
+
+/// SYN-RECEIVED sees the peer's SYN once more in two ways that the sequence check would turn away.
+void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  const bool same_syn = header.Has(kSyn) && header.sequence == tcb.irs && !header.Has(kRst);
+  if (same_syn && !header.Has(kAck)) {
+    // Our SYN-ACK was lost or is late: repeat it now rather than at the time-out.
+    arrival->refusal = Refusal::kUnacceptable;
+    tcb.snd_nxt = tcb.iss;
+    return;
+  }
+  if (!same_syn) {
+    ArriveInOtherStates(tcb, segment, now, arrival);
+    return;
+  }
+  // SYN-ACK of a simultaneous open (figure 8, line 6): what counts is its ACK.
+  Segment without_syn = segment;
+  without_syn.header.flags = static_cast<uint8_t>(header.flags & ~kSyn);
+  without_syn.header.sequence = header.sequence + 1;
+  // Its window is that of a SYN, not scaled (RFC 7323 2.2).
+  without_syn.header.window = static_cast<uint16_t>(header.window >> tcb.snd_wscale);
+  ArriveInOtherStates(tcb, without_syn, now, arrival);
+  // The peer may wait for its own SYN to be acknowledged.
+  if (tcb.state != State::kClosed) tcb.ack_now = true;
+}
+
+/// Header prediction, which 3.10.7.4 permits: the next text, or an ACK for data in flight, with
+/// nothing unusual about it. Returns false when the steps have to be taken one by one.
+bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  const Header& header = segment.header;
+  if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv_nxt) return false;
+  if (header.acknowledgement.Before(tcb.snd_una) || header.acknowledgement.After(tcb.snd_max)) {
+    return false;
+  }
+  const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd_wscale;
+  if (window != tcb.snd_wnd || window == 0) return false;
+  if (tcb.timestamps_on) {
+    if (!header.has_timestamps) return false;
+    if (static_cast<int32_t>(header.ts_value - tcb.ts_recent) < 0) return false;
+  }
+  const bool acknowledges = header.acknowledgement != tcb.snd_una;
+  if (!acknowledges && segment.text_length == 0) return false;
+  if (segment.text_length > ReceiveWindow(tcb)) return false;
+
+  RecordTimestamp(tcb, header, now);
+  tcb.snd_wl1 = header.sequence;
+  tcb.snd_wl2 = header.acknowledgement;
+  if (acknowledges) AdvanceUnacknowledged(tcb, header, now, arrival);
+  if (segment.text_length != 0) {
+    AcceptText(tcb, 0, segment.text_length, header.Has(kPsh), arrival);
+  }
+  return true;
+}
+
+}  // namespace
+
+Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
+  Arrival arrival;
+  switch (tcb.state) {
+    case State::kClosed:  // 3.10.7.1
+      arrival.refusal = Refusal::kUnacceptable;
+      arrival.send_reset = ResetFor(segment, &arrival.reset);
+      return arrival;
+    case State::kSynSent:
+      ArriveInSynSent(tcb, segment, now, &arrival);
+      break;
+    case State::kSynReceived:
+      ArriveInSynReceived(tcb, segment, now, &arrival);
+      break;
+    case State::kEstablished:
+      if (!ArrivePredicted(tcb, segment, now, &arrival)) {
+        ArriveInOtherStates(tcb, segment, now, &arrival);
+      }
+      break;
+    default:
+      ArriveInOtherStates(tcb, segment, now, &arrival);
+      break;
+  }
+  if (IsSynchronised(tcb.state)) UpdatePersist(tcb, now);
+  return arrival;
+}
+
+}  // namespace qpip::tcp

@@ -1,0 +1,266 @@
+// The send side: what may go, as how large a segment, and what sending it changes.
+//
+//     snd_una          snd_nxt             snd_max        snd_end
+//        |  in flight     |  sent, presumed   |  announced,  |  FIN, when
+//     ---|----------------|  lost ------------|  never sent -|- fin_queued ---> sequence
+//
+// After a time-out snd_nxt goes back to snd_una and walks forward again.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace internal {
+
+SequenceNumber EmptySegmentSequence(const Tcb& tcb) {
+  // SND.NXT in the RFC's sense is the highest ever sent. A byte that probed a shut window was not
+  // taken, and a segment behind it would be outside the peer's window.
+  const SequenceNumber edge = tcb.snd_una + tcb.snd_wnd;
+  return tcb.snd_max.After(edge) && IsSynchronised(tcb.state) ? edge : tcb.snd_max;
+}
+
+}  // namespace internal
+
+namespace {
+
+using namespace internal;
+
+/// What a kControl intent carries, besides an acknowledgement.
+enum class Control : uint8_t { kNone, kSyn, kFin };
+
+Control ControlDue(const Tcb& tcb) {
+  if (tcb.state == State::kSynSent || tcb.state == State::kSynReceived) {
+    return tcb.snd_nxt == tcb.iss ? Control::kSyn : Control::kNone;
+  }
+  if (!tcb.fin_queued || !MaySendText(tcb.state)) return Control::kNone;
+  const bool repeat = tcb.retransmit_now && tcb.fin_sent && tcb.snd_una == tcb.snd_end;
+  return tcb.snd_nxt == tcb.snd_end || repeat ? Control::kFin : Control::kNone;
+}
+
+SendIntent ControlIntent(const Tcb& tcb, SequenceNumber sequence) {
+  SendIntent intent;
+  intent.kind = SendIntent::Kind::kControl;
+  intent.sequence = sequence;
+  intent.retransmission = sequence.Before(tcb.snd_max);
+  return intent;
+}
+
+/// Fast retransmit: one segment at snd_una, of bytes that were sent before.
+uint32_t RepeatLength(const Tcb& tcb) {
+  if (!tcb.retransmit_now || !MaySendText(tcb.state)) return 0;
+  const SequenceNumber sent = tcb.snd_max.After(tcb.snd_end) ? tcb.snd_end : tcb.snd_max;
+  return Minimum(Minimum(tcb.snd_una.DistanceTo(sent), tcb.snd_mss), tcb.snd_wnd);
+}
+
+/// Bytes that both windows let go behind what is in flight.
+uint32_t UsableWindow(const Tcb& tcb) {
+  const uint32_t window = Minimum(tcb.snd_wnd, EffectiveCongestionWindow(tcb));
+  const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
+  return window > flight ? window - flight : 0;
+}
+
+/// Text at snd_nxt. Returns false when none may go now.
+bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
+  if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
+  const uint32_t pending = tcb.snd_nxt.DistanceTo(tcb.snd_end);
+  uint32_t length = Minimum(Minimum(UsableWindow(tcb), pending), tcb.snd_mss);
+  if (length == 0) {
+    if (!tcb.probe_due) return false;
+    length = 1;
+    intent->window_probe = true;
+  }
+  intent->kind = SendIntent::Kind::kData;
+  intent->sequence = tcb.snd_nxt;
+  intent->max_length = length;
+  intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
+  // A length that silly-window avoidance may hold back must not hold back an acknowledgement.
+  const bool may_wait = !intent->retransmission && !tcb.probe_due && length < tcb.snd_mss &&
+                        length < pending && length < tcb.max_snd_wnd >> 1;
+  return !(may_wait && AckDue(tcb, now));
+}
+
+void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
+  header->sequence = tcb.iss;
+  header->flags = tcb.state == State::kSynSent ? kSyn : kSyn | kAck;
+  header->has_mss = true;
+  header->mss = static_cast<uint16_t>(Minimum(tcb.options.mss, 0xffff));
+  // RFC 7323 2.2: a SYN-ACK carries the options only if the SYN did.
+  const bool offer = tcb.state == State::kSynSent;
+  header->has_window_scale = offer ? tcb.options.window_scaling : tcb.window_scaling_on;
+  header->has_timestamps = offer ? tcb.options.timestamps : tcb.timestamps_on;
+  header->window_scale = OfferedWindowScale(tcb);
+  if (tcb.snd_max == tcb.iss) {
+    tcb.timing = true;
+    tcb.timed_sequence = tcb.iss + 1;
+    tcb.timed_at = now;
+  } else {
+    tcb.timing = false;  // Karn
+  }
+  tcb.snd_nxt = tcb.iss + 1;
+  tcb.snd_max = tcb.snd_nxt;
+  StartRetransmitTimer(tcb, now);
+}
+
+/// Notes that [sequence, end) goes out: snd_max, user time-out, RTT measurement, timer.
+void NoteSent(Tcb& tcb, SequenceNumber sequence, SequenceNumber end, uint64_t now) {
+  if (tcb.snd_una == tcb.snd_max) tcb.first_unacked_at = now;
+  if (sequence.Before(tcb.snd_max)) {
+    // Karn: an ACK for what was sent twice measures nothing.
+    if (tcb.timing && sequence.Before(tcb.timed_sequence)) tcb.timing = false;
+  } else if (!tcb.timing) {
+    tcb.timing = true;
+    tcb.timed_sequence = end;
+    tcb.timed_at = now;
+  }
+  tcb.snd_max = Max(tcb.snd_max, end);
+}
+
+void CommitFin(Tcb& tcb, Header* header, uint64_t now) {
+  header->sequence = tcb.snd_end;
+  header->flags = kFin | kAck;
+  NoteSent(tcb, tcb.snd_end, tcb.snd_end + 1, now);
+  tcb.snd_nxt = tcb.snd_end + 1;
+  tcb.retransmit_now = false;
+  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);
+  if (tcb.fin_sent) return;
+  tcb.fin_sent = true;
+  SetState(tcb, tcb.state == State::kCloseWait ? State::kLastAck : State::kFinWait1);
+}
+
+void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t now) {
+  const SequenceNumber end = intent.sequence + length;
+  if (intent.window_probe) {
+    // The byte is not counted as in flight: the window did not admit it (3.8.6.1).
+    NoteSent(tcb, intent.sequence, end, now);
+    tcb.timing = false;  // the answer comes when the window opens, not after a round trip
+    tcb.probe_due = false;
+    if (tcb.persist_backoff < 16) ++tcb.persist_backoff;
+    UpdatePersist(tcb, now);
+    return;
+  }
+  CongestionBeforeSend(tcb, now);
+  NoteSent(tcb, intent.sequence, end, now);
+  if (intent.sequence == tcb.snd_una) tcb.retransmit_now = false;
+  tcb.snd_nxt = Max(tcb.snd_nxt, end);
+  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
+  UpdatePersist(tcb, now);
+  CongestionAfterSend(tcb);
+}
+
+void NoteAcknowledgementSent(Tcb& tcb, SequenceNumber acknowledgement) {
+  tcb.last_ack_sent = acknowledgement;
+  tcb.segments_unacked = 0;
+  tcb.ack_deadline = kNever;
+  tcb.ack_now = tcb.window_update;  // which waits until duplicates have gone
+}
+
+}  // namespace
+
+void ExtendSend(Tcb& tcb, uint32_t bytes) {
+  if (tcb.fin_queued || tcb.state == State::kClosed) return;
+  tcb.snd_end += bytes;
+  if (IsWindowShut(tcb) && tcb.persist_deadline == kNever && !tcb.probe_due) {
+    tcb.persist_deadline = kArmPersist;
+  }
+}
+
+void Close(Tcb& tcb, uint64_t now) {
+  static_cast<void>(now);  // FIN's timer starts when it is sent; part of the contract
+  switch (tcb.state) {
+    case State::kSynSent:
+      EnterClosed(tcb);
+      return;
+    case State::kSynReceived:  // queued until ESTABLISHED
+    case State::kEstablished:
+    case State::kCloseWait:
+      tcb.fin_queued = true;
+      return;
+    default:
+      return;  // closing already
+  }
+}
+
+SendIntent NextSend(const Tcb& tcb, uint64_t now) {
+  SendIntent intent;
+  if (tcb.state == State::kClosed) return intent;
+  switch (ControlDue(tcb)) {
+    case Control::kSyn:
+      return ControlIntent(tcb, tcb.iss);
+    case Control::kFin:
+      return ControlIntent(tcb, tcb.snd_end);
+    case Control::kNone:
+      break;
+  }
+  const uint32_t repeat = RepeatLength(tcb);
+  if (repeat != 0) {
+    intent.kind = SendIntent::Kind::kData;
+    intent.sequence = tcb.snd_una;
+    intent.max_length = repeat;
+    intent.retransmission = true;
+    return intent;
+  }
+  if (TextIntent(tcb, now, &intent)) return intent;
+  if (!AckDue(tcb, now)) return SendIntent{};
+  intent = SendIntent{};
+  intent.kind = SendIntent::Kind::kControl;
+  intent.sequence = EmptySegmentSequence(tcb);
+  return intent;
+}
+
+uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t message_rest) {
+  if (intent.kind != SendIntent::Kind::kData) return 0;
+  const uint32_t length = Minimum(intent.max_length, message_rest);
+  // Data that was sent before, or whose override time-out has come, goes in any size.
+  if (intent.retransmission || intent.window_probe || tcb.probe_due) return length;
+  // RFC 9293 3.8.6.2.1: (1) a full segment, (2) all of the message, (3) half of the largest window.
+  const bool worthwhile =
+      length >= tcb.snd_mss || length == message_rest || length >= tcb.max_snd_wnd >> 1;
+  return worthwhile ? length : 0;
+}
+
+Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push, uint64_t now) {
+  Header header;
+  if (intent.kind == SendIntent::Kind::kData && length != 0) {
+    header.sequence = intent.sequence;
+    header.flags = push ? kAck | kPsh : kAck;
+    CommitText(tcb, intent, Minimum(length, intent.max_length), now);
+    RefreshHeader(tcb, &header, now);
+    return header;
+  }
+  switch (ControlDue(tcb)) {
+    case Control::kSyn:
+      CommitSyn(tcb, &header, now);
+      RefreshHeader(tcb, &header, now);
+      break;
+    case Control::kFin:
+      CommitFin(tcb, &header, now);
+      RefreshHeader(tcb, &header, now);
+      break;
+    case Control::kNone: {
+      header.sequence = EmptySegmentSequence(tcb);
+      header.flags = kAck;
+      // The window stays as it was while duplicates are owed: see AdvertiseWindow.
+      RefreshHeader(tcb, &header, now);
+      if (tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0) --tcb.duplicates_owed;
+      break;
+    }
+  }
+  return header;
+}
+
+void RefreshHeader(Tcb& tcb, Header* header, uint64_t now) {
+  const bool is_syn = header->Has(kSyn);
+  if (header->Has(kAck)) {
+    const SequenceNumber acknowledgement = AckableSequence(tcb);
+    header->acknowledgement = acknowledgement;
+    header->window = AdvertiseWindow(tcb, acknowledgement, is_syn);
+    NoteAcknowledgementSent(tcb, acknowledgement);
+  } else {
+    header->window = AdvertiseWindow(tcb, tcb.rcv_nxt, is_syn);
+  }
+  if (!is_syn) header->has_timestamps = tcb.timestamps_on;
+  if (header->has_timestamps) {
+    header->ts_value = TimestampNow(tcb, now);
+    header->ts_echo = header->Has(kAck) ? tcb.ts_recent : 0;
+  }
+}
+
+}  // namespace qpip::tcp

@@ -1,0 +1,110 @@
+// Timers: retransmission (RFC 6298), persist (RFC 9293 3.8.6.1), delayed acknowledgement, user and
+// connect time-out (3.8.3), TIME-WAIT.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace internal {
+namespace {
+
+/// `rto_us` doubled `times` times, at most rto_max; nanoseconds.
+uint64_t BackedOff(const Tcb& tcb, uint8_t times) {
+  const uint64_t backed_off = static_cast<uint64_t>(tcb.rto_us) << times;
+  const uint64_t limit = tcb.options.rto_max_us;
+  return MicrosToNanos(backed_off < limit ? backed_off : limit);
+}
+
+/// When the connection is given up although nothing else happens; kNever when nothing is awaited.
+uint64_t GiveUpDeadline(const Tcb& tcb) {
+  if (!IsSynchronised(tcb.state)) {
+    const uint32_t limit = tcb.options.connect_timeout_ms;
+    return limit == 0 ? kNever : tcb.opened_at + MillisToNanos(limit);
+  }
+  const uint32_t limit = tcb.options.user_timeout_ms;
+  if (limit == 0 || tcb.snd_una == tcb.snd_max) return kNever;
+  return tcb.first_unacked_at + MillisToNanos(limit);
+}
+
+/// RFC 6298 (5.4) to (5.7), RFC 5681 3.1: everything in flight is presumed lost.
+void OnRetransmissionTimeout(Tcb& tcb) {
+  tcb.retransmit_deadline = kNever;  // starts again when the segment goes out
+  if (tcb.backoff < 16) ++tcb.backoff;
+  tcb.timing = false;
+  if (IsSynchronised(tcb.state)) CongestionOnTimeout(tcb);
+  tcb.timed_out = true;
+  tcb.snd_nxt = tcb.snd_una;
+}
+
+}  // namespace
+
+uint64_t RetransmissionTimeout(const Tcb& tcb) { return BackedOff(tcb, tcb.backoff); }
+
+void UpdatePersist(Tcb& tcb, uint64_t now) {
+  if (!IsWindowShut(tcb)) {
+    tcb.persist_deadline = kNever;
+    tcb.persist_backoff = 0;
+    tcb.probe_due = false;
+  } else if (tcb.persist_deadline == kNever && !tcb.probe_due) {
+    tcb.persist_deadline = now + BackedOff(tcb, tcb.persist_backoff);
+  }
+}
+
+void StartTimeWait(Tcb& tcb, uint64_t now) {
+  tcb.retransmit_deadline = kNever;
+  tcb.time_wait_deadline = now + MillisToNanos(tcb.options.time_wait_ms);
+}
+
+void StopTimers(Tcb& tcb) {
+  tcb.ack_deadline = kNever;
+  tcb.retransmit_deadline = kNever;
+  tcb.persist_deadline = kNever;
+  tcb.time_wait_deadline = kNever;
+}
+
+}  // namespace internal
+
+using namespace internal;
+
+TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
+  TimerPlan plan;
+  if (tcb.state == State::kClosed) return plan;
+  if (tcb.time_wait_deadline <= now) {
+    EnterClosed(tcb);
+    plan.outcome = Outcome::kClosed;
+    return plan;
+  }
+  if (GiveUpDeadline(tcb) <= now) {
+    plan.outcome = Outcome::kTimedOut;
+    plan.send_reset = IsSynchronised(tcb.state);
+    if (plan.send_reset) plan.reset = ResetFrom(tcb);
+    EnterClosed(tcb);
+    return plan;
+  }
+  if (tcb.ack_deadline <= now) {
+    tcb.ack_deadline = kNever;
+    tcb.ack_now = true;
+  }
+  if (tcb.retransmit_deadline <= now) {
+    plan.retransmission_timeout = true;
+    OnRetransmissionTimeout(tcb);
+  }
+  if (tcb.persist_deadline == kArmPersist) {
+    tcb.persist_deadline = kNever;
+  } else if (tcb.persist_deadline <= now) {
+    tcb.persist_deadline = kNever;
+    tcb.probe_due = true;
+  }
+  if (IsSynchronised(tcb.state)) UpdatePersist(tcb, now);
+  return plan;
+}
+
+uint64_t NextDeadline(const Tcb& tcb) {
+  if (tcb.state == State::kClosed) return kNever;
+  uint64_t deadline = GiveUpDeadline(tcb);
+  if (tcb.ack_deadline < deadline) deadline = tcb.ack_deadline;
+  if (tcb.retransmit_deadline < deadline) deadline = tcb.retransmit_deadline;
+  if (tcb.persist_deadline < deadline) deadline = tcb.persist_deadline;
+  if (tcb.time_wait_deadline < deadline) deadline = tcb.time_wait_deadline;
+  return deadline;
+}
+
+}  // namespace qpip::tcp
