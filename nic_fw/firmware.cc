@@ -2,6 +2,7 @@
 
 #include "nic_fw/connection.h"
 #include "nic_fw/doorbell_fsm.h"
+#include "nic_fw/icmp.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/overflow_pool.h"
@@ -126,6 +127,7 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
   state->hash_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
   state->isn_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
   state->icmp_tokens_at = now_ns;
+  state->icmp_tokens = kIcmpErrorBurst;
   state->magic = kArenaMagic;
   return 1;
 }

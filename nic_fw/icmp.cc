@@ -8,8 +8,7 @@
 namespace qpip::fw {
 namespace {
 
-constexpr uint32_t kErrorBurst = 10;                 // RFC 4443 2.4(f): token bucket
-constexpr uint64_t kErrorIntervalNs = 10 * 1000000;  // one more every 10 ms
+constexpr uint64_t kErrorIntervalNs = 10 * 1000000;
 
 bool TakeErrorToken(const Nic& nic) {
   FirmwareState& s = nic.state;
@@ -17,8 +16,8 @@ bool TakeErrorToken(const Nic& nic) {
   if (elapsed >= kErrorIntervalNs) {
     const uint64_t earned = elapsed / kErrorIntervalNs;
     s.icmp_tokens_at += earned * kErrorIntervalNs;
-    s.icmp_tokens = earned >= kErrorBurst - s.icmp_tokens
-                        ? kErrorBurst
+    s.icmp_tokens = earned >= kIcmpErrorBurst - s.icmp_tokens
+                        ? kIcmpErrorBurst
                         : s.icmp_tokens + static_cast<uint32_t>(earned);
   }
   if (s.icmp_tokens == 0) {

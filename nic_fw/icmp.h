@@ -5,6 +5,9 @@
 
 namespace qpip::fw {
 
+/// Errors that may be sent back to back; then one every 10 ms (RFC 4443 2.4(f): token bucket).
+inline constexpr uint32_t kIcmpErrorBurst = 10;
+
 /// Takes over the frame.
 void OnIcmp(const Nic& nic, const ReceivedPacket& packet);
 

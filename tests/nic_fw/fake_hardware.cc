@@ -1,0 +1,188 @@
+#include "fake_hardware.h"
+
+namespace qpip::fw::test {
+
+FakeHardware::FakeHardware() {
+  Platform& p = platform_;
+  p.context = this;
+  p.doorbell_pop = [](void* c, abi::Doorbell* out) -> uint32_t {
+    auto& self = Self(c);
+    if (self.doorbells.empty()) return 0;
+    *out = self.doorbells.front();
+    self.doorbells.pop_front();
+    return 1;
+  };
+  p.doorbell_overflowed = [](void* c) -> uint32_t {
+    return std::exchange(Self(c).doorbell_overflow, false) ? 1 : 0;
+  };
+  p.dma_read = [](void* c, uint64_t from, void* to, uint32_t length, uint32_t tag) {
+    auto& self = Self(c);
+    const bool ok = self.Legal(from, length);
+    if (ok) std::memcpy(to, reinterpret_cast<const void*>(from), length);
+    self.Finish(tag, ok);
+  };
+  p.dma_write = [](void* c, uint64_t to, const void* from, uint32_t length, uint32_t tag,
+                   uint32_t) {
+    auto& self = Self(c);
+    const bool ok = self.Legal(to, length);
+    if (ok) std::memcpy(reinterpret_cast<void*>(to), from, length);
+    if (tag != 0) self.Finish(tag, ok);
+  };
+  p.dma_copy = [](void* c, const DmaSegment* from, uint32_t from_count, const DmaSegment* to,
+                  uint32_t to_count, uint32_t tag) {
+    auto& self = Self(c);
+    Frame bytes;
+    const bool ok = self.Gather(from, from_count, &bytes) && self.Scatter(bytes, to, to_count);
+    self.Finish(tag, ok);
+  };
+  p.host_load = [](void* c, uint64_t address) -> uint64_t {
+    uint64_t value = 0;
+    if (Self(c).Legal(address, 8)) std::memcpy(&value, reinterpret_cast<void*>(address), 8);
+    return value;
+  };
+  p.dma_poll = [](void* c, DmaCompletion* out) -> uint32_t {
+    auto& self = Self(c);
+    if (self.hold_dma || self.completions_.empty()) return 0;
+    *out = self.completions_.front();
+    self.completions_.pop_front();
+    return 1;
+  };
+  p.payload_fetch = [](void* c, const DmaSegment* from, uint32_t count, uint32_t flags,
+                       uint32_t tag) -> uint32_t {
+    auto& self = Self(c);
+    if (self.payloads_.size() >= self.payload_buffers) return 0;
+    Frame bytes;
+    const bool ok = self.Gather(from, count, &bytes);
+    const uint32_t sum = (flags & kDmaSum) != 0 ? ChecksumAdd(bytes) : 0;
+    const uint32_t handle = self.next_handle_++;
+    self.payloads_[handle] = std::move(bytes);
+    self.Finish(tag, ok, sum);
+    return handle;
+  };
+  p.payload_from_frame = [](void* c, uint32_t frame, uint32_t offset, uint32_t length,
+                            uint32_t* sum) -> uint32_t {
+    auto& self = Self(c);
+    const Frame& source = self.borrowed_.at(frame);
+    Frame bytes(source.begin() + offset, source.begin() + offset + length);
+    *sum = ChecksumAdd(bytes);
+    const uint32_t handle = self.next_handle_++;
+    self.payloads_[handle] = std::move(bytes);
+    return handle;
+  };
+  p.payload_release = [](void* c, uint32_t payload) { Self(c).payloads_.erase(payload); };
+  p.frame_send = [](void* c, const FrameOut* frame, uint64_t* lease) -> uint32_t {
+    auto& self = Self(c);
+    if (self.wire_full) return kSendBusy;
+    const auto* header = static_cast<const uint8_t*>(frame->header);
+    Frame bytes(header, header + frame->header_length);
+    if (frame->payload != 0) {
+      const Frame& payload = self.payloads_.at(frame->payload);
+      bytes.insert(bytes.end(), payload.begin(), payload.end());
+      self.payloads_.erase(frame->payload);
+      if (self.give_leases) *lease = self.next_lease_++;
+    }
+    if (self.no_route) return kSendNoRoute;
+    self.outgoing.push_back(std::move(bytes));
+    return kSendOk;
+  };
+  p.lease_pending = [](void* c, uint64_t lease) -> uint32_t {
+    return lease > Self(c).leases_ended ? 1 : 0;
+  };
+  p.frame_poll = [](void* c, FrameIn* out) -> uint32_t {
+    auto& self = Self(c);
+    if (self.incoming.empty()) return 0;
+    const uint32_t handle = self.next_handle_++;
+    Frame& frame = self.borrowed_[handle] = std::move(self.incoming.front());
+    self.incoming.pop_front();
+    out->frame = handle;
+    out->header = frame.data();
+    out->length = static_cast<uint32_t>(frame.size());
+    out->header_length = out->length < kMaxHeaderBytes ? out->length : kMaxHeaderBytes;
+    out->flags = 0;
+    out->sum = 0;
+    if (frame.size() == 16) {  // the tests' notation for a link event
+      out->flags = kFramePeerDown;
+    } else if (self.trusted) {
+      out->flags = kFrameTrusted;
+    } else if (self.engine_sums && frame.size() >= 40) {
+      out->flags = kFrameSumValid;
+      out->sum = ChecksumAdd(std::span<const uint8_t>(frame).subspan(40));
+    }
+    return 1;
+  };
+  p.payload_place = [](void* c, uint32_t frame, uint32_t offset, const DmaSegment* to,
+                       uint32_t count, uint32_t tag) {
+    auto& self = Self(c);
+    const Frame& source = self.borrowed_.at(frame);
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < count; ++i) length += to[i].length;
+    bool ok = offset + length <= source.size();
+    if (ok) {
+      const auto begin = source.begin() + offset;
+      ok = self.Scatter(Frame(begin, begin + static_cast<int64_t>(length)), to, count);
+    } else {
+      ++self.illegal_accesses;
+    }
+    self.Finish(tag, ok);
+  };
+  p.frame_sum = [](void* c, uint32_t frame, uint32_t offset, uint32_t length) -> uint32_t {
+    const Frame& source = Self(c).borrowed_.at(frame);
+    return ChecksumAdd(std::span<const uint8_t>(source).subspan(offset, length));
+  };
+  p.frame_release = [](void* c, uint32_t frame) { Self(c).borrowed_.erase(frame); };
+  p.interrupt = [](void* c, uint32_t kind, uint32_t object) {
+    Self(c).interrupts.emplace_back(kind, object);
+  };
+  p.random = [](void* c) -> uint64_t { return Self(c).random_(); };
+  p.charge = [](void* c, Stage stage, Variant variant, uint32_t) {
+    Self(c).charges.emplace_back(stage, variant);
+  };
+  p.trace = [](void* c, const TraceRecord* record) { Self(c).traces.push_back(*record); };
+}
+
+void FakeHardware::AddHostMemory(const void* address, size_t bytes) {
+  host_memory_[reinterpret_cast<uint64_t>(address)] = bytes;
+}
+
+void FakeHardware::Ring(const abi::Doorbell& doorbell) {
+  if (doorbells.size() >= doorbell_capacity) {
+    doorbell_overflow = true;
+    return;
+  }
+  doorbells.push_back(doorbell);
+}
+
+bool FakeHardware::Legal(uint64_t address, uint64_t bytes) {
+  auto next = host_memory_.upper_bound(address);
+  if (next != host_memory_.begin()) {
+    const auto& [start, size] = *std::prev(next);
+    if (address - start <= size && bytes <= size - (address - start)) return true;
+  }
+  ++illegal_accesses;
+  return false;
+}
+
+void FakeHardware::Finish(uint32_t tag, bool ok, uint32_t sum) {
+  completions_.push_back({tag, ok ? kDmaOk : kDmaFault, sum});
+}
+
+bool FakeHardware::Gather(const DmaSegment* from, uint32_t count, Frame* bytes) {
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!Legal(from[i].address, from[i].length)) return false;
+    const auto* start = reinterpret_cast<const uint8_t*>(from[i].address);
+    bytes->insert(bytes->end(), start, start + from[i].length);
+  }
+  return true;
+}
+
+bool FakeHardware::Scatter(const Frame& bytes, const DmaSegment* to, uint32_t count) {
+  size_t done = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!Legal(to[i].address, to[i].length)) return false;
+    std::memcpy(reinterpret_cast<void*>(to[i].address), bytes.data() + done, to[i].length);
+    done += to[i].length;
+  }
+  return done == bytes.size();
+}
+
+}  // namespace qpip::fw::test

@@ -1,0 +1,210 @@
+// UDP queue pairs, ICMPv6, and frames that are not for anybody.
+#include "nic_fw/platform.h"
+#include "protocols/common/byte_order.h"
+#include "protocols/common/checksum.h"
+#include "protocols/icmpv6/message.h"
+#include "protocols/ipv6/header.h"
+#include "test_support.h"
+
+namespace qpip::fw::test {
+namespace {
+
+struct UdpPair : ::testing::Test {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  QpSpec spec{.type = abi::QpType::kUdp};
+  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
+  std::unique_ptr<TestQp> qp_a = a.CreateQp(*cq_a, spec), qp_b = b.CreateQp(*cq_b, spec);
+  HostMemory source{a.hardware, 65536}, sink{b.hardware, 65536};
+  uint32_t source_key = a.Register(source, 0), sink_key = b.Register(sink);
+
+  void SetUp() override {
+    FillPattern(source);
+    ASSERT_EQ(a.Bind(*qp_a, 1000).status, 0);
+    ASSERT_EQ(b.Bind(*qp_b, 2000).status, 0);
+  }
+};
+
+TEST_F(UdpPair, GivenPostedReceive_WhenDatagramSent_ThenItArrivesWithItsSource) {
+  b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 2000)});
+  a.PostSend(*qp_a, {SgeOf(source, source_key, 3, 1001)}, true, 2, 2000);
+  cable.Run();
+  const auto sent = a.Poll(*cq_a);
+  ASSERT_EQ(sent.size(), 1u);  // completes when it has left
+  const auto received = b.Poll(*cq_b);
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].byte_length, 1001u);
+  EXPECT_EQ(received[0].peer_port, 1000);
+  EXPECT_EQ(received[0].peer_address, Address(1));
+  EXPECT_EQ(std::memcmp(sink.data(), source.data() + 3, 1001), 0);
+}
+
+TEST_F(UdpPair, GivenZeroLengthDatagram_WhenSent_ThenItIsOneMessage) {
+  b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
+  b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
+  a.PostSend(*qp_a, {}, true, 2, 2000);
+  a.PostInline(*qp_a, "x", 2, 2000);
+  cable.Run();
+  const auto received = b.Poll(*cq_b);
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(received[0].byte_length, 0u);
+  EXPECT_EQ(received[1].byte_length, 1u);
+}
+
+TEST_F(UdpPair, GivenNoReceivePosted_WhenDatagramArrives_ThenDroppedAndCounted) {
+  a.PostInline(*qp_a, "lost", 2, 2000);
+  cable.Run();
+  EXPECT_EQ(b.Dropped(abi::DropReason::kNoReceivePosted), 1u);
+  EXPECT_EQ(a.Poll(*cq_a).size(), 1u);
+}
+
+TEST_F(UdpPair, GivenShortReceive_WhenLongDatagram_ThenDroppedAndReceiveStays) {
+  b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 3)});
+  a.PostInline(*qp_a, "long", 2, 2000);
+  a.PostInline(*qp_a, "ok", 2, 2000);
+  cable.Run();
+  EXPECT_EQ(b.Dropped(abi::DropReason::kDatagramTooLong), 1u);
+  const auto received = b.Poll(*cq_b);
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].byte_length, 2u);
+}
+
+TEST_F(UdpPair, GivenPortTaken_WhenBind_ThenAddressInUse) {
+  auto other = a.CreateQp(*cq_a, spec);
+  EXPECT_EQ(a.Bind(*other, 1000).status, static_cast<uint8_t>(abi::CommandStatus::kAddressInUse));
+}
+
+TEST_F(UdpPair, GivenNoSuchPort_WhenDatagramArrives_ThenPortUnreachableCarriesThePacket) {
+  a.PostInline(*qp_a, "anyone?", 2, 4444);
+  a.Run();
+  ASSERT_EQ(a.hardware.outgoing.size(), 1u);
+  const Frame original = a.hardware.outgoing.front();
+  b.hardware.incoming.push_back(original);
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 1u);
+  const Frame& error = b.hardware.outgoing.front();
+  EXPECT_EQ(error[40], icmpv6::kDestinationUnreachable);
+  EXPECT_EQ(error[41], icmpv6::kPort);
+  ASSERT_EQ(error.size(), 48 + original.size());
+  EXPECT_EQ(std::memcmp(error.data() + 48, original.data(), original.size()), 0);
+  EXPECT_EQ(b.Dropped(abi::DropReason::kNoUdpQueuePair), 1u);
+}
+
+TEST_F(UdpPair, GivenFloodToClosedPort_WhenErrorsAreDue_ThenTheirRateIsBounded) {
+  for (int i = 0; i < 60; ++i) a.PostInline(*qp_a, "x", 2, 4444);
+  a.Run();
+  const Frame packet = a.hardware.outgoing.front();
+  for (int i = 0; i < 1000; ++i) b.hardware.incoming.push_back(packet);
+  b.Run();
+  EXPECT_LE(b.hardware.outgoing.size(), 20u);
+  EXPECT_GT(b.Dropped(abi::DropReason::kRateLimited), 900u);
+}
+
+TEST_F(UdpPair, GivenTwoBindings_WhenUnequalLoads_ThenBothProgress) {
+  auto other = a.CreateQp(*cq_a, spec);
+  a.Bind(*other, 1001);
+  for (int i = 0; i < 60; ++i) {
+    a.PostSend(*qp_a, {SgeOf(source, source_key, 0, 1400)}, false, 2, 2000);
+  }
+  a.RingSend(*qp_a);
+  for (int i = 0; i < 10; ++i) a.PostInline(*other, "y", 2, 2000);
+  a.Run();
+  // Byte-fair: the small queue's datagrams are not behind all the large ones.
+  size_t position = 0;
+  size_t last_small = 0;
+  for (const Frame& frame : a.hardware.outgoing) {
+    if (frame.size() < 100) last_small = position;
+    ++position;
+  }
+  EXPECT_EQ(position, 70u);
+  EXPECT_LT(last_small, 20u);
+}
+
+Frame EchoRequest(std::string_view data) {
+  Frame frame(48 + data.size());
+  ipv6::Header ip;
+  ip.next_header = ipv6::kIcmpv6;
+  ip.payload_length = static_cast<uint16_t>(8 + data.size());
+  std::memcpy(ip.source.bytes, Address(1).bytes, 16);
+  std::memcpy(ip.destination.bytes, Address(2).bytes, 16);
+  ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+  frame[40] = icmpv6::kEchoRequest;
+  StoreBe32(frame.data() + 44, 0x12340007);
+  std::memcpy(frame.data() + 48, data.data(), data.size());
+  const uint16_t sum =
+      ChecksumAdd(std::span<const uint8_t>(frame).subspan(40),
+                  PseudoHeaderSum(ip.source, ip.destination, ip.payload_length, ipv6::kIcmpv6));
+  StoreBe16(frame.data() + 42, static_cast<uint16_t>(~sum));
+  return frame;
+}
+
+TEST(Icmp, GivenEchoRequest_WhenReceived_ThenReplyHasSameDataAndValidChecksum) {
+  FirmwareBench b{2};
+  b.hardware.incoming.push_back(EchoRequest("ping of odd length!"));
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 1u);
+  const Frame& reply = b.hardware.outgoing.front();
+  EXPECT_EQ(reply[40], icmpv6::kEchoReply);
+  EXPECT_EQ(LoadBe32(reply.data() + 44), 0x12340007u);
+  EXPECT_EQ(std::memcmp(reply.data() + 48, "ping of odd length!", 19), 0);
+  ipv6::Header ip;
+  ASSERT_EQ(ipv6::Parse(reply, static_cast<uint32_t>(reply.size()), &ip), ipv6::ParseError::kNone);
+  EXPECT_EQ(
+      ChecksumAdd(std::span<const uint8_t>(reply).subspan(40),
+                  PseudoHeaderSum(ip.source, ip.destination, ip.payload_length, ipv6::kIcmpv6)),
+      0xffff);
+}
+
+TEST(Icmp, GivenCorruptEcho_WhenReceived_ThenDroppedByChecksum) {
+  for (const bool engine_sums : {true, false}) {
+    FirmwareBench b{2};
+    b.hardware.engine_sums = engine_sums;
+    Frame frame = EchoRequest("data");
+    frame.back() ^= 1;
+    b.hardware.incoming.push_back(frame);
+    b.Run();
+    EXPECT_TRUE(b.hardware.outgoing.empty());
+    EXPECT_EQ(b.Dropped(abi::DropReason::kBadIcmpChecksum), 1u);
+  }
+}
+
+TEST(Frames, GivenOtherDestination_WhenReceived_ThenDropped) {
+  FirmwareBench c{3};
+  c.hardware.incoming.push_back(EchoRequest("not mine"));
+  c.Run();
+  EXPECT_EQ(c.Dropped(abi::DropReason::kNotOurAddress), 1u);
+}
+
+TEST(Frames, GivenRandomBytes_WhenReceived_ThenEachIsProcessedOrCountedAndReleased) {
+  FirmwareBench b{2};
+  b.Listen(7);
+  std::mt19937 random(1);
+  const Frame echo = EchoRequest("seed");
+  for (int i = 0; i < 200000; ++i) {
+    Frame frame = echo;
+    if (i % 3 == 0) frame.resize(17 + random() % 1600);
+    const int changes = 1 + static_cast<int>(random() % 8);
+    for (int k = 0; k < changes; ++k) {
+      // Mostly in the headers: that is where the decisions are.
+      frame[random() % std::min<size_t>(frame.size(), 100)] = static_cast<uint8_t>(random());
+    }
+    if (random() % 2 != 0 && frame.size() >= 40) {
+      std::memcpy(frame.data() + 24, Address(2).bytes, 16);
+      frame[0] = 0x60;
+      StoreBe16(frame.data() + 4, static_cast<uint16_t>(frame.size() - 40));
+      const uint8_t protocols[] = {0, 6, 17, 43, 44, 58, 59, 60, 99};
+      frame[6] = protocols[random() % sizeof(protocols)];
+    }
+    b.hardware.trusted = random() % 2 != 0;
+    b.hardware.incoming.push_back(std::move(frame));
+    b.Run();
+    b.hardware.outgoing.clear();
+    b.now += kMs;
+    ASSERT_EQ(b.hardware.frames_borrowed(), 0u);
+  }
+  EXPECT_EQ(b.hardware.illegal_accesses, 0u);
+  EXPECT_GT(b.AllDrops(), 100000u);
+}
+
+}  // namespace
+}  // namespace qpip::fw::test
