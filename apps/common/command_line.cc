@@ -48,7 +48,7 @@ uint64_t ParseNumber(std::string_view text, const std::string& what, uint64_t mi
 CommandLine::CommandLine(CommandInfo info)
     : info_(std::move(info)), visible_("Options", 100, 60), hidden_("Arguments") {
   visible_.add_options()("help,h", "print this and exit")("version", "print the version and exit")(
-      "json", "print the result as one JSON object on stdout, and nothing else there");
+      "json", "print results as JSON on stdout, one object a line, and nothing else there");
 }
 
 void CommandLine::Positional(const std::string& name, int max) {

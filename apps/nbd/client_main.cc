@@ -1,0 +1,96 @@
+// qpip-nbd-client: NBD over a queue pair for local programs, on a Unix socket.
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/common/command_line.h"
+#include "apps/common/nic_options.h"
+#include "apps/common/stop.h"
+#include "apps/nbd/local_server.h"
+#include "apps/nbd/local_socket.h"
+#include "protocols/nbd/handshake.h"
+
+namespace qpip::nbd {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr char kName[] = "qpip-nbd-client";
+constexpr double kMaxWaitSeconds = 86400;
+
+apps::CommandLine MakeCommandLine() {
+  apps::CommandLine command_line(
+      {.name = kName,
+       .summary = "serves local NBD tools on a Unix socket from an NBD server behind a queue pair",
+       .usage = "  qpip-nbd-client [options] --socket PATH ADDRESS | [ADDRESS]:PORT\n",
+       .notes = "Each connection to the socket becomes a TCP queue pair to the server (port 10809\n"
+                "unless given). A socket that nobody listens on any more is replaced; the socket\n"
+                "is removed at the end. SIGINT and SIGTERM end the client after passing on what\n"
+                "is on its way; a second one ends it at once.\n",
+       .examples = "  qpip-nbd-client --socket /tmp/disk fd00::1 &\n"
+                   "  nbdcopy disk.img 'nbd+unix:///?socket=/tmp/disk'\n"
+                   "  nbdinfo --list 'nbd+unix:///?socket=/tmp/disk'\n"});
+  apps::AddNicOptions(command_line, apps::NicRole::kClient);
+  command_line.Options().add_options()("socket", po::value<std::string>()->value_name("PATH"),
+                                       "the Unix socket to serve on")(
+      "wait-server", po::value<std::string>()->default_value("0")->value_name("SECONDS"),
+      "how long to retry when the server cannot be reached")(
+      "keep-serving", "go on after a connection broke, instead of exiting with status 1");
+  command_line.Positional("server", 1);
+  return command_line;
+}
+
+void PrintReady(const std::string& socket_path, const Endpoint& server, bool json) {
+  const std::string uri = "nbd+unix:///?socket=" + std::filesystem::absolute(socket_path).string();
+  if (json) {
+    std::cout << nlohmann::json{{"ready", uri}, {"server", server.ToString()}} << std::endl;
+  } else {
+    std::cout << "ready: " << uri << std::endl;
+  }
+}
+
+void PrintResult(const LocalServerCounts& counts, bool json) {
+  if (json) {
+    std::cout << nlohmann::json{{"connections", counts.connections},
+                                {"failed", counts.failed},
+                                {"bytes_to_server", counts.bytes_up},
+                                {"bytes_from_server", counts.bytes_down}}
+              << std::endl;
+    return;
+  }
+  std::cout << "relayed " << counts.connections << " connections, " << counts.bytes_up
+            << " bytes to the server, " << counts.bytes_down << " bytes from it" << std::endl;
+}
+
+int Main(int argc, char** argv) {
+  apps::CommandLine command_line = MakeCommandLine();
+  if (!command_line.Parse(argc, argv)) return apps::kExitOk;
+  const std::vector<std::string> servers = command_line.Strings("server");
+  if (servers.empty()) {
+    throw apps::UsageError("no server: command line: give its ADDRESS or [ADDRESS]:PORT");
+  }
+  LocalServerOptions options;
+  options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
+  options.patience = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::duration<double>(command_line.Seconds("wait-server", kMaxWaitSeconds)));
+  options.keep_serving = command_line.Flag("keep-serving");
+  const std::string socket_path = command_line.String("socket");
+  const std::string uri = apps::NicUri(command_line, apps::NicRole::kClient);
+
+  apps::StopToken stop;
+  apps::StopOnSignals(stop);
+  LocalSocket socket(socket_path);
+  const std::shared_ptr<Nic> nic = Nic::Open(uri);
+  LocalServer server(*nic, socket, options, stop);
+  PrintReady(socket_path, options.peer, command_line.json());
+  server.Run();
+  PrintResult(server.counts(), command_line.json());
+  return apps::kExitOk;
+}
+
+}  // namespace
+}  // namespace qpip::nbd
+
+int main(int argc, char** argv) {
+  return qpip::apps::RunCommand(qpip::nbd::kName, [&] { return qpip::nbd::Main(argc, argv); });
+}

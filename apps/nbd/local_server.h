@@ -1,0 +1,80 @@
+// The NBD client's inside: accepts local connections and runs a relay for each.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "apps/common/stop.h"
+#include "apps/nbd/local_socket.h"
+#include "apps/nbd/relay.h"
+#include "qpip/qpip.h"
+
+namespace qpip::nbd {
+
+struct LocalServerOptions {
+  Endpoint peer;
+  std::chrono::nanoseconds patience{0};  ///< how long a server that is not there is tried again
+  bool keep_serving = false;             ///< go on after a relay has failed
+};
+
+struct LocalServerCounts {
+  uint64_t connections = 0;
+  uint64_t failed = 0;
+  uint64_t bytes_up = 0;  ///< local tools to server, of connections that have ended
+  uint64_t bytes_down = 0;
+};
+
+class LocalServer {
+ public:
+  /// All arguments must outlive the server.
+  LocalServer(Nic& nic, LocalSocket& socket, const LocalServerOptions& options,
+              const apps::StopToken& stop);
+  ~LocalServer();  ///< Cancels what still runs.
+  LocalServer(const LocalServer&) = delete;
+  LocalServer& operator=(const LocalServer&) = delete;
+
+  /// Serves until stopped; then lets the relays finish for a bounded while. Throws apps::Failure
+  /// when a relay failed, unless it is to keep serving: then a line on stderr tells.
+  void Run();
+
+  const LocalServerCounts& counts() const { return counts_; }
+
+ private:
+  struct Session {
+    Session(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
+        : relay(nic, pd, std::move(local)) {}
+    Relay relay;
+    std::thread thread;
+    std::optional<std::string> failure;  ///< written before `ended`
+    bool ended = false;                  ///< under mutex_
+  };
+
+  void StartSession(FileDescriptor local);
+  /// Joins sessions that have ended and deals with their failures.
+  void Reap();
+  /// Waits until a connection or the end of a session has to be dealt with, or a stop request.
+  void WaitForEvent();
+  /// Waits until all sessions have ended, or the time is over.
+  void AwaitSessions(std::chrono::nanoseconds timeout);
+  void OnFailure(const std::string& message);
+
+  Nic& nic_;
+  LocalSocket& socket_;
+  LocalServerOptions options_;
+  const apps::StopToken& stop_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  FileDescriptor session_ended_;  ///< an eventfd: readable when a session has ended
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::list<Session> sessions_;
+  LocalServerCounts counts_;
+};
+
+}  // namespace qpip::nbd
