@@ -1,0 +1,70 @@
+// What is compared: a contender runs a case between two pinned processes and answers with a sample.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace qpip::bench {
+
+/// What is measured.
+enum class Pattern {
+  kRoundTrip,   ///< one message there, one back, `messages` times
+  kThroughput,  ///< `messages` one way, then one byte back once all have arrived
+};
+enum class Transport { kTcp, kUdp };
+
+/// One line of the comparison.
+struct Case {
+  std::string name;  ///< as given to --cases: "tcp-rtt", "tcp-65536", ...
+  Pattern pattern = Pattern::kRoundTrip;
+  Transport transport = Transport::kTcp;
+  uint32_t bytes = 1;     ///< a message
+  uint64_t messages = 0;  ///< measured
+  uint64_t warm_up = 0;   ///< sent before, in the same way, not measured
+  uint32_t window = 1;    ///< kThroughput: messages outstanding at most
+};
+
+/// The cores of the two processes.
+struct Pinning {
+  int server_core = 0;
+  int client_core = 1;
+};
+
+/// One run of one case by one contender.
+struct Sample {
+  double seconds = 0;      ///< of the measured part, the client's clock
+  double cpu_seconds = 0;  ///< user and system time of both processes in the measured part
+};
+
+/// How a contender notices that something has arrived; compared like with like.
+enum class Completion {
+  kPoll,  ///< both sides look again and again, each on a core of its own
+  kWait,  ///< both sides sleep in the kernel
+};
+
+class Contender {
+ public:
+  virtual ~Contender() = default;
+  virtual std::string name() const = 0;         ///< as given to --contenders: "qpip-poll"
+  virtual std::string description() const = 0;  ///< checksums, transport, options
+  virtual Completion completion() const = 0;
+  virtual bool Supports(const Case& which) const = 0;
+  /// Runs one round. Throws std::runtime_error when it fails or takes longer than `timeout`; no
+  /// process is left behind.
+  virtual Sample Measure(const Case& which, const Pinning& pinning,
+                         std::chrono::seconds timeout) = 0;
+};
+
+/// QPIP over shm:, trusted wire ("qpip-poll", "qpip-wait"), and with checksums ("qpip-checksum").
+std::vector<std::unique_ptr<Contender>> QpipContenders();
+/// The kernel's sockets on ::1 ("kernel-poll", "kernel-block").
+std::vector<std::unique_ptr<Contender>> KernelContenders();
+/// ucx_perftest over shared memory ("ucx-posix", "ucx-cma").
+std::vector<std::unique_ptr<Contender>> UcxContenders();
+/// True when ucx_perftest can be found in PATH.
+bool UcxAvailable();
+
+}  // namespace qpip::bench

@@ -1,0 +1,220 @@
+// compare: QPIP beside the kernel's sockets and UCX, in the same run on the same machine.
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+#include "bench/compare/contender.h"
+#include "bench/compare/report.h"
+
+namespace qpip::bench {
+namespace {
+
+namespace po = boost::program_options;
+
+struct Options {
+  int rounds = 7;
+  bool quick = false;
+  bool json = false;
+  std::string cores;
+  std::string contenders;
+  std::string cases;
+  int timeout_seconds = 60;
+};
+
+struct BadUsage : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+constexpr char kHelp[] =
+    "Usage: compare [options]\n\n"
+    "Measures 1-byte round trips and the throughput of messages of 64 B to 1 MiB between two "
+    "pinned\n"
+    "processes: QPIP over shm:, the kernel's sockets on ::1, and UCX over shared memory. "
+    "Contenders\n"
+    "alternate within each round. Exit status: 0 fine, 1 a contender failed, 2 bad usage.\n\n"
+    "Examples:\n"
+    "  compare --quick\n"
+    "  compare --contenders qpip-poll,kernel-poll --cases tcp-rtt,tcp-65536 --json\n\n";
+
+std::vector<Case> AllCases(bool quick) {
+  const uint64_t share = quick ? 10 : 1;
+  std::vector<Case> cases;
+  for (const Transport transport : {Transport::kTcp, Transport::kUdp}) {
+    cases.push_back({.name = transport == Transport::kTcp ? "tcp-rtt" : "udp-rtt",
+                     .pattern = Pattern::kRoundTrip,
+                     .transport = transport,
+                     .bytes = 1,
+                     .messages = 30000 / share,
+                     .warm_up = 2000 / share});
+  }
+  // As many bytes in flight for all of the large sizes as a second-level cache holds; a 1 MiB
+  // message needs more than one outstanding to overlap.
+  struct Size {
+    uint32_t bytes;
+    uint32_t window;
+    uint64_t messages;
+  };
+  for (const Size& size : {Size{64, 256, 1000000}, Size{16384, 64, 64000}, Size{65536, 16, 20000},
+                           Size{1 << 20, 4, 1500}}) {
+    cases.push_back({.name = "tcp-" + std::to_string(size.bytes),
+                     .pattern = Pattern::kThroughput,
+                     .transport = Transport::kTcp,
+                     .bytes = size.bytes,
+                     .messages = size.messages / share,
+                     .warm_up = std::max<uint64_t>(2 * size.window, size.messages / share / 20),
+                     .window = size.window});
+  }
+  return cases;
+}
+
+std::vector<std::unique_ptr<Contender>> AllContenders() {
+  std::vector<std::unique_ptr<Contender>> all = QpipContenders();
+  for (auto& contender : KernelContenders()) all.push_back(std::move(contender));
+  for (auto& contender : UcxContenders()) all.push_back(std::move(contender));
+  return all;
+}
+
+/// Splits "a,b"; every name must be in `known`. Empty text selects all.
+std::set<std::string> Select(const std::string& text, const std::vector<std::string>& known,
+                             const char* option) {
+  if (text.empty()) return {known.begin(), known.end()};
+  std::set<std::string> selected;
+  std::istringstream names(text);
+  for (std::string name; std::getline(names, name, ',');) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      std::string message = std::string(option) + ": no '" + name + "'; there are:";
+      for (const std::string& one : known) message += " " + one;
+      throw BadUsage(message);
+    }
+    selected.insert(name);
+  }
+  return selected;
+}
+
+Pinning ParseCores(const std::string& text) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  Pinning pinning{0, cores > 1 ? 1 : 0};
+  if (text.empty()) return pinning;
+  char rest = 0;
+  if (sscanf(text.c_str(), "%d,%d%c", &pinning.server_core, &pinning.client_core, &rest) != 2 ||
+      pinning.server_core < 0 || pinning.server_core >= cores || pinning.client_core < 0 ||
+      pinning.client_core >= cores) {
+    throw BadUsage("--cores: want SERVER,CLIENT, each 0 to " + std::to_string(cores - 1));
+  }
+  return pinning;
+}
+
+/// Runs all rounds; each round starts with another contender. A series that fails is not run again.
+void RunRounds(std::vector<Series>& all, const Pinning& pinning, const Options& options) {
+  const bool progress = isatty(STDERR_FILENO) != 0;
+  for (int round = 0; round < options.rounds; ++round) {
+    for (size_t i = 0; i < all.size(); ++i) {
+      Series& series = all[(i + static_cast<size_t>(round)) % all.size()];
+      if (!series.error.empty()) continue;
+      if (progress) {
+        fprintf(stderr, "\r\033[Kround %d of %d: %s %s", round + 1, options.rounds,
+                series.which->name.c_str(), series.contender->name().c_str());
+      }
+      try {
+        series.samples.push_back(series.contender->Measure(
+            *series.which, pinning, std::chrono::seconds(options.timeout_seconds)));
+      } catch (const std::exception& error) {
+        series.error = error.what();
+        series.samples.clear();
+      }
+    }
+  }
+  if (progress) fprintf(stderr, "\r\033[K");
+}
+
+int Compare(const Options& options) {
+  const Pinning pinning = ParseCores(options.cores);
+  const std::vector<Case> cases = AllCases(options.quick);
+  const auto contenders = AllContenders();
+  std::vector<std::string> case_names;
+  std::vector<std::string> contender_names;
+  for (const Case& which : cases) case_names.push_back(which.name);
+  for (const auto& contender : contenders) contender_names.push_back(contender->name());
+  const auto selected_cases = Select(options.cases, case_names, "--cases");
+  const auto selected = Select(options.contenders, contender_names, "--contenders");
+  if ((selected.contains("ucx-posix") || selected.contains("ucx-cma")) && !UcxAvailable()) {
+    fprintf(stderr,
+            "compare: ucx_perftest is not in PATH: run tools/setup (package ucx-utils), or leave "
+            "UCX out with --contenders\n");
+    return 1;
+  }
+
+  std::vector<Series> all;
+  for (const Case& which : cases) {
+    for (const auto& contender : contenders) {
+      if (selected_cases.contains(which.name) && selected.contains(contender->name()) &&
+          contender->Supports(which)) {
+        all.push_back({contender.get(), &which, {}, {}});
+      }
+    }
+  }
+  RunRounds(all, pinning, options);
+
+  if (options.json) {
+    std::cout << FormatJson(all, pinning, options.rounds).dump(2) << "\n";
+  } else {
+    std::cout << FormatText(all, pinning, options.rounds);
+  }
+  int status = 0;
+  for (const Series& series : all) {
+    if (series.error.empty()) continue;
+    fprintf(stderr, "compare: %s %s: %s\n", series.contender->name().c_str(),
+            series.which->name.c_str(), series.error.c_str());
+    status = 1;
+  }
+  return status;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  po::options_description description("Options");
+  description.add_options()("help", "show this text and stop")(
+      "json", po::bool_switch(&options.json), "print all rounds as JSON")(
+      "rounds", po::value(&options.rounds)->default_value(7), "rounds, at least 1")(
+      "quick", po::bool_switch(&options.quick), "a tenth of the messages")(
+      "cores", po::value(&options.cores), "SERVER,CLIENT: where to pin (default 0,1)")(
+      "contenders", po::value(&options.contenders), "comma-separated; default all")(
+      "cases", po::value(&options.cases), "comma-separated; default all")(
+      "timeout", po::value(&options.timeout_seconds)->default_value(60),
+      "seconds one run may last");
+  try {
+    po::variables_map values;
+    po::store(po::command_line_parser(argc, argv).options(description).positional({}).run(),
+              values);
+    po::notify(values);
+    if (values.count("help") != 0) {
+      std::cout << kHelp << description;
+      return 0;
+    }
+    if (options.rounds < 1 || options.timeout_seconds < 1) {
+      throw BadUsage("--rounds and --timeout must be at least 1");
+    }
+    return Compare(options);
+  } catch (const po::error& error) {
+    fprintf(stderr, "compare: %s (see --help)\n", error.what());
+  } catch (const BadUsage& error) {
+    fprintf(stderr, "compare: %s\n", error.what());
+  } catch (const std::exception& error) {
+    fprintf(stderr, "compare: %s\n", error.what());
+    return 1;
+  }
+  return 2;
+}
+
+}  // namespace
+}  // namespace qpip::bench
+
+int main(int argc, char** argv) { return qpip::bench::Main(argc, argv); }

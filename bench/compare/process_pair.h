@@ -1,0 +1,51 @@
+// Two pinned child processes that measure something together.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "bench/compare/contender.h"
+
+namespace qpip::bench {
+
+/// Binds the calling process (and what it starts) to one core. Throws std::system_error.
+void PinToCore(int core);
+
+/// User and system time of this process so far, all threads, in seconds.
+double ProcessCpuSeconds();
+
+/// One side's view of the pair while it runs.
+class Side {
+ public:
+  explicit Side(int channel) : channel_(channel) {}
+  /// A number to the other side, outside of what is measured (a port, "ready"). Throws when the
+  /// other side is gone.
+  void Tell(uint32_t value);
+  /// Waits for the other side's Tell.
+  uint32_t Hear();
+
+  /// Bracket the measured part. CPU time counts between them.
+  void Start();
+  void Stop();
+
+  double seconds() const { return seconds_; }
+  double cpu_seconds() const { return cpu_seconds_; }
+
+ private:
+  int channel_;
+  std::chrono::steady_clock::time_point started_;
+  double cpu_at_start_ = 0;
+  double seconds_ = 0;
+  double cpu_seconds_ = 0;
+};
+
+/// Forks a server and a client, pins each, runs `server` and `client` in them, and gathers the
+/// client's time and both sides' CPU time. Throws std::runtime_error with the first side's message
+/// that failed, or when `timeout` is over; both children have ended when it returns or throws.
+Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
+               const std::function<void(Side&)>& server, const std::function<void(Side&)>& client);
+
+}  // namespace qpip::bench

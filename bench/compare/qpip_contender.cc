@@ -1,0 +1,257 @@
+// QPIP's queue pairs over shared memory, one NIC a process.
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+#include <vector>
+
+#include "bench/compare/contender.h"
+#include "bench/compare/process_pair.h"
+#include "qpip/qpip.h"
+
+namespace qpip::bench {
+namespace {
+
+constexpr uint16_t kPort = 5001;
+constexpr uint32_t kRoundTripReceives = 8;
+constexpr std::chrono::seconds kStall{20};
+
+struct Mode {
+  const char* name;
+  const char* description;
+  Completion completion;
+  const char* query;  ///< further URI parameters
+};
+
+void Check(int error, const char* what) {
+  if (error != 0) throw std::system_error(error, std::generic_category(), what);
+}
+
+/// A NIC with one queue pair, its completion queue and its message buffers.
+class Node {
+ public:
+  Node(const Case& which, const Mode& mode, const std::string& fabric, bool server)
+      : which_(which),
+        wait_(mode.completion == Completion::kWait),
+        receives_(which.pattern == Pattern::kRoundTrip ? kRoundTripReceives : 2 * which.window),
+        nic_(Nic::Open("shm:" + fabric + "?address=" + Address(server) + mode.query)),
+        pd_(nic_->AllocatePd()),
+        send_memory_(pd_->Allocate(size_t{which.bytes} * which.window)),
+        recv_memory_(pd_->Allocate(size_t{which.bytes} * receives_)),
+        cq_(nic_->CreateCq(4 * receives_ + 4 * which.window)),
+        qp_(nic_->CreateQp(*pd_, Options())) {
+    memset(send_memory_->data(), 1, send_memory_->size());
+    for (uint32_t i = 0; i < receives_; ++i) PostReceive(i);
+    peer_ = Endpoint{ParseAddress(Address(!server)), kPort};
+  }
+
+  /// Connects the pair; what is exchanged through `side` only orders the two.
+  void ConnectAsServer(Side& side) {
+    if (which_.transport == Transport::kUdp) {
+      qp_->Bind(kPort);
+      side.Tell(0);
+      side.Hear();
+      return;
+    }
+    const auto listener = nic_->Listen(kPort);
+    listener->Offer(*qp_);
+    side.Tell(0);
+    if (listener->Accept(kStall) == nullptr) throw std::runtime_error("nobody connected");
+  }
+  void ConnectAsClient(Side& side) {
+    side.Hear();
+    if (which_.transport == Transport::kUdp) {
+      qp_->Bind(kPort);
+      side.Tell(0);
+      return;
+    }
+    qp_->Connect(peer_, kStall);
+  }
+
+  void ServeRoundTrips(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint64_t slot = TakeReceive();
+      PostSmallSend(i);
+      PostReceive(slot);
+    }
+  }
+  void MakeRoundTrips(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      PostSmallSend(i);
+      PostReceive(TakeReceive());
+    }
+  }
+
+  /// Receives `count` messages, then answers with one byte.
+  void ReceiveAll(uint64_t count) {
+    const uint64_t before = received_bytes_;
+    for (uint64_t i = 0; i < count; ++i) PostReceive(TakeReceive());
+    if (received_bytes_ - before != count * which_.bytes) {
+      throw std::runtime_error("messages arrived with the wrong length");
+    }
+    const ibv_sge sge = send_memory_->Sge(0, 1);
+    Check(qp_->PostSend(0, sge, IBV_SEND_SIGNALED), "post the answer");
+    sends_done_ = 0;
+    while (sends_done_ == 0) Gather();
+  }
+  /// Sends `count` messages with at most `window` outstanding, then waits for the answer.
+  void SendAll(uint64_t count) {
+    // A completion frees all sends before it, so only some need ask for one.
+    const uint64_t signal_every = std::max<uint64_t>(1, which_.window / 4);
+    uint64_t posted = 0;
+    sends_done_ = 0;
+    while (sends_done_ < count) {
+      while (posted < count && posted - sends_done_ < which_.window) {
+        const bool signal = (posted + 1) % signal_every == 0 || posted + 1 == count;
+        const size_t slot = posted % which_.window;
+        Check(qp_->PostSend(posted, send_memory_->Sge(slot * which_.bytes, which_.bytes),
+                            signal ? IBV_SEND_SIGNALED : 0),
+              "PostSend");
+        ++posted;
+      }
+      Gather();
+    }
+    PostReceive(TakeReceive());
+  }
+
+ private:
+  static const char* Address(bool server) { return server ? "fd00::1" : "fd00::2"; }
+
+  QpOptions Options() const {
+    QpOptions options;
+    options.type = which_.transport == Transport::kTcp ? QpType::kTcp : QpType::kUdp;
+    options.send_cq = options.recv_cq = cq_.get();
+    options.send_depth = std::max<uint32_t>(64, which_.window);
+    options.recv_depth = receives_;
+    options.receive_reservation = 8u << 20;
+    return options;
+  }
+
+  void PostReceive(uint64_t slot) {
+    Check(qp_->PostRecv(slot, recv_memory_->Sge(slot * which_.bytes, which_.bytes)), "PostRecv");
+  }
+
+  void PostSmallSend(uint64_t index) {
+    const int flags = IBV_SEND_INLINE | (index % 16 == 0 ? IBV_SEND_SIGNALED : 0);
+    const ibv_sge sge = send_memory_->Sge(0, which_.bytes);
+    Check(which_.transport == Transport::kTcp ? qp_->PostSend(index, sge, flags)
+                                              : qp_->PostSendTo(index, sge, peer_, flags),
+          "post a round trip's send");
+  }
+
+  /// Takes completions until there is at least one: polls for ever, or sleeps.
+  void Gather() {
+    std::array<WorkCompletion, 32> completions;
+    size_t count = 0;
+    if (wait_) {
+      count = cq_->Wait(completions, kStall);
+      if (count == 0) throw std::runtime_error("nothing completed for 20 s");
+    } else {
+      while (count == 0) count = cq_->Poll(completions);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const WorkCompletion& done = completions[i];
+      if (done.status != IBV_WC_SUCCESS) {
+        throw std::runtime_error("completion with status " + std::to_string(done.status));
+      }
+      if (done.opcode == IBV_WC_RECV) {
+        received_.push_back(done.wr_id);
+        received_bytes_ += done.byte_len;
+      } else {
+        sends_done_ = done.wr_id + 1;
+      }
+    }
+  }
+
+  /// The receive slot of the next message.
+  uint64_t TakeReceive() {
+    while (taken_ == received_.size()) {
+      received_.clear();
+      taken_ = 0;
+      Gather();
+    }
+    return received_[taken_++];
+  }
+
+  const Case& which_;
+  bool wait_;
+  uint32_t receives_;
+  Endpoint peer_;
+  std::shared_ptr<Nic> nic_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  std::unique_ptr<MemoryRegion> send_memory_;
+  std::unique_ptr<MemoryRegion> recv_memory_;
+  std::unique_ptr<CompletionQueue> cq_;
+  std::unique_ptr<QueuePair> qp_;
+  std::vector<uint64_t> received_;  ///< slots of receives that completed, not yet taken
+  size_t taken_ = 0;
+  uint64_t received_bytes_ = 0;
+  uint64_t sends_done_ = 0;
+};
+
+class QpipContender : public Contender {
+ public:
+  explicit QpipContender(const Mode& mode) : mode_(mode) {}
+
+  std::string name() const override { return mode_.name; }
+  std::string description() const override { return mode_.description; }
+  Completion completion() const override { return mode_.completion; }
+  bool Supports(const Case& which) const override {
+    return which.pattern == Pattern::kRoundTrip || which.transport == Transport::kTcp;
+  }
+
+  Sample Measure(const Case& which, const Pinning& pinning, std::chrono::seconds timeout) override {
+    const std::string fabric = "compare-" + std::to_string(getpid());
+    const bool round_trip = which.pattern == Pattern::kRoundTrip;
+    return RunPair(
+        pinning, timeout,
+        [&](Side& side) {
+          Node node(which, mode_, fabric, true);
+          node.ConnectAsServer(side);
+          const auto run = [&](uint64_t count) {
+            round_trip ? node.ServeRoundTrips(count) : node.ReceiveAll(count);
+          };
+          run(which.warm_up);
+          side.Start();
+          run(which.messages);
+          side.Stop();
+          side.Hear();  // the client has everything: leaving now resets nothing it waits for
+        },
+        [&](Side& side) {
+          Node node(which, mode_, fabric, false);
+          node.ConnectAsClient(side);
+          const auto run = [&](uint64_t count) {
+            round_trip ? node.MakeRoundTrips(count) : node.SendAll(count);
+          };
+          run(which.warm_up);
+          side.Start();
+          run(which.messages);
+          side.Stop();
+          side.Tell(0);
+        });
+  }
+
+ private:
+  Mode mode_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Contender>> QpipContenders() {
+  static constexpr Mode kModes[] = {
+      {"qpip-poll", "QPIP shm:, segment framing, trusted wire: no checksums, Poll in a loop",
+       Completion::kPoll, ""},
+      {"qpip-checksum",
+       "QPIP shm:, segment framing, checksums computed and verified, Poll in a loop",
+       Completion::kPoll, "&checksum=1"},
+      {"qpip-wait", "QPIP shm:, segment framing, trusted wire: no checksums, Wait",
+       Completion::kWait, ""},
+  };
+  std::vector<std::unique_ptr<Contender>> contenders;
+  for (const Mode& mode : kModes) contenders.push_back(std::make_unique<QpipContender>(mode));
+  return contenders;
+}
+
+}  // namespace qpip::bench
