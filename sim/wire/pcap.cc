@@ -1,0 +1,156 @@
+// Records what a wire sends and receives to a file that Wireshark opens.
+#include <pcap/pcap.h>
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "sim/wire/json.h"
+#include "sim/wire/layout.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::wire {
+namespace {
+
+constexpr int kLinkTypeIpv6 = 229;  // LINKTYPE_IPV6: packets start with the IPv6 header
+
+struct PcapClose {
+  void operator()(pcap_t* pcap) const { pcap_close(pcap); }
+  void operator()(pcap_dumper_t* dumper) const { pcap_dump_close(dumper); }
+};
+
+class PcapWire final : public Wire {
+ public:
+  PcapWire(std::unique_ptr<Wire> inner, const std::string& path);
+
+  SendResult Send(const OutFrame& frame, uint64_t* lease) override;
+  bool LeasePending(uint64_t lease) override { return inner_->LeasePending(lease); }
+  bool Receive(InFrame* frame) override;
+  void Release(const InFrame& frame) override { inner_->Release(frame); }
+  void Flush() override {
+    inner_->Flush();
+    FlushFile();
+  }
+  uint64_t Housekeeping(uint64_t now_ns) override {
+    FlushFile();
+    return inner_->Housekeeping(now_ns);
+  }
+  void PrepareSleep() override {
+    FlushFile();
+    inner_->PrepareSleep();
+  }
+  void CancelSleep() override { inner_->CancelSleep(); }
+  void Sleep(uint64_t deadline_ns) override { inner_->Sleep(deadline_ns); }
+  void Wake() override { inner_->Wake(); }
+  void* AllocateShared(size_t bytes) override { return inner_->AllocateShared(bytes); }
+  void FreeShared(void* address, size_t bytes) override { inner_->FreeShared(address, bytes); }
+  uint32_t mtu() const override { return inner_->mtu(); }
+  abi::Ip6Address address() const override { return inner_->address(); }
+  /// False, so that the checksums in the file are real ones.
+  bool trusted() const override { return false; }
+  bool carries_references() const override { return inner_->carries_references(); }
+  std::string StatisticsJson() const override;
+
+ private:
+  void Begin() { packet_.clear(); }
+  void Append(const void* bytes, size_t length) {
+    const auto* start = static_cast<const uint8_t*>(bytes);
+    packet_.insert(packet_.end(), start, start + length);
+  }
+  void Record();
+  void FlushFile();
+
+  const std::unique_ptr<Wire> inner_;
+  const std::string path_;
+  std::unique_ptr<pcap_t, PcapClose> pcap_;
+  std::unique_ptr<pcap_dumper_t, PcapClose> dumper_;
+  std::vector<uint8_t> packet_;
+  bool unflushed_ = false;
+  uint64_t recorded_ = 0;
+  uint64_t write_errors_ = 0;
+};
+
+PcapWire::PcapWire(std::unique_ptr<Wire> inner, const std::string& path)
+    : inner_(std::move(inner)),
+      path_(path),
+      pcap_(pcap_open_dead_with_tstamp_precision(kLinkTypeIpv6, kMaxFrameBytes,
+                                                 PCAP_TSTAMP_PRECISION_NANO)) {
+  if (!pcap_) throw std::system_error(ENOMEM, std::generic_category(), "cannot set up libpcap");
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) {
+    throw std::system_error(errno, std::generic_category(), "cannot write pcap file " + path);
+  }
+  dumper_.reset(pcap_dump_fopen(pcap_.get(), file));
+  if (!dumper_ || pcap_dump_flush(dumper_.get()) != 0) {
+    const int error = errno;
+    if (!dumper_) std::fclose(file);
+    throw std::system_error(error, std::generic_category(), "cannot write pcap file " + path);
+  }
+  packet_.reserve(kMaxFrameBytes);
+}
+
+SendResult PcapWire::Send(const OutFrame& frame, uint64_t* lease) {
+  if (dumper_) {
+    // Copied before it is sent: the receiver may answer, and its owner change it, at once.
+    Begin();
+    Append(frame.header.data(), frame.header.size());
+    for (const iovec& piece : frame.payload) Append(piece.iov_base, piece.iov_len);
+  }
+  const SendResult result = inner_->Send(frame, lease);
+  if (result == SendResult::kSent) Record();
+  return result;
+}
+
+bool PcapWire::Receive(InFrame* frame) {
+  if (!inner_->Receive(frame)) return false;
+  if (!frame->peer_down && dumper_) {
+    Begin();
+    for (const iovec& piece : frame->pieces) Append(piece.iov_base, piece.iov_len);
+    Record();
+  }
+  return true;
+}
+
+void PcapWire::Record() {
+  if (!dumper_) return;
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  pcap_pkthdr header = {};
+  header.ts.tv_sec = now.tv_sec;
+  header.ts.tv_usec = now.tv_nsec;  // nanoseconds, as the file's magic number says
+  header.caplen = header.len = static_cast<bpf_u_int32>(packet_.size());
+  pcap_dump(static_cast<u_char*>(static_cast<void*>(dumper_.get())), &header, packet_.data());
+  unflushed_ = true;
+  ++recorded_;
+}
+
+void PcapWire::FlushFile() {
+  if (!unflushed_) return;
+  unflushed_ = false;
+  // A full disk ends the recording, not the traffic.
+  if (pcap_dump_flush(dumper_.get()) != 0) {
+    ++write_errors_;
+    dumper_.reset();
+  }
+}
+
+std::string PcapWire::StatisticsJson() const {
+  return JsonObject()
+      .Add("wire", "pcap")
+      .Add("recorded", recorded_)
+      .Add("write_errors", write_errors_)
+      .Raw("inner", inner_->StatisticsJson())
+      .Text();
+}
+
+}  // namespace
+
+std::unique_ptr<Wire> DecoratePcap(std::unique_ptr<Wire> inner, const std::string& path) {
+  return std::make_unique<PcapWire>(std::move(inner), path);
+}
+
+}  // namespace qpip::wire
