@@ -21,9 +21,6 @@ constexpr uint32_t kDriveLimit = 128;
 // every few handlers whether it has written one.
 constexpr uint32_t kStepBudget = 32;
 constexpr uint32_t kNotifyBudget = 2;
-// How soon a frame that the wire had no room for is tried again.
-constexpr uint64_t kSendRetryNs = 50000;
-
 // The application's signal handlers are not to run on the core thread.
 class BlockSignals {
  public:
@@ -168,11 +165,10 @@ bool Core::Run(uint32_t limit, bool until_notification) {
   return handlers != 0;
 }
 
-// Lock held. Until when the port may sleep at most.
-uint64_t Core::SleepDeadline(uint64_t limit_ns) {
-  uint64_t deadline = std::min({limit_ns, firmware_.next_deadline(arena_), housekeeping_due_ns_});
-  if (ports_->send_blocked()) deadline = std::min(deadline, now_ns_ + kSendRetryNs);
-  return deadline;
+// Lock held. Until when the port may sleep at most. Frames that the wire has no room for and leases
+// that are awaited are the firmware's to look after: its deadline covers them.
+uint64_t Core::SleepDeadline(uint64_t limit_ns) const {
+  return std::min({limit_ns, firmware_.next_deadline(arena_), housekeeping_due_ns_});
 }
 
 void* Core::AllocateShared(size_t bytes) {

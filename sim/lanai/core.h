@@ -128,7 +128,7 @@ class Core {
   void Lock();
   bool DriveLocked(bool until_notification);
   bool Run(uint32_t limit, bool until_notification);
-  uint64_t SleepDeadline(uint64_t limit_ns);
+  uint64_t SleepDeadline(uint64_t limit_ns) const;
 
   // parking.cc: sleeping and waking
   void WakeParked();

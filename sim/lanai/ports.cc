@@ -377,8 +377,7 @@ inline uint32_t Ports::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   }
   *lease = 0;
   const wire::SendResult result = wire_.Send(frame, lease);
-  send_blocked_ = result == wire::SendResult::kBusy;
-  if (send_blocked_) return fw::kSendBusy;
+  if (result == wire::SendResult::kBusy) return fw::kSendBusy;
   if (out.payload != 0) free_payloads_.push_back(out.payload);
   if (result == wire::SendResult::kNoRoute) return fw::kSendNoRoute;
   sent_ = true;

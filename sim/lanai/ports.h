@@ -57,9 +57,6 @@ class Ports {
     sent_ = false;
     return sent;
   }
-  /// True while the last frame the firmware tried to send was refused for want of room. Nothing
-  /// tells when there is room again: the firmware has to be stepped.
-  bool send_blocked() const { return send_blocked_; }
   /// True when `dma_poll` has something to return.
   bool completions_waiting() const { return completion_head_ != completion_tail_; }
   /// Received frames the firmware holds.
@@ -110,7 +107,6 @@ class Ports {
   const bool trusted_;
   const bool measured_;
   bool sent_ = false;
-  bool send_blocked_ = false;
   uint64_t mark_ = 0;
   fw::Platform table_;
 
