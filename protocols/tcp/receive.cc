@@ -101,8 +101,9 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
   const uint8_t scale = tcb.rcv_wscale;
   // The edge stays while the acknowledgement does, unless there is something to tell: otherwise a
   // duplicate ACK would pass for a window update, and fast retransmit at the peer would fail.
+  const bool duplicates_first = tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0;
   const bool may_move =
-      acknowledgement != tcb.last_ack_sent || (tcb.window_update && tcb.duplicates_owed == 0);
+      acknowledgement != tcb.last_ack_sent || (tcb.window_update && !duplicates_first);
   SequenceNumber edge = tcb.rcv_adv;
   if (may_move && !tcb.fin_received) {
     tcb.window_update = false;
