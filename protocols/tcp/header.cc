@@ -42,26 +42,43 @@ bool ParseSack(const uint8_t* p, size_t length, Header* header) {
   return true;
 }
 
+/// Length on the wire of a known option of fixed length, else 0.
+constexpr size_t FixedLength(uint8_t kind) {
+  switch (kind) {
+    case kMss:
+      return kMssLength;
+    case kWindowScale:
+      return kWindowScaleLength;
+    case kSackPermitted:
+      return kSackPermittedLength;
+    case kTimestamps:
+      return kTimestampsLength;
+    default:
+      return 0;
+  }
+}
+
 /// One option of two bytes or more; `length` bytes of it are there. False: impossible length.
 bool ParseOption(const uint8_t* p, size_t length, Header* header) {
+  const size_t fixed = FixedLength(p[0]);
+  if (fixed != 0 && length != fixed) {
+    return false;
+  }
   switch (p[0]) {
     case kMss:
       header->has_mss = true;
-      header->mss = length == kMssLength ? LoadBe16(p + 2) : uint16_t{0};
-      return length == kMssLength;
+      header->mss = LoadBe16(p + 2);
+      return true;
     case kWindowScale:
       header->has_window_scale = true;
-      header->window_scale = length == kWindowScaleLength ? LimitWindowScale(p[2]) : uint8_t{0};
-      return length == kWindowScaleLength;
+      header->window_scale = LimitWindowScale(p[2]);
+      return true;
     case kSackPermitted:
       header->sack_permitted = true;
-      return length == kSackPermittedLength;
+      return true;
     case kSack:
       return ParseSack(p, length, header);
     case kTimestamps:
-      if (length != kTimestampsLength) {
-        return false;
-      }
       header->has_timestamps = true;
       header->ts_value = LoadBe32(p + 2);
       header->ts_echo = LoadBe32(p + 6);
