@@ -1,0 +1,203 @@
+#include "apps/ping/echo_server.h"
+
+#include <algorithm>
+#include <array>
+
+namespace qpip::apps {
+
+using std::chrono::nanoseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+/// Messages of one client that may be on their way through the server.
+constexpr uint32_t kDepth = 16;
+constexpr size_t kMaxSessions = 64;
+/// Queue pairs on offer for clients to come; more clients wait in the listener's backlog.
+constexpr size_t kIdleSessions = 2;
+constexpr uint16_t kBacklog = 64;
+/// How often clients that connect but do not send are noticed, and ended ones are removed.
+constexpr nanoseconds kTick = std::chrono::seconds(1);
+/// How long a client may take to close after the server has.
+constexpr auto kCloseTimeout = std::chrono::seconds(5);
+
+// A work request's id: its session, its slot and whether it is the echo.
+constexpr uint64_t kEchoBit = 1u << 31;
+constexpr uint64_t MakeId(uint32_t session, uint32_t slot, bool echo) {
+  return (static_cast<uint64_t>(session) << 32) | (echo ? kEchoBit : 0) | slot;
+}
+constexpr uint32_t SessionOf(uint64_t id) { return static_cast<uint32_t>(id >> 32); }
+constexpr uint32_t SlotOf(uint64_t id) { return static_cast<uint32_t>(id & (kEchoBit - 1)); }
+constexpr bool IsEcho(uint64_t id) { return (id & kEchoBit) != 0; }
+
+}  // namespace
+
+/// One queue pair and its buffers. A message is sent back from the buffer it was received in, and
+/// the buffer is posted again when the echo has been acknowledged.
+class EchoServer::Session {
+ public:
+  Session(Nic& nic, ProtectionDomain& pd, CompletionQueue& cq, uint32_t id, QpType type,
+          uint32_t max_bytes)
+      : id_(id),
+        type_(type),
+        max_bytes_(type == QpType::kUdp ? std::min(max_bytes, nic.max_datagram()) : max_bytes),
+        memory_(pd.Allocate(size_t{max_bytes_} * kDepth)),
+        qp_(nic.CreateQp(pd, {.type = type,
+                              .send_cq = &cq,
+                              .recv_cq = &cq,
+                              .send_depth = kDepth,
+                              .recv_depth = kDepth,
+                              .max_send_sge = 1,
+                              .max_recv_sge = 1})) {
+    for (uint32_t slot = 0; slot < kDepth; ++slot) PostReceive(slot);
+  }
+  ~Session() { qp_.reset(); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  QueuePair& qp() { return *qp_; }
+  QpType type() const { return type_; }
+  bool accepted = false;
+
+  /// Returns how many bytes were echoed, 0 when the completion was something else.
+  uint32_t OnCompletion(const WorkCompletion& wc) {
+    if (wc.status != IBV_WC_SUCCESS) {
+      // Datagrams fail one at a time; a connection that failed is over.
+      if (type_ == QpType::kTcp) {
+        broken_ = true;
+      } else if (wc.status != IBV_WC_WR_FLUSH_ERR) {
+        PostReceive(SlotOf(wc.wr_id));
+      }
+      return 0;
+    }
+    if (IsEcho(wc.wr_id)) {
+      PostReceive(SlotOf(wc.wr_id));
+      return 0;
+    }
+    if (wc.end_of_stream) {
+      StartClose();
+      return 0;
+    }
+    return Echo(wc);
+  }
+
+  /// True when nothing is left to do for the client.
+  bool ended() const {
+    if (broken_ || qp_->state() == QpState::kClosed) return true;
+    return close_deadline_ && steady_clock::now() > *close_deadline_;
+  }
+
+ private:
+  void StartClose() {
+    if (close_deadline_) return;
+    close_deadline_ = steady_clock::now() + kCloseTimeout;
+    qp_->Shutdown();
+  }
+
+  uint32_t Echo(const WorkCompletion& wc) {
+    const uint32_t slot = SlotOf(wc.wr_id);
+    const uint64_t id = MakeId(id_, slot, true);
+    const ibv_sge element = memory_->Sge(size_t{slot} * max_bytes_, wc.byte_len);
+    const int error =
+        type_ == QpType::kUdp ? qp_->PostSendTo(id, element, wc.peer) : qp_->PostSend(id, element);
+    if (error == 0) return wc.byte_len;
+    if (type_ == QpType::kUdp) PostReceive(slot);
+    return 0;  // TCP: the connection is over; its completions say so
+  }
+
+  void PostReceive(uint32_t slot) {
+    // Fails only when the connection is over, which its completions say.
+    qp_->PostRecv(MakeId(id_, slot, false), memory_->Sge(size_t{slot} * max_bytes_, max_bytes_));
+  }
+
+  uint32_t id_;
+  QpType type_;
+  uint32_t max_bytes_;
+  std::unique_ptr<MemoryRegion> memory_;
+  std::unique_ptr<QueuePair> qp_;
+  bool broken_ = false;
+  std::optional<steady_clock::time_point> close_deadline_;
+};
+
+EchoServer::EchoServer(Nic& nic, const EchoOptions& options)
+    : nic_(nic),
+      options_(options),
+      pd_(nic.AllocatePd()),
+      cq_(nic.CreateCq(static_cast<uint32_t>(kMaxSessions) * kDepth * 2)) {
+  AddSession(QpType::kUdp).qp().Bind(options.port);
+  if (!options.udp_only) {
+    listener_ = nic.Listen(options.port, kBacklog);
+    OfferIdle();
+  }
+}
+
+EchoServer::~EchoServer() { listener_.reset(); }
+
+EchoServer::Session& EchoServer::AddSession(QpType type) {
+  const uint32_t id = next_id_++;
+  auto session = std::make_unique<Session>(nic_, *pd_, *cq_, id, type, options_.max_bytes);
+  return *sessions_.emplace(id, std::move(session)).first->second;
+}
+
+void EchoServer::OfferIdle() {
+  if (!listener_) return;
+  size_t idle = 0;
+  for (const auto& [id, session] : sessions_) {
+    if (session->type() == QpType::kTcp && !session->accepted) ++idle;
+  }
+  for (; idle < kIdleSessions && sessions_.size() < kMaxSessions; ++idle) {
+    listener_->Offer(AddSession(QpType::kTcp).qp());
+  }
+}
+
+void EchoServer::AcceptAll() {
+  if (!listener_) return;
+  while (QueuePair* connected = listener_->Accept(nanoseconds(0))) {
+    ++counts_.clients;
+    for (auto& [id, session] : sessions_) {
+      if (&session->qp() == connected) session->accepted = true;
+    }
+  }
+}
+
+void EchoServer::RemoveEnded() {
+  std::erase_if(sessions_, [this](const auto& entry) {
+    const Session& session = *entry.second;
+    if (session.type() == QpType::kUdp || !session.ended()) return false;
+    ++ended_clients_;
+    return true;
+  });
+}
+
+size_t EchoServer::Next(std::span<WorkCompletion> out, const StopToken& stop) {
+  if (options_.mode == WaitMode::kPoll) {
+    return NextCompletions(*cq_, out, WaitMode::kPoll, std::chrono::milliseconds(10));
+  }
+  return WaitOrStop(*cq_, out, stop, kTick);
+}
+
+void EchoServer::Run(const StopToken& stop) {
+  std::array<WorkCompletion, 32> completions;
+  auto next_tick = steady_clock::now();
+  while (!stop.requested() && !(options_.once && ended_clients_ > 0)) {
+    const size_t count = Next(completions, stop);
+    bool unusual = count == 0;
+    for (const WorkCompletion& wc : std::span(completions).first(count)) {
+      const auto session = sessions_.find(SessionOf(wc.wr_id));
+      if (session == sessions_.end()) continue;
+      if (const uint32_t bytes = session->second->OnCompletion(wc); bytes > 0) {
+        ++counts_.messages;
+        counts_.bytes += bytes;
+      }
+      unusual |= wc.status != IBV_WC_SUCCESS || wc.end_of_stream || !session->second->accepted;
+    }
+    // Connections come and go seldom: their part is kept out of the round trips' way.
+    if (!unusual && steady_clock::now() < next_tick) continue;
+    next_tick = steady_clock::now() + kTick;
+    AcceptAll();
+    RemoveEnded();
+    OfferIdle();
+  }
+}
+
+}  // namespace qpip::apps

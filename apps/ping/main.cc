@@ -1,0 +1,170 @@
+// qpip-ping: round trips over TCP and UDP queue pairs.
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/common/command_line.h"
+#include "apps/common/nic_options.h"
+#include "apps/common/stop.h"
+#include "apps/ping/echo_server.h"
+#include "apps/ping/ping_client.h"
+
+namespace qpip::apps {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr char kName[] = "qpip-ping";
+constexpr uint64_t kMaxCount = 100'000'000;
+constexpr uint64_t kMaxBytes = 1u << 20;
+constexpr double kMaxTimeoutSeconds = 3600;
+
+CommandLine MakeCommandLine() {
+  CommandLine command_line(
+      {.name = kName,
+       .summary = "round trips of N-byte messages over TCP or UDP queue pairs",
+       .usage = "  qpip-ping -s [options]                    echo messages, TCP and UDP\n"
+                "  qpip-ping [-u] [options] ADDRESS           measure round trips\n",
+       .notes =
+           "The server serves any number of clients until it is interrupted. The client prints\n"
+           "minimum, median, 99th percentile and maximum in microseconds, and the CPU time\n"
+           "(user and system, this process) for each message sent or received.\n",
+       .examples = "  qpip-ping -s --nic shm:lab &\n"
+                   "  qpip-ping --nic shm:lab -n 10000 -l 64 fd00::1\n"
+                   "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"});
+  // A client's own address is chosen where it is known which of the two this is.
+  AddNicOptions(command_line, NicRole::kServer);
+  command_line.Options().add_options()("server,s", "be the server")(
+      "udp,u", "UDP queue pairs; server: UDP only")(
+      "port,p", po::value<std::string>()->default_value("7")->value_name("PORT"),
+      "server's port, 1 to 65535")(
+      "count,n", po::value<std::string>()->default_value("1000")->value_name("COUNT"),
+      "round trips")(
+      "length,l", po::value<std::string>()->value_name("BYTES"),
+      "bytes of a message, suffix K or M (client: default 1; server: longest that is "
+      "echoed, default 64K)")(
+      "timeout", po::value<std::string>()->default_value("1")->value_name("SECONDS"),
+      "UDP: an echo that takes longer is lost; TCP: the connection is given up, but not before 10 "
+      "s")("once", "server: exit when the first TCP client has gone");
+  AddWaitOptions(command_line);
+  command_line.Positional("server-address", 1);
+  return command_line;
+}
+
+int RunServer(const CommandLine& command_line) {
+  EchoOptions options;
+  options.port = static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX));
+  if (command_line.Has("length")) {
+    options.max_bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
+  }
+  options.udp_only = command_line.Flag("udp");
+  options.once = command_line.Flag("once");
+  options.mode = GetWaitMode(command_line);
+  if (!command_line.Strings("server-address").empty()) {
+    throw UsageError("-s takes no address: command line: name the server's own with --address");
+  }
+  StopToken stop;
+  StopOnSignals(stop);
+  const auto nic = Nic::Open(NicUri(command_line, NicRole::kServer));
+  EchoServer server(*nic, options);
+  const std::string where = Endpoint{nic->address(), options.port}.ToString();
+  if (command_line.json()) {
+    std::cout << nlohmann::json{{"listening", where}} << std::endl;
+  } else {
+    std::cout << "listening on " << where << (options.udp_only ? " (UDP)" : " (TCP and UDP)")
+              << std::endl;
+  }
+  server.Run(stop);
+  const EchoCounts& counts = server.counts();
+  if (command_line.json()) {
+    std::cout << nlohmann::json{{"clients", counts.clients},
+                                {"messages", counts.messages},
+                                {"bytes", counts.bytes}}
+              << std::endl;
+  } else {
+    std::cout << "echoed " << counts.messages << " messages, " << counts.bytes << " bytes, "
+              << counts.clients << " TCP clients" << std::endl;
+  }
+  return kExitOk;
+}
+
+/// CPU time of this process for one message, sent or received, microseconds.
+double CpuPerMessage(const PingResult& result) {
+  const auto messages = static_cast<double>(result.sent + result.received);
+  return messages == 0 ? 0 : result.cpu_seconds * 1e6 / messages;
+}
+
+void PrintJson(const PingOptions& options, const PingResult& result) {
+  nlohmann::json json = result.latency;
+  json.erase("count");
+  json.update({{"transport", options.type == QpType::kUdp ? "udp" : "tcp"},
+               {"mode", ToString(options.mode)},
+               {"peer", options.peer.ToString()},
+               {"bytes", options.bytes},
+               {"sent", result.sent},
+               {"received", result.received},
+               {"lost", result.sent - result.received},
+               {"seconds", result.seconds},
+               {"cpu_us_per_message", CpuPerMessage(result)}});
+  std::cout << json << std::endl;
+}
+
+void PrintText(const PingOptions& options, const PingResult& result) {
+  const LatencyRecorder::Summary& l = result.latency;
+  std::cout << (options.type == QpType::kUdp ? "UDP" : "TCP") << " round trips with "
+            << options.peer.ToString() << ", " << options.bytes
+            << (options.bytes == 1 ? " byte: " : " bytes: ") << result.sent << " sent, "
+            << result.received << " received, " << result.sent - result.received << " lost\n"
+            << std::fixed << std::setprecision(2) << "rtt min/median/p99/max = " << l.min_us << "/"
+            << l.median_us << "/" << l.p99_us << "/" << l.max_us << " us, CPU "
+            << CpuPerMessage(result) << " us a message" << std::endl;
+}
+
+int RunClient(const CommandLine& command_line) {
+  const std::vector<std::string> addresses = command_line.Strings("server-address");
+  if (addresses.empty()) {
+    throw UsageError("no server: command line: give its ADDRESS, or -s to be one");
+  }
+  PingOptions options;
+  options.type = command_line.Flag("udp") ? QpType::kUdp : QpType::kTcp;
+  options.peer = ParsePeer(addresses.front(),
+                           static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX)));
+  options.count = command_line.Number("count", 1, kMaxCount);
+  if (command_line.Has("length")) {
+    options.bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
+  }
+  options.mode = GetWaitMode(command_line);
+  double timeout_seconds = command_line.Seconds("timeout", kMaxTimeoutSeconds);
+  // TCP repairs losses by itself, which takes a few retransmission time-outs.
+  if (options.type == QpType::kTcp) timeout_seconds = std::max(timeout_seconds, 10.0);
+  options.timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::duration<double>(timeout_seconds));
+
+  StopToken stop;
+  StopOnSignals(stop);
+  const auto nic = Nic::Open(NicUri(command_line, NicRole::kClient));
+  PingClient client(*nic, options);
+  const PingResult result = client.Run(stop);
+  if (command_line.json()) {
+    PrintJson(options, result);
+  } else {
+    PrintText(options, result);
+  }
+  if (result.received == 0) {
+    throw Failure("no echo: " + options.peer.ToString() + ": is a qpip-ping -s running there?");
+  }
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace qpip::apps
+
+int main(int argc, char** argv) {
+  using namespace qpip::apps;
+  return RunCommand(kName, [&] {
+    CommandLine command_line = MakeCommandLine();
+    if (!command_line.Parse(argc, argv)) return kExitOk;
+    return command_line.Flag("server") ? RunServer(command_line) : RunClient(command_line);
+  });
+}

@@ -1,0 +1,61 @@
+// Round trips over a queue pair, one at a time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "apps/common/completions.h"
+#include "apps/common/statistics.h"
+#include "apps/common/stop.h"
+#include "qpip/qpip.h"
+
+namespace qpip::apps {
+
+struct PingOptions {
+  QpType type = QpType::kTcp;
+  Endpoint peer;
+  uint64_t count = 1000;  ///< round trips
+  uint32_t bytes = 1;     ///< of a message
+  WaitMode mode = WaitMode::kWait;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(1);  ///< of one round trip
+};
+
+struct PingResult {
+  uint64_t sent = 0;
+  uint64_t received = 0;
+  double seconds = 0;
+  double cpu_seconds = 0;  ///< this process
+  LatencyRecorder::Summary latency;
+};
+
+/// Connects or binds in the constructor. One thread.
+class PingClient {
+ public:
+  /// Throws qpip::Error, Failure (a datagram of that size does not fit the MTU).
+  PingClient(Nic& nic, const PingOptions& options);
+
+  /// Throws Failure when a TCP connection breaks, does not answer in time or damages a message.
+  /// A UDP datagram that is not answered in time is lost, and counted.
+  PingResult Run(const StopToken& stop);
+
+ private:
+  /// Returns the round trip's latency; nullopt when the datagram or its echo was lost.
+  std::optional<std::chrono::nanoseconds> RoundTrip(uint64_t sequence);
+  void Send(uint64_t sequence);
+  /// Looks at a completion. Returns true when it is the echo of this message.
+  bool IsEcho(const WorkCompletion& completion);
+  void PostReceive(uint64_t slot);
+  uint8_t* Slot(uint64_t slot) const;
+
+  PingOptions options_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  std::unique_ptr<MemoryRegion> memory_;  ///< the message, then the receive slots
+  size_t slot_bytes_;
+  std::unique_ptr<CompletionQueue> cq_;
+  std::unique_ptr<QueuePair> qp_;
+};
+
+}  // namespace qpip::apps

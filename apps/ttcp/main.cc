@@ -1,0 +1,159 @@
+// qpip-ttcp: bulk transfer over a TCP queue pair, with ttcp's options and report.
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/common/command_line.h"
+#include "apps/common/nic_options.h"
+#include "apps/common/stop.h"
+#include "apps/ttcp/transfer.h"
+
+namespace qpip::apps {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr char kName[] = "qpip-ttcp";
+constexpr uint64_t kMaxLength = 16u << 20;
+constexpr uint64_t kMaxBuffers = 1'000'000'000'000;
+constexpr uint64_t kMaxDepth = 64;
+constexpr double kGigabyte = 1e9;
+
+CommandLine MakeCommandLine() {
+  CommandLine command_line(
+      {.name = kName,
+       .summary = "bulk transfer over a TCP queue pair (after ttcp)",
+       .usage = "  qpip-ttcp -r [options]                     receive\n"
+                "  qpip-ttcp -t [options] ADDRESS             transmit\n",
+       .notes =
+           "The receiver takes one connection and reports bytes, seconds, rate and CPU time (user\n"
+           "and system, this process) for each 10^9 bytes. The transmitter's time ends with the\n"
+           "peer's close, so it includes delivery. With segment framing (the default) a buffer is\n"
+           "a message: the receiver's -l must be at least the transmitter's. Both ends need the\n"
+           "same framing, and both --verify or neither.\n",
+       .examples = "  qpip-ttcp -r --nic shm:lab -l 64K &\n"
+                   "  qpip-ttcp -t --nic shm:lab -l 64K -n 100000 fd00::1\n"
+                   "  qpip-ttcp -t --nic shm:lab --stream --verify -f G --json fd00::1\n"});
+  AddNicOptions(command_line, NicRole::kServer);
+  command_line.Options().add_options()("transmit,t", "transmit")("receive,r", "receive")(
+      "length,l", po::value<std::string>()->default_value("8192")->value_name("BYTES"),
+      "buffer length, suffix K or M, at most 16M")(
+      "buffers,n", po::value<std::string>()->default_value("2048")->value_name("COUNT"),
+      "buffers to transmit")("port,p",
+                             po::value<std::string>()->default_value("5001")->value_name("PORT"),
+                             "receiver's port, 1 to 65535")(
+      "nodelay,D", "accepted for ttcp's sake: QPIP never delays small messages")(
+      "source-sink,s", "accepted for ttcp's sake: a pattern is always sent, and discarded")(
+      "format,f", po::value<std::string>()->default_value("M")->value_name("X"),
+      "unit of the rate: K, M, G for KiB, MiB, GiB a second; k, m, g for 10^3, 10^6, 10^9 bits")(
+      "stream", "stream framing: no message boundaries, any TCP peer")(
+      "depth", po::value<std::string>()->default_value("16")->value_name("COUNT"),
+      "work requests outstanding, 1 to 64")("verify",
+                                            "send and check a position-dependent pattern");
+  AddWaitOptions(command_line);
+  command_line.Positional("receiver-address", 1);
+  return command_line;
+}
+
+struct RateFormat {
+  const char* unit;
+  double divisor;  ///< of bytes a second
+};
+
+RateFormat ParseFormat(const std::string& text) {
+  if (text == "K") return {"KiB/s", 1024.0};
+  if (text == "M") return {"MiB/s", 1024.0 * 1024};
+  if (text == "G") return {"GiB/s", 1024.0 * 1024 * 1024};
+  if (text == "k") return {"kbit/s", 1e3 / 8};
+  if (text == "m") return {"Mbit/s", 1e6 / 8};
+  if (text == "g") return {"Gbit/s", 1e9 / 8};
+  throw UsageError("option --format: '" + text + "' is no unit: give one of K, M, G, k, m, g");
+}
+
+void Report(const TransferOptions& options, const TransferResult& result, bool transmit,
+            const RateFormat& format, bool json) {
+  const double rate = result.seconds > 0 ? static_cast<double>(result.bytes) / result.seconds : 0;
+  const double gigabytes = static_cast<double>(result.bytes) / kGigabyte;
+  const double cpu_per_gb = gigabytes > 0 ? result.cpu_seconds / gigabytes : 0;
+  if (json) {
+    std::cout << nlohmann::json{{"role", transmit ? "transmit" : "receive"},
+                                {"framing",
+                                 options.framing == Framing::kStream ? "stream" : "segment"},
+                                {"mode", ToString(options.mode)},
+                                {"length", options.length},
+                                {"depth", options.depth},
+                                {"bytes", result.bytes},
+                                {"messages", result.messages},
+                                {"seconds", result.seconds},
+                                {"bytes_per_second", rate},
+                                {"cpu_seconds", result.cpu_seconds},
+                                {"cpu_seconds_per_gb", cpu_per_gb},
+                                {"verified", result.verified}}
+              << std::endl;
+    return;
+  }
+  const char* const who = transmit ? "ttcp-t" : "ttcp-r";
+  std::printf("%s: %llu bytes in %.3f real seconds = %.2f %s +++\n", who,
+              static_cast<unsigned long long>(result.bytes), result.seconds, rate / format.divisor,
+              format.unit);
+  std::printf("%s: %llu messages, %.3f CPU seconds, %.3f CPU-seconds/GB%s\n", who,
+              static_cast<unsigned long long>(result.messages), result.cpu_seconds, cpu_per_gb,
+              result.verified ? ", every byte verified" : "");
+  std::fflush(stdout);
+}
+
+TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
+  TransferOptions options;
+  const auto port = static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX));
+  const std::vector<std::string> addresses = command_line.Strings("receiver-address");
+  if (transmit && addresses.empty()) {
+    throw UsageError("no receiver: command line: give its ADDRESS");
+  }
+  if (!transmit && !addresses.empty()) {
+    throw UsageError("-r takes no address: command line: name the receiver's own with --address");
+  }
+  options.peer.port = port;
+  if (transmit) options.peer = ParsePeer(addresses.front(), port);
+  options.framing = command_line.Flag("stream") ? Framing::kStream : Framing::kSegment;
+  options.length = static_cast<uint32_t>(command_line.Number("length", 1, kMaxLength));
+  options.buffers = command_line.Number("buffers", 1, kMaxBuffers);
+  options.depth = static_cast<uint32_t>(command_line.Number("depth", 1, kMaxDepth));
+  options.verify = command_line.Flag("verify");
+  options.mode = GetWaitMode(command_line);
+  return options;
+}
+
+int Main(int argc, char** argv) {
+  CommandLine command_line = MakeCommandLine();
+  if (!command_line.Parse(argc, argv)) return kExitOk;
+  const bool transmit = command_line.Flag("transmit");
+  if (transmit == command_line.Flag("receive")) {
+    throw UsageError("neither or both of -t and -r: command line: give one of them");
+  }
+  const RateFormat format = ParseFormat(command_line.String("format"));
+  const TransferOptions options = ReadOptions(command_line, transmit);
+  const bool json = command_line.json();
+
+  StopToken stop;
+  StopOnSignals(stop);
+  const auto nic = Nic::Open(NicUri(command_line, transmit ? NicRole::kClient : NicRole::kServer));
+  const auto on_listening = [&](const Endpoint& where) {
+    if (json) {
+      std::cout << nlohmann::json{{"listening", where.ToString()}} << std::endl;
+    } else {
+      std::cout << "ttcp-r: listening on " << where.ToString() << std::endl;
+    }
+  };
+  const TransferResult result =
+      transmit ? Transmit(*nic, options, stop) : Receive(*nic, options, stop, on_listening);
+  Report(options, result, transmit, format, json);
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace qpip::apps
+
+int main(int argc, char** argv) {
+  return qpip::apps::RunCommand(qpip::apps::kName, [&] { return qpip::apps::Main(argc, argv); });
+}

@@ -1,0 +1,230 @@
+#include "apps/ttcp/transfer.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "apps/common/statistics.h"
+#include "apps/ttcp/pattern.h"
+
+namespace qpip::apps {
+
+using std::chrono::steady_clock;
+
+namespace {
+
+/// How often a waiting transfer looks whether it is to stop.
+constexpr std::chrono::nanoseconds kStopCheck = std::chrono::milliseconds(250);
+constexpr auto kCloseTimeout = std::chrono::seconds(5);
+constexpr uint64_t kEndOfStreamId = UINT64_MAX;
+constexpr size_t kBatch = 64;
+
+/// One connection's objects, and the clocks.
+class Transfer {
+ public:
+  Transfer(Nic& nic, const TransferOptions& options, const StopToken& stop)
+      : options_(options),
+        stop_(stop),
+        pd_(nic.AllocatePd()),
+        memory_(pd_->Allocate(size_t{options.length} * options.depth)),
+        cq_(nic.CreateCq(options.depth * 2 + 2)) {}
+
+  /// `send_depth` and `recv_depth` 1 to options.depth.
+  void CreateQp(Nic& nic, uint32_t send_depth, uint32_t recv_depth) {
+    // The receiver's window: everything it has posted.
+    const uint64_t posted = uint64_t{options_.length} * recv_depth;
+    const auto reservation =
+        static_cast<uint32_t>(std::clamp<uint64_t>(posted, 256u << 10, 64u << 20));
+    qp_ = nic.CreateQp(*pd_, {.framing = options_.framing,
+                              .send_cq = cq_.get(),
+                              .recv_cq = cq_.get(),
+                              .send_depth = send_depth,
+                              .recv_depth = recv_depth,
+                              .max_send_sge = 1,
+                              .max_recv_sge = 1,
+                              .receive_reservation = reservation});
+  }
+
+  void StartClocks() {
+    cpu_before_ = ProcessCpuSeconds();
+    start_ = steady_clock::now();
+  }
+  void StopClocks() {
+    result_.seconds = std::chrono::duration<double>(steady_clock::now() - start_).count();
+    result_.cpu_seconds = ProcessCpuSeconds() - cpu_before_;
+  }
+
+  size_t Next(std::span<WorkCompletion> out) {
+    for (;;) {
+      if (const size_t count = NextCompletions(*cq_, out, options_.mode, kStopCheck)) return count;
+      if (stop_.requested()) throw Failure("interrupted: " + qp_->peer().ToString());
+    }
+  }
+
+  void ThrowUnlessSuccess(const WorkCompletion& wc, const char* advice) const {
+    if (wc.status == IBV_WC_SUCCESS) return;
+    throw Failure("transfer broken after " + std::to_string(result_.bytes) + " bytes: " +
+                  qp_->peer().ToString() + ": " + StatusText(wc.status) + ": " + advice);
+  }
+
+  std::span<uint8_t> Buffer(uint64_t slot) const {
+    return {static_cast<uint8_t*>(memory_->data()) + slot * options_.length, options_.length};
+  }
+  ibv_sge Element(uint64_t slot) const {
+    return memory_->Sge(slot * options_.length, options_.length);
+  }
+
+ protected:
+  TransferOptions options_;
+  const StopToken& stop_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  std::unique_ptr<MemoryRegion> memory_;
+  std::unique_ptr<CompletionQueue> cq_;
+  std::unique_ptr<QueuePair> qp_;
+  TransferResult result_;
+
+ private:
+  double cpu_before_ = 0;
+  steady_clock::time_point start_;
+};
+
+class Transmitter : public Transfer {
+ public:
+  using Transfer::Transfer;
+
+  TransferResult Run(Nic& nic) {
+    CreateQp(nic, options_.depth, 1);
+    end_of_stream_memory_ = pd_->Allocate(sizeof(uint64_t));
+    qp_->PostRecv(kEndOfStreamId, end_of_stream_memory_->Sge(0, sizeof(uint64_t)));
+    qp_->Connect(options_.peer);
+    for (uint64_t slot = 0; slot < options_.depth; ++slot) FillPattern(0, Buffer(slot));
+    StartClocks();
+    SendAll();
+    qp_->Shutdown();
+    while (!peer_closed_) TakeCompletions();
+    StopClocks();
+    qp_->Disconnect(kCloseTimeout);
+    return result_;
+  }
+
+ private:
+  void SendAll() {
+    Progress progress("buffers", options_.buffers);
+    while (completed_ < options_.buffers) {
+      while (posted_ < options_.buffers && posted_ - completed_ < options_.depth) PostNext();
+      TakeCompletions();
+      progress.Update(completed_);
+    }
+  }
+
+  void PostNext() {
+    // Sends complete in order, so the slot of the oldest one is the free one.
+    const uint64_t slot = posted_ % options_.depth;
+    if (options_.verify) FillPattern(posted_ * options_.length, Buffer(slot));
+    const int error = qp_->PostSend(slot, Element(slot));
+    // ENOTCONN: a flushed completion is about to say why.
+    if (error != 0 && error != ENOTCONN) {
+      throw Failure("cannot post a send: " + options_.peer.ToString() + ": " +
+                    std::strerror(error));
+    }
+    ++posted_;
+  }
+
+  void TakeCompletions() {
+    std::array<WorkCompletion, kBatch> completions;
+    const size_t count = Next(completions);
+    for (const WorkCompletion& wc : std::span(completions).first(count)) {
+      ThrowUnlessSuccess(wc,
+                         "is the receiver running, with a buffer length (-l) of at least ours?");
+      if (wc.wr_id != kEndOfStreamId) {
+        ++completed_;
+        ++result_.messages;
+        result_.bytes += options_.length;
+        continue;
+      }
+      if (!wc.end_of_stream) throw Failure("the peer sends data: is it a qpip-ttcp -r?");
+      peer_closed_ = true;
+      if (completed_ < options_.buffers) {
+        throw Failure("the receiver closed early: " + options_.peer.ToString() + ": see its error");
+      }
+    }
+  }
+
+  std::unique_ptr<MemoryRegion> end_of_stream_memory_;
+  uint64_t posted_ = 0;
+  uint64_t completed_ = 0;
+  bool peer_closed_ = false;
+};
+
+class Receiver : public Transfer {
+ public:
+  using Transfer::Transfer;
+
+  TransferResult Run(Nic& nic, const std::function<void(const Endpoint&)>& on_listening) {
+    CreateQp(nic, 1, options_.depth);
+    for (uint64_t slot = 0; slot < options_.depth; ++slot) PostReceive(slot);
+    const auto listener = nic.Listen(options_.peer.port);
+    listener->Offer(*qp_);
+    on_listening({nic.address(), listener->port()});
+    while (listener->Accept(kStopCheck) == nullptr) {
+      if (stop_.requested()) throw Failure("interrupted: nobody has connected");
+    }
+    StartClocks();
+    ReceiveAll();
+    // The close tells the transmitter that everything has arrived, so it comes first.
+    qp_->Shutdown();
+    StopClocks();
+    qp_->Disconnect(kCloseTimeout);
+    result_.verified = options_.verify;
+    return result_;
+  }
+
+ private:
+  void PostReceive(uint64_t slot) {
+    const int error = qp_->PostRecv(slot, Element(slot));
+    if (error != 0 && error != ENOTCONN) {
+      throw Failure(std::string("cannot post a receive: ") + std::strerror(error));
+    }
+  }
+
+  void ReceiveAll() {
+    Progress progress("bytes received", 0);
+    std::array<WorkCompletion, kBatch> completions;
+    for (;;) {
+      const size_t count = Next(completions);
+      for (const WorkCompletion& wc : std::span(completions).first(count)) {
+        ThrowUnlessSuccess(wc, "did the transmitter end, or is its buffer (-l) longer than ours?");
+        if (wc.end_of_stream) return;
+        Check(wc);
+        result_.bytes += wc.byte_len;
+        ++result_.messages;
+        PostReceive(wc.wr_id);
+      }
+      progress.Update(result_.bytes);
+    }
+  }
+
+  void Check(const WorkCompletion& wc) const {
+    if (!options_.verify) return;
+    if (const auto bad = FindPatternError(result_.bytes, Buffer(wc.wr_id).first(wc.byte_len))) {
+      throw Failure("data differs from the pattern: byte " + std::to_string(*bad) +
+                    " of the stream: does the transmitter use --verify too?");
+    }
+  }
+};
+
+}  // namespace
+
+TransferResult Transmit(Nic& nic, const TransferOptions& options, const StopToken& stop) {
+  return Transmitter(nic, options, stop).Run(nic);
+}
+
+TransferResult Receive(Nic& nic, const TransferOptions& options, const StopToken& stop,
+                       const std::function<void(const Endpoint&)>& on_listening) {
+  return Receiver(nic, options, stop).Run(nic, on_listening);
+}
+
+}  // namespace qpip::apps

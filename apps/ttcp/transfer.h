@@ -1,0 +1,40 @@
+// Bulk transfer over one TCP queue pair, and its measurement.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "apps/common/completions.h"
+#include "apps/common/stop.h"
+#include "qpip/qpip.h"
+
+namespace qpip::apps {
+
+struct TransferOptions {
+  Endpoint peer;  ///< transmitter: the receiver; receiver: its port
+  Framing framing = Framing::kSegment;
+  uint32_t length = 8192;   ///< of a buffer, bytes
+  uint64_t buffers = 2048;  ///< transmitter: how many to send
+  uint32_t depth = 16;      ///< work requests outstanding
+  bool verify = false;      ///< send, check the position-dependent pattern
+  WaitMode mode = WaitMode::kWait;
+};
+
+struct TransferResult {
+  uint64_t bytes = 0;
+  uint64_t messages = 0;  ///< completions with data
+  double seconds = 0;
+  double cpu_seconds = 0;  ///< this process
+  bool verified = false;   ///< the receiver has checked every byte
+};
+
+/// Sends, half-closes and waits for the peer's close, which the receiver sends when it has
+/// everything. Throws Failure, qpip::Error.
+TransferResult Transmit(Nic& nic, const TransferOptions& options, const StopToken& stop);
+
+/// Listens, calls `on_listening`, takes one connection and receives until its end. Throws Failure,
+/// qpip::Error.
+TransferResult Receive(Nic& nic, const TransferOptions& options, const StopToken& stop,
+                       const std::function<void(const Endpoint&)>& on_listening);
+
+}  // namespace qpip::apps
