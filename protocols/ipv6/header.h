@@ -37,14 +37,14 @@ enum NextHeader : uint8_t {
 
 enum class ParseError : uint8_t {
   kNone = 0,
-  kTooShort,           ///< fewer than 40 bytes
-  kBadVersion,         ///< version is not 6
-  kBadPayloadLength,   ///< payload length says more than the frame holds
-  kBadSource,          ///< source is multicast
-  kBadExtension,       ///< an extension header runs over the packet or the readable bytes
-  kUnknownOption,      ///< an option whose type says "discard" (RFC 8200 4.2)
-  kRoutingHeader,      ///< segments left is not zero (RFC 8200 4.4)
-  kFragmented,         ///< a real fragment: reassembly comes later
+  kTooShort,          ///< fewer than 40 bytes
+  kBadVersion,        ///< version is not 6
+  kBadPayloadLength,  ///< payload length says more than the frame holds
+  kBadSource,         ///< source is multicast
+  kBadExtension,      ///< an extension header runs over the packet or the readable bytes
+  kUnknownOption,     ///< an option whose type says "discard" (RFC 8200 4.2)
+  kRoutingHeader,     ///< segments left is not zero (RFC 8200 4.4)
+  kFragmented,        ///< a real fragment: reassembly comes later
 };
 const char* ParseErrorName(ParseError error);
 
@@ -60,9 +60,9 @@ struct Header {
 
 /// Where the upper layer starts.
 struct UpperLayer {
-  uint8_t protocol = 0;   ///< next header value behind all extension headers
-  uint32_t offset = 0;    ///< bytes from the start of the IPv6 header
-  uint32_t length = 0;    ///< bytes of the upper-layer packet
+  uint8_t protocol = 0;  ///< next header value behind all extension headers
+  uint32_t offset = 0;   ///< bytes from the start of the IPv6 header
+  uint32_t length = 0;   ///< bytes of the upper-layer packet
   /// For errors: where the byte that was refused stands, and whether RFC 8200 4.2 wants an ICMPv6
   /// parameter problem (code in `icmp_code`) rather than silence.
   uint32_t pointer = 0;

@@ -43,9 +43,9 @@ enum Flags : uint8_t {
 /// Why a header was refused.
 enum class ParseError : uint8_t {
   kNone = 0,
-  kTooShort,          ///< fewer bytes than the fixed header
-  kBadDataOffset,     ///< data offset below 5 words or beyond the packet
-  kBadOptionLength,   ///< an option runs over the header, or has an impossible length
+  kTooShort,         ///< fewer bytes than the fixed header
+  kBadDataOffset,    ///< data offset below 5 words or beyond the packet
+  kBadOptionLength,  ///< an option runs over the header, or has an impossible length
 };
 const char* ParseErrorName(ParseError error);
 
@@ -61,8 +61,8 @@ struct Header {
   uint16_t destination_port = 0;
   SequenceNumber sequence;
   SequenceNumber acknowledgement;
-  uint8_t flags = 0;         ///< Flags
-  uint16_t window = 0;       ///< as on the wire, not scaled
+  uint8_t flags = 0;    ///< Flags
+  uint16_t window = 0;  ///< as on the wire, not scaled
   uint16_t checksum = 0;
   uint16_t urgent_pointer = 0;
   // Options; each is present only when its flag is set.
@@ -79,9 +79,7 @@ struct Header {
 
   constexpr bool Has(uint8_t flag) const { return (flags & flag) != 0; }
   /// Sequence space used by SYN and FIN.
-  constexpr uint32_t ControlLength() const {
-    return (Has(kSyn) ? 1u : 0u) + (Has(kFin) ? 1u : 0u);
-  }
+  constexpr uint32_t ControlLength() const { return (Has(kSyn) ? 1u : 0u) + (Has(kFin) ? 1u : 0u); }
 };
 
 /// Parses the header at the start of `bytes` (which may go on with text, or be cut after the

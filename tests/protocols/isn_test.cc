@@ -57,8 +57,7 @@ TEST(IsnTest, GivenAnotherKey_WhenAsked_ThenNumberAndOffsetDiffer) {
 }
 
 TEST(IsnTest, GivenOneKey_WhenBothAreMade_ThenTheOffsetDoesNotTellTheNumber) {
-  EXPECT_NE(TimestampOffset(Template(), kKey),
-            InitialSequenceNumber(Template(), kKey, 0).value());
+  EXPECT_NE(TimestampOffset(Template(), kKey), InitialSequenceNumber(Template(), kKey, 0).value());
 }
 
 TEST(IsnTest, GivenTheSameTuple_WhenAskedAgain_ThenTheOffsetIsTheSame) {
