@@ -32,7 +32,11 @@ bool IsAcceptable(const Tcb& tcb, const Segment& segment) {
   const uint32_t ahead = tcb.rcv_nxt.DistanceTo(header.sequence);
   if (ahead == 0) return true;
   if (length == 0) return ahead <= window;
-  return ahead < window || (header.sequence + (length - 1)).InWindow(tcb.rcv_nxt, window);
+  if (ahead < window) return true;
+  // Starts before the window: some of it has to reach in. (The RFC asks for the last byte to lie
+  // inside, which would refuse a segment larger than the window that covers all of it.)
+  const SequenceNumber end = header.sequence + length;
+  return window != 0 && header.sequence.Before(tcb.rcv_nxt) && end.After(tcb.rcv_nxt);
 }
 
 /// RFC 5961 section 3.2: the sequence numbers at which RST is believed. last_ack_sent is where a

@@ -1,0 +1,713 @@
+// Segment arrival, state by state: RFC 9293 3.10.7 as a table of "given S, when X, then Y". Each
+// segment is the template (the peer's next empty ACK) with the fields changed that its name says.
+// All of it runs with the sequence spaces at several places, and with and without RFC 7323 options.
+#include <functional>
+#include <tuple>
+#include <vector>
+
+#include "tcp_machine_support.h"
+
+namespace qpip::tcp::testing {
+namespace {
+
+enum class Reply { kNone, kAck, kReset, kSynAck };
+
+struct Expected {
+  State state;
+  Reply reply = Reply::kNone;
+  Refusal refusal = Refusal::kNone;
+  Outcome outcome = Outcome::kNone;
+  uint32_t text_offset = 0;
+  uint32_t text_length = 0;
+  bool peer_closed = false;
+  uint32_t acked_bytes = 0;
+};
+
+struct Row {
+  const char* when;
+  std::function<Segment(const Connection&)> segment;
+  Expected then;
+};
+
+constexpr uint32_t kInFlight = 100;  // bytes sent and not acknowledged in states that may send
+constexpr uint32_t kWindow = 10000;  // what the machine has advertised
+
+// --- Segments. The base acknowledges nothing new.
+
+Segment Base(const Connection& c) { return c.WithAck(c.tcb.snd_una); }
+Segment Change(const Connection& c, uint8_t flags, int32_t ahead, uint32_t text = 0) {
+  Segment s = Base(c);
+  s.header.flags = flags;
+  s.header.sequence = c.tcb.rcv_nxt + static_cast<uint32_t>(ahead);
+  s.text_length = text;
+  return s;
+}
+std::function<Segment(const Connection&)> Is(uint8_t flags, int32_t ahead, uint32_t text = 0) {
+  return [=](const Connection& c) { return Change(c, flags, ahead, text); };
+}
+Segment AckAll(const Connection& c) { return c.WithAck(c.tcb.snd_max); }
+Segment AckOld(const Connection& c) { return c.WithAck(c.tcb.snd_una - 1); }
+Segment AckFuture(const Connection& c) { return c.WithAck(c.tcb.snd_max + 1); }
+Segment AckAncient(const Connection& c) { return c.WithAck(c.tcb.snd_una - c.tcb.max_snd_wnd - 1); }
+/// In-order text that also acknowledges all.
+Segment TextAndAck(const Connection& c) {
+  Segment s = AckAll(c);
+  s.text_length = 10;
+  return s;
+}
+Segment FinAndAck(const Connection& c) {
+  Segment s = AckAll(c);
+  s.header.flags = kFin | kAck;
+  return s;
+}
+
+constexpr int32_t kInside = 500;
+constexpr int32_t kOutside = static_cast<int32_t>(kWindow) + 1000;
+
+/// What all synchronised states have in common (3.10.7.4, first to fifth check).
+std::vector<Row> SynchronisedRows(State s) {
+  const auto ack = Reply::kAck;
+  const auto bad = Refusal::kUnacceptable;
+  return {
+      {"SYN in the window", Is(kSyn, kInside), {s, ack, bad}},
+      {"SYN at rcv_nxt", Is(kSyn, 0), {s, ack, bad}},
+      {"SYN|ACK in the window", Is(kSyn | kAck, kInside), {s, ack, bad}},
+      {"SYN outside the window", Is(kSyn, kOutside), {s, ack, bad}},
+      {"the old SYN|ACK again",
+       [](const Connection& c) {
+         Segment again = Base(c);
+         again.header.flags = kSyn | kAck;
+         again.header.sequence = c.irs();
+         return again;
+       },
+       {s, ack, bad}},
+      {"RST outside the window", Is(kRst, kOutside), {s, Reply::kNone, bad}},
+      {"RST just before the window", Is(kRst, -5), {s, Reply::kNone, bad}},
+      {"RST|ACK outside the window", Is(kRst | kAck, kOutside), {s, Reply::kNone, bad}},
+      {"no ACK bit", Is(0, 0), {s, Reply::kNone, Refusal::kBadAck}},
+      {"no ACK bit, with text", Is(kPsh, 0, 10), {s, Reply::kNone, Refusal::kBadAck}},
+      {"no ACK bit, with FIN", Is(kFin, 0), {s, Reply::kNone, Refusal::kBadAck}},
+      {"ACK of the future", AckFuture, {s, ack, Refusal::kBadAck}},
+      {"ACK older than any window", AckAncient, {s, ack, Refusal::kBadAck}},
+      {"old ACK", AckOld, {s}},
+      {"duplicate ACK", Base, {s}},
+      {"text wholly old", Is(kAck, -20, 10), {s, ack, bad}},
+      {"text wholly beyond the window", Is(kAck, kOutside, 10), {s, ack, bad}},
+      {"ACK before the window", Is(kAck, -1), {s, ack, bad}},
+      {"ACK beyond the window", Is(kAck, kOutside), {s, ack, bad}},
+      {"URG is ignored", Is(kAck | kUrg, 0), {s}},
+  };
+}
+
+/// RST in states where it ends the connection.
+std::vector<Row> ResettableRows(State s) {
+  return {
+      {"RST at rcv_nxt",
+       Is(kRst, 0),
+       {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kReset}},
+      {"RST|ACK at rcv_nxt",
+       Is(kRst | kAck, 0),
+       {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kReset}},
+      {"RST in the window, not exact", Is(kRst, kInside), {s, Reply::kAck, Refusal::kUnacceptable}},
+      {"RST at the last byte of the window",
+       Is(kRst, kWindow - 1),
+       {s, Reply::kAck, Refusal::kUnacceptable}},
+  };
+}
+
+/// Text in states that take it.
+std::vector<Row> TextRows(State s) {
+  const auto none = Reply::kNone;
+  const auto no = Refusal::kNone;
+  const auto ok = Outcome::kNone;
+  return {
+      {"text in order", Is(kAck | kPsh, 0, 10), {s, none, no, ok, 0, 10}},
+      {"text in order with URG", Is(kAck | kUrg, 0, 10), {s, none, no, ok, 0, 10}},
+      {"text of which a part is old", Is(kAck, -5, 15), {s, Reply::kAck, no, ok, 5, 10}},
+      {"text out of order", Is(kAck, 20, 10), {s, Reply::kAck, Refusal::kOutOfOrder}},
+      {"text that ends beyond the window",
+       Is(kAck, 0, kWindow + 50),
+       {s, Reply::kAck, no, ok, 0, kWindow}},
+      {"text that starts before and ends beyond the window",
+       Is(kAck, -7, kWindow + 50),
+       {s, Reply::kAck, no, ok, 7, kWindow}},
+      {"FIN out of order", Is(kFin | kAck, 20), {s, Reply::kAck, Refusal::kOutOfOrder}},
+      {"text and FIN out of order",
+       Is(kFin | kAck, 20, 10),
+       {s, Reply::kAck, Refusal::kOutOfOrder}},
+      {"text and FIN, cut by the window",
+       Is(kFin | kAck, 0, kWindow + 1),
+       {s, Reply::kAck, no, ok, 0, kWindow}},
+  };
+}
+
+/// Text and FIN in states where the peer has already sent FIN.
+std::vector<Row> NoTextRows(State s) {
+  return {
+      {"text behind the FIN", Is(kAck, 0, 10), {s, Reply::kAck, Refusal::kNoText}},
+      {"the FIN again", Is(kFin | kAck, -1), {s, Reply::kAck, Refusal::kUnacceptable}},
+      {"another FIN", Is(kFin | kAck, 0), {s}},
+  };
+}
+
+void Append(std::vector<Row>* rows, std::vector<Row> more) {
+  rows->insert(rows->end(), more.begin(), more.end());
+}
+
+std::vector<Row> RowsOf(State s) {
+  const auto none = Reply::kNone;
+  const auto ack = Reply::kAck;
+  const auto no = Refusal::kNone;
+  const auto ok = Outcome::kNone;
+  std::vector<Row> rows = SynchronisedRows(s);
+  if (s != State::kTimeWait) Append(&rows, ResettableRows(s));
+  switch (s) {
+    case State::kEstablished:
+      Append(&rows, TextRows(s));
+      Append(&rows,
+             {
+                 {"ACK of all", AckAll, {s, none, no, ok, 0, 0, false, kInFlight}},
+                 {"text and ACK of all", TextAndAck, {s, none, no, ok, 0, 10, false, kInFlight}},
+                 {"FIN", Is(kFin | kAck, 0), {State::kCloseWait, ack, no, ok, 0, 0, true}},
+                 {"text and FIN",
+                  Is(kFin | kAck, 0, 10),
+                  {State::kCloseWait, ack, no, ok, 0, 10, true}},
+                 {"FIN with old text",
+                  Is(kFin | kAck, -10, 10),
+                  {State::kCloseWait, ack, no, ok, 0, 0, true}},
+             });
+      break;
+    case State::kFinWait1:
+      Append(&rows, TextRows(s));
+      Append(&rows,
+             {
+                 {"ACK of our FIN", AckAll, {State::kFinWait2}},
+                 {"text and ACK of our FIN", TextAndAck, {State::kFinWait2, none, no, ok, 0, 10}},
+                 {"FIN alone", Is(kFin | kAck, 0), {State::kClosing, ack, no, ok, 0, 0, true}},
+                 {"FIN and ACK of ours",
+                  FinAndAck,
+                  {State::kTimeWait, ack, no, Outcome::kTimeWait, 0, 0, true}},
+             });
+      break;
+    case State::kFinWait2:
+      Append(&rows, TextRows(s));
+      Append(&rows, {
+                        {"FIN",
+                         Is(kFin | kAck, 0),
+                         {State::kTimeWait, ack, no, Outcome::kTimeWait, 0, 0, true}},
+                        {"text and FIN",
+                         Is(kFin | kAck, 0, 10),
+                         {State::kTimeWait, ack, no, Outcome::kTimeWait, 0, 10, true}},
+                    });
+      break;
+    case State::kCloseWait:
+      Append(&rows, NoTextRows(s));
+      Append(&rows, {{"ACK of all", AckAll, {s, none, no, ok, 0, 0, false, kInFlight}}});
+      break;
+    case State::kClosing:
+      Append(&rows, NoTextRows(s));
+      Append(&rows, {{"ACK of our FIN", AckAll, {State::kTimeWait, none, no, Outcome::kTimeWait}}});
+      break;
+    case State::kLastAck:
+      Append(&rows, NoTextRows(s));
+      Append(&rows, {{"ACK of our FIN", AckAll, {State::kClosed, none, no, Outcome::kClosed}}});
+      break;
+    case State::kTimeWait:
+      Append(&rows, NoTextRows(s));
+      Append(&rows, {
+                        // RFC 1337: no assassination.
+                        {"RST at rcv_nxt", Is(kRst, 0), {s, none, Refusal::kUnacceptable}},
+                        {"RST in the window", Is(kRst, kInside), {s, none, Refusal::kUnacceptable}},
+                    });
+      break;
+    default:
+      break;
+  }
+  return rows;
+}
+
+struct Variant {
+  SequencePlan plan;
+  bool rfc7323;
+};
+
+Connection MakeConnection(const Variant& variant) {
+  Options options = PlainOptions();
+  options.timestamps = variant.rfc7323;
+  options.window_scaling = variant.rfc7323;
+  options.receive_buffer = variant.rfc7323 ? 500000 : 20000;
+  Connection c(options, variant.plan);
+  c.peer_timestamps = variant.rfc7323;
+  c.peer_scales = variant.rfc7323;
+  c.peer_scale = 2;
+  return c;
+}
+
+class Arrivals : public ::testing::TestWithParam<std::tuple<SequencePlan, bool>> {
+ protected:
+  Variant variant() const { return {std::get<0>(GetParam()), std::get<1>(GetParam())}; }
+
+  static Reply ReplyOf(Connection& c, const Arrival& arrival) {
+    if (arrival.send_reset) return Reply::kReset;
+    const std::vector<SentSegment> sent = c.Drain();
+    if (sent.empty()) return Reply::kNone;
+    EXPECT_EQ(sent.size(), 1u);
+    EXPECT_EQ(sent[0].length, 0u);
+    if (sent[0].header.flags == (kSyn | kAck)) return Reply::kSynAck;
+    EXPECT_EQ(sent[0].header.flags, kAck);
+    // <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
+    EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_max);
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    return Reply::kAck;
+  }
+
+  static void Run(Connection& c, const Row& row) {
+    SCOPED_TRACE(std::string("given ") + StateName(c.tcb.state) + ", when " + row.when);
+    const Tcb before = c.tcb;
+    const Segment segment = row.segment(c);
+    const Arrival arrival = c.ArriveAndPlace(segment);
+    EXPECT_EQ(arrival.outcome, row.then.outcome);
+    EXPECT_EQ(arrival.refusal, row.then.refusal);
+    EXPECT_EQ(arrival.text_length, row.then.text_length);
+    EXPECT_EQ(arrival.text_offset, row.then.text_offset);
+    EXPECT_EQ(arrival.peer_closed, row.then.peer_closed);
+    EXPECT_EQ(arrival.acked_bytes, row.then.acked_bytes);
+    EXPECT_EQ(arrival.push, row.then.text_length != 0 && segment.header.Has(kPsh));
+    EXPECT_EQ(StateName(c.tcb.state), StateName(row.then.state));
+    EXPECT_EQ(c.tcb.rcv_nxt,
+              before.rcv_nxt + row.then.text_length + (row.then.peer_closed ? 1u : 0u));
+    EXPECT_EQ(static_cast<int>(ReplyOf(c, arrival)), static_cast<int>(row.then.reply));
+  }
+
+  void RunState(State state) {
+    for (const Row& row : RowsOf(state)) {
+      Connection c = MakeConnection(variant());
+      c.BringTo(state);
+      if (HasFatalFailure()) return;
+      if (state == State::kEstablished || state == State::kCloseWait) {
+        ASSERT_EQ(c.Send(kInFlight).size(), 1u);
+      }
+      Run(c, row);
+    }
+  }
+};
+
+TEST_P(Arrivals, GivenEstablished) { RunState(State::kEstablished); }
+TEST_P(Arrivals, GivenFinWait1) { RunState(State::kFinWait1); }
+TEST_P(Arrivals, GivenFinWait2) { RunState(State::kFinWait2); }
+TEST_P(Arrivals, GivenCloseWait) { RunState(State::kCloseWait); }
+TEST_P(Arrivals, GivenClosing) { RunState(State::kClosing); }
+TEST_P(Arrivals, GivenLastAck) { RunState(State::kLastAck); }
+TEST_P(Arrivals, GivenTimeWait) { RunState(State::kTimeWait); }
+
+// ---------------------------------------------------------------- SYN-SENT (3.10.7.3)
+
+Segment FromPeerInSynSent(const Connection& c, uint8_t flags, SequenceNumber acknowledgement) {
+  Segment s = c.PeerSyn();
+  s.header.flags = flags;
+  if ((flags & kAck) != 0) s.header.acknowledgement = acknowledgement;
+  return s;
+}
+
+TEST_P(Arrivals, GivenSynSent) {
+  const auto good = [](uint8_t flags) {
+    return [=](const Connection& c) { return FromPeerInSynSent(c, flags, c.iss() + 1); };
+  };
+  const auto at = [](uint8_t flags, int32_t off) {
+    return [=](const Connection& c) {
+      return FromPeerInSynSent(c, flags, c.iss() + static_cast<uint32_t>(off));
+    };
+  };
+  const State s = State::kSynSent;
+  const Refusal bad = Refusal::kUnacceptable;
+  const Row rows[] = {
+      {"SYN|ACK of our SYN",
+       good(kSyn | kAck),
+       {State::kEstablished, Reply::kAck, Refusal::kNone, Outcome::kEstablished}},
+      {"SYN|ACK of the ISS itself", at(kSyn | kAck, 0), {s, Reply::kReset, Refusal::kBadAck}},
+      {"SYN|ACK before the ISS", at(kSyn | kAck, -9), {s, Reply::kReset, Refusal::kBadAck}},
+      {"SYN|ACK of the future", at(kSyn | kAck, 2), {s, Reply::kReset, Refusal::kBadAck}},
+      {"ACK of the future", at(kAck, 2), {s, Reply::kReset, Refusal::kBadAck}},
+      {"ACK of our SYN without SYN", good(kAck), {s, Reply::kNone, bad}},
+      {"RST without ACK", good(kRst), {s, Reply::kNone, bad}},
+      {"RST with a bad ACK", at(kRst | kAck, 2), {s, Reply::kNone, Refusal::kBadAck}},
+      {"RST that acknowledges our SYN",
+       good(kRst | kAck),
+       {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kRefused}},
+      {"SYN: simultaneous open", good(kSyn), {State::kSynReceived, Reply::kSynAck}},
+      {"FIN without SYN", good(kFin), {s, Reply::kNone, bad}},
+      {"nothing", good(0), {s, Reply::kNone, bad}},
+  };
+  for (const Row& row : rows) {
+    Connection c = MakeConnection(variant());
+    c.BringTo(s);
+    SCOPED_TRACE(std::string("given SYN-SENT, when ") + row.when);
+    const Arrival arrival = c.Arrive(row.segment(c));
+    EXPECT_EQ(arrival.outcome, row.then.outcome);
+    EXPECT_EQ(arrival.refusal, row.then.refusal);
+    EXPECT_EQ(StateName(c.tcb.state), StateName(row.then.state));
+    EXPECT_EQ(static_cast<int>(ReplyOf(c, arrival)), static_cast<int>(row.then.reply));
+    if (arrival.send_reset) {
+      EXPECT_EQ(arrival.reset.flags, kRst);  // <SEQ=SEG.ACK><CTL=RST>
+      EXPECT_EQ(arrival.reset.sequence, row.segment(c).header.acknowledgement);
+    }
+  }
+}
+
+TEST_P(Arrivals, GivenSynSentWhenSynAckCarriesTextThenItIsAccepted) {
+  Connection c = MakeConnection(variant());
+  c.BringTo(State::kSynSent);
+  Segment syn_ack = FromPeerInSynSent(c, kSyn | kAck | kPsh, c.iss() + 1);
+  syn_ack.text_length = 12;
+  const Arrival arrival = c.ArriveAndPlace(syn_ack);
+  EXPECT_EQ(arrival.outcome, Outcome::kEstablished);
+  EXPECT_EQ(arrival.text_length, 12u);
+  EXPECT_TRUE(arrival.push);
+  EXPECT_EQ(c.tcb.rcv_nxt, c.irs() + 13);
+}
+
+TEST_P(Arrivals, GivenSynSentWhenSynAckCarriesFinThenCloseWait) {
+  Connection c = MakeConnection(variant());
+  c.BringTo(State::kSynSent);
+  const Arrival arrival = c.Arrive(FromPeerInSynSent(c, kSyn | kAck | kFin, c.iss() + 1));
+  EXPECT_EQ(arrival.outcome, Outcome::kEstablished);
+  EXPECT_TRUE(arrival.peer_closed);
+  EXPECT_EQ(c.tcb.state, State::kCloseWait);
+}
+
+// ---------------------------------------------------------------- SYN-RECEIVED
+
+TEST_P(Arrivals, GivenSynReceivedByPassiveOpen) {
+  const State s = State::kSynReceived;
+  const auto none = Reply::kNone;
+  const auto bad = Refusal::kUnacceptable;
+  const Outcome up = Outcome::kEstablished;
+  const auto handshake = [](uint8_t flags, uint32_t text) {
+    return [=](const Connection& c) {
+      Segment segment = c.WithFlags(flags);
+      segment.text_length = text;
+      return segment;
+    };
+  };
+  const auto syn_again = [](const Connection& c) { return c.PeerSyn(); };
+  const Row rows[] = {
+      {"ACK of our SYN", handshake(kAck, 0), {State::kEstablished, none, Refusal::kNone, up}},
+      {"ACK of our SYN with text",
+       handshake(kAck | kPsh, 10),
+       {State::kEstablished, none, Refusal::kNone, up, 0, 10}},
+      {"ACK of our SYN with FIN",
+       handshake(kAck | kFin, 0),
+       {State::kCloseWait, Reply::kAck, Refusal::kNone, up, 0, 0, true}},
+      {"ACK of our SYN with text and FIN",
+       handshake(kAck | kFin, 10),
+       {State::kCloseWait, Reply::kAck, Refusal::kNone, up, 0, 10, true}},
+      {"ACK of the ISS", Base, {s, Reply::kReset, Refusal::kBadAck}},
+      {"ACK of the future", AckFuture, {s, Reply::kReset, Refusal::kBadAck}},
+      {"no ACK bit", Is(0, 0, 10), {s, none, Refusal::kBadAck}},
+      {"RST at rcv_nxt", Is(kRst, 0), {State::kClosed, none, Refusal::kNone, Outcome::kRefused}},
+      {"RST in the window", Is(kRst, kInside), {s, Reply::kAck, bad}},
+      {"RST outside the window", Is(kRst, kOutside), {s, none, bad}},
+      {"the SYN again", syn_again, {s, Reply::kSynAck, bad}},
+      {"another SYN in the window",
+       Is(kSyn, kInside),
+       {State::kClosed, none, bad, Outcome::kRefused}},
+      {"SYN outside the window", Is(kSyn, kOutside), {s, Reply::kAck, bad}},
+      {"text beyond the window", Is(kAck, kOutside, 10), {s, Reply::kAck, bad}},
+  };
+  for (const Row& row : rows) {
+    Connection c = MakeConnection(variant());
+    c.BringTo(s);
+    Run(c, row);
+  }
+}
+
+TEST_P(Arrivals, GivenSimultaneousOpenWhenBothSynAcksCrossThenBothAreEstablished) {
+  Connection c = MakeConnection(variant());
+  c.BringTo(State::kSynSent);
+  c.Arrive(c.PeerSyn());
+  ASSERT_EQ(c.tcb.state, State::kSynReceived);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kSyn | kAck));
+  EXPECT_EQ(sent[0].header.sequence, c.iss());
+  // Figure 8, line 6: the peer's SYN|ACK has the sequence number of its SYN.
+  Segment syn_ack = c.PeerSyn();
+  syn_ack.header.flags = kSyn | kAck;
+  syn_ack.header.acknowledgement = c.iss() + 1;
+  syn_ack.header.ts_echo = c.last_ts_value;
+  EXPECT_EQ(c.Arrive(syn_ack).outcome, Outcome::kEstablished);
+  EXPECT_EQ(c.tcb.state, State::kEstablished);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
+TEST_P(Arrivals, GivenSimultaneousOpenWhenSynInWindowThenChallenged) {
+  Connection c = MakeConnection(variant());
+  c.BringTo(State::kSynSent);
+  c.Arrive(c.PeerSyn());
+  c.Drain();
+  // Not a passive open: handled as in the synchronised states (3.10.7.4, fourth check).
+  c.Arrive(Change(c, kSyn, kInside));
+  EXPECT_EQ(c.tcb.state, State::kSynReceived);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
+// ---------------------------------------------------------------- CLOSED (3.10.7.1), LISTEN
+
+TEST_P(Arrivals, GivenClosed) {
+  Connection c = MakeConnection(variant());
+  c.BringTo(State::kClosed);
+  for (const int flags : {+kAck, +kSyn, +kFin, kSyn | kAck, kFin | kAck, +kPsh}) {
+    Segment segment = Change(c, static_cast<uint8_t>(flags), 3, 10);
+    const Arrival arrival = c.Arrive(segment);
+    ASSERT_TRUE(arrival.send_reset) << "flags " << int{segment.header.flags};
+    if (segment.header.Has(kAck)) {
+      EXPECT_EQ(arrival.reset.flags, kRst);
+      EXPECT_EQ(arrival.reset.sequence, segment.header.acknowledgement);
+    } else {
+      EXPECT_EQ(arrival.reset.flags, kRst | kAck);
+      EXPECT_EQ(arrival.reset.sequence, SequenceNumber(0));
+      EXPECT_EQ(arrival.reset.acknowledgement,
+                segment.header.sequence + 10 + segment.header.ControlLength());
+    }
+    EXPECT_EQ(c.tcb.state, State::kClosed);
+  }
+  EXPECT_FALSE(c.Arrive(Change(c, kRst, 0)).send_reset);
+  EXPECT_FALSE(c.Arrive(Change(c, kRst | kAck, 0)).send_reset);
+}
+
+std::string VariantName(const ::testing::TestParamInfo<std::tuple<SequencePlan, bool>>& variant) {
+  return std::string(std::get<0>(variant.param).name) +
+         (std::get<1>(variant.param) ? "WithOptions" : "Plain");
+}
+
+INSTANTIATE_TEST_SUITE_P(Sequences, Arrivals,
+                         ::testing::Combine(::testing::ValuesIn(kSequencePlans), ::testing::Bool()),
+                         VariantName);
+
+TEST(Listen, GivenListenWhenSegmentArrivesThenOnlySynIsAccepted) {
+  Segment segment;
+  Header reset;
+  segment.header.flags = kSyn;
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kAccept);
+  segment.header.flags = kSyn | kFin;
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kDrop);
+  segment.header.flags = kRst | kSyn;
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kDrop);
+  segment.header.flags = kRst | kAck;
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kDrop);
+  segment.header.flags = kFin;
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kDrop);
+  segment.header.flags = kSyn | kAck;
+  segment.header.acknowledgement = SequenceNumber(77);
+  EXPECT_EQ(OnListenSegment(segment, &reset), ListenVerdict::kReset);
+  EXPECT_EQ(reset.flags, kRst);
+  EXPECT_EQ(reset.sequence, SequenceNumber(77));
+}
+
+TEST(Listen, GivenTimeWaitWhenSynIsNewerThenItYields) {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.BringTo(State::kTimeWait);
+  Segment syn = c.PeerSyn();
+  syn.header.sequence = c.tcb.rcv_nxt - 1000;
+  syn.header.ts_value = c.peer_clock + 1;
+  EXPECT_TRUE(TimeWaitYields(c.tcb, syn));
+  syn.header.ts_value = c.peer_clock - 1;
+  EXPECT_FALSE(TimeWaitYields(c.tcb, syn));
+  // Equal timestamps, or none: the sequence number decides.
+  syn.header.ts_value = c.peer_clock;
+  EXPECT_FALSE(TimeWaitYields(c.tcb, syn));
+  syn.header.sequence = c.tcb.rcv_nxt + 1;
+  EXPECT_TRUE(TimeWaitYields(c.tcb, syn));
+  syn.header.flags = kSyn | kAck;
+  EXPECT_FALSE(TimeWaitYields(c.tcb, syn));
+}
+
+// ---------------------------------------------------------------- details of the checks
+
+TEST(ArrivalDetail, GivenSharedCallsWhenAborted) {
+  struct Case {
+    State state;
+    bool sends;
+  };
+  const Case cases[] = {
+      {State::kClosed, false},     {State::kSynSent, false}, {State::kSynReceived, true},
+      {State::kEstablished, true}, {State::kFinWait1, true}, {State::kFinWait2, true},
+      {State::kCloseWait, true},   {State::kClosing, false}, {State::kLastAck, false},
+      {State::kTimeWait, false},
+  };
+  for (const Case& row : cases) {
+    SCOPED_TRACE(StateName(row.state));
+    Connection c;
+    c.BringTo(row.state);
+    const SequenceNumber next = c.tcb.snd_max;
+    Header reset;
+    EXPECT_EQ(Abort(c.tcb, &reset), row.sends);
+    if (row.sends) {
+      EXPECT_EQ(reset.flags, kRst);
+      EXPECT_EQ(reset.sequence, next);
+    }
+    c.Check();
+    EXPECT_EQ(c.tcb.state, State::kClosed);
+  }
+}
+
+TEST(ArrivalDetail, GivenManyChallengesWhenInOneSecondThenAnsweredTenTimes) {
+  Connection c;
+  c.Establish();
+  int answers = 0;
+  for (int i = 0; i < 50; ++i) {
+    c.Arrive(Change(c, kRst, kInside));
+    answers += static_cast<int>(c.Drain().size());
+  }
+  EXPECT_EQ(answers, 10);  // RFC 5961 section 7
+  c.now += 1000 * kMs;
+  c.Arrive(Change(c, kRst, kInside));
+  EXPECT_EQ(c.Drain().size(), 1u);
+}
+
+TEST(ArrivalDetail, GivenUnplacedTextWhenRstAtLastAckThenReset) {
+  // A peer without the connection takes RST's sequence number from our last ACK, which does not
+  // cover what is still on its way to memory.
+  Connection c;
+  c.Establish();
+  c.Arrive(c.WithText(100));
+  ASSERT_EQ(c.tcb.rcv_unplaced, 100u);
+  EXPECT_EQ(c.Arrive(Change(c, kRst, -100)).outcome, Outcome::kReset);
+}
+
+TEST(ArrivalDetail, GivenZeroWindowThenAckRstAndFinAreProcessed) {
+  // A window that has been used up.
+  const auto shut = [](Connection* c) {
+    c->Establish(100);
+    c->ArriveAndPlace(c->WithText(100));
+    c->Drain();
+    ASSERT_EQ(c->tcb.rcv_adv, c->tcb.rcv_nxt);
+  };
+  {
+    Connection c;
+    shut(&c);
+    c.Send(50);
+    EXPECT_EQ(c.Arrive(c.WithAck(c.tcb.snd_max)).acked_bytes, 50u);
+  }
+  {
+    Connection c;
+    shut(&c);
+    c.Send(50);
+    // With text: the ACK counts, the text does not, and the peer is told.
+    Segment segment = c.WithText(10);
+    const Arrival arrival = c.Arrive(segment);
+    EXPECT_EQ(arrival.acked_bytes, 50u);
+    EXPECT_EQ(arrival.text_length, 0u);
+    EXPECT_TRUE(IsOne(c.Drain(), kAck));
+  }
+  {
+    Connection c;
+    shut(&c);
+    EXPECT_EQ(c.Arrive(Change(c, kRst, 0)).outcome, Outcome::kReset);
+  }
+  {
+    Connection c;
+    shut(&c);
+    EXPECT_TRUE(c.Arrive(c.WithFlags(kFin | kAck)).peer_closed);
+    EXPECT_EQ(c.tcb.state, State::kCloseWait);
+    const std::vector<SentSegment> sent = c.Drain();
+    ASSERT_TRUE(IsOne(sent, kAck));
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    EXPECT_EQ(sent[0].header.window, 0);
+  }
+}
+
+TEST(ArrivalDetail, GivenWindowFullInFlightWhenAckAtRightEdgeThenProcessed) {
+  // The peer has filled our window, the text is late, its empty ACK is not.
+  Connection c;
+  c.Establish(5000);
+  c.Send(50);
+  Segment ack = c.WithAck(c.tcb.snd_max);
+  ack.header.sequence = c.tcb.rcv_nxt + 5000;
+  EXPECT_EQ(c.Arrive(ack).acked_bytes, 50u);
+  EXPECT_TRUE(c.Drain().empty());
+}
+
+TEST(ArrivalDetail, GivenTextBehindFinUnplacedThenFinIsAcknowledgedWithIt) {
+  Connection c;
+  c.Establish();
+  Segment segment = c.WithText(10);
+  segment.header.flags = kFin | kAck;
+  c.Arrive(segment);
+  EXPECT_EQ(AckableSequence(c.tcb), c.irs() + 1);
+  EXPECT_TRUE(c.Drain().empty());
+  OnPlaced(c.tcb, 10, c.now);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(sent[0].header.acknowledgement, c.irs() + 12);
+}
+
+// ---------------------------------------------------------------- PAWS (RFC 7323 section 5)
+
+Connection WithTimestamps() {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.Establish();
+  return c;
+}
+
+TEST(Paws, GivenTimestampsWhenOlderThenRefusedAndAcknowledged) {
+  Connection c = WithTimestamps();
+  Segment text = c.WithText(10);
+  text.header.ts_value = c.peer_clock - 1;
+  const Arrival arrival = c.Arrive(text);
+  EXPECT_EQ(arrival.refusal, Refusal::kPaws);
+  EXPECT_EQ(arrival.text_length, 0u);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
+TEST(Paws, GivenTimestampsThatWrapWhenNewerThenAccepted) {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.peer_clock = 0xfffffff0u;
+  c.Establish();
+  Segment text = c.WithText(10);
+  text.header.ts_value = 5;
+  EXPECT_EQ(c.ArriveAndPlace(text).text_length, 10u);
+  EXPECT_EQ(c.tcb.ts_recent, 5u);
+}
+
+TEST(Paws, GivenTimestampsWhenSegmentHasNoneThenDroppedSilently) {
+  Connection c = WithTimestamps();
+  Segment text = c.WithText(10);
+  text.header.has_timestamps = false;
+  EXPECT_EQ(c.Arrive(text).refusal, Refusal::kPaws);
+  EXPECT_TRUE(c.Drain().empty());
+}
+
+TEST(Paws, GivenTimestampsWhenRstHasNoneOrOldOnesThenItStillCounts) {
+  for (const bool has : {false, true}) {
+    Connection c = WithTimestamps();
+    Segment rst = c.WithFlags(kRst);
+    rst.header.has_timestamps = has;
+    rst.header.ts_value = c.peer_clock - 100;
+    EXPECT_EQ(c.Arrive(rst).outcome, Outcome::kReset);
+  }
+}
+
+TEST(Paws, GivenIdleConnectionWhen24DaysHavePassedThenOldTimestampIsAccepted) {
+  Connection c = WithTimestamps();
+  c.now += uint64_t{25} * 24 * 3600 * 1000 * kMs;
+  Segment text = c.WithText(10);
+  text.header.ts_value = c.peer_clock - 1;
+  EXPECT_EQ(c.ArriveAndPlace(text).text_length, 10u);
+  EXPECT_EQ(c.tcb.ts_recent, c.peer_clock - 1);
+}
+
+TEST(Paws, GivenTimestampsWhenSegmentIsAheadOfLastAckThenNotEchoed) {
+  // RFC 7323 4.3: with two segments unacknowledged, the first one's timestamp is echoed.
+  Connection c = WithTimestamps();
+  c.peer_clock += 10;
+  const uint32_t first = c.peer_clock;
+  c.ArriveAndPlace(c.WithText(10));
+  c.peer_clock += 10;
+  c.ArriveAndPlace(c.WithText(10));
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(sent[0].header.ts_echo, first);
+}
+
+}  // namespace
+}  // namespace qpip::tcp::testing
