@@ -109,9 +109,17 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   const uint32_t spoken_for = q.recv_filled + q.unplaced + q.pool_used;
   const uint32_t posted = q.recv_posted_bytes - q.recv_consumed_bytes;
   uint32_t window = posted > spoken_for && posted < 0x80000000u ? posted - spoken_for : 0;
+  if (window != 0) {
+    // A scaled window counts in units; rounded down, a small receive could never be offered. The
+    // few bytes that rounding up promises too much have their place in the overflow pool
+    // (docs/decisions/0004-window-rounding.md).
+    const uint32_t unit_mask = tcp::WindowUnit(q.tcb) - 1;
+    const uint32_t unplaced = q.tcb.rcv_unplaced;
+    window = ((window + unplaced + unit_mask) & ~unit_mask) - unplaced;
+  }
   // What is advertised must have a place even if short messages use up all receives: the
-  // reservation bounds it (DESIGN, "The advertised window").
-  const uint32_t reserved = q.pool_used + q.unplaced;
+  // reservation bounds it.
+  const uint32_t reserved = q.pool_used + q.pool_pending + q.unplaced;
   const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
   if (window > room) window = room;
   tcp::SetReceiveWindow(q.tcb, window, nic.now);

@@ -201,7 +201,9 @@ void FirmwareBench::PostSend(TestQp& qp, const std::vector<abi::Sge>& list, bool
   wqe.peer_address = Address(peer);
   wqe.peer_port = peer_port;
   std::memcpy(entry, &wqe, sizeof(wqe));
-  std::memcpy(entry + sizeof(wqe), list.data(), list.size() * sizeof(abi::Sge));
+  if (!list.empty()) {
+    std::memcpy(entry + sizeof(wqe), list.data(), list.size() * sizeof(abi::Sge));
+  }
   if (ring) RingSend(qp);
 }
 
@@ -229,7 +231,9 @@ void FirmwareBench::PostRecv(TestQp& qp, const std::vector<abi::Sge>& list, bool
   for (const abi::Sge& sge : list) wqe.length += sge.length;
   qp.posted_bytes += wqe.length;
   std::memcpy(entry, &wqe, sizeof(wqe));
-  std::memcpy(entry + sizeof(wqe), list.data(), list.size() * sizeof(abi::Sge));
+  if (!list.empty()) {
+    std::memcpy(entry + sizeof(wqe), list.data(), list.size() * sizeof(abi::Sge));
+  }
   if (ring) RingRecv(qp);
 }
 
