@@ -76,7 +76,10 @@ uint64_t CycleHistogram::Quantile(double fraction) const {
   double seen = 0;
   for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {
     seen += buckets_[bucket];
-    if (buckets_[bucket] != 0 && seen >= wanted) return std::min(UpperBound(bucket), max_);
+    // The last bucket has no bound.
+    if (buckets_[bucket] != 0 && seen >= wanted && bucket + 1 < kBuckets) {
+      return std::min(UpperBound(bucket), max_);
+    }
   }
   return max_;
 }

@@ -251,16 +251,16 @@ void CheckTogether(const NicUri& uri) {
 }
 
 NicUri Parse(std::string_view text) {
-  const size_t colon = text.find(':');
+  const size_t question = text.find('?');
+  const std::string_view path = text.substr(0, question);
+  const size_t colon = path.find(':');
   if (colon == std::string_view::npos) Refuse("no scheme; accepted: " + std::string(kForm));
   NicUri uri;
-  uri.scheme = ParseScheme(text.substr(0, colon));
-  std::string_view rest = text.substr(colon + 1);
-  const size_t question = rest.find('?');
-  const std::string_view name = rest.substr(0, question);
-  CheckFabricName(name);
-  uri.fabric.name = name;
-  rest = question == std::string_view::npos ? std::string_view() : rest.substr(question + 1);
+  uri.scheme = ParseScheme(path.substr(0, colon));
+  CheckFabricName(path.substr(colon + 1));
+  uri.fabric.name = path.substr(colon + 1);
+  std::string_view rest =
+      question == std::string_view::npos ? std::string_view() : text.substr(question + 1);
   std::vector<std::string_view> seen;
   while (!rest.empty()) {
     const size_t end = rest.find('&');

@@ -1,0 +1,142 @@
+// URIs: what is accepted, what is refused and with which words.
+
+#include "sim/lanai/uri.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+namespace qpip::lanai {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string Refusal(std::string_view text) {
+  try {
+    ParseUri(text);
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "(accepted)";
+}
+
+TEST(Uri, GivenOnlyAnAddressWhenParsedThenTheRestIsTheRealTimeProfile) {
+  const NicUri uri = ParseUri("shm:lab?address=fd00::1");
+  EXPECT_EQ(uri.scheme, Scheme::kSharedMemory);
+  EXPECT_EQ(uri.fabric.name, "lab");
+  EXPECT_EQ(uri.fabric.address.bytes[0], 0xfd);
+  EXPECT_EQ(uri.fabric.address.bytes[15], 1);
+  EXPECT_EQ(uri.fabric.mtu, wire::FabricOptions().mtu);
+  EXPECT_EQ(uri.nic.max_qps, 1024u);
+  EXPECT_FALSE(uri.fault.any());
+  EXPECT_FALSE(uri.occupancy);
+  EXPECT_TRUE(uri.timeline.empty());
+}
+
+TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
+  const NicUri uri = ParseUri(
+      "mem:a-B_c.9?address=fd00::2&mtu=9000&copy=1&checksum=1&loss=0.01&duplicate=0.5&reorder=1"
+      "&corrupt=1e-3&delay_us=7&flap_period_ms=100&flap_down_ms=10&cut_after_frames=12&seed=99"
+      "&pcap=/tmp/a.pcap&occupancy=1&timeline=t.json&max_qps=5&ack_every=3&ack_delay_us=400"
+      "&rto_min_us=1000&rto_initial_us=2000&user_timeout_ms=3000&connect_timeout_ms=4000"
+      "&time_wait_ms=5&timestamps=0&spin_us=0");
+  EXPECT_EQ(uri.scheme, Scheme::kMemory);
+  EXPECT_EQ(uri.fabric.name, "a-B_c.9");
+  EXPECT_EQ(uri.fabric.mtu, 9000u);
+  EXPECT_TRUE(uri.fabric.copy);
+  EXPECT_TRUE(uri.fabric.checksum);
+  EXPECT_EQ(uri.fault.loss, 0.01);
+  EXPECT_EQ(uri.fault.duplicate, 0.5);
+  EXPECT_EQ(uri.fault.reorder, 1.0);
+  EXPECT_EQ(uri.fault.corrupt, 0.001);
+  EXPECT_EQ(uri.fault.delay_us, 7u);
+  EXPECT_EQ(uri.fault.flap_period_ms, 100u);
+  EXPECT_EQ(uri.fault.flap_down_ms, 10u);
+  EXPECT_EQ(uri.fault.cut_after_frames, 12u);
+  EXPECT_EQ(uri.fault.seed, 99u);
+  EXPECT_EQ(uri.pcap, "/tmp/a.pcap");
+  EXPECT_TRUE(uri.occupancy);
+  EXPECT_EQ(uri.timeline, "t.json");
+  EXPECT_EQ(uri.nic.max_qps, 5u);
+  EXPECT_EQ(uri.nic.ack_every, 3u);
+  EXPECT_EQ(uri.nic.ack_delay_us, 400u);
+  EXPECT_EQ(uri.nic.rto_min_us, 1000u);
+  EXPECT_EQ(uri.nic.rto_initial_us, 2000u);
+  EXPECT_EQ(uri.nic.user_timeout_ms, 3000u);
+  EXPECT_EQ(uri.nic.connect_timeout_ms, 4000u);
+  EXPECT_EQ(uri.nic.time_wait_ms, 5u);
+  EXPECT_EQ(uri.nic.tcp_timestamps, 0u);
+  EXPECT_EQ(uri.spin_us, 0u);
+}
+
+TEST(Uri, GivenAParsedUriWhenFormattedThenItParsesToTheSame) {
+  const NicUri uri = ParseUri(
+      "mem:x?address=fd00::2&loss=0.125&seed=18446744073709551615&pcap=/tmp/a%20b%26c%25.pcap");
+  EXPECT_EQ(uri.pcap, "/tmp/a b&c%.pcap");
+  const std::string text = FormatUri(uri);
+  EXPECT_THAT(text, HasSubstr("mem:x?address=fd00::2&mtu="));
+  EXPECT_THAT(text, HasSubstr("loss=0.125"));
+  EXPECT_THAT(text, Not(HasSubstr("timeline")));
+  EXPECT_EQ(FormatUri(ParseUri(text)), text);
+}
+
+struct Bad {
+  const char* uri;
+  const char* says;
+};
+
+TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
+  const Bad table[] = {
+      {"", "no scheme"},
+      {"lab?address=fd00::1", "no scheme"},
+      {"ip:lab?address=fd00::1", "unknown scheme \"ip\"; accepted: shm:FABRIC"},
+      {"tun:tun0?address=fd00::1", "scheme \"tun\" is not available in this version"},
+      {"tap:tap0?address=fd00::1", "scheme \"tap\" is not available in this version"},
+      {"udp:host:9?address=fd00::1", "scheme \"udp\" is not available in this version"},
+      {"shm:?address=fd00::1", "fabric name \"\""},
+      {"shm:a/b?address=fd00::1", "fabric name \"a/b\""},
+      {"shm:lab", "no address; add ?address=IPV6"},
+      {"shm:lab?", "no address"},
+      {"shm:lab?mtu=1500", "no address"},
+      {"shm:lab?address=", "\"\" is no IPv6 address"},
+      {"shm:lab?address=10.0.0.1", "\"10.0.0.1\" is no IPv6 address"},
+      {"shm:lab?address=::", "unspecified or a multicast address"},
+      {"shm:lab?address=ff02::1", "unspecified or a multicast address"},
+      {"shm:lab?adress=fd00::1", "unknown parameter \"adress\"; accepted are address, mtu, copy"},
+      {"shm:lab?address", "parameter address has no value"},
+      {"shm:lab?address=fd00::1&", "(accepted)"},
+      {"shm:lab?address=fd00::1&&mtu=1500", "unknown parameter \"\""},
+      {"shm:lab?address=fd00::1&address=fd00::2", "parameter address is given twice"},
+      {"shm:lab?address=fd00::1&mtu=1279", "\"1279\" is no whole number from 1280 to 65575"},
+      {"shm:lab?address=fd00::1&mtu=65576", "from 1280 to 65575"},
+      {"shm:lab?address=fd00::1&mtu=1500x", "\"1500x\" is no whole number"},
+      {"shm:lab?address=fd00::1&mtu=-1500", "\"-1500\" is no whole number"},
+      {"shm:lab?address=fd00::1&mtu=", "\"\" is no whole number"},
+      {"shm:lab?address=fd00::1&copy=yes", "parameter copy: \"yes\""},
+      {"shm:lab?address=fd00::1&loss=1.01", "\"1.01\" is no probability from 0 to 1"},
+      {"shm:lab?address=fd00::1&loss=nan", "\"nan\" is no probability"},
+      {"shm:lab?address=fd00::1&loss=-0.1", "\"-0.1\" is no probability"},
+      {"shm:lab?address=fd00::1&max_qps=0", "parameter max_qps: \"0\""},
+      {"shm:lab?address=fd00::1&max_qps=1048577", "from 1 to 1048576"},
+      {"shm:lab?address=fd00::1&ack_delay_us=500000", "from 0 to 499999"},
+      {"shm:lab?address=fd00::1&seed=18446744073709551616", "parameter seed"},
+      {"shm:lab?address=fd00::1&pcap=", "parameter pcap: no file name"},
+      {"shm:lab?address=fd00::1&pcap=a%2", "not followed by two hex digits"},
+      {"shm:lab?address=fd00::1&pcap=a%zz", "not followed by two hex digits"},
+      {"shm:lab?address=fd00::1&flap_period_ms=5", "given together or not at all"},
+      {"shm:lab?address=fd00::1&flap_period_ms=5&flap_down_ms=6", "the link would never be up"},
+  };
+  for (const Bad& bad : table) {
+    const std::string refusal = Refusal(bad.uri);
+    EXPECT_THAT(refusal, HasSubstr(bad.says)) << bad.uri;
+    EXPECT_THAT(refusal, Not(HasSubstr("\n"))) << bad.uri;
+    if (refusal != "(accepted)") {
+      EXPECT_THAT(refusal, HasSubstr(bad.uri));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qpip::lanai
