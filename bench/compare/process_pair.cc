@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -17,6 +18,8 @@
 
 namespace qpip::bench {
 namespace {
+
+constexpr std::chrono::seconds kSecondSideSpeaks{2};
 
 [[noreturn]] void ThrowErrno(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), what);
@@ -150,13 +153,14 @@ Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
                const std::function<void(Side&)>& server, const std::function<void(Side&)>& client) {
   int channel[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, channel) != 0) ThrowErrno("socketpair");
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  auto deadline = std::chrono::steady_clock::now() + timeout;
   Child server_child("server", pinning.server_core, channel[0], channel[1], server);
   Child client_child("client", pinning.client_core, channel[1], channel[0], client);
   close(channel[0]);
   close(channel[1]);
 
   Sample sample;
+  std::string errors;
   const std::array<const Child*, 2> children = {&server_child, &client_child};
   std::array<bool, 2> done = {};
   while (!done[0] || !done[1]) {
@@ -166,16 +170,25 @@ Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
     }
     const int ready = poll(waits.data(), waits.size(), MillisecondsUntil(deadline));
     if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) {
-      throw std::runtime_error("no result after " + std::to_string(timeout.count()) + " s");
-    }
+    if (ready <= 0) break;
     for (size_t i = 0; i < 2; ++i) {
       if (waits[i].revents == 0) continue;
-      const Outcome outcome = children[i]->Collect();
       done[i] = true;
-      sample.cpu_seconds += outcome.cpu_seconds;
-      if (i == 1) sample.seconds = outcome.seconds;
+      try {
+        const Outcome outcome = children[i]->Collect();
+        sample.cpu_seconds += outcome.cpu_seconds;
+        if (i == 1) sample.seconds = outcome.seconds;
+      } catch (const std::exception& error) {
+        // The other side may know the cause of which this is the effect: it gets a moment to say
+        // so.
+        errors += (errors.empty() ? "" : "; ") + std::string(error.what());
+        deadline = std::min(deadline, std::chrono::steady_clock::now() + kSecondSideSpeaks);
+      }
     }
+  }
+  if (!errors.empty()) throw std::runtime_error(errors);
+  if (!done[0] || !done[1]) {
+    throw std::runtime_error("no result after " + std::to_string(timeout.count()) + " s");
   }
   return sample;
 }

@@ -43,8 +43,9 @@ class Side {
 };
 
 /// Forks a server and a client, pins each, runs `server` and `client` in them, and gathers the
-/// client's time and both sides' CPU time. Throws std::runtime_error with the first side's message
-/// that failed, or when `timeout` is over; both children have ended when it returns or throws.
+/// client's time and both sides' CPU time. Throws std::runtime_error with what the sides
+/// say when one fails, or when `timeout` is over; both children have ended when it returns or
+/// throws.
 Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
                const std::function<void(Side&)>& server, const std::function<void(Side&)>& client);
 

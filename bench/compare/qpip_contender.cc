@@ -40,7 +40,7 @@ class Node {
         pd_(nic_->AllocatePd()),
         send_memory_(pd_->Allocate(size_t{which.bytes} * which.window)),
         recv_memory_(pd_->Allocate(size_t{which.bytes} * receives_)),
-        cq_(nic_->CreateCq(4 * receives_ + 4 * which.window)),
+        cq_(nic_->CreateCq(SendDepth() + receives_)),
         qp_(nic_->CreateQp(*pd_, Options())) {
     memset(send_memory_->data(), 1, send_memory_->size());
     for (uint32_t i = 0; i < receives_; ++i) PostReceive(i);
@@ -119,11 +119,13 @@ class Node {
  private:
   static const char* Address(bool server) { return server ? "fd00::1" : "fd00::2"; }
 
+  uint32_t SendDepth() const { return std::max<uint32_t>(64, which_.window); }
+
   QpOptions Options() const {
     QpOptions options;
     options.type = which_.transport == Transport::kTcp ? QpType::kTcp : QpType::kUdp;
     options.send_cq = options.recv_cq = cq_.get();
-    options.send_depth = std::max<uint32_t>(64, which_.window);
+    options.send_depth = SendDepth();
     options.recv_depth = receives_;
     options.receive_reservation = 8u << 20;
     return options;
@@ -154,7 +156,9 @@ class Node {
     for (size_t i = 0; i < count; ++i) {
       const WorkCompletion& done = completions[i];
       if (done.status != IBV_WC_SUCCESS) {
-        throw std::runtime_error("completion with status " + std::to_string(done.status));
+        throw std::runtime_error(std::string(done.opcode == IBV_WC_RECV ? "receive" : "send") +
+                                 " completed with " + ToString(done.status) + ", connection " +
+                                 ToString(qp_->disconnect_reason()));
       }
       if (done.opcode == IBV_WC_RECV) {
         received_.push_back(done.wr_id);
@@ -191,6 +195,13 @@ class Node {
   uint64_t sends_done_ = 0;
 };
 
+/// A queue pair that is destroyed resets its connection: nobody leaves while the other still waits
+/// for an acknowledgement.
+void PartTogether(Side& side) {
+  side.Tell(0);
+  side.Hear();
+}
+
 class QpipContender : public Contender {
  public:
   explicit QpipContender(const Mode& mode) : mode_(mode) {}
@@ -217,7 +228,7 @@ class QpipContender : public Contender {
           side.Start();
           run(which.messages);
           side.Stop();
-          side.Hear();  // the client has everything: leaving now resets nothing it waits for
+          PartTogether(side);
         },
         [&](Side& side) {
           Node node(which, mode_, fabric, false);
@@ -229,7 +240,7 @@ class QpipContender : public Contender {
           side.Start();
           run(which.messages);
           side.Stop();
-          side.Tell(0);
+          PartTogether(side);
         });
   }
 
