@@ -1,0 +1,575 @@
+#include "fake_nic.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+
+namespace qpip::test {
+
+namespace {
+
+// DMA addresses are not virtual addresses: who mixes them up does not get far.
+constexpr uint64_t kBusOffset = uint64_t{1} << 56;
+
+constexpr uint8_t Byte(auto value) { return static_cast<uint8_t>(value); }
+
+uint64_t LoadAcquire(uint64_t* word) {
+  return std::atomic_ref<uint64_t>(*word).load(std::memory_order_acquire);
+}
+
+// As kDmaPublish: the last word is stored last.
+template <typename T>
+void Publish(const T& entry, T* to) {
+  std::memcpy(static_cast<void*>(to), &entry, sizeof(T) - sizeof(uint32_t));
+  std::atomic_ref<uint32_t>(to->valid).store(entry.valid, std::memory_order_release);
+}
+
+template <typename Map>
+uint32_t FreeHandle(const Map& map) {
+  uint32_t handle = 0;
+  while (map.contains(handle)) ++handle;
+  return handle;
+}
+
+}  // namespace
+
+FakeNic::FakeNic() {
+  port_info.address.bytes[0] = 0xfd;
+  port_info.address.bytes[15] = 1;
+  port_info.mtu = 1500;
+  port_info.max_qps = 16;
+  port_info.max_cqs = 16;
+  port_info.max_regions = 64;
+  port_info.max_send_depth = 1024;
+  port_info.description = "fake:nic?address=fd00::1";
+}
+
+void FakeNic::Start(const abi::RingSetup& rings, abi::InterruptHandler* handler) {
+  rings_ = rings;
+  handler_ = handler;
+}
+
+void FakeNic::Stop() { stopped = true; }
+
+void FakeNic::RingDoorbell(const abi::Doorbell& doorbell) {
+  const std::lock_guard lock(fifo_mutex_);
+  ++doorbells_[doorbell.kind()];
+  if (lose_doorbells) {
+    overflowed_ = true;
+  } else {
+    fifo_.push_back(doorbell);
+  }
+}
+
+uint64_t FakeNic::DmaAddress(const void* address) {
+  return reinterpret_cast<uintptr_t>(address) + kBusOffset;
+}
+
+void* FakeNic::AllocateShared(size_t bytes) {
+  if (!shared_memory) return nullptr;
+  void* address = std::aligned_alloc(64, (bytes + 63) & ~size_t{63});
+  std::memset(address, 0, bytes);
+  shared_bytes += bytes;
+  return address;
+}
+
+void FakeNic::FreeShared(void* address, size_t bytes) {
+  shared_bytes -= bytes;
+  std::free(address);
+}
+
+bool FakeNic::Drive(bool /*until_notification*/) {
+  const std::unique_lock lock(core_, std::try_to_lock);
+  return lock.owns_lock() && DriveLocked();
+}
+
+void FakeNic::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
+  const std::atomic_ref<uint32_t> value(*const_cast<uint32_t*>(word));
+  while (value.load(std::memory_order_acquire) == expected) {
+    if (Drive(false)) continue;
+    if (threaded) {
+      std::this_thread::yield();
+      return;
+    }
+    ++idle_sleeps;
+    if (!when_idle.empty()) {
+      const auto action = std::move(when_idle.front());
+      when_idle.pop_front();
+      action();
+      continue;
+    }
+    if (deadline_ns == UINT64_MAX) throw std::logic_error("the host would sleep for ever");
+    now_ns = std::max(now_ns, deadline_ns);
+    return;
+  }
+}
+
+void FakeNic::Sleep(const uint32_t*, uint32_t, uint64_t) {
+  throw std::logic_error("the library sleeps through HostPort::DriveUntil only");
+}
+
+void FakeNic::Wake(const uint32_t*) {}
+
+template <typename T>
+T* FakeNic::At(uint64_t dma_address) const {
+  return reinterpret_cast<T*>(static_cast<uintptr_t>(dma_address - kBusOffset));
+}
+
+void FakeNic::Promise(bool kept, const char* what) {
+  if (!kept) broken_promises.insert(what);
+}
+
+bool FakeNic::DriveLocked() {
+  ++drives;
+  bool progress = false;
+  for (;;) {
+    abi::Doorbell doorbell;
+    {
+      const std::lock_guard lock(fifo_mutex_);
+      if (fifo_.empty()) break;
+      doorbell = fifo_.front();
+      fifo_.pop_front();
+    }
+    progress |= OnDoorbell(doorbell);
+  }
+  bool overflowed;
+  {
+    const std::lock_guard lock(fifo_mutex_);
+    overflowed = overflowed_;
+    overflowed_ = false;
+    if (overflowed) lose_doorbells = false;
+  }
+  if (overflowed) {
+    ScanAll();
+    progress = true;
+  }
+  progress |= FetchCommands();
+  progress |= MovePipes();
+  return progress;
+}
+
+bool FakeNic::OnDoorbell(const abi::Doorbell& doorbell) {
+  switch (doorbell.kind()) {
+    case abi::DoorbellKind::kSendPosted:
+      OnSendPosted(doorbell.object(), doorbell.producer);
+      return true;
+    case abi::DoorbellKind::kRecvPosted:
+      OnRecvPosted(doorbell.object(), doorbell.producer, doorbell.posted_bytes);
+      return true;
+    case abi::DoorbellKind::kCqArm:
+      OnArm(doorbell.object(), doorbell.producer);
+      return true;
+    case abi::DoorbellKind::kCommand:
+      Promise(static_cast<int32_t>(doorbell.producer - command_producer_) >= 0,
+              "command producer goes forward");
+      command_producer_ = doorbell.producer;
+      return true;
+    case abi::DoorbellKind::kNone:
+      break;
+  }
+  Promise(false, "doorbells have a kind");
+  return false;
+}
+
+void FakeNic::OnSendPosted(uint32_t handle, uint32_t producer) {
+  const auto found = qps_.find(handle);
+  if (found == qps_.end()) return;
+  Qp& qp = found->second;
+  const uint32_t depth = 1u << qp.setup.send_log2_depth;
+  Promise(static_cast<int32_t>(producer - qp.send_producer) >= 0, "send producer goes forward");
+  Promise(producer - qp.send_completed <= depth, "the send ring is not overwritten");
+  Promise(static_cast<uint32_t>(LoadAcquire(At<uint64_t>(qp.setup.indices))) - producer <= depth,
+          "the send index word is stored before the doorbell");
+  qp.send_producer = producer;
+  if (!complete_sends) return;
+  while (qp.send_completed != qp.send_producer) {
+    const uint32_t index = qp.send_completed;
+    if ((FetchLocked(qp, index).header.flags & abi::kSendSignaled) != 0) {
+      PushSendCqe(handle, index, abi::CompletionStatus::kSuccess);
+    } else {
+      ++qp.send_completed;
+    }
+  }
+}
+
+void FakeNic::OnRecvPosted(uint32_t handle, uint32_t producer, uint32_t posted_bytes) {
+  const auto found = qps_.find(handle);
+  if (found == qps_.end()) return;
+  Qp& qp = found->second;
+  Promise(static_cast<int32_t>(producer - qp.recv_producer) >= 0, "recv producer goes forward");
+  Promise(producer - qp.recv_completed <= (1u << qp.setup.recv_log2_depth),
+          "the receive ring is not overwritten");
+  for (; qp.recv_producer != producer; ++qp.recv_producer) {
+    qp.posted_bytes += FetchRecvLocked(qp, qp.recv_producer, nullptr).length;
+  }
+  Promise(posted_bytes == qp.posted_bytes, "posted bytes add up");
+}
+
+void FakeNic::OnArm(uint32_t handle, uint32_t consumer) {
+  Cq& cq = cqs_.at(handle);
+  cq.armed = static_cast<int32_t>(cq.producer - consumer) <= 0;
+  cq.armed_index = consumer;
+  if (!cq.armed) handler_->OnCompletionInterrupt(handle);
+}
+
+bool FakeNic::FetchCommands() {
+  bool any = false;
+  while (command_consumer_ != command_producer_) {
+    const uint32_t slot = command_consumer_++ & ((1u << rings_.command_log2) - 1);
+    const abi::Command command = At<abi::Command>(rings_.command_ring)[slot];
+    Promise(command.id == command_consumer_ - 1, "command ids tell the ring index");
+    commands.push_back(command);
+    if (held.contains(static_cast<abi::CommandOpcode>(command.opcode))) {
+      held_commands_.push_back(command);
+    } else {
+      Execute(command);
+    }
+    any = true;
+  }
+  return any;
+}
+
+void FakeNic::ScanAll() {
+  for (auto& [handle, qp] : qps_) {
+    OnSendPosted(handle, static_cast<uint32_t>(LoadAcquire(At<uint64_t>(qp.setup.indices))));
+    const uint64_t recv =
+        LoadAcquire(At<uint64_t>(qp.setup.indices + offsetof(abi::QueueIndices, recv)));
+    OnRecvPosted(handle, static_cast<uint32_t>(recv), static_cast<uint32_t>(recv >> 32));
+  }
+  for (auto& [handle, cq] : cqs_) handler_->OnCompletionInterrupt(handle);
+  handler_->OnEventInterrupt();
+}
+
+void FakeNic::Release(bool reversed) {
+  const std::lock_guard lock(core_);
+  std::vector<abi::Command> release;
+  release.swap(held_commands_);
+  if (reversed) std::reverse(release.begin(), release.end());
+  for (const abi::Command& command : release) Execute(command);
+}
+
+void FakeNic::Execute(const abi::Command& command) {
+  uint32_t result[4] = {};
+  std::optional<abi::CommandStatus> status;
+  if (refuse) status = refuse(command);
+  if (!status) status = Perform(command, result);
+  Answer(command, *status, result);
+  if (*status != abi::CommandStatus::kOk) return;
+  if (static_cast<abi::CommandOpcode>(command.opcode) != abi::CommandOpcode::kConnect) return;
+  // After the answer, as the ABI says.
+  const abi::Connect& connect = command.connect;
+  if (connect_outcome.event == abi::EventKind::kEstablished) {
+    Established(connect.qp, 0, connect.remote_address, connect.remote_port,
+                connect.local_port != 0 ? connect.local_port : next_port_++);
+  } else if (connect_outcome.event) {
+    abi::Event event;
+    event.kind = Byte(*connect_outcome.event);
+    event.status = Byte(connect_outcome.reason);
+    event.object = connect.qp;
+    PushEvent(event);
+  }
+}
+
+abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* result) {
+  using abi::CommandOpcode;
+  using abi::CommandStatus;
+  switch (static_cast<CommandOpcode>(command.opcode)) {
+    case CommandOpcode::kRegisterMemory:
+      keys_.insert(result[0] = next_key_++);
+      return CommandStatus::kOk;
+    case CommandOpcode::kDeregisterMemory:
+      return keys_.erase(command.deregister_memory.key) == 1 ? CommandStatus::kOk
+                                                             : CommandStatus::kBadHandle;
+    case CommandOpcode::kCreateCq:
+      result[0] = FreeHandle(cqs_);
+      cqs_[result[0]].setup = command.create_cq;
+      return CommandStatus::kOk;
+    case CommandOpcode::kDestroyCq:
+      return cqs_.erase(command.destroy_cq.cq) == 1 ? CommandStatus::kOk
+                                                    : CommandStatus::kBadHandle;
+    case CommandOpcode::kCreateQp:
+      result[0] = FreeHandle(qps_);
+      qps_[result[0]].setup = command.create_qp;
+      return CommandStatus::kOk;
+    case CommandOpcode::kDestroyQp:
+      for (auto& [handle, listener] : listeners_) std::erase(listener.offered, command.qp.qp);
+      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed);
+      return qps_.erase(command.qp.qp) == 1 ? CommandStatus::kOk : CommandStatus::kBadHandle;
+    case CommandOpcode::kListen:
+      result[0] = FreeHandle(listeners_);
+      result[1] = command.listen.port != 0 ? command.listen.port : next_port_++;
+      listeners_[result[0]].port = static_cast<uint16_t>(result[1]);
+      return CommandStatus::kOk;
+    case CommandOpcode::kCloseListener:
+      listeners_.erase(command.close_listener.listener);
+      return CommandStatus::kOk;
+    case CommandOpcode::kOffer:
+      listeners_.at(command.offer.listener).offered.push_back(command.offer.qp);
+      return CommandStatus::kOk;
+    case CommandOpcode::kAbort:
+      for (auto& [handle, listener] : listeners_) std::erase(listener.offered, command.qp.qp);
+      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed);
+      return CommandStatus::kOk;
+    case CommandOpcode::kBindUdp:
+      result[0] = command.bind_udp.port != 0 ? command.bind_udp.port : next_port_++;
+      return CommandStatus::kOk;
+    case CommandOpcode::kQueryCounters: {
+      auto* words = At<uint64_t>(command.query_counters.address);
+      for (uint32_t i = 0; i < command.query_counters.bytes / 8; ++i) words[i] = 1000 + i;
+      return CommandStatus::kOk;
+    }
+    case CommandOpcode::kNop:
+    case CommandOpcode::kConnect:
+    case CommandOpcode::kShutdown:
+    case CommandOpcode::kQueryQp:
+      return CommandStatus::kOk;
+  }
+  return CommandStatus::kBadCommand;
+}
+
+void FakeNic::Answer(const abi::Command& command, abi::CommandStatus status,
+                     const uint32_t* result) {
+  abi::Event event;
+  event.kind = Byte(abi::EventKind::kCommandDone);
+  event.status = Byte(status);
+  event.id = command.id;
+  std::copy_n(result, 4, event.result);
+  PushEvent(event);
+}
+
+void FakeNic::PushEvent(abi::Event event) {
+  event.valid = abi::CqeLap(event_producer_, rings_.event_log2);
+  auto* ring = At<abi::Event>(rings_.event_ring);
+  Publish(event, &ring[event_producer_++ & ((1u << rings_.event_log2) - 1)]);
+  handler_->OnEventInterrupt();
+}
+
+void FakeNic::PushCqe(uint32_t handle, abi::Cqe cqe) {
+  Cq& cq = cqs_.at(handle);
+  const uint32_t size = 1u << cq.setup.log2_size;
+  const auto consumer = static_cast<uint32_t>(LoadAcquire(At<uint64_t>(cq.setup.consumer)));
+  Promise(cq.producer - consumer < size, "the completion queue has room");
+  cqe.valid = abi::CqeLap(cq.producer, cq.setup.log2_size);
+  Publish(cqe, &At<abi::Cqe>(cq.setup.ring)[cq.producer & (size - 1)]);
+  ++cq.producer;
+  if (cq.armed && static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
+    cq.armed = false;
+    handler_->OnCompletionInterrupt(handle);
+  }
+}
+
+void FakeNic::PushSendCqe(uint32_t handle, uint32_t index, abi::CompletionStatus status) {
+  Qp& qp = qps_.at(handle);
+  const abi::SendWqe header = FetchLocked(qp, index).header;
+  abi::Cqe cqe;
+  cqe.qp = handle;
+  cqe.wqe_index = index;
+  cqe.opcode = Byte(abi::CompletionOpcode::kSend);
+  cqe.status = Byte(status);
+  cqe.byte_length = header.length;
+  qp.send_completed = index + 1;
+  PushCqe(qp.setup.send_cq, cqe);
+}
+
+uint32_t FakeNic::PushRecvCqe(uint32_t handle, std::span<const std::byte> data, abi::Cqe cqe) {
+  Qp& qp = qps_.at(handle);
+  if (qp.recv_completed == qp.recv_producer) throw std::logic_error("no receive is posted");
+  const uint32_t index = qp.recv_completed++;
+  std::vector<abi::Sge> list;
+  FetchRecvLocked(qp, index, &list);
+  cqe.qp = handle;
+  cqe.wqe_index = index;
+  cqe.opcode = Byte(abi::CompletionOpcode::kRecv);
+  cqe.byte_length = static_cast<uint32_t>(data.size());
+  for (const abi::Sge& sge : list) {
+    const size_t bytes = std::min<size_t>(sge.length, data.size());
+    if (bytes != 0) std::memcpy(reinterpret_cast<void*>(sge.address), data.data(), bytes);
+    data = data.subspan(bytes);
+  }
+  PushCqe(qp.setup.recv_cq, cqe);
+  return index;
+}
+
+void FakeNic::CompleteSend(uint32_t qp, uint32_t index, abi::CompletionStatus status) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  PushSendCqe(qp, index, status);
+}
+
+uint32_t FakeNic::CompleteRecv(uint32_t qp, std::span<const std::byte> data,
+                               abi::CompletionStatus status, uint32_t flags) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  abi::Cqe cqe;
+  cqe.status = Byte(status);
+  cqe.flags = flags;
+  return PushRecvCqe(qp, data, cqe);
+}
+
+void FakeNic::CompleteDatagram(uint32_t qp, std::span<const std::byte> data,
+                               const abi::Ip6Address& from, uint16_t port) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  abi::Cqe cqe;
+  cqe.peer_address = from;
+  cqe.peer_port = port;
+  PushRecvCqe(qp, data, cqe);
+}
+
+void FakeNic::EndOfStream(uint32_t qp) { CompleteRecv(qp, {}, {}, abi::kCqeEndOfStream); }
+
+void FakeNic::Flush(uint32_t qp, abi::CompletionStatus head) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  FlushLocked(qp, head);
+}
+
+void FakeNic::FlushLocked(uint32_t handle, abi::CompletionStatus head) {
+  const auto found = qps_.find(handle);
+  if (found == qps_.end()) return;
+  Qp& qp = found->second;
+  while (qp.send_completed != qp.send_producer) {
+    PushSendCqe(handle, qp.send_completed, head);
+    head = abi::CompletionStatus::kFlushed;
+  }
+  abi::Cqe cqe;
+  cqe.status = Byte(abi::CompletionStatus::kFlushed);
+  while (qp.recv_completed != qp.recv_producer) PushRecvCqe(handle, {}, cqe);
+}
+
+void FakeNic::RaiseEvent(abi::EventKind kind, uint32_t object, uint8_t status) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  abi::Event event;
+  event.kind = Byte(kind);
+  event.status = status;
+  event.object = object;
+  PushEvent(event);
+}
+
+void FakeNic::Established(uint32_t qp, uint32_t listener, const abi::Ip6Address& from,
+                          uint16_t port, uint16_t local_port) {
+  abi::Event event;
+  event.kind = Byte(abi::EventKind::kEstablished);
+  event.object = qp;
+  event.remote_address = from;
+  event.remote_port = port;
+  event.local_port = local_port;
+  event.listener = listener;
+  PushEvent(event);
+}
+
+uint32_t FakeNic::Mate(uint32_t handle, const abi::Ip6Address& from, uint16_t port) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  Listener& listener = listeners_.at(handle);
+  if (listener.offered.empty()) throw std::logic_error("no queue pair is offered");
+  const uint32_t qp = listener.offered.front();
+  listener.offered.pop_front();
+  Established(qp, handle + 1, from, port, listener.port);
+  return qp;
+}
+
+void FakeNic::Pipe(uint32_t a, uint32_t b) {
+  qps_.at(a).pipe_to = b;
+  qps_.at(b).pipe_to = a;
+}
+
+bool FakeNic::MovePipes() {
+  bool any = false;
+  for (auto& [handle, qp] : qps_) {
+    if (!qp.pipe_to || !qps_.contains(*qp.pipe_to)) continue;
+    Qp& to = qps_.at(*qp.pipe_to);
+    while (qp.send_completed != qp.send_producer) {
+      const FetchedSend send = FetchLocked(qp, qp.send_completed);
+      to.piped.insert(to.piped.end(), send.inline_data.begin(), send.inline_data.end());
+      for (const abi::Sge& sge : send.list) {
+        const auto* bytes = reinterpret_cast<const std::byte*>(sge.address);
+        to.piped.insert(to.piped.end(), bytes, bytes + sge.length);
+      }
+      PushSendCqe(handle, qp.send_completed, abi::CompletionStatus::kSuccess);
+      any = true;
+    }
+    while (!to.piped.empty() && to.recv_completed != to.recv_producer) {
+      const uint32_t room = FetchRecvLocked(to, to.recv_completed, nullptr).length;
+      const size_t bytes = std::min<size_t>(room, to.piped.size());
+      PushRecvCqe(*qp.pipe_to, std::span(to.piped).first(bytes), {});
+      to.piped.erase(to.piped.begin(), to.piped.begin() + static_cast<ptrdiff_t>(bytes));
+      any = true;
+    }
+  }
+  return any;
+}
+
+uint32_t FakeNic::SendsPosted(uint32_t qp) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  return qps_.at(qp).send_producer;
+}
+
+uint32_t FakeNic::RecvsPosted(uint32_t qp) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  return qps_.at(qp).recv_producer;
+}
+
+FetchedSend FakeNic::Fetch(uint32_t qp, uint32_t index) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  return FetchLocked(qps_.at(qp), index);
+}
+
+abi::RecvWqe FakeNic::FetchRecv(uint32_t qp, uint32_t index, std::vector<abi::Sge>* list) {
+  const std::lock_guard lock(core_);
+  DriveLocked();
+  return FetchRecvLocked(qps_.at(qp), index, list);
+}
+
+FetchedSend FakeNic::FetchLocked(const Qp& qp, uint32_t index) const {
+  const uint64_t slot = index & ((1u << qp.setup.send_log2_depth) - 1);
+  const auto* entry = At<const std::byte>(qp.setup.send_ring + (slot << qp.setup.send_log2_stride));
+  FetchedSend send;
+  std::memcpy(static_cast<void*>(&send.header), entry, sizeof(send.header));
+  const std::byte* body = entry + sizeof(send.header);
+  send.inline_data.assign(body, body + send.header.inline_length);
+  if (send.header.sge_count != 0) {
+    send.list.resize(send.header.sge_count);
+    std::memcpy(static_cast<void*>(send.list.data()), body, send.list.size() * sizeof(abi::Sge));
+  }
+  return send;
+}
+
+abi::RecvWqe FakeNic::FetchRecvLocked(const Qp& qp, uint32_t index,
+                                      std::vector<abi::Sge>* list) const {
+  const uint64_t slot = index & ((1u << qp.setup.recv_log2_depth) - 1);
+  const auto* entry = At<const std::byte>(qp.setup.recv_ring + (slot << qp.setup.recv_log2_stride));
+  abi::RecvWqe wqe;
+  std::memcpy(static_cast<void*>(&wqe), entry, sizeof(wqe));
+  if (list != nullptr && wqe.sge_count != 0) {
+    list->resize(wqe.sge_count);
+    std::memcpy(static_cast<void*>(list->data()), entry + sizeof(wqe),
+                list->size() * sizeof(abi::Sge));
+  }
+  return wqe;
+}
+
+size_t FakeNic::HeldCount() {
+  const std::lock_guard lock(core_);
+  return held_commands_.size();
+}
+
+uint32_t FakeNic::Count(abi::CommandOpcode opcode) const {
+  return static_cast<uint32_t>(std::count_if(
+      commands.begin(), commands.end(),
+      [opcode](const abi::Command& command) { return command.opcode == Byte(opcode); }));
+}
+
+uint32_t FakeNic::Doorbells(abi::DoorbellKind kind) {
+  const std::lock_guard lock(fifo_mutex_);
+  return doorbells_[kind];
+}
+
+}  // namespace qpip::test
