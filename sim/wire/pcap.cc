@@ -65,7 +65,6 @@ class PcapWire final : public Wire {
   void FlushFile();
 
   const std::unique_ptr<Wire> inner_;
-  const std::string path_;
   std::unique_ptr<pcap_t, PcapClose> pcap_;
   std::unique_ptr<pcap_dumper_t, PcapClose> dumper_;
   std::vector<uint8_t> packet_;
@@ -76,7 +75,6 @@ class PcapWire final : public Wire {
 
 PcapWire::PcapWire(std::unique_ptr<Wire> inner, const std::string& path)
     : inner_(std::move(inner)),
-      path_(path),
       pcap_(pcap_open_dead_with_tstamp_precision(kLinkTypeIpv6, kMaxFrameBytes,
                                                  PCAP_TSTAMP_PRECISION_NANO)) {
   if (!pcap_) throw std::system_error(ENOMEM, std::generic_category(), "cannot set up libpcap");

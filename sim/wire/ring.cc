@@ -11,20 +11,23 @@ static_assert((kRingDataBytes & kMask) == 0);
 
 enum EntryKind : uint8_t { kFrameEntry = 1, kPadEntry = 2 };
 
-// Commit word: magic (16 bits), kind (8), references (8), inline bytes (32). Never 0.
-constexpr uint64_t kCommitMagic = 0x5150;
+// Commit word: tag (16 bits), kind (8), references (8), inline bytes (32). Never 0. The tag counts
+// laps, so that a reader led astray by a damaged ring stops at an entry of the lap before instead
+// of going round in circles.
+constexpr uint64_t Tag(uint64_t position) { return (0x5150 ^ position / kRingDataBytes) & 0xffff; }
 
-constexpr uint64_t MakeCommit(EntryKind kind, uint32_t references, uint32_t inline_bytes) {
-  return kCommitMagic << 48 | uint64_t{kind} << 40 | uint64_t{references} << 32 | inline_bytes;
+constexpr uint64_t MakeCommit(uint64_t position, EntryKind kind, uint32_t references,
+                              uint32_t inline_bytes) {
+  return Tag(position) << 48 | uint64_t{kind} << 40 | uint64_t{references} << 32 | inline_bytes;
 }
 
 struct Commit {
   explicit constexpr Commit(uint64_t word)
-      : valid(word >> 48 == kCommitMagic),
+      : tag(word >> 48),
         kind(static_cast<uint8_t>(word >> 40)),
         references(static_cast<uint8_t>(word >> 32)),
         inline_bytes(static_cast<uint32_t>(word)) {}
-  bool valid;
+  uint64_t tag;
   uint8_t kind;
   uint8_t references;
   uint32_t inline_bytes;
@@ -114,11 +117,11 @@ bool RingProducer::Write(std::span<const uint8_t> header, std::span<const iovec>
     std::memcpy(entry + ReferencesOffset(inline_bytes), references.data(), references.size_bytes());
   }
   CommitWord(start).store(
-      MakeCommit(kFrameEntry, static_cast<uint32_t>(references.size()), inline_bytes),
+      MakeCommit(start, kFrameEntry, static_cast<uint32_t>(references.size()), inline_bytes),
       std::memory_order_release);
   if (pad != 0) {
     // The consumer stands before the pad, so this is what shows it the frame behind.
-    CommitWord(head_).store(MakeCommit(kPadEntry, 0, 0), std::memory_order_release);
+    CommitWord(head_).store(MakeCommit(head_, kPadEntry, 0, 0), std::memory_order_release);
   }
   head_ = start + bytes;
   return true;
@@ -139,7 +142,7 @@ RingRead RingConsumer::Read(iovec* pieces, RingFrame* frame) {
         SharedAt<std::atomic<uint64_t>>(data_, offset)->load(std::memory_order_acquire);
     if (word == 0) return RingRead::kEmpty;
     const Commit commit(word);
-    if (!commit.valid) return RingRead::kBroken;
+    if (commit.tag != Tag(next_)) return RingRead::kBroken;
     if (commit.kind == kFrameEntry) return ReadAt(offset, word, pieces, frame);
     if (commit.kind != kPadEntry || offset == 0) return RingRead::kBroken;
     next_ += kRingDataBytes - offset;

@@ -61,11 +61,13 @@ class Wire {
   virtual uint64_t Housekeeping(uint64_t now_ns) = 0;
 
   /// Prepares for sleep: from now on a sender that finds this port asleep wakes it. After this,
-  /// the caller must look at Receive once more, then call Sleep or CancelSleep.
+  /// the caller must look at Receive once more, then call Sleep or CancelSleep. A wake-up in
+  /// between ends the Sleep of the thread that prepared it; a thread prepares one wire at a time.
   virtual void PrepareSleep() = 0;
   virtual void CancelSleep() = 0;
-  /// Sleeps until a frame arrives, `Wake` is called, or the deadline. Callable without the core's
-  /// lock, by several threads.
+  /// Sleeps until a frame arrives, room appears towards a destination that was busy, `Wake` is
+  /// called, or the deadline (CLOCK_MONOTONIC; UINT64_MAX: none). May return early. Callable
+  /// without the core's lock, by several threads.
   virtual void Sleep(uint64_t deadline_ns) = 0;
   /// Ends Sleep in this process. Any thread.
   virtual void Wake() = 0;

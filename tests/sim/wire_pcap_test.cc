@@ -1,0 +1,106 @@
+// The pcap decorator: what it writes is read again with libpcap.
+#include <pcap/pcap.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "wire_test_support.h"
+
+namespace qpip::wire::test {
+namespace {
+
+class PcapTest : public testing::Test {
+ protected:
+  ~PcapTest() override { std::filesystem::remove(path_); }
+
+  std::vector<Bytes> ReadBack() {
+    char error[PCAP_ERRBUF_SIZE] = {};
+    pcap_t* file =
+        pcap_open_offline_with_tstamp_precision(path_.c_str(), PCAP_TSTAMP_PRECISION_NANO, error);
+    std::vector<Bytes> packets;
+    if (file == nullptr) {
+      ADD_FAILURE() << error;
+      return packets;
+    }
+    EXPECT_EQ(pcap_datalink(file), DLT_IPV6);
+    pcap_pkthdr* header = nullptr;
+    const u_char* data = nullptr;
+    int result;
+    while ((result = pcap_next_ex(file, &header, &data)) == 1) {
+      EXPECT_EQ(header->caplen, header->len);
+      EXPECT_LT(header->ts.tv_usec, 1'000'000'000);
+      packets.emplace_back(data, data + header->caplen);
+    }
+    EXPECT_EQ(result, PCAP_ERROR_BREAK) << pcap_geterr(file);
+    pcap_close(file);
+    return packets;
+  }
+
+  const std::string fabric_ = UniqueName();
+  const std::string path_ = testing::TempDir() + fabric_ + ".pcap";
+};
+
+TEST_F(PcapTest, GivenTrafficBothWaysWhenClosedThenTheFileHoldsItAll) {
+  const Bytes out = MakeFrame(Address(2), 60, 1);
+  const Bytes in = MakeFrame(Address(1), 65575, 2);
+  {
+    auto a = DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), path_);
+    auto b = OpenMemoryWire(Options(fabric_, 2));
+    EXPECT_FALSE(a->trusted());
+    const iovec piece = {a->AllocateShared(3000), 3000};
+    uint64_t lease = 0;
+    ASSERT_EQ(a->Send({out, {&piece, 1}, true}, &lease), SendResult::kSent);
+    EXPECT_TRUE(a->LeasePending(lease)) << "references travel on";
+    EXPECT_EQ(SendBytes(a.get(), MakeFrame(Address(9), 60, 1)), SendResult::kNoRoute);
+    ASSERT_EQ(SendBytes(b.get(), in), SendResult::kSent);
+    InFrame frame;
+    ASSERT_TRUE(a->Receive(&frame));
+    a->Release(frame);
+    b.reset();
+    ASSERT_TRUE(a->Receive(&frame));
+    EXPECT_TRUE(frame.peer_down) << "an event, no packet";
+    EXPECT_EQ(Counter(*a, "recorded"), 2u);
+  }
+  Bytes whole = out;
+  whole.resize(out.size() + 3000);
+  EXPECT_EQ(ReadBack(), (std::vector<Bytes>{whole, in}));
+}
+
+TEST_F(PcapTest, GivenAProcessThatIsKilledWhenItHadFlushedThenTheFileIsReadable) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto wire = DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), path_);
+    for (uint64_t i = 0; i < 100; ++i) SendBytes(wire.get(), MakeFrame(Address(1), 1000, i));
+    wire->Flush();
+    ::raise(SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+  const auto packets = ReadBack();
+  ASSERT_EQ(packets.size(), 100u);
+  EXPECT_EQ(packets[99], MakeFrame(Address(1), 1000, 99));
+}
+
+TEST_F(PcapTest, GivenAPathThatCannotBeWrittenWhenDecoratingThenAnErrorNamesIt) {
+  try {
+    DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), "/nonexistent/x.pcap");
+    FAIL();
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(), ENOENT);
+    EXPECT_NE(std::string(error.what()).find("/nonexistent/x.pcap"), std::string::npos);
+  }
+}
+
+TEST_F(PcapTest, GivenAFullDiskWhenRecordingThenTrafficGoesOn) {
+  auto wire = DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), path_);
+  auto full = DecorateFault(OpenMemoryWire(Options(fabric_, 2)), {});
+  ASSERT_EQ(SendBytes(full.get(), MakeFrame(Address(1), 100, 1)), SendResult::kSent);
+  EXPECT_THROW(DecoratePcap(std::move(full), "/dev/full"), std::system_error);
+  InFrame frame;
+  EXPECT_TRUE(wire->Receive(&frame)) << "sent before";
+}
+
+}  // namespace
+}  // namespace qpip::wire::test
