@@ -215,6 +215,19 @@ class QpipContender : public Contender {
 
   Sample Measure(const Case& which, const Pinning& pinning, std::chrono::seconds timeout) override {
     const std::string fabric = "compare-" + std::to_string(getpid());
+    try {
+      return MeasureOn(fabric, which, pinning, timeout);
+    } catch (...) {
+      // Killed sides leave the fabric's files behind. Whoever attaches next finds nobody alive, and
+      // the last to leave removes them.
+      Nic::Open("shm:" + fabric + "?address=fd00::1");
+      throw;
+    }
+  }
+
+ private:
+  Sample MeasureOn(const std::string& fabric, const Case& which, const Pinning& pinning,
+                   std::chrono::seconds timeout) const {
     const bool round_trip = which.pattern == Pattern::kRoundTrip;
     return RunPair(
         pinning, timeout,
@@ -244,7 +257,6 @@ class QpipContender : public Contender {
         });
   }
 
- private:
   Mode mode_;
 };
 
