@@ -121,8 +121,9 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
     CongestionOnDuplicateAck(tcb, now);
   }
   UpdateSendWindow(tcb, header, window);
-  // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever.
-  if (tcb.snd_wnd == 0) tcb.first_unacked_at = now;
+  // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever. The user time-out
+  // starts again with the next probe, which may be further away than the time-out is long.
+  if (tcb.snd_wnd == 0) tcb.first_unacked_at = kNever;
   return !IsFinAcknowledged(tcb) || OnFinAcknowledged(tcb, now, arrival);
 }
 

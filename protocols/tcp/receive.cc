@@ -21,7 +21,10 @@ SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
   // receive posted a fixed buffer size would keep the window shut for ever.
   const uint32_t limit = tcb.rcv_wnd_limit;
   const SequenceNumber from = AckableSequence(tcb);
-  const uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv_nxt) + limit, kMaxWindowField << scale);
+  uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv_nxt) + limit, kMaxWindowField << scale);
+  // Less than one unit is kept back, if it does not hurt, so that AdvertiseWindow can round up.
+  const uint32_t unit = 1u << scale;
+  if (capacity >= unit << 2) capacity -= unit - 1;
   const SequenceNumber edge = from + (capacity >> scale << scale);
   if (edge.AtOrBefore(tcb.rcv_adv)) return tcb.rcv_adv;
   const uint32_t growth = tcb.rcv_adv.DistanceTo(edge);

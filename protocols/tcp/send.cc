@@ -101,7 +101,7 @@ void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
 
 /// Notes that [sequence, end) goes out: snd_max, user time-out, RTT measurement, timer.
 void NoteSent(Tcb& tcb, SequenceNumber sequence, SequenceNumber end, uint64_t now) {
-  if (tcb.snd_una == tcb.snd_max) tcb.first_unacked_at = now;
+  if (tcb.snd_una == tcb.snd_max || tcb.first_unacked_at == kNever) tcb.first_unacked_at = now;
   if (sequence.Before(tcb.snd_max)) {
     // Karn: an ACK for what was sent twice measures nothing.
     if (tcb.timing && sequence.Before(tcb.timed_sequence)) tcb.timing = false;

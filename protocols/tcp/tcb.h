@@ -112,7 +112,8 @@ struct Tcb {
   uint8_t persist_backoff = 0;
   bool probe_due = false;
   uint64_t first_unacked_at = 0;  ///< when the oldest unacknowledged data was first sent or last
-                                  ///< acknowledged: user time-out
+                                  ///< acknowledged: user time-out. kNever: the peer has
+                                  ///< answered since, with a shut window
   uint64_t time_wait_deadline = kNever;
   uint64_t opened_at = 0;
   uint64_t last_sent_at = 0;  ///< when text was last sent: restart after idle (RFC 5681, 4.1)

@@ -20,7 +20,7 @@ uint64_t GiveUpDeadline(const Tcb& tcb) {
     return limit == 0 ? kNever : tcb.opened_at + MillisToNanos(limit);
   }
   const uint32_t limit = tcb.options.user_timeout_ms;
-  if (limit == 0 || tcb.snd_una == tcb.snd_max) return kNever;
+  if (limit == 0 || tcb.snd_una == tcb.snd_max || tcb.first_unacked_at == kNever) return kNever;
   return tcb.first_unacked_at + MillisToNanos(limit);
 }
 
