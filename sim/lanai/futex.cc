@@ -9,6 +9,8 @@
 #include <atomic>
 #include <climits>
 
+#include "sim/lanai/clock.h"
+
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
@@ -17,9 +19,29 @@ namespace qpip::lanai {
 
 namespace {
 
-// A wait shorter than this many rounds (about a microsecond) is not worth a system call.
+// A wait shorter than this many rounds (about two microseconds) is not worth a system call.
 constexpr uint32_t kRoundsWithoutYield = 24;
 constexpr uint32_t kRoundsPerYield = 4;
+
+// A yield that took so many cycles let another thread run. When that was short, it may well have
+// been the one this thread waits for, on the same processor: then the next yields come at once.
+// When it was long, it was somebody with work of his own, to whom nothing is given before it is
+// due.
+constexpr uint64_t kSwitchCycles = 3000;
+constexpr uint64_t kLongCycles = 100000;
+constexpr uint32_t kYieldsRemembered = 16;
+thread_local uint32_t yields_at_once = 0;
+
+void Yield() {
+  const uint64_t before = ReadCycles();
+  sched_yield();
+  const uint64_t took = ReadCycles() - before;
+  if (took > kSwitchCycles && took < kLongCycles) {
+    yields_at_once = kYieldsRemembered;
+  } else if (yields_at_once > 0) {
+    --yields_at_once;
+  }
+}
 
 }  // namespace
 
@@ -47,8 +69,8 @@ uint32_t LoadWord(const uint32_t* word) {
 
 void Spinner::Pause() {
   ++rounds_;
-  if (rounds_ > kRoundsWithoutYield && rounds_ % kRoundsPerYield == 0) {
-    sched_yield();
+  if (yields_at_once > 0 || (rounds_ > kRoundsWithoutYield && rounds_ % kRoundsPerYield == 0)) {
+    Yield();
     return;
   }
 #if defined(__x86_64__)
