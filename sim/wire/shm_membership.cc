@@ -69,6 +69,48 @@ class AttachLock {
   bool held_ = false;
 };
 
+void RemovePortFiles(int directory) {
+  const int descriptor = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* listing = descriptor < 0 ? nullptr : ::fdopendir(descriptor);
+  if (listing == nullptr) return;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string name = entry->d_name;
+    if (name.starts_with("port.")) ::unlinkat(directory, name.c_str(), 0);
+  }
+  ::closedir(listing);
+}
+
+/// Removes a fabric that no live port is on. The caller holds its attach lock.
+void RemoveIfDeserted(const std::string& path, int directory, int control) {
+  if (LockedByOthers(control, kSlotLocks, kMaxPorts)) return;
+  RemovePortFiles(directory);
+  ::unlinkat(directory, kControlFile, 0);
+  ::rmdir(path.c_str());
+}
+
+/// Removes what this user's killed processes have left: fabrics whose last port died without
+/// detaching keep their memory until somebody looks. Best effort: who is busy is left alone.
+void RemoveDesertedFabrics() {
+  const std::string all = FabricDirectory("");
+  const size_t slash = all.rfind('/');
+  const std::string prefix = all.substr(slash + 1);
+  DIR* listing = ::opendir(all.substr(0, slash).c_str());
+  if (listing == nullptr) return;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with(prefix)) continue;
+    const std::string path = all.substr(0, slash + 1) + name;
+    const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!directory.valid()) continue;
+    const UniqueFd control(
+        ::openat(directory.get(), kControlFile, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (!control.valid()) continue;
+    const AttachLock lock(control.get(), false);
+    if (lock.held()) RemoveIfDeserted(path, directory.get(), control.get());
+  }
+  ::closedir(listing);
+}
+
 class ShmMembership final : public Membership {
  public:
   explicit ShmMembership(const FabricOptions& options);
@@ -92,8 +134,7 @@ class ShmMembership final : public Membership {
   void MapControlLocked();
   std::string WhyUnusableLocked() const;
   void CreatePortLocked();
-  void RemoveFabricIfDeserted();
-  void RemovePortFiles();
+  void RemoveFabricIfDeserted() { RemoveIfDeserted(path_, directory_.get(), control_fd_); }
 
   const std::string path_;
   UniqueFd directory_;
@@ -103,6 +144,7 @@ class ShmMembership final : public Membership {
 };
 
 ShmMembership::ShmMembership(const FabricOptions& options) : path_(FabricDirectory(options.name)) {
+  RemoveDesertedFabrics();
   // The last port of a fabric removes its files; who opened them just before finds himself with
   // a lock on a file that is gone, and starts again.
   for (;;) {
@@ -193,7 +235,7 @@ void ShmMembership::MapControlLocked() {
   }
   if (deserted) {
     // Whatever is there was left behind by the dead.
-    RemovePortFiles();
+    RemovePortFiles(directory_.get());
     if (::ftruncate(control_fd_, 0) != 0 ||
         ::ftruncate(control_fd_, static_cast<off_t>(kControlBytes)) != 0) {
       ThrowErrno("cannot size " + path_ + "/" + kControlFile);
@@ -260,24 +302,6 @@ std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generati
 void ShmMembership::ReclaimDead() {
   const AttachLock lock(control_fd_, false);
   if (lock.held()) ReclaimDeadLocked(false);
-}
-
-void ShmMembership::RemovePortFiles() {
-  const int descriptor = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* listing = descriptor < 0 ? nullptr : ::fdopendir(descriptor);
-  if (listing == nullptr) return;
-  while (const dirent* entry = ::readdir(listing)) {
-    const std::string name = entry->d_name;
-    if (name.starts_with("port.")) ::unlinkat(directory_.get(), name.c_str(), 0);
-  }
-  ::closedir(listing);
-}
-
-void ShmMembership::RemoveFabricIfDeserted() {
-  if (LockedByOthers(control_fd_, kSlotLocks, kMaxPorts)) return;
-  RemovePortFiles();
-  ::unlinkat(directory_.get(), kControlFile, 0);
-  ::rmdir(path_.c_str());
 }
 
 ShmMembership::~ShmMembership() {

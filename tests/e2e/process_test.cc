@@ -120,5 +120,14 @@ TEST(Processes, GivenBothSidesKilled_WhenFabricIsOpenedAgain_ThenNothingStaleRem
   }
 }
 
+TEST(Processes, GivenAllPortsOfAFabricKilled_WhenAnotherFabricIsOpened_ThenItsMemoryIsFreed) {
+  const std::string fabric = UniqueFabric();
+  { EchoProcess server(fabric); }
+  const std::string left = "/dev/shm/qpip." + std::to_string(geteuid()) + "." + fabric;
+  ASSERT_EQ(access(left.c_str(), F_OK), 0) << "a killed process cleans nothing up";
+  Side other(PortUri("shm", UniqueFabric(), 1, ""));
+  EXPECT_NE(access(left.c_str(), F_OK), 0);
+}
+
 }  // namespace
 }  // namespace qpip::test
