@@ -46,7 +46,7 @@ void NicImpl::OnEvent(const abi::Event& event) {
 namespace {
 
 std::array<uint64_t, abi::kCounterWords> QueryCounters(NicImpl& nic) {
-  // Static arrays on a stack are fine as DMA targets: the answer comes after the write.
+  // On the stack: the answer comes after the write.
   alignas(64) std::array<uint64_t, abi::kCounterWords> words{};
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kQueryCounters);
