@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,8 +14,26 @@ namespace {
 
 std::atomic<StopToken*> signalled_token = nullptr;
 
-void OnStopSignal(int /*signal*/) {
+/// A stop signal this long after the first ends the process. Not at once: coreutils' timeout and
+/// terminals deliver one request twice, to the process and to its group.
+constexpr int64_t kImpatientAfterNs = 1'000'000'000;
+std::atomic<int64_t> first_signal_ns = 0;
+
+int64_t MonotonicNs() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // async-signal-safe
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+void OnStopSignal(int number) {
   const int saved_errno = errno;
+  const int64_t now_ns = MonotonicNs();
+  int64_t first_ns = 0;
+  if (!first_signal_ns.compare_exchange_strong(first_ns, now_ns) &&
+      now_ns - first_ns > kImpatientAfterNs) {
+    signal(number, SIG_DFL);
+    raise(number);
+  }
   if (StopToken* token = signalled_token.load(std::memory_order_acquire)) token->Request();
   errno = saved_errno;
 }
@@ -42,7 +61,7 @@ void StopOnSignals(StopToken& token) {
   signalled_token.store(&token, std::memory_order_release);
   struct sigaction action = {};
   action.sa_handler = OnStopSignal;
-  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);

@@ -24,7 +24,8 @@ class StopToken {
   int fd_;
 };
 
-/// SIGINT and SIGTERM request `token` to stop; the second one of a kind ends the process as usual.
+/// SIGINT and SIGTERM request `token` to stop; another one, over a second later, ends the
+/// process at once.
 /// SIGPIPE is ignored, so that a closed peer is an error code. `token` must outlive the process's
 /// signals: call once, from main.
 void StopOnSignals(StopToken& token);

@@ -16,38 +16,65 @@ uint64_t Word(uint64_t index) {
   return z ^ (z >> 31);
 }
 
-/// Calls fn(word, offset in the word, offset in the range, length) for the words of a range.
-template <typename Function>
-void ForEachWord(uint64_t position, size_t bytes, Function fn) {
-  for (size_t done = 0; done < bytes;) {
-    const uint64_t word = Word((position + done) / sizeof(uint64_t));
-    const size_t skip = (position + done) % sizeof(uint64_t);
-    const size_t length = std::min(sizeof(uint64_t) - skip, bytes - done);
-    if (!fn(word, skip, done, length)) return;
-    done += length;
+constexpr size_t kWordBytes = sizeof(uint64_t);
+
+/// A range as the part before the first whole word, whole words, and the rest.
+struct Split {
+  size_t head;
+  size_t words;
+  size_t tail;
+};
+
+Split SplitAt(uint64_t position, size_t bytes) {
+  const size_t head = std::min<size_t>(bytes, (kWordBytes - position % kWordBytes) % kWordBytes);
+  return {head, (bytes - head) / kWordBytes, (bytes - head) % kWordBytes};
+}
+
+/// Copies a part of the word that holds `position`.
+void FillPart(uint64_t position, std::span<uint8_t> out) {
+  const uint64_t word = Word(position / kWordBytes);
+  std::memcpy(out.data(), reinterpret_cast<const uint8_t*>(&word) + position % kWordBytes,
+              out.size());
+}
+
+/// The slow way to the first wrong byte, once it is known that there is one.
+std::optional<uint64_t> Locate(uint64_t position, std::span<const uint8_t> bytes) {
+  for (const uint8_t byte : bytes) {
+    uint8_t expected = 0;
+    FillPart(position, {&expected, 1});
+    if (byte != expected) return position;
+    ++position;
   }
+  return std::nullopt;
 }
 
 }  // namespace
 
 void FillPattern(uint64_t position, std::span<uint8_t> out) {
-  ForEachWord(position, out.size(), [&](uint64_t word, size_t skip, size_t at, size_t length) {
-    std::memcpy(out.data() + at, reinterpret_cast<const uint8_t*>(&word) + skip, length);
-    return true;
-  });
+  const Split split = SplitAt(position, out.size());
+  FillPart(position, out.first(split.head));
+  const uint64_t first_word = (position + split.head) / kWordBytes;
+  uint8_t* const body = out.data() + split.head;
+  for (size_t i = 0; i < split.words; ++i) {
+    const uint64_t word = Word(first_word + i);
+    std::memcpy(body + i * kWordBytes, &word, kWordBytes);
+  }
+  FillPart((first_word + split.words) * kWordBytes, out.last(split.tail));
 }
 
 std::optional<uint64_t> FindPatternError(uint64_t position, std::span<const uint8_t> bytes) {
-  std::optional<uint64_t> error;
-  ForEachWord(position, bytes.size(), [&](uint64_t word, size_t skip, size_t at, size_t length) {
-    const uint8_t* const expected = reinterpret_cast<const uint8_t*>(&word) + skip;
-    if (std::memcmp(bytes.data() + at, expected, length) == 0) return true;
-    size_t same = 0;
-    while (bytes[at + same] == expected[same]) ++same;
-    error = position + at + same;
-    return false;
-  });
-  return error;
+  const Split split = SplitAt(position, bytes.size());
+  const uint64_t first_word = (position + split.head) / kWordBytes;
+  const uint8_t* const body = bytes.data() + split.head;
+  uint64_t differences = 0;
+  for (size_t i = 0; i < split.words; ++i) {
+    uint64_t word = 0;
+    std::memcpy(&word, body + i * kWordBytes, kWordBytes);
+    differences |= word ^ Word(first_word + i);
+  }
+  if (differences != 0) return Locate(position, bytes);
+  if (const auto error = Locate(position, bytes.first(split.head))) return error;
+  return Locate(position + bytes.size() - split.tail, bytes.last(split.tail));
 }
 
 }  // namespace qpip::apps
