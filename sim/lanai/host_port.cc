@@ -54,8 +54,8 @@ class RealTimeHostPort : public abi::HostPort {
  public:
   RealTimeHostPort(const NicUri& uri, std::unique_ptr<wire::Wire> wire, const Firmware& firmware)
       : config_(MakeConfig(uri, *wire)),
-        core_(std::move(wire), firmware, MakeOptions(uri, FormatUri(uri))),
-        platform_(core_) {
+        platform_(core_),
+        core_(std::move(wire), firmware, MakeOptions(uri, FormatUri(uri))) {
     fw::ArenaBytes bytes;
     if (firmware.arena(&config_, &bytes) == 0) {
       throw std::invalid_argument("NIC URI \"" + FormatUri(uri) +
@@ -97,8 +97,9 @@ class RealTimeHostPort : public abi::HostPort {
  private:
   fw::NicConfig config_;
   abi::PortInfo info_;
-  Core core_;
+  // Before the core, which runs until it is destroyed and whose interrupts use the platform.
   RealTimePlatform platform_;
+  Core core_;
 };
 
 }  // namespace
