@@ -106,7 +106,12 @@ void RemoveDesertedFabrics() {
         ::openat(directory.get(), kControlFile, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     if (!control.valid()) continue;
     const AttachLock lock(control.get(), false);
-    if (lock.held()) RemoveIfDeserted(path, directory.get(), control.get());
+    // A control file that has been removed since it was opened may have a successor in the same
+    // directory, whose locks these are not.
+    struct stat status;
+    if (lock.held() && ::fstat(control.get(), &status) == 0 && status.st_nlink > 0) {
+      RemoveIfDeserted(path, directory.get(), control.get());
+    }
   }
   ::closedir(listing);
 }

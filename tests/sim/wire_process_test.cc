@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 
@@ -253,8 +254,8 @@ TEST_F(ProcessTest, GivenAFabricOfTheDeadWhenOpeningThenItIsRecreatedAndRemovedA
     return 0;
   });
   child.WaitForReport();
-  child.Kill();
   EXPECT_EQ(Files().size(), 3u);
+  child.Kill();
   {
     auto wire = Open(2);
     EXPECT_EQ(Files().size(), 2u);
@@ -298,6 +299,44 @@ TEST_F(ProcessTest, GivenADirectoryThatOthersMayEnterWhenOpeningThenItIsRefused)
   ASSERT_EQ(::chmod(FabricDirectory(fabric_).c_str(), 0777), 0);
   EXPECT_THROW(Open(1), std::runtime_error);
   ::rmdir(FabricDirectory(fabric_).c_str());
+}
+
+TEST_F(ProcessTest, GivenProcessesThatComeAndGoWhenSomeAreKilledThenNobodyFailsAndNothingStays) {
+  // Each child attaches and leaves over and over; every third is killed while others do.
+  std::vector<std::unique_ptr<Child>> children;
+  for (uint8_t i = 0; i < 6; ++i) {
+    children.push_back(std::make_unique<Child>([&, i](Child& self) {
+      const bool to_be_killed = i % 3 == 2;
+      for (int round = 0; round < 20 || to_be_killed; ++round) {
+        if (to_be_killed && round == 5) self.Report();
+        try {
+          auto mine = Open(static_cast<uint8_t>(i + 1));
+          for (uint8_t other = 1; other <= 6; ++other) {
+            SendBytes(mine.get(), MakeFrame(Address(other), 200, i));
+          }
+          mine->Flush();
+          InFrame frame;
+          while (mine->Receive(&frame)) {
+            if (!frame.peer_down && frame.length != 200) return 1;
+            mine->Release(frame);
+          }
+        } catch (const std::exception& error) {
+          std::fprintf(stderr, "port %d, round %d: %s\n", i + 1, round, error.what());
+          return 2;
+        }
+      }
+      return 0;
+    }));
+  }
+  for (const size_t victim : {2u, 5u}) {
+    children[victim]->WaitForReport();
+    children[victim]->Kill();
+  }
+  for (const size_t other : {0u, 1u, 3u, 4u}) EXPECT_EQ(children[other]->Join(), 0);
+  // Whoever attaches to whatever fabric clears away what the dead left of this one.
+  OpenSharedMemoryWire(Options(UniqueName(), 1)).reset();
+  struct stat status;
+  EXPECT_NE(::stat(FabricDirectory(fabric_).c_str(), &status), 0);
 }
 
 // --- Nonsense in shared memory
