@@ -22,6 +22,7 @@ uint64_t Address(const void* pointer) { return reinterpret_cast<uint64_t>(pointe
 class PortsTest : public ::testing::Test {
  protected:
   PortsTest() { MakePorts(); }
+  ~PortsTest() override { ports_->ReleaseFrames(); }
 
   void MakePorts() {
     ports_ = std::make_unique<Ports>(wire_, *doorbells_, nullptr, nullptr);
