@@ -68,8 +68,9 @@ class ProtectionDomain {
   ProtectionDomain(const ProtectionDomain&) = delete;
   ProtectionDomain& operator=(const ProtectionDomain&) = delete;
 
-  /// Registers memory the caller owns and keeps mapped while registered. `access`: ibv_access_flags;
-  /// receiving needs IBV_ACCESS_LOCAL_WRITE. Throws Error (EINVAL empty range, ENOMEM table full).
+  /// Registers memory the caller owns and keeps mapped while registered. `access`:
+  /// ibv_access_flags; receiving needs IBV_ACCESS_LOCAL_WRITE. Throws Error (EINVAL empty range,
+  /// ENOMEM table full).
   std::unique_ptr<MemoryRegion> Register(void* address, size_t bytes, int access);
   /// Allocates (zeroed, 64-byte aligned) and registers. The wire's own memory when it has such, so
   /// that payload travels with one copy; ordinary memory otherwise. Freed with the region.
@@ -121,14 +122,14 @@ struct QpOptions {
   uint32_t recv_depth = 64;
   uint32_t max_send_sge = 4;  ///< 1 to 16
   uint32_t max_recv_sge = 4;
-  uint32_t max_inline = 64;   ///< bytes that IBV_SEND_INLINE may carry, at most 448
-  bool signal_all = false;    ///< every send completes as if IBV_SEND_SIGNALED
-  uint32_t receive_reservation = 4u << 20;  ///< TCP: upper bound of the advertised window and
-                                            ///< size of the overflow pool, 4 KiB to 1 GiB
-  uint8_t ack_every = 0;                    ///< 0: the NIC's default
-  std::chrono::microseconds ack_delay{0};   ///< 0: the NIC's default
-  std::chrono::milliseconds user_timeout{0};///< give up unacknowledged data; 0: the NIC's default
-  void* context = nullptr;                  ///< the application's own
+  uint32_t max_inline = 64;                   ///< bytes that IBV_SEND_INLINE may carry, at most 448
+  bool signal_all = false;                    ///< every send completes as if IBV_SEND_SIGNALED
+  uint32_t receive_reservation = 4u << 20;    ///< TCP: upper bound of the advertised window and
+                                              ///< size of the overflow pool, 4 KiB to 1 GiB
+  uint8_t ack_every = 0;                      ///< 0: the NIC's default
+  std::chrono::microseconds ack_delay{0};     ///< 0: the NIC's default
+  std::chrono::milliseconds user_timeout{0};  ///< give up unacknowledged data; 0: the NIC's default
+  void* context = nullptr;                    ///< the application's own
 };
 
 class QueuePair {

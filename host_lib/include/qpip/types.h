@@ -51,12 +51,12 @@ enum class DisconnectReason {
 const char* ToString(DisconnectReason reason);
 
 enum class QpState {
-  kIdle,         ///< created, may be connected, offered or bound
-  kConnecting,   ///< SYN sent, or offered to a listener
-  kConnected,    ///< TCP established, or UDP bound
-  kPeerClosed,   ///< the peer has shut down its direction; sending is still possible
-  kShutdown,     ///< we have shut down; receiving is still possible
-  kClosed,       ///< over: all work requests are flushed
+  kIdle,        ///< created, may be connected, offered or bound
+  kConnecting,  ///< SYN sent, or offered to a listener
+  kConnected,   ///< TCP established, or UDP bound
+  kPeerClosed,  ///< the peer has shut down its direction; sending is still possible
+  kShutdown,    ///< we have shut down; receiving is still possible
+  kClosed,      ///< over: all work requests are flushed
 };
 
 /// A completion: `ibv_wc` and, for UDP receives, where the datagram came from.
@@ -71,7 +71,8 @@ struct WorkCompletion : ibv_wc {
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN
 };
 
-/// Text of a status, for messages ("peer aborted"). Unlike ibv_wc_status_str it needs no libibverbs.
+/// Text of a status, for messages ("peer aborted"). Unlike ibv_wc_status_str it needs no
+/// libibverbs.
 const char* ToString(ibv_wc_status status);
 
 /// A failed operation: `code()` is an errno value, `what()` says what, where and what to do.
