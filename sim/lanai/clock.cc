@@ -15,6 +15,9 @@ namespace {
 constexpr uint64_t kWindowCycles = 1ull << 21;
 // Before so much time has been seen, reading both clocks is too coarse to divide one by the other.
 constexpr uint64_t kCalibrationNs = 2000000;
+// Reading the kernel's clock takes some 50 cycles; anything close to it is a good pair.
+constexpr uint64_t kGoodPairCycles = 400;
+constexpr int kPairAttempts = 8;
 
 bool CounterIsInvariant() {
 #if defined(__x86_64__)
@@ -28,40 +31,47 @@ bool CounterIsInvariant() {
 
 }  // namespace
 
-CycleClock::CycleClock()
-    : first_cycles_(ReadCycles()), first_ns_(MonotonicNs()), invariant_(CounterIsInvariant()) {}
+CycleClock::CycleClock() : first_(ReadBoth()), invariant_(CounterIsInvariant()) {}
+
+// A thread that loses its processor between the two readings would pair moments that are
+// milliseconds apart: the closest of a few pairs is taken, the first good one as a rule.
+CycleClock::Moment CycleClock::ReadBoth() {
+  Moment best;
+  uint64_t best_gap = UINT64_MAX;
+  for (int attempt = 0; attempt < kPairAttempts && best_gap > kGoodPairCycles; ++attempt) {
+    const uint64_t before = ReadCycles();
+    const uint64_t ns = MonotonicNs();
+    const uint64_t gap = ReadCycles() - before;
+    if (gap >= best_gap) continue;
+    best_gap = gap;
+    best = {before + gap / 2, ns};
+  }
+  return best;
+}
 
 uint64_t CycleClock::Align(uint64_t cycles) {
-  const uint64_t now_ns = MonotonicNs();
-  if (!invariant_) return now_ns;
+  if (!invariant_) return MonotonicNs();
   // What was handed out last may be a few nanoseconds ahead of the real clock.
   const uint64_t since = cycles - base_cycles_;
   uint64_t not_before = base_ns_;
   if (window_ != 0) not_before += (std::min(since, window_) * scale_) >> 32;
-  UpdateScale(cycles, now_ns);
-  base_cycles_ = cycles;
-  base_ns_ = std::max(now_ns, not_before);
+  const Moment now = ReadBoth();
+  if (now.ns - first_.ns >= kCalibrationNs && now.cycles > first_.cycles) {
+    const double ratio =
+        static_cast<double>(now.ns - first_.ns) / static_cast<double>(now.cycles - first_.cycles);
+    scale_ = static_cast<uint64_t>(ratio * 4294967296.0);
+    window_ = kWindowCycles;
+  }
+  base_cycles_ = now.cycles;
+  base_ns_ = std::max(now.ns, not_before);
   return base_ns_;
 }
 
-void CycleClock::UpdateScale(uint64_t cycles, uint64_t now_ns) {
-  const uint64_t elapsed_ns = now_ns - first_ns_;
-  if (elapsed_ns < kCalibrationNs || cycles <= first_cycles_) return;
-  const double ratio =
-      static_cast<double>(elapsed_ns) / static_cast<double>(cycles - first_cycles_);
-  scale_ = static_cast<uint64_t>(ratio * 4294967296.0);
-  window_ = kWindowCycles;
-}
-
-double CycleClock::NanosecondsPerCycle() {
+double CycleClock::NanosecondsPerCycle() const {
 #if defined(__x86_64__)
-  uint64_t cycles = ReadCycles();
-  uint64_t now_ns = MonotonicNs();
-  while (now_ns - first_ns_ < kCalibrationNs || cycles <= first_cycles_) {
-    cycles = ReadCycles();
-    now_ns = MonotonicNs();
-  }
-  return static_cast<double>(now_ns - first_ns_) / static_cast<double>(cycles - first_cycles_);
+  Moment now = ReadBoth();
+  while (now.ns - first_.ns < kCalibrationNs || now.cycles <= first_.cycles) now = ReadBoth();
+  return static_cast<double>(now.ns - first_.ns) / static_cast<double>(now.cycles - first_.cycles);
 #else
   return 1.0;
 #endif

@@ -46,18 +46,22 @@ class CycleClock {
 
   /// Length of one cycle as measured since construction; waits up to a few milliseconds when
   /// that was only just now.
-  double NanosecondsPerCycle();
+  double NanosecondsPerCycle() const;
 
  private:
+  /// Both clocks at one moment.
+  struct Moment {
+    uint64_t cycles = 0;
+    uint64_t ns = 0;
+  };
+  static Moment ReadBoth();
   uint64_t Align(uint64_t cycles);
-  void UpdateScale(uint64_t cycles, uint64_t now_ns);
 
   uint64_t base_cycles_ = 0;
   uint64_t base_ns_ = 0;
   uint64_t window_ = 0;  ///< cycles the present base is good for; 0: always ask the kernel
   uint64_t scale_ = 0;   ///< nanoseconds a cycle, 32 fraction bits
-  uint64_t first_cycles_ = 0;
-  uint64_t first_ns_ = 0;
+  Moment first_;
   bool invariant_ = false;  ///< the counter runs at one rate in all power states
 };
 
