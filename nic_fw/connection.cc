@@ -146,7 +146,7 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
     OfferQueuePair(nic, q, listener);
     return;
   }
-  if (was_connecting && listener == kNone) {
+  if (was_connecting) {
     Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
   }
   SetQpState(nic, q, QpState::kDraining);
@@ -245,6 +245,9 @@ bool PollDraining(const Nic& nic) {
       FlushReceives(nic, q);
       q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
       if (q.connected_reported) Report(nic, q, abi::EventKind::kDisconnected, q.reason);
+      if (q.type == abi::QpType::kUdp && q.reason != 0) {
+        Report(nic, q, abi::EventKind::kQpError, q.reason);
+      }
     }
     SetQpState(nic, q, QpState::kClosed);
     if (!q.destroy_wanted) continue;

@@ -184,7 +184,7 @@ enum class EventKind : uint8_t {
   kConnectFailed = 3,  ///< status: DisconnectReason
   kPeerClosed = 4,     ///< FIN received, all its data delivered or in the overflow pool
   kDisconnected = 5,   ///< connection over in both directions; status: DisconnectReason
-  kQpError = 6,        ///< the host's own doing; status: CompletionStatus of the cause
+  kQpError = 6,        ///< a UDP queue pair failed; status: DisconnectReason
   kCqError = 7,        ///< completion queue overrun
 };
 

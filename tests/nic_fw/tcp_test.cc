@@ -79,6 +79,27 @@ TEST(TcpListen, GivenBacklogFull_WhenAnotherSyn_ThenDroppedAndCounted) {
   EXPECT_EQ(b.Dropped(abi::DropReason::kBacklogFull), 1u);
 }
 
+TEST(TcpListen, GivenHandshakeUnderWay_WhenListenerCloses_ThenConnectFailedIsReported) {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  auto cq_a = a.CreateCq();
+  auto cq_b = b.CreateCq();
+  auto qp_a = a.CreateQp(*cq_a);
+  auto qp_b = b.CreateQp(*cq_b);
+  const uint32_t listener = b.Listen(7).result[0];
+  b.Offer(listener, *qp_b);
+  cable.filter = [](Frame&, bool from_a) { return from_a; };  // SYN-ACKs are lost
+  a.Connect(*qp_a, 2, 7);
+  cable.Run();
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCloseListener);
+  command.close_listener.listener = listener;
+  ASSERT_EQ(b.Command(command).status, 0);
+  const auto failed = EventsOf(b, abi::EventKind::kConnectFailed);
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].status, static_cast<uint8_t>(abi::DisconnectReason::kAborted));
+}
+
 TEST(TcpListen, GivenPortTaken_WhenListen_ThenAddressInUse) {
   FirmwareBench b{2};
   EXPECT_EQ(b.Listen(7).status, 0);

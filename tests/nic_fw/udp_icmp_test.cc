@@ -69,6 +69,19 @@ TEST_F(UdpPair, GivenShortReceive_WhenLongDatagram_ThenDroppedAndReceiveStays) {
   EXPECT_EQ(received[0].byte_length, 2u);
 }
 
+TEST_F(UdpPair, GivenBadKey_WhenSent_ThenErrorCompletionFlushAndQpError) {
+  a.PostRecv(*qp_a, {SgeOf(source, source_key, 0, 10)});
+  a.PostSend(*qp_a, {{source.address(), 10, 0xbad00}}, true, 2, 2000);
+  a.Run();
+  const auto all = a.Poll(*cq_a);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(Status(all[0]), Status(abi::CompletionStatus::kLocalProtectionError));
+  EXPECT_EQ(Status(all[1]), Status(abi::CompletionStatus::kFlushed));
+  const auto events = EventsOf(a, abi::EventKind::kQpError);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].object, qp_a->handle);
+}
+
 TEST_F(UdpPair, GivenPortTaken_WhenBind_ThenAddressInUse) {
   auto other = a.CreateQp(*cq_a, spec);
   EXPECT_EQ(a.Bind(*other, 1000).status, static_cast<uint8_t>(abi::CommandStatus::kAddressInUse));
