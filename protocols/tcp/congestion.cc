@@ -38,6 +38,21 @@ void GrowOnAck(Tcb& tcb, uint32_t acked) {
   Grow(tcb, tcb.snd_mss);
 }
 
+/// The partial ACK covers exactly what was repeated, although duplicates told of segments behind
+/// it: the peer has dropped those, as a receiver without reassembly does. One hole a round trip,
+/// and what was sent meanwhile left to a time-out, would be slow; so all of it goes again, paced by
+/// the halved window.
+void StartGoBack(Tcb& tcb) {
+  tcb.in_recovery = false;
+  tcb.go_back = true;
+  tcb.recover = tcb.snd_max;
+  tcb.snd_nxt = tcb.snd_una;
+  tcb.cwnd = tcb.ssthresh;
+  tcb.bytes_acked = 0;
+  tcb.duplicate_acks = 0;
+  tcb.retransmit_now = false;
+}
+
 /// RFC 6582 section 3.2 step 3: an ACK during fast recovery.
 void RecoveryOnAck(Tcb& tcb, uint32_t acked) {
   if (tcb.snd_una.AtOrAfter(tcb.recover)) {  // full acknowledgement
@@ -48,6 +63,10 @@ void RecoveryOnAck(Tcb& tcb, uint32_t acked) {
     // All that recovery repeated has arrived, so duplicates from here on mean a new loss, be it
     // of the very next segment.
     tcb.recover = tcb.snd_una - 1;
+    return;
+  }
+  if (tcb.snd_una == tcb.repeat_end) {
+    StartGoBack(tcb);
     return;
   }
   // Partial: the next hole starts at snd_una.
@@ -65,7 +84,10 @@ void StartCongestionControl(Tcb& tcb, bool syn_lost) {
 }
 
 void CongestionOnAck(Tcb& tcb, uint32_t acked) {
-  if (tcb.timeout_recovery && tcb.snd_una.AtOrAfter(tcb.recover)) tcb.timeout_recovery = false;
+  if (tcb.snd_una.AtOrAfter(tcb.recover)) {
+    tcb.timeout_recovery = false;
+    tcb.go_back = false;
+  }
   if (tcb.in_recovery) {
     RecoveryOnAck(tcb, acked);
     return;
@@ -84,6 +106,10 @@ void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
     return;
   }
   if (tcb.duplicate_acks != kDuplicateAckThreshold) return;
+  if (tcb.go_back && tcb.snd_una.Before(tcb.recover)) {
+    tcb.snd_nxt = tcb.snd_una;  // lost again; the same congestion event, so the window stays
+    return;
+  }
   // RFC 6582 3.2 step 1: duplicates of what a time-out repeated are no news of loss.
   if (tcb.snd_una.AtOrBefore(tcb.recover)) return;
   HalveThreshold(tcb);
@@ -103,6 +129,7 @@ void CongestionOnTimeout(Tcb& tcb) {
   tcb.bytes_acked = 0;
   tcb.recover = tcb.snd_max;  // RFC 6582 3.2 step 4
   tcb.in_recovery = false;
+  tcb.go_back = false;
   tcb.timeout_recovery = true;
   tcb.duplicate_acks = 0;
   tcb.retransmit_now = false;
@@ -125,7 +152,7 @@ void CongestionAfterSend(Tcb& tcb) {
 }
 
 uint32_t EffectiveCongestionWindow(const Tcb& tcb) {
-  if (tcb.in_recovery || tcb.timeout_recovery) return tcb.cwnd;
+  if (tcb.in_recovery || tcb.timeout_recovery || tcb.go_back) return tcb.cwnd;
   if (tcb.duplicate_acks == 0 || tcb.duplicate_acks >= kDuplicateAckThreshold) return tcb.cwnd;
   return tcb.cwnd + (tcb.duplicate_acks == 1 ? tcb.snd_mss : tcb.snd_mss << 1);
 }

@@ -138,7 +138,10 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   }
   CongestionBeforeSend(tcb, now);
   NoteSent(tcb, intent.sequence, end, now);
-  if (intent.sequence == tcb.snd_una) tcb.retransmit_now = false;
+  if (intent.sequence == tcb.snd_una) {
+    tcb.retransmit_now = false;
+    tcb.repeat_end = end;
+  }
   tcb.snd_nxt = Max(tcb.snd_nxt, end);
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   UpdatePersist(tcb, now);

@@ -127,9 +127,12 @@ struct Tcb {
   bool partial_seen = false;      ///< in_recovery: the first partial ACK has come
   bool timeout_recovery = false;  ///< slow start after a time-out, until `recover` is acknowledged
   bool retransmit_now = false;    ///< one segment at snd_una is due
-  bool cwnd_limited = false;      ///< cwnd was used up; grows until limited_until is acknowledged
+  bool go_back = false;       ///< everything up to `recover` is sent again: the peer keeps nothing
+                              ///< that is out of order
+  bool cwnd_limited = false;  ///< cwnd was used up; grows until limited_until is acknowledged
   SequenceNumber limited_until;
-  SequenceNumber recover;  ///< snd_max when loss was detected
+  SequenceNumber repeat_end;  ///< in_recovery: end of the segment last sent again
+  SequenceNumber recover;     ///< snd_max when loss was detected
 
   Options options;
 };

@@ -197,12 +197,62 @@ TEST(NewReno, GivenPartialAckThenNextHoleIsRepeatedAndRecoveryGoesOn) {
 TEST(NewReno, GivenPartialAcksThenOnlyTheFirstRestartsTheTimer) {
   Connection c = Recovering();
   c.now += 10 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  c.Drain();
   const uint64_t deadline = c.tcb.retransmit_deadline;
   EXPECT_EQ(deadline, c.now + c.tcb.rto_us * kUs);
   c.now += 10 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  EXPECT_TRUE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.retransmit_deadline, deadline);
+}
+
+// ---------------------------------------------------------------- peers without reassembly
+
+TEST(GoBack, GivenPartialAckOfJustWhatWasRepeatedThenAllOfItIsSentAgain) {
+  Connection c = Recovering();
+  const SequenceNumber sent_before = c.tcb.snd_max;
+  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  EXPECT_TRUE(c.tcb.go_back);
+  EXPECT_EQ(c.tcb.cwnd, 5 * kMss);  // halved once
+  SequenceNumber next = c.tcb.snd_una;
+  while (c.tcb.snd_una != sent_before) {
+    const std::vector<SentSegment> sent = c.Drain();
+    ASSERT_FALSE(sent.empty());
+    for (const SentSegment& segment : sent) {
+      EXPECT_EQ(segment.header.sequence, next);
+      EXPECT_TRUE(segment.intent.retransmission);
+      next += segment.length;
+    }
+    c.Arrive(c.WithAck(next));
+  }
+  EXPECT_FALSE(c.tcb.go_back);
+  EXPECT_EQ(c.tcb.ssthresh, 5 * kMss);
+}
+
+TEST(GoBack, GivenPartOfItIsKeptThenThatIsSkipped) {
+  Connection c = Recovering();
+  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  ASSERT_EQ(c.Drain().size(), 5u);
+  c.Arrive(c.WithAck(c.tcb.snd_una + 8 * kMss));  // it had them after all
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.sequence, c.iss() + 1 + 9 * kMss);
+}
+
+TEST(GoBack, GivenLostAgainWhenThreeDuplicatesThenOnceMoreWithTheSameWindow) {
+  Connection c = Recovering();
+  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  ASSERT_EQ(c.Drain().size(), 5u);
+  const uint32_t cwnd = c.tcb.cwnd;
+  const SequenceNumber una = c.tcb.snd_una;
+  for (int i = 0; i < 3; ++i) DuplicateAck(c);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 5u);
+  EXPECT_EQ(sent[0].header.sequence, una);
+  EXPECT_EQ(c.tcb.cwnd, cwnd);
+  for (int i = 0; i < 9; ++i) DuplicateAck(c);
+  EXPECT_TRUE(c.Drain().empty());  // once: what follows is the timer's
 }
 
 TEST(NewReno, GivenFullAckThenRecoveryEndsWithDeflatedWindow) {

@@ -305,6 +305,39 @@ class Connection {
   SequenceNumber irs_;
 };
 
+// --- Segments and connections that several files use.
+
+inline constexpr uint32_t kWindow = 10000;  // what the machine has advertised
+inline constexpr int32_t kInside = 500;
+inline constexpr int32_t kOutside = static_cast<int32_t>(kWindow) + 1000;
+
+/// Acknowledges nothing new.
+inline Segment Base(const Connection& c) { return c.WithAck(c.tcb.snd_una); }
+inline Segment Change(const Connection& c, uint8_t flags, int32_t ahead, uint32_t text = 0) {
+  Segment s = Base(c);
+  s.header.flags = flags;
+  s.header.sequence = c.tcb.rcv_nxt + static_cast<uint32_t>(ahead);
+  s.text_length = text;
+  return s;
+}
+
+struct Variant {
+  SequencePlan plan;
+  bool rfc7323;
+};
+
+inline Connection MakeConnection(const Variant& variant) {
+  Options options = PlainOptions();
+  options.timestamps = variant.rfc7323;
+  options.window_scaling = variant.rfc7323;
+  options.receive_buffer = variant.rfc7323 ? 500000 : 20000;
+  Connection c(options, variant.plan);
+  c.peer_timestamps = variant.rfc7323;
+  c.peer_scales = variant.rfc7323;
+  c.peer_scale = 2;
+  return c;
+}
+
 /// True when `sent` is exactly one segment without text that has these flags.
 inline bool IsOne(const std::vector<SentSegment>& sent, uint8_t flags) {
   return sent.size() == 1 && sent[0].header.flags == flags && sent[0].length == 0;

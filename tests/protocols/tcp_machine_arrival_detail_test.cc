@@ -1,0 +1,198 @@
+// Segment arrival: what the tables of tcp_machine_arrival_test.cc do not show, and PAWS.
+#include <vector>
+
+#include "tcp_machine_support.h"
+
+namespace qpip::tcp::testing {
+namespace {
+
+// ---------------------------------------------------------------- details of the checks
+
+TEST(ArrivalDetail, GivenSharedCallsWhenAborted) {
+  struct Case {
+    State state;
+    bool sends;
+  };
+  const Case cases[] = {
+      {State::kClosed, false},     {State::kSynSent, false}, {State::kSynReceived, true},
+      {State::kEstablished, true}, {State::kFinWait1, true}, {State::kFinWait2, true},
+      {State::kCloseWait, true},   {State::kClosing, false}, {State::kLastAck, false},
+      {State::kTimeWait, false},
+  };
+  for (const Case& row : cases) {
+    SCOPED_TRACE(StateName(row.state));
+    Connection c;
+    c.BringTo(row.state);
+    const SequenceNumber next = c.tcb.snd_max;
+    Header reset;
+    EXPECT_EQ(Abort(c.tcb, &reset), row.sends);
+    if (row.sends) {
+      EXPECT_EQ(reset.flags, kRst);
+      EXPECT_EQ(reset.sequence, next);
+    }
+    c.Check();
+    EXPECT_EQ(c.tcb.state, State::kClosed);
+  }
+}
+
+TEST(ArrivalDetail, GivenManyChallengesWhenInOneSecondThenAnsweredTenTimes) {
+  Connection c;
+  c.Establish();
+  int answers = 0;
+  for (int i = 0; i < 50; ++i) {
+    c.Arrive(Change(c, kRst, kInside));
+    answers += static_cast<int>(c.Drain().size());
+  }
+  EXPECT_EQ(answers, 10);  // RFC 5961 section 7
+  c.now += 1000 * kMs;
+  c.Arrive(Change(c, kRst, kInside));
+  EXPECT_EQ(c.Drain().size(), 1u);
+}
+
+TEST(ArrivalDetail, GivenUnplacedTextWhenRstAtLastAckThenReset) {
+  // A peer without the connection takes RST's sequence number from our last ACK, which does not
+  // cover what is still on its way to memory.
+  Connection c;
+  c.Establish();
+  c.Arrive(c.WithText(100));
+  ASSERT_EQ(c.tcb.rcv_unplaced, 100u);
+  EXPECT_EQ(c.Arrive(Change(c, kRst, -100)).outcome, Outcome::kReset);
+}
+
+TEST(ArrivalDetail, GivenZeroWindowThenAckRstAndFinAreProcessed) {
+  // A window that has been used up.
+  const auto shut = [](Connection* c) {
+    c->Establish(100);
+    c->ArriveAndPlace(c->WithText(100));
+    c->Drain();
+    ASSERT_EQ(c->tcb.rcv_adv, c->tcb.rcv_nxt);
+  };
+  {
+    Connection c;
+    shut(&c);
+    c.Send(50);
+    EXPECT_EQ(c.Arrive(c.WithAck(c.tcb.snd_max)).acked_bytes, 50u);
+  }
+  {
+    Connection c;
+    shut(&c);
+    c.Send(50);
+    // With text: the ACK counts, the text does not, and the peer is told.
+    Segment segment = c.WithText(10);
+    const Arrival arrival = c.Arrive(segment);
+    EXPECT_EQ(arrival.acked_bytes, 50u);
+    EXPECT_EQ(arrival.text_length, 0u);
+    EXPECT_TRUE(IsOne(c.Drain(), kAck));
+  }
+  {
+    Connection c;
+    shut(&c);
+    EXPECT_EQ(c.Arrive(Change(c, kRst, 0)).outcome, Outcome::kReset);
+  }
+  {
+    Connection c;
+    shut(&c);
+    EXPECT_TRUE(c.Arrive(c.WithFlags(kFin | kAck)).peer_closed);
+    EXPECT_EQ(c.tcb.state, State::kCloseWait);
+    const std::vector<SentSegment> sent = c.Drain();
+    ASSERT_TRUE(IsOne(sent, kAck));
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    EXPECT_EQ(sent[0].header.window, 0);
+  }
+}
+
+TEST(ArrivalDetail, GivenWindowFullInFlightWhenAckAtRightEdgeThenProcessed) {
+  // The peer has filled our window, the text is late, its empty ACK is not.
+  Connection c;
+  c.Establish(5000);
+  c.Send(50);
+  Segment ack = c.WithAck(c.tcb.snd_max);
+  ack.header.sequence = c.tcb.rcv_nxt + 5000;
+  EXPECT_EQ(c.Arrive(ack).acked_bytes, 50u);
+  EXPECT_TRUE(c.Drain().empty());
+}
+
+TEST(ArrivalDetail, GivenTextBehindFinUnplacedThenFinIsAcknowledgedWithIt) {
+  Connection c;
+  c.Establish();
+  Segment segment = c.WithText(10);
+  segment.header.flags = kFin | kAck;
+  c.Arrive(segment);
+  EXPECT_EQ(AckableSequence(c.tcb), c.irs() + 1);
+  EXPECT_TRUE(c.Drain().empty());
+  OnPlaced(c.tcb, 10, c.now);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(sent[0].header.acknowledgement, c.irs() + 12);
+}
+
+// ---------------------------------------------------------------- PAWS (RFC 7323 section 5)
+
+Connection WithTimestamps() {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.Establish();
+  return c;
+}
+
+TEST(Paws, GivenTimestampsWhenOlderThenRefusedAndAcknowledged) {
+  Connection c = WithTimestamps();
+  Segment text = c.WithText(10);
+  text.header.ts_value = c.peer_clock - 1;
+  const Arrival arrival = c.Arrive(text);
+  EXPECT_EQ(arrival.refusal, Refusal::kPaws);
+  EXPECT_EQ(arrival.text_length, 0u);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
+TEST(Paws, GivenTimestampsThatWrapWhenNewerThenAccepted) {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.peer_clock = 0xfffffff0u;
+  c.Establish();
+  Segment text = c.WithText(10);
+  text.header.ts_value = 5;
+  EXPECT_EQ(c.ArriveAndPlace(text).text_length, 10u);
+  EXPECT_EQ(c.tcb.ts_recent, 5u);
+}
+
+TEST(Paws, GivenTimestampsWhenSegmentHasNoneThenDroppedSilently) {
+  Connection c = WithTimestamps();
+  Segment text = c.WithText(10);
+  text.header.has_timestamps = false;
+  EXPECT_EQ(c.Arrive(text).refusal, Refusal::kPaws);
+  EXPECT_TRUE(c.Drain().empty());
+}
+
+TEST(Paws, GivenTimestampsWhenRstHasNoneOrOldOnesThenItStillCounts) {
+  for (const bool has : {false, true}) {
+    Connection c = WithTimestamps();
+    Segment rst = c.WithFlags(kRst);
+    rst.header.has_timestamps = has;
+    rst.header.ts_value = c.peer_clock - 100;
+    EXPECT_EQ(c.Arrive(rst).outcome, Outcome::kReset);
+  }
+}
+
+TEST(Paws, GivenIdleConnectionWhen24DaysHavePassedThenOldTimestampIsAccepted) {
+  Connection c = WithTimestamps();
+  c.now += uint64_t{25} * 24 * 3600 * 1000 * kMs;
+  Segment text = c.WithText(10);
+  text.header.ts_value = c.peer_clock - 1;
+  EXPECT_EQ(c.ArriveAndPlace(text).text_length, 10u);
+  EXPECT_EQ(c.tcb.ts_recent, c.peer_clock - 1);
+}
+
+TEST(Paws, GivenTimestampsWhenSegmentIsAheadOfLastAckThenNotEchoed) {
+  // RFC 7323 4.3: with two segments unacknowledged, the first one's timestamp is echoed.
+  Connection c = WithTimestamps();
+  c.peer_clock += 10;
+  const uint32_t first = c.peer_clock;
+  c.ArriveAndPlace(c.WithText(10));
+  c.peer_clock += 10;
+  c.ArriveAndPlace(c.WithText(10));
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(sent[0].header.ts_echo, first);
+}
+
+}  // namespace
+}  // namespace qpip::tcp::testing
