@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <unordered_map>
 
 #include "nic_fw/abi/counters.h"
 #include "protocols/tcp/tcb.h"
@@ -62,7 +63,18 @@ Track TrackOfTrace(uint32_t kind) {
   }
 }
 
-// A work request is an asynchronous slice of the format: begin, steps, end, joined by an id.
+bool IsWorkRequestStep(uint32_t kind) {
+  return kind == fw::kTraceSendFetched || kind == fw::kTraceSendSent ||
+         kind == fw::kTraceSendAcked || kind == fw::kTraceSendCompleted;
+}
+
+uint64_t WorkRequestKey(const uint32_t (&values)[3]) {
+  return (uint64_t{values[0]} << 32) | values[1];
+}
+
+// A work request is an asynchronous slice of the format: begin, steps, end, joined by an id. Its
+// last step ends it, whichever that is: one that is not signalled has no completion, a datagram no
+// acknowledgement.
 json WorkRequestEvent(const char* phase, const char* step, uint32_t qp, uint32_t wqe) {
   json event = {{"ph", phase},
                 {"cat", "work request"},
@@ -76,17 +88,18 @@ json InstantEvent(const std::string& name, json args) {
   return {{"ph", "i"}, {"s", "t"}, {"name", name}, {"args", std::move(args)}};
 }
 
-json TraceEvent(uint32_t kind, const uint32_t (&values)[3]) {
+json TraceEvent(uint32_t kind, const uint32_t (&values)[3], bool last_step) {
   const auto [object, from, to] = values;
+  const char* step = last_step ? "e" : "n";
   switch (kind) {
     case fw::kTraceSendFetched:
       return WorkRequestEvent("b", "fetched", object, from);
     case fw::kTraceSendSent:
-      return WorkRequestEvent("n", "sent", object, from);
+      return WorkRequestEvent(step, "sent", object, from);
     case fw::kTraceSendAcked:
-      return WorkRequestEvent("n", "acknowledged", object, from);
+      return WorkRequestEvent(step, "acknowledged", object, from);
     case fw::kTraceSendCompleted:
-      return WorkRequestEvent("e", "completed", object, from);
+      return WorkRequestEvent(step, "completed", object, from);
     case fw::kTraceTcpState: {
       const char* from_name = tcp::StateName(static_cast<tcp::State>(from));
       const char* to_name = tcp::StateName(static_cast<tcp::State>(to));
@@ -152,6 +165,29 @@ void Timeline::AddTrace(const fw::TraceRecord& trace, uint64_t at) {
   Add(record);
 }
 
+nlohmann::json Timeline::ToEvent(const Record& record, bool last_step, uint64_t origin,
+                                 double us_per_cycle) {
+  json event;
+  switch (record.kind) {
+    case Kind::kStage:
+      event = {{"ph", "X"}, {"name", StageName(static_cast<fw::Stage>(record.name))}};
+      event["args"] = {{"variant", VariantName(static_cast<fw::Variant>(record.variant))}};
+      break;
+    case Kind::kOperation:
+      event = {{"ph", "X"}, {"name", kOperations[record.name]}};
+      event["args"] = {{"bytes", record.values[0]}};
+      break;
+    case Kind::kTrace:
+      event = TraceEvent(record.name, record.values, last_step);
+      break;
+  }
+  if (record.kind != Kind::kTrace) event["dur"] = record.duration * us_per_cycle;
+  event["pid"] = 1;
+  event["tid"] = static_cast<uint32_t>(record.track);
+  event["ts"] = static_cast<double>(record.begin - origin) * us_per_cycle;
+  return event;
+}
+
 void Timeline::Write(const std::string& path, const std::string& title,
                      double nanoseconds_per_cycle) const {
   std::ofstream file(path, std::ios::trunc);
@@ -160,8 +196,13 @@ void Timeline::Write(const std::string& path, const std::string& title,
   // A stage is recorded when it ends, after the operations inside it: the earliest begin is not
   // always the first record's.
   uint64_t origin = UINT64_MAX;
+  std::unordered_map<uint64_t, uint64_t> last_steps;  // of each work request, by position
   for (uint64_t i = recorded_ - kept; i < recorded_; ++i) {
-    origin = std::min(origin, ring_[i & mask_].begin);
+    const Record& record = ring_[i & mask_];
+    origin = std::min(origin, record.begin);
+    if (record.kind == Kind::kTrace && IsWorkRequestStep(record.name)) {
+      last_steps[WorkRequestKey(record.values)] = i;
+    }
   }
   const double us_per_cycle = nanoseconds_per_cycle / 1000.0;
   file << "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"records_lost\":" << recorded_ - kept
@@ -172,25 +213,10 @@ void Timeline::Write(const std::string& path, const std::string& title,
   }
   for (uint64_t i = recorded_ - kept; i < recorded_; ++i) {
     const Record& record = ring_[i & mask_];
-    json event;
-    switch (record.kind) {
-      case Kind::kStage:
-        event = {{"ph", "X"}, {"name", StageName(static_cast<fw::Stage>(record.name))}};
-        event["args"] = {{"variant", VariantName(static_cast<fw::Variant>(record.variant))}};
-        break;
-      case Kind::kOperation:
-        event = {{"ph", "X"}, {"name", kOperations[record.name]}};
-        event["args"] = {{"bytes", record.values[0]}};
-        break;
-      case Kind::kTrace:
-        event = TraceEvent(record.name, record.values);
-        break;
-    }
-    if (record.kind != Kind::kTrace) event["dur"] = record.duration * us_per_cycle;
-    event["pid"] = 1;
-    event["tid"] = static_cast<uint32_t>(record.track);
-    event["ts"] = static_cast<double>(record.begin - origin) * us_per_cycle;
-    file << ",\n" << event.dump();
+    const auto last = last_steps.find(WorkRequestKey(record.values));
+    file << ",\n"
+         << ToEvent(record, last != last_steps.end() && last->second == i, origin, us_per_cycle)
+                .dump();
   }
   file << "\n]}\n";
   file.close();

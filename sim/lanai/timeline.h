@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ class Timeline {
     uint8_t variant = 0;
     uint32_t values[3] = {};
   };
+  static nlohmann::json ToEvent(const Record& record, bool last_step, uint64_t origin,
+                                double us_per_cycle);
   void Add(const Record& record) { ring_[recorded_++ & mask_] = record; }
 
   uint64_t recorded_ = 0;

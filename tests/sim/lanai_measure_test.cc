@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -168,6 +169,30 @@ TEST(Timeline, GivenRecordsOfEachKindWhenWrittenThenTheFileIsTraceEventJson) {
   EXPECT_EQ(request["id"], "5:9");
   EXPECT_EQ(state["tid"], static_cast<int>(Track::kConnections));
   EXPECT_EQ(state["args"]["qp"], 5);
+}
+
+TEST(Timeline, GivenWorkRequestsWhenWrittenThenTheLastStepOfEachEndsItsSlice) {
+  TemporaryFile file;
+  Timeline timeline;
+  // Request 1 is signalled, request 2 is not, request 3 is on its way.
+  for (const uint32_t kind : {fw::kTraceSendFetched, fw::kTraceSendSent, fw::kTraceSendAcked}) {
+    for (const uint32_t wqe : {1u, 2u}) timeline.AddTrace({kind, 7, wqe, 0}, 100);
+  }
+  timeline.AddTrace({fw::kTraceSendCompleted, 7, 1, 0}, 100);
+  timeline.AddTrace({fw::kTraceSendFetched, 7, 3, 0}, 100);
+  timeline.Write(file.path(), "a NIC", 1.0);
+  std::map<std::string, std::string> phases;
+  std::map<std::string, std::string> last_step;
+  const json trace = file.Parse();
+  for (const json& event : trace["traceEvents"]) {
+    if (!event.contains("id")) continue;
+    phases[event["id"]] += event["ph"].get<std::string>();
+    last_step[event["id"]] = event["args"]["step"];
+  }
+  EXPECT_EQ(phases,
+            (std::map<std::string, std::string>{{"7:1", "bnne"}, {"7:2", "bne"}, {"7:3", "b"}}));
+  EXPECT_EQ(last_step["7:1"], "completed");
+  EXPECT_EQ(last_step["7:2"], "acknowledged");
 }
 
 TEST(Timeline, GivenMoreRecordsThanItKeepsWhenWrittenThenTheLatestAreThere) {
