@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "nic_fw/firmware.h"
+#include "nic_fw/image/lanai_profile.h"
 
 // X(member of Platform): the ports, numbered from 1 in this order.
 #define QPIP_IMAGE_PORTS(X) \
@@ -72,18 +73,6 @@ asm(".pushsection .text.start,\"ax\"\n"
 
 namespace {
 
-constexpr uint32_t kPacketBuffers = 64;
-
-/// The prototype's NIC: 64 queue pairs, and the paper's "native" MTU, whose payload is 16 KiB with
-/// TCP timestamps (40 bytes of IPv6, 32 of TCP).
-constexpr NicConfig LanaiProfile() {
-  NicConfig config;
-  config.address.bytes[0] = 0xfd;
-  config.address.bytes[15] = 1;
-  config.mtu = 16384 + 40 + 32;
-  config.max_qps = 64;
-  return config;
-}
 static_assert(LanaiProfile().mtu == 16456, "image.ld reserves this for each packet buffer");
 
 constexpr Platform MakePlatform() {
@@ -125,7 +114,7 @@ extern "C" [[noreturn]] void qpip_image_main() {
   qpip_monitor_report("max_qps", config.max_qps);
   qpip_monitor_report("code_and_stack",
                       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(stack_top)));
-  qpip_monitor_report("packet_buffers", kPacketBuffers * config.mtu);
+  qpip_monitor_report("packet_buffers", kLanaiPacketBuffers * config.mtu);
   qpip_monitor_report("arena_room", static_cast<uint32_t>(arena_end - arena_start));
   if (bytes.total > static_cast<uint32_t>(arena_end - arena_start)) qpip_monitor_exit(2);
 
