@@ -9,20 +9,26 @@ namespace {
 
 using OpenWire = std::unique_ptr<Wire> (*)(const FabricOptions&);
 
-class FabricTest : public testing::TestWithParam<std::pair<const char*, OpenWire>> {
+struct Kind {
+  const char* name;
+  OpenWire open;
+  friend void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
+};
+
+class FabricTest : public testing::TestWithParam<Kind> {
  protected:
   std::unique_ptr<Wire> Open(uint8_t last_address_byte) {
     return Open(Options(fabric_, last_address_byte));
   }
-  std::unique_ptr<Wire> Open(const FabricOptions& options) { return GetParam().second(options); }
+  std::unique_ptr<Wire> Open(const FabricOptions& options) { return GetParam().open(options); }
 
   const std::string fabric_ = UniqueName();
 };
 
 INSTANTIATE_TEST_SUITE_P(Kinds, FabricTest,
-                         testing::Values(std::pair{"Memory", &OpenMemoryWire},
-                                         std::pair{"SharedMemory", &OpenSharedMemoryWire}),
-                         [](const auto& tested) { return tested.param.first; });
+                         testing::Values(Kind{"Memory", &OpenMemoryWire},
+                                         Kind{"SharedMemory", &OpenSharedMemoryWire}),
+                         [](const auto& tested) { return tested.param.name; });
 
 /// Payload in the sender's shared memory, as a frame that may refer to it.
 class SharedPayload {
