@@ -22,9 +22,10 @@ SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
   const uint32_t limit = tcb.rcv_wnd_limit;
   const SequenceNumber from = AckableSequence(tcb);
   uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv_nxt) + limit, kMaxWindowField << scale);
-  // Less than one unit is kept back, if it does not hurt, so that AdvertiseWindow can round up.
+  // Less than one unit of a large window is kept back, so that AdvertiseWindow can round up. Not of
+  // a small one: a message that just fits the posted receive is to go at once.
   const uint32_t unit = 1u << scale;
-  if (capacity >= unit << 2) capacity -= unit - 1;
+  if (capacity >= tcb.options.mss << 3 && capacity >= unit << 3) capacity -= unit - 1;
   const SequenceNumber edge = from + (capacity >> scale << scale);
   if (edge.AtOrBefore(tcb.rcv_adv)) return tcb.rcv_adv;
   const uint32_t growth = tcb.rcv_adv.DistanceTo(edge);

@@ -237,6 +237,16 @@ TEST(ReceiveWindow, GivenScaleThenTheFieldIsRoundedDown) {
   EXPECT_LE(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv), 1000000u);
 }
 
+TEST(ReceiveWindow, GivenScaleAndOneReceiveThenAMessageThatJustFitsIsAdmittedWhole) {
+  Connection c(ScaledOptions(4000000));
+  c.peer_scales = true;
+  c.Establish(0);
+  SetReceiveWindow(c.tcb, 4096, c.now);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(static_cast<uint32_t>(sent[0].header.window) << 6, 4096u);
+}
+
 TEST(ReceiveWindow, GivenScaleAndRoomThenTheEdgeOnTheWireNeverRetracts) {
   Connection c(ScaledOptions(4000000));
   c.peer_scales = true;
