@@ -146,13 +146,14 @@ int RunClient(const CommandLine& command_line) {
   const auto nic = Nic::Open(NicUri(command_line, NicRole::kClient));
   PingClient client(*nic, options);
   const PingResult result = client.Run(stop);
+  if (result.received == 0) {
+    throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
+                  options.peer.ToString() + ": is a qpip-ping -s running there?");
+  }
   if (command_line.json()) {
     PrintJson(options, result);
   } else {
     PrintText(options, result);
-  }
-  if (result.received == 0) {
-    throw Failure("no echo: " + options.peer.ToString() + ": is a qpip-ping -s running there?");
   }
   return kExitOk;
 }

@@ -1,0 +1,106 @@
+#!/bin/sh
+# qpip-ping and qpip-ttcp against each other. Usage: ping_ttcp_test.sh BIN_DIR
+. "$(dirname "$0")/library.sh" "$1"
+
+# json FILE EXPRESSION: evaluates a Python expression on the last JSON line of a file, as `r`.
+json() {
+  python3 -c '
+import json, sys
+r = json.loads(open(sys.argv[1]).read().splitlines()[-1])
+sys.exit(0 if eval(sys.argv[2], {"r": r}) else "not so: %s" % r)' "$1" "$2"
+}
+
+# ping LABEL EXPRESSION ARGUMENTS...
+ping() {
+  label=$1 expression=$2
+  shift 2
+  check "ping $label" timeout 60 "$bin/qpip-ping" --nic "${nic:-$fabric}" --json "$@" fd00::1
+  cp "$work/check.out" "$work/ping.json"
+  check "ping $label: result" json "$work/ping.json" "$expression"
+}
+
+start server "$bin/qpip-ping" -s --nic "$fabric"
+server=$started
+all="r['received'] == r['sent'] and r['lost'] == 0"
+order="0 < r['min_us'] <= r['median_us'] <= r['p99_us'] <= r['max_us']"
+ping "TCP, first client of a sleeping server" "$all and $order and r['transport'] == 'tcp'" -n 200
+ping "UDP" "$all and $order and r['transport'] == 'udp'" -u -n 200
+ping "TCP, polling" "$all and r['mode'] == 'poll'" --poll -n 2000
+ping "UDP, polling" "$all" -u --poll -n 2000 -l 1000
+ping "TCP, long messages" "$all and r['bytes'] == 65536" -l 64K -n 200
+
+# Several clients at a time.
+clients=""
+for i in 1 2 3 4; do
+  timeout 60 "$bin/qpip-ping" --nic "$fabric" -n 300 -l "${i}00" fd00::1 >"$work/ping$i" 2>&1 &
+  clients="$clients $!"
+  pids="$pids $!"
+done
+for client in $clients; do
+  wait "$client" || fail "one of four clients: $(cat "$work"/ping?)"
+done
+say "ok: four clients at a time"
+
+# A client that dies does not harm the others.
+"$bin/qpip-ping" --nic "$fabric" -n 100000000 fd00::1 >"$work/dying" 2>&1 &
+dying=$!
+pids="$pids $dying"
+ping "beside a client that is about to die" "$all" -n 100
+kill -KILL "$dying"
+wait "$dying" 2>/dev/null
+ping "after the death of a client" "$all" -n 100
+# A message longer than the server's receives ends that connection only.
+timeout 20 "$bin/qpip-ping" --nic "$fabric" -l 128K -n 1 fd00::1 >"$work/long" 2>&1 &&
+  fail "a message too long for the server was echoed"
+ping "after a message that was too long" "$all" -n 100
+stop "$server"
+
+# Lost datagrams are counted. Both ends compute checksums, or neither does.
+start server "$bin/qpip-ping" -s --nic "$fabric?address=fd00::1&loss=0.2&seed=7"
+nic="$fabric?checksum=1"
+ping "UDP with losses" "0 < r['lost'] < r['sent'] == 300" -u -n 300 --timeout 0.02
+ping "TCP with losses" "$all" -n 50
+nic=
+stop "$started"
+
+# ttcp LABEL ARGUMENTS...: transfers, and compares both ends' byte counts.
+ttcp() {
+  label=$1
+  shift
+  start receiver "$bin/qpip-ttcp" -r --nic "$fabric" --json "$@"
+  receiver=$started
+  check "ttcp $label" timeout 100 "$bin/qpip-ttcp" -t --nic "$fabric" --json "$@" fd00::1
+  cp "$work/check.out" "$work/transmitter.json"
+  status_of "$receiver" 30
+  [ "$status" -eq 0 ] || fail "ttcp $label: receiver's status $status: $(cat "$work/receiver.err")"
+  bytes=$(python3 -c "
+import json, sys
+print(json.loads(open(sys.argv[1]).read().splitlines()[-1])['bytes'])" "$work/transmitter.json")
+  check "ttcp $label: $bytes bytes" json "$work/receiver.out" "r['bytes'] == $bytes > 0"
+}
+ttcp "segment framing" -l 64K -n 500 --verify
+check "segment framing keeps messages" json "$work/receiver.out" "r['messages'] == 500 and r['verified']"
+ttcp "stream framing" -l 64K -n 500 --verify --stream -D -s
+ttcp "polling" -l 8192 -n 2000 --poll
+ttcp "one byte" -l 1 -n 1000 --verify --depth 4
+ttcp "odd sizes" -l 33333 -n 300 --verify --stream --depth 3
+ttcp "megabytes" -l 1M -n 50 --verify --depth 2
+
+# The receiver's buffers are shorter: both ends fail and say so.
+start receiver "$bin/qpip-ttcp" -r --nic "$fabric" -l 1K
+receiver=$started
+timeout 30 "$bin/qpip-ttcp" -t --nic "$fabric" -l 64K fd00::1 >"$work/out" 2>"$work/err"
+[ $? -eq 1 ] || fail "ttcp with too short receives did not fail: $(cat "$work/err")"
+status_of "$receiver" 20
+[ "$status" -eq 1 ] || fail "receiver with too short receives: status $status"
+grep -q "longer than ours" "$work/receiver.err" || fail "receiver says: $(cat "$work/receiver.err")"
+
+# Text output looks like ttcp's.
+start receiver "$bin/qpip-ttcp" -r --nic "$fabric"
+receiver=$started
+check "ttcp text" timeout 60 "$bin/qpip-ttcp" -t --nic "$fabric" -f G fd00::1
+grep -q "^ttcp-t: 16777216 bytes in .* real seconds = .* GiB/s +++$" "$work/check.out" ||
+  fail "ttcp text: $(cat "$work/check.out")"
+status_of "$receiver" 20
+[ "$status" -eq 0 ] || fail "receiver: status $status"
+finish

@@ -1,0 +1,231 @@
+// The NBD server and the client's relay over real queue pairs, both in this process (mem:).
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "apps/common/stop.h"
+#include "apps/nbd/negotiation.h"
+#include "apps/nbd/relay.h"
+#include "apps/nbd/server.h"
+#include "memory_transport.h"
+#include "qpip/qpip.h"
+
+namespace qpip::nbd::testing {
+namespace {
+
+constexpr size_t kDiskBytes = 1 << 20;
+constexpr uint16_t kPort = 10809;
+
+/// A local NBD tool: the other end of a relay's socket.
+class Tool {
+ public:
+  explicit Tool(FileDescriptor fd) : fd_(std::move(fd)) {}
+
+  void Write(const Bytes& bytes) {
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t n = send(fd_.get(), bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+      ASSERT_GT(n, 0);
+      done += static_cast<size_t>(n);
+    }
+  }
+  Bytes Read(size_t bytes) {
+    Bytes out(bytes);
+    for (size_t done = 0; done < bytes;) {
+      const ssize_t n = read(fd_.get(), out.data() + done, bytes - done);
+      if (n <= 0) {
+        out.resize(done);
+        break;
+      }
+      done += static_cast<size_t>(n);
+    }
+    return out;
+  }
+  void CloseWrite() { shutdown(fd_.get(), SHUT_WR); }
+
+  /// Haggles for the default export.
+  void Negotiate() {
+    ASSERT_EQ(Read(kGreetingBytes).size(), kGreetingBytes);
+    Write(FlagBytes() + OptionBytes(kOptionGo, InfoBytes("")));
+    const size_t replies = 2 * kOptionReplyHeaderBytes + kExportInfoBytes;
+    ASSERT_EQ(Read(replies).size(), replies);
+  }
+
+ private:
+  FileDescriptor fd_;
+};
+
+/// Given a server of a 1 MiB disk and a client NIC on one fabric in memory.
+class QueuePairTest : public ::testing::Test {
+ protected:
+  QueuePairTest() {
+    static std::atomic<int> fabrics = 0;
+    const std::string fabric = "mem:apps-test-" + std::to_string(fabrics++);
+    server_nic_ = Nic::Open(fabric + "?address=fd00::1");
+    client_nic_ = Nic::Open(fabric + "?address=fd00::2");
+    pd_ = client_nic_->AllocatePd();
+    auto disk = std::make_unique<MemoryDevice>(kDiskBytes);
+    disk_ = disk.get();
+    exports_.Add("disk", std::move(disk));
+    server_ = std::make_unique<Server>(*server_nic_, exports_, kPort, server_stop_);
+    server_thread_ = std::thread([this] { server_->Run(false); });
+  }
+  ~QueuePairTest() override { StopServer(); }
+
+  void StopServer() {
+    server_stop_.Request();
+    if (server_thread_.joinable()) server_thread_.join();
+    server_.reset();
+  }
+
+  /// A relay that runs, and the tool at its socket.
+  struct Session {
+    std::unique_ptr<Relay> relay;
+    std::unique_ptr<Tool> tool;
+    std::optional<std::string> failure;
+    std::thread thread;
+  };
+  std::unique_ptr<Session> Start(uint16_t port = kPort) {
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    auto session = std::make_unique<Session>();
+    session->tool = std::make_unique<Tool>(FileDescriptor(ends[0]));
+    session->relay = std::make_unique<Relay>(*client_nic_, *pd_, FileDescriptor(ends[1]));
+    Session* const running = session.get();
+    session->thread = std::thread([running, port] {
+      running->failure =
+          running->relay->Run({ParseAddress("fd00::1"), port}, std::chrono::nanoseconds(0));
+    });
+    return session;
+  }
+
+  apps::StopToken server_stop_;
+  std::shared_ptr<Nic> server_nic_;
+  std::shared_ptr<Nic> client_nic_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  ExportTable exports_;
+  MemoryDevice* disk_ = nullptr;
+  std::unique_ptr<Server> server_;
+  std::thread server_thread_;
+};
+
+Bytes WriteRequest(uint64_t cookie, uint64_t offset, const Bytes& data) {
+  return RequestBytes({.command = kCommandWrite,
+                       .cookie = cookie,
+                       .offset = offset,
+                       .length = static_cast<uint32_t>(data.size())},
+                      data);
+}
+Bytes ReadRequest(uint64_t cookie, uint64_t offset, uint32_t length) {
+  return RequestBytes(
+      {.command = kCommandRead, .cookie = cookie, .offset = offset, .length = length});
+}
+
+TEST_F(QueuePairTest, GivenPipelinedWritesAndReadsThenTheBytesMakeTheRoundTrip) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  const Bytes data = Ramp(600'000);
+  session->tool->Write(WriteRequest(1, 1000, data) + WriteRequest(2, 0, Ramp(1000, 77)) +
+                       ReadRequest(3, 1000, 600'000));
+  SimpleReply reply;
+  for (uint64_t cookie = 1; cookie <= 3; ++cookie) {
+    ASSERT_EQ(ParseSimpleReply(session->tool->Read(kSimpleReplyBytes), &reply),
+              TransmissionError::kNone);
+    EXPECT_EQ(reply.cookie, cookie);
+    EXPECT_EQ(reply.error, kErrorNone);
+  }
+  EXPECT_EQ(session->tool->Read(data.size()), data);
+  session->tool->Write(RequestBytes({.command = kCommandDisconnect}));
+  EXPECT_TRUE(session->tool->Read(1).empty());
+  session->tool->CloseWrite();
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+}
+
+TEST_F(QueuePairTest, GivenAToolThatHalfClosesThenItsRequestsAreStillAnswered) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  session->tool->Write(WriteRequest(1, 0, Ramp(100'000)) + ReadRequest(2, 0, 100'000));
+  session->tool->CloseWrite();
+  EXPECT_EQ(session->tool->Read(2 * kSimpleReplyBytes + 100'000 + 1).size(),
+            2 * kSimpleReplyBytes + 100'000);
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+}
+
+TEST_F(QueuePairTest, GivenSeveralConnectionsThenTheyShareTheDisk) {
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (int i = 0; i < 4; ++i) sessions.push_back(Start());
+  for (auto& session : sessions) session->tool->Negotiate();
+  for (size_t i = 0; i < 4; ++i) {
+    sessions[i]->tool->Write(WriteRequest(i, i * 1000, Ramp(1000, static_cast<uint8_t>(i))));
+  }
+  for (auto& session : sessions) {
+    EXPECT_EQ(session->tool->Read(kSimpleReplyBytes).size(), kSimpleReplyBytes);
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    const auto from = disk_->content.begin() + static_cast<ptrdiff_t>(i * 1000);
+    EXPECT_EQ(Bytes(from, from + 1000), Ramp(1000, static_cast<uint8_t>(i)));
+  }
+  for (auto& session : sessions) {
+    session->tool->CloseWrite();
+    session->thread.join();
+    EXPECT_EQ(session->failure, std::nullopt);
+  }
+}
+
+TEST_F(QueuePairTest, GivenAStoppedServerThenIdleClientsSeeTheEndOfTheStream) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  server_stop_.Request();
+  EXPECT_TRUE(session->tool->Read(1).empty());
+  session->tool->CloseWrite();
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+  StopServer();
+}
+
+TEST_F(QueuePairTest, GivenAServerStoppedInTheMiddleOfARequestThenItHangsUpAfterItsGrace) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  // Given a request whose payload never comes, so that the server is in the middle of it.
+  session->tool->Write(RequestBytes({.command = kCommandWrite, .length = 100}));
+  StopServer();  // hangs up after its grace period
+  EXPECT_TRUE(session->tool->Read(1).empty());
+  session->tool->CloseWrite();
+  session->thread.join();
+}
+
+TEST_F(QueuePairTest, GivenNobodyListensThenTheRelayFailsWithTheReason) {
+  const auto session = Start(kPort + 1);
+  session->thread.join();
+  ASSERT_NE(session->failure, std::nullopt);
+  EXPECT_NE(session->failure->find("10810"), std::string::npos) << *session->failure;
+}
+
+TEST_F(QueuePairTest, GivenACancelledRelayThenItEndsWithoutAFailure) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  session->relay->Cancel();
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+  EXPECT_TRUE(session->tool->Read(1).empty());
+}
+
+TEST_F(QueuePairTest, GivenAFinishedRelayThenWhatTheToolSentIsAnswered) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  session->tool->Write(ReadRequest(1, 0, 5000));
+  EXPECT_EQ(session->tool->Read(kSimpleReplyBytes + 5000).size(), kSimpleReplyBytes + 5000);
+  session->relay->Finish();
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+}
+
+}  // namespace
+}  // namespace qpip::nbd::testing
