@@ -555,7 +555,11 @@ void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
     FailSend(nic, q, q.send_window.first, abi::CompletionStatus::kLocalProtectionError);
     return;
   }
-  if (q.type == abi::QpType::kTcp) Announce(nic, q);
+  if (q.type == abi::QpType::kTcp) {
+    Announce(nic, q);
+    // New data behind a shut window starts the persist timer, and nothing else may come to file it.
+    if (q.state == QpState::kConnected) UpdateTimer(nic, q);
+  }
   nic.Charge(Stage::kTxGetWr, Variant::kData, q.send_window.count);
   if (q.state == QpState::kConnected) Activate(nic, q);
 }
