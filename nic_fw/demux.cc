@@ -6,6 +6,11 @@
 namespace qpip::fw {
 namespace {
 
+static_assert(sizeof(tcp::FourTuple) == 36, "no padding: compared as bytes, once a segment");
+bool Same(const tcp::FourTuple& a, const tcp::FourTuple& b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
+
 uint32_t TcpBucket(const Nic& nic, const tcp::FourTuple& tuple) {
   uint8_t key[20];
   std::memcpy(key, tuple.remote_address.bytes, 16);
@@ -29,11 +34,11 @@ uint32_t BucketOf(const Nic& nic, const QueuePair& q) {
 
 uint32_t FindTcp(const Nic& nic, const tcp::FourTuple& tuple) {
   FirmwareState& s = nic.state;
-  if (s.last_tcp_qp != kNone && nic.qp(s.last_tcp_qp).tuple == tuple) return s.last_tcp_qp;
+  if (s.last_tcp_qp != kNone && Same(nic.qp(s.last_tcp_qp).tuple, tuple)) return s.last_tcp_qp;
   uint32_t handle = nic.Table<uint32_t>(s.demux_offset)[TcpBucket(nic, tuple)];
   while (handle != kNone) {
     const QueuePair& q = nic.qp(handle);
-    if (q.type == abi::QpType::kTcp && q.tuple == tuple) {
+    if (q.type == abi::QpType::kTcp && Same(q.tuple, tuple)) {
       s.last_tcp_qp = handle;
       return handle;
     }
