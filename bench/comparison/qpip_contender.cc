@@ -7,8 +7,8 @@
 #include <system_error>
 #include <vector>
 
-#include "bench/compare/contender.h"
-#include "bench/compare/process_pair.h"
+#include "bench/comparison/contender.h"
+#include "bench/comparison/process_pair.h"
 #include "qpip/qpip.h"
 
 namespace qpip::bench {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/compare/contender.h"
+#include "bench/comparison/contender.h"
 
 namespace qpip::bench {
 

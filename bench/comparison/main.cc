@@ -11,8 +11,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "bench/compare/contender.h"
-#include "bench/compare/report.h"
+#include "bench/comparison/contender.h"
+#include "bench/comparison/report.h"
 
 namespace qpip::bench {
 namespace {

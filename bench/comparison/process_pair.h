@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "bench/compare/contender.h"
+#include "bench/comparison/contender.h"
 
 namespace qpip::bench {
 

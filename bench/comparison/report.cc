@@ -1,4 +1,4 @@
-#include "bench/compare/report.h"
+#include "bench/comparison/report.h"
 
 #include <sys/utsname.h>
 

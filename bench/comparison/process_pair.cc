@@ -1,4 +1,4 @@
-#include "bench/compare/process_pair.h"
+#include "bench/comparison/process_pair.h"
 
 #include <poll.h>
 #include <sched.h>
