@@ -147,8 +147,8 @@ int RunClient(const CommandLine& command_line) {
   PingClient client(*nic, options);
   const PingResult result = client.Run(stop);
   if (result.received == 0) {
-    throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
-                  options.peer.ToString() + ": is a qpip-ping -s running there?");
+    throw Failure("no echo of " + std::to_string(result.sent) +
+                  " messages: " + options.peer.ToString() + ": is a qpip-ping -s running there?");
   }
   if (command_line.json()) {
     PrintJson(options, result);
