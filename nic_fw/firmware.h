@@ -18,24 +18,24 @@ struct NicConfig {
   uint32_t mtu = 1500;           ///< bytes of the largest IPv6 packet, 1280 to 65575
 
   // Table sizes. Their sum decides the SRAM that is needed; see ArenaBytes().
-  uint32_t max_qps = 64;  ///< at most 2^20
-  uint32_t max_cqs = 64;
-  uint32_t max_regions = 256;
+  uint32_t max_qps = 64;              ///< at most 2^20
+  uint32_t max_cqs = 64;              ///< at most 2^20
+  uint32_t max_regions = 256;         ///< below 2^20
   uint32_t max_page_entries = 16384;  ///< translation table entries of all paged regions
-  uint32_t max_listeners = 16;
-  uint32_t max_backlog = 64;        ///< SYNs waiting for an idle queue pair, all listeners
-  uint32_t send_depth_log2 = 7;     ///< largest send queue: message records a queue pair
-  uint32_t receive_contexts = 64;   ///< segments being placed at a time
-  uint32_t transmit_contexts = 32;  ///< segments being fetched at a time
-  uint32_t dma_slots = 256;         ///< tagged operations the backend can hold
-  uint32_t wqe_cache_bytes = 512;   ///< SRAM a work queue for fetched WQEs, power of two, 128 to
-                                    ///< 512: also the largest stride a queue pair may ask for
+  uint32_t max_listeners = 16;        ///< 1 to 4096
+  uint32_t max_backlog = 64;          ///< SYNs waiting for an idle queue pair, all listeners
+  uint32_t send_depth_log2 = 7;       ///< largest send queue: message records a queue pair
+  uint32_t receive_contexts = 64;     ///< segments being placed at a time
+  uint32_t transmit_contexts = 32;    ///< segments being fetched at a time
+  uint32_t dma_slots = 256;           ///< tagged operations the backend can hold
+  uint32_t wqe_cache_bytes = 512;     ///< SRAM a work queue for fetched WQEs, power of two, 128 to
+                                      ///< 512: also the largest stride a queue pair may ask for
 
   // Host rings of the management FSM, DMA addresses.
   uint64_t command_ring = 0;  ///< 2^command_log2 abi::Command
   uint64_t event_ring = 0;    ///< 2^event_log2 abi::Event
-  uint32_t command_log2 = 6;
-  uint32_t event_log2 = 9;
+  uint32_t command_log2 = 6;  ///< 1 to 16
+  uint32_t event_log2 = 9;    ///< 1 to 26
 
   // Protocol profile.
   uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in or verified
@@ -43,10 +43,10 @@ struct NicConfig {
   uint8_t tcp_window_scaling = 1;  ///< offer RFC 7323 window scaling
   uint8_t ack_every = 2;           ///< acknowledge at least every n-th segment
   uint8_t ack_on_batch_end = 1;    ///< acknowledge as soon as the receive queue has drained
-  uint8_t hop_limit = 64;
-  uint8_t wqe_prefetch = 4;  ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
-  uint8_t reserved = 0;
-  uint32_t ack_delay_us = 40000;        ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
+  uint8_t hop_limit = 64;          ///< of packets sent
+  uint8_t wqe_prefetch = 4;        ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
+  uint8_t reserved = 0;            ///< zero
+  uint32_t ack_delay_us = 40000;   ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
   uint32_t rto_initial_us = 1000000;    ///< RFC 6298 (2.1)
   uint32_t rto_min_us = 200000;         ///< below RFC 6298's 1 s, as Linux does
   uint32_t rto_max_us = 60000000;       ///< RFC 6298 (2.5)
@@ -58,19 +58,19 @@ struct NicConfig {
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.
 struct ArenaBytes {
-  uint32_t header = 0;  ///< firmware state, scheduler, counters
-  uint32_t qp_table = 0;
-  uint32_t send_records = 0;
-  uint32_t cq_table = 0;
-  uint32_t regions = 0;
-  uint32_t page_entries = 0;
-  uint32_t listeners = 0;
-  uint32_t demux = 0;
-  uint32_t timers = 0;
-  uint32_t contexts = 0;
-  uint32_t wqe_cache = 0;
-  uint32_t total = 0;
-  uint32_t per_qp = 0;  ///< all bytes that one more queue pair costs
+  uint32_t header = 0;        ///< firmware state, scheduler, counters
+  uint32_t qp_table = 0;      ///< queue pairs
+  uint32_t send_records = 0;  ///< messages not yet acknowledged
+  uint32_t cq_table = 0;      ///< completion queues
+  uint32_t regions = 0;       ///< registered memory
+  uint32_t page_entries = 0;  ///< translation table
+  uint32_t listeners = 0;     ///< with the backlog
+  uint32_t demux = 0;         ///< hash buckets
+  uint32_t timers = 0;        ///< heap
+  uint32_t contexts = 0;      ///< transmit and receive contexts
+  uint32_t wqe_cache = 0;     ///< two a queue pair
+  uint32_t total = 0;         ///< 0: the configuration is refused
+  uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs
 };
 
 extern "C" {

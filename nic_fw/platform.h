@@ -68,9 +68,9 @@ enum class Variant : uint8_t {
 
 /// One contiguous piece of host memory, already translated and checked.
 struct DmaSegment {
-  uint64_t address = 0;  ///< DMA address
-  uint32_t length = 0;   ///< bytes
-  uint32_t reserved = 0;
+  uint64_t address = 0;   ///< DMA address
+  uint32_t length = 0;    ///< bytes
+  uint32_t reserved = 0;  ///< zero
 };
 
 /// Pieces one DMA operation may have; a longer list is cut into several operations.
@@ -78,7 +78,7 @@ inline constexpr uint32_t kMaxDmaSegments = 20;
 
 /// Result of an operation with a tag.
 struct DmaCompletion {
-  uint32_t tag = 0;
+  uint32_t tag = 0;     ///< as given when it was started
   uint32_t status = 0;  ///< DmaStatus
   uint32_t sum = 0;     ///< kDmaSum: 16-bit one's complement sum of the bytes moved, not inverted,
                         ///< of the bytes as network-order 16-bit words, first byte high
@@ -126,10 +126,10 @@ enum SendStatus : uint32_t {
 
 /// A state transition or a work request's progress, for traces. `value` depends on `kind`.
 struct TraceRecord {
-  uint32_t kind = 0;  ///< TraceKind
-  uint32_t object = 0;
-  uint32_t from = 0;
-  uint32_t to = 0;
+  uint32_t kind = 0;    ///< TraceKind
+  uint32_t object = 0;  ///< a handle, see TraceKind
+  uint32_t from = 0;    ///< see TraceKind
+  uint32_t to = 0;      ///< see TraceKind
 };
 enum TraceKind : uint32_t {
   kTraceTcpState = 1,       ///< object: QP; from, to: tcp::State
@@ -147,7 +147,7 @@ enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };
 
 /// The table. `charge` and `trace` may be null; all others are required.
 struct Platform {
-  void* context = nullptr;
+  void* context = nullptr;  ///< first argument of every call
 
   // --- Doorbell FIFO
   /// Takes the oldest doorbell. Returns 0 when the FIFO is empty.
@@ -202,12 +202,13 @@ struct Platform {
   void (*frame_release)(void* context, uint32_t frame) = nullptr;
 
   // --- Events to the host, randomness, accounting
+  /// `kind`: InterruptKind; `object`: the CQ.
   void (*interrupt)(void* context, uint32_t kind, uint32_t object) = nullptr;
-  uint64_t (*random)(void* context) = nullptr;
+  uint64_t (*random)(void* context) = nullptr;  ///< not guessable: keys and ISNs depend on it
   /// Marks the end of a stage. Virtual time spends the profile's cost; real time attributes the
   /// cycles since the previous mark. `units` is a byte or item count where cost depends on it.
   void (*charge)(void* context, Stage stage, Variant variant, uint32_t units) = nullptr;
-  void (*trace)(void* context, const TraceRecord* record) = nullptr;
+  void (*trace)(void* context, const TraceRecord* record) = nullptr;  ///< `record` is the caller's
 };
 
 }  // namespace qpip::fw

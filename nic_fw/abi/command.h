@@ -65,17 +65,18 @@ enum AccessFlags : uint32_t {
 /// a `uint64_t` list at `page_list`; with `page_count` 0 it is DMA-contiguous and starts at
 /// `page_list`. Answer: `result[0]` is the key.
 struct RegisterMemory {
-  uint64_t iova = 0;    ///< I/O virtual address of the first byte
-  uint64_t length = 0;  ///< bytes
-  uint64_t page_list = 0;
-  uint32_t page_count = 0;
-  uint32_t page_shift = 0;
-  uint32_t access = 0;  ///< AccessFlags
-  uint32_t protection_domain = 0;
+  uint64_t iova = 0;               ///< I/O virtual address of the first byte
+  uint64_t length = 0;             ///< bytes
+  uint64_t page_list = 0;          ///< DMA address, see above
+  uint32_t page_count = 0;         ///< 0: contiguous
+  uint32_t page_shift = 0;         ///< 12 to 30
+  uint32_t access = 0;             ///< AccessFlags
+  uint32_t protection_domain = 0;  ///< whose queue pairs may reach it
 };
 
+/// kDeregisterMemory.
 struct DeregisterMemory {
-  uint32_t key = 0;
+  uint32_t key = 0;  ///< dead at once
 };
 
 /// kCreateCq. Answer: `result[0]` is the handle.
@@ -87,77 +88,81 @@ struct CreateCq {
 
 /// kCreateQp. All memory is DMA-contiguous and 64-byte aligned. Answer: `result[0]` is the handle.
 struct CreateQp {
-  uint64_t send_ring = 0;
-  uint64_t recv_ring = 0;
-  uint64_t indices = 0;           ///< DMA address of a QueueIndices
-  uint64_t overflow_pool = 0;     ///< TCP: bytes acknowledged for want of a receive go here
-  uint64_t overflow_records = 0;  ///< TCP: uint32_t a stored segment, `overflow_bytes` of them
-  uint32_t overflow_bytes = 0;    ///< TCP: size of the pool and upper bound of the window
-  uint32_t send_cq = 0;
-  uint32_t recv_cq = 0;
-  uint32_t protection_domain = 0;
-  uint8_t type = 0;             ///< QpType
-  uint8_t framing = 0;          ///< Framing
-  uint8_t send_log2_depth = 0;  ///< 0 to 15
-  uint8_t recv_log2_depth = 0;
-  uint8_t send_log2_stride = 0;  ///< 6 to 9
-  uint8_t recv_log2_stride = 0;  ///< 5 to 9
-  uint8_t ack_every = 0;         ///< acknowledge at least every n-th full segment; 0: NIC default
-  uint8_t reserved = 0;
-  uint32_t ack_delay_us = 0;     ///< delayed-ACK timer; 0: NIC default
-  uint32_t user_timeout_ms = 0;  ///< give up unacknowledged data after this; 0: NIC default
+  uint64_t send_ring = 0;          ///< DMA address of the send WQEs
+  uint64_t recv_ring = 0;          ///< DMA address of the receive WQEs
+  uint64_t indices = 0;            ///< DMA address of a QueueIndices
+  uint64_t overflow_pool = 0;      ///< TCP: bytes acknowledged for want of a receive go here
+  uint64_t overflow_records = 0;   ///< TCP: uint32_t a stored segment, `overflow_bytes` of them
+  uint32_t overflow_bytes = 0;     ///< TCP: size of the pool and upper bound of the window
+  uint32_t send_cq = 0;            ///< handle
+  uint32_t recv_cq = 0;            ///< handle, may be the same
+  uint32_t protection_domain = 0;  ///< whose regions it may reach
+  uint8_t type = 0;                ///< QpType
+  uint8_t framing = 0;             ///< Framing
+  uint8_t send_log2_depth = 0;     ///< 0 to 15
+  uint8_t recv_log2_depth = 0;     ///< 0 to 15
+  uint8_t send_log2_stride = 0;    ///< 6 to 9
+  uint8_t recv_log2_stride = 0;    ///< 5 to 9
+  uint8_t ack_every = 0;           ///< acknowledge at least every n-th full segment; 0: NIC default
+  uint8_t reserved = 0;            ///< zero
+  uint32_t ack_delay_us = 0;       ///< delayed-ACK timer; 0: NIC default
+  uint32_t user_timeout_ms = 0;    ///< give up unacknowledged data after this; 0: NIC default
 };
 
-/// kDestroyQp, kShutdown, kAbort, kQueryQp.
+/// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState, tcp::State, congestion
+/// window and send window, bytes.
 struct QpCommand {
-  uint32_t qp = 0;
+  uint32_t qp = 0;  ///< handle
 };
 
+/// kDestroyCq. Answered kBusy while queue pairs are bound to it.
 struct DestroyCq {
-  uint32_t cq = 0;
+  uint32_t cq = 0;  ///< handle
 };
 
 /// kConnect. `local_port` 0 asks for an ephemeral one. Answered when SYN is queued; then one
 /// kEstablished or kConnectFailed event follows.
 struct Connect {
-  uint32_t qp = 0;
-  uint16_t local_port = 0;
-  uint16_t remote_port = 0;
-  Ip6Address remote_address = {};
+  uint32_t qp = 0;                 ///< queue pair, idle
+  uint16_t local_port = 0;         ///< host byte order
+  uint16_t remote_port = 0;        ///< host byte order, not 0
+  Ip6Address remote_address = {};  ///< unicast
 };
 
 /// kListen. Answer: `result[0]` is the listener's handle, `result[1]` the port.
 struct Listen {
-  uint16_t port = 0;  ///< 0 asks for an ephemeral one
-  uint16_t backlog = 0;
+  uint16_t port = 0;     ///< 0 asks for an ephemeral one
+  uint16_t backlog = 0;  ///< SYNs that may wait for an idle queue pair
 };
 
+/// kCloseListener.
 struct CloseListener {
-  uint32_t listener = 0;
+  uint32_t listener = 0;  ///< handle
 };
 
+/// kOffer.
 struct Offer {
-  uint32_t listener = 0;
-  uint32_t qp = 0;
+  uint32_t listener = 0;  ///< handle
+  uint32_t qp = 0;        ///< queue pair, idle, TCP
 };
 
 /// kBindUdp. Answer: `result[0]` is the port.
 struct BindUdp {
-  uint32_t qp = 0;
+  uint32_t qp = 0;    ///< queue pair, idle
   uint16_t port = 0;  ///< 0 asks for an ephemeral one
 };
 
 /// kQueryCounters: the NIC's counters (abi/counters.h) as `uint64_t`s to `address`.
 struct QueryCounters {
-  uint64_t address = 0;
-  uint32_t bytes = 0;  ///< room there; what does not fit is left out
+  uint64_t address = 0;  ///< DMA address, 8-byte aligned
+  uint32_t bytes = 0;    ///< room there; what does not fit is left out
 };
 
 /// One command. Host-written.
 struct Command {
-  uint8_t opcode = 0;  ///< CommandOpcode
-  uint8_t reserved[3] = {};
-  uint32_t id = 0;  ///< chosen by the host, returned in the answer
+  uint8_t opcode = 0;        ///< CommandOpcode
+  uint8_t reserved[3] = {};  ///< zero
+  uint32_t id = 0;           ///< chosen by the host, returned in the answer
   union {
     RegisterMemory register_memory;
     DeregisterMemory deregister_memory;
@@ -205,18 +210,18 @@ inline constexpr uint32_t kEventsPerQp = 4;
 
 /// One event. Firmware-written.
 struct alignas(64) Event {
-  uint8_t kind = 0;    ///< EventKind
-  uint8_t status = 0;  ///< meaning depends on `kind`
-  uint16_t local_port = 0;
-  uint16_t remote_port = 0;
-  uint16_t reserved0 = 0;
-  uint32_t id = 0;      ///< kCommandDone: the command's
-  uint32_t object = 0;  ///< queue pair or completion queue
-  Ip6Address remote_address = {};
-  uint32_t result[4] = {};  ///< kCommandDone: answers; kQueryQp: see QpInfo fields in docs
-  uint32_t listener = 0;    ///< kEstablished by a listener: its handle + 1, else 0
-  uint32_t reserved1[2] = {};
-  uint32_t valid = 0;  ///< lap number, stored last
+  uint8_t kind = 0;                ///< EventKind
+  uint8_t status = 0;              ///< meaning depends on `kind`
+  uint16_t local_port = 0;         ///< host byte order
+  uint16_t remote_port = 0;        ///< host byte order
+  uint16_t reserved0 = 0;          ///< zero
+  uint32_t id = 0;                 ///< kCommandDone: the command's
+  uint32_t object = 0;             ///< queue pair or completion queue
+  Ip6Address remote_address = {};  ///< of connection events
+  uint32_t result[4] = {};         ///< kCommandDone: answers, see the command
+  uint32_t listener = 0;           ///< kEstablished by a listener: its handle + 1, else 0
+  uint32_t reserved1[2] = {};      ///< zero
+  uint32_t valid = 0;              ///< lap number, stored last
 };
 static_assert(sizeof(Event) == 64 && std::is_trivially_copyable_v<Event>);
 

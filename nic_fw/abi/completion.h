@@ -37,15 +37,15 @@ struct alignas(64) Cqe {
   uint32_t wqe_index = 0;  ///< free-running index of the WQE; earlier send WQEs are done too
   uint32_t byte_length =
       0;  ///< bytes placed or sent; 0 with kSuccess on a TCP receive: end of stream
-  uint32_t immediate = 0;
+  uint32_t immediate = 0;        ///< immediate data, for later framings
   uint8_t opcode = 0;            ///< CompletionOpcode
   uint8_t status = 0;            ///< CompletionStatus
   uint16_t peer_port = 0;        ///< UDP receive: source port, host byte order
   uint32_t vendor_error = 0;     ///< DropReason or detail, for diagnosis
   Ip6Address peer_address = {};  ///< UDP receive: source address
   uint32_t flags = 0;            ///< CqeFlags
-  uint32_t reserved[4] = {};
-  uint32_t valid = 0;  ///< lap number, stored last
+  uint32_t reserved[4] = {};     ///< zero
+  uint32_t valid = 0;            ///< lap number, stored last
 };
 static_assert(sizeof(Cqe) == 64 && std::is_trivially_copyable_v<Cqe>);
 

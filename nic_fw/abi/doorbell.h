@@ -27,12 +27,14 @@ struct Doorbell {
   uint32_t posted_bytes = 0;     ///< receive queues: sum, modulo 2^32, of all bytes ever posted
   uint32_t reserved = 0;         ///< zero
 
+  /// Packs one.
   static constexpr Doorbell Make(DoorbellKind kind, uint32_t object, uint32_t producer,
                                  uint32_t posted_bytes = 0) {
     return {(static_cast<uint32_t>(kind) << 24) | (object & 0xffffffu), producer, posted_bytes, 0};
   }
+  /// Bits 31..24.
   constexpr DoorbellKind kind() const { return static_cast<DoorbellKind>(kind_and_object >> 24); }
-  constexpr uint32_t object() const { return kind_and_object & 0xffffffu; }
+  constexpr uint32_t object() const { return kind_and_object & 0xffffffu; }  ///< bits 23..0
 };
 static_assert(sizeof(Doorbell) == 16 && std::is_trivially_copyable_v<Doorbell>);
 
@@ -40,10 +42,10 @@ static_assert(sizeof(Doorbell) == 16 && std::is_trivially_copyable_v<Doorbell>);
 /// release order *before* it rings the doorbell, and read by the firmware only after a doorbell
 /// FIFO overflow. The two words are on cache lines of their own.
 struct alignas(64) QueueIndices {
-  uint64_t send = 0;  ///< send producer index in bits 31..0
-  uint64_t pad0[7] = {};
-  uint64_t recv = 0;  ///< receive producer index in bits 31..0, posted bytes in bits 63..32
-  uint64_t pad1[7] = {};
+  uint64_t send = 0;      ///< send producer index in bits 31..0
+  uint64_t pad0[7] = {};  ///< zero
+  uint64_t recv = 0;      ///< receive producer index in bits 31..0, posted bytes in bits 63..32
+  uint64_t pad1[7] = {};  ///< zero
 };
 static_assert(sizeof(QueueIndices) == 128 && std::is_trivially_copyable_v<QueueIndices>);
 

@@ -36,29 +36,29 @@ class HostPlatform {
 class InterruptHandler {
  public:
   virtual ~InterruptHandler() = default;
-  virtual void OnCompletionInterrupt(uint32_t cq) = 0;
-  virtual void OnEventInterrupt() = 0;
+  virtual void OnCompletionInterrupt(uint32_t cq) = 0;  ///< `cq`: an armed one
+  virtual void OnEventInterrupt() = 0;                  ///< the event ring has grown
 };
 
 /// Where the command and event rings are, given to the NIC when it starts.
 struct RingSetup {
-  uint64_t command_ring = 0;
-  uint64_t event_ring = 0;
-  uint32_t command_log2 = 0;
-  uint32_t event_log2 = 0;
+  uint64_t command_ring = 0;  ///< DMA address
+  uint64_t event_ring = 0;    ///< DMA address
+  uint32_t command_log2 = 0;  ///< 1 to 16
+  uint32_t event_log2 = 0;    ///< 1 to 26
 };
 
 /// Facts of an opened NIC.
 struct PortInfo {
-  Ip6Address address = {};
-  uint32_t mtu = 0;
-  uint32_t max_qps = 0;
-  uint32_t max_cqs = 0;
-  uint32_t max_regions = 0;
-  uint32_t max_send_depth = 0;
-  uint32_t sram_bytes = 0;
-  bool wire_trusted = false;  ///< checksums are neither filled in nor verified
-  std::string description;    ///< the URI as opened, with defaults filled in
+  Ip6Address address = {};      ///< the NIC's
+  uint32_t mtu = 0;             ///< bytes of the largest IPv6 packet
+  uint32_t max_qps = 0;         ///< queue pairs
+  uint32_t max_cqs = 0;         ///< completion queues
+  uint32_t max_regions = 0;     ///< memory regions
+  uint32_t max_send_depth = 0;  ///< WQEs of a send queue
+  uint32_t sram_bytes = 0;      ///< size of the arena
+  bool wire_trusted = false;    ///< checksums are neither filled in nor verified
+  std::string description;      ///< the URI as opened, with defaults filled in
 };
 
 /// One NIC. Methods are thread-safe unless said otherwise.
@@ -66,8 +66,8 @@ class HostPort {
  public:
   virtual ~HostPort() = default;
 
-  virtual const PortInfo& info() const = 0;
-  virtual HostPlatform& platform() = 0;
+  virtual const PortInfo& info() const = 0;  ///< constant
+  virtual HostPlatform& platform() = 0;      ///< lives as long as the port
 
   /// Hands over the rings and the interrupt handler and starts the core. Call once.
   /// Throws std::runtime_error when the core cannot start.
@@ -87,7 +87,7 @@ class HostPort {
   /// Memory that the wire can pass to other processes by reference (one copy instead of two).
   /// Returns nullptr when the wire has no such memory or it is used up. 64-byte aligned, zeroed.
   virtual void* AllocateShared(size_t bytes) = 0;
-  virtual void FreeShared(void* address, size_t bytes) = 0;
+  virtual void FreeShared(void* address, size_t bytes) = 0;  ///< gives it back
 
   /// Lets the calling thread run the core for a bounded while. Returns at once when another thread
   /// runs it. Stops early once a completion or event has been written (`until_notification`).

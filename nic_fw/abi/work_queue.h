@@ -13,8 +13,8 @@ namespace qpip::abi {
 
 /// An IPv6 address in network byte order.
 struct Ip6Address {
-  uint8_t bytes[16] = {};
-  constexpr bool operator==(const Ip6Address&) const = default;
+  uint8_t bytes[16] = {};                                        ///< as in the IPv6 header
+  constexpr bool operator==(const Ip6Address&) const = default;  ///< bytewise
 };
 static_assert(sizeof(Ip6Address) == 16);
 
@@ -46,10 +46,10 @@ inline constexpr uint32_t kMaxSge = 16;
 
 /// Header of a send WQE; `sge_count` `Sge`s or `inline_length` bytes follow it in the entry.
 struct SendWqe {
-  uint8_t opcode = 0;  ///< SendOpcode
-  uint8_t flags = 0;   ///< SendWqeFlags
-  uint8_t sge_count = 0;
-  uint8_t reserved0 = 0;
+  uint8_t opcode = 0;            ///< SendOpcode
+  uint8_t flags = 0;             ///< SendWqeFlags
+  uint8_t sge_count = 0;         ///< elements, at most kMaxSge
+  uint8_t reserved0 = 0;         ///< zero
   uint32_t length = 0;           ///< bytes of the whole message: the sum of the list
   uint16_t inline_length = 0;    ///< bytes of inline payload
   uint16_t peer_port = 0;        ///< UDP: destination port, host byte order
@@ -57,16 +57,16 @@ struct SendWqe {
   Ip6Address peer_address = {};  ///< UDP: destination address
   uint64_t remote_address = 0;   ///< RDMA: peer's address
   uint32_t remote_key = 0;       ///< RDMA: peer's key
-  uint32_t reserved1[5] = {};
+  uint32_t reserved1[5] = {};    ///< zero
 };
 static_assert(sizeof(SendWqe) == 64 && std::is_trivially_copyable_v<SendWqe>);
 
 /// Header of a receive WQE; `sge_count` `Sge`s follow it.
 struct RecvWqe {
-  uint8_t sge_count = 0;
-  uint8_t reserved0[3] = {};
-  uint32_t length = 0;  ///< bytes the list can take
-  uint64_t reserved1 = 0;
+  uint8_t sge_count = 0;      ///< elements, at most kMaxSge
+  uint8_t reserved0[3] = {};  ///< zero
+  uint32_t length = 0;        ///< bytes the list can take
+  uint64_t reserved1 = 0;     ///< zero
 };
 static_assert(sizeof(RecvWqe) == 16 && std::is_trivially_copyable_v<RecvWqe>);
 

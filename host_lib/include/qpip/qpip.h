@@ -50,9 +50,9 @@ class MemoryRegion {
   MemoryRegion(const MemoryRegion&) = delete;
   MemoryRegion& operator=(const MemoryRegion&) = delete;
 
-  uint32_t lkey() const;
-  void* data() const;
-  size_t size() const;
+  uint32_t lkey() const;  ///< for ibv_sge::lkey
+  void* data() const;     ///< first byte
+  size_t size() const;    ///< bytes
   /// A scatter/gather element for `[offset, offset + length)`. Not checked; the NIC checks.
   ibv_sge Sge(size_t offset, uint32_t length) const;
 
@@ -62,6 +62,7 @@ class MemoryRegion {
   std::unique_ptr<internal::MrImpl> impl_;
 };
 
+/// Keeps memory and QPs together: a QP reaches only memory of its own domain.
 class ProtectionDomain {
  public:
   ~ProtectionDomain();
@@ -83,6 +84,7 @@ class ProtectionDomain {
   std::shared_ptr<internal::PdImpl> impl_;
 };
 
+/// Where work requests of any number of QPs are reported done, in order for each queue.
 class CompletionQueue {
  public:
   ~CompletionQueue();
@@ -102,9 +104,9 @@ class CompletionQueue {
   /// when completions are already there: poll first. Clear the descriptor with Acknowledge(). A
   /// notification may turn out to be for a completion that has been polled meanwhile.
   bool Arm();
-  void Acknowledge();
+  void Acknowledge();  ///< Clears fd(). Never blocks.
 
-  uint32_t capacity() const;
+  uint32_t capacity() const;  ///< completions there is room for
 
  private:
   friend class Nic;
@@ -113,15 +115,16 @@ class CompletionQueue {
   std::shared_ptr<internal::CqImpl> impl_;
 };
 
+/// Of a QP, fixed when it is created.
 struct QpOptions {
-  QpType type = QpType::kTcp;
-  Framing framing = Framing::kSegment;
-  CompletionQueue* send_cq = nullptr;  ///< required
-  CompletionQueue* recv_cq = nullptr;  ///< required; may be the same
-  uint32_t send_depth = 64;            ///< outstanding sends; rounded up to a power of two
-  uint32_t recv_depth = 64;
-  uint32_t max_send_sge = 4;  ///< 1 to 16
-  uint32_t max_recv_sge = 4;
+  QpType type = QpType::kTcp;                 ///< TCP or UDP
+  Framing framing = Framing::kSegment;        ///< of a TCP QP
+  CompletionQueue* send_cq = nullptr;         ///< required
+  CompletionQueue* recv_cq = nullptr;         ///< required; may be the same
+  uint32_t send_depth = 64;                   ///< outstanding sends; rounded up to a power of two
+  uint32_t recv_depth = 64;                   ///< posted receives; rounded up likewise
+  uint32_t max_send_sge = 4;                  ///< 1 to 16
+  uint32_t max_recv_sge = 4;                  ///< 1 to 16
   uint32_t max_inline = 64;                   ///< bytes that IBV_SEND_INLINE may carry, at most 448
   bool signal_all = false;                    ///< every send completes as if IBV_SEND_SIGNALED
   uint32_t receive_reservation = 4u << 20;    ///< TCP: upper bound of the advertised window and
@@ -132,6 +135,7 @@ struct QpOptions {
   void* context = nullptr;                    ///< the application's own
 };
 
+/// A send queue and a receive queue, bound to a TCP connection or a UDP port.
 class QueuePair {
  public:
   /// Ends the connection with RST if it is open. Completions not yet polled stay in the CQ; no new
@@ -150,13 +154,15 @@ class QueuePair {
   int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
   /// UDP: posts one datagram to `peer`.
   int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
-  int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad = nullptr);
+  int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad = nullptr);  ///< Posts a list of receives.
 
   // Shorthands for one element.
+  /// One TCP message.
   int PostSend(uint64_t wr_id, const ibv_sge& sge, int flags = IBV_SEND_SIGNALED);
+  /// One datagram.
   int PostSendTo(uint64_t wr_id, const ibv_sge& sge, const Endpoint& peer,
                  int flags = IBV_SEND_SIGNALED);
-  int PostRecv(uint64_t wr_id, const ibv_sge& sge);
+  int PostRecv(uint64_t wr_id, const ibv_sge& sge);  ///< one buffer
 
   // --- Connection.
   /// TCP: connects; blocks until established. Throws Error: ECONNREFUSED, ETIMEDOUT,
@@ -172,13 +178,13 @@ class QueuePair {
   /// RST now; outstanding work requests are flushed. An offer is withdrawn: back to kIdle.
   void Abort();
 
-  QpState state() const;
-  DisconnectReason disconnect_reason() const;
+  QpState state() const;                       ///< as of the last event seen
+  DisconnectReason disconnect_reason() const;  ///< kNone unless kClosed
   /// wc.qp_num of this QP's completions: the port of a UDP QP, a 24-bit number of a TCP QP.
   uint32_t qp_num() const;
-  Endpoint local() const;
-  Endpoint peer() const;
-  void* context() const;
+  Endpoint local() const;  ///< port 0 before there is one
+  Endpoint peer() const;   ///< TCP only
+  void* context() const;   ///< QpOptions::context
 
  private:
   friend class Nic;
@@ -196,7 +202,7 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  uint16_t port() const;
+  uint16_t port() const;  ///< listened on, host byte order
   /// Offers an idle TCP QP. Throws Error (EINVAL, EISCONN). The QP must outlive the offer.
   void Offer(QueuePair& qp);
   /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out.
@@ -209,6 +215,7 @@ class Listener {
   std::shared_ptr<internal::ListenerImpl> impl_;
 };
 
+/// One network interface: an address on a fabric, and everything created on it.
 class Nic : public std::enable_shared_from_this<Nic> {
  public:
   /// Opens a NIC. URI: `shm:FABRIC?address=IPV6` (ports of one user's processes), `mem:NAME?...`
@@ -218,6 +225,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
   Nic(const Nic&) = delete;
   Nic& operator=(const Nic&) = delete;
 
+  /// Never fails for want of a table; domains are numbers.
   std::unique_ptr<ProtectionDomain> AllocatePd();
   /// A completion queue with room for `capacity` completions (rounded up to a power of two). It
   /// must have room for every work request of the QPs bound to it; CreateQp checks.
@@ -227,8 +235,8 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// Throws Error: EADDRINUSE. `backlog`: connections that may wait for an idle QP.
   std::unique_ptr<Listener> Listen(uint16_t port, uint16_t backlog = 16);
 
-  in6_addr address() const;
-  uint32_t mtu() const;
+  in6_addr address() const;  ///< network byte order
+  uint32_t mtu() const;      ///< bytes of the largest IPv6 packet
   /// Largest UDP payload of one datagram: MTU - 48.
   uint32_t max_datagram() const;
   const std::string& uri() const;  ///< as opened, with defaults filled in

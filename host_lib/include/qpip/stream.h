@@ -38,6 +38,7 @@ enum class StreamState {
   kError,        ///< the connection broke; bytes that arrived before can still be read
 };
 
+/// Of a StreamReader. All posted buffers together bound the window the peer sees.
 struct StreamReaderOptions {
   size_t buffer_bytes = 64 * 1024;  ///< of one receive, at least 1
   uint32_t buffers = 16;            ///< receives kept posted, at most the QP's recv_depth
@@ -73,7 +74,7 @@ class StreamReader {
   /// Copies and consumes what is there, at most out.size(). Returns how many bytes.
   size_t ReadSome(std::span<std::byte> out);
 
-  StreamState state() const { return state_; }
+  StreamState state() const { return state_; }  ///< kOpen until the stream ends
   /// True once the stream has ended (either way) and every byte has been consumed.
   bool drained() const { return state_ != StreamState::kOpen && available_ == 0; }
   /// Why the state is kError; IBV_WC_SUCCESS otherwise.
@@ -97,6 +98,7 @@ class StreamReader {
   ibv_wc_status error_ = IBV_WC_SUCCESS;
 };
 
+/// Of a StreamWriter.
 struct StreamWriterOptions {
   size_t buffer_bytes = 256 * 1024;  ///< of the ring that Write copies into, at least 4096
   uint32_t max_message = 64 * 1024;  ///< bytes one send work request covers at most
@@ -169,10 +171,11 @@ class StreamWriter {
   ibv_wc_status error_ = IBV_WC_SUCCESS;
 };
 
+/// Of a ByteStream.
 struct ByteStreamOptions {
-  StreamReaderOptions reader;
-  StreamWriterOptions writer;
-  uint32_t send_depth = 64;
+  StreamReaderOptions reader;  ///< receive buffers
+  StreamWriterOptions writer;  ///< send ring
+  uint32_t send_depth = 64;    ///< sends outstanding
   /// A blocking call gives up (ETIMEDOUT) when nothing at all has completed for so long.
   Timeout timeout = std::nullopt;
 };
@@ -188,12 +191,12 @@ class ByteStream {
   ByteStream(const ByteStream&) = delete;
   ByteStream& operator=(const ByteStream&) = delete;
 
-  QueuePair& qp() { return *qp_; }
-  CompletionQueue& cq() { return *cq_; }
-  StreamReader& reader() { return *reader_; }
-  StreamWriter& writer() { return *writer_; }
+  QueuePair& qp() { return *qp_; }             ///< owned by the stream
+  CompletionQueue& cq() { return *cq_; }       ///< of sends and receives
+  StreamReader& reader() { return *reader_; }  ///< its receiving side
+  StreamWriter& writer() { return *writer_; }  ///< its sending side
 
-  void Connect(const Endpoint& peer);
+  void Connect(const Endpoint& peer);  ///< Blocks until connected; throws as QueuePair::Connect.
   /// Waits for at least one byte. Returns 0 at the end of the stream.
   size_t Read(std::span<std::byte> out);
   /// Waits for exactly out.size() bytes. Returns false when the stream ended before the first of

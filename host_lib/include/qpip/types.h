@@ -15,10 +15,10 @@ namespace qpip {
 
 /// An IPv6 address and a port (host byte order).
 struct Endpoint {
-  in6_addr address = {};
-  uint16_t port = 0;
+  in6_addr address = {};  ///< network byte order
+  uint16_t port = 0;      ///< host byte order
 
-  bool operator==(const Endpoint& other) const;
+  bool operator==(const Endpoint& other) const;  ///< same address, same port
   /// "[fd00::1]:5001"
   std::string ToString() const;
   /// Parses "[address]:port". Throws std::invalid_argument with a message that shows the form.
@@ -78,8 +78,9 @@ const char* ToString(ibv_wc_status status);
 /// A failed operation: `code()` is an errno value, `what()` says what, where and what to do.
 class Error : public std::runtime_error {
  public:
+  /// `code`: an errno value.
   Error(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
-  int code() const { return code_; }
+  int code() const { return code_; }  ///< an errno value
 
  private:
   int code_;
