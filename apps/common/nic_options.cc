@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <iostream>
 
 namespace qpip::apps {
 
@@ -58,6 +59,22 @@ std::string NicUri(const std::string& uri, const std::string& address, NicRole r
 std::string NicUri(const CommandLine& command_line, NicRole role) {
   return NicUri(command_line.String("nic"),
                 command_line.Has("address") ? command_line.String("address") : "", role);
+}
+
+void AddStatisticsOption(CommandLine& command_line) {
+  command_line.Options().add_options()(
+      "statistics",
+      "report the NIC's counters and, with ?occupancy=1, the firmware's cycles, as JSON");
+}
+
+void ReportStatistics(const CommandLine& command_line, Nic& nic, nlohmann::json* result) {
+  if (!command_line.Flag("statistics")) return;
+  nlohmann::json statistics = nlohmann::json::parse(nic.StatisticsJson());
+  if (command_line.json()) {
+    (*result)["nic"] = std::move(statistics);
+  } else {
+    std::cout << statistics.dump(2) << std::endl;
+  }
 }
 
 Endpoint ParsePeer(const std::string& text, uint16_t default_port) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "apps/common/command_line.h"
@@ -22,6 +23,12 @@ void AddNicOptions(CommandLine& command_line, NicRole role);
 std::string NicUri(const CommandLine& command_line, NicRole role);
 /// The same from its parts; `address` may be empty.
 std::string NicUri(const std::string& uri, const std::string& address, NicRole role);
+
+/// Adds --statistics.
+void AddStatisticsOption(CommandLine& command_line);
+/// The NIC's counters and statistics, with --statistics in JSON: as "nic" in `result`; in text: as
+/// indented JSON on stdout. Nothing without the option.
+void ReportStatistics(const CommandLine& command_line, Nic& nic, nlohmann::json* result);
 
 /// Parses "ADDRESS", "[ADDRESS]" or "[ADDRESS]:PORT". Throws UsageError that shows the form.
 Endpoint ParsePeer(const std::string& text, uint16_t default_port);

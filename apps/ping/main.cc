@@ -48,6 +48,7 @@ CommandLine MakeCommandLine() {
       "UDP: an echo that takes longer is lost; TCP: the connection is given up, but not before 10 "
       "s")("once", "server: exit when the first TCP client has gone");
   AddWaitOptions(command_line);
+  AddStatisticsOption(command_line);
   command_line.Positional("server-address", 1);
   return command_line;
 }
@@ -77,15 +78,14 @@ int RunServer(const CommandLine& command_line) {
   }
   server.Run(stop);
   const EchoCounts& counts = server.counts();
-  if (command_line.json()) {
-    std::cout << nlohmann::json{{"clients", counts.clients},
-                                {"messages", counts.messages},
-                                {"bytes", counts.bytes}}
-              << std::endl;
-  } else {
+  nlohmann::json json = {
+      {"clients", counts.clients}, {"messages", counts.messages}, {"bytes", counts.bytes}};
+  if (!command_line.json()) {
     std::cout << "echoed " << counts.messages << " messages, " << counts.bytes << " bytes, "
               << counts.clients << " TCP clients" << std::endl;
   }
+  ReportStatistics(command_line, *nic, &json);
+  if (command_line.json()) std::cout << json << std::endl;
   return kExitOk;
 }
 
@@ -95,7 +95,7 @@ double CpuPerMessage(const PingResult& result) {
   return messages == 0 ? 0 : result.cpu_seconds * 1e6 / messages;
 }
 
-void PrintJson(const PingOptions& options, const PingResult& result) {
+nlohmann::json ToJson(const PingOptions& options, const PingResult& result) {
   nlohmann::json json = result.latency;
   json.erase("count");
   json.update({{"transport", options.type == QpType::kUdp ? "udp" : "tcp"},
@@ -107,7 +107,7 @@ void PrintJson(const PingOptions& options, const PingResult& result) {
                {"lost", result.sent - result.received},
                {"seconds", result.seconds},
                {"cpu_us_per_message", CpuPerMessage(result)}});
-  std::cout << json << std::endl;
+  return json;
 }
 
 void PrintText(const PingOptions& options, const PingResult& result) {
@@ -150,11 +150,10 @@ int RunClient(const CommandLine& command_line) {
     throw Failure("no echo of " + std::to_string(result.sent) +
                   " messages: " + options.peer.ToString() + ": is a qpip-ping -s running there?");
   }
-  if (command_line.json()) {
-    PrintJson(options, result);
-  } else {
-    PrintText(options, result);
-  }
+  nlohmann::json json = ToJson(options, result);
+  if (!command_line.json()) PrintText(options, result);
+  ReportStatistics(command_line, *nic, &json);
+  if (command_line.json()) std::cout << json << std::endl;
   return kExitOk;
 }
 

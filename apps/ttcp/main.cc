@@ -1,5 +1,5 @@
 // qpip-ttcp: bulk transfer over a TCP queue pair, with ttcp's options and report.
-#include <cstdio>
+#include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -52,6 +52,7 @@ CommandLine MakeCommandLine() {
       "work requests outstanding, 1 to 64")("verify",
                                             "send and check a position-dependent pattern");
   AddWaitOptions(command_line);
+  AddStatisticsOption(command_line);
   command_line.Positional("receiver-address", 1);
   return command_line;
 }
@@ -71,36 +72,42 @@ RateFormat ParseFormat(const std::string& text) {
   throw UsageError("option --format: '" + text + "' is no unit: give one of K, M, G, k, m, g");
 }
 
-void Report(const TransferOptions& options, const TransferResult& result, bool transmit,
-            const RateFormat& format, bool json) {
-  const double rate = result.seconds > 0 ? static_cast<double>(result.bytes) / result.seconds : 0;
-  const double gigabytes = static_cast<double>(result.bytes) / kGigabyte;
-  const double cpu_per_gb = gigabytes > 0 ? result.cpu_seconds / gigabytes : 0;
-  if (json) {
-    std::cout << nlohmann::json{{"role", transmit ? "transmit" : "receive"},
-                                {"framing",
-                                 options.framing == Framing::kStream ? "stream" : "segment"},
-                                {"mode", ToString(options.mode)},
-                                {"length", options.length},
-                                {"depth", options.depth},
-                                {"bytes", result.bytes},
-                                {"messages", result.messages},
-                                {"seconds", result.seconds},
-                                {"bytes_per_second", rate},
-                                {"cpu_seconds", result.cpu_seconds},
-                                {"cpu_seconds_per_gb", cpu_per_gb},
-                                {"verified", result.verified}}
-              << std::endl;
-    return;
-  }
+struct Rates {
+  explicit Rates(const TransferResult& result)
+      : bytes_per_second(result.seconds > 0 ? static_cast<double>(result.bytes) / result.seconds
+                                            : 0),
+        cpu_seconds_per_gb(result.bytes > 0
+                               ? result.cpu_seconds * kGigabyte / static_cast<double>(result.bytes)
+                               : 0) {}
+  double bytes_per_second;
+  double cpu_seconds_per_gb;
+};
+
+nlohmann::json ToJson(const TransferOptions& options, const TransferResult& result, bool transmit) {
+  const Rates rates(result);
+  return {{"role", transmit ? "transmit" : "receive"},
+          {"framing", options.framing == Framing::kStream ? "stream" : "segment"},
+          {"mode", ToString(options.mode)},
+          {"length", options.length},
+          {"depth", options.depth},
+          {"bytes", result.bytes},
+          {"messages", result.messages},
+          {"seconds", result.seconds},
+          {"bytes_per_second", rates.bytes_per_second},
+          {"cpu_seconds", result.cpu_seconds},
+          {"cpu_seconds_per_gb", rates.cpu_seconds_per_gb},
+          {"verified", result.verified}};
+}
+
+void PrintText(const TransferResult& result, bool transmit, const RateFormat& format) {
+  const Rates rates(result);
   const char* const who = transmit ? "ttcp-t" : "ttcp-r";
-  std::printf("%s: %llu bytes in %.3f real seconds = %.2f %s +++\n", who,
-              static_cast<unsigned long long>(result.bytes), result.seconds, rate / format.divisor,
-              format.unit);
-  std::printf("%s: %llu messages, %.3f CPU seconds, %.3f CPU-seconds/GB%s\n", who,
-              static_cast<unsigned long long>(result.messages), result.cpu_seconds, cpu_per_gb,
-              result.verified ? ", every byte verified" : "");
-  std::fflush(stdout);
+  std::cout << std::fixed << who << ": " << result.bytes << " bytes in " << std::setprecision(3)
+            << result.seconds << " real seconds = " << std::setprecision(2)
+            << rates.bytes_per_second / format.divisor << " " << format.unit << " +++\n"
+            << who << ": " << result.messages << " messages, " << std::setprecision(3)
+            << result.cpu_seconds << " CPU seconds, " << rates.cpu_seconds_per_gb
+            << " CPU-seconds/GB" << (result.verified ? ", every byte verified" : "") << std::endl;
 }
 
 TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
@@ -147,7 +154,10 @@ int Main(int argc, char** argv) {
   };
   const TransferResult result =
       transmit ? Transmit(*nic, options, stop) : Receive(*nic, options, stop, on_listening);
-  Report(options, result, transmit, format, json);
+  nlohmann::json report = ToJson(options, result, transmit);
+  if (!json) PrintText(result, transmit, format);
+  ReportStatistics(command_line, *nic, &report);
+  if (json) std::cout << report << std::endl;
   return kExitOk;
 }
 

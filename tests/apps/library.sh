@@ -12,7 +12,7 @@ cleanup() {
   for pid in $pids; do kill -KILL "$pid" 2>/dev/null; done
   wait 2>/dev/null
   rm -rf "$work"
-  rm -f "/dev/shm/qpip.$(id -u).apps-$$"
+  rm -rf "/dev/shm/qpip.$(id -u).apps-$$"
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/library.sh" "$1"
 size=${2:-32}
 
-for tool in nbdcopy nbdinfo qemu-img mke2fs e2fsck sha256sum; do
+for tool in nbdcopy nbdinfo qemu-img qemu-io mke2fs e2fsck sha256sum; do
   PATH=$PATH:/usr/sbin:/sbin
   command -v $tool >/dev/null || { say "missing: $tool: install libnbd-bin, qemu-utils, e2fsprogs"; exit 1; }
 done
@@ -68,6 +68,31 @@ timeout 30 nbdcopy "$work/b" "$uri" >"$work/out" 2>&1 && fail "a read-only expor
 check "reading a read-only export" timeout 30 nbdcopy "$uri" "$work/a3"
 stop "$client"
 stop "$server"
+
+# Writes that the server's file refuses are errors at the tool, and the connection goes on. A limit on
+# the size of files, 2 GiB in POSIX's blocks of 512 bytes, stands for a full disk.
+truncate -s 2049M "$work/full"
+cat >"$work/limited" <<'END'
+trap '' XFSZ
+ulimit -f 4194304
+exec "$@"
+END
+start server sh "$work/limited" "$bin/qpip-nbd-server" --nic "$fabric?address=fd00::1" \
+  "full=$work/full"
+server=$started
+connect ""
+timeout 30 qemu-io -f raw -c "write -P 1 2047M 1M" -c "aio_write -P 2 2048M 1M" \
+  -c "aio_write -P 3 1M 64K" -c "aio_flush" -c "flush" -c "read -P 1 2047M 1M" -c "read -P 3 1M 64K" \
+  -c "read -P 0 2048M 1M" "nbd:unix:$socket:exportname=full" >"$work/io.out" 2>&1
+[ "$(grep -c '^aio_write failed: ' "$work/io.out")" -eq 1 ] || fail "full disk: $(cat "$work/io.out")"
+[ "$(grep -c '^read [0-9]*/[0-9]* bytes' "$work/io.out")" -eq 3 ] ||
+  fail "after a failed write: $(cat "$work/io.out")"
+grep -q "Pattern verification failed" "$work/io.out" && fail "patterns: $(cat "$work/io.out")"
+say "ok: a full disk"
+stop "$client"
+stop "$server"
+grep -q "1 errors" "$work/server.out" || fail "server's count of errors: $(cat "$work/server.out")"
+rm -f "$work/full"
 
 # A file system made on this side is whole on the other, and back.
 mkdir -p "$work/tree/sub"

@@ -29,6 +29,8 @@ ping "TCP, polling" "$all and r['mode'] == 'poll'" --poll -n 2000
 ping "UDP, polling" "$all" -u --poll -n 2000 -l 1000
 ping "TCP, long messages" "$all and r['bytes'] == 65536" -l 64K -n 200
 
+ping "statistics" "$all and len(r['nic']) > 0" -n 10 --statistics
+
 # Several clients at a time.
 clients=""
 for i in 1 2 3 4; do
