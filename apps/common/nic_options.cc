@@ -30,10 +30,10 @@ bool HasAddress(const std::string& uri) {
 
 }  // namespace
 
-void AddNicOptions(CommandLine& command_line, NicRole role) {
+void AddNicOptions(CommandLine& command_line) {
   const std::string address_help =
-      std::string("IPv6 address of this NIC, short for ?address= in --nic (default: ") +
-      (role == NicRole::kServer ? kDefaultServerAddress : "made from the process id") + ")";
+      std::string("IPv6 address of this NIC, short for ?address= in --nic (default: servers ") +
+      kDefaultServerAddress + ", clients one made from their process id)";
   command_line.Options().add_options()(
       "nic", po::value<std::string>()->default_value(kDefaultNic)->value_name("URI"),
       "the NIC to open: shm:FABRIC or mem:NAME, with query parameters, e.g. "

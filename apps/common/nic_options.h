@@ -16,7 +16,7 @@ enum class NicRole { kServer, kClient };
 inline constexpr char kDefaultServerAddress[] = "fd00::1";
 
 /// Adds --nic and --address.
-void AddNicOptions(CommandLine& command_line, NicRole role);
+void AddNicOptions(CommandLine& command_line);
 
 /// The URI that --nic and --address name together. Without an address a server gets fd00::1 and a
 /// client one made from its process id. Throws UsageError when the address is given twice.

@@ -30,7 +30,7 @@ apps::CommandLine MakeCommandLine() {
        .examples = "  qpip-nbd-client --socket /tmp/disk fd00::1 &\n"
                    "  nbdcopy disk.img 'nbd+unix:///?socket=/tmp/disk'\n"
                    "  nbdinfo --list 'nbd+unix:///?socket=/tmp/disk'\n"});
-  apps::AddNicOptions(command_line, apps::NicRole::kClient);
+  apps::AddNicOptions(command_line);
   command_line.Options().add_options()("socket", po::value<std::string>()->value_name("PATH"),
                                        "the Unix socket to serve on")(
       "wait-server", po::value<std::string>()->default_value("0")->value_name("SECONDS"),

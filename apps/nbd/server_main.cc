@@ -28,7 +28,7 @@ apps::CommandLine MakeCommandLine() {
        .examples =
            "  qpip-nbd-server disk.img\n"
            "  qpip-nbd-server --nic 'shm:lab?address=fd00::1' --read-only root=/dev/vdb\n"});
-  apps::AddNicOptions(command_line, apps::NicRole::kServer);
+  apps::AddNicOptions(command_line);
   command_line.Options().add_options()(
       "port,p", po::value<std::string>()->default_value("10809")->value_name("PORT"),
       "TCP port to listen on, 1 to 65535")("read-only,r", "refuse all writes")(

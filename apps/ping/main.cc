@@ -33,8 +33,7 @@ CommandLine MakeCommandLine() {
        .examples = "  qpip-ping -s --nic shm:lab &\n"
                    "  qpip-ping --nic shm:lab -n 10000 -l 64 fd00::1\n"
                    "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"});
-  // A client's own address is chosen where it is known which of the two this is.
-  AddNicOptions(command_line, NicRole::kServer);
+  AddNicOptions(command_line);
   command_line.Options().add_options()("server,s", "be the server")(
       "udp,u", "UDP queue pairs; server: UDP only")(
       "port,p", po::value<std::string>()->default_value("7")->value_name("PORT"),

@@ -35,7 +35,7 @@ CommandLine MakeCommandLine() {
        .examples = "  qpip-ttcp -r --nic shm:lab -l 64K &\n"
                    "  qpip-ttcp -t --nic shm:lab -l 64K -n 100000 fd00::1\n"
                    "  qpip-ttcp -t --nic shm:lab --stream --verify -f G --json fd00::1\n"});
-  AddNicOptions(command_line, NicRole::kServer);
+  AddNicOptions(command_line);
   command_line.Options().add_options()("transmit,t", "transmit")("receive,r", "receive")(
       "length,l", po::value<std::string>()->default_value("8192")->value_name("BYTES"),
       "buffer length, suffix K or M, at most 16M")(
