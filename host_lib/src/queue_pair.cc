@@ -310,7 +310,7 @@ void QpImpl::Abort() {
   }
 }
 
-void QpImpl::OfferTo(std::shared_ptr<ListenerImpl> listener, QueuePair* facade) {
+void QpImpl::OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade) {
   if (options_.type != QpType::kTcp) throw Error(EINVAL, "offer: not a TCP queue pair");
   if (&listener->nic() != &nic_) throw Error(EINVAL, "offer: the listener is another NIC's");
   QpState idle = QpState::kIdle;

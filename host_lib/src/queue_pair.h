@@ -41,7 +41,7 @@ class QpImpl {
   bool Disconnect(Timeout timeout);
   void Abort();
   /// Gives an idle queue pair to a listener; `facade` is what Accept will return.
-  void OfferTo(std::shared_ptr<ListenerImpl> listener, QueuePair* facade);
+  void OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade);
   /// The listener is gone: an offer that has not become a connection is over.
   void WithdrawOffer();
 
