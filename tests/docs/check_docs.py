@@ -266,7 +266,7 @@ class References(unittest.TestCase):
     def test_scripts(self):
         for document in documents():
             for line in document.read_text(encoding="utf-8").splitlines():
-                match = re.match(r"    (tools/[\w-]+)(?: (--[\w-]+))?", line)
+                match = re.match(r"    ((?:tools|bench)/[\w-]+)(?: (--[\w-]+))?", line)
                 if match is None:
                     continue
                 script = ROOT / match.group(1)
