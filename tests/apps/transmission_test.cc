@@ -247,7 +247,7 @@ TEST_P(TransmissionTest, GivenBadMagicThenTheServerHangsUp) {
 
 TEST_P(TransmissionTest, GivenAStreamThatEndsInAPayloadThenTheServerHangsUpWithoutAReply) {
   Bytes request = Write(1, 0, Ramp(1000));
-  request.resize(request.size() - 1);
+  request.pop_back();
   EXPECT_THROW(Run(request), ConnectionLost);
   EXPECT_TRUE(NoMoreReplies());
 }
