@@ -79,7 +79,7 @@ TEST_P(NegotiationTest, GivenAnOptionWithBadMagicThenTheServerHangsUp) {
 
 TEST_P(NegotiationTest, GivenAnOptionCutShortThenTheServerHangsUp) {
   Bytes option = OptionBytes(kOptionGo, InfoBytes("disk"));
-  option.resize(option.size() - 1);
+  option.pop_back();
   EXPECT_THROW(Run(FlagBytes() + option), ConnectionLost);
 }
 
