@@ -32,6 +32,7 @@ Split SplitAt(uint64_t position, size_t bytes) {
 
 /// Copies a part of the word that holds `position`.
 void FillPart(uint64_t position, std::span<uint8_t> out) {
+  if (out.empty()) return;
   const uint64_t word = Word(position / kWordBytes);
   std::memcpy(out.data(), reinterpret_cast<const uint8_t*>(&word) + position % kWordBytes,
               out.size());
