@@ -109,11 +109,11 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
         TransportSum(nic, peer, ipv6::kUdp, std::span<const uint8_t>(transport, length), payload);
     StoreBe16(transport + udp::offset::kChecksum, udp::FinishChecksum(sum));
   }
-  nic.Charge(Stage::kTxBuildTransportHeader, Variant::kData);
-  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, Variant::kData);
+  nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
+  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, Variant::kDatagram);
   nic.Count(abi::NicCounter::kUdpDatagramsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
-                  Variant::kData, lease);
+                  Variant::kDatagram, lease);
 }
 
 void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset) {

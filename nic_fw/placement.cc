@@ -226,7 +226,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   const uint32_t length = context.in_flight;
   const bool fills_wqe = context.fills_wqe;
   context.in_flight = 0;
-  nic.Charge(Stage::kRxPutData, Variant::kData, length);
+  nic.Charge(Stage::kRxPutData, PayloadVariant(q), length);
   if (status != kDmaOk) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
@@ -254,7 +254,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
       tcp::AckDue(q.tcb, nic.now)) {
     Activate(nic, q);
   }
-  nic.Charge(Stage::kRxUpdate, Variant::kData);
+  nic.Charge(Stage::kRxUpdate, PayloadVariant(q));
 }
 
 void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
@@ -262,7 +262,7 @@ void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   q.recv_window.count = q.recv_window.fetching;
   q.recv_window.fetching = 0;
   if (q.state != QpState::kConnected) return;
-  nic.Charge(Stage::kRxGetWr, Variant::kData, q.recv_window.count);
+  nic.Charge(Stage::kRxGetWr, PayloadVariant(q), q.recv_window.count);
   if (status != kDmaOk) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;

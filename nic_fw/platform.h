@@ -58,12 +58,18 @@ enum class Stage : uint8_t { QPIP_STAGES(QPIP_STAGE_ENUMERATOR) kCount };
 inline constexpr uint32_t kStageCount = static_cast<uint32_t>(Stage::kCount);
 
 /// What a charged stage worked on: the two columns of the tables, and the rest.
+///
+/// What `units` of a charge counts: bytes of payload or of what is summed (kTxGetData, kTxSend,
+/// kRxMediaReceive, kRxPutData, kChecksum), WQEs fetched (kTxGetWr, kRxGetWr), multiplications of
+/// the RTT estimator (kRxTransportParse), work requests that an acknowledgement completed
+/// (kRxUpdate of kAck and kDataAck); zero elsewhere.
 enum class Variant : uint8_t {
-  kData = 0,     ///< a segment or datagram with payload
-  kAck = 1,      ///< a pure acknowledgement
-  kDataAck = 2,  ///< a data segment that also acknowledges new data
-  kControl = 3,  ///< SYN, FIN, RST, ICMP, commands
-  kCount = 4,
+  kData = 0,      ///< a segment or datagram with payload
+  kAck = 1,       ///< a pure acknowledgement
+  kDataAck = 2,   ///< a data segment that also acknowledges new data
+  kControl = 3,   ///< SYN, FIN, RST, ICMP, commands
+  kDatagram = 4,  ///< a UDP datagram
+  kCount = 5,
 };
 
 /// One contiguous piece of host memory, already translated and checked.
@@ -171,6 +177,9 @@ struct Platform {
   uint32_t (*dma_poll)(void* context, DmaCompletion* out) = nullptr;
 
   // --- Payload on its way out
+  /// Whether `payload_fetch` would find a packet buffer now. Lets the transmit FSM leave a turn
+  /// before it has spent anything on it; the backend steps the core when a buffer comes free.
+  uint32_t (*payload_room)(void* context) = nullptr;
   /// Starts fetching payload from host memory. Returns a payload handle (not 0), or 0 when no
   /// packet buffer is free. With kDmaSum the completion carries the checksum. A backend may keep
   /// a reference instead of a copy: the memory must then stay unchanged until the frame's lease

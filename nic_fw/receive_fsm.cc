@@ -29,11 +29,13 @@ void DropFrame(const Nic& nic, const FrameIn& frame, abi::DropReason reason) {
   Release(nic, frame);
 }
 
-/// The column of Table 3 a frame belongs to, from a look at its headers.
+/// The column of Table 3 a frame belongs to, from a look at its headers. Whether data acknowledges
+/// something new is known later.
 Variant PeekVariant(const FrameIn& frame) {
-  if (frame.header_length < 60 || frame.header[ipv6::offset::kNextHeader] != ipv6::kTcp) {
-    return Variant::kData;
-  }
+  if (frame.header_length < ipv6::kHeaderBytes) return Variant::kControl;
+  const uint8_t protocol = frame.header[ipv6::offset::kNextHeader];
+  if (protocol == ipv6::kUdp) return Variant::kDatagram;
+  if (protocol != ipv6::kTcp || frame.header_length < 60) return Variant::kControl;
   const uint8_t* tcp_header = frame.header + ipv6::kHeaderBytes;
   const uint32_t header_bytes = (tcp_header[tcp::offset::kDataOffset] >> 4) * 4u;
   if (frame.length > ipv6::kHeaderBytes + header_bytes) return Variant::kData;
@@ -187,9 +189,17 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
     nic.Trace(kTraceTcpState, q.handle, static_cast<uint32_t>(before),
               static_cast<uint32_t>(q.tcb.state));
   }
-  nic.Charge(Stage::kRxTransportParse, packet.variant, arrival.rtt_sampled ? 1 : 0);
+  if (packet.variant == Variant::kData && arrival.acked_bytes != 0) {
+    packet.variant = Variant::kDataAck;
+  }
+  nic.Charge(Stage::kRxTransportParse, packet.variant,
+             arrival.rtt_sampled ? tcp::kRttMultiplies : 0);
+  const uint32_t completed_before = q.send_completed;
   ApplyArrival(nic, q, packet, arrival, packet.upper.offset + static_cast<uint32_t>(header_bytes));
-  if (packet.variant != Variant::kData) nic.Charge(Stage::kRxUpdate, packet.variant);
+  // A segment that only carries data is updated when its data is in place.
+  if (packet.variant != Variant::kData) {
+    nic.Charge(Stage::kRxUpdate, packet.variant, q.send_completed - completed_before);
+  }
 }
 
 // ---------------------------------------------------------------- UDP
@@ -208,7 +218,7 @@ void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
     return;
   }
   const uint32_t handle = FindUdp(nic, header.destination_port);
-  nic.Charge(Stage::kRxTransportParse, Variant::kData);
+  nic.Charge(Stage::kRxTransportParse, Variant::kDatagram);
   if (handle == kNone || nic.qp(handle).state != QpState::kConnected) {
     nic.Drop(abi::DropReason::kNoUdpQueuePair);
     SendPortUnreachable(nic, packet);

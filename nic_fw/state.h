@@ -320,6 +320,11 @@ constexpr uint32_t MakeTag(Tag kind, uint32_t index) {
   return (static_cast<uint32_t>(kind) << 24) | (index + 1);
 }
 
+/// The column that payload of a queue pair is charged to.
+inline Variant PayloadVariant(const QueuePair& q) {
+  return q.type == abi::QpType::kUdp ? Variant::kDatagram : Variant::kData;
+}
+
 /// One arena, one step.
 struct Nic {
   uint8_t* base;

@@ -48,6 +48,11 @@ void ReturnContext(const Nic& nic, uint32_t index) {
   ++nic.state.free_transmit_count;
 }
 
+/// Room for one more segment or datagram on its way out.
+bool CanFetchPayload(const Nic& nic) {
+  return nic.state.free_transmit != kNone && nic.port.payload_room(nic.port.context) != 0;
+}
+
 // ---------------------------------------------------------------- work queue entries
 
 const abi::SendWqe* CachedWqe(const Nic& nic, const QueuePair& q, uint32_t index) {
@@ -252,7 +257,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
     FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
     return kIdleTurn;
   }
-  if (nic.state.free_transmit == kNone) return kNoBufferTurn;
+  if (!CanFetchPayload(nic)) return kNoBufferTurn;
   const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
   nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
 
@@ -357,7 +362,7 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
   NoteLease(q, lease);
   nic.Trace(kTraceSendSent, q.handle, context.wqe_index, context.length);
   CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags, context.length);
-  nic.Charge(Stage::kTxUpdate, Variant::kData);
+  nic.Charge(Stage::kTxUpdate, Variant::kDatagram);
   return true;
 }
 
@@ -370,9 +375,9 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q) {
     FetchSendWqes(nic, q, index);
     return kIdleTurn;
   }
-  if (nic.state.free_transmit == kNone) return kNoBufferTurn;
+  if (!CanFetchPayload(nic)) return kNoBufferTurn;
   const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
-  nic.Charge(Stage::kTxDoorbellProcess, Variant::kData);
+  nic.Charge(Stage::kTxDoorbellProcess, Variant::kDatagram);
   const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
   if (status != abi::CompletionStatus::kSuccess) {
     FailSend(nic, q, index, status);
@@ -389,7 +394,7 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q) {
       return kIdleTurn;
     }
   }
-  nic.Charge(Stage::kTxSchedule, Variant::kData);
+  nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
   const uint32_t context_index = TakeContext(nic);
   TransmitContext& context = nic.transmit(context_index);
   context.qp = q.handle;
@@ -560,7 +565,7 @@ void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
     // New data behind a shut window starts the persist timer, and nothing else may come to file it.
     if (q.state == QpState::kConnected) UpdateTimer(nic, q);
   }
-  nic.Charge(Stage::kTxGetWr, Variant::kData, q.send_window.count);
+  nic.Charge(Stage::kTxGetWr, PayloadVariant(q), q.send_window.count);
   if (q.state == QpState::kConnected) Activate(nic, q);
 }
 
@@ -569,7 +574,7 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
   QueuePair& q = nic.qp(context.qp);
   --q.dma_outstanding;
   context.sum = completion.sum;
-  nic.Charge(Stage::kTxGetData, Variant::kData, context.length);
+  nic.Charge(Stage::kTxGetData, PayloadVariant(q), context.length);
   if (q.state != QpState::kConnected || completion.status != kDmaOk) {
     nic.port.payload_release(nic.port.context, context.payload);
     const uint32_t wqe_index = context.wqe_index;

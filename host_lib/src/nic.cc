@@ -75,6 +75,10 @@ std::string JsonString(const std::string& text) {
 
 }  // namespace internal
 
+std::shared_ptr<Nic> Nic::Attach(std::unique_ptr<abi::HostPort> port) {
+  return internal::NicImpl::Start(std::move(port));
+}
+
 Nic::Nic(std::shared_ptr<internal::NicImpl> impl) : impl_(std::move(impl)) {}
 Nic::~Nic() = default;
 

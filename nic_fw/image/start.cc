@@ -32,7 +32,8 @@
   X(interrupt, 17)          \
   X(random, 18)             \
   X(charge, 19)             \
-  X(trace, 20)
+  X(trace, 20)              \
+  X(payload_room, 21)
 
 namespace qpip::fw {
 

@@ -48,6 +48,11 @@ enum class Outcome : uint8_t {
   kTimeWait,     ///< FIN both ways, now in TIME-WAIT: nothing more will be delivered
 };
 
+/// Multiplications of one run of RFC 6298's estimator as (2.3) writes it: two for RTTVAR, two for
+/// SRTT, one for K * RTTVAR. On binary gains they are shifts; a core that the study gives other
+/// gains, or whose firmware is the prototype's, pays them as multiplications.
+inline constexpr uint32_t kRttMultiplies = 5;
+
 /// The plan for an arrived segment.
 struct Arrival {
   Outcome outcome = Outcome::kNone;

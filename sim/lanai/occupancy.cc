@@ -17,7 +17,7 @@ struct StageFacts {
 constexpr StageFacts kStages[] = {QPIP_STAGES(QPIP_STAGE_FACTS)};
 #undef QPIP_STAGE_FACTS
 
-constexpr const char* kVariants[] = {"data", "ack", "data+ack", "control"};
+constexpr const char* kVariants[] = {"data", "ack", "data+ack", "control", "datagram"};
 
 nlohmann::json Row(const CycleHistogram& histogram, double unit) {
   const auto scaled = [unit](uint64_t cycles) { return static_cast<double>(cycles) * unit; };

@@ -224,6 +224,9 @@ void Ports::FillDmaPorts() {
   table_.dma_poll = [](void* context, fw::DmaCompletion* out) -> uint32_t {
     return static_cast<Ports*>(context)->PollCompletion(out);
   };
+  table_.payload_room = [](void* context) -> uint32_t {
+    return !static_cast<Ports*>(context)->free_payloads_.empty();
+  };
   table_.payload_fetch = [](void* context, const fw::DmaSegment* from, uint32_t count,
                             uint32_t flags, uint32_t tag) -> uint32_t {
     auto* self = static_cast<Ports*>(context);

@@ -47,6 +47,9 @@ FakeHardware::FakeHardware() {
     self.completions_.pop_front();
     return 1;
   };
+  p.payload_room = [](void* c) -> uint32_t {
+    return Self(c).payloads_.size() < Self(c).payload_buffers;
+  };
   p.payload_fetch = [](void* c, const DmaSegment* from, uint32_t count, uint32_t flags,
                        uint32_t tag) -> uint32_t {
     auto& self = Self(c);

@@ -27,6 +27,10 @@
 
 namespace qpip {
 
+namespace abi {
+class HostPort;
+}
+
 class Nic;
 class ProtectionDomain;
 class MemoryRegion;
@@ -221,6 +225,9 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// Opens a NIC. URI: `shm:FABRIC?address=IPV6` (ports of one user's processes), `mem:NAME?...`
   /// (same process). Query parameters: docs/uri.md. Throws std::invalid_argument (bad URI), Error.
   static std::shared_ptr<Nic> Open(std::string_view uri);
+  /// Starts a NIC that a backend outside of the library has made (the simulator's, a test's).
+  /// Throws what the backend's Start throws.
+  static std::shared_ptr<Nic> Attach(std::unique_ptr<abi::HostPort> port);
   ~Nic();
   Nic(const Nic&) = delete;
   Nic& operator=(const Nic&) = delete;

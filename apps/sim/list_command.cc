@@ -1,0 +1,101 @@
+#include <cstdio>
+#include <iostream>
+
+#include "apps/sim/study.h"
+#include "apps/sim/subcommands.h"
+#include "sim/ns3/model/parameter.h"
+
+namespace qpip::apps {
+namespace {
+
+nlohmann::json ScenariosJson() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const sim::Scenario& scenario : sim::Scenarios()) {
+    nlohmann::json parameters = nlohmann::json::array();
+    for (const sim::ScenarioParameter& parameter : scenario.parameters) {
+      parameters.push_back({{"name", parameter.name},
+                            {"default", parameter.fallback},
+                            {"meaning", parameter.meaning}});
+    }
+    out.push_back(
+        {{"name", scenario.name}, {"summary", scenario.summary}, {"parameters", parameters}});
+  }
+  return out;
+}
+
+nlohmann::json ProfilesJson() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const sim::BuiltInProfile& built_in : sim::BuiltInProfiles()) {
+    out.push_back(
+        {{"name", built_in.name}, {"summary", sim::Profile::Load(built_in.name).summary()}});
+  }
+  return out;
+}
+
+nlohmann::json ParametersJson() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const sim::ParameterSpec& spec : sim::ParameterSpecs()) {
+    out.push_back({{"name", spec.name},
+                   {"unit", spec.unit},
+                   {"min", spec.minimum},
+                   {"max", spec.maximum},
+                   {"required", spec.required},
+                   {"meaning", spec.meaning}});
+  }
+  return out;
+}
+
+void PrintScenarios() {
+  for (const sim::Scenario& scenario : sim::Scenarios()) {
+    std::printf("%s: %s\n", scenario.name.c_str(), scenario.summary.c_str());
+    for (const sim::ScenarioParameter& parameter : scenario.parameters) {
+      const std::string assignment = parameter.name + "=" + parameter.fallback;
+      std::printf("    %-24s  %s\n", assignment.c_str(), parameter.meaning.c_str());
+    }
+  }
+}
+
+void PrintNamed(const nlohmann::json& rows, const char* text, const char* unit) {
+  size_t width = 0;
+  for (const auto& row : rows) width = std::max(width, row["name"].get<std::string>().size());
+  for (const auto& row : rows) {
+    const std::string in =
+        unit != nullptr && row[unit] != "" ? " [" + row[unit].get<std::string>() + "]" : "";
+    std::printf("%-*s  %s%s\n", static_cast<int>(width), row["name"].get<std::string>().c_str(),
+                row[text].get<std::string>().c_str(), in.c_str());
+  }
+}
+
+}  // namespace
+
+int SimList(int argc, const char* const* argv) {
+  CommandLine command_line({.name = "qpip-sim list",
+                            .summary = "shows the scenarios, profiles or parameters there are",
+                            .usage = "  qpip-sim list scenarios|profiles|parameters\n",
+                            .notes = "",
+                            .examples = "  qpip-sim list scenarios\n"});
+  command_line.Positional("what", 1);
+  if (!command_line.Parse(argc, argv)) return kExitOk;
+  const std::vector<std::string> words = command_line.Strings("what");
+  const std::string what = words.empty() ? "" : words[0];
+  if (what == "scenarios") {
+    if (command_line.json()) {
+      std::cout << ScenariosJson().dump(1) << '\n';
+    } else {
+      PrintScenarios();
+    }
+  } else if (what == "profiles" || what == "parameters") {
+    const bool profiles = what == "profiles";
+    const nlohmann::json rows = profiles ? ProfilesJson() : ParametersJson();
+    if (command_line.json()) {
+      std::cout << rows.dump(1) << '\n';
+    } else {
+      PrintNamed(rows, profiles ? "summary" : "meaning", profiles ? nullptr : "unit");
+    }
+  } else {
+    throw UsageError("say what to list: scenarios, profiles or parameters");
+  }
+  return kExitOk;
+}
+
+}  // namespace qpip::apps

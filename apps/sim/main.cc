@@ -1,0 +1,55 @@
+// qpip-sim: the NIC in virtual time.
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "apps/common/command_line.h"
+#include "apps/sim/subcommands.h"
+
+namespace qpip::apps {
+namespace {
+
+struct Subcommand {
+  const char* name;
+  const char* summary;
+  int (*run)(int argc, const char* const* argv);
+};
+constexpr Subcommand kSubcommands[] = {
+    {"run", "one scenario, once", SimRun},
+    {"list", "the scenarios, profiles and parameters there are", SimList},
+    {"show", "every number of a profile and its source", SimShow},
+};
+
+void PrintHelp() {
+  std::printf(
+      "qpip-sim: queue pairs, firmware and NIC in virtual time, every cycle accounted\n\n"
+      "Usage:\n  qpip-sim SUBCOMMAND [arguments]\n\nSubcommands:\n");
+  for (const Subcommand& subcommand : kSubcommands) {
+    std::printf("  %-10s %s\n", subcommand.name, subcommand.summary);
+  }
+  std::printf(
+      "\nqpip-sim SUBCOMMAND --help says more.\n"
+      "Exit status: 0 fine, 1 failed, 2 bad usage.\n");
+}
+
+int Main(int argc, const char* const* argv) {
+  if (argc < 2) throw UsageError("name a subcommand: qpip-sim --help shows them");
+  const std::string name = argv[1];
+  if (name == "--help" || name == "-h") {
+    PrintHelp();
+    return kExitOk;
+  }
+  std::string known;
+  for (const Subcommand& subcommand : kSubcommands) {
+    if (name == subcommand.name) return subcommand.run(argc - 1, argv + 1);
+    known += std::string(known.empty() ? "" : ", ") + subcommand.name;
+  }
+  throw UsageError("there is no subcommand \"" + name + "\"; there are " + known);
+}
+
+}  // namespace
+}  // namespace qpip::apps
+
+int main(int argc, char** argv) {
+  return qpip::apps::RunCommand("qpip-sim", [&] { return qpip::apps::Main(argc, argv); });
+}

@@ -1,0 +1,63 @@
+#include "apps/sim/study.h"
+
+#include <cstdio>
+
+namespace qpip::apps {
+
+namespace po = boost::program_options;
+
+void AddProfileOptions(CommandLine& command_line) {
+  command_line.Options().add_options()(
+      "profile,p",
+      po::value<std::string>()->default_value("lanai9-hardware-checksum")->value_name("PROFILE"),
+      "a profile's name or file, deltas joined by '+' (qpip-sim list profiles)")(
+      "set,s", po::value<std::vector<std::string>>()->value_name("NAME=NUMBER"),
+      "gives a parameter of the profile another value; repeatable (qpip-sim list parameters)");
+}
+
+sim::Profile GetProfile(const CommandLine& command_line) {
+  try {
+    sim::Profile profile = sim::Profile::Load(command_line.String("profile"));
+    for (const std::string& assignment : command_line.Strings("set")) profile.Set(assignment);
+    profile.RequireComplete();
+    return profile;
+  } catch (const sim::ProfileError& error) {
+    throw UsageError(error.what());
+  }
+}
+
+std::map<std::string, std::string> GetArguments(const CommandLine& command_line) {
+  std::map<std::string, std::string> arguments;
+  const std::vector<std::string> words = command_line.Strings("scenario");
+  for (size_t i = 1; i < words.size(); ++i) {
+    const size_t equals = words[i].find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError("\"" + words[i] + "\": a scenario's parameters are given as name=value");
+    }
+    arguments[words[i].substr(0, equals)] = words[i].substr(equals + 1);
+  }
+  return arguments;
+}
+
+nlohmann::json ResultJson(const std::string& scenario, const sim::Profile& profile,
+                          const std::map<std::string, std::string>& arguments,
+                          const sim::ScenarioResult& result) {
+  nlohmann::json chosen = nlohmann::json::object();
+  for (const auto& [name, value] : profile.values()) {
+    if (value.profile == "set") chosen[name] = value.value;
+  }
+  nlohmann::json metrics = nlohmann::json::object();
+  for (const auto& [name, value] : result.metrics) metrics[name] = value;
+  return {{"scenario", scenario},   {"profile", profile.name()}, {"set", chosen},
+          {"arguments", arguments}, {"metrics", metrics},        {"details", result.details}};
+}
+
+void PrintMetrics(const sim::ScenarioResult& result) {
+  size_t width = 0;
+  for (const auto& [name, value] : result.metrics) width = std::max(width, name.size());
+  for (const auto& [name, value] : result.metrics) {
+    std::printf("  %-*s  %.6g\n", static_cast<int>(width), name.c_str(), value);
+  }
+}
+
+}  // namespace qpip::apps

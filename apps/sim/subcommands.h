@@ -1,0 +1,11 @@
+// The subcommands of qpip-sim, one source each. Each takes the arguments behind its name and
+// returns the exit status; errors are thrown (apps/common/command_line.h).
+#pragma once
+
+namespace qpip::apps {
+
+int SimRun(int argc, const char* const* argv);   ///< run_command.cc: one scenario, once
+int SimList(int argc, const char* const* argv);  ///< list_command.cc: what there is
+int SimShow(int argc, const char* const* argv);  ///< show_command.cc: a profile, every number
+
+}  // namespace qpip::apps

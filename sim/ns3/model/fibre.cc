@@ -1,0 +1,228 @@
+#include "sim/ns3/model/fibre.h"
+
+#include <ns3/event-id.h>
+#include <ns3/nstime.h>
+#include <ns3/simulator.h>
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/protected_fixedsize_stack.hpp>
+#include <exception>
+#include <list>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define QPIP_ASAN_FIBRES 1
+#endif
+
+namespace qpip::sim {
+namespace {
+
+constexpr size_t kStackBytes = 256 * 1024;  // address space; pages are mapped when touched
+
+/// Unwinds a fibre's stack when it is destroyed before its program has ended.
+struct Unwind {};
+
+class Root : public Context {
+ public:
+  void Suspend() override {
+    // Whoever resumes the thread stops the simulator.
+    resumed_ = false;
+    while (!resumed_) {
+      ns3::Simulator::Run();
+      if (resumed_) return;
+      if (ns3::Simulator::IsFinished()) {
+        throw std::runtime_error(
+            "the simulation has run out of events while the program waits: nothing can wake it");
+      }
+    }
+  }
+  void Resume() override {
+    resumed_ = true;
+    ns3::Simulator::Stop();
+  }
+  void Join() override { throw std::logic_error("the simulation's own thread cannot be joined"); }
+  bool done() const override { return false; }
+
+ private:
+  bool resumed_ = false;
+};
+
+Root& TheRoot() {
+  static Root root;
+  return root;
+}
+
+Context* current = nullptr;
+
+}  // namespace
+
+class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
+ public:
+  Fibre(std::string name, std::function<void()> program)
+      : name_(std::move(name)), program_(std::move(program)) {}
+
+  /// `on_done` is called outside of the fibre once it has ended.
+  void Start(std::function<void()> on_done) {
+    on_done_ = std::move(on_done);
+    boost::context::protected_fixedsize_stack allocator(kStackBytes);
+    const boost::context::stack_context stack = allocator.allocate();
+    NoteStack(static_cast<const char*>(stack.sp) - stack.size, stack.size);
+    fiber_ = boost::context::fiber(std::allocator_arg,
+                                   boost::context::preallocated(stack.sp, stack.size, stack),
+                                   allocator, [this](boost::context::fiber&& from) {
+                                     EnterFirst();
+                                     return Main(std::move(from));
+                                   });
+    Resume();
+  }
+
+  void Suspend() override {
+    Context* self = this;
+    LeaveTo();
+    caller_ = std::move(caller_).resume();
+    EnterAgain();
+    current = self;
+    if (unwinding_) throw Unwind{};
+  }
+
+  void Resume() override {
+    if (pending_ || done_) return;
+    pending_ = true;
+    auto self = shared_from_this();
+    event_ = ns3::Simulator::ScheduleNow([self] {
+      self->pending_ = false;
+      self->Run();
+    });
+  }
+
+  void Join() override {
+    while (!done_) {
+      joiners_.push_back(&Context::Current());
+      Context::Current().Suspend();
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+  bool done() const override { return done_; }
+
+  void Destroy() {
+    if (pending_) ns3::Simulator::Cancel(event_);
+    pending_ = false;
+    if (done_) return;
+    unwinding_ = true;
+    Run();
+  }
+
+ private:
+  boost::context::fiber Main(boost::context::fiber&& from) {
+    caller_ = std::move(from);
+    current = this;
+    if (!unwinding_) {
+      try {
+        program_();
+      } catch (const Unwind&) {
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+    }
+    done_ = true;
+    program_ = nullptr;
+    for (Context* joiner : joiners_) {
+      if (!unwinding_) joiner->Resume();
+    }
+    joiners_.clear();
+    LeaveForGood();
+    return std::move(caller_);
+  }
+
+  void Run() {
+    if (done_) return;
+    Context* before = current;
+#ifdef QPIP_ASAN_FIBRES
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, stack_bottom_, stack_size_);
+#endif
+    fiber_ = std::move(fiber_).resume();
+#ifdef QPIP_ASAN_FIBRES
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+    current = before;
+    if (done_) std::exchange(on_done_, nullptr)();
+  }
+
+#ifdef QPIP_ASAN_FIBRES
+  // AddressSanitizer is told about every change of stacks.
+  void NoteStack(const void* bottom, size_t size) {
+    stack_bottom_ = bottom;
+    stack_size_ = size;
+  }
+  void EnterFirst() { __sanitizer_finish_switch_fiber(nullptr, &caller_bottom_, &caller_size_); }
+  void LeaveTo() { __sanitizer_start_switch_fiber(&fake_, caller_bottom_, caller_size_); }
+  void EnterAgain() { __sanitizer_finish_switch_fiber(fake_, &caller_bottom_, &caller_size_); }
+  void LeaveForGood() { __sanitizer_start_switch_fiber(nullptr, caller_bottom_, caller_size_); }
+  const void* caller_bottom_ = nullptr;
+  size_t caller_size_ = 0;
+  const void* stack_bottom_ = nullptr;
+  size_t stack_size_ = 0;
+  void* fake_ = nullptr;
+#else
+  void NoteStack(const void*, size_t) {}
+  void EnterFirst() {}
+  void LeaveTo() {}
+  void EnterAgain() {}
+  void LeaveForGood() {}
+#endif
+
+  const std::string name_;
+  std::function<void()> program_;
+  boost::context::fiber fiber_;
+  boost::context::fiber caller_;
+  std::vector<Context*> joiners_;
+  std::function<void()> on_done_;
+  std::exception_ptr error_;
+  ns3::EventId event_;
+  bool pending_ = false;
+  bool done_ = false;
+  bool unwinding_ = false;
+};
+
+namespace {
+
+/// Those that have not ended.
+std::list<std::shared_ptr<Fibre>>& LiveFibres() {
+  static std::list<std::shared_ptr<Fibre>> live;
+  return live;
+}
+
+}  // namespace
+
+Context& Context::Current() { return current == nullptr ? TheRoot() : *current; }
+
+std::shared_ptr<Context> Context::Spawn(std::string name, std::function<void()> program) {
+  auto fibre = std::make_shared<Fibre>(std::move(name), std::move(program));
+  LiveFibres().push_back(fibre);
+  const auto place = std::prev(LiveFibres().end());
+  fibre->Start([place] { LiveFibres().erase(place); });
+  return fibre;
+}
+
+void Context::DestroyAll() {
+  // The end of one may end others.
+  while (!LiveFibres().empty()) {
+    const std::shared_ptr<Fibre> fibre = LiveFibres().back();
+    fibre->Destroy();
+  }
+}
+
+void Context::SleepNs(uint64_t duration_ns) {
+  struct Timer {
+    ns3::EventId event;
+    ~Timer() { ns3::Simulator::Cancel(event); }  // the fibre may be unwound
+  };
+  const Timer timer{ns3::Simulator::Schedule(ns3::NanoSeconds(duration_ns), [this] { Resume(); })};
+  Suspend();
+}
+
+}  // namespace qpip::sim

@@ -1,0 +1,256 @@
+#include "sim/ns3/model/nic_core.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "nic_fw/state.h"
+#include "sim/ns3/model/virtual_time.h"
+
+namespace qpip::sim {
+
+NicCore::NicCore(const NicModel& model, FramePort* link, uint64_t random_seed)
+    : model_(model), link_(link), random_state_(random_seed) {
+  FillTable();
+}
+
+NicCore::~NicCore() { Stop(); }
+
+void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
+  fw::ArenaBytes bytes;
+  if (fw::qpip_fw_arena(&config, &bytes) == 0) {
+    throw std::runtime_error(
+        "the firmware refuses the NIC's configuration: MTU, tables or rings "
+        "are out of range");
+  }
+  host_ = host;
+  arena_.assign((bytes.total + 7) / 8, 0);
+  step_ns_ = NowNs();
+  accrued_ps_ = 0;
+  if (fw::qpip_fw_init(arena_.data(), bytes.total, &config, &table_, step_ns_) == 0) {
+    throw std::runtime_error("the firmware refuses to start");
+  }
+  running_ = true;
+  Kick(0);
+}
+
+void NicCore::Stop() {
+  if (!running_) return;
+  running_ = false;
+  ns3::Simulator::Cancel(next_step_);
+  next_step_ns_ = UINT64_MAX;
+  doorbells_.clear();
+  received_.clear();
+  held_.clear();
+  free_held_.clear();
+}
+
+size_t NicCore::MemoryBytes() const {
+  return sizeof(*this) + payloads_.capacity() * sizeof(Payload) +
+         held_.capacity() * sizeof(FramePtr);
+}
+
+uint64_t NicCore::counter(abi::NicCounter counter) const {
+  if (arena_.empty()) return 0;
+  const auto* state = reinterpret_cast<const fw::FirmwareState*>(arena_.data());
+  return state->counters[static_cast<uint32_t>(counter)];
+}
+
+uint64_t NicCore::drops(abi::DropReason reason) const {
+  if (arena_.empty()) return 0;
+  const auto* state = reinterpret_cast<const fw::FirmwareState*>(arena_.data());
+  return state->counters[abi::kNicCounterCount + static_cast<uint32_t>(reason)];
+}
+
+// --- The event loop
+
+void NicCore::Kick(uint64_t at_ns) {
+  if (!running_) return;
+  const uint64_t at = std::max({at_ns, busy_until_ns_, NowNs()});
+  if (at >= next_step_ns_) return;
+  ns3::Simulator::Cancel(next_step_);
+  next_step_ns_ = at;
+  next_step_ = ScheduleAt(at, [this] { Step(); });
+}
+
+void NicCore::Step() {
+  next_step_ns_ = UINT64_MAX;
+  step_ns_ = NowNs();
+  for (;;) {
+    accrued_ps_ = 0;
+    if (fw::qpip_fw_step(arena_.data(), &table_, step_ns_, 1) == 0) break;
+    ++totals_.handlers;
+    if (!running_) return;
+    if (accrued_ps_ == 0) continue;  // a handler that costs nothing
+    totals_.core_busy_ps += accrued_ps_;
+    busy_until_ns_ = CeilStamp(StampPs());
+    Kick(busy_until_ns_);
+    return;
+  }
+  const uint64_t wake = WakeTime();
+  if (wake != UINT64_MAX) Kick(wake);
+}
+
+/// When there may be work for an idle core without anything new arriving.
+uint64_t NicCore::WakeTime() {
+  uint64_t wake = fw::qpip_fw_next_deadline(arena_.data());
+  if (!read_.done.empty()) wake = std::min(wake, read_.done.front().first);
+  if (!write_.done.empty()) wake = std::min(wake, write_.done.front().first);
+  if (starved_ && !buffers_free_at_ns_.empty()) {
+    wake = std::min(wake, buffers_free_at_ns_.front());
+  }
+  return wake;
+}
+
+void NicCore::PushDoorbell(const abi::Doorbell& doorbell) {
+  if (!running_) return;
+  ++totals_.doorbells;
+  if (doorbells_.size() >= model_.doorbell_entries) {
+    ++totals_.doorbell_overflows;
+    doorbell_overflow_ = true;
+  } else {
+    doorbells_.push_back(doorbell);
+  }
+  Kick(0);
+}
+
+void NicCore::PushFrame(FramePtr frame) {
+  const uint64_t now = NowNs();
+  if (!running_) {
+    link_->OnReceiveBufferFree(frame->length(), now);
+    return;
+  }
+  frame->arrived_ns = now;
+  if (observer_ != nullptr) observer_->OnFrameReceived(*frame, now);
+  received_.push_back(std::move(frame));
+  Kick(0);
+}
+
+// --- The table
+
+void NicCore::FillTable() {
+  table_.context = this;
+  table_.doorbell_pop = [](void* context, abi::Doorbell* out) -> uint32_t {
+    auto& doorbells = Self(context).doorbells_;
+    if (doorbells.empty()) return 0;
+    *out = doorbells.front();
+    doorbells.pop_front();
+    return 1;
+  };
+  table_.doorbell_overflowed = [](void* context) -> uint32_t {
+    return std::exchange(Self(context).doorbell_overflow_, false) ? 1 : 0;
+  };
+  table_.host_load = [](void*, uint64_t address) -> uint64_t {
+    uint64_t word;
+    std::memcpy(&word, reinterpret_cast<const void*>(address), sizeof(word));
+    return word;
+  };
+  table_.interrupt = [](void* context, uint32_t kind, uint32_t object) {
+    Self(context).PostInterrupt(kind, object);
+  };
+  table_.random = [](void* context) { return Self(context).Random(); };
+  table_.charge = [](void* context, fw::Stage stage, fw::Variant variant, uint32_t units) {
+    Self(context).Charge(stage, variant, units);
+  };
+  table_.trace = [](void* context, const fw::TraceRecord* record) {
+    NicCore& self = Self(context);
+    if (self.observer_ != nullptr) self.observer_->OnTrace(*record, self.StampPs());
+  };
+  FillDmaPorts();
+  FillLinkPorts();
+}
+
+void NicCore::FillDmaPorts() {
+  table_.dma_read = [](void* context, uint64_t from, void* to, uint32_t length, uint32_t tag) {
+    NicCore& self = Self(context);
+    // The host wrote before it rang; whether the bytes move now or when the transfer ends makes no
+    // difference to a host that keeps its side of the contract.
+    std::memcpy(to, reinterpret_cast<const void*>(from), length);
+    const uint64_t done = self.Transfer(self.read_, Engine::kDmaRead, "read", length);
+    self.Finish(self.read_, done, tag, fw::kDmaOk, 0);
+  };
+  table_.dma_write = [](void* context, uint64_t to, const void* from, uint32_t length, uint32_t tag,
+                        uint32_t) {
+    NicCore& self = Self(context);
+    if (tag == 0) {
+      self.PostWrite(to, from, length);
+      return;
+    }
+    std::memcpy(reinterpret_cast<void*>(to), from, length);
+    const uint64_t done = self.Transfer(self.write_, Engine::kDmaWrite, "write", length);
+    self.Finish(self.write_, done, tag, fw::kDmaOk, 0);
+  };
+  table_.dma_copy = [](void* context, const fw::DmaSegment* from, uint32_t from_count,
+                       const fw::DmaSegment* to, uint32_t to_count, uint32_t tag) {
+    Self(context).CopyHostMemory(from, from_count, to, to_count, tag);
+  };
+  table_.dma_poll = [](void* context, fw::DmaCompletion* out) -> uint32_t {
+    return Self(context).PollDma(out);
+  };
+  table_.payload_room = [](void* context) -> uint32_t { return Self(context).PayloadRoom(); };
+  table_.payload_fetch = [](void* context, const fw::DmaSegment* from, uint32_t count,
+                            uint32_t flags, uint32_t tag) -> uint32_t {
+    return Self(context).FetchPayload(from, count, flags, tag);
+  };
+  table_.payload_from_frame = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                                 uint32_t* sum) -> uint32_t {
+    return Self(context).PayloadFromFrame(frame, offset, length, sum);
+  };
+  table_.payload_release = [](void* context, uint32_t payload) {
+    NicCore& self = Self(context);
+    self.ReleasePayload(payload);
+    --self.buffers_used_;
+  };
+  table_.payload_place = [](void* context, uint32_t frame, uint32_t offset,
+                            const fw::DmaSegment* to, uint32_t count, uint32_t tag) {
+    Self(context).PlacePayload(frame, offset, to, count, tag);
+  };
+}
+
+void NicCore::FillLinkPorts() {
+  table_.frame_send = [](void* context, const fw::FrameOut* frame, uint64_t* lease) -> uint32_t {
+    return Self(context).SendFrame(*frame, lease);
+  };
+  table_.lease_pending = [](void* context, uint64_t lease) -> uint32_t {
+    return lease >= Self(context).oldest_lease_ ? 1 : 0;
+  };
+  table_.frame_poll = [](void* context, fw::FrameIn* out) -> uint32_t {
+    return Self(context).PollFrame(out);
+  };
+  table_.frame_sum = [](void* context, uint32_t frame, uint32_t offset, uint32_t length) {
+    return Self(context).SumFrame(frame, offset, length);
+  };
+  table_.frame_release = [](void* context, uint32_t frame) { Self(context).ReleaseFrame(frame); };
+}
+
+// --- Accounting
+
+void NicCore::Charge(fw::Stage stage, fw::Variant variant, uint32_t units) {
+  if (model_.get_wr_per_segment) {
+    // The other reading of the tables: every segment pays for its work request.
+    if (stage == fw::Stage::kTxGetWr || stage == fw::Stage::kRxGetWr) return;
+    if (stage == fw::Stage::kTxGetData) ChargeOne(fw::Stage::kTxGetWr, variant, 1);
+    if (stage == fw::Stage::kRxPutData) ChargeOne(fw::Stage::kRxGetWr, variant, 1);
+  }
+  ChargeOne(stage, variant, units);
+}
+
+void NicCore::ChargeOne(fw::Stage stage, fw::Variant variant, uint32_t units) {
+  const uint64_t ps = model_.ChargePs(stage, variant, units);
+  StageTotal& total = totals_.stages[static_cast<uint32_t>(stage)][static_cast<uint32_t>(variant)];
+  ++total.count;
+  total.ps += ps;
+  if (observer_ != nullptr) observer_->OnStage(stage, variant, units, StampPs(), ps);
+  accrued_ps_ += ps;
+}
+
+uint64_t NicCore::Random() {
+  // SplitMix64 (Steele, Lea and Flood, 2014): reproducible, one word of state a NIC.
+  uint64_t z = (random_state_ += 0x9e3779b97f4a7c15ull);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+}  // namespace qpip::sim

@@ -1,0 +1,209 @@
+// The core of a simulated NIC: runs the firmware in event time and is its platform (nic_fw/
+// platform.h).
+//
+// One handler of the firmware is one event. What it charges accrues; port calls inside it happen at
+// its beginning plus what has accrued; the core is busy until all of it is spent, and only then
+// looks for the next handler. An idle core sleeps until something arrives: doorbell, frame, end of
+// a transfer, a timer. Transfers need no events of their own: their ends are looked up when the
+// core polls.
+//
+//     doorbells -> FIFO --+                    +-- read engine  (host memory to SRAM)
+//                         v                    |
+//     frames ----> [ core: qpip_fw_step ] -----+-- write engine (SRAM to host memory, completions)
+//                         |                    |
+//                    interrupts                +-- link
+#pragma once
+
+#include <ns3/event-id.h>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "nic_fw/abi/counters.h"
+#include "nic_fw/firmware.h"
+#include "sim/ns3/model/frame.h"
+#include "sim/ns3/model/nic_model.h"
+#include "sim/ns3/model/observer.h"
+
+namespace qpip::sim {
+
+/// What the core sends frames through.
+class FramePort {
+ public:
+  virtual ~FramePort() = default;
+  /// Whether a frame would be taken now.
+  virtual bool CanSend() const = 0;
+  /// Whether anybody has this address (16 bytes).
+  virtual bool HasRoute(const uint8_t* destination) const = 0;
+  /// Sends, not before `earliest_ns`. The port reports the line's times through OnFrameOnLine.
+  virtual void Send(FramePtr frame, uint64_t earliest_ns) = 0;
+  /// A received frame has left the NIC's packet memory at `at_ns`.
+  virtual void OnReceiveBufferFree(uint32_t frame_bytes, uint64_t at_ns) = 0;
+};
+
+/// What the core does to the host.
+class HostBus {
+ public:
+  virtual ~HostBus() = default;
+  /// A completion, event or record was written to host memory at `address`.
+  virtual void OnHostWrite(uint64_t address, uint32_t bytes) = 0;
+  virtual void OnInterrupt(fw::InterruptKind kind, uint32_t object) = 0;
+};
+
+/// Utilisation of the resources since the start, in picoseconds of busy time.
+struct CoreTotals {
+  std::array<std::array<StageTotal, kVariantCount>, fw::kStageCount> stages = {};
+  uint64_t core_busy_ps = 0;
+  uint64_t handlers = 0;
+  uint64_t dma_read_ps = 0;
+  uint64_t dma_write_ps = 0;
+  uint64_t dma_read_bytes = 0;
+  uint64_t dma_write_bytes = 0;
+  uint64_t doorbells = 0;
+  uint64_t doorbell_overflows = 0;
+};
+
+class NicCore : private LeaseHolder {
+ public:
+  /// `model` must outlive the core. `config` comes from the model, with address, tables and rings.
+  NicCore(const NicModel& model, FramePort* link, uint64_t random_seed);
+  ~NicCore() override;
+
+  /// Formats the arena and lets the core run. Throws std::runtime_error when the firmware refuses
+  /// the configuration. `host` must outlive the run.
+  void Start(const fw::NicConfig& config, HostBus* host);
+  /// No step, transfer or interrupt after this.
+  void Stop();
+  bool running() const { return running_; }
+
+  /// A doorbell that reaches the FIFO now.
+  void PushDoorbell(const abi::Doorbell& doorbell);
+  /// A frame whose last byte is in the NIC's packet memory now.
+  void PushFrame(FramePtr frame);
+  /// The link sends a frame in [start, end); frames are reported in order.
+  void OnFrameOnLine(const Frame& frame, uint64_t start_ns, uint64_t end_ns);
+  /// The link has room again.
+  void OnLinkReady() { Kick(0); }
+
+  void set_observer(NicObserver* observer) { observer_ = observer; }
+  /// Frames carry a copy of the payload, because somebody may look at them late.
+  void set_copy_payload(bool copy) { copy_payload_ = copy; }
+  const CoreTotals& totals() const { return totals_; }
+  uint32_t arena_bytes() const { return static_cast<uint32_t>(arena_.size() * 8); }
+  /// Bytes of this process that the core takes, beside the arena.
+  size_t MemoryBytes() const;
+  uint64_t counter(abi::NicCounter counter) const;
+  uint64_t drops(abi::DropReason reason) const;
+
+ private:
+  /// Frames the link may hold back before the firmware is told to wait.
+  static constexpr uint32_t kMaxFramesWaiting = 64;
+
+  /// A DMA engine: one transfer at a time, in order.
+  struct DmaEngine {
+    uint64_t free_ps = 0;
+    std::deque<std::pair<uint64_t, fw::DmaCompletion>> done;  ///< (ns, what)
+  };
+  struct Payload {
+    boost::container::small_vector<Piece, 2> pieces;
+    std::vector<uint8_t> owned;
+    uint32_t length = 0;
+    uint16_t sum = 0;
+    bool copy = false;
+    uint32_t next_free = 0;
+  };
+  /// A write to the host, or an interrupt behind it, at its time.
+  struct Posted {
+    uint64_t to = 0;
+    uint8_t bytes[64] = {};
+    uint32_t length = 0;  ///< 0: an interrupt
+    uint32_t kind = 0;
+    uint32_t object = 0;
+  };
+
+  static NicCore& Self(void* context) { return *static_cast<NicCore*>(context); }
+  void FillTable();
+  void FillDmaPorts();
+  void FillLinkPorts();
+
+  // The event loop.
+  void Kick(uint64_t at_ns);
+  void Step();
+  uint64_t WakeTime();
+  uint64_t StampPs() const { return step_ns_ * 1000 + accrued_ps_; }
+  uint64_t StampNs() const { return CeilStamp(StampPs()); }
+  static uint64_t CeilStamp(uint64_t ps) { return (ps + 999) / 1000; }
+
+  // Ports.
+  void Charge(fw::Stage stage, fw::Variant variant, uint32_t units);
+  void ChargeOne(fw::Stage stage, fw::Variant variant, uint32_t units);
+  uint64_t Transfer(DmaEngine& engine, Engine which, const char* name, uint32_t bytes);
+  void Finish(DmaEngine& engine, uint64_t done_ps, uint32_t tag, uint32_t status, uint32_t sum);
+  uint32_t PollDma(fw::DmaCompletion* out);
+  void PostWrite(uint64_t to, const void* from, uint32_t length);
+  void PostInterrupt(uint32_t kind, uint32_t object);
+  void DeliverPosted();
+  uint32_t FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags, uint32_t tag);
+  uint32_t PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum);
+  void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
+                    uint32_t tag);
+  uint32_t TakePayload();
+  void ReleasePayload(uint32_t handle);
+  bool PayloadRoom();
+  void CopyHostMemory(const fw::DmaSegment* from, uint32_t from_count, const fw::DmaSegment* to,
+                      uint32_t to_count, uint32_t tag);
+  uint32_t SumFrame(uint32_t handle, uint32_t offset, uint32_t length) const;
+  uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);
+  uint32_t PollFrame(fw::FrameIn* out);
+  void ReleaseFrame(uint32_t handle);
+  uint64_t Random();
+
+  void OnLeaseEnded(uint64_t lease) override;
+
+  const NicModel& model_;
+  FramePort* link_;
+  HostBus* host_ = nullptr;
+  NicObserver* observer_ = nullptr;
+  fw::Platform table_;
+  std::vector<uint64_t> arena_;
+  bool running_ = false;
+  bool copy_payload_ = false;
+
+  // The core's time.
+  uint64_t step_ns_ = 0;     ///< when the present handler began
+  uint64_t accrued_ps_ = 0;  ///< charged by it so far
+  uint64_t busy_until_ns_ = 0;
+  uint64_t next_step_ns_ = UINT64_MAX;
+  ns3::EventId next_step_;
+
+  std::deque<abi::Doorbell> doorbells_;
+  bool doorbell_overflow_ = false;
+
+  DmaEngine read_;
+  DmaEngine write_;
+  std::deque<Posted> posted_;
+
+  std::vector<Payload> payloads_;  ///< by handle - 1
+  uint32_t free_payload_ = 0;      ///< handle; 0: none
+  uint32_t buffers_used_ = 0;
+  std::deque<uint64_t> buffers_free_at_ns_;  ///< of frames on the line; ascending
+  uint32_t frames_waiting_ = 0;              ///< handed to the link, not yet on the line
+  bool starved_ = false;                     ///< the firmware was told that there is no buffer
+
+  std::deque<FramePtr> received_;
+  std::vector<FramePtr> held_;  ///< by handle - 1
+  std::vector<uint32_t> free_held_;
+
+  uint64_t next_lease_ = 1;
+  uint64_t oldest_lease_ = 1;
+  std::deque<bool> lease_ended_;  ///< from oldest_lease_ on
+
+  uint64_t random_state_;
+  CoreTotals totals_;
+};
+
+}  // namespace qpip::sim

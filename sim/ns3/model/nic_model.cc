@@ -1,0 +1,120 @@
+#include "sim/ns3/model/nic_model.h"
+
+#include <cmath>
+
+namespace qpip::sim {
+namespace {
+
+constexpr double kPsPerSecond = 1e12;
+constexpr double kPsPerUs = 1e6;
+
+uint64_t Round(double ps) { return static_cast<uint64_t>(std::llround(ps)); }
+
+/// The time of a stage in microseconds on the reference core: a variant without an entry of its
+/// own costs what the nearest one costs.
+double StageUs(const Profile& profile, fw::Stage stage, fw::Variant variant) {
+  const std::string own = StageParameter(stage, variant);
+  if (profile.Has(own)) return profile.Get(own);
+  switch (variant) {
+    case fw::Variant::kDataAck:
+      // A surcharge: nothing unless the profile says so, where the stage is charged on top of the
+      // data's own.
+      if (stage == fw::Stage::kRxUpdate) return 0;
+      return StageUs(profile, stage, fw::Variant::kData);
+    case fw::Variant::kDatagram:
+      return StageUs(profile, stage, fw::Variant::kData);
+    case fw::Variant::kControl:
+      return StageUs(profile, stage, fw::Variant::kAck);
+    case fw::Variant::kAck:
+      return profile.GetOr(StageParameter(stage, fw::Variant::kData), 0);
+    default:
+      return 0;
+  }
+}
+
+bool CountsBytes(fw::Stage stage) {
+  return stage == fw::Stage::kTxGetData || stage == fw::Stage::kTxSend ||
+         stage == fw::Stage::kRxMediaReceive || stage == fw::Stage::kRxPutData;
+}
+
+}  // namespace
+
+NicModel::NicModel(const Profile& profile) {
+  profile.RequireComplete();
+  const auto get = [&profile](const char* name) { return profile.Get(name); };
+  const auto count = [&profile](const char* name) {
+    return static_cast<uint32_t>(profile.Get(name));
+  };
+  const auto microseconds = [&profile](const char* name) {
+    return Round(profile.Get(name) * kPsPerUs);
+  };
+
+  core_hz = get("core.hz");
+  const double cycle_ps = kPsPerSecond / core_hz;
+  const double reference_hz = get("core.reference_hz");
+  const auto scaled_ps = [&](double us) { return Round(us * 1e-6 * reference_hz * cycle_ps); };
+  for (uint32_t s = 0; s < fw::kStageCount; ++s) {
+    const auto stage = static_cast<fw::Stage>(s);
+    for (uint32_t v = 0; v < kVariantCount; ++v) {
+      StageCost& cost = stages[s][v];
+      if (stage == fw::Stage::kChecksum) {
+        cost.per_unit_ps = get("core.checksum_cycles_per_byte") * cycle_ps;
+        continue;
+      }
+      const auto variant = static_cast<fw::Variant>(v);
+      cost.fixed_ps = scaled_ps(StageUs(profile, stage, variant));
+      cost.if_zero_units_ps = cost.fixed_ps;
+      if (CountsBytes(stage)) {
+        cost.per_unit_ps = profile.GetOr(StageParameter(stage) + ".cycles_per_byte", 0) * cycle_ps;
+      }
+      if (stage == fw::Stage::kRxTransportParse) {
+        cost.per_unit_ps = get("core.multiply_cycles") * cycle_ps;
+      }
+    }
+  }
+  if (profile.Has(kIdleAckUpdate)) {
+    auto& update = stages[static_cast<uint32_t>(fw::Stage::kRxUpdate)];
+    update[static_cast<uint32_t>(fw::Variant::kAck)].if_zero_units_ps =
+        scaled_ps(profile.Get(kIdleAckUpdate));
+  }
+  checksum_in_firmware = get("core.checksum_in_firmware") != 0;
+  get_wr_per_segment = get("core.get_wr_per_segment") != 0;
+
+  dma = {microseconds("dma.setup_us"), kPsPerSecond / get("dma.bytes_per_s")};
+  transmit_buffers = count("sram.transmit_buffers");
+  transmit_buffer_until_sent = get("sram.transmit_buffer_until_sent") != 0;
+  receive_bytes = count("sram.receive_bytes");
+  doorbell_entries = count("doorbell.entries");
+  doorbell_write_ps = microseconds("doorbell.write_us");
+
+  link_per_byte_ps = 8 * kPsPerSecond / get("link.bits_per_s");
+  link_delay_ps = microseconds("link.delay_us");
+  link_overhead_bytes = count("link.overhead_bytes");
+  mtu = count("link.mtu");
+  switch_latency_ps = microseconds("switch.latency_us");
+  switch_buffer_bytes = count("switch.buffer_bytes");
+
+  const double host_cycle_ps = kPsPerSecond / get("host.hz");
+  post_send_ps = Round(get("host.post_send_cycles") * host_cycle_ps);
+  post_recv_ps = Round(get("host.post_recv_cycles") * host_cycle_ps);
+  poll_ps = Round(get("host.poll_cycles") * host_cycle_ps);
+  poll_empty_ps = Round(get("host.poll_empty_cycles") * host_cycle_ps);
+  interrupt_ps = microseconds("host.interrupt_us");
+  wakeup_ps = microseconds("host.wakeup_us");
+
+  firmware.mtu = mtu;
+  firmware.ack_every = static_cast<uint8_t>(count("protocol.ack_every"));
+  firmware.ack_on_batch_end = static_cast<uint8_t>(count("protocol.ack_on_batch_end"));
+  firmware.ack_delay_us = count("protocol.ack_delay_us");
+  firmware.tcp_timestamps = static_cast<uint8_t>(count("protocol.timestamps"));
+  firmware.tcp_window_scaling = static_cast<uint8_t>(count("protocol.window_scaling"));
+  firmware.rto_min_us = count("protocol.rto_min_us");
+  firmware.rto_initial_us = count("protocol.rto_initial_us");
+  firmware.wqe_prefetch = static_cast<uint8_t>(count("protocol.wqe_prefetch"));
+  firmware.transmit_contexts = count("protocol.transmit_contexts");
+  firmware.receive_contexts = count("protocol.receive_contexts");
+  // Each context may have one operation under way, each work queue one, and a few beside them.
+  firmware.dma_slots = firmware.transmit_contexts + firmware.receive_contexts + 4096;
+}
+
+}  // namespace qpip::sim

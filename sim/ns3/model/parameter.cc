@@ -1,0 +1,95 @@
+#include "sim/ns3/model/parameter.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <vector>
+
+#include "sim/ns3/model/stage_names.h"
+
+namespace qpip::sim {
+namespace {
+
+constexpr double kAnything = 1e18;
+
+std::vector<ParameterSpec> MakeSpecs() {
+  std::vector<ParameterSpec> specs = {
+      {"core.hz", "Hz", 1e6, 1e11, true, "clock of the NIC's core"},
+      {"core.reference_hz", "Hz", 1e6, 1e11, true,
+       "clock of the core on which the stage times were measured; stage cycles are time times "
+       "this"},
+      {"core.multiply_cycles", "cycles", 0, 1e6, true,
+       "one multiplication of the RTT estimator (five a sample)"},
+      {"core.checksum_cycles_per_byte", "cycles/B", 0, 1e3, true,
+       "the core's own Internet checksum of received bytes"},
+      {"core.checksum_in_firmware", "", 0, 1, true,
+       "1: the receive engine does not sum, the core does"},
+      {"core.get_wr_per_segment", "", 0, 1, true,
+       "1: Get WR is spent for every segment; 0: for every fetch of work requests"},
+      {"dma.bytes_per_s", "B/s", 1e3, 1e13, true, "effective rate of each host DMA engine"},
+      {"dma.setup_us", "us", 0, 1e4, true, "an engine's fixed time an operation"},
+      {"sram.transmit_buffers", "", 1, 65535, true, "packet buffers of the transmit side"},
+      {"sram.transmit_buffer_until_sent", "", 0, 1, true,
+       "1: a transmit buffer is free again when the link has sent it (DMA in series with the "
+       "link); 0: when it is handed to the link (overlapped)"},
+      {"sram.receive_bytes", "B", 1500, 1e9, true, "packet memory of the receive side"},
+      {"doorbell.entries", "", 1, 65536, true, "depth of the doorbell FIFO"},
+      {"doorbell.write_us", "us", 0, 1e3, true, "a host write's way to the FIFO"},
+      {"link.bits_per_s", "bit/s", 1e3, 1e13, true, "rate of the link in each direction"},
+      {"link.delay_us", "us", 0, 1e6, true, "propagation of one cable, with its interfaces"},
+      {"link.overhead_bytes", "B", 0, 1000, true, "framing a packet: route, type, CRC, gap"},
+      {"link.mtu", "B", 1280, 65575, true, "largest IPv6 packet"},
+      {"switch.latency_us", "us", 0, 1e3, true, "head of a packet through one switch"},
+      {"switch.buffer_bytes", "B", 1500, 1e9, true, "input buffer of a switch port"},
+      {"host.hz", "Hz", 1e6, 1e11, true, "clock of the host's processors"},
+      {"host.post_send_cycles", "cycles", 0, 1e7, true, "PostSend"},
+      {"host.post_recv_cycles", "cycles", 0, 1e7, true, "PostRecv"},
+      {"host.poll_cycles", "cycles", 0, 1e7, true, "Poll that finds a completion"},
+      {"host.poll_empty_cycles", "cycles", 1, 1e7, true, "Poll that finds none"},
+      {"host.interrupt_us", "us", 0, 1e4, true, "processor time of an interrupt and its handler"},
+      {"host.wakeup_us", "us", 0, 1e4, true, "from the handler to the sleeping thread's return"},
+      {"protocol.ack_every", "", 1, 255, true, "segments acknowledged at the latest together"},
+      {"protocol.ack_on_batch_end", "", 0, 1, true,
+       "1: acknowledge as soon as the receive queue has drained"},
+      {"protocol.ack_delay_us", "us", 0, 499999, true, "delayed acknowledgement timer"},
+      {"protocol.timestamps", "", 0, 1, true, "RFC 7323 timestamps"},
+      {"protocol.window_scaling", "", 0, 1, true, "RFC 7323 window scaling"},
+      {"protocol.rto_min_us", "us", 1, 6e7, true, "least retransmission time-out"},
+      {"protocol.rto_initial_us", "us", 1, 6e7, true, "retransmission time-out before a sample"},
+      {"protocol.wqe_prefetch", "", 1, 8, true, "work requests fetched by one DMA"},
+      {"protocol.transmit_contexts", "", 1, 65536, true, "segments being fetched at a time"},
+      {"protocol.receive_contexts", "", 1, 65536, true, "segments being placed at a time"},
+  };
+  for (uint32_t s = 0; s < fw::kStageCount; ++s) {
+    const auto stage = static_cast<fw::Stage>(s);
+    if (stage == fw::Stage::kChecksum) continue;  // has its own parameters
+    for (uint32_t v = 0; v < kVariantCount; ++v) {
+      const auto variant = static_cast<fw::Variant>(v);
+      specs.push_back({StageParameter(stage, variant), "us", 0, 1e6, false,
+                       "time of the stage on the reference core"});
+    }
+    specs.push_back({StageParameter(stage) + ".cycles_per_byte", "cycles/B", 0, 1e3, false,
+                     "added for every byte of payload"});
+  }
+  specs.push_back({kIdleAckUpdate, "us", 0, 1e6, false,
+                   "rx-update of an acknowledgement that completes no work request (else as ack)"});
+  return specs;
+}
+
+}  // namespace
+
+std::span<const ParameterSpec> ParameterSpecs() {
+  static const std::vector<ParameterSpec> specs = MakeSpecs();
+  return specs;
+}
+
+const ParameterSpec* FindParameter(std::string_view name) {
+  static const auto index = [] {
+    std::unordered_map<std::string_view, const ParameterSpec*> map;
+    for (const ParameterSpec& spec : ParameterSpecs()) map.emplace(spec.name, &spec);
+    return map;
+  }();
+  const auto found = index.find(name);
+  return found == index.end() ? nullptr : found->second;
+}
+
+}  // namespace qpip::sim

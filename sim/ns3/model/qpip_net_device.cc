@@ -1,0 +1,322 @@
+#include "sim/ns3/model/qpip_net_device.h"
+
+#include <ns3/log.h>
+#include <ns3/pointer.h>
+#include <ns3/random-variable-stream.h>
+#include <ns3/rng-seed-manager.h>
+#include <ns3/string.h>
+#include <ns3/trace-source-accessor.h>
+#include <ns3/uinteger.h>
+
+#include <algorithm>
+#include <cstring>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "protocols/ipv6/header.h"
+#include "sim/ns3/model/virtual_time.h"
+
+NS_LOG_COMPONENT_DEFINE("QpipNetDevice");
+
+namespace qpip::sim {
+namespace {
+
+constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+
+NS_OBJECT_ENSURE_REGISTERED(QpipNetDevice);
+NS_OBJECT_ENSURE_REGISTERED(QpipFabric);
+
+/// NICs of one profile share one model.
+std::shared_ptr<const NicModel> SharedModel(const std::string& expression) {
+  static std::map<std::string, std::weak_ptr<const NicModel>> models;
+  std::shared_ptr<const NicModel> model = models[expression].lock();
+  if (!model) {
+    model = std::make_shared<const NicModel>(Profile::Load(expression));
+    models[expression] = model;
+  }
+  return model;
+}
+
+ns3::Ipv6Address Destination(const Frame& frame) {
+  uint8_t bytes[16];
+  std::memcpy(bytes, frame.header() + ipv6::offset::kDestination, sizeof(bytes));
+  return ns3::Ipv6Address(bytes);
+}
+
+}  // namespace
+
+ns3::TypeId QpipNetDevice::GetTypeId() {
+  static ns3::TypeId id =
+      ns3::TypeId("qpip::QpipNetDevice")
+          .SetParent<ns3::NetDevice>()
+          .SetGroupName("Qpip")
+          .AddConstructor<QpipNetDevice>()
+          .AddAttribute(
+              "Profile", "What the NIC and its host cost: a profile's name or file.",
+              ns3::StringValue("lanai9-hardware-checksum"),
+              ns3::MakeStringAccessor(&QpipNetDevice::SetProfile, &QpipNetDevice::GetProfile),
+              ns3::MakeStringChecker())
+          .AddAttribute(
+              "Ipv6Address", "The NIC's address.",
+              ns3::Ipv6AddressValue(ns3::Ipv6Address::GetAny()),
+              ns3::MakeIpv6AddressAccessor(&QpipNetDevice::SetIpv6, &QpipNetDevice::GetIpv6),
+              ns3::MakeIpv6AddressChecker())
+          .AddAttribute("MaxQueuePairs", "Queue pairs of the NIC.", ns3::UintegerValue(64),
+                        ns3::MakeUintegerAccessor(&QpipNetDevice::max_queue_pairs),
+                        ns3::MakeUintegerChecker<uint32_t>(1, 1u << 20))
+          .AddAttribute("SendDepthLog2", "Largest send queue, as a power of two.",
+                        ns3::UintegerValue(7),
+                        ns3::MakeUintegerAccessor(&QpipNetDevice::send_depth_log2),
+                        ns3::MakeUintegerChecker<uint32_t>(0, 15))
+          .AddAttribute("SendErrorModel", "Loses frames on their way out.", ns3::PointerValue(),
+                        ns3::MakePointerAccessor(&QpipNetDevice::send_errors_),
+                        ns3::MakePointerChecker<ns3::ErrorModel>())
+          .AddAttribute("CorruptionModel", "Flips a bit of frames on their way in.",
+                        ns3::PointerValue(), ns3::MakePointerAccessor(&QpipNetDevice::corruption_),
+                        ns3::MakePointerChecker<ns3::ErrorModel>())
+          .AddTraceSource("MacTx", "A packet handed to the link.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::sent_trace_),
+                          "ns3::Packet::TracedCallback")
+          .AddTraceSource("MacRx", "A packet received from the link.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::received_trace_),
+                          "ns3::Packet::TracedCallback")
+          .AddTraceSource("Sniffer", "Packets of both directions, for pcap files.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::sniffer_trace_),
+                          "ns3::Packet::TracedCallback");
+  return id;
+}
+
+QpipNetDevice::QpipNetDevice() : hardware_(ns3::Mac48Address::Allocate()) {}
+QpipNetDevice::~QpipNetDevice() = default;
+
+void QpipNetDevice::DoDispose() {
+  if (core_) core_->Stop();
+  out_.reset();
+  credits_ = nullptr;
+  fabric_ = nullptr;
+  lower_ = nullptr;
+  node_ = nullptr;
+  send_errors_ = nullptr;
+  corruption_ = nullptr;
+  NetDevice::DoDispose();
+}
+
+void QpipNetDevice::SetProfile(const std::string& expression) {
+  profile_ = expression;
+  model_.reset();  // loaded when first needed: attribute defaults are set before any is
+}
+
+void QpipNetDevice::SetModel(std::shared_ptr<const NicModel> model, const std::string& name) {
+  profile_ = name;
+  model_ = std::move(model);
+}
+
+const NicModel& QpipNetDevice::model() const {
+  if (!model_) const_cast<QpipNetDevice*>(this)->model_ = SharedModel(profile_);
+  return *model_;
+}
+
+void QpipNetDevice::SetIpv6(ns3::Ipv6Address address) { address.GetBytes(address_.bytes); }
+
+ns3::Ipv6Address QpipNetDevice::GetIpv6() const {
+  uint8_t bytes[16];
+  std::memcpy(bytes, address_.bytes, sizeof(bytes));
+  return ns3::Ipv6Address(bytes);
+}
+
+// --- Joining
+
+void QpipNetDevice::AttachToFabric(QpipFabric* fabric, uint32_t index,
+                                   std::unique_ptr<LinkTransmitter> out, CreditSink* credits) {
+  if (IsLinkUp()) throw std::logic_error("the NIC is attached already");
+  fabric_ = fabric;
+  fabric_index_ = index;
+  out_ = std::move(out);
+  credits_ = credits;
+  out_->set_error_model(send_errors_);
+  out_->set_on_start([this](const Frame& frame, uint64_t start_ns, uint64_t end_ns) {
+    core_->OnFrameOnLine(frame, start_ns, end_ns);
+  });
+}
+
+void QpipNetDevice::AttachToDevice(ns3::Ptr<ns3::NetDevice> lower) {
+  if (IsLinkUp()) throw std::logic_error("the NIC is attached already");
+  if (node_ == nullptr || lower->GetNode() != node_) {
+    throw std::logic_error("both devices must be on one node before they are joined");
+  }
+  lower_ = lower;
+  default_neighbour_ = lower->GetBroadcast();
+  node_->RegisterProtocolHandler(ns3::MakeCallback(&QpipNetDevice::ReceiveFromDevice, this),
+                                 kEtherTypeIpv6, lower, false);
+}
+
+void QpipNetDevice::AddNeighbour(ns3::Ipv6Address destination, ns3::Address hardware) {
+  neighbours_[destination] = hardware;
+}
+
+void QpipNetDevice::SetDefaultNeighbour(ns3::Address hardware) { default_neighbour_ = hardware; }
+
+// --- Use
+
+void QpipNetDevice::EnsureCore() {
+  if (core_) return;
+  // One stream of randomness a NIC, from ns-3's seed and run and the NIC's address.
+  uint64_t seed = (uint64_t{ns3::RngSeedManager::GetSeed()} << 32) ^ ns3::RngSeedManager::GetRun();
+  for (const uint8_t byte : address_.bytes) seed = (seed ^ byte) * 0x100000001b3ull;
+  core_ = std::make_unique<NicCore>(model(), static_cast<FramePort*>(this), seed);
+  core_->set_observer(observer_);
+}
+
+void QpipNetDevice::SetObserver(NicObserver* observer) {
+  observer_ = observer;
+  if (core_) core_->set_observer(observer);
+}
+
+void QpipNetDevice::SetSendErrorModel(ns3::Ptr<ns3::ErrorModel> model) {
+  send_errors_ = model;
+  if (out_) out_->set_error_model(model);
+}
+
+std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
+  if (!IsLinkUp()) throw std::logic_error("the NIC is attached to nothing");
+  EnsureCore();
+  if (core_->running()) throw std::logic_error("the NIC is open already");
+  HostPortOptions options;
+  options.config = model().firmware;
+  options.config.address = address_;
+  options.config.max_qps = max_queue_pairs;
+  options.config.max_cqs = max_completion_queues != 0 ? max_completion_queues : 2 * max_queue_pairs;
+  options.config.max_regions = max_regions != 0 ? max_regions : std::max(2 * max_queue_pairs, 16u);
+  options.config.max_page_entries = 0;
+  options.config.max_listeners = max_listeners;
+  options.config.send_depth_log2 = send_depth_log2;
+  options.config.wqe_cache_bytes = wqe_cache_bytes;
+  std::ostringstream description;
+  description << "ns3:" << profile_ << "?address=" << GetIpv6();
+  options.description = description.str();
+  options.poll_ahead_ns = poll_ahead_ns_;
+  return MakeSimHostPort(*core_, model(), std::move(options), host_);
+}
+
+std::shared_ptr<qpip::Nic> QpipNetDevice::OpenNic() { return qpip::Nic::Attach(OpenPort()); }
+
+// --- Frames in
+
+void QpipNetDevice::OnFrame(FramePtr frame, uint64_t) {
+  if (corruption_ != nullptr && corruption_->IsCorrupt(ns3::Create<ns3::Packet>(frame->length()))) {
+    if (bits_ == nullptr) bits_ = ns3::CreateObject<ns3::UniformRandomVariable>();
+    frame->FlipBit(bits_->GetInteger(0, 8 * frame->length() - 1));
+  }
+  if (!received_trace_.IsEmpty() || !sniffer_trace_.IsEmpty()) {
+    const ns3::Ptr<ns3::Packet> packet = ToPacket(*frame);
+    received_trace_(packet);
+    sniffer_trace_(packet);
+  }
+  if (!core_) {  // never opened
+    OnReceiveBufferFree(frame->length(), NowNs());
+    return;
+  }
+  core_->PushFrame(std::move(frame));
+}
+
+void QpipNetDevice::ReceiveFromDevice(ns3::Ptr<ns3::NetDevice>, ns3::Ptr<const ns3::Packet> packet,
+                                      uint16_t, const ns3::Address&, const ns3::Address&,
+                                      ns3::NetDevice::PacketType) {
+  std::vector<uint8_t> bytes(packet->GetSize());
+  packet->CopyData(bytes.data(), static_cast<uint32_t>(bytes.size()));
+  FramePtr frame = Frame::Create();
+  frame->SetBytes(bytes);
+  OnFrame(std::move(frame), NowNs());
+}
+
+void QpipNetDevice::OnReceiveBufferFree(uint32_t frame_bytes, uint64_t at_ns) {
+  if (credits_ == nullptr) return;  // a lower device has no back-pressure
+  credits_->ReturnCredit(credits_->WireBytes(frame_bytes), at_ns + credits_->delay_ns());
+}
+
+// --- Frames out
+
+bool QpipNetDevice::HasRoute(const uint8_t* destination) const {
+  if (lower_ != nullptr) return true;
+  return fabric_->Route(fabric_index_, destination) != nullptr;
+}
+
+void QpipNetDevice::Send(FramePtr frame, uint64_t earliest_ns) {
+  if (!sent_trace_.IsEmpty() || !sniffer_trace_.IsEmpty()) {
+    // Whoever records on the way looks at the bytes late.
+    frame->Own();
+    const ns3::Ptr<ns3::Packet> packet = ToPacket(*frame);
+    sent_trace_(packet);
+    sniffer_trace_(packet);
+  }
+  if (lower_ != nullptr) {
+    core_->OnFrameOnLine(*frame, earliest_ns, earliest_ns);
+    frame->Own();
+    ScheduleAt(earliest_ns, [self = ns3::Ptr<QpipNetDevice>(this), frame] {
+      if (self->lower_ != nullptr) self->SendThroughDevice(frame);
+    });
+    return;
+  }
+  frame->route = fabric_->Route(fabric_index_, frame->header() + ipv6::offset::kDestination);
+  out_->Send(std::move(frame), earliest_ns, earliest_ns);
+}
+
+void QpipNetDevice::SendThroughDevice(FramePtr frame) {
+  if (send_errors_ != nullptr &&
+      send_errors_->IsCorrupt(ns3::Create<ns3::Packet>(frame->length()))) {
+    return;
+  }
+  const auto neighbour = neighbours_.find(Destination(*frame));
+  const ns3::Address& to = neighbour != neighbours_.end() ? neighbour->second : default_neighbour_;
+  // A full queue of the lower device loses the packet, as a switch's would.
+  if (!lower_->Send(ToPacket(*frame), to, kEtherTypeIpv6)) ++lower_refused_;
+}
+
+ns3::Ptr<ns3::Packet> QpipNetDevice::ToPacket(const Frame& frame) const {
+  std::vector<uint8_t> bytes(frame.length());
+  frame.CopyTo(bytes.data());
+  return ns3::Create<ns3::Packet>(bytes.data(), static_cast<uint32_t>(bytes.size()));
+}
+
+// --- ns3::NetDevice
+
+ns3::Ptr<ns3::Channel> QpipNetDevice::GetChannel() const {
+  if (lower_ != nullptr) return lower_->GetChannel();
+  return fabric_;
+}
+
+void QpipNetDevice::SetAddress(ns3::Address address) {
+  hardware_ = ns3::Mac48Address::ConvertFrom(address);
+}
+
+bool QpipNetDevice::SetMtu(uint16_t mtu) { return mtu == GetMtu(); }
+
+uint16_t QpipNetDevice::GetMtu() const {
+  const uint32_t mtu = model().mtu;
+  return static_cast<uint16_t>(mtu < 65535 ? mtu : 65535);
+}
+
+void QpipNetDevice::AddLinkChangeCallback(ns3::Callback<void>) {}
+
+ns3::Address QpipNetDevice::GetBroadcast() const { return ns3::Mac48Address::GetBroadcast(); }
+
+ns3::Address QpipNetDevice::GetMulticast(ns3::Ipv4Address group) const {
+  return ns3::Mac48Address::GetMulticast(group);
+}
+
+ns3::Address QpipNetDevice::GetMulticast(ns3::Ipv6Address group) const {
+  return ns3::Mac48Address::GetMulticast(group);
+}
+
+bool QpipNetDevice::Send(ns3::Ptr<ns3::Packet>, const ns3::Address&, uint16_t) {
+  NS_LOG_WARN("a QPIP NIC carries queue pairs only; packets of the node's own stack are refused");
+  return false;
+}
+
+bool QpipNetDevice::SendFrom(ns3::Ptr<ns3::Packet> packet, const ns3::Address&,
+                             const ns3::Address& to, uint16_t protocol) {
+  return Send(packet, to, protocol);
+}
+
+}  // namespace qpip::sim

@@ -1,0 +1,31 @@
+#include "sim/ns3/scenario/scenarios.h"
+
+namespace qpip::sim {
+
+WorldOptions CommonOptions(const ScenarioArguments& arguments) {
+  WorldOptions options;
+  try {
+    options.topology = ParseTopology(arguments.Text("topology"));
+  } catch (const std::invalid_argument& error) {
+    throw ScenarioError(error.what());
+  }
+  options.loss = arguments.Number("loss", 0, 0.9);
+  options.seed = arguments.Count("seed", 0, uint64_t{1} << 53);
+  return options;
+}
+
+void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
+                    const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
+                    uint64_t end_ns) {
+  const CoreTotals& now = host.device->totals();
+  const double span = static_cast<double>(end_ns - start_ns) * 1000.0;
+  const auto share = [&](uint64_t after, uint64_t earlier) {
+    return static_cast<double>(after - earlier) / span;
+  };
+  result->Add(who + "_core_utilisation", share(now.core_busy_ps, before.core_busy_ps));
+  result->Add(who + "_dma_read_utilisation", share(now.dma_read_ps, before.dma_read_ps));
+  result->Add(who + "_dma_write_utilisation", share(now.dma_write_ps, before.dma_write_ps));
+  result->Add(who + "_host_utilisation", share(host.processor().WorkPs(), host_before.WorkPs()));
+}
+
+}  // namespace qpip::sim

@@ -1,0 +1,21 @@
+// The scenarios there are, one source each.
+#pragma once
+
+#include "sim/ns3/scenario/scenario.h"
+#include "sim/ns3/scenario/world.h"
+
+namespace qpip::sim {
+
+Scenario PingScenario();  ///< ping.cc: round trips (paper Figure 3)
+Scenario TtcpScenario();  ///< ttcp.cc: bulk transfer (paper Figure 4)
+
+// --- Shared by them
+
+/// Topology, loss and seed of the arguments.
+WorldOptions CommonOptions(const ScenarioArguments& arguments);
+/// Adds utilisation of NIC resources and host processor over [start, end), prefixed by `who`.
+void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
+                    const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
+                    uint64_t end_ns);
+
+}  // namespace qpip::sim

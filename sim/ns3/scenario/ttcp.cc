@@ -1,0 +1,104 @@
+// Bulk transfer: the paper's ttcp run, 10 MB in 16 KiB chunks (Figure 4).
+#include <vector>
+
+#include "sim/ns3/scenario/scenarios.h"
+
+namespace qpip::sim {
+namespace {
+
+constexpr uint16_t kPort = 5001;
+
+void Check(int error) {
+  if (error != 0) throw Error(error, "ttcp: a post failed");
+}
+
+ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+  const auto bytes = static_cast<uint32_t>(arguments.Count("message", 1, 1u << 24));
+  const uint64_t total = arguments.Count("bytes", 1, uint64_t{1} << 40);
+  const auto depth = static_cast<uint32_t>(arguments.Count("depth", 1, 128));
+  const bool poll = arguments.Text("completion") != "wait";
+  const uint64_t messages = (total + bytes - 1) / bytes;
+  World world(profile, CommonOptions(arguments));
+  Host& server = world.host(0);
+  Host& client = world.host(1);
+  auto server_cq = server.nic->CreateCq(512);
+  auto client_cq = client.nic->CreateCq(512);
+  QpOptions options;
+  options.send_depth = options.recv_depth = depth;
+  options.receive_reservation = std::max(2 * bytes * depth, 65536u);
+  options.send_cq = options.recv_cq = server_cq.get();
+  auto sink = server.nic->CreateQp(*server.pd, options);
+  options.send_cq = options.recv_cq = client_cq.get();
+  auto source = client.nic->CreateQp(*client.pd, options);
+  auto sink_memory = server.pd->Allocate(bytes);
+  auto source_memory = client.pd->Allocate(bytes);
+  for (uint32_t i = 0; i < depth; ++i) Check(sink->PostRecv(i, sink_memory->Sge(0, bytes)));
+  auto listener = server.nic->Listen(kPort);
+  listener->Offer(*sink);
+  source->Connect({server.address(), kPort});
+  listener->Accept();
+
+  const uint64_t start = NowNs();
+  uint64_t end = start;
+  const CoreTotals client_before = client.device->totals();
+  const CoreTotals server_before = server.device->totals();
+  const HostTotals client_host = client.processor();
+  const HostTotals server_host = server.processor();
+  const auto take = [poll](CompletionQueue& cq, std::vector<WorkCompletion>& room) {
+    const size_t found = poll ? cq.Poll(room) : cq.Wait(room);
+    for (size_t i = 0; i < found; ++i) {
+      if (room[i].status != IBV_WC_SUCCESS) {
+        throw Error(EIO, std::string("ttcp: ") + ToString(room[i].status));
+      }
+    }
+    return found;
+  };
+  world.Start("receiver", [&] {
+    std::vector<WorkCompletion> room(16);
+    for (uint64_t received = 0; received < messages;) {
+      const size_t found = take(*server_cq, room);
+      for (size_t i = 0; i < found; ++i) Check(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
+      received += found;
+    }
+    end = NowNs();
+  });
+  world.Start("sender", [&] {
+    std::vector<WorkCompletion> room(16);
+    uint64_t posted = 0;
+    uint64_t done = 0;
+    while (done < messages) {
+      for (; posted < messages && posted - done < depth; ++posted) {
+        Check(source->PostSend(posted, source_memory->Sge(0, bytes)));
+      }
+      done += take(*client_cq, room);
+    }
+  });
+  world.Run();
+
+  ScenarioResult result;
+  const double us = static_cast<double>(end - start) / 1000.0;
+  result.Add("throughput_MB_per_s", static_cast<double>(messages * bytes) / us);
+  result.Add("duration_us", us);
+  result.Add("us_per_message", us / static_cast<double>(messages));
+  AddUtilisation(&result, "sender", client, client_before, client_host, start, end);
+  AddUtilisation(&result, "receiver", server, server_before, server_host, start, end);
+  result.Add("frames_sent", static_cast<double>(client.device->link()->frames));
+  result.Add("acks_received", static_cast<double>(server.device->link()->frames));
+  result.Add(
+      "retransmissions",
+      static_cast<double>(client.device->core().counter(abi::NicCounter::kTcpRetransmissions)));
+  return result;
+}
+
+}  // namespace
+
+Scenario TtcpScenario() {
+  return {"ttcp", "bulk transfer between two hosts (paper Figure 4)",
+          WithCommonParameters({{"bytes", "10000000", "bytes in all, rounded up to messages"},
+                                {"message", "16384", "bytes a message"},
+                                {"depth", "16", "messages outstanding and receives posted"},
+                                {"completion", "poll", "poll or wait"}}),
+          Run};
+}
+
+}  // namespace qpip::sim

@@ -1,0 +1,141 @@
+#include "sim/ns3/scenario/world.h"
+
+#include <ns3/double.h>
+#include <ns3/error-model.h>
+#include <ns3/rng-seed-manager.h>
+#include <ns3/string.h>
+
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+namespace qpip::sim {
+namespace {
+
+/// fd00::1 for the first.
+ns3::Ipv6Address HostAddress(uint32_t index) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "fd00::%x:%x", (index + 1) >> 16, (index + 1) & 0xffff);
+  return ns3::Ipv6Address(text);
+}
+
+ns3::Ptr<ns3::ErrorModel> PacketLoss(double rate) {
+  auto model = ns3::CreateObject<ns3::RateErrorModel>();
+  model->SetUnit(ns3::RateErrorModel::ERROR_UNIT_PACKET);
+  model->SetRate(rate);
+  return model;
+}
+
+}  // namespace
+
+Topology ParseTopology(const std::string& name) {
+  if (name == "cable") return Topology::kCable;
+  if (name == "switch") return Topology::kSwitch;
+  if (name == "fat-tree") return Topology::kFatTree;
+  throw std::invalid_argument("topology \"" + name + "\" is none of cable, switch, fat-tree");
+}
+
+World::World(const Profile& profile, const WorldOptions& options)
+    : model_(std::make_shared<const NicModel>(profile)) {
+  ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
+  ns3::RngSeedManager::SetRun(options.seed);
+  fabric_ = ns3::CreateObject<QpipFabric>();
+  for (uint32_t i = 0; i < options.nics; ++i) {
+    Host host;
+    host.node = ns3::CreateObject<ns3::Node>();
+    host.device = ns3::CreateObject<QpipNetDevice>();
+    host.device->SetModel(model_, profile.name());
+    host.device->SetIpv6(HostAddress(i));
+    host.device->max_queue_pairs = options.queue_pairs;
+    host.device->send_depth_log2 = options.send_depth_log2;
+    host.device->SetPollAheadNs(options.poll_ahead_ns);
+    if (options.loss > 0) host.device->SetSendErrorModel(PacketLoss(options.loss));
+    if (options.corruption > 0) host.device->SetCorruptionModel(PacketLoss(options.corruption));
+    host.node->AddDevice(host.device);
+    hosts_.push_back(std::move(host));
+  }
+  Build(options);
+  for (Host& host : hosts_) {
+    host.nic = host.device->OpenNic();
+    host.pd = host.nic->AllocatePd();
+  }
+}
+
+World::~World() {
+  Context::DestroyAll();
+  hosts_.clear();
+  fabric_ = nullptr;
+  ns3::Simulator::Destroy();
+}
+
+void World::Build(const WorldOptions& options) {
+  std::vector<ns3::Ptr<QpipNetDevice>> nics;
+  for (const Host& host : hosts_) nics.push_back(host.device);
+  switch (options.topology) {
+    case Topology::kCable:
+      if (nics.size() != 2) throw std::invalid_argument("a cable joins two NICs, no more or fewer");
+      fabric_->Connect(nics[0], nics[1]);
+      break;
+    case Topology::kSwitch:
+      if (nics.size() > 256) {
+        throw std::invalid_argument("a switch has at most 256 ports; use --topology fat-tree");
+      }
+      fabric_->AddSwitch(static_cast<uint32_t>(nics.size()), *model_);
+      for (uint32_t i = 0; i < nics.size(); ++i) fabric_->Connect(nics[i], 0, i);
+      break;
+    case Topology::kFatTree:
+      BuildFatTree(*fabric_, nics, *model_);
+      break;
+  }
+}
+
+void World::Start(std::string name, std::function<void()> program) {
+  ++running_;
+  Context::Spawn(std::move(name), [this, program = std::move(program)] {
+    try {
+      program();
+    } catch (const std::exception&) {
+      if (!error_) error_ = std::current_exception();
+    }
+    --running_;
+    if (waiting_ != nullptr) waiting_->Resume();
+  });
+}
+
+void World::Run() {
+  waiting_ = &Context::Current();
+  // One that has failed may leave others waiting for it for ever.
+  while (running_ != 0 && !error_) waiting_->Suspend();
+  waiting_ = nullptr;
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+uint32_t BuildFatTree(QpipFabric& fabric, const std::vector<ns3::Ptr<QpipNetDevice>>& nics,
+                      const NicModel& model) {
+  uint32_t k = 2;
+  while (k * k * k / 4 < nics.size()) k += 2;
+  if (k > 256) throw std::invalid_argument("too many NICs for a fat tree of 256-port switches");
+  const uint32_t half = k / 2;
+  std::vector<uint32_t> edge, aggregation, core;
+  for (uint32_t i = 0; i < k * half; ++i) edge.push_back(fabric.AddSwitch(k, model));
+  for (uint32_t i = 0; i < k * half; ++i) aggregation.push_back(fabric.AddSwitch(k, model));
+  for (uint32_t i = 0; i < half * half; ++i) core.push_back(fabric.AddSwitch(k, model));
+  for (uint32_t pod = 0; pod < k; ++pod) {
+    for (uint32_t a = 0; a < half; ++a) {
+      // Ports [0, half) go down, [half, k) up.
+      for (uint32_t e = 0; e < half; ++e) {
+        fabric.Connect(aggregation[pod * half + a], e, edge[pod * half + e], half + a, model);
+      }
+      for (uint32_t c = 0; c < half; ++c) {
+        fabric.Connect(aggregation[pod * half + a], half + c, core[a * half + c], pod, model);
+      }
+    }
+  }
+  for (uint32_t i = 0; i < nics.size(); ++i) {
+    fabric.Connect(nics[i], edge[i / half], i % half);
+  }
+  return k;
+}
+
+}  // namespace qpip::sim

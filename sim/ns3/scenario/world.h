@@ -1,0 +1,84 @@
+// A simulated installation: hosts with QPIP NICs on a fabric, and programs that run on them.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "qpip/qpip.h"
+#include "sim/ns3/model/fibre.h"
+#include "sim/ns3/model/profile.h"
+#include "sim/ns3/model/qpip_net_device.h"
+#include "sim/ns3/model/virtual_time.h"
+
+namespace qpip::sim {
+
+enum class Topology : uint8_t {
+  kCable,    ///< two NICs
+  kSwitch,   ///< one crossbar
+  kFatTree,  ///< three levels of k-port switches, the smallest even k with room for all
+};
+/// "cable", "switch", "fat-tree". Throws std::invalid_argument, naming the choices.
+Topology ParseTopology(const std::string& name);
+
+struct WorldOptions {
+  uint32_t nics = 2;
+  Topology topology = Topology::kSwitch;
+  uint32_t queue_pairs = 16;         ///< of each NIC
+  uint32_t send_depth_log2 = 7;      ///< largest send queue
+  double loss = 0;                   ///< probability that a frame is lost on its way out of a NIC
+  double corruption = 0;             ///< probability that a frame arrives with a bit flipped
+  uint64_t seed = 1;                 ///< of everything random
+  uint64_t poll_ahead_ns = 1000000;  ///< see host_port.h; each program here polls one NIC
+};
+
+/// A host: its NIC, opened.
+struct Host {
+  ns3::Ptr<ns3::Node> node;
+  ns3::Ptr<QpipNetDevice> device;
+  std::shared_ptr<Nic> nic;
+  std::unique_ptr<ProtectionDomain> pd;
+
+  in6_addr address() const { return nic->address(); }
+  HostTotals& processor() const { return device->host().totals; }
+};
+
+/// One at a time in a process: ns-3's simulator is global. Destroying it ends the simulation.
+class World {
+ public:
+  /// Throws ProfileError for an incomplete profile, std::invalid_argument for impossible options.
+  World(const Profile& profile, const WorldOptions& options);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  std::vector<Host>& hosts() { return hosts_; }
+  Host& host(size_t index) { return hosts_.at(index); }
+  const NicModel& model() const { return *model_; }
+  QpipFabric& fabric() { return *fabric_; }
+
+  /// Starts a program on a fibre.
+  void Start(std::string name, std::function<void()> program);
+  /// Runs until every program has ended. Rethrows what one of them threw.
+  void Run();
+
+ private:
+  void Build(const WorldOptions& options);
+
+  std::shared_ptr<const NicModel> model_;
+  ns3::Ptr<QpipFabric> fabric_;
+  std::vector<Host> hosts_;
+  Context* waiting_ = nullptr;  ///< in Run
+  uint32_t running_ = 0;        ///< programs that have not ended
+  std::exception_ptr error_;    ///< of the first that failed
+};
+
+/// Joins `nics` by a three-level fat tree of k-port switches (Al-Fares et al., SIGCOMM 2008).
+/// Returns k.
+uint32_t BuildFatTree(QpipFabric& fabric, const std::vector<ns3::Ptr<QpipNetDevice>>& nics,
+                      const NicModel& model);
+
+}  // namespace qpip::sim
