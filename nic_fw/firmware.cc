@@ -151,6 +151,12 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
   return done;
 }
 
+uint32_t qpip_fw_ready(const void* arena) {
+  const auto& state = *static_cast<const FirmwareState*>(arena);
+  return state.active_head != kNone || state.batch_head != kNone ||
+         (state.command_stage == kCommandIdle && state.command_producer != state.command_consumer);
+}
+
 uint64_t qpip_fw_next_deadline(const void* arena) {
   // Only reads; Nic is a mutable view because everything else writes.
   static constexpr Platform kNoPlatform{};

@@ -15,9 +15,9 @@
 #include <ns3/ptr.h>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 
+#include "sim/ns3/model/fifo.h"
 #include "sim/ns3/model/frame.h"
 
 namespace qpip::sim {
@@ -107,8 +107,8 @@ class LinkTransmitter : public CreditSink {
   LinkReceiver* receiver_ = nullptr;
   OnStart on_start_;
   ns3::Ptr<ns3::ErrorModel> error_model_;
-  std::deque<Waiting> queue_;
-  std::deque<Credit> credits_;  ///< on their way
+  Fifo<Waiting> queue_;
+  Fifo<Credit> credits_;  ///< on their way
   uint64_t credit_bytes_;
   uint64_t free_at_ns_ = 0;
   uint64_t blocked_since_ns_ = 0;

@@ -11,11 +11,17 @@
 namespace qpip::sim {
 
 NicCore::NicCore(const NicModel& model, FramePort* link, uint64_t random_seed)
-    : model_(model), link_(link), random_state_(random_seed) {
+    : model_(model),
+      link_(link),
+      self_(std::make_shared<NicCore*>(this)),
+      random_state_(random_seed) {
   FillTable();
 }
 
-NicCore::~NicCore() { Stop(); }
+NicCore::~NicCore() {
+  Stop();
+  *self_ = nullptr;
+}
 
 void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
   fw::ArenaBytes bytes;
@@ -38,8 +44,8 @@ void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
 void NicCore::Stop() {
   if (!running_) return;
   running_ = false;
-  ns3::Simulator::Cancel(next_step_);
   next_step_ns_ = UINT64_MAX;
+  timer_ns_ = UINT64_MAX;
   doorbells_.clear();
   received_.clear();
   held_.clear();
@@ -67,16 +73,33 @@ uint64_t NicCore::drops(abi::DropReason reason) const {
 
 void NicCore::Kick(uint64_t at_ns) {
   if (!running_) return;
-  const uint64_t at = std::max({at_ns, busy_until_ns_, NowNs()});
+  const uint64_t now = NowNs();
+  const uint64_t at = std::max({at_ns, busy_until_ns_, now});
   if (at >= next_step_ns_) return;
-  ns3::Simulator::Cancel(next_step_);
+  if (at == now && !stepping_) {  // an idle core: no event of its own
+    Step();
+    return;
+  }
   next_step_ns_ = at;
-  next_step_ = ScheduleAt(at, [this] { Step(); });
+  ScheduleAt(at, [self = self_, at] {
+    if (*self != nullptr) (*self)->OnKick(at);
+  });
+}
+
+void NicCore::OnKick(uint64_t at_ns) {
+  // An earlier one has come in between and may have set the next step to another time.
+  if (running_ && at_ns == next_step_ns_) Step();
 }
 
 void NicCore::Step() {
   next_step_ns_ = UINT64_MAX;
   step_ns_ = NowNs();
+  stepping_ = true;
+  Run();
+  stepping_ = false;
+}
+
+void NicCore::Run() {
   for (;;) {
     accrued_ps_ = 0;
     if (fw::qpip_fw_step(arena_.data(), &table_, step_ns_, 1) == 0) break;
@@ -85,16 +108,37 @@ void NicCore::Step() {
     if (accrued_ps_ == 0) continue;  // a handler that costs nothing
     totals_.core_busy_ps += accrued_ps_;
     busy_until_ns_ = CeilStamp(StampPs());
-    Kick(busy_until_ns_);
-    return;
+    if (fw::qpip_fw_ready(arena_.data()) != 0 || !doorbells_.empty() || !received_.empty() ||
+        doorbell_overflow_) {
+      Kick(busy_until_ns_);
+      return;
+    }
+    break;  // nothing waits: the core is idle from then on, until something arrives
   }
-  const uint64_t wake = WakeTime();
+  const uint64_t wake = TransferTime();
   if (wake != UINT64_MAX) Kick(wake);
+  SetTimer(fw::qpip_fw_next_deadline(arena_.data()));
 }
 
-/// When there may be work for an idle core without anything new arriving.
-uint64_t NicCore::WakeTime() {
-  uint64_t wake = fw::qpip_fw_next_deadline(arena_.data());
+/// Time-outs mostly move ahead before they are due: one event is under way, and when it comes early
+/// the next one is set from what the deadline is by then.
+void NicCore::SetTimer(uint64_t deadline_ns) {
+  if (deadline_ns >= timer_ns_) return;
+  timer_ns_ = std::max(deadline_ns, NowNs());
+  ScheduleAt(timer_ns_, [self = self_, at = timer_ns_] {
+    if (*self != nullptr) (*self)->OnTimer(at);
+  });
+}
+
+void NicCore::OnTimer(uint64_t at_ns) {
+  if (at_ns != timer_ns_) return;  // an earlier one was set meanwhile
+  timer_ns_ = UINT64_MAX;
+  Kick(0);
+}
+
+/// When the first transfer ends that an idle core waits for.
+uint64_t NicCore::TransferTime() {
+  uint64_t wake = UINT64_MAX;
   if (!read_.done.empty()) wake = std::min(wake, read_.done.front().first);
   if (!write_.done.empty()) wake = std::min(wake, write_.done.front().first);
   if (starved_ && !buffers_free_at_ns_.empty()) {

@@ -14,17 +14,15 @@
 //                    interrupts                +-- link
 #pragma once
 
-#include <ns3/event-id.h>
-
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "nic_fw/abi/counters.h"
 #include "nic_fw/firmware.h"
+#include "sim/ns3/model/fifo.h"
 #include "sim/ns3/model/frame.h"
 #include "sim/ns3/model/nic_model.h"
 #include "sim/ns3/model/observer.h"
@@ -106,7 +104,7 @@ class NicCore : private LeaseHolder {
   /// A DMA engine: one transfer at a time, in order.
   struct DmaEngine {
     uint64_t free_ps = 0;
-    std::deque<std::pair<uint64_t, fw::DmaCompletion>> done;  ///< (ns, what)
+    Fifo<std::pair<uint64_t, fw::DmaCompletion>> done;  ///< (ns, what)
   };
   struct Payload {
     boost::container::small_vector<Piece, 2> pieces;
@@ -132,8 +130,12 @@ class NicCore : private LeaseHolder {
 
   // The event loop.
   void Kick(uint64_t at_ns);
+  void OnKick(uint64_t at_ns);
   void Step();
-  uint64_t WakeTime();
+  void Run();
+  uint64_t TransferTime();
+  void SetTimer(uint64_t deadline_ns);
+  void OnTimer(uint64_t at_ns);
   uint64_t StampPs() const { return step_ns_ * 1000 + accrued_ps_; }
   uint64_t StampNs() const { return CeilStamp(StampPs()); }
   static uint64_t CeilStamp(uint64_t ps) { return (ps + 999) / 1000; }
@@ -177,30 +179,35 @@ class NicCore : private LeaseHolder {
   uint64_t step_ns_ = 0;     ///< when the present handler began
   uint64_t accrued_ps_ = 0;  ///< charged by it so far
   uint64_t busy_until_ns_ = 0;
+  bool stepping_ = false;  ///< inside Step
+  /// Earliest event that will call Step. Events are never cancelled (ns-3 keeps cancelled ones in
+  /// its queue until their time, and time-outs lie far ahead): a later one finds that it is not
+  /// the one that is waited for.
   uint64_t next_step_ns_ = UINT64_MAX;
-  ns3::EventId next_step_;
+  uint64_t timer_ns_ = UINT64_MAX;  ///< of the event under way for the firmware's time-outs
+  std::shared_ptr<NicCore*> self_;  ///< what events hold on to; emptied by the destructor
 
-  std::deque<abi::Doorbell> doorbells_;
+  Fifo<abi::Doorbell> doorbells_;
   bool doorbell_overflow_ = false;
 
   DmaEngine read_;
   DmaEngine write_;
-  std::deque<Posted> posted_;
+  Fifo<Posted> posted_;
 
   std::vector<Payload> payloads_;  ///< by handle - 1
   uint32_t free_payload_ = 0;      ///< handle; 0: none
   uint32_t buffers_used_ = 0;
-  std::deque<uint64_t> buffers_free_at_ns_;  ///< of frames on the line; ascending
-  uint32_t frames_waiting_ = 0;              ///< handed to the link, not yet on the line
-  bool starved_ = false;                     ///< the firmware was told that there is no buffer
+  Fifo<uint64_t> buffers_free_at_ns_;  ///< of frames on the line; ascending
+  uint32_t frames_waiting_ = 0;        ///< handed to the link, not yet on the line
+  bool starved_ = false;               ///< the firmware was told that there is no buffer
 
-  std::deque<FramePtr> received_;
+  Fifo<FramePtr> received_;
   std::vector<FramePtr> held_;  ///< by handle - 1
   std::vector<uint32_t> free_held_;
 
   uint64_t next_lease_ = 1;
   uint64_t oldest_lease_ = 1;
-  std::deque<bool> lease_ended_;  ///< from oldest_lease_ on
+  Fifo<uint8_t> lease_ended_;  ///< from oldest_lease_ on
 
   uint64_t random_state_;
   CoreTotals totals_;

@@ -80,7 +80,7 @@ uint64_t NicCore::Transfer(DmaEngine& engine, Engine which, const char* name, ui
 
 void NicCore::Finish(DmaEngine& engine, uint64_t done_ps, uint32_t tag, uint32_t status,
                      uint32_t sum) {
-  engine.done.emplace_back(CeilStamp(done_ps), fw::DmaCompletion{tag, status, sum});
+  engine.done.push_back({CeilStamp(done_ps), fw::DmaCompletion{tag, status, sum}});
 }
 
 uint32_t NicCore::PollDma(fw::DmaCompletion* out) {
@@ -237,7 +237,7 @@ uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
       frame->Own();
     } else if (refers) {
       *lease = next_lease_++;
-      lease_ended_.push_back(false);
+      lease_ended_.push_back(0);
       frame->lease = *lease;
       frame->lease_holder = this;
     }
@@ -321,8 +321,8 @@ void NicCore::ReleaseFrame(uint32_t handle) {
 }
 
 void NicCore::OnLeaseEnded(uint64_t lease) {
-  lease_ended_[lease - oldest_lease_] = true;
-  while (!lease_ended_.empty() && lease_ended_.front()) {
+  lease_ended_[lease - oldest_lease_] = 1;
+  while (!lease_ended_.empty() && lease_ended_.front() != 0) {
     lease_ended_.pop_front();
     ++oldest_lease_;
   }

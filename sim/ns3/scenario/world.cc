@@ -2,6 +2,7 @@
 
 #include <ns3/double.h>
 #include <ns3/error-model.h>
+#include <ns3/object-factory.h>
 #include <ns3/rng-seed-manager.h>
 #include <ns3/string.h>
 
@@ -31,15 +32,20 @@ ns3::Ptr<ns3::ErrorModel> PacketLoss(double rate) {
 
 Topology ParseTopology(const std::string& name) {
   if (name == "cable") return Topology::kCable;
+  if (name == "pairs") return Topology::kPairs;
   if (name == "switch") return Topology::kSwitch;
   if (name == "fat-tree") return Topology::kFatTree;
-  throw std::invalid_argument("topology \"" + name + "\" is none of cable, switch, fat-tree");
+  throw std::invalid_argument("topology \"" + name +
+                              "\" is none of cable, pairs, switch, fat-tree");
 }
 
 World::World(const Profile& profile, const WorldOptions& options)
     : model_(std::make_shared<const NicModel>(profile)) {
   ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
   ns3::RngSeedManager::SetRun(options.seed);
+  // ns-3's default is a tree: with thousands of NICs most of its nodes are out of the cache.
+  ns3::ObjectFactory scheduler("ns3::PriorityQueueScheduler");
+  ns3::Simulator::SetScheduler(scheduler);
   fabric_ = ns3::CreateObject<QpipFabric>();
   for (uint32_t i = 0; i < options.nics; ++i) {
     Host host;
@@ -76,6 +82,10 @@ void World::Build(const WorldOptions& options) {
     case Topology::kCable:
       if (nics.size() != 2) throw std::invalid_argument("a cable joins two NICs, no more or fewer");
       fabric_->Connect(nics[0], nics[1]);
+      break;
+    case Topology::kPairs:
+      if (nics.size() % 2 != 0) throw std::invalid_argument("pairs need an even number of NICs");
+      for (size_t i = 0; i < nics.size(); i += 2) fabric_->Connect(nics[i], nics[i + 1]);
       break;
     case Topology::kSwitch:
       if (nics.size() > 256) {

@@ -18,10 +18,11 @@ namespace qpip::sim {
 
 enum class Topology : uint8_t {
   kCable,    ///< two NICs
+  kPairs,    ///< cables between the first and second, third and fourth, ...
   kSwitch,   ///< one crossbar
   kFatTree,  ///< three levels of k-port switches, the smallest even k with room for all
 };
-/// "cable", "switch", "fat-tree". Throws std::invalid_argument, naming the choices.
+/// "cable", "pairs", "switch", "fat-tree". Throws std::invalid_argument, naming the choices.
 Topology ParseTopology(const std::string& name);
 
 struct WorldOptions {
