@@ -73,18 +73,21 @@ void QpipFabric::DoDispose() {
   Channel::DoDispose();
 }
 
-ns3::Ptr<ns3::NetDevice> QpipFabric::GetDevice(size_t index) const { return nics_.at(index); }
+ns3::Ptr<ns3::NetDevice> QpipFabric::GetDevice(size_t index) const {
+  return nics_.at(index).device;
+}
 
-uint32_t QpipFabric::AddSwitch(uint32_t ports, const NicModel& model) {
+uint32_t QpipFabric::AddSwitch(uint32_t ports, const NicModel& model, uint32_t rank) {
   if (ports == 0 || ports > 256) throw std::invalid_argument("a switch has 1 to 256 ports");
   switches_.push_back(std::make_unique<Switch>(ports, CeilNs(model.switch_latency_ps)));
   switch_edges_.emplace_back();
+  switch_ranks_.push_back(rank);
   return switches() - 1;
 }
 
-uint32_t QpipFabric::AddNic(ns3::Ptr<QpipNetDevice> nic) {
+uint32_t QpipFabric::AddNic(NicEntry nic) {
   const auto index = static_cast<uint32_t>(nics_.size());
-  nics_.push_back(nic);
+  nics_.push_back(std::move(nic));
   nic_edges_.emplace_back();
   return index;
 }
@@ -96,12 +99,12 @@ void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> nic, uint32_t switch_index, uin
                                 std::to_string(switch_index) + " does not exist or is taken");
   }
   const NicModel& model = nic->model();
-  const uint32_t index = AddNic(nic);
+  const uint32_t index = AddNic({nic, {}});
   auto out = std::make_unique<LinkTransmitter>(CableOptions(model, model.switch_buffer_bytes));
-  out->Connect(fabric_switch.input(port));
+  out->Connect(fabric_switch.input(port), port + 1);
   fabric_switch.SetUpstream(port, out.get());
   auto back = std::make_unique<LinkTransmitter>(CableOptions(model, model.receive_bytes));
-  back->Connect(nic->receiver());
+  back->Connect(nic->receiver(), 1);
   CreditSink* credits = back.get();
   fabric_switch.SetOutput(port, std::move(back));
   nic->AttachToFabric(this, index, std::move(out), credits);
@@ -110,14 +113,14 @@ void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> nic, uint32_t switch_index, uin
 }
 
 void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> a, ns3::Ptr<QpipNetDevice> b) {
-  const uint32_t index_a = AddNic(a);
-  const uint32_t index_b = AddNic(b);
+  const uint32_t index_a = AddNic({a, {}});
+  const uint32_t index_b = AddNic({b, {}});
   auto a_to_b =
       std::make_unique<LinkTransmitter>(CableOptions(a->model(), b->model().receive_bytes));
   auto b_to_a =
       std::make_unique<LinkTransmitter>(CableOptions(b->model(), a->model().receive_bytes));
-  a_to_b->Connect(b->receiver());
-  b_to_a->Connect(a->receiver());
+  a_to_b->Connect(b->receiver(), 1);
+  b_to_a->Connect(a->receiver(), 1);
   CreditSink* credits_a = a_to_b.get();
   CreditSink* credits_b = b_to_a.get();
   a->AttachToFabric(this, index_a, std::move(a_to_b), credits_b);
@@ -126,17 +129,41 @@ void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> a, ns3::Ptr<QpipNetDevice> b) {
   nic_edges_[index_b].push_back({index_a, 0});
 }
 
+void QpipFabric::ConnectRemote(const abi::Ip6Address& address, uint32_t switch_index,
+                               uint32_t port) {
+  const uint32_t index = AddNic({nullptr, address});
+  nic_edges_[index].push_back({kSwitch | switch_index, 0});
+  switch_edges_[switch_index].push_back({index, static_cast<uint8_t>(port)});
+}
+
 void QpipFabric::Connect(uint32_t switch_a, uint32_t port_a, uint32_t switch_b, uint32_t port_b,
                          const NicModel& model) {
-  const auto one_way = [&](uint32_t from, uint32_t from_port, uint32_t to, uint32_t to_port) {
-    auto link = std::make_unique<LinkTransmitter>(CableOptions(model, model.switch_buffer_bytes));
-    link->Connect(switches_.at(to)->input(to_port));
-    switches_.at(to)->SetUpstream(to_port, link.get());
-    switches_.at(from)->SetOutput(from_port, std::move(link));
-    switch_edges_[from].push_back({kSwitch | to, static_cast<uint8_t>(from_port)});
-  };
-  one_way(switch_a, port_a, switch_b, port_b);
-  one_way(switch_b, port_b, switch_a, port_a);
+  ConnectOneWay(switch_a, port_a, switch_b, port_b, model);
+  ConnectOneWay(switch_b, port_b, switch_a, port_a, model);
+}
+
+void QpipFabric::ConnectOneWay(uint32_t from, uint32_t from_port, uint32_t to, uint32_t to_port,
+                               const NicModel& model) {
+  switch_edges_[from].push_back({kSwitch | to, static_cast<uint8_t>(from_port)});
+  const uint32_t cable = cables_++;
+  const bool from_here = switch_ranks_[from] == rank_;
+  const bool to_here = switch_ranks_[to] == rank_;
+  const LinkOptions options = CableOptions(model, model.switch_buffer_bytes);
+  const uint32_t phase = to_port + 1;
+  if (from_here) {
+    auto link = std::make_unique<LinkTransmitter>(options);
+    if (to_here) {
+      link->Connect(switches_[to]->input(to_port), phase);
+      switches_[to]->SetUpstream(to_port, link.get());
+    } else {
+      cut_cables_->AddOutgoing(cable, link.get(), switch_ranks_[to], phase);
+    }
+    switches_[from]->SetOutput(from_port, std::move(link));
+  } else if (to_here) {
+    switches_[to]->SetUpstream(
+        to_port, cut_cables_->AddIncoming(cable, switches_[to]->input(to_port), switch_ranks_[from],
+                                          options.delay_ns, options.overhead_bytes));
+  }
 }
 
 /// Addresses may be given after the cables: looked up when they are first needed.
@@ -144,7 +171,8 @@ void QpipFabric::Index() {
   by_address_.clear();
   for (uint32_t i = 0; i < nics_.size(); ++i) {
     Key key;
-    const abi::Ip6Address address = nics_[i]->address();
+    const abi::Ip6Address address =
+        nics_[i].device != nullptr ? nics_[i].device->address() : nics_[i].address;
     std::memcpy(&key.first, address.bytes, 8);
     std::memcpy(&key.second, address.bytes + 8, 8);
     by_address_[key] = i;

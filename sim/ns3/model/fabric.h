@@ -54,6 +54,18 @@ class Switch {
   std::vector<Port> ports_;
 };
 
+/// Cables between this process's part of a fabric and the others' (mpi/remote_links.h).
+class CutCables {
+ public:
+  virtual ~CutCables() = default;
+  /// A cable from here to `rank`: what `transmitter` sends goes there, credits come back.
+  virtual void AddOutgoing(uint32_t cable, LinkTransmitter* transmitter, uint32_t rank,
+                           uint32_t phase) = 0;
+  /// A cable from `rank` to here: frames are for `receiver`. Returns where its credits go.
+  virtual CreditSink* AddIncoming(uint32_t cable, LinkReceiver* receiver, uint32_t rank,
+                                  uint64_t delay_ns, uint32_t overhead_bytes) = 0;
+};
+
 /// The fabric as ns-3 sees it: one channel that all its NICs are on.
 class QpipFabric : public ns3::Channel {
  public:
@@ -61,8 +73,16 @@ class QpipFabric : public ns3::Channel {
   QpipFabric();
   ~QpipFabric() override;
 
+  /// Several processes share the fabric: this one has the NICs and switches of `rank`. Each builds
+  /// all of it, with the same calls in the same order. `cables` is not owned. Call first.
+  void SetPartition(uint32_t rank, CutCables* cables) {
+    rank_ = rank;
+    cut_cables_ = cables;
+  }
   /// A switch with so many ports; returns its index. Latency and buffers are `model`'s.
-  uint32_t AddSwitch(uint32_t ports, const NicModel& model);
+  uint32_t AddSwitch(uint32_t ports, const NicModel& model, uint32_t rank = 0);
+  /// A NIC of another process on a switch of that process: only its place and address are known.
+  void ConnectRemote(const abi::Ip6Address& address, uint32_t switch_index, uint32_t port);
   /// Connects a NIC to a switch's port, with the NIC's own link parameters in both directions.
   void Connect(ns3::Ptr<QpipNetDevice> nic, uint32_t switch_index, uint32_t port);
   /// Connects two NICs with a cable.
@@ -80,6 +100,7 @@ class QpipFabric : public ns3::Channel {
 
   // ns3::Channel
   size_t GetNDevices() const override { return nics_.size(); }
+  /// nullptr for a NIC of another process.
   ns3::Ptr<ns3::NetDevice> GetDevice(size_t index) const override;
 
  protected:
@@ -97,13 +118,23 @@ class QpipFabric : public ns3::Channel {
     uint32_t to = 0;
     uint8_t port = 0;  ///< output port, if the source is a switch
   };
-  uint32_t AddNic(ns3::Ptr<QpipNetDevice> nic);
+  struct NicEntry {
+    ns3::Ptr<QpipNetDevice> device;  ///< nullptr: another process has it
+    abi::Ip6Address address = {};    ///< of such a one
+  };
+  uint32_t AddNic(NicEntry nic);
+  void ConnectOneWay(uint32_t from, uint32_t from_port, uint32_t to, uint32_t to_port,
+                     const NicModel& model);
   void Index();
   std::vector<uint32_t> DistancesTo(uint32_t nic) const;
   std::vector<uint8_t> FindRoute(uint32_t source, uint32_t destination);
 
-  std::vector<ns3::Ptr<QpipNetDevice>> nics_;
+  uint32_t rank_ = 0;
+  CutCables* cut_cables_ = nullptr;
+  uint32_t cables_ = 0;  ///< between switches, each direction one
+  std::vector<NicEntry> nics_;
   std::vector<std::unique_ptr<Switch>> switches_;
+  std::vector<uint32_t> switch_ranks_;
   std::vector<std::vector<Edge>> nic_edges_;
   std::vector<std::vector<Edge>> switch_edges_;  ///< Edge::to: NIC index, or kSwitch + switch
   std::unordered_map<Key, uint32_t, KeyHash> by_address_;

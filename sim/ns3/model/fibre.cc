@@ -1,7 +1,6 @@
 #include "sim/ns3/model/fibre.h"
 
 #include <ns3/event-id.h>
-#include <ns3/nstime.h>
 #include <ns3/simulator.h>
 
 #include <boost/context/fiber.hpp>
@@ -11,6 +10,8 @@
 #include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include "sim/ns3/model/virtual_time.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -221,7 +222,7 @@ void Context::SleepNs(uint64_t duration_ns) {
     ns3::EventId event;
     ~Timer() { ns3::Simulator::Cancel(event); }  // the fibre may be unwound
   };
-  const Timer timer{ns3::Simulator::Schedule(ns3::NanoSeconds(duration_ns), [this] { Resume(); })};
+  const Timer timer{ScheduleAt(NowNs() + duration_ns, [this] { Resume(); })};
   Suspend();
 }
 

@@ -47,14 +47,18 @@ void Frame::SetPayload(std::span<const Piece> pieces, uint32_t length, uint16_t 
   payload_sum_ = sum;
 }
 
-void Frame::SetBytes(std::span<const uint8_t> packet) {
-  const size_t header = packet.size() < fw::kMaxHeaderBytes ? packet.size() : fw::kMaxHeaderBytes;
-  header_.assign(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(header));
-  owned_.assign(packet.begin() + static_cast<std::ptrdiff_t>(header), packet.end());
+void Frame::SetOwnedPayload(std::span<const uint8_t> payload) {
+  owned_.assign(payload.begin(), payload.end());
   pieces_.clear();
   payload_length_ = static_cast<uint32_t>(owned_.size());
   if (payload_length_ != 0) pieces_.push_back({owned_.data(), payload_length_});
   payload_sum_ = ChecksumAdd(owned_);
+}
+
+void Frame::SetBytes(std::span<const uint8_t> packet) {
+  const size_t header = packet.size() < fw::kMaxHeaderBytes ? packet.size() : fw::kMaxHeaderBytes;
+  header_.assign(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(header));
+  SetOwnedPayload(packet.subspan(header));
 }
 
 void Frame::Own() {

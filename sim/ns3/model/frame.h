@@ -36,6 +36,8 @@ class Frame {
   void SetHeader(const void* header, uint32_t length);
   /// Adds payload by reference; `sum` is the one's complement sum of all payload.
   void SetPayload(std::span<const Piece> pieces, uint32_t length, uint16_t sum);
+  /// Adds payload as a copy.
+  void SetOwnedPayload(std::span<const uint8_t> payload);
   /// The whole packet, copied. Its sum is computed.
   void SetBytes(std::span<const uint8_t> packet);
   /// Turns references into a copy of the bytes.
@@ -61,6 +63,7 @@ class Frame {
   uint64_t arrived_ns = 0;                      ///< tail in the receiving NIC
   const std::vector<uint8_t>* route = nullptr;  ///< output ports of the switches to pass
   uint32_t route_step = 0;                      ///< switches passed
+  uint32_t source = 0;                          ///< index in the fabric of the NIC that sent it
   uint32_t input_port = 0;                      ///< of the switch it is in
   uint32_t trace_id = 0;                        ///< for the waterfall; 0: not followed
 

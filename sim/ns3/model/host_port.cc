@@ -209,8 +209,8 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     };
     Enrolled enrolled(waiters_, waiter);
     if (timeout_ns != UINT64_MAX) {
-      enrolled.timer = ns3::Simulator::Schedule(ns3::NanoSeconds(timeout_ns),
-                                                [context = waiter->context] { context->Resume(); });
+      enrolled.timer =
+          ScheduleAt(sim::NowNs() + timeout_ns, [context = waiter->context] { context->Resume(); });
     }
     waiter->context->Suspend();
   }

@@ -12,7 +12,11 @@
 namespace qpip::sim {
 
 LinkTransmitter::LinkTransmitter(const LinkOptions& options)
-    : options_(options), credit_bytes_(options.receiver_buffer_bytes) {}
+    : options_(options),
+      self_(std::make_shared<LinkTransmitter*>(this)),
+      credit_bytes_(options.receiver_buffer_bytes) {}
+
+LinkTransmitter::~LinkTransmitter() { *self_ = nullptr; }
 
 void LinkTransmitter::Send(FramePtr frame, uint64_t earliest_ns, uint64_t tail_ns) {
   queue_.push_back({std::move(frame), earliest_ns, tail_ns});
@@ -24,32 +28,45 @@ void LinkTransmitter::ReturnCredit(uint32_t room, uint64_t at_ns) {
   if (blocked_) TryStart();
 }
 
+void LinkTransmitter::TakeCredits() {
+  const uint64_t now = NowNs();
+  while (!credits_.empty() && credits_.front().at_ns <= now) {
+    credit_bytes_ += credits_.front().bytes;
+    credits_.pop_front();
+  }
+}
+
+/// A credit counts from its time on, though it may be known before: a sender in another process
+/// would not know it.
 void LinkTransmitter::TryStart() {
   const uint64_t now = NowNs();
+  TakeCredits();
   while (!queue_.empty()) {
     const Waiting& head = queue_.front();
-    // A start that lies ahead is decided now only for what nothing can come before: this sender's
-    // own frames leave in order, and credits are known with their times.
-    uint64_t start = std::max({now, free_at_ns_, head.earliest_ns});
     const uint32_t needed = WireBytes(head.frame->length());
-    while (!credits_.empty() && (credits_.front().at_ns <= start || credit_bytes_ < needed)) {
-      start = std::max(start, credits_.front().at_ns);
-      credit_bytes_ += credits_.front().bytes;
-      credits_.pop_front();
-    }
+    const uint64_t ready = std::max({now, free_at_ns_, head.earliest_ns});
     if (credit_bytes_ < needed) {
-      if (!blocked_) blocked_since_ns_ = std::max({now, free_at_ns_, head.earliest_ns});
+      if (!blocked_) blocked_since_ns_ = ready;
       blocked_ = true;
-      return;  // until ReturnCredit
+      if (!credits_.empty() && !waits_for_credit_) {
+        waits_for_credit_ = true;
+        ScheduleAt(credits_.front().at_ns, [self = self_] {
+          if (*self == nullptr) return;
+          (*self)->waits_for_credit_ = false;
+          (*self)->TryStart();
+        });
+      }
+      return;
     }
     if (blocked_) {
       blocked_ = false;
-      if (start > blocked_since_ns_) blocked_ns += start - blocked_since_ns_;
+      if (ready > blocked_since_ns_) blocked_ns += ready - blocked_since_ns_;
     }
     credit_bytes_ -= needed;
     Waiting waiting = std::move(queue_.front());
     queue_.pop_front();
-    Start(std::move(waiting), start);
+    // A start that lies ahead is decided now: this sender's frames leave in order.
+    Start(std::move(waiting), ready);
   }
 }
 
@@ -70,10 +87,15 @@ void LinkTransmitter::Start(Waiting waiting, uint64_t start_ns) {
     return;
   }
   const uint64_t tail = end + options_.delay_ns;
+  if (remote_ != nullptr) {
+    remote_->SendFrame(std::move(waiting.frame), start_ns + options_.delay_ns, tail);
+    return;
+  }
   const uint64_t at = receiver_->wants_head() ? start_ns + options_.delay_ns : tail;
-  ScheduleAt(at, [receiver = receiver_, frame = std::move(waiting.frame), tail]() mutable {
-    receiver->OnFrame(std::move(frame), tail);
-  });
+  SchedulePhase(at, phase_,
+                [receiver = receiver_, frame = std::move(waiting.frame), tail]() mutable {
+                  receiver->OnFrame(std::move(frame), tail);
+                });
 }
 
 bool LinkTransmitter::Lost(const Frame& frame) {

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "sim/ns3/model/fifo.h"
 #include "sim/ns3/model/frame.h"
@@ -53,14 +54,31 @@ class CreditSink {
   virtual uint32_t WireBytes(uint32_t frame_bytes) const = 0;
 };
 
+/// Takes frames to a receiver in another process.
+class RemoteReceiver {
+ public:
+  virtual ~RemoteReceiver() = default;
+  /// The frame's head arrives there at `head_ns`, its tail at `tail_ns`.
+  virtual void SendFrame(FramePtr frame, uint64_t head_ns, uint64_t tail_ns) = 0;
+};
+
 /// The sending end of one direction.
 class LinkTransmitter : public CreditSink {
  public:
   explicit LinkTransmitter(const LinkOptions& options);
+  ~LinkTransmitter() override;
   LinkTransmitter(const LinkTransmitter&) = delete;
   LinkTransmitter& operator=(const LinkTransmitter&) = delete;
 
-  void Connect(LinkReceiver* receiver) { receiver_ = receiver; }
+  /// `phase` tells apart what arrives at one receiver over different cables in the same nanosecond:
+  /// arrivals are ordered by time, then phase, then sequence, wherever the sender runs. It is added
+  /// to the time as picoseconds, and has an effect only where ns-3's resolution is that fine.
+  void Connect(LinkReceiver* receiver, uint32_t phase) {
+    receiver_ = receiver;
+    phase_ = phase;
+  }
+  /// The receiver is in another process; both ends are told of by remote_link.h.
+  void ConnectRemote(RemoteReceiver* remote) { remote_ = remote; }
   LinkReceiver* receiver() const { return receiver_; }
 
   /// Called when a frame starts on the line: it leaves the sender's buffer during [start, end).
@@ -100,11 +118,15 @@ class LinkTransmitter : public CreditSink {
     uint32_t bytes;
   };
   void TryStart();
+  void TakeCredits();
   void Start(Waiting waiting, uint64_t start_ns);
   bool Lost(const Frame& frame);
 
   const LinkOptions options_;
+  const std::shared_ptr<LinkTransmitter*> self_;  ///< what events hold on to
   LinkReceiver* receiver_ = nullptr;
+  RemoteReceiver* remote_ = nullptr;
+  uint32_t phase_ = 0;
   OnStart on_start_;
   ns3::Ptr<ns3::ErrorModel> error_model_;
   Fifo<Waiting> queue_;
@@ -113,6 +135,7 @@ class LinkTransmitter : public CreditSink {
   uint64_t free_at_ns_ = 0;
   uint64_t blocked_since_ns_ = 0;
   bool blocked_ = false;
+  bool waits_for_credit_ = false;  ///< an event is under way for the next credit's time
 };
 
 }  // namespace qpip::sim

@@ -258,6 +258,7 @@ void QpipNetDevice::Send(FramePtr frame, uint64_t earliest_ns) {
     });
     return;
   }
+  frame->source = fabric_index_;
   frame->route = fabric_->Route(fabric_index_, frame->header() + ipv6::offset::kDestination);
   out_->Send(std::move(frame), earliest_ns, earliest_ns);
 }

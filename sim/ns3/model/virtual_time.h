@@ -9,17 +9,25 @@
 
 namespace qpip::sim {
 
+/// The present, in whole nanoseconds: an event in a phase (below) belongs to its nanosecond.
 inline uint64_t NowNs() { return static_cast<uint64_t>(ns3::Simulator::Now().GetNanoSeconds()); }
 
 /// Rounds up: an event never comes before what it stands for.
 inline uint64_t CeilNs(uint64_t ps) { return (ps + 999) / 1000; }
 
+/// Schedules `action` at an absolute time plus `phase` picoseconds (below 1000), now at the
+/// earliest.
+template <typename Action>
+ns3::EventId SchedulePhase(uint64_t at_ns, uint32_t phase, Action action) {
+  const ns3::Time now = ns3::Simulator::Now();
+  const ns3::Time at = ns3::NanoSeconds(at_ns) + ns3::PicoSeconds(phase);
+  return ns3::Simulator::Schedule(at > now ? at - now : ns3::Time(), std::move(action));
+}
+
 /// Schedules `action` at an absolute time, now at the earliest.
 template <typename Action>
 ns3::EventId ScheduleAt(uint64_t at_ns, Action action) {
-  const uint64_t now = NowNs();
-  const uint64_t delay = at_ns > now ? at_ns - now : 0;
-  return ns3::Simulator::Schedule(ns3::NanoSeconds(delay), std::move(action));
+  return SchedulePhase(at_ns, 0, std::move(action));
 }
 
 }  // namespace qpip::sim

@@ -43,6 +43,12 @@ World::World(const Profile& profile, const WorldOptions& options)
     : model_(std::make_shared<const NicModel>(profile)) {
   ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
   ns3::RngSeedManager::SetRun(options.seed);
+  // So fine that what arrives over different cables never ties (link.h).
+  static const bool resolved = [] {
+    ns3::Time::SetResolution(ns3::Time::PS);
+    return true;
+  }();
+  (void)resolved;
   // ns-3's default is a tree: with thousands of NICs most of its nodes are out of the cache.
   ns3::ObjectFactory scheduler("ns3::PriorityQueueScheduler");
   ns3::Simulator::SetScheduler(scheduler);
