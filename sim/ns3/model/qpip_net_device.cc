@@ -178,6 +178,18 @@ void QpipNetDevice::SetSendErrorModel(ns3::Ptr<ns3::ErrorModel> model) {
   if (out_) out_->set_error_model(model);
 }
 
+int64_t QpipNetDevice::AssignStreams(int64_t stream) {
+  int64_t used = 0;
+  for (const ns3::Ptr<ns3::ErrorModel>& model : {send_errors_, corruption_}) {
+    if (auto rate = ns3::DynamicCast<ns3::RateErrorModel>(model)) {
+      used += rate->AssignStreams(stream + used);
+    }
+  }
+  if (bits_ == nullptr) bits_ = ns3::CreateObject<ns3::UniformRandomVariable>();
+  bits_->SetStream(stream + used);
+  return used + 1;
+}
+
 std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
   if (!IsLinkUp()) throw std::logic_error("the NIC is attached to nothing");
   EnsureCore();

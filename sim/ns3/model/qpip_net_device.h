@@ -90,6 +90,9 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   void SetPollAheadNs(uint64_t ns) { poll_ahead_ns_ = ns; }
   /// Loses frames on their way out of the NIC; the attribute "SendErrorModel".
   void SetSendErrorModel(ns3::Ptr<ns3::ErrorModel> model);
+  /// Fixes the random streams of this device (ns-3's idiom), whatever else the process has made.
+  /// Returns how many it uses.
+  int64_t AssignStreams(int64_t stream);
   /// Damages one bit of frames that the model takes, on their way in; "CorruptionModel".
   void SetCorruptionModel(ns3::Ptr<ns3::ErrorModel> model) { corruption_ = model; }
 

@@ -64,6 +64,7 @@ World::World(const Profile& profile, const WorldOptions& options)
     host.device->SetPollAheadNs(options.poll_ahead_ns);
     if (options.loss > 0) host.device->SetSendErrorModel(PacketLoss(options.loss));
     if (options.corruption > 0) host.device->SetCorruptionModel(PacketLoss(options.corruption));
+    host.device->AssignStreams(int64_t{3} * i);
     host.node->AddDevice(host.device);
     hosts_.push_back(std::move(host));
   }
