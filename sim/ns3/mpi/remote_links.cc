@@ -1,10 +1,12 @@
 #include "sim/ns3/mpi/remote_links.h"
 
-#include <ns3/distributed-simulator-impl.h>
+#include <ns3/boolean.h>
 #include <ns3/global-value.h>
 #include <ns3/mpi-interface.h>
 #include <ns3/mpi-receiver.h>
+#include <ns3/node-list.h>
 #include <ns3/node.h>
+#include <ns3/simple-channel.h>
 #include <ns3/simple-net-device.h>
 #include <ns3/simulator.h>
 #include <ns3/string.h>
@@ -163,6 +165,24 @@ RemoteLinks::RemoteLinks(QpipFabric* fabric) : fabric_(fabric) {
     device->AggregateObject(receiver);
     gateway_nodes_.push_back(node->GetId());
   }
+  ConnectGateways();
+}
+
+/// ns-3 looks for its look-ahead at the delays of point-to-point channels between nodes of
+/// different ranks: this is what they are for, nothing is ever sent through them.
+void RemoteLinks::ConnectGateways() {
+  for (size_t a = 0; a < gateway_nodes_.size(); ++a) {
+    for (size_t b = a + 1; b < gateway_nodes_.size(); ++b) {
+      auto channel = ns3::CreateObject<ns3::SimpleChannel>();
+      for (const size_t end : {a, b}) {
+        auto device = ns3::CreateObject<ns3::SimpleNetDevice>();
+        device->SetAttribute("PointToPointMode", ns3::BooleanValue(true));
+        ns3::NodeList::GetNode(gateway_nodes_[end])->AddDevice(device);
+        device->SetChannel(channel);
+      }
+      channels_.push_back(channel);
+    }
+  }
 }
 
 RemoteLinks::~RemoteLinks() = default;
@@ -176,11 +196,11 @@ void RemoteLinks::AddOutgoing(uint32_t cable, LinkTransmitter* transmitter, uint
 
 CreditSink* RemoteLinks::AddIncoming(uint32_t cable, LinkReceiver* receiver, uint32_t rank,
                                      uint64_t delay_ns, uint32_t overhead_bytes) {
-  // Every rank bounds its look-ahead by the cables that lead to it.
-  auto simulator =
-      ns3::DynamicCast<ns3::DistributedSimulatorImpl>(ns3::Simulator::GetImplementation());
-  // Less a little: nothing then arrives at the very end of a window that is being run.
-  simulator->BoundLookAhead(ns3::NanoSeconds(delay_ns) - ns3::PicoSeconds(1));
+  look_ahead_ = std::min(look_ahead_, ns3::NanoSeconds(delay_ns));
+  for (const auto& channel : channels_) {
+    // Less a little: nothing then arrives at the very end of a window that is being run.
+    channel->SetAttribute("Delay", ns3::TimeValue(look_ahead_ - ns3::PicoSeconds(1)));
+  }
   auto incoming = std::make_unique<Incoming>(this, cable, receiver, rank, delay_ns, overhead_bytes);
   CreditSink* credits = incoming.get();
   incoming_[cable] = std::move(incoming);

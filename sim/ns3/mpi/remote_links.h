@@ -9,6 +9,7 @@
 #include <ns3/nstime.h>
 #include <ns3/packet.h>
 #include <ns3/ptr.h>
+#include <ns3/simple-channel.h>
 
 #include <cstdint>
 #include <map>
@@ -54,12 +55,15 @@ class RemoteLinks : public CutCables {
   class Incoming;
   struct Assembly;
 
+  void ConnectGateways();
   void Send(const std::vector<uint8_t>& message, uint32_t rank, ns3::Time at);
   void Receive(ns3::Ptr<ns3::Packet> packet);
   void ReceiveFrame(const uint8_t* message, size_t bytes);
 
   QpipFabric* fabric_;
-  std::vector<uint32_t> gateway_nodes_;  ///< ns-3's node of each rank
+  ns3::Time look_ahead_ = ns3::Seconds(1);
+  std::vector<ns3::Ptr<ns3::SimpleChannel>> channels_;  ///< between every two ranks
+  std::vector<uint32_t> gateway_nodes_;                 ///< ns-3's node of each rank
   std::map<uint32_t, std::unique_ptr<Outgoing>> outgoing_;
   std::map<uint32_t, std::unique_ptr<Incoming>> incoming_;
 };
