@@ -44,6 +44,8 @@ void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
 void NicCore::Stop() {
   if (!running_) return;
   running_ = false;
+  ns3::Simulator::Cancel(receive_interrupt_);
+  receive_state_ = ReceiveState::kIdle;
   next_step_ns_ = UINT64_MAX;
   timer_ns_ = UINT64_MAX;
   doorbells_.clear();
@@ -168,6 +170,20 @@ void NicCore::PushFrame(FramePtr frame) {
   frame->arrived_ns = now;
   if (observer_ != nullptr) observer_->OnFrameReceived(*frame, now);
   received_.push_back(std::move(frame));
+  if (receive_state_ == ReceiveState::kServing && received_.size() == 1 && now >= busy_until_ns_) {
+    receive_state_ = ReceiveState::kIdle;  // the core has gone to sleep behind the last frame
+  }
+  if (!model_.interrupts_core() || receive_state_ == ReceiveState::kServing) {
+    Kick(0);
+  } else if (receive_state_ == ReceiveState::kIdle) {
+    receive_state_ = ReceiveState::kModerated;
+    receive_interrupt_ = ScheduleAt(now + CeilStamp(model_.receive_interrupt_delay_ps),
+                                    [this] { AnnounceFrames(); });
+  }
+}
+
+void NicCore::AnnounceFrames() {
+  receive_state_ = ReceiveState::kInterrupted;
   Kick(0);
 }
 

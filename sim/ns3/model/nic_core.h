@@ -63,6 +63,8 @@ struct CoreTotals {
   uint64_t dma_write_bytes = 0;
   uint64_t doorbells = 0;
   uint64_t doorbell_overflows = 0;
+  uint64_t receive_interrupts = 0;  ///< of the core, see NicModel::interrupts_core
+  uint64_t receive_interrupt_ps = 0;
 };
 
 class NicCore : private LeaseHolder {
@@ -136,6 +138,7 @@ class NicCore : private LeaseHolder {
   uint64_t TransferTime();
   void SetTimer(uint64_t deadline_ns);
   void OnTimer(uint64_t at_ns);
+  void AnnounceFrames();
   uint64_t StampPs() const { return step_ns_ * 1000 + accrued_ps_; }
   uint64_t StampNs() const { return CeilStamp(StampPs()); }
   static uint64_t CeilStamp(uint64_t ps) { return (ps + 999) / 1000; }
@@ -160,6 +163,7 @@ class NicCore : private LeaseHolder {
                       uint32_t to_count, uint32_t tag);
   uint32_t SumFrame(uint32_t handle, uint32_t offset, uint32_t length) const;
   uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);
+  bool FrameAnnounced();
   uint32_t PollFrame(fw::FrameIn* out);
   void ReleaseFrame(uint32_t handle);
   uint64_t Random();
@@ -201,6 +205,15 @@ class NicCore : private LeaseHolder {
   uint32_t frames_waiting_ = 0;        ///< handed to the link, not yet on the line
   bool starved_ = false;               ///< the firmware was told that there is no buffer
 
+  /// How an interrupted core learns of frames; one that looks by itself is always serving.
+  enum class ReceiveState : uint8_t {
+    kIdle,         ///< no frame
+    kModerated,    ///< frames wait for the interrupt
+    kInterrupted,  ///< the interrupt is there, its time not yet spent
+    kServing,      ///< frames are taken until none is left
+  };
+  ReceiveState receive_state_ = ReceiveState::kIdle;
+  ns3::EventId receive_interrupt_;
   Fifo<FramePtr> received_;
   std::vector<FramePtr> held_;  ///< by handle - 1
   std::vector<uint32_t> free_held_;

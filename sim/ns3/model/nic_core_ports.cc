@@ -262,8 +262,24 @@ void NicCore::OnFrameOnLine(const Frame& frame, uint64_t start_ns, uint64_t end_
   }
 }
 
+/// Whether the core may take a frame; spends the interrupt that said so.
+bool NicCore::FrameAnnounced() {
+  if (received_.empty()) {
+    if (receive_state_ == ReceiveState::kServing) receive_state_ = ReceiveState::kIdle;
+    return false;
+  }
+  if (!model_.interrupts_core()) return true;
+  if (receive_state_ == ReceiveState::kInterrupted) {
+    receive_state_ = ReceiveState::kServing;
+    ++totals_.receive_interrupts;
+    totals_.receive_interrupt_ps += model_.receive_interrupt_ps;
+    accrued_ps_ += model_.receive_interrupt_ps;
+  }
+  return receive_state_ == ReceiveState::kServing;
+}
+
 uint32_t NicCore::PollFrame(fw::FrameIn* out) {
-  if (received_.empty()) return 0;
+  if (!FrameAnnounced()) return 0;
   uint32_t handle;
   if (free_held_.empty()) {
     held_.push_back(std::move(received_.front()));

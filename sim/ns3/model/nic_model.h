@@ -42,6 +42,11 @@ struct NicModel {
   double core_hz = 0;
   bool checksum_in_firmware = false;
   bool get_wr_per_segment = false;
+  bool core_on_host = false;
+  uint64_t receive_interrupt_ps = 0;
+  uint64_t receive_interrupt_delay_ps = 0;
+  /// Whether the core hears of received frames by interrupts rather than by looking.
+  bool interrupts_core() const { return receive_interrupt_ps + receive_interrupt_delay_ps != 0; }
 
   TransferCost dma;
   uint32_t transmit_buffers = 0;

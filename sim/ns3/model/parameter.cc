@@ -25,6 +25,13 @@ std::vector<ParameterSpec> MakeSpecs() {
        "1: the receive engine does not sum, the core does"},
       {"core.get_wr_per_segment", "", 0, 1, true,
        "1: Get WR is spent for every segment; 0: for every fetch of work requests"},
+      {"core.on_host", "", 0, 1, false,
+       "1: the core is a processor of the host, and its time the host's (a host-based stack)"},
+      {"core.receive_interrupt_us", "us", 0, 1e4, false,
+       "core time of an interrupt that announces received frames; frames that arrive before the "
+       "core has taken the last one come without"},
+      {"core.receive_interrupt_delay_us", "us", 0, 1e5, false,
+       "moderation: from the first frame's arrival to the interrupt that announces it"},
       {"dma.bytes_per_s", "B/s", 1e3, 1e13, true, "effective rate of each host DMA engine"},
       {"dma.setup_us", "us", 0, 1e4, true, "an engine's fixed time an operation"},
       {"sram.transmit_buffers", "", 1, 65535, true, "packet buffers of the transmit side"},

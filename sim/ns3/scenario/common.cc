@@ -14,6 +14,10 @@ WorldOptions CommonOptions(const ScenarioArguments& arguments) {
   return options;
 }
 
+uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& programs) {
+  return programs.WorkPs() + (host.device->model().core_on_host ? core.core_busy_ps : 0);
+}
+
 void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
                     const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
                     uint64_t end_ns) {
@@ -25,7 +29,8 @@ void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& 
   result->Add(who + "_core_utilisation", share(now.core_busy_ps, before.core_busy_ps));
   result->Add(who + "_dma_read_utilisation", share(now.dma_read_ps, before.dma_read_ps));
   result->Add(who + "_dma_write_utilisation", share(now.dma_write_ps, before.dma_write_ps));
-  result->Add(who + "_host_utilisation", share(host.processor().WorkPs(), host_before.WorkPs()));
+  result->Add(who + "_host_utilisation", share(HostWorkPs(host, now, host.processor()),
+                                               HostWorkPs(host, before, host_before)));
 }
 
 }  // namespace qpip::sim

@@ -129,11 +129,11 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   result.Add("rtt_median_us", sorted[sorted.size() / 2]);
   result.Add("rtt_min_us", sorted.front());
   result.Add("rtt_max_us", sorted.back());
-  const HostTotals& processor = client.processor();
+  const uint64_t work_ps = HostWorkPs(client, client.device->totals(), client.processor()) -
+                           HostWorkPs(client, client_before, client_host);
   // A round trip is a message sent and one received at this host.
   result.Add("host_overhead_us_per_message",
-             static_cast<double>(processor.WorkPs() - client_host.WorkPs()) / 1e6 /
-                 static_cast<double>(rtt_us.size()));
+             static_cast<double>(work_ps) / 1e6 / static_cast<double>(rtt_us.size()));
   AddUtilisation(&result, "client", client, client_before, client_host, start, end);
   AddUtilisation(&result, "server", server, server_before, server_host, start, end);
   return result;

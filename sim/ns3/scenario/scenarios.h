@@ -13,6 +13,9 @@ Scenario TtcpScenario();  ///< ttcp.cc: bulk transfer (paper Figure 4)
 
 /// Topology, loss and seed of the arguments.
 WorldOptions CommonOptions(const ScenarioArguments& arguments);
+/// Processor time that the programs of a host have worked, and its core when the profile says that
+/// the core is one of the host's processors; in picoseconds.
+uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& programs);
 /// Adds utilisation of NIC resources and host processor over [start, end), prefixed by `who`.
 void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
                     const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
