@@ -7,6 +7,7 @@ namespace {
 
 constexpr double kPsPerSecond = 1e12;
 constexpr double kPsPerUs = 1e6;
+constexpr double kMaxReservation = 1 << 30;  // QpOptions::receive_reservation
 
 uint64_t Round(double ps) { return static_cast<uint64_t>(std::llround(ps)); }
 
@@ -105,6 +106,8 @@ NicModel::NicModel(const Profile& profile) {
   poll_empty_ps = Round(get("host.poll_empty_cycles") * host_cycle_ps);
   interrupt_ps = microseconds("host.interrupt_us");
   wakeup_ps = microseconds("host.wakeup_us");
+  socket_buffer_bytes =
+      static_cast<uint32_t>(profile.GetOr("host.socket_buffer_bytes", kMaxReservation));
 
   firmware.mtu = mtu;
   firmware.ack_every = static_cast<uint8_t>(count("protocol.ack_every"));

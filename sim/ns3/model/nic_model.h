@@ -68,6 +68,7 @@ struct NicModel {
   uint64_t poll_empty_ps = 0;
   uint64_t interrupt_ps = 0;
   uint64_t wakeup_ps = 0;
+  uint32_t socket_buffer_bytes = 0;  ///< bound of a connection's receive window
 
   /// The protocol profile and the resources that the profile fixes; table sizes are the default's.
   fw::NicConfig firmware;

@@ -25,7 +25,8 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   auto client_cq = client.nic->CreateCq(512);
   QpOptions options;
   options.send_depth = options.recv_depth = depth;
-  options.receive_reservation = std::max(2 * bytes * depth, 65536u);
+  options.receive_reservation =
+      std::min(std::max(2 * bytes * depth, 65536u), world.model().socket_buffer_bytes);
   options.send_cq = options.recv_cq = server_cq.get();
   auto sink = server.nic->CreateQp(*server.pd, options);
   options.send_cq = options.recv_cq = client_cq.get();
