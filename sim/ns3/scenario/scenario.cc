@@ -65,7 +65,7 @@ double ScenarioResult::Metric(const std::string& name) const {
 }
 
 const std::vector<Scenario>& Scenarios() {
-  static const std::vector<Scenario> scenarios = {PingScenario(), TtcpScenario()};
+  static const std::vector<Scenario> scenarios = {PingScenario(), TtcpScenario(), NbdScenario()};
   return scenarios;
 }
 

@@ -8,6 +8,7 @@ namespace qpip::sim {
 
 Scenario PingScenario();  ///< ping.cc: round trips (paper Figure 3)
 Scenario TtcpScenario();  ///< ttcp.cc: bulk transfer (paper Figure 4)
+Scenario NbdScenario();   ///< nbd.cc: network block device (paper Figure 7)
 
 // --- Shared by them
 
