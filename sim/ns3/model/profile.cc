@@ -75,17 +75,22 @@ ProfileValue ParseValue(const std::string& file, const std::string& name,
   if (spec == nullptr) Fail(file, entry.source(), UnknownParameter(name));
   ProfileValue out;
   for (const auto& [key, node] : entry) {
-    if (key == "value") {
+    if (key == "value" || key == "scale") {
       const auto number = node.value<double>();
-      if (!number) Fail(file, node.source(), "the value of \"" + name + "\" is no number");
+      if (!number) {
+        Fail(file, node.source(),
+             "the " + std::string(key.str()) + " of \"" + name + "\" is no number");
+      }
       out.value = *number;
+      out.scales = key == "scale";
     } else if (key == "kind") {
       out.kind = ParseKind(file, node, node.value_or<std::string>(""));
     } else if (key == "source") {
       out.source = node.value_or<std::string>("");
     } else {
       Fail(file, node.source(),
-           "\"" + std::string(key.str()) + "\" in \"" + name + "\"; accepted: value, kind, source");
+           "\"" + std::string(key.str()) + "\" in \"" + name +
+               "\"; accepted: value or scale, kind, source");
     }
   }
   if (!entry.contains("kind") || out.source.empty()) {
@@ -94,7 +99,16 @@ ProfileValue ParseValue(const std::string& file, const std::string& name,
              "\" needs a kind and a source: {value = ..., kind = \"...\", source = "
              "\"...\"}");
   }
-  CheckRange(*spec, out.value, [&](const std::string& what) { Fail(file, entry.source(), what); });
+  if (entry.contains("value") && entry.contains("scale")) {
+    Fail(file, entry.source(), "\"" + name + "\" has both a value and a scale; give one");
+  }
+  if (out.scales && !(out.value > 0)) {
+    Fail(file, entry.source(), "the scale of \"" + name + "\" must be greater than 0");
+  }
+  if (!out.scales) {
+    CheckRange(*spec, out.value,
+               [&](const std::string& what) { Fail(file, entry.source(), what); });
+  }
   return out;
 }
 
@@ -111,7 +125,7 @@ void CollectValues(const std::string& file, const std::string& prefix, const tom
                "\" must say where its number comes from: {value = ..., kind = "
                "\"published|derived|fitted|assumed|chosen\", source = \"...\"}");
     }
-    if (inner->contains("value")) {
+    if (inner->contains("value") || inner->contains("scale")) {
       (*out)[name] = ParseValue(file, name, *inner);
     } else {
       CollectValues(file, name + ".", *inner, out);
@@ -196,14 +210,33 @@ Profile Profile::ParseAt(std::string_view text, const std::string& file_name, in
   CollectValues(file_name, "", root, &out.own_);
   for (auto& [name, value] : out.own_) {
     value.profile = out.name_;
-    out.values_[name] = value;
+    out.Put(name, value);
   }
   return out;
 }
 
+/// On top of what is there. What scales a value that is not there yet waits for it in own_.
+void Profile::Put(const std::string& name, const ProfileValue& value) {
+  if (!value.scales) {
+    values_[name] = value;
+    return;
+  }
+  const auto below = values_.find(name);
+  if (below == values_.end()) return;
+  ProfileValue scaled = value;
+  scaled.scales = false;
+  scaled.value = below->second.value * value.value;
+  scaled.source = Number(value.value) + " times " + Number(below->second.value) + " of " +
+                  below->second.profile + ": " + value.source;
+  CheckRange(*FindParameter(name), scaled.value, [&](const std::string& what) {
+    throw ProfileError(value.profile + ": scaled, " + what);
+  });
+  below->second = scaled;
+}
+
 void Profile::Apply(const Profile& delta) {
   name_ += "+" + delta.name_;
-  for (const auto& [name, value] : delta.own_) values_[name] = value;
+  for (const auto& [name, value] : delta.own_) Put(name, value);
 }
 
 void Profile::Set(std::string_view assignment) {

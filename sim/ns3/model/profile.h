@@ -6,7 +6,9 @@
 //   bytes_per_s = {value = 126e6, kind = "fitted", source = "..."}
 //
 // A profile may be a delta on another (`base = "name"`), and deltas compose: "a+b" is the profile
-// `a` with what the file of `b` itself says on top.
+// `a` with what the file of `b` itself says on top. A delta may scale what is below it:
+//
+//   bytes_per_s = {scale = 4.04, kind = "derived", source = "..."}
 #pragma once
 
 #include <map>
@@ -35,10 +37,11 @@ const char* KindName(ValueKind kind);
 
 /// One value of a profile.
 struct ProfileValue {
-  double value = 0;
+  double value = 0;  ///< the number; a factor when `scales`
   ValueKind kind = ValueKind::kAssumed;
   std::string source;   ///< why this value
   std::string profile;  ///< name of the file that set it
+  bool scales = false;  ///< in a delta that nothing is below yet
 };
 
 /// A complete set of values. A plain value; thread-safe to read.
@@ -73,6 +76,7 @@ class Profile {
   static Profile LoadOne(std::string_view name, int depth);
   static Profile ParseAt(std::string_view text, const std::string& file_name, int depth);
   void Apply(const Profile& delta);
+  void Put(const std::string& name, const ProfileValue& value);
 
   std::string name_;
   std::string summary_;
