@@ -44,7 +44,6 @@ void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
 void NicCore::Stop() {
   if (!running_) return;
   running_ = false;
-  ns3::Simulator::Cancel(receive_interrupt_);
   receive_state_ = ReceiveState::kIdle;
   next_step_ns_ = UINT64_MAX;
   timer_ns_ = UINT64_MAX;
@@ -177,12 +176,14 @@ void NicCore::PushFrame(FramePtr frame) {
     Kick(0);
   } else if (receive_state_ == ReceiveState::kIdle) {
     receive_state_ = ReceiveState::kModerated;
-    receive_interrupt_ = ScheduleAt(now + CeilStamp(model_.receive_interrupt_delay_ps),
-                                    [this] { AnnounceFrames(); });
+    ScheduleAt(now + CeilStamp(model_.receive_interrupt_delay_ps), [self = self_] {
+      if (*self != nullptr) (*self)->AnnounceFrames();
+    });
   }
 }
 
 void NicCore::AnnounceFrames() {
+  if (receive_state_ != ReceiveState::kModerated) return;  // stopped meanwhile
   receive_state_ = ReceiveState::kInterrupted;
   Kick(0);
 }

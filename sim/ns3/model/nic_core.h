@@ -213,7 +213,6 @@ class NicCore : private LeaseHolder {
     kServing,      ///< frames are taken until none is left
   };
   ReceiveState receive_state_ = ReceiveState::kIdle;
-  ns3::EventId receive_interrupt_;
   Fifo<FramePtr> received_;
   std::vector<FramePtr> held_;  ///< by handle - 1
   std::vector<uint32_t> free_held_;
