@@ -36,6 +36,17 @@ const std::string& ScenarioArguments::Text(const std::string& name) const {
   return values_.at(name);
 }
 
+const std::string& ScenarioArguments::Choice(const std::string& name,
+                                             const std::vector<std::string>& known) const {
+  const std::string& text = Text(name);
+  std::string list;
+  for (const std::string& one : known) {
+    if (one == text) return text;
+    list += (list.empty() ? "" : ", ") + one;
+  }
+  throw ScenarioError(name + " is \"" + text + "\"; accepted: " + list);
+}
+
 double ScenarioArguments::Number(const std::string& name, double minimum, double maximum) const {
   const std::string& text = Text(name);
   double value = 0;
@@ -65,7 +76,9 @@ double ScenarioResult::Metric(const std::string& name) const {
 }
 
 const std::vector<Scenario>& Scenarios() {
-  static const std::vector<Scenario> scenarios = {PingScenario(), TtcpScenario(), NbdScenario()};
+  static const std::vector<Scenario> scenarios = {PingScenario(),     TtcpScenario(),
+                                                  NbdScenario(),      IncastScenario(),
+                                                  AllToAllScenario(), MixedScenario()};
   return scenarios;
 }
 

@@ -33,6 +33,8 @@ class ScenarioArguments {
                     const std::map<std::string, std::string>& given);
 
   const std::string& Text(const std::string& name) const;
+  /// The value, which must be one of those. Throws ScenarioError, naming them.
+  const std::string& Choice(const std::string& name, const std::vector<std::string>& known) const;
   /// Throw ScenarioError when the value is no number in the range.
   double Number(const std::string& name, double minimum, double maximum) const;
   uint64_t Count(const std::string& name, uint64_t minimum, uint64_t maximum) const;

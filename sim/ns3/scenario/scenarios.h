@@ -6,9 +6,12 @@
 
 namespace qpip::sim {
 
-Scenario PingScenario();  ///< ping.cc: round trips (paper Figure 3)
-Scenario TtcpScenario();  ///< ttcp.cc: bulk transfer (paper Figure 4)
-Scenario NbdScenario();   ///< nbd.cc: network block device (paper Figure 7)
+Scenario PingScenario();      ///< ping.cc: round trips (paper Figure 3)
+Scenario TtcpScenario();      ///< ttcp.cc: bulk transfer (paper Figure 4)
+Scenario NbdScenario();       ///< nbd.cc: network block device (paper Figure 7)
+Scenario IncastScenario();    ///< incast.cc: many to one
+Scenario AllToAllScenario();  ///< all_to_all.cc: everybody to many
+Scenario MixedScenario();     ///< mixed.cc: bulk, round trips and datagrams side by side
 
 // --- Shared by them
 

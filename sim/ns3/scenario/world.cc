@@ -60,7 +60,10 @@ World::World(const Profile& profile, const WorldOptions& options)
     host.device->SetModel(model_, profile.name());
     host.device->SetIpv6(HostAddress(i));
     host.device->max_queue_pairs = options.queue_pairs;
+    host.device->max_completion_queues = options.completion_queues;
+    host.device->max_regions = options.regions;
     host.device->send_depth_log2 = options.send_depth_log2;
+    host.device->wqe_cache_bytes = options.wqe_cache_bytes;
     host.device->SetPollAheadNs(options.poll_ahead_ns);
     if (options.loss > 0) host.device->SetSendErrorModel(PacketLoss(options.loss));
     if (options.corruption > 0) host.device->SetCorruptionModel(PacketLoss(options.corruption));

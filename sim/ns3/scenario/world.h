@@ -29,7 +29,10 @@ struct WorldOptions {
   uint32_t nics = 2;
   Topology topology = Topology::kSwitch;
   uint32_t queue_pairs = 16;         ///< of each NIC
+  uint32_t completion_queues = 0;    ///< of each NIC; 0: two a queue pair
+  uint32_t regions = 0;              ///< of each NIC; 0: two a queue pair, at least 16
   uint32_t send_depth_log2 = 7;      ///< largest send queue
+  uint32_t wqe_cache_bytes = 512;    ///< SRAM a work queue, see fw::NicConfig
   double loss = 0;                   ///< probability that a frame is lost on its way out of a NIC
   double corruption = 0;             ///< probability that a frame arrives with a bit flipped
   uint64_t seed = 1;                 ///< of everything random

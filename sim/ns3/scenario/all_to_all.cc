@@ -1,0 +1,52 @@
+// Every host sends to many others at the same time. Made for whole fabrics: with 1024 NICs and 64
+// peers there are 65,536 connections, each with queues and tables just large enough.
+#include "sim/ns3/scenario/traffic.h"
+
+namespace qpip::sim {
+namespace {
+
+/// `peers` destinations for each host, spread evenly over the others; each host is the destination
+/// of as many.
+std::vector<Flow> MakeFlows(uint32_t nics, uint32_t peers) {
+  std::vector<Flow> flows;
+  flows.reserve(size_t{nics} * peers);
+  for (uint32_t i = 0; i < nics; ++i) {
+    for (uint32_t k = 0; k < peers; ++k) {
+      const auto step = static_cast<uint32_t>(uint64_t{k} * (nics - 1) / peers);
+      flows.push_back({i, (i + 1 + step) % nics});
+    }
+  }
+  return flows;
+}
+
+ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+  WorldOptions world_options = CommonOptions(arguments);
+  world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 2, 65536));
+  const auto given = static_cast<uint32_t>(arguments.Count("peers", 0, world_options.nics - 1));
+  const uint32_t peers = given == 0 ? world_options.nics - 1 : given;
+  const TrafficOptions options = TrafficArguments(arguments);
+  const std::vector<Flow> flows = MakeFlows(world_options.nics, peers);
+  Traffic::Fit(flows, options, &world_options);
+  World world(profile, world_options);
+  Traffic traffic(world, flows, options);
+  traffic.Start();
+  world.Run();
+  ScenarioResult result;
+  traffic.AddMetrics(&result);
+  AddNetworkMetrics(world, &result);
+  return result;
+}
+
+}  // namespace
+
+Scenario AllToAllScenario() {
+  return {"all-to-all", "every host sends to many others at the same time",
+          TrafficParameters({{"nics", "16", "hosts"},
+                             {"peers", "0", "others each host sends to; 0: all"},
+                             {"message", "65536", "bytes a message"},
+                             {"messages", "1", "messages to each peer"},
+                             {"depth", "1", "messages outstanding to each peer"}}),
+          Run};
+}
+
+}  // namespace qpip::sim

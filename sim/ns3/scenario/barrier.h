@@ -1,0 +1,32 @@
+// Programs that wait for each other.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "sim/ns3/model/fibre.h"
+
+namespace qpip::sim {
+
+/// Lets nobody pass until all have come; then is as new. Must outlive those who wait.
+class Barrier {
+ public:
+  explicit Barrier(size_t parties) : parties_(parties) {}
+
+  /// Blocks the current context until `parties` have called.
+  void Arrive() {
+    if (waiting_.size() + 1 < parties_) {
+      waiting_.push_back(&Context::Current());
+      Context::Current().Suspend();
+      return;
+    }
+    for (Context* context : waiting_) context->Resume();
+    waiting_.clear();
+  }
+
+ private:
+  const size_t parties_;
+  std::vector<Context*> waiting_;
+};
+
+}  // namespace qpip::sim

@@ -1,0 +1,343 @@
+#include "sim/ns3/scenario/traffic.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <numeric>
+
+#include "sim/ns3/model/phantom.h"
+
+namespace qpip::sim {
+namespace {
+
+constexpr uint16_t kPort = 5001;
+constexpr uint32_t kLeastReservation = 4096;
+constexpr uint32_t kMostFlowsListed = 4096;
+
+uint32_t Log2Ceil(uint32_t value) { return static_cast<uint32_t>(std::bit_width(value - 1)); }
+
+void Check(int error) {
+  if (error != 0) throw Error(error, "traffic: a post failed");
+}
+
+/// The bytes of a message: a sequence of its own for each source, destination and number.
+void FillPattern(const Flow& flow, uint64_t number, uint8_t* to, uint32_t bytes) {
+  uint64_t state = (uint64_t{flow.source} << 40) ^ (uint64_t{flow.destination} << 16) ^ number;
+  for (uint32_t at = 0; at < bytes; at += sizeof(state)) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;  // Knuth's MMIX generator
+    const uint64_t word = state ^ (state >> 29);
+    std::memcpy(to + at, &word, std::min<size_t>(sizeof(word), bytes - at));
+  }
+}
+
+}  // namespace
+
+/// All flows of one host.
+class HostProgram {
+ public:
+  HostProgram(Traffic& traffic, Host& host, uint32_t index)
+      : traffic_(traffic), options_(traffic.options_), host_(host), index_(index) {}
+
+  void AddOutgoing(uint32_t flow) { outgoing_.push_back({.flow = flow}); }
+  void AddIncoming() { incoming_.emplace_back(); }
+
+  void Run() {
+    Prepare();
+    traffic_.listening_->Arrive();
+    Connect();
+    traffic_.connected_->Arrive();
+    traffic_.start_ns_ = NowNs();
+    for (uint32_t i = 0; i < outgoing_.size(); ++i) PostSends(i);
+    std::vector<WorkCompletion> room(32);
+    while (unfinished_ != 0) {
+      const size_t found = cq_->Poll(room);
+      for (size_t i = 0; i < found; ++i) Handle(room[i]);
+    }
+  }
+
+ private:
+  struct Outgoing {
+    uint32_t flow = 0;
+    std::unique_ptr<QueuePair> qp = nullptr;
+    std::vector<uint64_t> posted_ns = {};  ///< by number modulo depth
+    uint32_t posted = 0;
+    uint32_t done = 0;
+  };
+  struct Incoming {
+    std::unique_ptr<QueuePair> qp;
+    uint32_t source = UINT32_MAX;
+    uint32_t received = 0;
+  };
+  static constexpr uint64_t kIncoming = uint64_t{1} << 63;  ///< in a wr_id: of a receive
+
+  void Prepare() {
+    const auto flows = static_cast<uint32_t>(outgoing_.size() + incoming_.size());
+    unfinished_ = uint64_t{flows} * options_.messages;
+    cq_ = host_.nic->CreateCq(std::max(64u, 2 * flows * std::bit_ceil(options_.depth)));
+    Allocate(flows);
+    listener_ = host_.nic->Listen(kPort);
+    for (uint32_t i = 0; i < incoming_.size(); ++i) {
+      incoming_[i].qp = CreateQp(1, options_.depth);
+      for (uint32_t slot = 0; slot < options_.depth; ++slot) PostReceive(i, slot);
+      listener_->Offer(*incoming_[i].qp);
+    }
+  }
+
+  /// Without content all messages may share their bytes; with it each outstanding one has its own.
+  void Allocate(uint32_t flows) {
+    const size_t bytes = options_.message_bytes;
+    if (options_.verify) {
+      memory_ = host_.pd->Allocate(bytes * options_.depth * flows);
+      scratch_.resize(bytes);
+    } else {
+      memory_ = host_.pd->Register(AllocatePhantom(bytes), bytes, IBV_ACCESS_LOCAL_WRITE);
+    }
+  }
+  size_t Offset(uint32_t flow, uint32_t slot) const {
+    if (!options_.verify) return 0;
+    return (size_t{flow} * options_.depth + slot) * options_.message_bytes;
+  }
+  uint8_t* Bytes(size_t offset) const { return static_cast<uint8_t*>(memory_->data()) + offset; }
+
+  std::unique_ptr<QueuePair> CreateQp(uint32_t send_depth, uint32_t recv_depth) {
+    QpOptions options;
+    options.send_cq = options.recv_cq = cq_.get();
+    options.send_depth = send_depth;
+    options.recv_depth = recv_depth;
+    options.max_send_sge = options.max_recv_sge = 1;
+    options.max_inline = 0;
+    options.receive_reservation =
+        std::clamp(recv_depth * options_.message_bytes, kLeastReservation, Reservation());
+    return host_.nic->CreateQp(*host_.pd, options);
+  }
+  uint32_t Reservation() const {
+    // Two segments at least, or nothing could be sent while an acknowledgement is on its way.
+    return std::clamp(options_.depth * options_.message_bytes, 2 * host_.nic->mtu(),
+                      host_.device->model().socket_buffer_bytes);
+  }
+
+  void Connect() {
+    for (Outgoing& out : outgoing_) {
+      out.posted_ns.resize(options_.depth);
+      out.qp = CreateQp(options_.depth, 1);
+      const Flow& flow = traffic_.flows_[out.flow];
+      out.qp->Connect({traffic_.world_.host(flow.destination).address(), kPort});
+    }
+  }
+
+  void PostReceive(uint32_t incoming, uint32_t slot) {
+    const auto flow = static_cast<uint32_t>(outgoing_.size()) + incoming;
+    const uint64_t id = kIncoming | uint64_t{incoming} << 32 | slot;
+    Check(incoming_[incoming].qp->PostRecv(
+        id, memory_->Sge(Offset(flow, slot), options_.message_bytes)));
+  }
+
+  void PostSends(uint32_t index) {
+    Outgoing& out = outgoing_[index];
+    for (; out.posted < options_.messages && out.posted - out.done < options_.depth; ++out.posted) {
+      const uint32_t slot = out.posted % options_.depth;
+      const size_t offset = Offset(index, slot);
+      if (options_.verify) {
+        FillPattern(traffic_.flows_[out.flow], out.posted, Bytes(offset), options_.message_bytes);
+      }
+      out.posted_ns[slot] = HostNowNs();
+      Check(out.qp->PostSend(index, memory_->Sge(offset, options_.message_bytes)));
+    }
+  }
+
+  void Handle(const WorkCompletion& wc) {
+    if (wc.status != IBV_WC_SUCCESS) {
+      throw Error(EIO, std::string("traffic: ") + ToString(wc.status));
+    }
+    --unfinished_;
+    --traffic_.unfinished_;
+    if ((wc.wr_id & kIncoming) != 0) {
+      OnReceived(static_cast<uint32_t>(wc.wr_id >> 32 & 0x7fffffff),
+                 static_cast<uint32_t>(wc.wr_id), wc.byte_len);
+    } else {
+      OnSent(static_cast<uint32_t>(wc.wr_id));
+    }
+  }
+
+  void OnSent(uint32_t index) {
+    Outgoing& out = outgoing_[index];
+    const uint64_t now = HostNowNs();
+    const uint64_t posted = out.posted_ns[out.done % options_.depth];
+    traffic_.latencies_us_.push_back(static_cast<float>(now - posted) / 1000);
+    ++out.done;
+    PostSends(index);
+    if (out.done == options_.messages) traffic_.times_[out.flow].end_ns = now;
+  }
+
+  void OnReceived(uint32_t index, uint32_t slot, uint32_t bytes) {
+    Incoming& in = incoming_[index];
+    if (bytes != options_.message_bytes) throw Error(EPROTO, "traffic: a message has lost bytes");
+    if (options_.verify) Verify(in, static_cast<uint32_t>(outgoing_.size()) + index, slot);
+    ++in.received;
+    if (in.received + options_.depth <= options_.messages) PostReceive(index, slot);
+  }
+
+  void Verify(Incoming& in, uint32_t flow, uint32_t slot) {
+    if (in.source == UINT32_MAX) in.source = SourceOf(*in.qp);
+    FillPattern({in.source, index_}, in.received, scratch_.data(), options_.message_bytes);
+    if (std::memcmp(scratch_.data(), Bytes(Offset(flow, slot)), scratch_.size()) != 0) {
+      throw Error(EPROTO, "traffic: host " + std::to_string(index_) +
+                              " received other bytes than " + "host " + std::to_string(in.source) +
+                              " had sent");
+    }
+    traffic_.bytes_verified_ += options_.message_bytes;
+  }
+  uint32_t SourceOf(const QueuePair& qp) const {
+    const in6_addr address = qp.peer().address;
+    for (uint32_t i = 0; i < traffic_.world_.hosts().size(); ++i) {
+      const in6_addr candidate = traffic_.world_.host(i).address();
+      if (std::memcmp(&address, &candidate, sizeof(address)) == 0) return i;
+    }
+    throw Error(EPROTO, "traffic: a connection from nowhere");
+  }
+
+  Traffic& traffic_;
+  const TrafficOptions& options_;
+  Host& host_;
+  const uint32_t index_;
+  uint64_t unfinished_ = 0;  ///< messages to be acknowledged or received
+  std::unique_ptr<CompletionQueue> cq_;
+  std::unique_ptr<MemoryRegion> memory_;
+  std::unique_ptr<Listener> listener_;
+  std::vector<uint8_t> scratch_;
+  std::vector<Outgoing> outgoing_;
+  std::vector<Incoming> incoming_;
+};
+
+// --- Traffic
+
+Traffic::Traffic(World& world, std::vector<Flow> flows, const TrafficOptions& options)
+    : world_(world), flows_(std::move(flows)), options_(options), times_(flows_.size()) {
+  for (uint32_t i = 0; i < world.hosts().size(); ++i) {
+    programs_.push_back(std::make_unique<HostProgram>(*this, world.host(i), i));
+  }
+  for (uint32_t i = 0; i < flows_.size(); ++i) {
+    programs_[flows_[i].source]->AddOutgoing(i);
+    programs_[flows_[i].destination]->AddIncoming();
+  }
+  unfinished_ = 2 * uint64_t{flows_.size()} * options_.messages;
+  latencies_us_.reserve(flows_.size() * options_.messages);
+}
+
+Traffic::~Traffic() = default;
+
+void Traffic::Fit(const std::vector<Flow>& flows, const TrafficOptions& options,
+                  WorldOptions* world) {
+  std::vector<uint32_t> queue_pairs(world->nics, 0);
+  for (const Flow& flow : flows) {
+    ++queue_pairs[flow.source];
+    ++queue_pairs[flow.destination];
+  }
+  world->queue_pairs = std::max(1u, *std::max_element(queue_pairs.begin(), queue_pairs.end()));
+  world->completion_queues = 1;
+  world->regions = 1;
+  world->send_depth_log2 = std::max(1u, Log2Ceil(options.depth));
+  world->wqe_cache_bytes = 128;
+}
+
+void Traffic::Start() {
+  listening_ = std::make_unique<Barrier>(programs_.size());
+  connected_ = std::make_unique<Barrier>(programs_.size() + partners_);
+  for (uint32_t i = 0; i < programs_.size(); ++i) {
+    world_.Start("host " + std::to_string(i), [program = programs_[i].get()] { program->Run(); });
+  }
+}
+
+void Traffic::AddMetrics(ScenarioResult* result) const {
+  const double flow_bytes = static_cast<double>(options_.message_bytes) * options_.messages;
+  std::vector<double> rates;  // MB/s
+  uint64_t last_ns = start_ns_;
+  nlohmann::json listed = nlohmann::json::array();
+  for (size_t i = 0; i < flows_.size(); ++i) {
+    const double us = static_cast<double>(times_[i].end_ns - start_ns_) / 1000;
+    rates.push_back(flow_bytes / us);
+    last_ns = std::max(last_ns, times_[i].end_ns);
+    if (flows_.size() > kMostFlowsListed) continue;
+    listed.push_back({{"source", flows_[i].source},
+                      {"destination", flows_[i].destination},
+                      {"MB_per_s", rates.back()}});
+  }
+  const double sum = std::accumulate(rates.begin(), rates.end(), 0.0);
+  const double squares = std::inner_product(rates.begin(), rates.end(), rates.begin(), 0.0);
+  const auto count = static_cast<double>(rates.size());
+  const double us = static_cast<double>(last_ns - start_ns_) / 1000;
+  result->Add("flows", count);
+  result->Add("bytes", flow_bytes * count);
+  result->Add("setup_us", static_cast<double>(start_ns_) / 1000);
+  result->Add("completion_us", us);
+  result->Add("aggregate_MB_per_s", flow_bytes * count / us);
+  result->Add("flow_min_MB_per_s", *std::min_element(rates.begin(), rates.end()));
+  result->Add("flow_mean_MB_per_s", sum / count);
+  result->Add("flow_max_MB_per_s", *std::max_element(rates.begin(), rates.end()));
+  result->Add("fairness", sum * sum / (count * squares));  // Jain's index
+  std::vector<float> latencies = latencies_us_;
+  AddPercentiles("message", &latencies, result);
+  if (options_.verify) result->Add("bytes_verified", static_cast<double>(bytes_verified_));
+  result->details["flows"] = std::move(listed);
+}
+
+// --- Shared
+
+void AddNetworkMetrics(World& world, ScenarioResult* result) {
+  uint64_t frames = 0, retransmissions = 0, drops = 0, nic_ns = 0, switch_ns = 0;
+  std::map<std::string, uint64_t> reasons;
+  for (Host& host : world.hosts()) {
+    NicCore& core = host.device->core();
+    frames += host.device->link()->frames;
+    nic_ns += host.device->link()->blocked_ns;
+    retransmissions += core.counter(abi::NicCounter::kTcpRetransmissions);
+    for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
+      const uint64_t count = core.drops(static_cast<abi::DropReason>(reason));
+      if (count != 0) reasons[abi::DropReasonName(reason)] += count;
+      drops += count;
+    }
+  }
+  for (uint32_t i = 0; i < world.fabric().switches(); ++i) {
+    Switch& one = world.fabric().switch_at(i);
+    for (uint32_t port = 0; port < one.ports(); ++port) {
+      if (one.output(port) != nullptr) switch_ns += one.output(port)->blocked_ns;
+    }
+  }
+  result->Add("frames", static_cast<double>(frames));
+  result->Add("retransmissions", static_cast<double>(retransmissions));
+  result->Add("drops", static_cast<double>(drops));
+  result->Add("nic_back_pressure_us", static_cast<double>(nic_ns) / 1000);
+  result->Add("switch_back_pressure_us", static_cast<double>(switch_ns) / 1000);
+  result->details["drops"] = reasons;
+}
+
+void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
+                    ScenarioResult* result) {
+  if (samples_us->empty()) return;
+  std::sort(samples_us->begin(), samples_us->end());
+  const auto at = [samples_us](double share) {
+    const auto index = static_cast<size_t>(share * static_cast<double>(samples_us->size()));
+    return static_cast<double>((*samples_us)[std::min(index, samples_us->size() - 1)]);
+  };
+  result->Add(name + "_p50_us", at(0.5));
+  result->Add(name + "_p90_us", at(0.9));
+  result->Add(name + "_p99_us", at(0.99));
+  result->Add(name + "_max_us", at(1));
+}
+
+std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own) {
+  own.push_back({"payload", "phantom", "phantom (no content) or verify (bytes that are checked)"});
+  return WithCommonParameters(std::move(own));
+}
+
+TrafficOptions TrafficArguments(const ScenarioArguments& arguments) {
+  TrafficOptions options;
+  options.message_bytes = static_cast<uint32_t>(arguments.Count("message", 1, 1u << 24));
+  options.messages = static_cast<uint32_t>(arguments.Count("messages", 1, 1u << 24));
+  options.depth = static_cast<uint32_t>(arguments.Count("depth", 1, 128));
+  options.verify = arguments.Choice("payload", {"phantom", "verify"}) == "verify";
+  return options;
+}
+
+}  // namespace qpip::sim

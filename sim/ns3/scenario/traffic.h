@@ -1,0 +1,88 @@
+// Bulk traffic between many hosts: any set of flows, each a TCP queue pair of its own.
+//
+// One program a host serves all its flows from one completion queue: it offers a queue pair for
+// each flow that comes in, connects those that go out, waits until all hosts have done so, and then
+// keeps `depth` messages of each flow under way.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "sim/ns3/scenario/barrier.h"
+#include "sim/ns3/scenario/scenarios.h"
+
+namespace qpip::sim {
+
+/// From one host to another, by index in the World.
+struct Flow {
+  uint32_t source = 0;
+  uint32_t destination = 0;
+};
+
+struct TrafficOptions {
+  uint32_t message_bytes = 65536;
+  uint32_t messages = 1;  ///< of each flow
+  uint32_t depth = 1;     ///< messages of a flow outstanding, and receives posted
+  bool verify = false;  ///< messages carry bytes that the receivers check; otherwise phantom memory
+};
+
+class HostProgram;
+
+/// Declare after the World it uses.
+class Traffic {
+ public:
+  Traffic(World& world, std::vector<Flow> flows, const TrafficOptions& options);
+  ~Traffic();
+  Traffic(const Traffic&) = delete;
+  Traffic& operator=(const Traffic&) = delete;
+
+  /// Enlarges the tables of a World's NICs so that such flows find room.
+  static void Fit(const std::vector<Flow>& flows, const TrafficOptions& options,
+                  WorldOptions* world);
+
+  /// Starts the programs; World::Run runs them.
+  void Start();
+  /// Programs besides may wait here until every flow is connected; Start counts them in.
+  void ExpectPartners(uint32_t partners) { partners_ = partners; }
+  Barrier& connected() { return *connected_; }
+  /// Whether every message has been acknowledged.
+  bool done() const { return unfinished_ == 0; }
+
+  /// After World::Run: throughput, fairness, latency, completion, and in the details each flow.
+  void AddMetrics(ScenarioResult* result) const;
+
+ private:
+  friend class HostProgram;
+  struct FlowTimes {
+    uint64_t end_ns = 0;  ///< last message acknowledged
+  };
+
+  World& world_;
+  const std::vector<Flow> flows_;
+  const TrafficOptions options_;
+  std::vector<FlowTimes> times_;  ///< by flow
+  std::vector<float> latencies_us_;
+  std::vector<std::unique_ptr<HostProgram>> programs_;
+  std::unique_ptr<Barrier> listening_;
+  std::unique_ptr<Barrier> connected_;
+  uint32_t partners_ = 0;
+  uint64_t unfinished_ = 0;
+  uint64_t start_ns_ = 0;
+  uint64_t bytes_verified_ = 0;
+};
+
+/// Adds what NICs and fabric of the world have seen since the start: frames, retransmissions, drops
+/// (by reason in the details), time that frames waited for room downstream.
+void AddNetworkMetrics(World& world, ScenarioResult* result);
+
+/// Adds NAME_p50_us, _p90_us, _p99_us and _max_us. Sorts the samples; adds nothing without any.
+void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
+                    ScenarioResult* result);
+
+/// Parameters that scenarios of this traffic share, and their values.
+std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own);
+TrafficOptions TrafficArguments(const ScenarioArguments& arguments);
+
+}  // namespace qpip::sim
