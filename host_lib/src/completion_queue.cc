@@ -65,10 +65,13 @@ CqImpl::~CqImpl() {
   if (fd >= 0) close(fd);
 }
 
-size_t CqImpl::Poll(std::span<WorkCompletion> out) {
+size_t CqImpl::Poll(std::span<WorkCompletion> out) { return Look(out, /*before_sleep=*/false); }
+
+size_t CqImpl::Look(std::span<WorkCompletion> out, bool before_sleep) {
   size_t count = Harvest(out);
   if (count == 0) {
-    nic_->port().Drive(/*until_notification=*/true);
+    abi::HostPort& port = nic_->port();
+    before_sleep ? port.DriveBeforeSleep() : port.Drive(/*until_notification=*/true);
     count = Harvest(out);
   }
   // After the harvest: a caller that has seen a flush also sees the state that caused it.
@@ -78,16 +81,16 @@ size_t CqImpl::Poll(std::span<WorkCompletion> out) {
 
 size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
   if (out.empty()) return 0;
-  if (const size_t count = Poll(out); count != 0) return count;
-  for (int i = 0; i < kWaitRounds && nic_->port().Drive(/*until_notification=*/true); ++i) {
-    if (const size_t count = Poll(out); count != 0) return count;
+  if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
+  for (int i = 0; i < kWaitRounds && nic_->port().DriveBeforeSleep(); ++i) {
+    if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
   }
   const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
   for (;;) {
     // Before arming: an interrupt from here on changes the word and ends the sleep below.
     const uint32_t seen = Interrupts().load(std::memory_order_acquire);
     ArmInterrupt();
-    if (const size_t count = Poll(out); count != 0) return count;
+    if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
     ThrowIfOverrun();
     if (deadline_ns != UINT64_MAX && nic_->platform().NowNs() >= deadline_ns) return 0;
     nic_->port().DriveUntil(&interrupts_, seen, deadline_ns);

@@ -54,6 +54,8 @@ class CqImpl {
   void OnOverrun();
 
  private:
+  /// Takes what is there; else lets the core run for a while and takes what is there then.
+  size_t Look(std::span<WorkCompletion> out, bool before_sleep);
   abi::Cqe& EntryAt(uint32_t index) const;
   bool EntryValid() const;
   size_t Harvest(std::span<WorkCompletion> out);

@@ -93,6 +93,9 @@ class HostPort {
   /// runs it. Stops early once a completion or event has been written (`until_notification`).
   /// Returns true when the firmware did something.
   virtual bool Drive(bool until_notification) = 0;
+  /// As Drive until a notification, for a caller that is about to sleep: a port whose core runs by
+  /// itself has nothing to do, where Drive would look for a while.
+  virtual bool DriveBeforeSleep() { return Drive(/*until_notification=*/true); }
 
   /// Blocks until `*word != expected`, or the deadline. While it waits the calling thread may run
   /// the core, spinning briefly, then sleeping on the wire. The word is changed by an interrupt

@@ -109,6 +109,13 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     return writes_ != before;
   }
 
+  bool DriveBeforeSleep() override {
+    const uint64_t before = writes_;
+    PayDebt();
+    ChargeCompletions();
+    return writes_ != before;
+  }
+
   void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override {
     Sleep(word, expected, deadline_ns);
   }
