@@ -167,7 +167,13 @@ void NicCore::PushFrame(FramePtr frame) {
     return;
   }
   frame->arrived_ns = now;
-  if (observer_ != nullptr) observer_->OnFrameReceived(*frame, now);
+  if (observer_ != nullptr) {
+    observer_->OnFrameReceived(*frame, now);
+    const auto serial_ps = static_cast<uint64_t>(model_.link_per_byte_ps * frame->length());
+    const uint64_t end_ps = now * 1000;
+    observer_->OnEngine(Engine::kLinkReceive, "receive", frame->length(),
+                        end_ps - std::min(end_ps, serial_ps), end_ps);
+  }
   received_.push_back(std::move(frame));
   if (receive_state_ == ReceiveState::kServing && received_.size() == 1 && now >= busy_until_ns_) {
     receive_state_ = ReceiveState::kIdle;  // the core has gone to sleep behind the last frame

@@ -86,6 +86,7 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   const LinkTransmitter* link() const { return out_.get(); }
   /// Watches the NIC; not owned. One at a time, nullptr: none.
   void SetObserver(NicObserver* observer);
+  NicObserver* observer() const { return observer_; }
   /// How far one fruitless poll looks ahead, see host_port.h.
   void SetPollAheadNs(uint64_t ns) { poll_ahead_ns_ = ns; }
   /// Loses frames on their way out of the NIC; the attribute "SendErrorModel".

@@ -76,9 +76,9 @@ double ScenarioResult::Metric(const std::string& name) const {
 }
 
 const std::vector<Scenario>& Scenarios() {
-  static const std::vector<Scenario> scenarios = {PingScenario(),     TtcpScenario(),
-                                                  NbdScenario(),      IncastScenario(),
-                                                  AllToAllScenario(), MixedScenario()};
+  static const std::vector<Scenario> scenarios = {
+      PingScenario(),   TtcpScenario(),     StagesScenario(), NbdScenario(),
+      IncastScenario(), AllToAllScenario(), MixedScenario()};
   return scenarios;
 }
 

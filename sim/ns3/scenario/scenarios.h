@@ -12,6 +12,7 @@ Scenario NbdScenario();       ///< nbd.cc: network block device (paper Figure 7)
 Scenario IncastScenario();    ///< incast.cc: many to one
 Scenario AllToAllScenario();  ///< all_to_all.cc: everybody to many
 Scenario MixedScenario();     ///< mixed.cc: bulk, round trips and datagrams side by side
+Scenario StagesScenario();    ///< stages.cc: stage costs (paper Tables 2 and 3)
 
 // --- Shared by them
 

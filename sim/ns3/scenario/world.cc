@@ -28,7 +28,13 @@ ns3::Ptr<ns3::ErrorModel> PacketLoss(double rate) {
   return model;
 }
 
+WorldWatcher* world_watcher = nullptr;
+
 }  // namespace
+
+WorldWatcher* SetWorldWatcher(WorldWatcher* watcher) {
+  return std::exchange(world_watcher, watcher);
+}
 
 Topology ParseTopology(const std::string& name) {
   if (name == "cable") return Topology::kCable;
@@ -40,7 +46,7 @@ Topology ParseTopology(const std::string& name) {
 }
 
 World::World(const Profile& profile, const WorldOptions& options)
-    : model_(std::make_shared<const NicModel>(profile)) {
+    : watcher_(world_watcher), model_(std::make_shared<const NicModel>(profile)) {
   ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
   ns3::RngSeedManager::SetRun(options.seed);
   // So fine that what arrives over different cables never ties (link.h).
@@ -72,6 +78,7 @@ World::World(const Profile& profile, const WorldOptions& options)
     hosts_.push_back(std::move(host));
   }
   Build(options);
+  if (watcher_ != nullptr) watcher_->OnBuilt(*this);
   for (Host& host : hosts_) {
     host.nic = host.device->OpenNic();
     host.pd = host.nic->AllocatePd();
@@ -80,6 +87,7 @@ World::World(const Profile& profile, const WorldOptions& options)
 
 World::~World() {
   Context::DestroyAll();
+  if (watcher_ != nullptr) watcher_->OnEnd(*this);
   hosts_.clear();
   fabric_ = nullptr;
   ns3::Simulator::Destroy();

@@ -39,6 +39,18 @@ struct WorldOptions {
   uint64_t poll_ahead_ns = 1000000;  ///< see host_port.h; each program here polls one NIC
 };
 
+class World;
+
+/// Sees every World of the process while it is set, e.g. to attach observers to its NICs.
+class WorldWatcher {
+ public:
+  virtual ~WorldWatcher() = default;
+  virtual void OnBuilt(World& world) = 0;  ///< the NICs are joined, none is open
+  virtual void OnEnd(World& world) = 0;    ///< nothing happens after this
+};
+/// Not owned; nullptr: none. Returns the one before.
+WorldWatcher* SetWorldWatcher(WorldWatcher* watcher);
+
 /// A host: its NIC, opened.
 struct Host {
   ns3::Ptr<ns3::Node> node;
@@ -72,6 +84,7 @@ class World {
  private:
   void Build(const WorldOptions& options);
 
+  WorldWatcher* const watcher_;
   std::shared_ptr<const NicModel> model_;
   ns3::Ptr<QpipFabric> fabric_;
   std::vector<Host> hosts_;
