@@ -1,0 +1,169 @@
+#include "apps/sim/paper_sensitivity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "sim/ns3/model/parameter.h"
+#include "sim/ns3/model/stage_names.h"
+
+namespace qpip::apps {
+namespace {
+
+constexpr double kStep = 0.25;
+
+std::string Short(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.6g", value);
+  return text;
+}
+
+// --- Structural switches
+
+struct SwitchSetting {
+  const char* parameter;
+  double value;
+  const char* meaning;
+};
+
+constexpr SwitchSetting kSettings[] = {
+    {"protocol.ack_every", 1, "an ACK for every segment"},
+    {"protocol.ack_every", 2, "an ACK for every second segment (RFC 1122)"},
+    {"protocol.ack_every", 4, "an ACK for every fourth segment"},
+    {"core.get_wr_per_segment", 0, "Get WR is spent once a message"},
+    {"core.get_wr_per_segment", 1, "Get WR is spent for every segment"},
+    {sim::kIdleAckUpdate, 1.5, "an ACK that completes no work request: update as for data"},
+    {sim::kIdleAckUpdate, 4.5, "an ACK that completes no work request: half of an ACK's update"},
+    {sim::kIdleAckUpdate, 9, "an ACK that completes no work request: all of an ACK's update"},
+    {"protocol.ack_on_batch_end", 0, "an ACK waits for a second segment, an answer or the timer"},
+    {"protocol.ack_on_batch_end", 1, "an ACK goes as soon as the receive queue has drained"},
+};
+
+Variation Delta(const std::string& change, const std::string& delta, const std::string& source) {
+  return {"switch", "DMA and link", change, "", source, [delta](Simulation* run) {
+            // Before deltas that follow the prototype's: a checksum in firmware stays one.
+            const size_t plus = run->profile.find('+');
+            const std::string rest = plus == std::string::npos ? "" : run->profile.substr(plus);
+            run->profile = run->profile.substr(0, plus) + "+" + delta + rest;
+          }};
+}
+
+void AddSwitches(const sim::Profile& profile, std::vector<Variation>* out) {
+  out->push_back(Delta("overlapped, rates refitted", "overlapped-dma",
+                       "reading 2 of the paper: the link sends one buffer while the DMA engine "
+                       "fills the next; rates fitted again"));
+  out->push_back({"switch", "DMA and link", "overlapped, rates as in series", "",
+                  "the same double buffering without a new fit", [](Simulation* run) {
+                    run->set.emplace_back("sram.transmit_buffers", 2);
+                    run->set.emplace_back("sram.transmit_buffer_until_sent", 0);
+                  }});
+  for (const SwitchSetting& setting : kSettings) {
+    const double present = profile.GetOr(setting.parameter, NAN);
+    if (present == setting.value) continue;
+    out->push_back({"switch", setting.parameter, Short(present) + " -> " + Short(setting.value), "",
+                    setting.meaning, [setting](Simulation* run) {
+                      run->set.emplace_back(setting.parameter, setting.value);
+                    }});
+  }
+  out->push_back({"switch", "completion", "Poll -> Wait", "",
+                  "programs sleep until an interrupt instead of polling",
+                  [](Simulation* run) { run->arguments["completion"] = "wait"; }});
+}
+
+// --- Numbers
+
+bool IsSwitch(const sim::ParameterSpec& spec) {
+  return spec.unit.empty() && spec.minimum == 0 && spec.maximum == 1;
+}
+bool IsCount(const sim::ParameterSpec& spec) { return spec.unit.empty() || spec.unit == "B"; }
+
+/// The value a quarter down (direction -1) or up (+1), as the parameter allows.
+double Shifted(const sim::ParameterSpec& spec, double value, int direction) {
+  if (IsSwitch(spec)) return 1 - value;
+  double shifted = value * (1 + direction * kStep);
+  if (IsCount(spec)) shifted = direction < 0 ? std::floor(shifted) : std::ceil(shifted);
+  return std::clamp(shifted, spec.minimum, spec.maximum);
+}
+
+void AddNumbers(const sim::Profile& profile, std::vector<Variation>* out) {
+  for (const sim::ParameterSpec& spec : sim::ParameterSpecs()) {
+    const auto found = profile.values().find(spec.name);
+    if (found == profile.values().end()) continue;
+    const sim::ProfileValue& value = found->second;
+    if (value.kind != sim::ValueKind::kFitted && value.kind != sim::ValueKind::kAssumed) continue;
+    double last = value.value;
+    for (const int direction : {-1, 1}) {
+      const double shifted = Shifted(spec, value.value, direction);
+      if (shifted == last) continue;  // a switch has one other value; nothing is a quarter of zero
+      if (shifted == value.value) continue;
+      last = shifted;
+      out->push_back(
+          {"number", spec.name, Short(value.value) + " -> " + Short(shifted),
+           sim::KindName(value.kind), value.source,
+           [name = spec.name, shifted](Simulation* run) { run->set.emplace_back(name, shifted); }});
+    }
+  }
+}
+
+Simulation Varied(const PaperFigure& figure, const Variation& variation) {
+  Simulation run = figure.simulation;
+  variation.apply(&run);
+  return run;
+}
+
+nlohmann::json Row(const std::vector<PaperFigure>& figures, const Variation& variation,
+                   const Simulations& simulations) {
+  nlohmann::json row = {{"group", variation.group},
+                        {"name", variation.name},
+                        {"change", variation.change},
+                        {"kind", variation.kind},
+                        {"source", variation.source}};
+  for (const PaperFigure& figure : figures) {
+    const Simulation run = Varied(figure, variation);
+    row["values"][figure.key] = nullptr;
+    row["changes"][figure.key] = nullptr;
+    try {
+      const double base = simulations.Metric(figure.simulation, figure.metric);
+      const double value = simulations.Metric(run, figure.metric);
+      row["values"][figure.key] = value;
+      row["changes"][figure.key] = (value - base) / base;
+    } catch (const std::exception& error) {
+      row["failed"][figure.key] = error.what();
+    }
+  }
+  return row;
+}
+
+}  // namespace
+
+std::vector<Variation> Variations(const PaperOptions& options) {
+  const sim::Profile profile = Simulation{"", options.profile, options.set, {}}.LoadProfile();
+  std::vector<Variation> out;
+  AddSwitches(profile, &out);
+  AddNumbers(profile, &out);
+  return out;
+}
+
+void WantSensitivity(const PaperOptions& options, Simulations* simulations) {
+  const std::vector<PaperFigure> figures = PaperFigures(options);
+  for (const Variation& variation : Variations(options)) {
+    for (const PaperFigure& figure : figures) simulations->Want(Varied(figure, variation));
+  }
+}
+
+nlohmann::json SensitivityJson(const PaperOptions& options, const Simulations& simulations) {
+  const std::vector<PaperFigure> figures = PaperFigures(options);
+  nlohmann::json out = {{"figures", nlohmann::json::array()},
+                        {"base", nlohmann::json::object()},
+                        {"rows", nlohmann::json::array()}};
+  for (const PaperFigure& figure : figures) {
+    out["figures"].push_back(figure.key);
+    out["base"][figure.key] = simulations.Metric(figure.simulation, figure.metric);
+  }
+  for (const Variation& variation : Variations(options)) {
+    out["rows"].push_back(Row(figures, variation, simulations));
+  }
+  return out;
+}
+
+}  // namespace qpip::apps
