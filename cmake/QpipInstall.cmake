@@ -26,11 +26,16 @@ add_custom_target(qpip_merged ALL DEPENDS ${merged_archive})
 install(FILES ${merged_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
-foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client)
+foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-sim)
   if(TARGET ${command})
     install(TARGETS ${command} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endforeach()
+
+if(TARGET qpip-sim)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/sim/plot DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip
+    FILES_MATCHING PATTERN "*.py")
+endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in

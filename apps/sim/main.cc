@@ -16,6 +16,7 @@ struct Subcommand {
 };
 constexpr Subcommand kSubcommands[] = {
     {"run", "one scenario, once", SimRun},
+    {"occupancy", "what NICs are busy with, critical paths, timelines", SimOccupancy},
     {"paper", "the paper's tables and figures, simulated and compared", SimPaper},
     {"list", "the scenarios, profiles and parameters there are", SimList},
     {"show", "every number of a profile and its source", SimShow},

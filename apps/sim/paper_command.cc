@@ -5,6 +5,7 @@
 #include "apps/sim/paper_files.h"
 #include "apps/sim/paper_sensitivity.h"
 #include "apps/sim/paper_study.h"
+#include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "sim/ns3/paper/published.h"
@@ -50,6 +51,7 @@ nlohmann::json Study(const PaperOptions& options) {
       {"command", CommandText(options)},
       {"simulations", simulations.size()},
       {"artifacts", PaperArtifacts(options, simulations)},
+      {"messages", MessageLives(options, simulations)},
       {"relations", PaperRelations(options, simulations)},
       {"profile", ProfileJson(Simulation{"", options.profile, options.set, {}}.LoadProfile())}};
   nlohmann::json figures = nlohmann::json::array();
@@ -112,6 +114,7 @@ int SimPaper(int argc, const char* const* argv) {
   command_line.Options().add_options()("out", po::value<std::string>()->value_name("DIR"),
                                        "writes data and pictures there")(
       "report", po::value<std::string>()->value_name("DIR"), "writes DIR/index.html")(
+      "markdown", po::value<std::string>()->value_name("FILE"), "writes the results as a document")(
       "no-sensitivity", "leaves out the runs with other numbers and switches")(
       "jobs,j", po::value<std::string>()->default_value("0")->value_name("N"),
       "simulations at a time; 0: one a processor");
@@ -122,7 +125,15 @@ int SimPaper(int argc, const char* const* argv) {
   } else {
     PrintSummary(study);
   }
-  if (command_line.Has("out")) WritePaperFiles(study, command_line.String("out"));
+  if (command_line.Has("out")) {
+    WritePaperFiles(study, command_line.String("out"));
+    Plot({"paper", command_line.String("out")}, study);
+  }
+  if (command_line.Has("report")) {
+    MakeDirectory(command_line.String("report"));
+    Plot({"report", command_line.String("report")}, study);
+  }
+  if (command_line.Has("markdown")) Plot({"markdown", command_line.String("markdown")}, study);
   return kExitOk;
 }
 

@@ -39,12 +39,6 @@ std::string Csv(const json& rows, const std::vector<std::string>& columns) {
   return out;
 }
 
-void WriteBoth(const std::filesystem::path& directory, const std::string& name, const json& content,
-               const json& rows, const std::vector<std::string>& columns) {
-  WriteFile(directory / (name + ".json"), content.dump(1) + "\n");
-  WriteFile(directory / (name + ".csv"), Csv(rows, columns));
-}
-
 /// One line a variation, one column a figure: the change, as a fraction.
 json FlatSensitivity(const json& sensitivity) {
   json rows = json::array();
@@ -68,13 +62,23 @@ void WriteFile(const std::filesystem::path& path, const std::string& text) {
   }
 }
 
-void WritePaperFiles(const json& study, const std::filesystem::path& directory) {
+void MakeDirectory(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) {
     throw Failure("cannot make " + directory.string() + ": " + error.message() +
                   ": name a directory that can be written");
   }
+}
+
+void WriteBoth(const std::filesystem::path& directory, const std::string& name, const json& content,
+               const json& rows, const std::vector<std::string>& columns) {
+  WriteFile(directory / (name + ".json"), content.dump(1) + "\n");
+  WriteFile(directory / (name + ".csv"), Csv(rows, columns));
+}
+
+void WritePaperFiles(const json& study, const std::filesystem::path& directory) {
+  MakeDirectory(directory);
   WriteFile(directory / "paper.json", study.dump(1) + "\n");
   for (const json& artifact : study["artifacts"]) {
     WriteBoth(directory, artifact["key"], artifact, artifact["rows"],

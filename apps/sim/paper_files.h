@@ -1,5 +1,4 @@
-// The paper's tables and figures as files: JSON, CSV, and through the plot program PNG, SVG and the
-// report.
+// Studies as files: JSON, and CSV for whatever is a table.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +12,12 @@ namespace qpip::apps {
 /// and the profile a JSON and a CSV file. Creates the directory. Throws Failure.
 void WritePaperFiles(const nlohmann::json& study, const std::filesystem::path& directory);
 
+/// Throws Failure when there is no such directory and none can be made.
+void MakeDirectory(const std::filesystem::path& directory);
+/// Writes NAME.json with `content` and NAME.csv with these columns of `rows`. Throws Failure.
+void WriteBoth(const std::filesystem::path& directory, const std::string& name,
+               const nlohmann::json& content, const nlohmann::json& rows,
+               const std::vector<std::string>& columns);
 /// Writes text to a file, replacing it. Throws Failure naming the path.
 void WriteFile(const std::filesystem::path& path, const std::string& text);
 

@@ -10,6 +10,9 @@ namespace {
 /// The delta by which the core sums received data itself.
 constexpr const char* kFirmwareChecksum = "lanai9-firmware-checksum";
 
+/// What file system and block layer cost the hosts of the block device.
+constexpr const char* kStorage = "linux24-storage";
+
 /// The host-based stacks of the paper that this build has a profile for.
 std::vector<Implementation> HostBased() {
   std::vector<Implementation> out;
@@ -42,6 +45,10 @@ Simulation Implementation::Run(const PaperOptions& options, const std::string& s
                                const std::map<std::string, std::string>& arguments) const {
   Simulation run{scenario, profile, {}, arguments};
   if (!host_based) run.set = options.set;
+  // A socket's program sleeps in read() and write().
+  if (host_based && scenario != "nbd") run.arguments["completion"] = "wait";
+  // What the hosts' file system costs is the same for all.
+  if (scenario == "nbd" && HasProfile(kStorage)) run.profile += std::string("+") + kStorage;
   if (mtu) run.set.emplace_back("link.mtu", *mtu);
   return run;
 }
@@ -72,12 +79,6 @@ std::vector<Implementation> StorageImplementations(const PaperOptions& options) 
   std::vector<Implementation> out = {{"qpip_9000", "QPIP, MTU 9000", options.profile, 9000}};
   Append(&out, HostBased());
   return out;
-}
-
-double HostUtilisation(const Implementation& implementation, const SimulationOutcome& outcome,
-                       const std::string& host) {
-  const double own = outcome.metrics.at(host + "_host_utilisation");
-  return own + (implementation.host_based ? outcome.metrics.at(host + "_core_utilisation") : 0);
 }
 
 }  // namespace qpip::apps

@@ -32,11 +32,6 @@ std::vector<Implementation> RoundTripImplementations(const PaperOptions& options
 /// Figure 7's; empty when this build has no scenario "nbd".
 std::vector<Implementation> StorageImplementations(const PaperOptions& options);
 
-/// Share of one host processor that an implementation takes on a host ("sender", "client"): the
-/// program's own, and the stack's where that runs on the host.
-double HostUtilisation(const Implementation& implementation, const SimulationOutcome& outcome,
-                       const std::string& host);
-
 bool HasProfile(const std::string& name);
 bool HasScenario(const std::string& name);
 

@@ -42,13 +42,13 @@ Simulation StorageRun(const PaperOptions& options, const Implementation& impleme
   return implementation.Run(options, "nbd", {});
 }
 
-// --- Table 1
+constexpr const char* kLives[] = {"1", "16384"};
 
-/// Processor time a message takes on the client's host. A round trip is one sent, one received.
-double OverheadUs(const Implementation& implementation, const SimulationOutcome& outcome) {
-  if (!implementation.host_based) return outcome.metrics.at("host_overhead_us_per_message");
-  return HostUtilisation(implementation, outcome, "client") * outcome.metrics.at("rtt_mean_us");
+Simulation LifeRun(const PaperOptions& options, const char* bytes) {
+  return {"message", options.profile, options.set, {{"bytes", bytes}}};
 }
+
+// --- Table 1
 
 void AddOverhead(Artifact* table, const paper::HostOverhead& published, const std::string& title,
                  double us, double hz, const std::string& command) {
@@ -65,7 +65,7 @@ Artifact Table1(const PaperOptions& options, const Simulations& simulations) {
   for (const Implementation& one : RoundTripImplementations(options)) {
     if (one.key == "qpip_firmware") continue;  // the checksum is not the host's work
     const Simulation run = PingRun(options, one, "tcp");
-    const double us = OverheadUs(one, simulations.Get(run));
+    const double us = simulations.Metric(run, "host_overhead_us_per_message");
     AddOverhead(&table, one.host_based ? paper::kHostBasedIp : paper::kQpip, one.title, us,
                 run.LoadProfile().Get("host.hz"), run.Command());
   }
@@ -176,7 +176,7 @@ Artifact Figure4(const PaperOptions& options, const Simulations& simulations) {
     const Simulation run = TtcpRun(options, one);
     for (const char* host : {"sender", "receiver"}) {
       figure.rows.push_back({std::string("CPU utilisation, ") + host, one.title, "", std::nullopt,
-                             HostUtilisation(one, simulations.Get(run), host),
+                             simulations.Metric(run, std::string(host) + "_host_utilisation"),
                              one.host_based ? "published: 0.5 to 0.75" : "published: below 0.01",
                              run.Command()});
     }
@@ -198,8 +198,8 @@ constexpr StorageMetric kStorageMetrics[] = {
     {"write_throughput_MB_per_s", "write throughput", "MB/s"},
     {"read_MB_per_cpu_s", "read effectiveness", "MB/CPU-s"},
     {"write_MB_per_cpu_s", "write effectiveness", "MB/CPU-s"},
-    {"read_client_utilisation", "client CPU utilisation, read", ""},
-    {"write_client_utilisation", "client CPU utilisation, write", ""},
+    {"read_client_host_utilisation", "client CPU utilisation, read", ""},
+    {"write_client_host_utilisation", "client CPU utilisation, write", ""},
 };
 
 std::optional<Artifact> Figure7(const PaperOptions& options, const Simulations& simulations) {
@@ -261,7 +261,8 @@ void AddThroughputRelations(const PaperOptions& options, const Simulations& simu
     if (one.host_based) best_host_based = std::max(best_host_based, rate[one.key]);
     for (const char* host : {"sender", "receiver"}) {
       out->Add(one.host_based ? "host_based_utilisation" : "qpip_host_utilisation",
-               one.title + ", " + host, HostUtilisation(one, simulations.Get(run), host));
+               one.title + ", " + host,
+               simulations.Metric(run, std::string(host) + "_host_utilisation"));
     }
   }
   const auto ratio = [&rate](const char* above, const char* below) -> std::optional<double> {
@@ -286,7 +287,7 @@ void AddStorageRelations(const PaperOptions& options, const Simulations& simulat
     const std::string prefix = direction;
     for (const Implementation& one : implementations) {
       out->Add("nbd_utilisation", one.title + ", " + direction,
-               metric(one, prefix + "_client_utilisation"));
+               metric(one, prefix + "_client_host_utilisation"));
       if (!one.host_based) continue;
       const Implementation& qpip = Prototype(implementations);
       const auto gain = [&](const std::string& name) {
@@ -343,6 +344,7 @@ std::vector<PaperFigure> PaperFigures(const PaperOptions& options) {
 
 void WantPaper(const PaperOptions& options, Simulations* simulations) {
   simulations->Want(StagesRun(options));
+  for (const char* bytes : kLives) simulations->Want(LifeRun(options, bytes));
   for (const Implementation& one : RoundTripImplementations(options)) {
     for (const char* transport : {"udp", "tcp"}) {
       simulations->Want(PingRun(options, one, transport));
@@ -365,6 +367,19 @@ std::vector<Artifact> PaperArtifacts(const PaperOptions& options, const Simulati
                  "Table 3. Receive side network interface processing costs", paper::Table3()),
       Figure3(options, simulations), Figure4(options, simulations)};
   if (auto figure = Figure7(options, simulations)) out.push_back(std::move(*figure));
+  return out;
+}
+
+nlohmann::json MessageLives(const PaperOptions& options, const Simulations& simulations) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const char* bytes : kLives) {
+    const Simulation run = LifeRun(options, bytes);
+    const SimulationOutcome& outcome = simulations.Get(run);
+    nlohmann::json life = outcome.details;
+    life["metrics"] = outcome.metrics;
+    life["command"] = run.Command();
+    out.push_back(std::move(life));
+  }
   return out;
 }
 

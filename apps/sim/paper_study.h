@@ -56,6 +56,8 @@ void to_json(nlohmann::json& json, const Artifact& artifact);
 void WantPaper(const PaperOptions& options, Simulations* simulations);
 /// Tables 1 to 3, Figures 3, 4 and 7, from simulations that ran.
 std::vector<Artifact> PaperArtifacts(const PaperOptions& options, const Simulations& simulations);
+/// The lives of a 1-byte and a 16 KiB message: activities and critical paths (scenario "message").
+nlohmann::json MessageLives(const PaperOptions& options, const Simulations& simulations);
 /// What the paper says of two results without giving both, with what the simulations say.
 nlohmann::json PaperRelations(const PaperOptions& options, const Simulations& simulations);
 /// Every number of the profile, with kind and source.

@@ -4,9 +4,10 @@
 
 namespace qpip::apps {
 
-int SimRun(int argc, const char* const* argv);    ///< run_command.cc: one scenario, once
-int SimList(int argc, const char* const* argv);   ///< list_command.cc: what there is
-int SimShow(int argc, const char* const* argv);   ///< show_command.cc: a profile, every number
-int SimPaper(int argc, const char* const* argv);  ///< paper_command.cc: the paper's figures
+int SimRun(int argc, const char* const* argv);        ///< run_command.cc: one scenario, once
+int SimList(int argc, const char* const* argv);       ///< list_command.cc: what there is
+int SimShow(int argc, const char* const* argv);       ///< show_command.cc: a profile, every number
+int SimOccupancy(int argc, const char* const* argv);  ///< occupancy_command.cc: who was busy
+int SimPaper(int argc, const char* const* argv);      ///< paper_command.cc: the paper's figures
 
 }  // namespace qpip::apps

@@ -39,13 +39,6 @@ TEST(TablesTest, GivenOneWayMessages_WhenTabulated_ThenEveryCellIsPublishedAndNo
   EXPECT_GT(table.core_busy_ps, 0u);
 }
 
-TEST(TablesTest, GivenLargerMessages_WhenTabulated_ThenStagesCostTheSame) {
-  StageRunOptions options;
-  options.bytes = 512;
-  options.messages = 8;  // before the window's edge has to move by an ACK of its own
-  EXPECT_THAT(Deviations(Tabulate(RunStages(Profile::Load(kPrototype), options))), IsEmpty());
-}
-
 TEST(TablesTest, GivenARecording_WhenOneChargeOfItIsLost_ThenTheCheckFails) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();

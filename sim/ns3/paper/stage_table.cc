@@ -2,81 +2,19 @@
 
 #include <cmath>
 #include <cstdio>
-#include <memory>
 #include <optional>
 
+#include "sim/ns3/paper/one_way.h"
 #include "sim/ns3/paper/published.h"
-#include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/scenario/world.h"
 
 namespace qpip::sim::paper {
 namespace {
 
-constexpr uint16_t kPort = 9;
-constexpr uint32_t kBurst = 4;         // a multiple of every "ACK every n" up to 4
-constexpr uint32_t kWarmUpBursts = 8;  // until the window and the estimator have settled
-constexpr uint32_t kReceives = 32;
+constexpr uint32_t kBurst = 4;          // a multiple of every "ACK every n" up to 4
+constexpr uint32_t kWarmUpBursts = 8;   // until the window and the estimator have settled
 constexpr uint64_t kQuietNs = 1000000;  // longer than anything under way
 constexpr double kToleranceUs = 0.001;  // far below the tables' half microsecond
-
-void Check(int error) {
-  if (error != 0) throw Error(error, "stages: a post failed");
-}
-
-/// One connection, one direction.
-class Stream {
- public:
-  Stream(Host& receiver, Host& sender, uint32_t bytes) : bytes_(bytes) {
-    receive_cq_ = receiver.nic->CreateCq(256);
-    send_cq_ = sender.nic->CreateCq(256);
-    QpOptions options;
-    options.send_depth = options.recv_depth = kReceives;
-    options.send_cq = options.recv_cq = receive_cq_.get();
-    sink_ = receiver.nic->CreateQp(*receiver.pd, options);
-    options.send_cq = options.recv_cq = send_cq_.get();
-    source_ = sender.nic->CreateQp(*sender.pd, options);
-    // Roomy receives: a window that short messages never fill needs no update.
-    to_ = receiver.pd->Allocate(kReceiveBytes);
-    from_ = sender.pd->Allocate(kReceiveBytes);
-    for (uint32_t i = 0; i < kReceives; ++i) PostReceive();
-    listener_ = receiver.nic->Listen(kPort);
-    listener_->Offer(*sink_);
-    source_->Connect({receiver.address(), kPort});
-    listener_->Accept();
-  }
-
-  void PostReceive() { Check(sink_->PostRecv(0, to_->Sge(0, kReceiveBytes))); }
-
-  /// Sends a burst and waits until all of it is received and acknowledged.
-  void Burst(uint32_t messages) {
-    for (uint32_t i = 0; i < messages; ++i) Check(source_->PostSend(0, from_->Sge(0, bytes_)));
-    Take(*send_cq_, messages);
-    Take(*receive_cq_, messages);
-    for (uint32_t i = 0; i < messages; ++i) PostReceive();
-    Context::Current().SleepNs(kQuietNs);
-  }
-
- private:
-  static constexpr uint32_t kReceiveBytes = 16384;
-
-  static void Take(CompletionQueue& cq, uint32_t count) {
-    while (count != 0) {
-      WorkCompletion wc;
-      if (cq.Wait({&wc, 1}) == 0) continue;
-      if (wc.status != IBV_WC_SUCCESS)
-        throw Error(EIO, std::string("stages: ") + ToString(wc.status));
-      --count;
-    }
-  }
-
-  const uint32_t bytes_;
-  std::unique_ptr<CompletionQueue> receive_cq_;
-  std::unique_ptr<CompletionQueue> send_cq_;
-  std::unique_ptr<MemoryRegion> to_;
-  std::unique_ptr<MemoryRegion> from_;
-  std::unique_ptr<QueuePair> sink_;
-  std::unique_ptr<QueuePair> source_;
-  std::unique_ptr<Listener> listener_;
-};
 
 void Say(std::vector<std::string>* lines, const char* format, auto... values) {
   char text[200];
@@ -104,17 +42,23 @@ StageRun RunStages(const Profile& profile, const StageRunOptions& options) {
   world_options.topology = ParseTopology(options.topology);
   world_options.seed = options.seed;
   World world(profile, world_options);
-  Stream stream(world.host(0), world.host(1), options.bytes);
+  OneWay stream(world.host(0), world.host(1), options.bytes);
   StageRun run;
   std::optional<Recorder> recorder;
   world.Start("stages", [&] {
-    for (uint32_t i = 0; i < kWarmUpBursts; ++i) stream.Burst(kBurst);
+    for (uint32_t i = 0; i < kWarmUpBursts; ++i) {
+      stream.Burst(kBurst);
+      Context::Current().SleepNs(kQuietNs);
+    }
     recorder.emplace(world);
     const auto busy = [&world](size_t host) {
       return world.host(host).device->totals().core_busy_ps;
     };
     const std::array<uint64_t, 2> before = {busy(0), busy(1)};
-    for (; run.messages < options.messages; run.messages += kBurst) stream.Burst(kBurst);
+    for (; run.messages < options.messages; run.messages += kBurst) {
+      stream.Burst(kBurst);
+      Context::Current().SleepNs(kQuietNs);
+    }
     for (size_t i = 0; i < before.size(); ++i) run.core_busy_ps[i] = busy(i) - before[i];
     run.recording = recorder->Take();
     recorder.reset();

@@ -77,8 +77,8 @@ double ScenarioResult::Metric(const std::string& name) const {
 
 const std::vector<Scenario>& Scenarios() {
   static const std::vector<Scenario> scenarios = {
-      PingScenario(),   TtcpScenario(),     StagesScenario(), NbdScenario(),
-      IncastScenario(), AllToAllScenario(), MixedScenario()};
+      PingScenario(), TtcpScenario(),   StagesScenario(),   MessageScenario(),
+      NbdScenario(),  IncastScenario(), AllToAllScenario(), MixedScenario()};
   return scenarios;
 }
 

@@ -13,6 +13,7 @@ Scenario IncastScenario();    ///< incast.cc: many to one
 Scenario AllToAllScenario();  ///< all_to_all.cc: everybody to many
 Scenario MixedScenario();     ///< mixed.cc: bulk, round trips and datagrams side by side
 Scenario StagesScenario();    ///< stages.cc: stage costs (paper Tables 2 and 3)
+Scenario MessageScenario();   ///< message.cc: one message's critical path
 
 // --- Shared by them
 

@@ -1,0 +1,162 @@
+// qpip-sim occupancy: what the NICs of a scenario were busy with, and what a message waited for.
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "apps/sim/paper_files.h"
+#include "apps/sim/plot.h"
+#include "apps/sim/study.h"
+#include "apps/sim/subcommands.h"
+#include "sim/ns3/trace/trace_event.h"
+#include "sim/ns3/trace/trace_json.h"
+
+namespace qpip::apps {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr uint64_t kPsPerUs = 1000000;
+
+/// [start, end) in picoseconds: all of the recording, or what --from and --to say.
+std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line, uint64_t end_ps) {
+  constexpr uint64_t kMaxUs = uint64_t{1} << 40;
+  uint64_t from = 0;
+  uint64_t to = end_ps;
+  if (command_line.Has("from")) from = command_line.Number("from", 0, kMaxUs) * kPsPerUs;
+  if (command_line.Has("to")) to = command_line.Number("to", 0, kMaxUs) * kPsPerUs;
+  if (from >= to) {
+    throw UsageError("--from and --to leave nothing: the run lasted " +
+                     std::to_string(end_ps / kPsPerUs) + " us");
+  }
+  return {from, to};
+}
+
+nlohmann::json PathOf(const CommandLine& command_line, const sim::Recording& recording) {
+  const size_t completions = sim::CountReceiveCompletions(recording);
+  nlohmann::json out = {{"messages", completions}};
+  if (completions == 0) return out;
+  size_t number = completions / 2;
+  if (command_line.Has("message")) {
+    number = command_line.Number("message", 0, completions - 1);
+  }
+  const auto path = sim::MessagePath(recording, number);
+  out["message"] = number;
+  out["steps"] = sim::PathJson(path, path.empty() ? 0 : path.front().start_ps);
+  return out;
+}
+
+void PrintOccupancy(const nlohmann::json& occupancy) {
+  for (const auto& resource : occupancy["resources"]) {
+    if (resource["busy_us"] == 0.0) continue;
+    std::printf("host %d %-14s %6.2f%%\n", resource["host"].get<int>(),
+                resource["resource"].get<std::string>().c_str(),
+                100 * resource["utilisation"].get<double>());
+    for (const auto& part : resource["parts"]) {
+      std::printf("  %-34s %6.2f%% %12.1f us %9llu times\n",
+                  part["label"].get<std::string>().c_str(), 100 * part["share"].get<double>(),
+                  part["busy_us"].get<double>(), part["count"].get<unsigned long long>());
+    }
+  }
+}
+
+void PrintPath(const nlohmann::json& path) {
+  if (!path.contains("steps")) {
+    std::printf("no message was received\n");
+    return;
+  }
+  std::printf("critical path of message %llu, from its work request to its completion:\n",
+              path["message"].get<unsigned long long>());
+  for (const auto& step : path["steps"]) {
+    std::printf("  %10.3f us  %8.3f us  host %d %-13s %s\n", step["start_us"].get<double>(),
+                step["end_us"].get<double>() - step["start_us"].get<double>(),
+                step["host"].get<int>(), step["resource"].get<std::string>().c_str(),
+                step["label"].get<std::string>().c_str());
+  }
+}
+
+nlohmann::json FlatParts(const nlohmann::json& occupancy) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const auto& resource : occupancy["resources"]) {
+    for (const auto& part : resource["parts"]) {
+      nlohmann::json row = part;
+      row["host"] = resource["host"];
+      row["resource"] = resource["resource"];
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+void AddOptions(CommandLine& command_line) {
+  AddProfileOptions(command_line);
+  command_line.Options().add_options()("timeline", po::value<std::string>()->value_name("FILE"),
+                                       "writes a Trace Event file for https://ui.perfetto.dev")(
+      "out", po::value<std::string>()->value_name("DIR"), "writes data and pictures there")(
+      "bins", po::value<std::string>()->default_value("100")->value_name("N"),
+      "steps of the course over time")("from", po::value<std::string>()->value_name("US"),
+                                       "only from this virtual microsecond on")(
+      "to", po::value<std::string>()->value_name("US"), "only up to this virtual microsecond")(
+      "message", po::value<std::string>()->value_name("N"),
+      "the received message whose critical path is shown; otherwise the middle one");
+  command_line.Positional("scenario", -1);
+}
+
+}  // namespace
+
+int SimOccupancy(int argc, const char* const* argv) {
+  CommandLine command_line(
+      {.name = "qpip-sim occupancy",
+       .summary = "runs a scenario and says what core, DMA engines and link were busy with",
+       .usage = "  qpip-sim occupancy SCENARIO [name=value ...] [options]\n",
+       .notes = "",
+       .examples = "  qpip-sim occupancy ttcp --set link.mtu=1500\n"
+                   "  qpip-sim occupancy ping --timeline ping.json --out results\n"});
+  AddOptions(command_line);
+  if (!command_line.Parse(argc, argv)) return kExitOk;
+  const std::vector<std::string> words = command_line.Strings("scenario");
+  if (words.empty()) throw UsageError("name a scenario: qpip-sim list scenarios shows them");
+  const sim::Profile profile = GetProfile(command_line);
+  const auto arguments = GetArguments(command_line);
+  const auto bins = static_cast<uint32_t>(command_line.Number("bins", 1, 100000));
+  sim::ScopedRecording recorder;
+  sim::ScenarioResult result;
+  try {
+    result = sim::RunScenario(words[0], profile, arguments);
+  } catch (const sim::ScenarioError& error) {
+    throw UsageError(error.what());
+  }
+  const sim::Recording& recording = recorder.recording();
+  const auto [from, to] = GetSpan(command_line, recording.EndPs());
+  nlohmann::json study = ResultJson(words[0], profile, arguments, result);
+  study["occupancy"] = sim::OccupancyJson(sim::ComputeOccupancy(recording, from, to, bins));
+  study["path"] = PathOf(command_line, recording);
+  study["truncated"] = recording.truncated;
+  if (command_line.Has("timeline")) {
+    std::ofstream out(command_line.String("timeline"));
+    sim::WriteTraceEvents(recording, out);
+    out.close();
+    if (!out) throw Failure("cannot write " + command_line.String("timeline"));
+  }
+  if (command_line.json()) {
+    std::cout << study.dump(1) << '\n';
+  } else {
+    std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
+    PrintMetrics(result);
+    PrintOccupancy(study["occupancy"]);
+    PrintPath(study["path"]);
+  }
+  if (recording.truncated) {
+    std::fprintf(stderr, "qpip-sim: the recording was full at %.0f us: shorten the run\n",
+                 static_cast<double>(recording.EndPs()) / 1e6);
+  }
+  if (command_line.Has("out")) {
+    const std::filesystem::path directory = command_line.String("out");
+    MakeDirectory(directory);
+    WriteBoth(directory, "occupancy", study, FlatParts(study["occupancy"]),
+              {"host", "resource", "label", "count", "busy_us", "share"});
+    Plot({"occupancy", directory.string()}, study);
+  }
+  return kExitOk;
+}
+
+}  // namespace qpip::apps
