@@ -94,12 +94,17 @@ void AddNumbers(const sim::Profile& profile, std::vector<Variation>* out) {
     double last = value.value;
     for (const int direction : {-1, 1}) {
       const double shifted = Shifted(spec, value.value, direction);
-      if (shifted == last) continue;  // a switch has one other value; nothing is a quarter of zero
-      if (shifted == value.value) continue;
+      // A switch has one other value; a quarter of zero is nothing.
+      if (shifted == last || shifted == value.value) continue;
       last = shifted;
+      const std::string change = Short(value.value) + " -> " + Short(shifted);
+      const bool known = std::any_of(out->begin(), out->end(), [&](const Variation& one) {
+        return one.name == spec.name && one.change == change;
+      });
+      if (known) continue;  // a structural switch already
       out->push_back(
-          {"number", spec.name, Short(value.value) + " -> " + Short(shifted),
-           sim::KindName(value.kind), value.source,
+          {IsSwitch(spec) ? "switch" : "number", spec.name, change, sim::KindName(value.kind),
+           value.source,
            [name = spec.name, shifted](Simulation* run) { run->set.emplace_back(name, shifted); }});
     }
   }

@@ -35,7 +35,7 @@ def bars(axes, labels, rows, unit, headroom=1.3):
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, top * headroom)
-    axes.set_xlabel(unit)
+    axes.set_xlabel(unit.replace("[us]", "[µs]"))
 
 
 def split(artifact, by):
@@ -133,6 +133,7 @@ DRAWERS = {
 def draw(artifact):
     figure = DRAWERS[artifact["key"]](artifact)
     title(figure, artifact)
-    figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
+    room = 0.32 / figure.get_figheight()  # inches for the legend
+    figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
     legend(figure, artifact["key"] == "figure4")
     return figure

@@ -23,7 +23,8 @@ def largest(row):
 
 def draw(sensitivity, figures):
     keys = sensitivity["figures"]
-    switches = [row for row in sensitivity["rows"] if row["group"] == "switch"]
+    switches = [row for row in sensitivity["rows"] if row["group"] == "switch"
+                and largest(row) >= SHOWN]
     numbers = [row for row in sensitivity["rows"]
                if row["group"] == "number" and largest(row) >= SHOWN]
     rows = switches + numbers
@@ -42,19 +43,20 @@ def draw(sensitivity, figures):
             strong = change is not None and abs(change) > 0.13
             axes.text(x, y, text, ha="center", va="center", fontsize=8,
                       color="white" if strong else "black")
+    errors = {one["key"]: one["error"] for one in figures}
     labels = [f"{row['name']}  {row['change']}" for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
-    axes.set_xticks(range(len(keys)), [SHORT.get(key, key) for key in keys])
+    axes.set_xticks(range(len(keys)), [f"{SHORT.get(key, key)}\n{style.percent(errors[key])}" for key in keys])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.axhline(len(switches) - 0.5, color="black", linewidth=1)
-    errors = {one["key"]: one["error"] for one in figures}
-    footer = "error against the paper: " + ",  ".join(
-        f"{SHORT.get(key, key)} {style.percent(errors[key])}".replace("\n", " ") for key in keys)
-    axes.set_xlabel("change of the simulated figure [%].  Above the line: structural switches; "
-                    "below: fitted and assumed numbers, 25% down and up\n" + footer, fontsize=8)
+    axes.text(-0.01, 1.005, "error against the paper", transform=axes.transAxes, ha="right",
+              va="bottom", fontsize=8)
+    axes.set_xlabel("change of the simulated figure [%]. Above the line: structural switches; "
+                    "below: fitted\nand assumed numbers, 25% down and up, where any figure changes "
+                    f"by at least {100 * SHOWN:.1f}%", fontsize=8)
     picture.suptitle("Sensitivity to what the paper leaves open", x=0.012, ha="left", fontsize=11,
                      fontweight="bold")
     return picture

@@ -63,4 +63,7 @@ def number(value):
 
 def percent(value):
     """A fraction as a signed percentage."""
-    return "–" if value is None else f"{100 * value:+.1f}%"
+    if value is None:
+        return "–"
+    text = f"{100 * value:+.1f}%"
+    return "0.0%" if float(text[:-1]) == 0 else text

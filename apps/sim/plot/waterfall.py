@@ -101,16 +101,22 @@ def draw_shares(axes, path):
         left += value
     axes.set_xlim(0, total)
     axes.set_yticks([0], ["critical path"])
+    handles = [Patch(color=colors.get(resource, "#cccccc"),
+                     label=f"{resource} {style.number(value)} µs ({100 * value / total:.0f}%)")
+               for resource, value in sorted(shares.items(), key=lambda one: -one[1])]
+    axes.legend(handles=handles, ncol=len(handles), fontsize=8, loc="lower center",
+                bbox_to_anchor=(0.5, 1.0))
     axes.set_xlabel("from PostSend to the receiver's completion [µs]")
     axes.spines["left"].set_visible(False)
 
 
 def draw(life):
     spans, bottom = lane_spans()
-    end = life["metrics"]["completed_us"]
+    activities = life["activities"] + life["host_activities"]
+    end = max(activity["end_us"] for activity in activities)
     figure, (axes, shares) = plt.subplots(2, 1, figsize=(13, 8.6), height_ratios=[9, 1],
                                           layout="constrained")
-    draw_activities(axes, life["activities"] + life["host_activities"], spans, end)
+    draw_activities(axes, activities, spans, end)
     draw_path(axes, life["path_to_receiver"], spans)
     axes.axvline(life["metrics"]["received_us"], color="black", linewidth=0.7, linestyle=":")
     axes.text(life["metrics"]["received_us"], bottom + 0.15, " received", fontsize=8, ha="left",
@@ -126,6 +132,6 @@ def draw(life):
     draw_shares(shares, life["path_to_receiver"])
     size = f"{life['bytes']} byte" + ("s" if life["bytes"] != 1 else "")
     figure.suptitle(f"Life of a message of {size}: {style.number(life['metrics']['received_us'])} µs "
-                    f"to the receiver, {style.number(end)} µs until its acknowledgement is known",
+                    f"to the receiver, {style.number(life['metrics']['completed_us'])} µs until its acknowledgement is known",
                     x=0.012, ha="left", fontsize=11, fontweight="bold")
     return figure
