@@ -16,6 +16,7 @@ struct Subcommand {
 };
 constexpr Subcommand kSubcommands[] = {
     {"run", "one scenario, once", SimRun},
+    {"sweep", "a scenario over a grid of parameters, in parallel, resumable", SimSweep},
     {"occupancy", "what NICs are busy with, critical paths, timelines", SimOccupancy},
     {"paper", "the paper's tables and figures, simulated and compared", SimPaper},
     {"list", "the scenarios, profiles and parameters there are", SimList},

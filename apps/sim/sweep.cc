@@ -73,9 +73,9 @@ Point MakePoint(const SweepPlan& plan, uint64_t point) {
   for (size_t i = 0; i < values.size(); ++i) {
     const std::string& name = plan.axes[i].name;
     if (name == "profile") continue;
-    const bool of_scenario =
-        std::any_of(scenario.parameters.begin(), scenario.parameters.end(),
-                    [&](const sim::ScenarioParameter& parameter) { return parameter.name == name; });
+    const bool of_scenario = std::any_of(
+        scenario.parameters.begin(), scenario.parameters.end(),
+        [&](const sim::ScenarioParameter& parameter) { return parameter.name == name; });
     if (of_scenario) {
       out.arguments[name] = values[i];
     } else {
@@ -96,8 +96,8 @@ int RunPoint(const SweepPlan& plan, const std::string& directory, uint64_t point
                ResultJson(plan.scenario, made.profile, made.arguments, result).dump(1) + "\n");
     return kExitOk;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "qpip-sim sweep: point %llu: %s\n",
-                 static_cast<unsigned long long>(point), OneLine(error.what()).c_str());
+    std::fprintf(stderr, "qpip-sim sweep: point %llu: %s\n", static_cast<unsigned long long>(point),
+                 OneLine(error.what()).c_str());
     return kExitFailed;
   }
 }
@@ -113,9 +113,9 @@ class Progress {
     if (!terminal_ || elapsed < kQuietFor) return;
     constexpr uint64_t kWidth = 40;
     const uint64_t filled = done * kWidth / total_;
-    std::fprintf(stderr, "\r[%s%s] %llu of %llu points",
-                 std::string(filled, '#').c_str(), std::string(kWidth - filled, ' ').c_str(),
-                 static_cast<unsigned long long>(done), static_cast<unsigned long long>(total_));
+    std::fprintf(stderr, "\r[%s%s] %llu of %llu points", std::string(filled, '#').c_str(),
+                 std::string(kWidth - filled, ' ').c_str(), static_cast<unsigned long long>(done),
+                 static_cast<unsigned long long>(total_));
     shown_ = true;
   }
 
@@ -141,8 +141,9 @@ void ClaimDirectory(const SweepPlan& plan, const std::string& directory) {
   const std::string found((std::istreambuf_iterator<char>(existing)),
                           std::istreambuf_iterator<char>());
   if (found != text) {
-    throw UsageError(directory + " holds another sweep (its plan.json says which): give another "
-                                 "directory with --out, or remove this one");
+    throw UsageError(directory +
+                     " holds another sweep (its plan.json says which): give another "
+                     "directory with --out, or remove this one");
   }
 }
 

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <thread>
 
-#include "apps/sim/plot_program.h"
+#include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "apps/sim/sweep.h"
@@ -19,17 +19,18 @@ CommandLine MakeCommandLine() {
   CommandLine command_line(
       {.name = "qpip-sim sweep",
        .summary = "runs a scenario at every combination of some parameters' values",
-       .usage = "  qpip-sim sweep SCENARIO [name=value ...] --vary name=1,2,4 --out DIR [options]\n",
+       .usage =
+           "  qpip-sim sweep SCENARIO [name=value ...] --vary name=1,2,4 --out DIR [options]\n",
        .notes =
            "--vary names a parameter of the scenario, of the profile (link.mtu), or \"profile\"\n"
            "itself; several make a grid. DIR receives sweep.json, sweep.csv and, with --plot, a\n"
-           "picture: the first axis is x, every combination of the others a line. Interrupted, the\n"
+           "picture: the first axis is x, every combination of the others a line. Interrupted, "
+           "the\n"
            "same command goes on where it was.\n",
-       .examples =
-           "  qpip-sim sweep ttcp --vary link.mtu=1500,9000,16456 --out /tmp/mtu\n"
-           "  qpip-sim sweep ttcp --vary core.multiply_cycles=0:200:9 --vary "
-           "protocol.ack_every=1,2,4 \\\n"
-           "      --set link.mtu=1500 --out /tmp/multiplier --plot throughput_MB_per_s\n"});
+       .examples = "  qpip-sim sweep ttcp --vary link.mtu=1500,9000,16456 --out /tmp/mtu\n"
+                   "  qpip-sim sweep ttcp --vary core.multiply_cycles=0:200:9 --vary "
+                   "protocol.ack_every=1,2,4 \\\n"
+                   "      --set link.mtu=1500 --out /tmp/multiplier --plot throughput_MB_per_s\n"});
   AddProfileOptions(command_line);
   command_line.Options().add_options()(
       "vary,v", po::value<std::vector<std::string>>()->value_name("NAME=VALUES"),
@@ -73,27 +74,31 @@ int SimSweep(int argc, const char* const* argv) {
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const SweepPlan plan = MakePlan(command_line);
   const std::string directory = command_line.String("out");
-  const auto jobs = static_cast<uint32_t>(
-      command_line.Has("jobs") ? command_line.Number("jobs", 1, 1024)
-                               : std::max(1u, std::thread::hardware_concurrency()));
+  const auto jobs = static_cast<uint32_t>(command_line.Has("jobs")
+                                              ? command_line.Number("jobs", 1, 1024)
+                                              : std::max(1u, std::thread::hardware_concurrency()));
   RunSweep(plan, directory, jobs);
   const nlohmann::json points = CollectSweep(plan, directory);
   const std::vector<std::string> metrics = command_line.Strings("plot");
   for (const std::string& metric : metrics) {
     if (!points.at(0)["metrics"].contains(metric)) {
-      throw UsageError("the scenario has no metric \"" + metric + "\" to plot; sweep.csv's header "
+      throw UsageError("the scenario has no metric \"" + metric +
+                       "\" to plot; sweep.csv's header "
                        "names them");
     }
   }
   std::vector<std::string> axes;
   for (const Axis& axis : plan.axes) axes.push_back(axis.name);
-  const nlohmann::json all = {{"scenario", plan.scenario}, {"profile", plan.profile},
-                              {"set", plan.settings},      {"arguments", plan.arguments},
-                              {"axes", axes},              {"plot", metrics},
+  const nlohmann::json all = {{"scenario", plan.scenario},
+                              {"profile", plan.profile},
+                              {"set", plan.settings},
+                              {"arguments", plan.arguments},
+                              {"axes", axes},
+                              {"plot", metrics},
                               {"points", points}};
   Write(directory + "/sweep.json", all.dump(1) + "\n");
   Write(directory + "/sweep.csv", SweepCsv(plan, points));
-  if (!metrics.empty()) RunPlotProgram("sweep.py", {directory + "/sweep.json", directory});
+  if (!metrics.empty()) Plot({"sweep", directory}, all);
   if (command_line.json()) {
     std::cout << all.dump(1) << '\n';
   } else {

@@ -4,6 +4,7 @@
   qpip_plot.py paper DIR        every table and figure, sensitivity and waterfalls: PNG and SVG
   qpip_plot.py report DIR       DIR/index.html, complete in itself
   qpip_plot.py markdown FILE    docs/reproducing-the-paper.md
+  qpip_plot.py sweep DIR        the metrics of a sweep that were asked for: PNG and SVG
   qpip_plot.py occupancy DIR    a scenario's occupancy over time and a message's critical path
 """
 import json
@@ -54,6 +55,10 @@ def main(arguments):
         style.save(occupancy.draw(study), os.path.join(target, "occupancy"))
         if study["path"].get("steps"):
             style.save(occupancy.draw_path(study), os.path.join(target, "path"))
+    elif kind == "sweep":
+        import sweep
+
+        sweep.save_all(study, target)
     else:
         sys.exit(__doc__)
 
