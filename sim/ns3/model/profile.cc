@@ -149,13 +149,15 @@ std::string ReadFile(const std::string& path) {
 
 const char* KindName(ValueKind kind) { return kKinds[static_cast<uint8_t>(kind)]; }
 
-Profile Profile::Load(std::string_view expression) {
+Profile Profile::Load(std::string_view expression) { return LoadAt(expression, 0); }
+
+Profile Profile::LoadAt(std::string_view expression, int depth) {
   Profile out;
   bool first = true;
   size_t at = 0;
   while (at <= expression.size()) {
     const size_t plus = std::min(expression.find('+', at), expression.size());
-    Profile part = LoadOne(expression.substr(at, plus - at), 0);
+    Profile part = LoadOne(expression.substr(at, plus - at), depth);
     if (first) {
       out = std::move(part);
     } else {
@@ -194,7 +196,7 @@ Profile Profile::ParseAt(std::string_view text, const std::string& file_name, in
     const auto name = base->value<std::string>();
     if (!name) Fail(file_name, base->source(), "base must be the name of a profile, in quotes");
     try {
-      out = Load(*name);
+      out = LoadAt(*name, depth + 1);
     } catch (const ProfileError& error) {
       if (depth + 1 > kMaxDepth) throw;
       Fail(file_name, base->source(), error.what());

@@ -73,6 +73,7 @@ class Profile {
   const std::map<std::string, ProfileValue>& values() const { return values_; }
 
  private:
+  static Profile LoadAt(std::string_view expression, int depth);
   static Profile LoadOne(std::string_view name, int depth);
   static Profile ParseAt(std::string_view text, const std::string& file_name, int depth);
   void Apply(const Profile& delta);

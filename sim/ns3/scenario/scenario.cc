@@ -95,7 +95,11 @@ ScenarioResult RunScenario(const std::string& name, const Profile& profile,
                            const std::map<std::string, std::string>& arguments) {
   const Scenario& scenario = FindScenario(name);
   profile.RequireComplete();
-  return scenario.run(profile, ScenarioArguments(scenario.parameters, arguments));
+  try {
+    return scenario.run(profile, ScenarioArguments(scenario.parameters, arguments));
+  } catch (const std::invalid_argument& error) {  // an impossible World
+    throw ScenarioError(error.what());
+  }
 }
 
 std::vector<ScenarioParameter> WithCommonParameters(std::vector<ScenarioParameter> own) {
