@@ -70,6 +70,18 @@ TEST(HostStackTest, GivenBackToBackFramesThenOneInterruptAnnouncesMany) {
   EXPECT_EQ(after.receive_interrupt_ps - before.receive_interrupt_ps, interrupts * 8000000);
 }
 
+TEST(HostStackTest, GivenOneProcessorThenProgramsAndStackTakeNoMoreThanAllOfIt) {
+  const ScenarioResult one = Nbd(std::string(kGigabit) + "+one-processor");
+  const ScenarioResult several = Nbd(kGigabit);
+  EXPECT_LE(one.Metric("write_client_host_utilisation"), 1.001);
+  EXPECT_GT(one.Metric("write_client_host_utilisation"), 0.95);
+  EXPECT_GT(several.Metric("write_client_host_utilisation"), 1.2);
+  EXPECT_LT(one.Metric("write_throughput_MB_per_s"),
+            0.8 * several.Metric("write_throughput_MB_per_s"));
+  // The same work all the same.
+  EXPECT_NEAR(one.Metric("write_MB_per_cpu_s"), several.Metric("write_MB_per_cpu_s"), 1.5);
+}
+
 // The paper's relations, as far as constants that were written down beforehand bear them out.
 TEST(HostStackTest, GivenGigabitEthernetThenItBeatsTheAdapterAtItsMtuAndTakesAProcessor) {
   Profile adapter = Profile::Load("lanai9-hardware-checksum");

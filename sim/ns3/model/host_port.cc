@@ -16,12 +16,16 @@ namespace qpip::sim {
 namespace {
 
 /// Lets the running context's debt pass.
-void PayDebt() {
+void PayDebt(const HostState& state) {
   Context& context = Context::Current();
   if (context.debt_ps < 1000) return;
   const uint64_t ns = context.debt_ps / 1000;
   context.debt_ps %= 1000;
-  context.SleepNs(ns);
+  if (state.processor != nullptr) {
+    state.processor->RunProgram(ns);
+  } else {
+    context.SleepNs(ns);
+  }
 }
 
 uint64_t StampNs() { return NowNs() + Context::Current().debt_ps / 1000; }
@@ -36,7 +40,12 @@ struct Waiter {
 class SimHostPort : public abi::HostPort, public abi::HostPlatform, private HostBus {
  public:
   SimHostPort(NicCore& core, const NicModel& model, HostPortOptions options, HostState& state)
-      : core_(core), model_(model), options_(std::move(options)), totals_(state.totals) {
+      : core_(core),
+        model_(model),
+        options_(std::move(options)),
+        state_(state),
+        totals_(state.totals) {
+    state_.processor = model.core_runs_programs ? &core : nullptr;
     const fw::NicConfig& config = options_.config;
     info_.address = config.address;
     info_.mtu = config.mtu;
@@ -103,7 +112,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
 
   bool Drive(bool) override {
     const uint64_t before = writes_;
-    PayDebt();
+    PayDebt(state_);
     if (writes_ == before) Spin();
     ChargeCompletions();
     return writes_ != before;
@@ -111,7 +120,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
 
   bool DriveBeforeSleep() override {
     const uint64_t before = writes_;
-    PayDebt();
+    PayDebt(state_);
     ChargeCompletions();
     return writes_ != before;
   }
@@ -143,7 +152,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   uint64_t NowNs() override { return StampNs(); }
 
   void Sleep(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override {
-    PayDebt();
+    PayDebt(state_);
     const uint64_t now = sim::NowNs();
     if (*word != expected || deadline_ns <= now) return;
     Waiter waiter{&Context::Current(), word, false};
@@ -163,7 +172,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   }
 
   void Relax() override {
-    PayDebt();
+    PayDebt(state_);
     Spin();
   }
 
@@ -249,6 +258,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   NicCore& core_;
   const NicModel& model_;
   const HostPortOptions options_;
+  HostState& state_;
   HostTotals& totals_;
   abi::PortInfo info_;
   abi::InterruptHandler* handler_ = nullptr;
@@ -273,7 +283,7 @@ uint64_t HostNowNs() { return StampNs(); }
 void SpendHostTime(HostState& state, uint64_t ps) {
   state.totals.application_ps += ps;
   Context::Current().debt_ps += ps;
-  PayDebt();
+  PayDebt(state);
 }
 
 }  // namespace qpip::sim

@@ -46,6 +46,7 @@ struct HostPortOptions {
 /// Counts outlive the port: they belong to the device.
 struct HostState {
   HostTotals totals;
+  NicCore* processor = nullptr;  ///< the core, when programs run on it
 };
 
 /// Makes the port of a core. `core`, `model` and `state` must outlive it.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "nic_fw/state.h"
+#include "sim/ns3/model/fibre.h"
 #include "sim/ns3/model/virtual_time.h"
 
 namespace qpip::sim {
@@ -89,7 +90,25 @@ void NicCore::Kick(uint64_t at_ns) {
 
 void NicCore::OnKick(uint64_t at_ns) {
   // An earlier one has come in between and may have set the next step to another time.
-  if (running_ && at_ns == next_step_ns_) Step();
+  if (!running_ || at_ns != next_step_ns_) return;
+  next_step_ns_ = UINT64_MAX;
+  if (at_ns < busy_until_ns_) {
+    Kick(0);  // a program has taken the core meanwhile
+  } else {
+    Step();
+  }
+}
+
+void NicCore::RunProgram(uint64_t duration_ns) {
+  Context& program = Context::Current();
+  while (duration_ns != 0) {
+    // A nanosecond behind the core, which goes first when both want to.
+    while (busy_until_ns_ >= NowNs()) program.SleepNs(busy_until_ns_ - NowNs() + 1);
+    const uint64_t slice = std::min(duration_ns, kProgramSliceNs);
+    busy_until_ns_ = NowNs() + slice;
+    program.SleepNs(slice);
+    duration_ns -= slice;
+  }
 }
 
 void NicCore::Step() {

@@ -84,6 +84,9 @@ class NicCore : private LeaseHolder {
   void PushDoorbell(const abi::Doorbell& doorbell);
   /// A frame whose last byte is in the NIC's packet memory now.
   void PushFrame(FramePtr frame);
+  /// Lets a program of the host have the core for so long, in slices and behind the core's own work
+  /// (NicModel::core_runs_programs). Blocks the current context.
+  void RunProgram(uint64_t duration_ns);
   /// The link sends a frame in [start, end); frames are reported in order.
   void OnFrameOnLine(const Frame& frame, uint64_t start_ns, uint64_t end_ns);
   /// The link has room again.
@@ -100,6 +103,9 @@ class NicCore : private LeaseHolder {
   uint64_t drops(abi::DropReason reason) const;
 
  private:
+  /// How long a program keeps the core from a frame or timer that has just come: interrupts are
+  /// taken between instructions, so it is only as long as keeps the simulation quick.
+  static constexpr uint64_t kProgramSliceNs = 5000;
   /// Frames the link may hold back before the firmware is told to wait.
   static constexpr uint32_t kMaxFramesWaiting = 64;
 

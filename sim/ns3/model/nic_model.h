@@ -43,6 +43,7 @@ struct NicModel {
   bool checksum_in_firmware = false;
   bool get_wr_per_segment = false;
   bool core_on_host = false;
+  bool core_runs_programs = false;
   uint64_t receive_interrupt_ps = 0;
   uint64_t receive_interrupt_delay_ps = 0;
   /// Whether the core hears of received frames by interrupts rather than by looking.

@@ -27,6 +27,8 @@ std::vector<ParameterSpec> MakeSpecs() {
        "1: Get WR is spent for every segment; 0: for every fetch of work requests"},
       {"core.on_host", "", 0, 1, false,
        "1: the core is a processor of the host, and its time the host's (a host-based stack)"},
+      {"core.runs_programs", "", 0, 1, false,
+       "1: the host's programs run on the core too, behind its own work; 0: on other processors"},
       {"core.receive_interrupt_us", "us", 0, 1e4, false,
        "core time of an interrupt that announces received frames; frames that arrive before the "
        "core has taken the last one come without"},
