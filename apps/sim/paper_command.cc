@@ -69,7 +69,10 @@ nlohmann::json Study(const PaperOptions& options) {
                        {"metrics", simulations.Get(figure.simulation).metrics}});
   }
   study["figures"] = figures;
-  if (options.sensitivity) study["sensitivity"] = SensitivityJson(options, simulations);
+  if (options.sensitivity) {
+    study["sensitivity"] = SensitivityJson(options, simulations);
+    study["host_sensitivity"] = HostSensitivityJson(options, simulations);
+  }
   return study;
 }
 

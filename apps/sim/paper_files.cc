@@ -50,6 +50,14 @@ json FlatSensitivity(const json& sensitivity) {
   return rows;
 }
 
+void WriteSensitivity(const std::filesystem::path& directory, const std::string& name,
+                      const json& sensitivity) {
+  std::vector<std::string> columns = {"group", "name", "change", "kind"};
+  for (const json& key : sensitivity["figures"]) columns.push_back(key);
+  columns.push_back("source");
+  WriteBoth(directory, name, sensitivity, FlatSensitivity(sensitivity), columns);
+}
+
 }  // namespace
 
 void WriteFile(const std::filesystem::path& path, const std::string& text) {
@@ -88,12 +96,10 @@ void WritePaperFiles(const json& study, const std::filesystem::path& directory) 
             {"key", "title", "subject", "low", "high", "simulated", "holds", "text", "place"});
   WriteBoth(directory, "profile", study["profile"], study["profile"]["parameters"],
             {"name", "value", "unit", "kind", "profile", "source", "meaning"});
-  if (study.contains("sensitivity")) {
-    std::vector<std::string> columns = {"group", "name", "change", "kind"};
-    for (const json& key : study["sensitivity"]["figures"]) columns.push_back(key);
-    columns.push_back("source");
-    WriteBoth(directory, "sensitivity", study["sensitivity"], FlatSensitivity(study["sensitivity"]),
-              columns);
+  if (!study.contains("sensitivity")) return;
+  WriteSensitivity(directory, "sensitivity", study["sensitivity"]);
+  for (const json& host : study["host_sensitivity"]) {
+    WriteSensitivity(directory, "sensitivity-" + host["profile"].get<std::string>(), host);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "apps/sim/paper_implementations.h"
 #include "sim/ns3/model/parameter.h"
 #include "sim/ns3/model/stage_names.h"
 
@@ -139,35 +140,81 @@ nlohmann::json Row(const std::vector<PaperFigure>& figures, const Variation& var
   return row;
 }
 
+/// What is varied, and what is looked at.
+struct Subject {
+  std::string profile;
+  std::string title;
+  std::vector<PaperFigure> figures;
+  std::vector<Variation> variations;
+};
+
+Subject Prototype(const PaperOptions& options) {
+  const sim::Profile profile = Simulation{"", options.profile, options.set, {}}.LoadProfile();
+  return {options.profile, "QPIP", PaperFigures(options), Variations(profile, true)};
+}
+
+std::vector<Subject> HostBased(const PaperOptions& options) {
+  std::vector<Subject> out;
+  for (const Implementation& one : ThroughputImplementations(options)) {
+    if (!one.host_based) continue;
+    const Simulation ttcp = one.Run(options, "ttcp", {});
+    const Simulation ping = one.Run(options, "ping", {{"transport", "tcp"}});
+    out.push_back({one.profile,
+                   one.title,
+                   {{"throughput", ttcp, "throughput_MB_per_s"},
+                    {"sender_cpu", ttcp, "sender_host_utilisation"},
+                    {"receiver_cpu", ttcp, "receiver_host_utilisation"},
+                    {"rtt_tcp", ping, "rtt_mean_us"}},
+                   Variations(sim::Profile::Load(one.profile), false)});
+  }
+  return out;
+}
+
+void Want(const Subject& subject, Simulations* simulations) {
+  for (const Variation& variation : subject.variations) {
+    for (const PaperFigure& figure : subject.figures) {
+      simulations->Want(Varied(figure, variation));
+    }
+  }
+}
+
+nlohmann::json Json(const Subject& subject, const Simulations& simulations) {
+  nlohmann::json out = {{"profile", subject.profile},
+                        {"title", subject.title},
+                        {"figures", nlohmann::json::array()},
+                        {"base", nlohmann::json::object()},
+                        {"rows", nlohmann::json::array()}};
+  for (const PaperFigure& figure : subject.figures) {
+    out["figures"].push_back(figure.key);
+    out["base"][figure.key] = simulations.Metric(figure.simulation, figure.metric);
+  }
+  for (const Variation& variation : subject.variations) {
+    out["rows"].push_back(Row(subject.figures, variation, simulations));
+  }
+  return out;
+}
+
 }  // namespace
 
-std::vector<Variation> Variations(const PaperOptions& options) {
-  const sim::Profile profile = Simulation{"", options.profile, options.set, {}}.LoadProfile();
+std::vector<Variation> Variations(const sim::Profile& profile, bool switches) {
   std::vector<Variation> out;
-  AddSwitches(profile, &out);
+  if (switches) AddSwitches(profile, &out);
   AddNumbers(profile, &out);
   return out;
 }
 
 void WantSensitivity(const PaperOptions& options, Simulations* simulations) {
-  const std::vector<PaperFigure> figures = PaperFigures(options);
-  for (const Variation& variation : Variations(options)) {
-    for (const PaperFigure& figure : figures) simulations->Want(Varied(figure, variation));
-  }
+  Want(Prototype(options), simulations);
+  for (const Subject& subject : HostBased(options)) Want(subject, simulations);
 }
 
 nlohmann::json SensitivityJson(const PaperOptions& options, const Simulations& simulations) {
-  const std::vector<PaperFigure> figures = PaperFigures(options);
-  nlohmann::json out = {{"figures", nlohmann::json::array()},
-                        {"base", nlohmann::json::object()},
-                        {"rows", nlohmann::json::array()}};
-  for (const PaperFigure& figure : figures) {
-    out["figures"].push_back(figure.key);
-    out["base"][figure.key] = simulations.Metric(figure.simulation, figure.metric);
-  }
-  for (const Variation& variation : Variations(options)) {
-    out["rows"].push_back(Row(figures, variation, simulations));
-  }
+  return Json(Prototype(options), simulations);
+}
+
+nlohmann::json HostSensitivityJson(const PaperOptions& options, const Simulations& simulations) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const Subject& subject : HostBased(options)) out.push_back(Json(subject, simulations));
   return out;
 }
 

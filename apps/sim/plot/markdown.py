@@ -57,18 +57,23 @@ def open_numbers(study):
                   if one["kind"] in ("fitted", "assumed")])
 
 
-def sensitivity(study):
-    keys = study["sensitivity"]["figures"]
+def sensitivity(one):
+    keys = one["figures"]
     rows = [[row["group"], f"`{row['name']}`", row["change"]]
-            + [style.percent(row["changes"][key]) for key in keys]
-            for row in study["sensitivity"]["rows"]]
-    return table(["", "", "Change"] + [f"`{key}`" for key in keys], rows)
+            + [style.percent(row["changes"][key]) for key in keys] for row in one["rows"]]
+    return table(["", "", "Change"] + [key.replace("_", " ") for key in keys], rows)
+
+
+def host_sensitivity(one):
+    base = ", ".join(f"{key.replace('_', ' ')} {style.number(value)}"
+                     for key, value in one["base"].items())
+    return f"### {one['title']}\n\nFrom {base}.\n\n" + sensitivity(one)
 
 
 def text(study):
     parts = [
         "# Reproducing the paper",
-        f"<!-- Generated: {study['command']} --markdown docs/reproducing-the-paper.md -->",
+        f"<!-- Written by: {study['command']} --markdown docs/reproducing-the-paper.md -->",
         study["paper"] + ".",
         findings.summary(study),
         "Everything below comes from one command, which also draws it and writes it as CSV and "
@@ -88,5 +93,6 @@ def text(study):
     if "sensitivity" in study:
         parts += ["## Sensitivity\n\nChange of each figure when one thing is done differently: "
                   "structural switches, then every fitted and assumed number 25% down and up (a "
-                  "count goes to the next whole number; zero stays).", sensitivity(study)]
+                  "count goes to the next whole number; zero stays).", sensitivity(study["sensitivity"])]
+        parts += [host_sensitivity(one) for one in study["host_sensitivity"]]
     return "\n\n".join(parts) + "\n"

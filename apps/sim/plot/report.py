@@ -141,6 +141,21 @@ def sensitivity_section(study, pictures):
               rows), "</details>"])
 
 
+def host_sensitivity_section(study):
+    parts = []
+    for host in study["host_sensitivity"]:
+        keys = host["figures"]
+        base = ", ".join(f"{key} {style.number(host['base'][key])}" for key in keys)
+        rows = [[f"<code>{text(row['name'])}</code>", text(row["change"])]
+                + [(style.percent(row["changes"][key]), "n") for key in keys]
+                + [f'<span class="small">{text(row["source"])}</span>'] for row in host["rows"]]
+        parts.append(f"<details><summary>{text(host['title'])}: every fitted or assumed number 25% "
+                     f"down and up ({text(base)})</summary>"
+                     + table(["", "change"] + [text(key) for key in keys] + ["why it is as it is"],
+                             rows) + "</details>")
+    return "\n".join(parts)
+
+
 def profile_section(profile):
     rows = [[f"<code>{text(one['name'])}</code>", number(one["value"]), unit(one["unit"]),
              text(one["kind"]), text(one["profile"]), text(one["source"])]
@@ -164,7 +179,8 @@ def html(study, pictures):
          "\n".join(message_section(one, pictures) for one in study["messages"])),
     ]
     if "sensitivity" in study:
-        sections.append(("sensitivity", "Sensitivity", sensitivity_section(study, pictures)))
+        sections.append(("sensitivity", "Sensitivity",
+                         sensitivity_section(study, pictures) + host_sensitivity_section(study)))
     sections.append(("profile", "Profile: every number and its source",
                      profile_section(study["profile"])))
     sections.append(("made", "How this was made",
