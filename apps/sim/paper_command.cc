@@ -53,6 +53,7 @@ nlohmann::json Study(const PaperOptions& options) {
       {"artifacts", PaperArtifacts(options, simulations)},
       {"messages", MessageLives(options, simulations)},
       {"relations", PaperRelations(options, simulations)},
+      {"host_profiles", HostProfiles(options)},
       {"profile", ProfileJson(Simulation{"", options.profile, options.set, {}}.LoadProfile())}};
   nlohmann::json figures = nlohmann::json::array();
   for (const PaperFigure& figure : PaperFigures(options)) {

@@ -12,6 +12,7 @@ namespace qpip::apps {
 namespace {
 
 constexpr double kStep = 0.25;
+constexpr const char* kOneProcessor = "one-processor";
 
 std::string Short(double value) {
   char text[32];
@@ -153,6 +154,18 @@ Subject Prototype(const PaperOptions& options) {
   return {options.profile, "QPIP", PaperFigures(options), Variations(profile, true)};
 }
 
+/// How many processors a connection has is the structural switch of a host-based stack.
+std::vector<Variation> HostVariations(const sim::Profile& profile) {
+  std::vector<Variation> out = Variations(profile, false);
+  if (HasProfile(kOneProcessor)) {
+    out.insert(out.begin(),
+               {"switch", kOneProcessor, "several -> one", "",
+                "programs and protocol stack share one processor",
+                [](Simulation* run) { run->profile += std::string("+") + kOneProcessor; }});
+  }
+  return out;
+}
+
 std::vector<Subject> HostBased(const PaperOptions& options) {
   std::vector<Subject> out;
   for (const Implementation& one : ThroughputImplementations(options)) {
@@ -165,7 +178,7 @@ std::vector<Subject> HostBased(const PaperOptions& options) {
                     {"sender_cpu", ttcp, "sender_host_utilisation"},
                     {"receiver_cpu", ttcp, "receiver_host_utilisation"},
                     {"rtt_tcp", ping, "rtt_mean_us"}},
-                   Variations(sim::Profile::Load(one.profile), false)});
+                   HostVariations(sim::Profile::Load(one.profile))});
   }
   return out;
 }

@@ -390,6 +390,16 @@ nlohmann::json PaperRelations(const PaperOptions& options, const Simulations& si
   return list.Take();
 }
 
+nlohmann::json HostProfiles(const PaperOptions& options) {
+  nlohmann::json out = nlohmann::json::array();
+  const auto storage = StorageImplementations(options);
+  for (const Implementation& one : storage.empty() ? ThroughputImplementations(options) : storage) {
+    if (!one.host_based) continue;
+    out.push_back(ProfileJson(one.Run(options, "nbd", {}).LoadProfile()));
+  }
+  return out;
+}
+
 nlohmann::json ProfileJson(const sim::Profile& profile) {
   nlohmann::json rows = nlohmann::json::array();
   for (const sim::ParameterSpec& spec : sim::ParameterSpecs()) {

@@ -60,6 +60,8 @@ std::vector<Artifact> PaperArtifacts(const PaperOptions& options, const Simulati
 nlohmann::json MessageLives(const PaperOptions& options, const Simulations& simulations);
 /// What the paper says of two results without giving both, with what the simulations say.
 nlohmann::json PaperRelations(const PaperOptions& options, const Simulations& simulations);
+/// The profiles of the host-based implementations that this build has, as ProfileJson.
+nlohmann::json HostProfiles(const PaperOptions& options);
 /// Every number of the profile, with kind and source.
 nlohmann::json ProfileJson(const sim::Profile& profile);
 

@@ -9,10 +9,11 @@ def unique(values):
     return list(dict.fromkeys(values))
 
 
-def legend(figure, with_range=False):
-    handles = [Patch(color=style.PUBLISHED, label="published"),
-               Patch(color=style.SIMULATED, label="simulated")]
-    if with_range:
+def legend(figure, artifact):
+    handles = [Patch(color=style.SIMULATED, label="simulated")]
+    if any(row["published"] is not None for row in artifact["rows"]):
+        handles.insert(0, Patch(color=style.PUBLISHED, label="published"))
+    if artifact["key"] == "figure4":
         handles.append(Patch(color=style.RANGE, alpha=0.4, label="published as a range"))
     figure.legend(handles=handles, loc="lower right", ncol=len(handles), fontsize=9)
 
@@ -135,5 +136,5 @@ def draw(artifact):
     title(figure, artifact)
     room = 0.32 / figure.get_figheight()  # inches for the legend
     figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
-    legend(figure, artifact["key"] == "figure4")
+    legend(figure, artifact)
     return figure

@@ -69,7 +69,46 @@ def summary(study):
     return (f"{within} of {len(figures)} figures that the paper gives as numbers are within "
             f"{100 * TOLERANCE:.0f}%; the largest error is {style.percent(worst['error'])} "
             f"({worst['title']}). {equal} of {len(cells)} cells of Tables 2 and 3 are equal to the "
-            f"published ones, read from what the simulated cores were busy with.")
+            f"published ones, read from what the simulated cores were busy with. "
+            + relations_summary(study))
+
+
+def relations_summary(study):
+    """How many of the paper's relations hold, and whose do not."""
+    known = [row for row in study["relations"] if row["simulated"] is not None]
+    broken = [row for row in known if not row["holds"]]
+    if not known:
+        return ""
+    text = f"{len(known) - len(broken)} of {len(known)} comparisons that the paper makes in words hold"
+    if not broken:
+        return text + "."
+    names = list(dict.fromkeys(row["title"] for row in broken))
+    return text + "; these do not: " + "; ".join(names) + "."
+
+
+def broken_relations(study):
+    """A sentence for each relation that does not hold."""
+    out = []
+    for row in study["relations"]:
+        if row["simulated"] is None or row["holds"]:
+            continue
+        out.append(f"{row['title']} ({row['subject']}): the paper has {relation_value(row)}, the "
+                   f"simulation {style.number(row['simulated'])}.")
+    return out
+
+
+def host_dependence(study):
+    """What moves the host-based stacks most: their constants are written down, not fitted."""
+    out = []
+    for host in study.get("host_sensitivity", []):
+        for key in ("throughput", "sender_cpu"):
+            strongest = movers(host, key)[:EXPLAINS]
+            if strongest:
+                out.append(f"{host['title']}, {key.replace('_', ' ')} "
+                           f"{style.number(host['base'][key])}: it depends most on " + "; ".join(
+                               f"{name(row)}: {style.percent(change)}"
+                               for change, row in strongest) + ".")
+    return out
 
 
 def relation_value(row):

@@ -50,10 +50,10 @@ def messages(study):
     return "\n\n".join(parts)
 
 
-def open_numbers(study):
+def open_numbers(profile):
     return table(["Parameter", "Value", "Unit", "Kind", "Source"],
                  [[f"`{one['name']}`", style.number(one["value"]), one["unit"], one["kind"],
-                   one["source"]] for one in study["profile"]["parameters"]
+                   one["source"]] for one in profile["parameters"]
                   if one["kind"] in ("fitted", "assumed")])
 
 
@@ -70,6 +70,15 @@ def host_sensitivity(one):
     return f"### {one['title']}\n\nFrom {base}.\n\n" + sensitivity(one)
 
 
+def deviating_relations(study):
+    broken = findings.broken_relations(study)
+    if not broken:
+        return "All comparisons that the paper makes in words hold."
+    return ("Comparisons of the paper that do not hold. The constants of the host-based stacks are "
+            "assumed or derived, not fitted:\n\n"
+            + "\n".join(f"- {line}" for line in broken + findings.host_dependence(study)))
+
+
 def text(study):
     parts = [
         "# Reproducing the paper",
@@ -84,12 +93,14 @@ def text(study):
         "## Where it deviates, and why",
         "\n".join("- " + findings.deviation(one, study.get("sensitivity"))
                   for one in study["figures"]),
+        deviating_relations(study),
         "## Tables and figures"]
     parts += [artifact(one) for one in study["artifacts"]]
     parts += ["## What the paper says in words", relations(study),
               "## The life of a message", messages(study),
-              f"## What is fitted and assumed\n\nProfile {study['profile']['name']}: "
-              + study["profile"]["summary"], open_numbers(study)]
+              "## What is fitted and assumed"]
+    parts += [f"### {one['name']}\n\n{one['summary']}\n\n" + open_numbers(one)
+              for one in [study["profile"]] + study["host_profiles"]]
     if "sensitivity" in study:
         parts += ["## Sensitivity\n\nChange of each figure when one thing is done differently: "
                   "structural switches, then every fitted and assumed number 25% down and up (a "

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import style
 
 SHOWN_PARTS = 9  # of a resource; the rest is "other"
+SHOWN_SHARES = 16  # of a path, the largest
 
 
 def grouped(resource):
@@ -45,22 +46,36 @@ def draw(study):
 
 
 def draw_path(study):
+    """Above: where the path is at each moment. Below: what it is made of."""
     steps = study["path"]["steps"]
-    figure, axes = plt.subplots(figsize=(11, 1.4 + 0.27 * len(steps)), layout="constrained")
-    hosts = sorted({step["host"] for step in steps})
+    lanes = sorted({(step["host"], step["resource"]) for step in steps})
+    shares = {}
+    for step in steps:
+        name = f"host {step['host']} {step['resource']}" + (f": {step['label']}" if step["label"]
+                                                           else "")
+        shares[name] = shares.get(name, 0) + step["end_us"] - step["start_us"]
+    largest = sorted(shares.items(), key=lambda one: -one[1])[:SHOWN_SHARES]
+    figure, (course, parts) = plt.subplots(
+        2, 1, figsize=(11, 1.6 + 0.42 * len(lanes) + 0.24 * len(largest)), layout="constrained",
+        height_ratios=[0.5 + 0.42 * len(lanes), 0.5 + 0.24 * len(largest)])
     colors = plt.get_cmap("tab10").colors
-    for place, step in enumerate(steps):
-        width = step["end_us"] - step["start_us"]
-        waiting = step["resource"] == "waiting"
-        axes.barh(place, width, 0.8, left=step["start_us"],
-                  color="#dddddd" if waiting else colors[hosts.index(step["host"]) % 10])
-        axes.text(step["end_us"], place, f"  {style.number(width)} µs", va="center", fontsize=7)
-    names = [f"host {step['host']} {step['resource']}" + (f": {step['label']}" if step["label"] else "")
-             for step in steps]
-    axes.set_yticks(range(len(steps)), names, fontsize=8)
-    axes.set_ylim(len(steps) - 0.4, -0.6)
-    axes.set_xlim(0, steps[-1]["end_us"] * 1.1)
-    axes.set_xlabel("from the message's work request [µs]")
-    figure.suptitle(f"Critical path of message {study['path']['message']} of {study['scenario']}",
-                    x=0.012, ha="left", fontsize=11, fontweight="bold")
+    for step in steps:
+        course.barh(lanes.index((step["host"], step["resource"])),
+                    step["end_us"] - step["start_us"], 0.8, left=step["start_us"],
+                    color="#bbbbbb" if step["resource"] == "waiting" else colors[step["host"] % 10])
+    course.set_yticks(range(len(lanes)), [f"host {host} {resource}" for host, resource in lanes])
+    course.set_ylim(len(lanes) - 0.4, -0.6)
+    course.set_xlim(0, steps[-1]["end_us"])
+    course.set_xlabel("from the message's work request [µs]")
+    total = steps[-1]["end_us"] - steps[0]["start_us"]
+    for place, (_, value) in enumerate(largest):
+        parts.barh(place, value, 0.75, color=style.SIMULATED)
+        parts.text(value, place, f"  {style.number(value)} µs ({100 * value / total:.0f}%)",
+                   va="center", fontsize=7)
+    parts.set_yticks(range(len(largest)), [name for name, _ in largest], fontsize=8)
+    parts.set_ylim(len(largest) - 0.4, -0.6)
+    parts.set_xlim(0, largest[0][1] * 1.18)
+    parts.set_xlabel("time on the path [µs]")
+    figure.suptitle(f"Critical path of message {study['path']['message']} of {study['scenario']}, "
+                    f"{style.number(total)} µs", x=0.012, ha="left", fontsize=11, fontweight="bold")
     return figure

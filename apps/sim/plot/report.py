@@ -96,7 +96,14 @@ def deviations_section(study):
         if busy:
             line += f" <span class='note'>Busiest: {text(busy)}.</span>"
         items.append(f"<li>{line}</li>")
-    return "<ul>" + "\n".join(items) + "</ul>"
+    out = "<ul>" + "\n".join(items) + "</ul>"
+    broken = findings.broken_relations(study)
+    if broken:
+        out += ("<p>Comparisons of the paper that do not hold. The constants of the host-based "
+                "stacks are assumed or derived, not fitted:</p><ul>"
+                + "\n".join(f"<li>{text(line)}</li>"
+                            for line in broken + findings.host_dependence(study)) + "</ul>")
+    return out
 
 
 def relations_section(study):
@@ -164,8 +171,9 @@ def profile_section(profile):
     for one in profile["parameters"]:
         counts[one["kind"]] = counts.get(one["kind"], 0) + 1
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    return (f"<p>{text(profile['name'])}: {text(profile['summary'])} {len(rows)} numbers: {kinds}.</p>"
-            + table(["parameter", "value", "", "kind", "set by", "source"], rows))
+    return (f"<p>{text(profile['summary'])} {len(rows)} numbers: {kinds}.</p>"
+            + "<details><summary>All of them</summary>"
+            + table(["parameter", "value", "", "kind", "set by", "source"], rows) + "</details>")
 
 
 def html(study, pictures):
@@ -181,8 +189,10 @@ def html(study, pictures):
     if "sensitivity" in study:
         sections.append(("sensitivity", "Sensitivity",
                          sensitivity_section(study, pictures) + host_sensitivity_section(study)))
-    sections.append(("profile", "Profile: every number and its source",
-                     profile_section(study["profile"])))
+    profiles = [study["profile"]] + study["host_profiles"]
+    sections.append(("profile", "Profiles: every number and its source",
+                     "\n".join(f"<h3>{text(one['name'])}</h3>" + profile_section(one)
+                               for one in profiles)))
     sections.append(("made", "How this was made",
                      f"<p>QPIP {text(study['version'])}, {study['simulations']} simulations.</p>"
                      f"<pre>{text(study['command'])} --report DIR</pre>"))

@@ -57,7 +57,7 @@ constexpr Relation kRelations[] = {
      "a 40% to 137% throughput performance improvement", "Figure 7, section 4.2.3"},
     {"nbd_effectiveness_gain", "NBD over QPIP over NBD over sockets, MB a CPU second", 1, 2.33,
      "at up to 133% better CPU effectiveness", "Figure 7, section 4.2.3"},
-    {"nbd_utilisation", "NBD client's processor", 0.26, 1,
+    {"nbd_utilisation", "NBD client's processor", 0.26, kUnbounded,
      "the raw CPU utilization during the benchmark is at least 26% for filesystem processing",
      "Figure 7, section 4.2.3"},
 };
