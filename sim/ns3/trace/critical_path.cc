@@ -5,6 +5,8 @@
 #include <iterator>
 #include <optional>
 
+#include "nic_fw/abi/completion.h"
+
 namespace qpip::sim {
 namespace {
 
@@ -119,6 +121,12 @@ class Walk {
   std::vector<PathStep> steps_;
 };
 
+/// A message in a posted receive; at the end those without one are flushed.
+bool IsReceived(const TraceMark& mark) {
+  return mark.record.kind == fw::kTraceRecvCompleted &&
+         mark.record.to == static_cast<uint32_t>(abi::CompletionStatus::kSuccess);
+}
+
 /// When the completion that a trace record announced was in host memory.
 std::optional<uint64_t> CompletionWritten(const Recording& recording, const TraceMark& mark) {
   const Activity* best = nullptr;
@@ -144,14 +152,13 @@ std::vector<PathStep> CriticalPath(const Recording& recording, uint32_t host, ui
 }
 
 size_t CountReceiveCompletions(const Recording& recording) {
-  return static_cast<size_t>(std::count_if(
-      recording.traces.begin(), recording.traces.end(),
-      [](const TraceMark& mark) { return mark.record.kind == fw::kTraceRecvCompleted; }));
+  return static_cast<size_t>(
+      std::count_if(recording.traces.begin(), recording.traces.end(), IsReceived));
 }
 
 std::vector<PathStep> MessagePath(const Recording& recording, size_t completion) {
   for (const TraceMark& mark : recording.traces) {
-    if (mark.record.kind != fw::kTraceRecvCompleted || completion-- != 0) continue;
+    if (!IsReceived(mark) || completion-- != 0) continue;
     const auto end_ps = CompletionWritten(recording, mark);
     if (!end_ps) return {};
     return CriticalPath(recording, mark.host, *end_ps, 0, true);

@@ -32,7 +32,7 @@ std::vector<PathStep> CriticalPath(const Recording& recording, uint32_t host, ui
 /// The path of the received message whose completion is the n-th of all (from 0); empty when there
 /// are fewer.
 std::vector<PathStep> MessagePath(const Recording& recording, size_t completion);
-/// Receive completions in a recording.
+/// Messages received in a recording; what is flushed at the end is none.
 size_t CountReceiveCompletions(const Recording& recording);
 
 }  // namespace qpip::sim
