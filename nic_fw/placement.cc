@@ -7,6 +7,7 @@
 #include "nic_fw/memory.h"
 #include "nic_fw/overflow_pool.h"
 #include "nic_fw/receive_queue.h"
+#include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
 #include "protocols/tcp/machine.h"
 
@@ -250,9 +251,12 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   AddToBatch(nic, q);
   PumpReceive(nic, q);
   DeliverEndOfStream(nic, q);
-  if (q.state == QpState::kConnected && q.type == abi::QpType::kTcp &&
-      tcp::AckDue(q.tcb, nic.now)) {
-    Activate(nic, q);
+  if (q.state == QpState::kConnected && q.type == abi::QpType::kTcp) {
+    if (tcp::AckDue(q.tcb, nic.now)) {
+      Activate(nic, q);
+    } else {
+      UpdateTimer(nic, q);  // the acknowledgement waits for the next segment, or its timer
+    }
   }
   nic.Charge(Stage::kRxUpdate, PayloadVariant(q));
 }

@@ -140,6 +140,27 @@ TEST_F(Transfer, GivenPostedReceive_WhenOneByteIsSent_ThenBothSidesComplete) {
   EXPECT_EQ(sent[0].status, 0);
 }
 
+TEST(TcpDelayedAck, GivenNoAckOnBatchEnd_WhenLoneMessageArrives_ThenAcknowledgedByTheTimer) {
+  NicConfig config = FirmwareBench::DefaultConfig();
+  config.ack_on_batch_end = 0;
+  config.ack_delay_us = 200'000;
+  config.rto_min_us = 1'000'000;
+  ConnectedPair pair({}, config);
+  // A receive so large that the window is in nobody's way.
+  HostMemory sink{pair.b.hardware, 1 << 20};
+  pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, pair.b.Register(sink), 0, 1 << 20)});
+  pair.b.Run();
+  pair.cable.Run();
+  pair.a.PostInline(*pair.qp_a, "lone");
+  pair.cable.Run();
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+  pair.cable.Advance(150 * kMs);
+  EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty());
+  pair.cable.Advance(60 * kMs);
+  EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
+  EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
+}
+
 TEST_F(Transfer, GivenInlineSend_WhenSent_ThenBytesArrive) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.a.PostInline(*pair.qp_a, "inline!");
