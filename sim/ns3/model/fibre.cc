@@ -3,8 +3,11 @@
 #include <ns3/event-id.h>
 #include <ns3/simulator.h>
 
+#include <cxxabi.h>
+
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
+#include <cstring>
 #include <exception>
 #include <list>
 #include <stdexcept>
@@ -26,37 +29,61 @@ constexpr size_t kStackBytes = 256 * 1024;  // address space; pages are mapped w
 /// Unwinds a fibre's stack when it is destroyed before its program has ended.
 struct Unwind {};
 
-class Root : public Context {
+Context* current = nullptr;
+
+/// Runs the simulator on the caller's own stack until somebody calls Stop.
+class Driver {
  public:
-  void Suspend() override {
-    // Whoever resumes the thread stops the simulator.
-    resumed_ = false;
-    while (!resumed_) {
+  void Drive() {
+    stopped_ = false;
+    Context* const self = std::exchange(current, nullptr);
+    while (!stopped_) {
       ns3::Simulator::Run();
-      if (resumed_) return;
-      if (ns3::Simulator::IsFinished()) {
-        throw std::runtime_error(
-            "the simulation has run out of events while the program waits: nothing can wake it");
-      }
+      if (!stopped_ && ns3::Simulator::IsFinished()) break;
+    }
+    current = self;
+    if (!stopped_) {
+      throw std::runtime_error(
+          "the simulation was stopped, or has run out of events, while the program waits: nothing "
+          "can wake it");
     }
   }
-  void Resume() override {
-    resumed_ = true;
+  void Stop() {
+    stopped_ = true;
     ns3::Simulator::Stop();
   }
+
+ private:
+  bool stopped_ = false;
+};
+
+class Root : public Context {
+ public:
+  void Suspend() override { driver_.Drive(); }
+  void Resume() override { driver_.Stop(); }
   void Join() override { throw std::logic_error("the simulation's own thread cannot be joined"); }
   bool done() const override { return false; }
 
  private:
-  bool resumed_ = false;
+  Driver driver_;
+};
+
+/// The C++ runtime's record of exceptions being handled is a thread's; each stack needs its own, as
+/// a fibre may be suspended inside a catch block.
+class ExceptionState {
+ public:
+  void Save() { std::memcpy(bytes_, abi::__cxa_get_globals(), sizeof(bytes_)); }
+  void Restore() const { std::memcpy(abi::__cxa_get_globals(), bytes_, sizeof(bytes_)); }
+
+ private:
+  // Itanium C++ ABI, 2.2.2: a pointer and a count.
+  alignas(void*) unsigned char bytes_[2 * sizeof(void*)] = {};
 };
 
 Root& TheRoot() {
   static Root root;
   return root;
 }
-
-Context* current = nullptr;
 
 }  // namespace
 
@@ -81,15 +108,25 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   }
 
   void Suspend() override {
-    Context* self = this;
+    if (unwinding_) {
+      // A destructor waits, such as a queue pair's for its NIC: the simulation goes on meanwhile.
+      driver_.Drive();
+      return;
+    }
+    exceptions_.Save();
     LeaveTo();
     caller_ = std::move(caller_).resume();
     EnterAgain();
-    current = self;
+    exceptions_.Restore();
+    current = this;
     if (unwinding_) throw Unwind{};
   }
 
   void Resume() override {
+    if (unwinding_) {
+      driver_.Stop();
+      return;
+    }
     if (pending_ || done_) return;
     pending_ = true;
     auto self = shared_from_this();
@@ -108,6 +145,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   }
   bool done() const override { return done_; }
 
+  /// Unwinds the stack. Destructors on it may block.
   void Destroy() {
     if (pending_) ns3::Simulator::Cancel(event_);
     pending_ = false;
@@ -120,6 +158,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   boost::context::fiber Main(boost::context::fiber&& from) {
     caller_ = std::move(from);
     current = this;
+    exceptions_.Restore();  // none
     if (!unwinding_) {
       try {
         program_();
@@ -141,6 +180,8 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   void Run() {
     if (done_) return;
     Context* before = current;
+    ExceptionState exceptions;
+    exceptions.Save();
 #ifdef QPIP_ASAN_FIBRES
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, stack_bottom_, stack_size_);
@@ -149,6 +190,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
 #ifdef QPIP_ASAN_FIBRES
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
+    exceptions.Restore();
     current = before;
     if (done_) std::exchange(on_done_, nullptr)();
   }
@@ -184,6 +226,8 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   std::function<void()> on_done_;
   std::exception_ptr error_;
   ns3::EventId event_;
+  ExceptionState exceptions_;
+  Driver driver_;  ///< while unwinding
   bool pending_ = false;
   bool done_ = false;
   bool unwinding_ = false;
@@ -202,6 +246,9 @@ std::list<std::shared_ptr<Fibre>>& LiveFibres() {
 Context& Context::Current() { return current == nullptr ? TheRoot() : *current; }
 
 std::shared_ptr<Context> Context::Spawn(std::string name, std::function<void()> program) {
+  // Simulator::Destroy ends the programs too. Nodes, which are there before, are disposed of first.
+  static ns3::EventId at_the_end;
+  if (at_the_end.IsExpired()) at_the_end = ns3::Simulator::ScheduleDestroy(&Context::DestroyAll);
   auto fibre = std::make_shared<Fibre>(std::move(name), std::move(program));
   LiveFibres().push_back(fibre);
   const auto place = std::prev(LiveFibres().end());

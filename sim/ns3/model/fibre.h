@@ -6,7 +6,8 @@
 // it waits for has happened, so that a test's main function needs no fibre.
 //
 // One thread; fibres are never pre-empted. A fibre ends with its program; fibres that are left
-// suspended at the end of a simulation are unwound by DestroyAll (their destructors run).
+// suspended at the end of a simulation are unwound by DestroyAll, which Simulator::Destroy calls:
+// their destructors run, and may block.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ class Context {
 
   /// Starts a program at the present virtual time, as an event.
   static std::shared_ptr<Context> Spawn(std::string name, std::function<void()> program);
-  /// Unwinds every fibre that has not ended. Call before Simulator::Destroy.
+  /// Unwinds every fibre that has not ended. Part of Simulator::Destroy; called before it, the
+  /// destructors of programs still find their NICs working.
   static void DestroyAll();
 
   virtual ~Context() = default;
