@@ -2,8 +2,10 @@
 
 #include <cstring>
 #include <deque>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "sim/ns3/model/qpip_net_device.h"
 #include "sim/ns3/model/virtual_time.h"
@@ -86,6 +88,10 @@ uint32_t QpipFabric::AddSwitch(uint32_t ports, const NicModel& model, uint32_t r
 }
 
 uint32_t QpipFabric::AddNic(NicEntry nic) {
+  // Before anything is changed.
+  if (nic.device != nullptr && nic.device->IsLinkUp()) {
+    throw std::logic_error("join a NIC: it is joined already; it has one line");
+  }
   const auto index = static_cast<uint32_t>(nics_.size());
   nics_.push_back(std::move(nic));
   nic_edges_.emplace_back();
@@ -113,6 +119,9 @@ void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> nic, uint32_t switch_index, uin
 }
 
 void QpipFabric::Connect(ns3::Ptr<QpipNetDevice> a, ns3::Ptr<QpipNetDevice> b) {
+  if (a == b || b->IsLinkUp()) {
+    throw std::logic_error("join two NICs with a cable: they must be two, and joined to nothing");
+  }
   const uint32_t index_a = AddNic({a, {}});
   const uint32_t index_b = AddNic({b, {}});
   auto a_to_b =
@@ -175,21 +184,33 @@ void QpipFabric::Index() {
         nics_[i].device != nullptr ? nics_[i].device->address() : nics_[i].address;
     std::memcpy(&key.first, address.bytes, 8);
     std::memcpy(&key.second, address.bytes + 8, 8);
-    by_address_[key] = i;
+    if (!by_address_.emplace(key, i).second) {
+      std::ostringstream message;
+      uint8_t bytes[16];
+      std::memcpy(bytes, address.bytes, sizeof(bytes));
+      message << "two NICs of a fabric have the address " << ns3::Ipv6Address(bytes);
+      throw std::invalid_argument(message.str());
+    }
   }
+}
+
+void QpipFabric::RequireDistinctAddresses() {
+  if (by_address_.size() != nics_.size()) Index();
 }
 
 const std::vector<uint8_t>* QpipFabric::Route(uint32_t source, const uint8_t* destination) {
   Key key;
   std::memcpy(&key.first, destination, 8);
   std::memcpy(&key.second, destination + 8, 8);
-  if (by_address_.size() != nics_.size()) Index();
+  RequireDistinctAddresses();
   const auto found = by_address_.find(key);
   if (found == by_address_.end() || found->second == source) return nullptr;
   const uint64_t pair = (uint64_t{source} << 32) | found->second;
   const auto known = routes_.find(pair);
   if (known != routes_.end()) return &known->second;
-  return &(routes_[pair] = FindRoute(source, found->second));
+  std::vector<uint8_t> route;
+  if (!FindRoute(source, found->second, &route)) return nullptr;
+  return &(routes_[pair] = std::move(route));
 }
 
 /// Hops from every switch to a NIC: breadth first, backwards (cables go both ways).
@@ -215,10 +236,9 @@ std::vector<uint32_t> QpipFabric::DistancesTo(uint32_t nic) const {
   return distance;
 }
 
-std::vector<uint8_t> QpipFabric::FindRoute(uint32_t source, uint32_t destination) {
-  std::vector<uint8_t> route;
+bool QpipFabric::FindRoute(uint32_t source, uint32_t destination, std::vector<uint8_t>* route) {
   const Edge& first = nic_edges_[source].front();
-  if ((first.to & kSwitch) == 0) return route;  // a cable
+  if ((first.to & kSwitch) == 0) return first.to == destination;  // a cable
   auto cached = distances_.find(destination);
   if (cached == distances_.end()) {
     cached = distances_.emplace(destination, DistancesTo(destination)).first;
@@ -226,6 +246,7 @@ std::vector<uint8_t> QpipFabric::FindRoute(uint32_t source, uint32_t destination
   const std::vector<uint32_t>& distance = cached->second;
   uint32_t at = first.to & ~kSwitch;
   uint64_t choice = Mix((uint64_t{source} << 32) | destination);
+  if (distance[at] == kFar) return false;
   while (distance[at] != 1) {
     std::vector<const Edge*> nearer;
     for (const Edge& edge : switch_edges_[at]) {
@@ -233,16 +254,15 @@ std::vector<uint8_t> QpipFabric::FindRoute(uint32_t source, uint32_t destination
         nearer.push_back(&edge);
       }
     }
-    if (nearer.empty()) throw std::invalid_argument("the fabric has two parts");
     const Edge* edge = nearer[choice % nearer.size()];
     choice = Mix(choice);
-    route.push_back(edge->port);
+    route->push_back(edge->port);
     at = edge->to & ~kSwitch;
   }
   for (const Edge& edge : switch_edges_[at]) {
     if (edge.to == destination) {
-      route.push_back(edge.port);
-      return route;
+      route->push_back(edge.port);
+      return true;
     }
   }
   throw std::logic_error("a NIC's switch does not know it");

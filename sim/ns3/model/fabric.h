@@ -91,8 +91,11 @@ class QpipFabric : public ns3::Channel {
   void Connect(uint32_t switch_a, uint32_t port_a, uint32_t switch_b, uint32_t port_b,
                const NicModel& model);
 
-  /// The route from one NIC to an address (16 bytes); nullptr when nobody has it. The answer lives
-  /// as long as the fabric.
+  /// Throws std::invalid_argument when two NICs have one address.
+  void RequireDistinctAddresses();
+
+  /// The route from one NIC to an address (16 bytes); nullptr when nobody has it or no path leads
+  /// there. The answer lives as long as the fabric.
   const std::vector<uint8_t>* Route(uint32_t source, const uint8_t* destination);
 
   uint32_t switches() const { return static_cast<uint32_t>(switches_.size()); }
@@ -127,7 +130,7 @@ class QpipFabric : public ns3::Channel {
                      const NicModel& model);
   void Index();
   std::vector<uint32_t> DistancesTo(uint32_t nic) const;
-  std::vector<uint8_t> FindRoute(uint32_t source, uint32_t destination);
+  bool FindRoute(uint32_t source, uint32_t destination, std::vector<uint8_t>* route);
 
   uint32_t rank_ = 0;
   CutCables* cut_cables_ = nullptr;

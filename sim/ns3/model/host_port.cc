@@ -3,12 +3,14 @@
 #include <ns3/event-id.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
 
 #include "nic_fw/abi/command.h"
 #include "nic_fw/abi/completion.h"
+#include "qpip/types.h"
 #include "sim/ns3/model/stage_names.h"
 #include "sim/ns3/model/virtual_time.h"
 
@@ -75,6 +77,8 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     config.event_ring = rings.event_ring;
     config.command_log2 = rings.command_log2;
     config.event_log2 = rings.event_log2;
+    command_ring_ = rings.command_ring;
+    command_mask_ = (1u << rings.command_log2) - 1;
     event_ring_ = rings.event_ring;
     event_ring_bytes_ = sizeof(abi::Event) << rings.event_log2;
     core_.Start(config, this);
@@ -87,6 +91,10 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   }
 
   void RingDoorbell(const abi::Doorbell& doorbell) override {
+    if (core_.detached()) {
+      core_.PushDoorbell(doorbell);
+      return;
+    }
     ChargeCompletions();
     switch (doorbell.kind()) {
       case abi::DoorbellKind::kSendPosted:
@@ -100,8 +108,10 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
       default:
         break;
     }
-    const uint64_t at = StampNs() + CeilNs(model_.doorbell_write_ps);
-    ScheduleAt(at, [core = &core_, doorbell, alive = alive_] {
+    // In order, whichever programs of the host rang: the NIC takes an index that goes back for an
+    // error.
+    last_doorbell_ns_ = std::max(last_doorbell_ns_, StampNs() + CeilNs(model_.doorbell_write_ps));
+    ScheduleAt(last_doorbell_ns_, [core = &core_, doorbell, alive = alive_] {
       if (*alive) core->PushDoorbell(doorbell);
     });
   }
@@ -112,6 +122,11 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
 
   bool Drive(bool) override {
     const uint64_t before = writes_;
+    if (core_.detached()) {
+      core_.RunDetached();
+      if (writes_ == before) ThrowDetached();
+      return true;
+    }
     PayDebt(state_);
     if (writes_ == before) Spin();
     ChargeCompletions();
@@ -120,6 +135,10 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
 
   bool DriveBeforeSleep() override {
     const uint64_t before = writes_;
+    if (core_.detached()) {
+      core_.RunDetached();
+      return writes_ != before;
+    }
     PayDebt(state_);
     ChargeCompletions();
     return writes_ != before;
@@ -149,9 +168,18 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   }
 
   // abi::HostPlatform
-  uint64_t NowNs() override { return StampNs(); }
+  uint64_t NowNs() override {
+    // Without the device there is no simulation whose time it would be.
+    if (!core_.detached()) last_ns_ = StampNs();
+    return last_ns_;
+  }
 
   void Sleep(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override {
+    if (core_.detached()) {
+      core_.RunDetached();
+      if (*word == expected) ThrowDetached();
+      return;
+    }
     PayDebt(state_);
     const uint64_t now = sim::NowNs();
     if (*word != expected || deadline_ns <= now) return;
@@ -166,17 +194,25 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   }
 
   void Wake(const uint32_t* word) override {
+    if (core_.detached()) return;
     for (Waiter* waiter : waiters_) {
       if (waiter->word == word) WakeOne(waiter);
     }
   }
 
   void Relax() override {
+    if (core_.detached()) ThrowDetached();
     PayDebt(state_);
     Spin();
   }
 
  private:
+  [[noreturn]] void ThrowDetached() const {
+    throw Error(ENODEV, info_.description +
+                            ": the NIC has left the simulation (Simulator::Destroy "
+                            "was called); nothing more can arrive");
+  }
+
   static void WakeOne(Waiter* waiter) {
     waiter->woken = true;
     waiter->context->Resume();
@@ -236,23 +272,40 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     ++writes_;
     const bool event = address - event_ring_ < event_ring_bytes_;
     if (!event && bytes == sizeof(abi::Cqe)) ++completions_;
+    if (event) OnEventWritten(*reinterpret_cast<const abi::Event*>(address));
+    if (core_.detached()) return;
     for (Waiter* waiter : waiters_) {
       if (waiter->word == nullptr) WakeOne(waiter);
     }
   }
 
+  /// Memory that is deregistered may be freed when its owner sees the answer.
+  void OnEventWritten(const abi::Event& event) {
+    if (event.kind != static_cast<uint8_t>(abi::EventKind::kCommandDone)) return;
+    const auto* commands = reinterpret_cast<const abi::Command*>(command_ring_);
+    const auto opcode = static_cast<abi::CommandOpcode>(commands[event.id & command_mask_].opcode);
+    if (opcode == abi::CommandOpcode::kDeregisterMemory) core_.CopyReferences();
+  }
+
   void OnInterrupt(fw::InterruptKind kind, uint32_t object) override {
     if (handler_ == nullptr) return;
+    if (core_.detached()) {
+      Interrupt(kind, object);
+      return;
+    }
     ++totals_.interrupts;
     totals_.interrupt_ps += model_.interrupt_ps;
     ScheduleAt(sim::NowNs() + CeilNs(model_.interrupt_ps), [this, kind, object, alive = alive_] {
-      if (!*alive) return;
-      if (kind == fw::InterruptKind::kCompletion) {
-        handler_->OnCompletionInterrupt(object);
-      } else {
-        handler_->OnEventInterrupt();
-      }
+      if (*alive) Interrupt(kind, object);
     });
+  }
+
+  void Interrupt(fw::InterruptKind kind, uint32_t object) {
+    if (kind == fw::InterruptKind::kCompletion) {
+      handler_->OnCompletionInterrupt(object);
+    } else {
+      handler_->OnEventInterrupt();
+    }
   }
 
   NicCore& core_;
@@ -263,11 +316,15 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   abi::PortInfo info_;
   abi::InterruptHandler* handler_ = nullptr;
   std::vector<Waiter*> waiters_;
+  uint64_t command_ring_ = 0;
+  uint32_t command_mask_ = 0;
   uint64_t event_ring_ = 0;
   uint64_t event_ring_bytes_ = 0;
   uint64_t writes_ = 0;       ///< to host memory, by the NIC
   uint64_t completions_ = 0;  ///< entries of completion queues among them
-  uint64_t charged_ = 0;      ///< completions whose poll has been paid
+  uint64_t last_ns_ = 0;      ///< of NowNs
+  uint64_t last_doorbell_ns_ = 0;
+  uint64_t charged_ = 0;  ///< completions whose poll has been paid
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,6 +9,8 @@
 // to host memory, and returns at the next look after that; the time counts as busy.
 #pragma once
 
+#include <ns3/object.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,6 +40,7 @@ struct HostTotals {
 struct HostPortOptions {
   fw::NicConfig config;  ///< from NicModel::firmware, with address and table sizes
   std::string description;
+  ns3::Ptr<ns3::Object> owner;  ///< of core, model and state: kept as long as the port
   /// How long one fruitless poll may look ahead. A look that finds nothing returns then at the
   /// latest; programs that poll several NICs from one fibre, or a clock, want it short.
   uint64_t poll_ahead_ns = 20000;
@@ -49,7 +52,8 @@ struct HostState {
   NicCore* processor = nullptr;  ///< the core, when programs run on it
 };
 
-/// Makes the port of a core. `core`, `model` and `state` must outlive it.
+/// Makes the port of a core. `core`, `model` and `state` must outlive it. When the device has left
+/// the simulation, objects can still be destroyed; whatever else waits throws Error ENODEV.
 std::unique_ptr<abi::HostPort> MakeSimHostPort(NicCore& core, const NicModel& model,
                                                HostPortOptions options, HostState& state);
 

@@ -43,15 +43,67 @@ void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
 }
 
 void NicCore::Stop() {
+  ReleaseLeases();
   if (!running_) return;
   running_ = false;
-  receive_state_ = ReceiveState::kIdle;
-  next_step_ns_ = UINT64_MAX;
-  timer_ns_ = UINT64_MAX;
-  doorbells_.clear();
+  ++run_;
+  Reset();
+}
+
+/// Frames that are on the line now will be reported late, and must not count for the next run.
+void NicCore::Reset() {
+  const uint64_t now = detached_ ? step_ns_ : NowNs();
+  for (size_t i = 0; i < received_.size(); ++i) {
+    link_->OnReceiveBufferFree(received_[i]->length(), now);
+  }
+  for (const FramePtr& frame : held_) {
+    if (frame != nullptr) link_->OnReceiveBufferFree(frame->length(), now);
+  }
   received_.clear();
   held_.clear();
   free_held_.clear();
+  doorbells_.clear();
+  doorbell_overflow_ = false;
+  read_ = {};
+  write_ = {};
+  posted_.clear();
+  payloads_.clear();
+  free_payload_ = 0;
+  buffers_used_ = 0;
+  buffers_free_at_ns_.clear();
+  starved_ = false;
+  stale_frames_ += std::exchange(frames_waiting_, 0);
+  receive_state_ = ReceiveState::kIdle;
+  next_step_ns_ = UINT64_MAX;
+  timer_ns_ = UINT64_MAX;
+  busy_until_ns_ = 0;
+}
+
+void NicCore::ReleaseLeases() {
+  for (size_t i = 0; i < leased_.size(); ++i) {
+    Frame* const frame = leased_[i];
+    if (frame == nullptr) continue;
+    frame->Own();
+    frame->lease_holder = nullptr;
+  }
+  oldest_lease_ = next_lease_;
+  leased_.clear();
+}
+
+void NicCore::Detach() {
+  if (detached_) return;
+  detached_ = true;
+  ++run_;
+  ReleaseLeases();
+  if (!running_) return;
+  while (!posted_.empty()) DeliverPosted();
+  doorbell_overflow_ = true;  // those on their way are lost
+}
+
+void NicCore::RunDetached() {
+  if (!running_) return;
+  while (fw::qpip_fw_step(arena_.data(), &table_, step_ns_, 1) != 0) {
+  }
 }
 
 size_t NicCore::MemoryBytes() const {
@@ -74,7 +126,7 @@ uint64_t NicCore::drops(abi::DropReason reason) const {
 // --- The event loop
 
 void NicCore::Kick(uint64_t at_ns) {
-  if (!running_) return;
+  if (!running_ || detached_) return;
   const uint64_t now = NowNs();
   const uint64_t at = std::max({at_ns, busy_until_ns_, now});
   if (at >= next_step_ns_) return;
@@ -162,7 +214,12 @@ uint64_t NicCore::TransferTime() {
   if (!read_.done.empty()) wake = std::min(wake, read_.done.front().first);
   if (!write_.done.empty()) wake = std::min(wake, write_.done.front().first);
   if (starved_ && !buffers_free_at_ns_.empty()) {
-    wake = std::min(wake, buffers_free_at_ns_.front());
+    const uint64_t free_at = buffers_free_at_ns_.front();
+    if (free_at > step_ns_) {
+      wake = std::min(wake, free_at);
+    } else {
+      starved_ = false;  // there is room now, but nobody who waited for it asks any more
+    }
   }
   return wake;
 }
@@ -181,7 +238,7 @@ void NicCore::PushDoorbell(const abi::Doorbell& doorbell) {
 
 void NicCore::PushFrame(FramePtr frame) {
   const uint64_t now = NowNs();
-  if (!running_) {
+  if (!running_ || detached_) {
     link_->OnReceiveBufferFree(frame->length(), now);
     return;
   }
@@ -253,6 +310,7 @@ void NicCore::FillDmaPorts() {
     // The host wrote before it rang; whether the bytes move now or when the transfer ends makes no
     // difference to a host that keeps its side of the contract.
     std::memcpy(to, reinterpret_cast<const void*>(from), length);
+    self.ReadPosted(from, to, length);
     const uint64_t done = self.Transfer(self.read_, Engine::kDmaRead, "read", length);
     self.Finish(self.read_, done, tag, fw::kDmaOk, 0);
   };
@@ -323,6 +381,7 @@ void NicCore::Charge(fw::Stage stage, fw::Variant variant, uint32_t units) {
 }
 
 void NicCore::ChargeOne(fw::Stage stage, fw::Variant variant, uint32_t units) {
+  if (detached_) return;
   const uint64_t ps = model_.ChargePs(stage, variant, units);
   StageTotal& total = totals_.stages[static_cast<uint32_t>(stage)][static_cast<uint32_t>(variant)];
   ++total.count;

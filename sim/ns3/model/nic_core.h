@@ -76,9 +76,20 @@ class NicCore : private LeaseHolder {
   /// Formats the arena and lets the core run. Throws std::runtime_error when the firmware refuses
   /// the configuration. `host` must outlive the run.
   void Start(const fw::NicConfig& config, HostBus* host);
-  /// No step, transfer or interrupt after this.
+  /// No step, transfer or interrupt after this. Frames under way carry copies from now on: the
+  /// host may free its memory. May be started again.
   void Stop();
   bool running() const { return running_; }
+
+  /// The device has left the simulation, while a program may still hold the NIC. From now on
+  /// nothing takes virtual time: transfers end at once, and frames go nowhere. Not undone.
+  void Detach();
+  bool detached() const { return detached_; }
+  /// Whatever payload still lies in host memory, though the NIC has read it, is copied: the host is
+  /// about to free some.
+  void CopyReferences();
+  /// Lets a detached core do what there is to do, mostly commands that destroy objects.
+  void RunDetached();
 
   /// A doorbell that reaches the FIFO now.
   void PushDoorbell(const abi::Doorbell& doorbell);
@@ -136,6 +147,10 @@ class NicCore : private LeaseHolder {
   void FillDmaPorts();
   void FillLinkPorts();
 
+  // Starting and stopping.
+  void Reset();
+  void ReleaseLeases();
+
   // The event loop.
   void Kick(uint64_t at_ns);
   void OnKick(uint64_t at_ns);
@@ -157,7 +172,9 @@ class NicCore : private LeaseHolder {
   uint32_t PollDma(fw::DmaCompletion* out);
   void PostWrite(uint64_t to, const void* from, uint32_t length);
   void PostInterrupt(uint32_t kind, uint32_t object);
+  void Deliver(const Posted& posted, uint64_t at_ps);
   void DeliverPosted();
+  void ReadPosted(uint64_t from, void* to, uint32_t length);
   uint32_t FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags, uint32_t tag);
   uint32_t PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum);
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
@@ -183,7 +200,9 @@ class NicCore : private LeaseHolder {
   fw::Platform table_;
   std::vector<uint64_t> arena_;
   bool running_ = false;
+  bool detached_ = false;
   bool copy_payload_ = false;
+  uint64_t run_ = 0;  ///< counts Stop and Detach; events of an earlier run do nothing
 
   // The core's time.
   uint64_t step_ns_ = 0;     ///< when the present handler began
@@ -209,6 +228,7 @@ class NicCore : private LeaseHolder {
   uint32_t buffers_used_ = 0;
   Fifo<uint64_t> buffers_free_at_ns_;  ///< of frames on the line; ascending
   uint32_t frames_waiting_ = 0;        ///< handed to the link, not yet on the line
+  uint32_t stale_frames_ = 0;          ///< as above, of earlier runs; ahead of the others
   bool starved_ = false;               ///< the firmware was told that there is no buffer
 
   /// How an interrupted core learns of frames; one that looks by itself is always serving.
@@ -225,7 +245,7 @@ class NicCore : private LeaseHolder {
 
   uint64_t next_lease_ = 1;
   uint64_t oldest_lease_ = 1;
-  Fifo<uint8_t> lease_ended_;  ///< from oldest_lease_ on
+  Fifo<Frame*> leased_;  ///< from oldest_lease_ on; nullptr: ended
 
   uint64_t random_state_;
   CoreTotals totals_;

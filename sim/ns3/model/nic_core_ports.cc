@@ -64,6 +64,7 @@ Piece HostPiece(const fw::DmaSegment& segment) {
 // --- DMA engines
 
 uint64_t NicCore::Transfer(DmaEngine& engine, Engine which, const char* name, uint32_t bytes) {
+  if (detached_) return StampPs();
   const uint64_t start = std::max(StampPs(), engine.free_ps);
   const uint64_t duration = model_.dma.Ps(bytes);
   engine.free_ps = start + duration;
@@ -89,7 +90,8 @@ uint32_t NicCore::PollDma(fw::DmaCompletion* out) {
   };
   const uint64_t read = due(read_);
   const uint64_t write = due(write_);
-  if (std::min(read, write) > step_ns_) return 0;
+  const uint64_t first = std::min(read, write);
+  if (first == UINT64_MAX || (first > step_ns_ && !detached_)) return 0;
   DmaEngine& engine = read <= write ? read_ : write_;
   *out = engine.done.front().second;
   engine.done.pop_front();
@@ -114,17 +116,26 @@ void NicCore::PostWrite(uint64_t to, const void* from, uint32_t length) {
   posted.length = std::min<uint32_t>(length, sizeof(posted.bytes));
   std::memcpy(posted.bytes, from, posted.length);
   const uint64_t done = Transfer(write_, Engine::kDmaWrite, "completion", length);
-  posted_.push_back(posted);
-  ScheduleAt(CeilStamp(done), [this] { DeliverPosted(); });
+  Deliver(posted, done);
 }
 
 void NicCore::PostInterrupt(uint32_t kind, uint32_t object) {
   Posted posted;
   posted.kind = kind;
   posted.object = object;
-  posted_.push_back(posted);
   // Behind the writes, as a message signalled interrupt is.
-  ScheduleAt(CeilStamp(std::max(write_.free_ps, StampPs())), [this] { DeliverPosted(); });
+  Deliver(posted, std::max(write_.free_ps, StampPs()));
+}
+
+void NicCore::Deliver(const Posted& posted, uint64_t at_ps) {
+  posted_.push_back(posted);
+  if (detached_) {
+    DeliverPosted();
+    return;
+  }
+  ScheduleAt(CeilStamp(at_ps), [this, run = run_] {
+    if (run == run_) DeliverPosted();
+  });
 }
 
 void NicCore::DeliverPosted() {
@@ -137,6 +148,20 @@ void NicCore::DeliverPosted() {
   }
   std::memcpy(HostMemory(posted.to), posted.bytes, posted.length);
   host_->OnHostWrite(posted.to, posted.length);
+}
+
+/// A read behind posted writes to the same place gets what they will have written, and not before
+/// they have (PCI: a read does not overtake a posted write).
+void NicCore::ReadPosted(uint64_t from, void* to, uint32_t length) {
+  for (size_t i = 0; i < posted_.size(); ++i) {
+    const Posted& posted = posted_[i];
+    const uint64_t begin = std::max(from, posted.to);
+    const uint64_t end = std::min(from + length, posted.to + posted.length);
+    if (begin >= end) continue;
+    std::memcpy(static_cast<uint8_t*>(to) + (begin - from), posted.bytes + (begin - posted.to),
+                end - begin);
+    read_.free_ps = std::max(read_.free_ps, write_.free_ps);
+  }
 }
 
 // --- Payload on its way out
@@ -156,8 +181,26 @@ void NicCore::ReleasePayload(uint32_t handle) {
   Payload& payload = payloads_[handle - 1];
   payload.pieces.clear();
   payload.owned.clear();
+  payload.copy = false;
   payload.next_free = free_payload_;
   free_payload_ = handle;
+}
+
+void NicCore::CopyReferences() {
+  for (size_t i = 0; i < leased_.size(); ++i) {
+    if (leased_[i] != nullptr) leased_[i]->Own();
+  }
+  for (Payload& payload : payloads_) {
+    if (payload.pieces.empty() || !payload.owned.empty()) continue;
+    for (const Piece& piece : payload.pieces) {
+      const size_t end = payload.owned.size();
+      payload.owned.resize(end + piece.length);  // zeros, as phantom memory reads
+      if (piece.data != nullptr) std::memcpy(&payload.owned[end], piece.data, piece.length);
+    }
+    payload.pieces.clear();
+    payload.pieces.push_back({payload.owned.data(), payload.length});
+    payload.copy = true;
+  }
 }
 
 bool NicCore::PayloadRoom() {
@@ -218,7 +261,7 @@ uint32_t NicCore::PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t len
 uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   *lease = 0;
   const auto* header = static_cast<const uint8_t*>(out.header);
-  if (!link_->HasRoute(header + ipv6::offset::kDestination)) {
+  if (detached_ || !link_->HasRoute(header + ipv6::offset::kDestination)) {
     if (out.payload != 0) {
       ReleasePayload(out.payload);
       --buffers_used_;
@@ -237,7 +280,7 @@ uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
       frame->Own();
     } else if (refers) {
       *lease = next_lease_++;
-      lease_ended_.push_back(0);
+      leased_.push_back(frame.get());
       frame->lease = *lease;
       frame->lease_holder = this;
     }
@@ -251,6 +294,10 @@ uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
 }
 
 void NicCore::OnFrameOnLine(const Frame& frame, uint64_t start_ns, uint64_t end_ns) {
+  if (stale_frames_ > 0) {
+    --stale_frames_;
+    return;
+  }
   --frames_waiting_;
   if (model_.transmit_buffer_until_sent && !frame.payload().empty()) {
     buffers_free_at_ns_.push_back(end_ns);
@@ -337,9 +384,9 @@ void NicCore::ReleaseFrame(uint32_t handle) {
 }
 
 void NicCore::OnLeaseEnded(uint64_t lease) {
-  lease_ended_[lease - oldest_lease_] = 1;
-  while (!lease_ended_.empty() && lease_ended_.front() != 0) {
-    lease_ended_.pop_front();
+  leased_[lease - oldest_lease_] = nullptr;
+  while (!leased_.empty() && leased_.front() == nullptr) {
+    leased_.pop_front();
     ++oldest_lease_;
   }
 }

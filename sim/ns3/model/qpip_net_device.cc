@@ -23,6 +23,7 @@ namespace qpip::sim {
 namespace {
 
 constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+constexpr uint16_t kLeastMtu = 1280;  // RFC 8200, section 5
 
 NS_OBJECT_ENSURE_REGISTERED(QpipNetDevice);
 NS_OBJECT_ENSURE_REGISTERED(QpipFabric);
@@ -69,6 +70,10 @@ ns3::TypeId QpipNetDevice::GetTypeId() {
                         ns3::UintegerValue(7),
                         ns3::MakeUintegerAccessor(&QpipNetDevice::send_depth_log2),
                         ns3::MakeUintegerChecker<uint32_t>(0, 15))
+          .AddAttribute("Mtu", "Bytes of the largest packet, if the profile's is not smaller.",
+                        ns3::UintegerValue(65535),
+                        ns3::MakeUintegerAccessor(&QpipNetDevice::SetMtu, &QpipNetDevice::GetMtu),
+                        ns3::MakeUintegerChecker<uint16_t>(kLeastMtu))
           .AddAttribute("SendErrorModel", "Loses frames on their way out.", ns3::PointerValue(),
                         ns3::MakePointerAccessor(&QpipNetDevice::send_errors_),
                         ns3::MakePointerChecker<ns3::ErrorModel>())
@@ -91,7 +96,7 @@ QpipNetDevice::QpipNetDevice() : hardware_(ns3::Mac48Address::Allocate()) {}
 QpipNetDevice::~QpipNetDevice() = default;
 
 void QpipNetDevice::DoDispose() {
-  if (core_) core_->Stop();
+  if (core_) core_->Detach();
   out_.reset();
   credits_ = nullptr;
   fabric_ = nullptr;
@@ -129,7 +134,7 @@ ns3::Ipv6Address QpipNetDevice::GetIpv6() const {
 
 void QpipNetDevice::AttachToFabric(QpipFabric* fabric, uint32_t index,
                                    std::unique_ptr<LinkTransmitter> out, CreditSink* credits) {
-  if (IsLinkUp()) throw std::logic_error("the NIC is attached already");
+  RequireUnjoined();
   fabric_ = fabric;
   fabric_index_ = index;
   out_ = std::move(out);
@@ -141,9 +146,14 @@ void QpipNetDevice::AttachToFabric(QpipFabric* fabric, uint32_t index,
 }
 
 void QpipNetDevice::AttachToDevice(ns3::Ptr<ns3::NetDevice> lower) {
-  if (IsLinkUp()) throw std::logic_error("the NIC is attached already");
-  if (node_ == nullptr || lower->GetNode() != node_) {
-    throw std::logic_error("both devices must be on one node before they are joined");
+  RequireUnjoined();
+  if (node_ == nullptr || lower == nullptr || lower->GetNode() != node_) {
+    throw std::logic_error(
+        "join a NIC with a device: both must be on one node; call Node::AddDevice first");
+  }
+  if (!SetMtu(std::min(mtu_limit_, lower->GetMtu()))) {
+    throw std::logic_error("join a NIC with a device: its MTU is " +
+                           std::to_string(lower->GetMtu()) + ", IPv6 needs 1280 at least");
   }
   lower_ = lower;
   default_neighbour_ = lower->GetBroadcast();
@@ -156,6 +166,10 @@ void QpipNetDevice::AddNeighbour(ns3::Ipv6Address destination, ns3::Address hard
 }
 
 void QpipNetDevice::SetDefaultNeighbour(ns3::Address hardware) { default_neighbour_ = hardware; }
+
+void QpipNetDevice::RequireUnjoined() const {
+  if (IsLinkUp()) throw std::logic_error("join a NIC: it is joined already; it has one line");
+}
 
 // --- Use
 
@@ -190,13 +204,26 @@ int64_t QpipNetDevice::AssignStreams(int64_t stream) {
   return used + 1;
 }
 
+void QpipNetDevice::RequireOpenable() const {
+  const auto refuse = [](const std::string& why) { throw std::logic_error("open a NIC: " + why); };
+  if (node_ == nullptr) refuse("it is on no node; call Node::AddDevice first");
+  if (!IsLinkUp()) {
+    refuse("it is joined to nothing; call QpipFabric::Connect or AttachToDevice first");
+  }
+  if (GetIpv6().IsAny()) refuse("it has no address; set the attribute Ipv6Address");
+  if (core_ && core_->running()) {
+    refuse("it is open; share that qpip::Nic, or destroy it and everything made from it first");
+  }
+  if (fabric_ != nullptr) fabric_->RequireDistinctAddresses();
+}
+
 std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
-  if (!IsLinkUp()) throw std::logic_error("the NIC is attached to nothing");
+  RequireOpenable();
   EnsureCore();
-  if (core_->running()) throw std::logic_error("the NIC is open already");
   HostPortOptions options;
   options.config = model().firmware;
   options.config.address = address_;
+  options.config.mtu = GetMtu();
   options.config.max_qps = max_queue_pairs;
   options.config.max_cqs = max_completion_queues != 0 ? max_completion_queues : 2 * max_queue_pairs;
   options.config.max_regions = max_regions != 0 ? max_regions : std::max(2 * max_queue_pairs, 16u);
@@ -208,6 +235,7 @@ std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
   description << "ns3:" << profile_ << "?address=" << GetIpv6();
   options.description = description.str();
   options.poll_ahead_ns = poll_ahead_ns_;
+  options.owner = this;
   return MakeSimHostPort(*core_, model(), std::move(options), host_);
 }
 
@@ -235,6 +263,12 @@ void QpipNetDevice::OnFrame(FramePtr frame, uint64_t) {
 void QpipNetDevice::ReceiveFromDevice(ns3::Ptr<ns3::NetDevice>, ns3::Ptr<const ns3::Packet> packet,
                                       uint16_t, const ns3::Address&, const ns3::Address&,
                                       ns3::NetDevice::PacketType) {
+  // Nothing holds such a sender back: what finds no room in the packet memory is lost.
+  if (receive_bytes_used_ + packet->GetSize() > model().receive_bytes) {
+    ++receive_overflows_;
+    return;
+  }
+  receive_bytes_used_ += packet->GetSize();
   std::vector<uint8_t> bytes(packet->GetSize());
   packet->CopyData(bytes.data(), static_cast<uint32_t>(bytes.size()));
   FramePtr frame = Frame::Create();
@@ -243,7 +277,8 @@ void QpipNetDevice::ReceiveFromDevice(ns3::Ptr<ns3::NetDevice>, ns3::Ptr<const n
 }
 
 void QpipNetDevice::OnReceiveBufferFree(uint32_t frame_bytes, uint64_t at_ns) {
-  if (credits_ == nullptr) return;  // a lower device has no back-pressure
+  if (lower_ != nullptr) receive_bytes_used_ -= frame_bytes;
+  if (credits_ == nullptr) return;
   credits_->ReturnCredit(credits_->WireBytes(frame_bytes), at_ns + credits_->delay_ns());
 }
 
@@ -255,13 +290,7 @@ bool QpipNetDevice::HasRoute(const uint8_t* destination) const {
 }
 
 void QpipNetDevice::Send(FramePtr frame, uint64_t earliest_ns) {
-  if (!sent_trace_.IsEmpty() || !sniffer_trace_.IsEmpty()) {
-    // Whoever records on the way looks at the bytes late.
-    frame->Own();
-    const ns3::Ptr<ns3::Packet> packet = ToPacket(*frame);
-    sent_trace_(packet);
-    sniffer_trace_(packet);
-  }
+  TraceSent(*frame, earliest_ns);
   if (lower_ != nullptr) {
     core_->OnFrameOnLine(*frame, earliest_ns, earliest_ns);
     frame->Own();
@@ -273,6 +302,15 @@ void QpipNetDevice::Send(FramePtr frame, uint64_t earliest_ns) {
   frame->source = fabric_index_;
   frame->route = fabric_->Route(fabric_index_, frame->header() + ipv6::offset::kDestination);
   out_->Send(std::move(frame), earliest_ns, earliest_ns);
+}
+
+/// At the time of the packet, which lies a little ahead.
+void QpipNetDevice::TraceSent(const Frame& frame, uint64_t at_ns) {
+  if (sent_trace_.IsEmpty() && sniffer_trace_.IsEmpty()) return;
+  ScheduleAt(at_ns, [self = ns3::Ptr<QpipNetDevice>(this), packet = ToPacket(frame)] {
+    self->sent_trace_(packet);
+    self->sniffer_trace_(packet);
+  });
 }
 
 void QpipNetDevice::SendThroughDevice(FramePtr frame) {
@@ -303,11 +341,14 @@ void QpipNetDevice::SetAddress(ns3::Address address) {
   hardware_ = ns3::Mac48Address::ConvertFrom(address);
 }
 
-bool QpipNetDevice::SetMtu(uint16_t mtu) { return mtu == GetMtu(); }
+bool QpipNetDevice::SetMtu(uint16_t mtu) {
+  if (mtu < kLeastMtu || (core_ && core_->running())) return false;
+  mtu_limit_ = mtu;
+  return true;
+}
 
 uint16_t QpipNetDevice::GetMtu() const {
-  const uint32_t mtu = model().mtu;
-  return static_cast<uint16_t>(mtu < 65535 ? mtu : 65535);
+  return static_cast<uint16_t>(std::min<uint32_t>(model().mtu, mtu_limit_));
 }
 
 void QpipNetDevice::AddLinkChangeCallback(ns3::Callback<void>) {}

@@ -66,16 +66,28 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   void AttachToFabric(QpipFabric* fabric, uint32_t index, std::unique_ptr<LinkTransmitter> out,
                       CreditSink* credits);
   LinkReceiver* receiver() { return this; }
-  /// Sends and receives through another device of this node. Call after both are on the node.
+  /// Sends and receives through another device of this node, with its MTU at most. Call after both
+  /// are on the node. Throws std::logic_error otherwise, or when the NIC is joined already.
+  /// Checksums on the wire are real: peers need ns-3's GlobalValue "ChecksumEnabled" (QpipHelper
+  /// sets it), or the NIC drops what they send as "bad_tcp_checksum".
   void AttachToDevice(ns3::Ptr<ns3::NetDevice> lower);
   /// On a lower device with addresses: where packets to `destination` go. There is no neighbour
   /// discovery: what has no entry goes to the default one.
   void AddNeighbour(ns3::Ipv6Address destination, ns3::Address hardware);
   void SetDefaultNeighbour(ns3::Address hardware);
+  /// The device below, or nullptr.
+  ns3::Ptr<ns3::NetDevice> lower() const { return lower_; }
+  /// Packets that the device below refused: its queue was full.
+  uint64_t lower_refused() const { return lower_refused_; }
+  /// Packets from the device below that found the NIC's packet memory full.
+  uint64_t receive_overflows() const { return receive_overflows_; }
 
   // --- Use
 
-  /// Opens the NIC for programs. Once; again after every reference to the last one is gone.
+  /// Opens the NIC for programs. Once; again after every reference to the last one is gone. Throws
+  /// std::logic_error when it is open, joined to nothing or without an address,
+  /// std::invalid_argument for table sizes the firmware refuses or an address that another NIC of
+  /// the fabric has, and ProfileError.
   std::shared_ptr<qpip::Nic> OpenNic();
   /// As OpenNic, for those who bring their own driver.
   std::unique_ptr<abi::HostPort> OpenPort();
@@ -103,6 +115,8 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   ns3::Ptr<ns3::Channel> GetChannel() const override;
   void SetAddress(ns3::Address address) override;
   ns3::Address GetAddress() const override { return hardware_; }
+  /// An upper bound beside the profile's, at least IPv6's 1280, before the NIC is opened. Also the
+  /// attribute "Mtu".
   bool SetMtu(uint16_t mtu) override;
   uint16_t GetMtu() const override;
   bool IsLinkUp() const override { return out_ != nullptr || lower_ != nullptr; }
@@ -128,8 +142,6 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   void DoDispose() override;
 
  private:
-  class Fan;
-
   // LinkReceiver
   bool wants_head() const override { return false; }
   void OnFrame(FramePtr frame, uint64_t tail_ns) override;
@@ -144,6 +156,9 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
                          uint16_t protocol, const ns3::Address& from, const ns3::Address& to,
                          ns3::NetDevice::PacketType type);
   void EnsureCore();
+  void RequireUnjoined() const;
+  void RequireOpenable() const;
+  void TraceSent(const Frame& frame, uint64_t at_ns);
   ns3::Ptr<ns3::Packet> ToPacket(const Frame& frame) const;
 
   std::string profile_ = "lanai9-hardware-checksum";
@@ -152,6 +167,7 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   ns3::Mac48Address hardware_;
   ns3::Ptr<ns3::Node> node_;
   uint32_t if_index_ = 0;
+  uint16_t mtu_limit_ = 65535;
 
   std::unique_ptr<NicCore> core_;
   HostState host_;
@@ -167,6 +183,8 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   std::map<ns3::Ipv6Address, ns3::Address> neighbours_;
   ns3::Address default_neighbour_;
   uint64_t lower_refused_ = 0;
+  uint64_t receive_bytes_used_ = 0;  ///< by packets of the lower device
+  uint64_t receive_overflows_ = 0;
 
   ns3::Ptr<ns3::ErrorModel> send_errors_;
   ns3::Ptr<ns3::ErrorModel> corruption_;
