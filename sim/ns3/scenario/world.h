@@ -93,9 +93,4 @@ class World {
   std::exception_ptr error_;    ///< of the first that failed
 };
 
-/// Joins `nics` by a three-level fat tree of k-port switches (Al-Fares et al., SIGCOMM 2008).
-/// Returns k.
-uint32_t BuildFatTree(QpipFabric& fabric, const std::vector<ns3::Ptr<QpipNetDevice>>& nics,
-                      const NicModel& model);
-
 }  // namespace qpip::sim

@@ -1,0 +1,44 @@
+#include "sim/ns3/helper/qpip_program.h"
+
+#include <ns3/simulator.h>
+
+#include <exception>
+#include <utility>
+
+#include "sim/ns3/helper/qpip_helper.h"
+
+namespace qpip::sim {
+
+NS_OBJECT_ENSURE_REGISTERED(QpipProgram);
+
+ns3::TypeId QpipProgram::GetTypeId() {
+  static ns3::TypeId id = ns3::TypeId("qpip::QpipProgram")
+                              .SetParent<ns3::Application>()
+                              .SetGroupName("Qpip")
+                              .AddConstructor<QpipProgram>();
+  return id;
+}
+
+QpipProgram::QpipProgram(std::string name, Function function)
+    : name_(std::move(name)), function_(std::move(function)) {}
+
+void QpipProgram::DoDispose() {
+  function_ = nullptr;
+  Application::DoDispose();
+}
+
+void QpipProgram::StartApplication() {
+  if (!function_) return;
+  // The function lives with the fibre, which may outlive the application.
+  Context::Spawn(name_, [self = ns3::Ptr<QpipProgram>(this), function = function_] {
+    try {
+      function(*NicOf(self->GetNode()));
+      self->done_ = true;
+    } catch (const std::exception&) {
+      ns3::Simulator::ScheduleNow(
+          [error = std::current_exception()] { std::rethrow_exception(error); });
+    }
+  });
+}
+
+}  // namespace qpip::sim
