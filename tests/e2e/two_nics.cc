@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <thread>
+#include <utility>
 
 namespace qpip::test {
 
@@ -18,8 +20,42 @@ std::string PortUri(const std::string& scheme, const std::string& fabric, int la
          (options.empty() ? "" : "&" + options);
 }
 
-Side::Side(const std::string& uri)
-    : nic(Nic::Open(uri)), pd(nic->AllocatePd()), cq(nic->CreateCq(4096)) {}
+namespace {
+
+class Thread : public Task {
+ public:
+  explicit Thread(std::function<void()> program) : thread_(std::move(program)) {}
+  void Join() override { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+class RealTime : public Testbed {
+ public:
+  RealTime(std::string scheme, std::string options)
+      : scheme_(std::move(scheme)), options_(std::move(options)) {}
+  std::shared_ptr<Nic> Open(int last) override {
+    return Nic::Open(PortUri(scheme_, fabric_, last, options_));
+  }
+  std::unique_ptr<Task> Start(std::function<void()> program) override {
+    return std::make_unique<Thread>(std::move(program));
+  }
+
+ private:
+  const std::string fabric_ = UniqueFabric();
+  const std::string scheme_;
+  const std::string options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Testbed> RealTimeTestbed(const std::string& scheme, const std::string& options) {
+  return std::make_unique<RealTime>(scheme, options);
+}
+
+Side::Side(std::shared_ptr<Nic> opened)
+    : nic(std::move(opened)), pd(nic->AllocatePd()), cq(nic->CreateCq(4096)) {}
 
 std::unique_ptr<QueuePair> Side::Qp(QpOptions options) {
   if (options.send_cq == nullptr) options.send_cq = cq.get();
@@ -48,10 +84,8 @@ std::vector<WorkCompletion> Side::Collect(size_t count) {
   return out;
 }
 
-TwoNics::TwoNics(const std::string& scheme, const std::string& options)
-    : fabric(UniqueFabric()),
-      server(PortUri(scheme, fabric, 1, options)),
-      client(PortUri(scheme, fabric, 2, options)) {}
+TwoNics::TwoNics(std::unique_ptr<Testbed> testbed)
+    : testbed_(std::move(testbed)), server(testbed_->Open(1)), client(testbed_->Open(2)) {}
 
 void TwoNics::Connect(QueuePair& from, QueuePair& to) {
   if (!listener_) listener_ = server.nic->Listen(7000, 64);

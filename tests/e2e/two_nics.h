@@ -1,9 +1,11 @@
-// Two NICs on one fabric, and short ways to connect queue pairs of theirs.
+// Two NICs on one fabric, and short ways to connect queue pairs of theirs. The same in real time
+// (threads, NICs opened by URI) and in virtual time (fibres, simulated NICs): see Testbed.
 #pragma once
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +22,26 @@ inline constexpr std::chrono::seconds kPatience{60};
 /// A fabric name no other test or process uses.
 std::string UniqueFabric();
 
+/// A program that runs beside the test's own.
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// Waits until it has ended. Once, before it is destroyed.
+  virtual void Join() = 0;
+};
+
+/// A fabric of its own: makes NICs on it, and runs programs that use them. Outlives both.
+class Testbed {
+ public:
+  virtual ~Testbed() = default;
+  /// The NIC with the address fd00::LAST.
+  virtual std::shared_ptr<Nic> Open(int last) = 0;
+  virtual std::unique_ptr<Task> Start(std::function<void()> program) = 0;
+};
+
+/// NICs opened by URI, programs on threads.
+std::unique_ptr<Testbed> RealTimeTestbed(const std::string& scheme, const std::string& options);
+
 /// One side: a NIC with what every test needs.
 struct Side {
   std::shared_ptr<Nic> nic;
@@ -27,7 +49,8 @@ struct Side {
   std::unique_ptr<CompletionQueue> cq;
 
   Side() = default;
-  explicit Side(const std::string& uri);
+  explicit Side(std::shared_ptr<Nic> opened);
+  explicit Side(const std::string& uri) : Side(Nic::Open(uri)) {}
   std::unique_ptr<QueuePair> Qp(QpOptions options = {});
   /// Waits for exactly one completion.
   WorkCompletion One();
@@ -39,14 +62,21 @@ struct Side {
 std::string PortUri(const std::string& scheme, const std::string& fabric, int last,
                     const std::string& options);
 
-struct TwoNics {
-  explicit TwoNics(const std::string& scheme, const std::string& options = "");
+class TwoNics {
+ public:
+  explicit TwoNics(std::unique_ptr<Testbed> testbed);
+  explicit TwoNics(const std::string& scheme, const std::string& options = "")
+      : TwoNics(RealTimeTestbed(scheme, options)) {}
 
   Endpoint ServerAt(uint16_t port) const { return {server.nic->address(), port}; }
   /// Connects `from` (a client QP) to `to` (a server QP) through a listener of its own.
   void Connect(QueuePair& from, QueuePair& to);
+  Testbed& testbed() { return *testbed_; }
 
-  std::string fabric;
+ private:
+  std::unique_ptr<Testbed> testbed_;
+
+ public:
   Side server;
   Side client;
 
