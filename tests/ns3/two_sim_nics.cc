@@ -4,6 +4,12 @@
 
 namespace qpip::sim::test {
 
+void SimSide::Close() {
+  cq.reset();
+  pd.reset();
+  nic.reset();
+}
+
 TwoSimNics::TwoSimNics(const std::string& profile) {
   fabric = ns3::CreateObject<QpipFabric>();
   int last = 1;
@@ -22,11 +28,7 @@ TwoSimNics::TwoSimNics(const std::string& profile) {
 TwoSimNics::~TwoSimNics() {
   Context::DestroyAll();
   listener_.reset();
-  for (SimSide* side : {&server, &client}) {
-    side->cq.reset();
-    side->pd.reset();
-    side->nic.reset();
-  }
+  for (SimSide* side : {&server, &client}) side->Close();
   fabric = nullptr;
   server = {};
   client = {};

@@ -19,6 +19,9 @@ struct SimSide {
   std::shared_ptr<Nic> nic;
   std::unique_ptr<ProtectionDomain> pd;
   std::unique_ptr<CompletionQueue> cq;
+
+  /// Gives up the NIC, so that it may be opened again.
+  void Close();
 };
 
 /// Given two NICs of a profile on a switch. Destroys the simulation at the end.
@@ -29,6 +32,7 @@ class TwoSimNics {
   void Open();
   /// Connects a client QP with a server QP; both programs run as fibres.
   void Connect(QueuePair& from, QueuePair& to);
+  void CloseListener() { listener_.reset(); }
 
   ns3::Ptr<QpipFabric> fabric;
   SimSide server;
