@@ -38,6 +38,21 @@ if(TARGET qpip-sim)
 endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
+# The component ns3: find_package(QPIP COMPONENTS ns3) gives QPIP::ns3. Its headers include those of
+# the layers below by their paths in the source tree, so they have a folder of their own.
+if(QPIP_BUILD_NS3)
+  set(ns3_include_dir ${CMAKE_INSTALL_INCLUDEDIR}/qpip-ns3)
+  install(TARGETS qpip_ns3 ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  foreach(folder sim/ns3/model sim/ns3/helper sim/ns3/scenario nic_fw protocols)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/ DESTINATION ${ns3_include_dir}/${folder}
+      FILES_MATCHING PATTERN "*.h")
+  endforeach()
+  configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPns3.cmake.in
+    ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake INSTALL_DESTINATION ${package_dir}
+    PATH_VARS ns3_include_dir CMAKE_INSTALL_LIBDIR NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+  install(FILES ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake DESTINATION ${package_dir})
+endif()
+
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
   ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake INSTALL_DESTINATION ${package_dir}
   PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
