@@ -59,8 +59,8 @@ void PrintNamed(const nlohmann::json& rows, const char* text, const char* unit) 
   size_t width = 0;
   for (const auto& row : rows) width = std::max(width, row["name"].get<std::string>().size());
   for (const auto& row : rows) {
-    const std::string in =
-        unit != nullptr && row[unit] != "" ? " [" + row[unit].get<std::string>() + "]" : "";
+    const std::string name = unit != nullptr ? row[unit].get<std::string>() : "";
+    const std::string in = name.empty() ? "" : " [" + name + "]";
     std::printf("%-*s  %s%s\n", static_cast<int>(width), row["name"].get<std::string>().c_str(),
                 row[text].get<std::string>().c_str(), in.c_str());
   }
