@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 fs::path Program() {
   const fs::path executable = fs::read_symlink("/proc/self/exe");
-  const fs::path program =
+  fs::path program =
       executable.parent_path().parent_path() / "share" / "qpip" / "plot" / "qpip_plot.py";
   if (!fs::exists(program)) {
     throw Failure("cannot draw: " + program.string() +

@@ -103,9 +103,12 @@ bool ReadSome(Child* child) {
 
 std::string Simulation::Command() const {
   std::string out = "qpip-sim run " + scenario;
-  for (const auto& [name, value] : arguments) out += " " + name + "=" + value;
+  for (const auto& [name, value] : arguments)
+    out.append(" ").append(name).append("=").append(value);
   out += " --profile " + profile;
-  for (const auto& [name, value] : set) out += " --set " + name + "=" + Number(value);
+  for (const auto& [name, value] : set) {
+    out.append(" --set ").append(name).append("=").append(Number(value));
+  }
   return out;
 }
 
