@@ -17,6 +17,7 @@
 #include "sim/ns3/model/virtual_time.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #define QPIP_ASAN_FIBRES 1
 #endif
@@ -57,6 +58,20 @@ class Driver {
   bool stopped_ = false;
 };
 
+using GuardedStack = boost::context::protected_fixedsize_stack;
+
+class StackAllocator : public GuardedStack {
+ public:
+  using GuardedStack::GuardedStack;
+#ifdef QPIP_ASAN_FIBRES
+  void deallocate(boost::context::stack_context& stack) {
+    // The outermost frames are never returned from, so their red zones are still marked.
+    ASAN_UNPOISON_MEMORY_REGION(static_cast<char*>(stack.sp) - stack.size, stack.size);
+    GuardedStack::deallocate(stack);
+  }
+#endif
+};
+
 class Root : public Context {
  public:
   void Suspend() override { driver_.Drive(); }
@@ -95,7 +110,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   /// `on_done` is called outside of the fibre once it has ended.
   void Start(std::function<void()> on_done) {
     on_done_ = std::move(on_done);
-    boost::context::protected_fixedsize_stack allocator(kStackBytes);
+    StackAllocator allocator(kStackBytes);
     const boost::context::stack_context stack = allocator.allocate();
     NoteStack(static_cast<const char*>(stack.sp) - stack.size, stack.size);
     fiber_ = boost::context::fiber(std::allocator_arg,
@@ -132,6 +147,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
     auto self = shared_from_this();
     event_ = ns3::Simulator::ScheduleNow([self] {
       self->pending_ = false;
+      self->event_ = {};  // which holds this, which holds the fibre
       self->Run();
     });
   }
@@ -149,6 +165,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   void Destroy() {
     if (pending_) ns3::Simulator::Cancel(event_);
     pending_ = false;
+    event_ = {};
     if (done_) return;
     unwinding_ = true;
     Run();
@@ -204,7 +221,9 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
   void EnterFirst() { __sanitizer_finish_switch_fiber(nullptr, &caller_bottom_, &caller_size_); }
   void LeaveTo() { __sanitizer_start_switch_fiber(&fake_, caller_bottom_, caller_size_); }
   void EnterAgain() { __sanitizer_finish_switch_fiber(fake_, &caller_bottom_, &caller_size_); }
-  void LeaveForGood() { __sanitizer_start_switch_fiber(nullptr, caller_bottom_, caller_size_); }
+  // Not nullptr, which would free the fake stack that the frames still to be left may lie on (when
+  // ASAN_OPTIONS has detect_stack_use_after_return=1): it is given up instead.
+  void LeaveForGood() { __sanitizer_start_switch_fiber(&fake_, caller_bottom_, caller_size_); }
   const void* caller_bottom_ = nullptr;
   size_t caller_size_ = 0;
   const void* stack_bottom_ = nullptr;
