@@ -1,5 +1,6 @@
 #include "sim/ns3/helper/qpip_program.h"
 
+#include <ns3/event-impl.h>
 #include <ns3/simulator.h>
 
 #include <exception>
@@ -8,6 +9,23 @@
 #include "sim/ns3/helper/qpip_helper.h"
 
 namespace qpip::sim {
+namespace {
+
+/// Throws out of Simulator::Run.
+class Throw : public ns3::EventImpl {
+ public:
+  explicit Throw(std::exception_ptr error) : error_(std::move(error)) {}
+
+ private:
+  void Notify() override {
+    const std::exception_ptr error = error_;
+    Unref();  // ns-3 would, had this returned
+    std::rethrow_exception(error);
+  }
+  std::exception_ptr error_;
+};
+
+}  // namespace
 
 NS_OBJECT_ENSURE_REGISTERED(QpipProgram);
 
@@ -36,7 +54,7 @@ void QpipProgram::StartApplication() {
       self->done_ = true;
     } catch (const std::exception&) {
       ns3::Simulator::ScheduleNow(
-          [error = std::current_exception()] { std::rethrow_exception(error); });
+          ns3::Ptr<ns3::EventImpl>(new Throw(std::current_exception()), false));
     }
   });
 }
