@@ -19,6 +19,8 @@ void TakeHeader(std::ostream& out, ns3::Packet& packet) {
 
 }  // namespace
 
+// By value: ns-3 binds callbacks to such parameters only.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void WritePacketText(ns3::Ptr<ns3::OutputStreamWrapper> stream, std::string event, std::string path,
                      ns3::Ptr<const ns3::Packet> packet) {
   std::ostream& out = *stream->GetStream();

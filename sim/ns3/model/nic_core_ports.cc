@@ -85,7 +85,7 @@ void NicCore::Finish(DmaEngine& engine, uint64_t done_ps, uint32_t tag, uint32_t
 }
 
 uint32_t NicCore::PollDma(fw::DmaCompletion* out) {
-  const auto due = [this](const DmaEngine& engine) {
+  const auto due = [](const DmaEngine& engine) {
     return engine.done.empty() ? UINT64_MAX : engine.done.front().first;
   };
   const uint64_t read = due(read_);

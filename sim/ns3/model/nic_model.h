@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 
 #include "nic_fw/firmware.h"
@@ -23,7 +24,7 @@ struct TransferCost {
   uint64_t setup_ps = 0;
   double per_byte_ps = 0;
   uint64_t Ps(uint64_t bytes) const {
-    return setup_ps + static_cast<uint64_t>(per_byte_ps * static_cast<double>(bytes) + 0.5);
+    return setup_ps + static_cast<uint64_t>(std::llround(per_byte_ps * static_cast<double>(bytes)));
   }
 };
 
@@ -35,7 +36,7 @@ struct NicModel {
   uint64_t ChargePs(fw::Stage stage, fw::Variant variant, uint32_t units) const {
     const StageCost& cost = stages[static_cast<uint32_t>(stage)][static_cast<uint32_t>(variant)];
     const uint64_t fixed = units == 0 ? cost.if_zero_units_ps : cost.fixed_ps;
-    return fixed + static_cast<uint64_t>(cost.per_unit_ps * units + 0.5);
+    return fixed + static_cast<uint64_t>(std::llround(cost.per_unit_ps * units));
   }
 
   std::array<std::array<StageCost, kVariantCount>, fw::kStageCount> stages;

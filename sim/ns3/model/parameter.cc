@@ -9,8 +9,6 @@
 namespace qpip::sim {
 namespace {
 
-constexpr double kAnything = 1e18;
-
 std::vector<ParameterSpec> MakeSpecs() {
   std::vector<ParameterSpec> specs = {
       {"core.hz", "Hz", 1e6, 1e11, true, "clock of the NIC's core"},
