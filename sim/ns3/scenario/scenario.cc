@@ -13,6 +13,17 @@ std::string Short(double value) {
   return text;
 }
 
+std::string UnknownParameter(const std::string& name,
+                             const std::vector<ScenarioParameter>& parameters) {
+  std::string text = "the scenario has no parameter \"" + name + "\"; it has ";
+  const char* separator = "";
+  for (const ScenarioParameter& parameter : parameters) {
+    text.append(separator).append(parameter.name);
+    separator = ", ";
+  }
+  return text;
+}
+
 }  // namespace
 
 ScenarioArguments::ScenarioArguments(const std::vector<ScenarioParameter>& parameters,
@@ -22,11 +33,7 @@ ScenarioArguments::ScenarioArguments(const std::vector<ScenarioParameter>& param
   for (const auto& [name, value] : given) {
     const auto found = values_.find(name);
     if (found == values_.end()) {
-      std::string known;
-      for (const ScenarioParameter& parameter : parameters) {
-        known += (known.empty() ? "" : ", ") + parameter.name;
-      }
-      throw ScenarioError("the scenario has no parameter \"" + name + "\"; it has " + known);
+      throw ScenarioError(UnknownParameter(name, parameters));
     }
     found->second = value;
   }
@@ -86,7 +93,7 @@ const Scenario& FindScenario(const std::string& name) {
   std::string known;
   for (const Scenario& scenario : Scenarios()) {
     if (scenario.name == name) return scenario;
-    known += (known.empty() ? "" : ", ") + scenario.name;
+    known.append(known.empty() ? "" : ", ").append(scenario.name);
   }
   throw ScenarioError("there is no scenario \"" + name + "\"; there are " + known);
 }
