@@ -14,6 +14,7 @@ namespace {
 /// Throws out of Simulator::Run.
 class Throw : public ns3::EventImpl {
  public:
+  // NOLINTNEXTLINE(bugprone-throw-keyword-missing): what is made is a pointer to an exception.
   explicit Throw(std::exception_ptr error) : error_(std::move(error)) {}
 
  private:

@@ -295,7 +295,7 @@ void QpipNetDevice::Send(FramePtr frame, uint64_t earliest_ns) {
     core_->OnFrameOnLine(*frame, earliest_ns, earliest_ns);
     frame->Own();
     ScheduleAt(earliest_ns, [self = ns3::Ptr<QpipNetDevice>(this), frame] {
-      if (self->lower_ != nullptr) self->SendThroughDevice(frame);
+      if (self->lower_ != nullptr) self->SendThroughDevice(*frame);
     });
     return;
   }
@@ -313,15 +313,15 @@ void QpipNetDevice::TraceSent(const Frame& frame, uint64_t at_ns) {
   });
 }
 
-void QpipNetDevice::SendThroughDevice(FramePtr frame) {
+void QpipNetDevice::SendThroughDevice(const Frame& frame) {
   if (send_errors_ != nullptr &&
-      send_errors_->IsCorrupt(ns3::Create<ns3::Packet>(frame->length()))) {
+      send_errors_->IsCorrupt(ns3::Create<ns3::Packet>(frame.length()))) {
     return;
   }
-  const auto neighbour = neighbours_.find(Destination(*frame));
+  const auto neighbour = neighbours_.find(Destination(frame));
   const ns3::Address& to = neighbour != neighbours_.end() ? neighbour->second : default_neighbour_;
   // A full queue of the lower device loses the packet, as a switch's would.
-  if (!lower_->Send(ToPacket(*frame), to, kEtherTypeIpv6)) ++lower_refused_;
+  if (!lower_->Send(ToPacket(frame), to, kEtherTypeIpv6)) ++lower_refused_;
 }
 
 ns3::Ptr<ns3::Packet> QpipNetDevice::ToPacket(const Frame& frame) const {

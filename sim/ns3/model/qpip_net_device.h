@@ -151,7 +151,7 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   void Send(FramePtr frame, uint64_t earliest_ns) override;
   void OnReceiveBufferFree(uint32_t frame_bytes, uint64_t at_ns) override;
 
-  void SendThroughDevice(FramePtr frame);
+  void SendThroughDevice(const Frame& frame);
   void ReceiveFromDevice(ns3::Ptr<ns3::NetDevice> device, ns3::Ptr<const ns3::Packet> packet,
                          uint16_t protocol, const ns3::Address& from, const ns3::Address& to,
                          ns3::NetDevice::PacketType type);
