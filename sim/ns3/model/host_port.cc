@@ -3,6 +3,8 @@
 #include <ns3/event-id.h>
 
 #include <algorithm>
+#include <boost/smart_ptr/local_shared_ptr.hpp>
+#include <boost/smart_ptr/make_local_shared.hpp>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -325,7 +327,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   uint64_t last_ns_ = 0;      ///< of NowNs
   uint64_t last_doorbell_ns_ = 0;
   uint64_t charged_ = 0;  ///< completions whose poll has been paid
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  boost::local_shared_ptr<bool> alive_ = boost::make_local_shared<bool>(true);
 };
 
 }  // namespace

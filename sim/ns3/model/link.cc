@@ -4,6 +4,7 @@
 #include <ns3/simulator.h>
 
 #include <algorithm>
+#include <boost/smart_ptr/make_local_shared.hpp>
 #include <cmath>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace qpip::sim {
 
 LinkTransmitter::LinkTransmitter(const LinkOptions& options)
     : options_(options),
-      self_(std::make_shared<LinkTransmitter*>(this)),
+      self_(boost::make_local_shared<LinkTransmitter*>(this)),
       credit_bytes_(options.receiver_buffer_bytes) {}
 
 LinkTransmitter::~LinkTransmitter() { *self_ = nullptr; }

@@ -14,6 +14,7 @@
 #include <ns3/error-model.h>
 #include <ns3/ptr.h>
 
+#include <boost/smart_ptr/local_shared_ptr.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -123,7 +124,7 @@ class LinkTransmitter : public CreditSink {
   bool Lost(const Frame& frame);
 
   const LinkOptions options_;
-  const std::shared_ptr<LinkTransmitter*> self_;  ///< what events hold on to
+  const boost::local_shared_ptr<LinkTransmitter*> self_;  ///< what events hold on to
   LinkReceiver* receiver_ = nullptr;
   RemoteReceiver* remote_ = nullptr;
   uint32_t phase_ = 0;

@@ -1,6 +1,7 @@
 #include "sim/ns3/model/nic_core.h"
 
 #include <algorithm>
+#include <boost/smart_ptr/make_local_shared.hpp>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -14,7 +15,7 @@ namespace qpip::sim {
 NicCore::NicCore(const NicModel& model, FramePort* link, uint64_t random_seed)
     : model_(model),
       link_(link),
-      self_(std::make_shared<NicCore*>(this)),
+      self_(boost::make_local_shared<NicCore*>(this)),
       random_state_(random_seed) {
   FillTable();
 }

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <array>
+#include <boost/smart_ptr/local_shared_ptr.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -213,8 +214,8 @@ class NicCore : private LeaseHolder {
   /// its queue until their time, and time-outs lie far ahead): a later one finds that it is not
   /// the one that is waited for.
   uint64_t next_step_ns_ = UINT64_MAX;
-  uint64_t timer_ns_ = UINT64_MAX;  ///< of the event under way for the firmware's time-outs
-  std::shared_ptr<NicCore*> self_;  ///< what events hold on to; emptied by the destructor
+  uint64_t timer_ns_ = UINT64_MAX;          ///< of the event under way for the firmware's time-outs
+  boost::local_shared_ptr<NicCore*> self_;  ///< what events hold on to; emptied by the destructor
 
   Fifo<abi::Doorbell> doorbells_;
   bool doorbell_overflow_ = false;

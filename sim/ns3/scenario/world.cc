@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "sim/ns3/helper/fat_tree.h"
+#include "sim/ns3/model/radix_scheduler.h"
 
 namespace qpip::sim {
 namespace {
@@ -57,8 +58,8 @@ World::World(const Profile& profile, const WorldOptions& options)
     return true;
   }();
   (void)resolved;
-  // ns-3's default is a tree: with thousands of NICs most of its nodes are out of the cache.
-  ns3::ObjectFactory scheduler("ns3::PriorityQueueScheduler");
+  ns3::ObjectFactory scheduler;
+  scheduler.SetTypeId(RadixScheduler::GetTypeId());
   ns3::Simulator::SetScheduler(scheduler);
   fabric_ = ns3::CreateObject<QpipFabric>();
   for (uint32_t i = 0; i < options.nics; ++i) {
