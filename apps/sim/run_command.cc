@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/sim/simulation_cost.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 
@@ -11,7 +12,8 @@ int SimRun(int argc, const char* const* argv) {
       {.name = "qpip-sim run",
        .summary = "runs one scenario in virtual time and prints what it measured",
        .usage = "  qpip-sim run SCENARIO [name=value ...] [options]\n",
-       .notes = "The same profile, arguments and seed give the same result, byte for byte.\n",
+       .notes = "The same profile, arguments and seed give the same result, byte for byte.\n"
+                "What the simulation took of this machine goes to stderr.\n",
        .examples = "  qpip-sim run ping transport=udp\n"
                    "  qpip-sim run ttcp --set link.mtu=1500\n"
                    "  qpip-sim run ttcp --profile lanai9-firmware-checksum --json\n"});
@@ -24,6 +26,7 @@ int SimRun(int argc, const char* const* argv) {
   const auto arguments = GetArguments(command_line);
   try {
     sim::FindScenario(words[0]);
+    const SimulationCost cost;
     const sim::ScenarioResult result = sim::RunScenario(words[0], profile, arguments);
     if (command_line.json()) {
       std::cout << ResultJson(words[0], profile, arguments, result).dump(1) << '\n';
@@ -31,6 +34,7 @@ int SimRun(int argc, const char* const* argv) {
       std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
       PrintMetrics(result);
     }
+    std::fputs(cost.Text().c_str(), stderr);
   } catch (const sim::ScenarioError& error) {
     throw UsageError(error.what());
   }

@@ -35,6 +35,7 @@ expect 2 "is a delta" run ping --profile overlapped-dma
 expect 2 "did you mean" run ping --set core.herz=1
 expect 2 "accepted" run ping --set core.hz=0
 expect 2 "name=number" run ping --set core.hz
+"$sim" run ping count=3 2>"$work/cost" >/dev/null && grep -q "events/s.*us a packet.*kB a NIC" "$work/cost" || fail "run says nothing of its cost: $(cat "$work/cost")"
 expect 2 "what to list" list
 expect 2 "nothing is varied" sweep ttcp --out "$work/x"
 expect 2 "where the results go" sweep ttcp --vary link.mtu=1500

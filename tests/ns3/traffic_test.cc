@@ -48,6 +48,16 @@ TEST(AllToAllTest, GivenSixteenHostsThenEveryByteArrivesOnEitherTopology) {
   }
 }
 
+TEST(AllToAllTest, GivenASampleThenWhatOneHostInSixteenReceivesIsChecked) {
+  const ScenarioResult result = Simulate("all-to-all", {{"nics", "20"},
+                                                        {"peers", "3"},
+                                                        {"payload", "sample"},
+                                                        {"message", "5000"},
+                                                        {"loss", "0.02"}});
+  EXPECT_EQ(result.Metric("bytes_verified"), 2 * 3 * 5000.0);  // hosts 0 and 16
+  EXPECT_EQ(result.Metric("bytes"), 20 * 3 * 5000.0);
+}
+
 TEST(AllToAllTest, GivenPeersThenEachHostSendsToSoMany) {
   const ScenarioResult result =
       Simulate("all-to-all", {{"nics", "64"}, {"peers", "4"}, {"topology", "fat-tree"}});
@@ -94,7 +104,8 @@ TEST(TrafficArgumentsTest, GivenABadValueThenTheErrorSaysWhatIsAccepted) {
     }
     return "no error";
   };
-  EXPECT_EQ(failure({{"payload", "real"}}), "payload is \"real\"; accepted: phantom, verify");
+  EXPECT_EQ(failure({{"payload", "real"}}),
+            "payload is \"real\"; accepted: phantom, verify, sample");
   EXPECT_THAT(failure({{"nics", "1"}}), ::testing::HasSubstr("from 2 to"));
   EXPECT_THAT(failure({{"nicks", "4"}}), ::testing::HasSubstr("no parameter \"nicks\""));
   EXPECT_THAT(failure({{"nics", "300"}}), ::testing::HasSubstr("fat-tree"));

@@ -24,17 +24,8 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 2, 65536));
   const auto given = static_cast<uint32_t>(arguments.Count("peers", 0, world_options.nics - 1));
   const uint32_t peers = given == 0 ? world_options.nics - 1 : given;
-  const TrafficOptions options = TrafficArguments(arguments);
-  const std::vector<Flow> flows = MakeFlows(world_options.nics, peers);
-  Traffic::Fit(flows, options, &world_options);
-  World world(profile, world_options);
-  Traffic traffic(world, flows, options);
-  traffic.Start();
-  world.Run();
-  ScenarioResult result;
-  traffic.AddMetrics(&result);
-  AddNetworkMetrics(world, &result);
-  return result;
+  return RunTraffic(profile, world_options, MakeFlows(world_options.nics, peers),
+                    TrafficArguments(arguments));
 }
 
 }  // namespace

@@ -7,18 +7,9 @@ namespace {
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
   world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 2, 65536));
-  const TrafficOptions options = TrafficArguments(arguments);
   std::vector<Flow> flows;
   for (uint32_t i = 1; i < world_options.nics; ++i) flows.push_back({i, 0});
-  Traffic::Fit(flows, options, &world_options);
-  World world(profile, world_options);
-  Traffic traffic(world, flows, options);
-  traffic.Start();
-  world.Run();
-  ScenarioResult result;
-  traffic.AddMetrics(&result);
-  AddNetworkMetrics(world, &result);
-  return result;
+  return RunTraffic(profile, world_options, flows, TrafficArguments(arguments));
 }
 
 }  // namespace

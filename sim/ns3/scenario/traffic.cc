@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <numeric>
+#include <unordered_map>
 
 #include "sim/ns3/model/phantom.h"
 
@@ -14,6 +15,7 @@ namespace {
 constexpr uint16_t kPort = 5001;
 constexpr uint32_t kLeastReservation = 4096;
 constexpr uint32_t kMostFlowsListed = 4096;
+constexpr uint32_t kSampledHosts = 16;  ///< payload=sample: one in so many
 
 uint32_t Log2Ceil(uint32_t value) { return static_cast<uint32_t>(std::bit_width(value - 1)); }
 
@@ -87,18 +89,29 @@ class HostProgram {
   /// Without content all messages may share their bytes; with it each outstanding one has its own.
   void Allocate(uint32_t flows) {
     const size_t bytes = options_.message_bytes;
-    if (options_.verify) {
-      memory_ = host_.pd->Allocate(bytes * options_.depth * flows);
-      scratch_.resize(bytes);
-    } else {
-      memory_ = host_.pd->Register(AllocatePhantom(bytes), bytes, IBV_ACCESS_LOCAL_WRITE);
+    phantom_ = host_.pd->Register(AllocatePhantom(bytes), bytes, IBV_ACCESS_LOCAL_WRITE);
+    for (uint32_t flow = 0; flow < flows; ++flow) {
+      if (!HasContent(flow)) continue;
+      offsets_.emplace(flow, offsets_.size() * bytes * options_.depth);
     }
+    if (offsets_.empty()) return;
+    content_ = host_.pd->Allocate(bytes * options_.depth * offsets_.size());
+    scratch_.resize(bytes);
   }
-  size_t Offset(uint32_t flow, uint32_t slot) const {
-    if (!options_.verify) return 0;
-    return (size_t{flow} * options_.depth + slot) * options_.message_bytes;
+  /// `flow` counts the outgoing ones, then the incoming ones.
+  bool HasContent(uint32_t flow) const {
+    return traffic_.Checks(
+        flow < outgoing_.size() ? traffic_.flows_[outgoing_[flow].flow].destination : index_);
   }
-  uint8_t* Bytes(size_t offset) const { return static_cast<uint8_t*>(memory_->data()) + offset; }
+  ibv_sge Sge(uint32_t flow, uint32_t slot) const {
+    if (!HasContent(flow)) return phantom_->Sge(0, options_.message_bytes);
+    return content_->Sge(offsets_.at(flow) + size_t{slot} * options_.message_bytes,
+                         options_.message_bytes);
+  }
+  uint8_t* Content(uint32_t flow, uint32_t slot) const {
+    return static_cast<uint8_t*>(content_->data()) + offsets_.at(flow) +
+           size_t{slot} * options_.message_bytes;
+  }
 
   std::unique_ptr<QueuePair> CreateQp(uint32_t send_depth, uint32_t recv_depth) {
     QpOptions options;
@@ -129,20 +142,19 @@ class HostProgram {
   void PostReceive(uint32_t incoming, uint32_t slot) {
     const auto flow = static_cast<uint32_t>(outgoing_.size()) + incoming;
     const uint64_t id = kIncoming | uint64_t{incoming} << 32 | slot;
-    Check(incoming_[incoming].qp->PostRecv(
-        id, memory_->Sge(Offset(flow, slot), options_.message_bytes)));
+    Check(incoming_[incoming].qp->PostRecv(id, Sge(flow, slot)));
   }
 
   void PostSends(uint32_t index) {
     Outgoing& out = outgoing_[index];
     for (; out.posted < options_.messages && out.posted - out.done < options_.depth; ++out.posted) {
       const uint32_t slot = out.posted % options_.depth;
-      const size_t offset = Offset(index, slot);
-      if (options_.verify) {
-        FillPattern(traffic_.flows_[out.flow], out.posted, Bytes(offset), options_.message_bytes);
+      if (HasContent(index)) {
+        FillPattern(traffic_.flows_[out.flow], out.posted, Content(index, slot),
+                    options_.message_bytes);
       }
       out.posted_ns[slot] = HostNowNs();
-      Check(out.qp->PostSend(index, memory_->Sge(offset, options_.message_bytes)));
+      Check(out.qp->PostSend(index, Sge(index, slot)));
     }
   }
 
@@ -173,7 +185,7 @@ class HostProgram {
   void OnReceived(uint32_t index, uint32_t slot, uint32_t bytes) {
     Incoming& in = incoming_[index];
     if (bytes != options_.message_bytes) throw Error(EPROTO, "traffic: a message has lost bytes");
-    if (options_.verify) Verify(in, static_cast<uint32_t>(outgoing_.size()) + index, slot);
+    if (traffic_.Checks(index_)) Verify(in, static_cast<uint32_t>(outgoing_.size()) + index, slot);
     ++in.received;
     if (in.received + options_.depth <= options_.messages) PostReceive(index, slot);
   }
@@ -181,7 +193,7 @@ class HostProgram {
   void Verify(Incoming& in, uint32_t flow, uint32_t slot) {
     if (in.source == UINT32_MAX) in.source = SourceOf(*in.qp);
     FillPattern({in.source, index_}, in.received, scratch_.data(), options_.message_bytes);
-    if (std::memcmp(scratch_.data(), Bytes(Offset(flow, slot)), scratch_.size()) != 0) {
+    if (std::memcmp(scratch_.data(), Content(flow, slot), scratch_.size()) != 0) {
       throw Error(EPROTO, "traffic: host " + std::to_string(index_) +
                               " received other bytes than " + "host " + std::to_string(in.source) +
                               " had sent");
@@ -203,7 +215,9 @@ class HostProgram {
   const uint32_t index_;
   uint64_t unfinished_ = 0;  ///< messages to be acknowledged or received
   std::unique_ptr<CompletionQueue> cq_;
-  std::unique_ptr<MemoryRegion> memory_;
+  std::unique_ptr<MemoryRegion> phantom_;
+  std::unique_ptr<MemoryRegion> content_;
+  std::unordered_map<uint32_t, size_t> offsets_;  ///< in content_, of the flows that have some
   std::unique_ptr<Listener> listener_;
   std::vector<uint8_t> scratch_;
   std::vector<Outgoing> outgoing_;
@@ -236,7 +250,7 @@ void Traffic::Fit(const std::vector<Flow>& flows, const TrafficOptions& options,
   }
   world->queue_pairs = std::max(1u, *std::max_element(queue_pairs.begin(), queue_pairs.end()));
   world->completion_queues = 1;
-  world->regions = 1;
+  world->regions = options.check_every == 0 ? 1 : 2;
   world->send_depth_log2 = std::max(1u, Log2Ceil(options.depth));
   world->wqe_cache_bytes = 128;
 }
@@ -278,11 +292,25 @@ void Traffic::AddMetrics(ScenarioResult* result) const {
   result->Add("fairness", sum * sum / (count * squares));  // Jain's index
   std::vector<float> latencies = latencies_us_;
   AddPercentiles("message", &latencies, result);
-  if (options_.verify) result->Add("bytes_verified", static_cast<double>(bytes_verified_));
+  if (options_.check_every != 0)
+    result->Add("bytes_verified", static_cast<double>(bytes_verified_));
   result->details["flows"] = std::move(listed);
 }
 
 // --- Shared
+
+ScenarioResult RunTraffic(const Profile& profile, WorldOptions world_options,
+                          const std::vector<Flow>& flows, const TrafficOptions& options) {
+  Traffic::Fit(flows, options, &world_options);
+  World world(profile, world_options);
+  Traffic traffic(world, flows, options);
+  traffic.Start();
+  world.Run();
+  ScenarioResult result;
+  traffic.AddMetrics(&result);
+  AddNetworkMetrics(world, &result);
+  return result;
+}
 
 void AddNetworkMetrics(World& world, ScenarioResult* result) {
   uint64_t frames = 0, retransmissions = 0, drops = 0, nic_ns = 0, switch_ns = 0;
@@ -327,7 +355,9 @@ void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
 }
 
 std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own) {
-  own.push_back({"payload", "phantom", "phantom (no content) or verify (bytes that are checked)"});
+  own.push_back({"payload", "phantom",
+                 "phantom (no content), verify (bytes that are checked) or sample (one host in "
+                 "16 checks what it receives)"});
   return WithCommonParameters(std::move(own));
 }
 
@@ -336,7 +366,8 @@ TrafficOptions TrafficArguments(const ScenarioArguments& arguments) {
   options.message_bytes = static_cast<uint32_t>(arguments.Count("message", 1, 1u << 24));
   options.messages = static_cast<uint32_t>(arguments.Count("messages", 1, 1u << 24));
   options.depth = static_cast<uint32_t>(arguments.Count("depth", 1, 128));
-  options.verify = arguments.Choice("payload", {"phantom", "verify"}) == "verify";
+  const std::string& payload = arguments.Choice("payload", {"phantom", "verify", "sample"});
+  if (payload != "phantom") options.check_every = payload == "verify" ? 1 : kSampledHosts;
   return options;
 }
 

@@ -25,7 +25,9 @@ struct TrafficOptions {
   uint32_t message_bytes = 65536;
   uint32_t messages = 1;  ///< of each flow
   uint32_t depth = 1;     ///< messages of a flow outstanding, and receives posted
-  bool verify = false;  ///< messages carry bytes that the receivers check; otherwise phantom memory
+  /// One host in so many checks every byte it receives, and what is sent to it has content; all
+  /// else is phantom memory. 0: nobody checks.
+  uint32_t check_every = 0;
 };
 
 class HostProgram;
@@ -59,6 +61,11 @@ class Traffic {
     uint64_t end_ns = 0;  ///< last message acknowledged
   };
 
+  /// Whether a host checks what it receives.
+  bool Checks(uint32_t host) const {
+    return options_.check_every != 0 && host % options_.check_every == 0;
+  }
+
   World& world_;
   const std::vector<Flow> flows_;
   const TrafficOptions options_;
@@ -72,6 +79,11 @@ class Traffic {
   uint64_t start_ns_ = 0;
   uint64_t bytes_verified_ = 0;
 };
+
+/// A whole scenario: builds a World large enough, lets the flows run, and says what there was to
+/// see.
+ScenarioResult RunTraffic(const Profile& profile, WorldOptions world_options,
+                          const std::vector<Flow>& flows, const TrafficOptions& options);
 
 /// Adds what NICs and fabric of the world have seen since the start: frames, retransmissions, drops
 /// (by reason in the details), time that frames waited for room downstream.
