@@ -183,7 +183,24 @@ std::vector<Subject> HostBased(const PaperOptions& options) {
   return out;
 }
 
+/// Figure 7's, over a fortieth of the file: its rates are about the same.
+std::vector<Subject> Storage(const PaperOptions& options) {
+  std::vector<Subject> out;
+  for (const Implementation& one : StorageImplementations(options)) {
+    const Simulation nbd = one.Run(options, "nbd", {{"bytes", "10225000"}});
+    out.push_back({nbd.profile,
+                   "NBD, " + one.title,
+                   {{"write_throughput", nbd, "write_throughput_MB_per_s"},
+                    {"read_throughput", nbd, "read_throughput_MB_per_s"},
+                    {"write_per_cpu_s", nbd, "write_MB_per_cpu_s"},
+                    {"read_per_cpu_s", nbd, "read_MB_per_cpu_s"}},
+                   Variations(nbd.LoadProfile(), false)});
+  }
+  return out;
+}
+
 void Want(const Subject& subject, Simulations* simulations) {
+  for (const PaperFigure& figure : subject.figures) simulations->Want(figure.simulation);
   for (const Variation& variation : subject.variations) {
     for (const PaperFigure& figure : subject.figures) {
       simulations->Want(Varied(figure, variation));
@@ -219,6 +236,7 @@ std::vector<Variation> Variations(const sim::Profile& profile, bool switches) {
 void WantSensitivity(const PaperOptions& options, Simulations* simulations) {
   Want(Prototype(options), simulations);
   for (const Subject& subject : HostBased(options)) Want(subject, simulations);
+  for (const Subject& subject : Storage(options)) Want(subject, simulations);
 }
 
 nlohmann::json SensitivityJson(const PaperOptions& options, const Simulations& simulations) {
@@ -228,6 +246,7 @@ nlohmann::json SensitivityJson(const PaperOptions& options, const Simulations& s
 nlohmann::json HostSensitivityJson(const PaperOptions& options, const Simulations& simulations) {
   nlohmann::json out = nlohmann::json::array();
   for (const Subject& subject : HostBased(options)) out.push_back(Json(subject, simulations));
+  for (const Subject& subject : Storage(options)) out.push_back(Json(subject, simulations));
   return out;
 }
 

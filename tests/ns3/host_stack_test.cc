@@ -1,6 +1,10 @@
 // Host-based stacks: the core is the host's processor and hears of frames by interrupts.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <string>
+
+#include "sim/ns3/model/fibre.h"
 #include "sim/ns3/scenario/scenario.h"
 #include "two_sim_nics.h"
 
@@ -70,9 +74,51 @@ TEST(HostStackTest, GivenBackToBackFramesThenOneInterruptAnnouncesMany) {
   EXPECT_EQ(after.receive_interrupt_ps - before.receive_interrupt_ps, interrupts * 8000000);
 }
 
+/// Sends `frames` messages of a byte `gap_us` apart; the interrupts that the receiver took.
+uint64_t InterruptsFor(const Profile& profile, uint32_t frames, uint64_t gap_us) {
+  test::TwoSimNics nics(profile);
+  nics.Open();
+  QpOptions options;
+  options.send_cq = options.recv_cq = nics.client.cq.get();
+  auto from = nics.client.nic->CreateQp(*nics.client.pd, options);
+  options.send_cq = options.recv_cq = nics.server.cq.get();
+  auto to = nics.server.nic->CreateQp(*nics.server.pd, options);
+  auto memory = nics.client.pd->Allocate(64);
+  auto place = nics.server.pd->Allocate(64);
+  for (uint32_t i = 0; i < frames; ++i) EXPECT_EQ(to->PostRecv(i, place->Sge(0, 64)), 0);
+  nics.Connect(*from, *to);
+  Context::Current().SleepNs(1000000);  // what the handshake has left to announce
+  const uint64_t before = nics.server.device->totals().receive_interrupts;
+  for (uint32_t i = 0; i < frames; ++i) {
+    EXPECT_EQ(from->PostSend(i, memory->Sge(0, 1)), 0);
+    Context::Current().SleepNs(gap_us * 1000);
+  }
+  for (uint32_t taken = 0; taken < frames;) {
+    WorkCompletion room[16];
+    taken += static_cast<uint32_t>(nics.server.cq->Wait(room));
+  }
+  return nics.server.device->totals().receive_interrupts - before;
+}
+
+TEST(HostStackTest, GivenFramesCloserThanTheDelay_WhenEachStartsItAnew_ThenOneInterruptTakesAll) {
+  Profile profile = Profile::Load(kGigabit);
+  profile.Set("core.receive_interrupt_frames", 0, "the test");
+  EXPECT_EQ(InterruptsFor(profile, 12, 50), 1u);
+  profile.Set("core.receive_interrupt_restart", 0, "the test");
+  EXPECT_GE(InterruptsFor(profile, 12, 50), 5u);
+}
+
+TEST(HostStackTest, GivenALimitOfWaitingFrames_WhenItIsReached_ThenTheInterruptComesAtOnce) {
+  Profile profile = Profile::Load(kGigabit);
+  profile.Set("core.receive_interrupt_frames", 4, "the test");
+  EXPECT_EQ(InterruptsFor(profile, 12, 50), 3u);
+}
+
 TEST(HostStackTest, GivenOneProcessorThenProgramsAndStackTakeNoMoreThanAllOfIt) {
-  const ScenarioResult one = Nbd(std::string(kGigabit) + "+one-processor");
-  const ScenarioResult several = Nbd(kGigabit);
+  Profile profile = Profile::Load(std::string(kGigabit) + "+linux24-storage");
+  const ScenarioResult one = RunScenario("nbd", profile, {{"bytes", "20000000"}});
+  profile.Set("core.runs_programs", 0, "the test");
+  const ScenarioResult several = RunScenario("nbd", profile, {{"bytes", "20000000"}});
   EXPECT_LE(one.Metric("write_client_host_utilisation"), 1.001);
   EXPECT_GT(one.Metric("write_client_host_utilisation"), 0.95);
   EXPECT_GT(several.Metric("write_client_host_utilisation"), 1.2);
@@ -82,20 +128,52 @@ TEST(HostStackTest, GivenOneProcessorThenProgramsAndStackTakeNoMoreThanAllOfIt) 
   EXPECT_NEAR(one.Metric("write_MB_per_cpu_s"), several.Metric("write_MB_per_cpu_s"), 1.5);
 }
 
-// The paper's relations, as far as constants that were written down beforehand bear them out.
-TEST(HostStackTest, GivenGigabitEthernetThenItBeatsTheAdapterAtItsMtuAndTakesAProcessor) {
+// The relations that the paper states of host-based stacks (sections 4.2.1 and 4.2.3).
+
+double QpipThroughput(double mtu) {
   Profile adapter = Profile::Load("lanai9-hardware-checksum");
-  adapter.Set("link.mtu", 1500, "the paper's");
-  const ScenarioResult host = Ttcp(Profile::Load(kGigabit));
-  const ScenarioResult nic = RunScenario("ttcp", adapter, {});
-  EXPECT_GT(host.Metric("throughput_MB_per_s"), nic.Metric("throughput_MB_per_s"));
-  EXPECT_GT(host.Metric("receiver_host_utilisation"), 0.5);
+  if (mtu != 0) adapter.Set("link.mtu", mtu, "the paper's");
+  return RunScenario("ttcp", adapter, {}).Metric("throughput_MB_per_s");
+}
+ScenarioResult HostTtcp(const char* profile) {
+  return RunScenario("ttcp", Profile::Load(profile), {{"completion", "wait"}});
 }
 
-TEST(HostStackTest, GivenTheNativeMtuThenTheAdapterBeatsGigabitEthernet) {
-  const double adapter = RunScenario("ttcp", Profile::Load("lanai9-hardware-checksum"), {})
-                             .Metric("throughput_MB_per_s");
-  EXPECT_GT(adapter, Ttcp(Profile::Load(kGigabit)).Metric("throughput_MB_per_s"));
+TEST(PaperRelations, GivenTtcpOnTheHostThenItTakesHalfToThreeQuartersOfAProcessor) {
+  for (const char* profile : {kGigabit, kMyrinet}) {
+    const ScenarioResult result = HostTtcp(profile);
+    for (const char* end : {"sender_host_utilisation", "receiver_host_utilisation"}) {
+      EXPECT_GE(result.Metric(end), 0.5) << profile << ' ' << end;
+      EXPECT_LE(result.Metric(end), 0.75) << profile << ' ' << end;
+    }
+  }
+}
+
+TEST(PaperRelations, GivenMtu1500ThenTheAdapterIs22PercentBehindGigabitEthernet) {
+  EXPECT_NEAR(QpipThroughput(1500) / HostTtcp(kGigabit).Metric("throughput_MB_per_s"), 0.78,
+              0.05 * 0.78);
+}
+
+TEST(PaperRelations, GivenMtu9000OrItsOwnThenTheAdapterBeatsBothHostStacks) {
+  const double myrinet = HostTtcp(kMyrinet).Metric("throughput_MB_per_s");
+  EXPECT_GT(QpipThroughput(9000), myrinet);
+  EXPECT_GT(QpipThroughput(0), std::max(myrinet, HostTtcp(kGigabit).Metric("throughput_MB_per_s")));
+}
+
+TEST(PaperRelations, GivenNbdThenTheAdapterGains40To137PercentAndUpTo133PerProcessorSecond) {
+  const ScenarioResult adapter = Nbd("lanai9-hardware-checksum", 9000);
+  for (const char* profile : {kGigabit, kMyrinet}) {
+    const ScenarioResult host = Nbd(profile);
+    const auto gain = [&](const std::string& metric) {
+      return adapter.Metric(metric) / host.Metric(metric) - 1;
+    };
+    for (const std::string pass : {"write", "read"}) {
+      EXPECT_GE(gain(pass + "_throughput_MB_per_s"), 0.40) << profile << ' ' << pass;
+      EXPECT_LE(gain(pass + "_throughput_MB_per_s"), 1.37) << profile << ' ' << pass;
+      EXPECT_GE(gain(pass + "_MB_per_cpu_s"), 0) << profile << ' ' << pass;
+      EXPECT_LE(gain(pass + "_MB_per_cpu_s"), 1.33) << profile << ' ' << pass;
+    }
+  }
 }
 
 TEST(NbdTest, GivenTheAdapterThenTheClientWorksForItsFileSystemAlone) {

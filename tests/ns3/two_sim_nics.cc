@@ -10,13 +10,16 @@ void SimSide::Close() {
   nic.reset();
 }
 
-TwoSimNics::TwoSimNics(const std::string& profile) {
+TwoSimNics::TwoSimNics(const std::string& profile) : TwoSimNics(Profile::Load(profile)) {}
+
+TwoSimNics::TwoSimNics(const Profile& profile) {
+  const auto model = std::make_shared<const NicModel>(profile);
   fabric = ns3::CreateObject<QpipFabric>();
   int last = 1;
   for (SimSide* side : {&server, &client}) {
     side->node = ns3::CreateObject<ns3::Node>();
     side->device = ns3::CreateObject<QpipNetDevice>();
-    side->device->SetProfile(profile);
+    side->device->SetModel(model, profile.name());
     side->device->SetIpv6(ns3::Ipv6Address(("fd00::" + std::to_string(last++)).c_str()));
     side->node->AddDevice(side->device);
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "sim/ns3/model/profile.h"
 #include "sim/ns3/model/qpip_net_device.h"
 #include "sim/ns3/model/virtual_time.h"
 
@@ -28,6 +29,7 @@ struct SimSide {
 class TwoSimNics {
  public:
   explicit TwoSimNics(const std::string& profile = "lanai9-hardware-checksum");
+  explicit TwoSimNics(const Profile& profile);
   ~TwoSimNics();
   void Open();
   /// Connects a client QP with a server QP; both programs run as fibres.

@@ -97,11 +97,27 @@ def broken_relations(study):
     return out
 
 
+def host_constants(study):
+    """What the host-based stacks rest on: the paper gives no number of theirs."""
+    fitted = {}
+    for profile in study.get("host_profiles", []):
+        for row in profile["parameters"]:
+            if row["kind"] == "fitted":
+                fitted[row["name"]] = f"{row['name']} ({style.number(row['value'])})"
+    return ("The host-based stacks and the storage rest on constants that are published, derived "
+            "or assumed, each with its source in the tables below; "
+            + (", ".join(fitted.values()) if fitted else "none") + " is fitted to these "
+            "comparisons. Some were revised after the first comparison with the paper: "
+            "docs/decisions/0017-host-based-constants.md says which, and what came out before.")
+
+
 def host_dependence(study):
-    """What moves the host-based stacks most: their constants are written down, not fitted."""
+    """What moves the host-based stacks most."""
     out = []
     for host in study.get("host_sensitivity", []):
-        for key in ("throughput", "sender_cpu"):
+        for key in host["figures"]:
+            if key in ("receiver_cpu", "rtt_tcp"):
+                continue
             strongest = movers(host, key)[:EXPLAINS]
             if strongest:
                 out.append(f"{host['title']}, {key.replace('_', ' ')} "

@@ -72,11 +72,13 @@ def host_sensitivity(one):
 
 def deviating_relations(study):
     broken = findings.broken_relations(study)
-    if not broken:
-        return "All comparisons that the paper makes in words hold."
-    return ("Comparisons of the paper that do not hold. The constants of the host-based stacks are "
-            "assumed or derived, not fitted:\n\n"
-            + "\n".join(f"- {line}" for line in broken + findings.host_dependence(study)))
+    out = ("Comparisons of the paper that do not hold:\n\n" + "\n".join(f"- {line}" for line in broken)
+           if broken else "All comparisons that the paper makes in words hold.")
+    dependence = findings.host_dependence(study)
+    if dependence:
+        out += (f"\n\n{findings.host_constants(study)}\n\n"
+                + "\n".join(f"- {line}" for line in dependence))
+    return out
 
 
 def text(study):

@@ -98,11 +98,13 @@ def deviations_section(study):
         items.append(f"<li>{line}</li>")
     out = "<ul>" + "\n".join(items) + "</ul>"
     broken = findings.broken_relations(study)
-    if broken:
-        out += ("<p>Comparisons of the paper that do not hold. The constants of the host-based "
-                "stacks are assumed or derived, not fitted:</p><ul>"
-                + "\n".join(f"<li>{text(line)}</li>"
-                            for line in broken + findings.host_dependence(study)) + "</ul>")
+    out += ("<p>Comparisons of the paper that do not hold:</p><ul>"
+            + "\n".join(f"<li>{text(line)}</li>" for line in broken) + "</ul>" if broken
+            else "<p>All comparisons that the paper makes in words hold.</p>")
+    dependence = findings.host_dependence(study)
+    if dependence:
+        out += (f"<p>{text(findings.host_constants(study))}</p><ul>"
+                + "\n".join(f"<li>{text(line)}</li>" for line in dependence) + "</ul>")
     return out
 
 

@@ -257,16 +257,41 @@ void NicCore::PushFrame(FramePtr frame) {
   }
   if (!model_.interrupts_core() || receive_state_ == ReceiveState::kServing) {
     Kick(0);
-  } else if (receive_state_ == ReceiveState::kIdle) {
-    receive_state_ = ReceiveState::kModerated;
-    ScheduleAt(now + CeilStamp(model_.receive_interrupt_delay_ps), [self = self_] {
-      if (*self != nullptr) (*self)->AnnounceFrames();
-    });
+  } else {
+    Moderate(now);
   }
 }
 
-void NicCore::AnnounceFrames() {
-  if (receive_state_ != ReceiveState::kModerated) return;  // stopped meanwhile
+/// A frame has come that no interrupt has announced.
+void NicCore::Moderate(uint64_t now_ns) {
+  const bool first = receive_state_ == ReceiveState::kIdle;
+  if (!first && receive_state_ != ReceiveState::kModerated) return;
+  receive_state_ = ReceiveState::kModerated;
+  if (model_.receive_interrupt_frames != 0 && received_.size() >= model_.receive_interrupt_frames) {
+    interrupt_ns_ = now_ns;
+    AnnounceFrames(now_ns);
+  } else if (first || model_.receive_interrupt_restart) {
+    interrupt_ns_ = now_ns + CeilStamp(model_.receive_interrupt_delay_ps);
+    if (!interrupt_awaited_) AwaitInterrupt();
+  }
+}
+
+/// One event is under way; when the time has been put off meanwhile, the next one follows.
+void NicCore::AwaitInterrupt() {
+  interrupt_awaited_ = true;
+  ScheduleAt(interrupt_ns_, [self = self_, at = interrupt_ns_] {
+    if (*self == nullptr) return;
+    (*self)->interrupt_awaited_ = false;
+    (*self)->AnnounceFrames(at);
+  });
+}
+
+void NicCore::AnnounceFrames(uint64_t at_ns) {
+  if (receive_state_ != ReceiveState::kModerated) return;  // taken or stopped meanwhile
+  if (at_ns < interrupt_ns_) {
+    AwaitInterrupt();
+    return;
+  }
   receive_state_ = ReceiveState::kInterrupted;
   Kick(0);
 }

@@ -160,7 +160,9 @@ class NicCore : private LeaseHolder {
   uint64_t TransferTime();
   void SetTimer(uint64_t deadline_ns);
   void OnTimer(uint64_t at_ns);
-  void AnnounceFrames();
+  void Moderate(uint64_t now_ns);
+  void AwaitInterrupt();
+  void AnnounceFrames(uint64_t at_ns);
   uint64_t StampPs() const { return step_ns_ * 1000 + accrued_ps_; }
   uint64_t StampNs() const { return CeilStamp(StampPs()); }
   static uint64_t CeilStamp(uint64_t ps) { return (ps + 999) / 1000; }
@@ -240,6 +242,8 @@ class NicCore : private LeaseHolder {
     kServing,      ///< frames are taken until none is left
   };
   ReceiveState receive_state_ = ReceiveState::kIdle;
+  uint64_t interrupt_ns_ = 0;       ///< when the frames of kModerated are announced
+  bool interrupt_awaited_ = false;  ///< an event is under way for a time no later than that
   Fifo<FramePtr> received_;
   std::vector<FramePtr> held_;  ///< by handle - 1
   std::vector<uint32_t> free_held_;

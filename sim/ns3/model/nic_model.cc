@@ -81,10 +81,13 @@ NicModel::NicModel(const Profile& profile) {
   checksum_in_firmware = get("core.checksum_in_firmware") != 0;
   get_wr_per_segment = get("core.get_wr_per_segment") != 0;
   core_on_host = profile.GetOr("core.on_host", 0) != 0;
-  core_runs_programs = profile.GetOr("core.runs_programs", 0) != 0;
+  core_runs_programs = core_on_host && profile.GetOr("core.runs_programs", 0) != 0;
   receive_interrupt_ps = Round(profile.GetOr("core.receive_interrupt_us", 0) * kPsPerUs);
   receive_interrupt_delay_ps =
       Round(profile.GetOr("core.receive_interrupt_delay_us", 0) * kPsPerUs);
+  receive_interrupt_restart = profile.GetOr("core.receive_interrupt_restart", 0) != 0;
+  receive_interrupt_frames =
+      static_cast<uint32_t>(profile.GetOr("core.receive_interrupt_frames", 0));
 
   dma = {microseconds("dma.setup_us"), kPsPerSecond / get("dma.bytes_per_s")};
   transmit_buffers = count("sram.transmit_buffers");

@@ -47,6 +47,8 @@ struct NicModel {
   bool core_runs_programs = false;
   uint64_t receive_interrupt_ps = 0;
   uint64_t receive_interrupt_delay_ps = 0;
+  bool receive_interrupt_restart = false;
+  uint32_t receive_interrupt_frames = 0;  ///< 0: the delay alone decides
   /// Whether the core hears of received frames by interrupts rather than by looking.
   bool interrupts_core() const { return receive_interrupt_ps + receive_interrupt_delay_ps != 0; }
 

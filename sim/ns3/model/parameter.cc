@@ -26,12 +26,17 @@ std::vector<ParameterSpec> MakeSpecs() {
       {"core.on_host", "", 0, 1, false,
        "1: the core is a processor of the host, and its time the host's (a host-based stack)"},
       {"core.runs_programs", "", 0, 1, false,
-       "1: the host's programs run on the core too, behind its own work; 0: on other processors"},
+       "with core.on_host, 1: the host's programs run on the core too, behind its own work; 0: on "
+       "other processors"},
       {"core.receive_interrupt_us", "us", 0, 1e4, false,
        "core time of an interrupt that announces received frames; frames that arrive before the "
        "core has taken the last one come without"},
       {"core.receive_interrupt_delay_us", "us", 0, 1e5, false,
        "moderation: from the first frame's arrival to the interrupt that announces it"},
+      {"core.receive_interrupt_restart", "", 0, 1, false,
+       "1: every frame that arrives starts the delay anew"},
+      {"core.receive_interrupt_frames", "", 0, 65535, false,
+       "so many waiting frames interrupt at once; 0: the delay alone decides"},
       {"dma.bytes_per_s", "B/s", 1e3, 1e13, true, "effective rate of each host DMA engine"},
       {"dma.setup_us", "us", 0, 1e4, true, "an engine's fixed time an operation"},
       {"sram.transmit_buffers", "", 1, 65535, true, "packet buffers of the transmit side"},
