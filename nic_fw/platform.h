@@ -10,7 +10,8 @@
 // Rules every backend keeps
 //  * Asynchrony: an operation given a non-zero `tag` is finished only when `dma_poll` returns the
 //    tag, never inside the call that starts it.
-//  * Order: DMA operations complete in the order they were issued. Posted writes (`dma_write` with
+//  * Order: DMA operations of one direction (out of host memory, into it) complete in the order
+//    they were issued; a NIC may have an engine for each. Posted writes (`dma_write` with
 //    tag 0) become visible to the host after every earlier write and placement and before any
 //    later one; `interrupt` is ordered behind them (as a PCI MSI write is).
 //  * Capacity: at least `NicConfig::dma_slots` tagged operations may be outstanding; within that
