@@ -2,22 +2,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <nlohmann/json.hpp>
+
+#include "nic_fw/stage_names.h"
 
 namespace qpip::lanai {
 
 namespace {
-
-struct StageFacts {
-  const char* name;
-  bool receive_side;
-};
-
-#define QPIP_STAGE_FACTS(enumerator, text, receive) {text, receive},
-constexpr StageFacts kStages[] = {QPIP_STAGES(QPIP_STAGE_FACTS)};
-#undef QPIP_STAGE_FACTS
-
-constexpr const char* kVariants[] = {"data", "ack", "data+ack", "control", "datagram"};
 
 nlohmann::json Row(const CycleHistogram& histogram, double unit) {
   const auto scaled = [unit](uint64_t cycles) { return static_cast<double>(cycles) * unit; };
@@ -32,17 +24,17 @@ nlohmann::json Row(const CycleHistogram& histogram, double unit) {
 
 const char* StageName(fw::Stage stage) {
   const auto index = static_cast<uint32_t>(stage);
-  return index < fw::kStageCount ? kStages[index].name : "?";
+  return index < fw::kStageCount ? fw::kStageFacts[index].title : "?";
 }
 
 bool StageIsReceiveSide(fw::Stage stage) {
   const auto index = static_cast<uint32_t>(stage);
-  return index < fw::kStageCount && kStages[index].receive_side;
+  return index < fw::kStageCount && fw::kStageFacts[index].receive_side;
 }
 
 const char* VariantName(fw::Variant variant) {
   const auto index = static_cast<uint32_t>(variant);
-  return index < std::size(kVariants) ? kVariants[index] : "?";
+  return index < std::size(fw::kVariantNames) ? fw::kVariantNames[index] : "?";
 }
 
 uint32_t CycleHistogram::BucketOf(uint64_t cycles) {
@@ -90,9 +82,9 @@ nlohmann::json Occupancy::ToJson(double nanoseconds_per_cycle) const {
     for (uint32_t v = 0; v < static_cast<uint32_t>(fw::Variant::kCount); ++v) {
       const CycleHistogram& histogram = table_[s][v];
       if (histogram.count() == 0) continue;
-      rows.push_back({{"stage", kStages[s].name},
-                      {"side", kStages[s].receive_side ? "receive" : "transmit"},
-                      {"variant", kVariants[v]},
+      rows.push_back({{"stage", fw::kStageFacts[s].title},
+                      {"side", fw::kStageFacts[s].receive_side ? "receive" : "transmit"},
+                      {"variant", fw::kVariantNames[v]},
                       {"count", histogram.count()},
                       {"cycles", Row(histogram, 1.0)},
                       {"ns", Row(histogram, nanoseconds_per_cycle)}});

@@ -113,7 +113,7 @@ TEST(Occupancy, GivenChargesWhenExportedThenOnlyWhatOccurredIsThereInBothUnits) 
   EXPECT_EQ(rows[0]["ns"]["max"], 150.0);
   EXPECT_EQ(rows[1]["stage"], "rx put data");
   EXPECT_EQ(rows[1]["side"], "receive");
-  EXPECT_EQ(rows[1]["variant"], "data+ack");
+  EXPECT_EQ(rows[1]["variant"], "data-ack");
 }
 
 TEST(Occupancy, GivenAMeasuredPortWhenTheFirmwareChargesThenTheCyclesBelongToTheStage) {

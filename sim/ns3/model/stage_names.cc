@@ -1,17 +1,11 @@
 #include "sim/ns3/model/stage_names.h"
 
-#include <array>
+#include <iterator>
+
+#include "nic_fw/stage_names.h"
 
 namespace qpip::sim {
 namespace {
-
-struct StageFacts {
-  const char* title;
-  bool receive;
-};
-#define QPIP_STAGE_FACTS(enumerator, text, receive) {text, receive},
-constexpr StageFacts kFacts[] = {QPIP_STAGES(QPIP_STAGE_FACTS)};
-#undef QPIP_STAGE_FACTS
 
 constexpr const char* kKeys[] = {"tx-doorbell-process",
                                  "tx-schedule",
@@ -33,15 +27,18 @@ constexpr const char* kKeys[] = {"tx-doorbell-process",
                                  "timer"};
 static_assert(std::size(kKeys) == fw::kStageCount);
 
-constexpr const char* kVariants[] = {"data", "ack", "data-ack", "control", "datagram"};
-static_assert(std::size(kVariants) == kVariantCount);
-
 }  // namespace
 
 const char* StageKey(fw::Stage stage) { return kKeys[static_cast<uint32_t>(stage)]; }
-const char* StageTitle(fw::Stage stage) { return kFacts[static_cast<uint32_t>(stage)].title; }
-bool IsReceiveStage(fw::Stage stage) { return kFacts[static_cast<uint32_t>(stage)].receive; }
-const char* VariantKey(fw::Variant variant) { return kVariants[static_cast<uint32_t>(variant)]; }
+const char* StageTitle(fw::Stage stage) {
+  return fw::kStageFacts[static_cast<uint32_t>(stage)].title;
+}
+bool IsReceiveStage(fw::Stage stage) {
+  return fw::kStageFacts[static_cast<uint32_t>(stage)].receive_side;
+}
+const char* VariantKey(fw::Variant variant) {
+  return fw::kVariantNames[static_cast<uint32_t>(variant)];
+}
 
 std::string StageParameter(fw::Stage stage) { return std::string("stage.") + StageKey(stage); }
 std::string StageParameter(fw::Stage stage, fw::Variant variant) {
