@@ -51,33 +51,7 @@ NicModel::NicModel(const Profile& profile) {
   };
 
   core_hz = get("core.hz");
-  const double cycle_ps = kPsPerSecond / core_hz;
-  const double reference_hz = get("core.reference_hz");
-  const auto scaled_ps = [&](double us) { return Round(us * 1e-6 * reference_hz * cycle_ps); };
-  for (uint32_t s = 0; s < fw::kStageCount; ++s) {
-    const auto stage = static_cast<fw::Stage>(s);
-    for (uint32_t v = 0; v < kVariantCount; ++v) {
-      StageCost& cost = stages[s][v];
-      if (stage == fw::Stage::kChecksum) {
-        cost.per_unit_ps = get("core.checksum_cycles_per_byte") * cycle_ps;
-        continue;
-      }
-      const auto variant = static_cast<fw::Variant>(v);
-      cost.fixed_ps = scaled_ps(StageUs(profile, stage, variant));
-      cost.if_zero_units_ps = cost.fixed_ps;
-      if (CountsBytes(stage)) {
-        cost.per_unit_ps = profile.GetOr(StageParameter(stage) + ".cycles_per_byte", 0) * cycle_ps;
-      }
-      if (stage == fw::Stage::kRxTransportParse) {
-        cost.per_unit_ps = get("core.multiply_cycles") * cycle_ps;
-      }
-    }
-  }
-  if (profile.Has(kIdleAckUpdate)) {
-    auto& update = stages[static_cast<uint32_t>(fw::Stage::kRxUpdate)];
-    update[static_cast<uint32_t>(fw::Variant::kAck)].if_zero_units_ps =
-        scaled_ps(profile.Get(kIdleAckUpdate));
-  }
+  ReadStages(profile);
   checksum_in_firmware = get("core.checksum_in_firmware") != 0;
   get_wr_per_segment = get("core.get_wr_per_segment") != 0;
   core_on_host = profile.GetOr("core.on_host", 0) != 0;
@@ -113,6 +87,46 @@ NicModel::NicModel(const Profile& profile) {
   socket_buffer_bytes =
       static_cast<uint32_t>(profile.GetOr("host.socket_buffer_bytes", kMaxReservation));
 
+  ReadFirmware(profile);
+}
+
+/// Costs of the stages on this core.
+void NicModel::ReadStages(const Profile& profile) {
+  const auto get = [&profile](const char* name) { return profile.Get(name); };
+  const double cycle_ps = kPsPerSecond / core_hz;
+  const double reference_hz = get("core.reference_hz");
+  const auto scaled_ps = [&](double us) { return Round(us * 1e-6 * reference_hz * cycle_ps); };
+  for (uint32_t s = 0; s < fw::kStageCount; ++s) {
+    const auto stage = static_cast<fw::Stage>(s);
+    for (uint32_t v = 0; v < kVariantCount; ++v) {
+      StageCost& cost = stages[s][v];
+      if (stage == fw::Stage::kChecksum) {
+        cost.per_unit_ps = get("core.checksum_cycles_per_byte") * cycle_ps;
+        continue;
+      }
+      const auto variant = static_cast<fw::Variant>(v);
+      cost.fixed_ps = scaled_ps(StageUs(profile, stage, variant));
+      cost.if_zero_units_ps = cost.fixed_ps;
+      if (CountsBytes(stage)) {
+        cost.per_unit_ps = profile.GetOr(StageParameter(stage) + ".cycles_per_byte", 0) * cycle_ps;
+      }
+      if (stage == fw::Stage::kRxTransportParse) {
+        cost.per_unit_ps = get("core.multiply_cycles") * cycle_ps;
+      }
+    }
+  }
+  if (profile.Has(kIdleAckUpdate)) {
+    auto& update = stages[static_cast<uint32_t>(fw::Stage::kRxUpdate)];
+    update[static_cast<uint32_t>(fw::Variant::kAck)].if_zero_units_ps =
+        scaled_ps(profile.Get(kIdleAckUpdate));
+  }
+}
+
+/// How the firmware is configured.
+void NicModel::ReadFirmware(const Profile& profile) {
+  const auto count = [&profile](const char* name) {
+    return static_cast<uint32_t>(profile.Get(name));
+  };
   firmware.mtu = mtu;
   firmware.ack_every = static_cast<uint8_t>(count("protocol.ack_every"));
   firmware.ack_on_batch_end = static_cast<uint8_t>(count("protocol.ack_on_batch_end"));

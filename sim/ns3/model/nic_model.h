@@ -76,6 +76,10 @@ struct NicModel {
 
   /// The protocol profile and the resources that the profile fixes; table sizes are the default's.
   fw::NicConfig firmware;
+
+ private:
+  void ReadStages(const Profile& profile);
+  void ReadFirmware(const Profile& profile);
 };
 
 }  // namespace qpip::sim
