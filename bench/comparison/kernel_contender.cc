@@ -211,10 +211,7 @@ class KernelContender : public Contender {
             round_trip ? ServeRoundTrips(socket, which, count)
                        : ReceiveAll(socket, which, buffers, count);
           };
-          run(which.warm_up);
-          side.Start();
-          run(which.messages);
-          side.Stop();
+          WarmUpAndMeasure(side, which, run);
         },
         [&](Side& side) {
           const MessageSocket socket = OpenClient(side, which.transport, poll);
@@ -223,10 +220,7 @@ class KernelContender : public Contender {
             round_trip ? MakeRoundTrips(socket, which, count)
                        : SendAll(socket, which, buffers, count);
           };
-          run(which.warm_up);
-          side.Start();
-          run(which.messages);
-          side.Stop();
+          WarmUpAndMeasure(side, which, run);
         });
   }
 

@@ -42,6 +42,15 @@ class Side {
   double cpu_seconds_ = 0;
 };
 
+/// Runs `run(messages)` of a case's warm-up, then of its measured part, between Start and Stop.
+template <typename Run>
+void WarmUpAndMeasure(Side& side, const Case& which, Run run) {
+  run(which.warm_up);
+  side.Start();
+  run(which.messages);
+  side.Stop();
+}
+
 /// Forks a server and a client, pins each, runs `server` and `client` in them, and gathers the
 /// client's time and both sides' CPU time. Throws std::runtime_error with what the sides
 /// say when one fails, or when `timeout` is over; both children have ended when it returns or

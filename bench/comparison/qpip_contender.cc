@@ -235,10 +235,7 @@ class QpipContender : public Contender {
           const auto run = [&](uint64_t count) {
             round_trip ? node.ServeRoundTrips(count) : node.ReceiveAll(count);
           };
-          run(which.warm_up);
-          side.Start();
-          run(which.messages);
-          side.Stop();
+          WarmUpAndMeasure(side, which, run);
           PartTogether(side);
         },
         [&](Side& side) {
@@ -247,10 +244,7 @@ class QpipContender : public Contender {
           const auto run = [&](uint64_t count) {
             round_trip ? node.MakeRoundTrips(count) : node.SendAll(count);
           };
-          run(which.warm_up);
-          side.Start();
-          run(which.messages);
-          side.Stop();
+          WarmUpAndMeasure(side, which, run);
           PartTogether(side);
         });
   }
