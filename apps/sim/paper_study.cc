@@ -23,6 +23,13 @@ std::string Text(const char* format, auto... values) {
   return text;
 }
 
+/// A row of what a run measured beside what the paper has for it.
+Comparison Row(const std::string& item, const Implementation& one, const char* unit,
+               std::optional<double> published, const Simulations& simulations,
+               const Simulation& run, const std::string& metric, const char* note = "") {
+  return {item, one.title, unit, published, simulations.Metric(run, metric), note, run.Command()};
+}
+
 // --- What each comparison runs
 
 Simulation StagesRun(const PaperOptions& options) {
@@ -139,13 +146,7 @@ Artifact Figure3(const PaperOptions& options, const Simulations& simulations) {
       if (one.key == "qpip_firmware") {
         published = paper::FindFigure(std::string("rtt_") + transport).value;
       }
-      figure.rows.push_back({item,
-                             one.title,
-                             "us",
-                             published,
-                             simulations.Metric(run, "rtt_mean_us"),
-                             {},
-                             run.Command()});
+      figure.rows.push_back(Row(item, one, "us", published, simulations, run, "rtt_mean_us"));
     }
   }
   figure.notes.push_back(
@@ -164,21 +165,16 @@ Artifact Figure4(const PaperOptions& options, const Simulations& simulations) {
     const Simulation run = TtcpRun(options, one);
     std::optional<double> published;
     if (!one.figure_key.empty()) published = paper::FindFigure(one.figure_key).value;
-    figure.rows.push_back({"throughput",
-                           one.title,
-                           "MB/s",
-                           published,
-                           simulations.Metric(run, "throughput_MB_per_s"),
-                           {},
-                           run.Command()});
+    figure.rows.push_back(
+        Row("throughput", one, "MB/s", published, simulations, run, "throughput_MB_per_s"));
   }
   for (const Implementation& one : ThroughputImplementations(options)) {
     const Simulation run = TtcpRun(options, one);
     for (const char* host : {"sender", "receiver"}) {
-      figure.rows.push_back({std::string("CPU utilisation, ") + host, one.title, "", std::nullopt,
-                             simulations.Metric(run, std::string(host) + "_host_utilisation"),
-                             one.host_based ? "published: 0.5 to 0.75" : "published: below 0.01",
-                             run.Command()});
+      figure.rows.push_back(
+          Row(std::string("CPU utilisation, ") + host, one, "", std::nullopt, simulations, run,
+              std::string(host) + "_host_utilisation",
+              one.host_based ? "published: 0.5 to 0.75" : "published: below 0.01"));
     }
   }
   figure.notes.push_back(
@@ -210,13 +206,8 @@ std::optional<Artifact> Figure7(const PaperOptions& options, const Simulations& 
   for (const StorageMetric& metric : kStorageMetrics) {
     for (const Implementation& one : implementations) {
       const Simulation run = StorageRun(options, one);
-      figure.rows.push_back({metric.item,
-                             one.title,
-                             metric.unit,
-                             std::nullopt,
-                             simulations.Metric(run, metric.metric),
-                             {},
-                             run.Command()});
+      figure.rows.push_back(
+          Row(metric.item, one, metric.unit, std::nullopt, simulations, run, metric.metric));
     }
   }
   figure.notes.push_back(
