@@ -3,8 +3,15 @@
 namespace qpip::fw::test {
 
 FakeHardware::FakeHardware() {
+  platform_.context = this;
+  FillHostPorts();
+  FillDmaPorts();
+  FillPayloadPorts();
+  FillLinkPorts();
+}
+
+void FakeHardware::FillHostPorts() {
   Platform& p = platform_;
-  p.context = this;
   p.doorbell_pop = [](void* c, abi::Doorbell* out) -> uint32_t {
     auto& self = Self(c);
     if (self.doorbells.empty()) return 0;
@@ -15,6 +22,23 @@ FakeHardware::FakeHardware() {
   p.doorbell_overflowed = [](void* c) -> uint32_t {
     return std::exchange(Self(c).doorbell_overflow, false) ? 1 : 0;
   };
+  p.host_load = [](void* c, uint64_t address) -> uint64_t {
+    uint64_t value = 0;
+    if (Self(c).Legal(address, 8)) std::memcpy(&value, reinterpret_cast<void*>(address), 8);
+    return value;
+  };
+  p.interrupt = [](void* c, uint32_t kind, uint32_t object) {
+    Self(c).interrupts.emplace_back(kind, object);
+  };
+  p.random = [](void* c) -> uint64_t { return Self(c).random_(); };
+  p.charge = [](void* c, Stage stage, Variant variant, uint32_t) {
+    Self(c).charges.emplace_back(stage, variant);
+  };
+  p.trace = [](void* c, const TraceRecord* record) { Self(c).traces.push_back(*record); };
+}
+
+void FakeHardware::FillDmaPorts() {
+  Platform& p = platform_;
   p.dma_read = [](void* c, uint64_t from, void* to, uint32_t length, uint32_t tag) {
     auto& self = Self(c);
     const bool ok = self.Legal(from, length);
@@ -35,11 +59,6 @@ FakeHardware::FakeHardware() {
     const bool ok = self.Gather(from, from_count, &bytes) && self.Scatter(bytes, to, to_count);
     self.Finish(tag, ok);
   };
-  p.host_load = [](void* c, uint64_t address) -> uint64_t {
-    uint64_t value = 0;
-    if (Self(c).Legal(address, 8)) std::memcpy(&value, reinterpret_cast<void*>(address), 8);
-    return value;
-  };
   p.dma_poll = [](void* c, DmaCompletion* out) -> uint32_t {
     auto& self = Self(c);
     if (self.hold_dma || self.completions_.empty()) return 0;
@@ -47,6 +66,10 @@ FakeHardware::FakeHardware() {
     self.completions_.pop_front();
     return 1;
   };
+}
+
+void FakeHardware::FillPayloadPorts() {
+  Platform& p = platform_;
   p.payload_room = [](void* c) -> uint32_t {
     return Self(c).payloads_.size() < Self(c).payload_buffers;
   };
@@ -73,6 +96,25 @@ FakeHardware::FakeHardware() {
     return handle;
   };
   p.payload_release = [](void* c, uint32_t payload) { Self(c).payloads_.erase(payload); };
+  p.payload_place = [](void* c, uint32_t frame, uint32_t offset, const DmaSegment* to,
+                       uint32_t count, uint32_t tag) {
+    auto& self = Self(c);
+    const Frame& source = self.borrowed_.at(frame);
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < count; ++i) length += to[i].length;
+    bool ok = offset + length <= source.size();
+    if (ok) {
+      const auto begin = source.begin() + offset;
+      ok = self.Scatter(Frame(begin, begin + static_cast<int64_t>(length)), to, count);
+    } else {
+      ++self.illegal_accesses;
+    }
+    self.Finish(tag, ok);
+  };
+}
+
+void FakeHardware::FillLinkPorts() {
+  Platform& p = platform_;
   p.frame_send = [](void* c, const FrameOut* frame, uint64_t* lease) -> uint32_t {
     auto& self = Self(c);
     if (self.wire_full) return kSendBusy;
@@ -113,34 +155,11 @@ FakeHardware::FakeHardware() {
     }
     return 1;
   };
-  p.payload_place = [](void* c, uint32_t frame, uint32_t offset, const DmaSegment* to,
-                       uint32_t count, uint32_t tag) {
-    auto& self = Self(c);
-    const Frame& source = self.borrowed_.at(frame);
-    uint64_t length = 0;
-    for (uint32_t i = 0; i < count; ++i) length += to[i].length;
-    bool ok = offset + length <= source.size();
-    if (ok) {
-      const auto begin = source.begin() + offset;
-      ok = self.Scatter(Frame(begin, begin + static_cast<int64_t>(length)), to, count);
-    } else {
-      ++self.illegal_accesses;
-    }
-    self.Finish(tag, ok);
-  };
   p.frame_sum = [](void* c, uint32_t frame, uint32_t offset, uint32_t length) -> uint32_t {
     const Frame& source = Self(c).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(source).subspan(offset, length));
   };
   p.frame_release = [](void* c, uint32_t frame) { Self(c).borrowed_.erase(frame); };
-  p.interrupt = [](void* c, uint32_t kind, uint32_t object) {
-    Self(c).interrupts.emplace_back(kind, object);
-  };
-  p.random = [](void* c) -> uint64_t { return Self(c).random_(); };
-  p.charge = [](void* c, Stage stage, Variant variant, uint32_t) {
-    Self(c).charges.emplace_back(stage, variant);
-  };
-  p.trace = [](void* c, const TraceRecord* record) { Self(c).traces.push_back(*record); };
 }
 
 void FakeHardware::AddHostMemory(const void* address, size_t bytes) {

@@ -56,6 +56,10 @@ class FakeHardware {
 
  private:
   static FakeHardware& Self(void* context) { return *static_cast<FakeHardware*>(context); }
+  void FillHostPorts();
+  void FillDmaPorts();
+  void FillPayloadPorts();
+  void FillLinkPorts();
   bool Legal(uint64_t address, uint64_t bytes);
   void Finish(uint32_t tag, bool ok, uint32_t sum = 0);
   bool Gather(const DmaSegment* from, uint32_t count, Frame* bytes);
