@@ -1,14 +1,17 @@
 // What is recorded of simulated NICs, and what is read from it.
 #include <gmock/gmock.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
 
 #include "sim/ns3/paper/message_life.h"
 #include "sim/ns3/scenario/scenario.h"
 #include "sim/ns3/trace/critical_path.h"
 #include "sim/ns3/trace/occupancy.h"
 #include "sim/ns3/trace/trace_event.h"
+#include "two_sim_nics.h"
 
 namespace qpip::sim {
 namespace {
@@ -124,6 +127,39 @@ TEST(TraceEventTest, GivenARecording_WhenWritten_ThenEveryTrackOfBothNicsHasSlic
     }
   }
   EXPECT_EQ(tracks.size(), 2u * 8u);  // four FSMs, two engines, two directions of the link
+}
+
+/// Sums up what the trace source reports.
+struct StageSum {
+  uint64_t ps = 0;
+  std::map<std::string, int> stages;
+  void Add(const char* stage, const char* variant, ns3::Time, ns3::Time duration) {
+    ps += static_cast<uint64_t>(duration.GetPicoSeconds());
+    ++stages[std::string(stage) + "." + variant];
+  }
+};
+
+TEST(CoreStageTrace, GivenASinkConnectedByName_WhenAMessageArrives_ThenItsStagesAreTheCoresTime) {
+  StageSum sum;  // outlives the NICs, whose end costs their cores time
+  test::TwoSimNics nics;
+  ASSERT_TRUE(nics.server.device->TraceConnectWithoutContext(
+      "CoreStage", ns3::MakeCallback(&StageSum::Add, &sum)));
+  nics.Open();
+  QpOptions options;
+  options.send_cq = options.recv_cq = nics.client.cq.get();
+  auto from = nics.client.nic->CreateQp(*nics.client.pd, options);
+  options.send_cq = options.recv_cq = nics.server.cq.get();
+  auto to = nics.server.nic->CreateQp(*nics.server.pd, options);
+  auto memory = nics.client.pd->Allocate(64);
+  auto place = nics.server.pd->Allocate(64);
+  ASSERT_EQ(to->PostRecv(1, place->Sge(0, 64)), 0);
+  nics.Connect(*from, *to);
+  ASSERT_EQ(from->PostSend(1, memory->Sge(0, 1)), 0);
+  WorkCompletion wc;
+  ASSERT_EQ(nics.server.cq->Wait({&wc, 1}), 1u);
+  EXPECT_EQ(sum.ps, nics.server.device->totals().core_busy_ps);
+  EXPECT_EQ(sum.stages["rx-put-data.data"], 1);
+  EXPECT_EQ(sum.stages.count("tx-get-data.data"), 0u);
 }
 
 }  // namespace

@@ -88,7 +88,11 @@ ns3::TypeId QpipNetDevice::GetTypeId() {
                           "ns3::Packet::TracedCallback")
           .AddTraceSource("Sniffer", "Packets of both directions, for pcap files.",
                           ns3::MakeTraceSourceAccessor(&QpipNetDevice::sniffer_trace_),
-                          "ns3::Packet::TracedCallback");
+                          "ns3::Packet::TracedCallback")
+          .AddTraceSource("CoreStage",
+                          "What the NIC's core is busy with; connect before the NIC is opened.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::core_stage_trace_),
+                          "qpip::sim::CoreStageTracedCallback");
   return id;
 }
 
@@ -179,12 +183,18 @@ void QpipNetDevice::EnsureCore() {
   uint64_t seed = (uint64_t{ns3::RngSeedManager::GetSeed()} << 32) ^ ns3::RngSeedManager::GetRun();
   for (const uint8_t byte : address_.bytes) seed = (seed ^ byte) * 0x100000001b3ull;
   core_ = std::make_unique<NicCore>(model(), static_cast<FramePort*>(this), seed);
-  core_->set_observer(observer_);
+  Observe();
 }
 
 void QpipNetDevice::SetObserver(NicObserver* observer) {
   observer_ = observer;
-  if (core_) core_->set_observer(observer);
+  if (core_) Observe();
+}
+
+/// The core tells the trace source, if anybody listens, and behind it the observer.
+void QpipNetDevice::Observe() {
+  core_trace_.next = observer_;
+  core_->set_observer(core_stage_trace_.IsEmpty() ? observer_ : &core_trace_);
 }
 
 void QpipNetDevice::SetSendErrorModel(ns3::Ptr<ns3::ErrorModel> model) {
@@ -220,6 +230,7 @@ void QpipNetDevice::RequireOpenable() const {
 std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
   RequireOpenable();
   EnsureCore();
+  Observe();  // who has connected since
   HostPortOptions options;
   options.config = model().firmware;
   options.config.address = address_;

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "qpip/qpip.h"
+#include "sim/ns3/model/core_trace.h"
 #include "sim/ns3/model/fabric.h"
 #include "sim/ns3/model/host_port.h"
 #include "sim/ns3/model/link.h"
@@ -156,6 +157,7 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
                          uint16_t protocol, const ns3::Address& from, const ns3::Address& to,
                          ns3::NetDevice::PacketType type);
   void EnsureCore();
+  void Observe();
   void RequireUnjoined() const;
   void RequireOpenable() const;
   void TraceSent(const Frame& frame, uint64_t at_ns);
@@ -192,6 +194,8 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> sent_trace_;
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> received_trace_;
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> sniffer_trace_;
+  CoreTrace::StageCallback core_stage_trace_;
+  CoreTrace core_trace_{core_stage_trace_};
 };
 
 }  // namespace qpip::sim
