@@ -93,6 +93,16 @@ TEST_F(LinkTest, GivenAFullReceiverWhenRoomComesBackThenTheNextFrameStarts) {
   EXPECT_EQ(link_.blocked_ns, 50000u - 8000u);
 }
 
+TEST_F(LinkTest, GivenCreditsInAnyOrderThenEachCountsFromItsOwnTimeOn) {
+  for (int i = 0; i < 4; ++i) link_.Send(MakeFrame(992), 0, 0);
+  link_.ReturnCredit(1000, 50000);
+  link_.ReturnCredit(1000, 20000);  // of a frame that left through another port
+  ns3::Simulator::Run();
+  EXPECT_THAT(receiver_.arrivals_ns,
+              ::testing::ElementsAre(4000 + kDelayNs, 8000 + kDelayNs, 20000 + 4000 + kDelayNs,
+                                     50000 + 4000 + kDelayNs));
+}
+
 TEST_F(LinkTest, GivenAnErrorModelThenWhatItTakesIsLostAndItsRoomComesBack) {
   auto errors = ns3::CreateObject<ns3::ReceiveListErrorModel>();
   errors->SetList({0, 1});

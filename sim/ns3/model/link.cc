@@ -26,6 +26,9 @@ void LinkTransmitter::Send(FramePtr frame, uint64_t earliest_ns, uint64_t tail_n
 
 void LinkTransmitter::ReturnCredit(uint32_t room, uint64_t at_ns) {
   credits_.push_back({at_ns, room});
+  for (size_t i = credits_.size() - 1; i > 0 && credits_[i - 1].at_ns > at_ns; --i) {
+    std::swap(credits_[i - 1], credits_[i]);
+  }
   if (blocked_) TryStart();
 }
 
@@ -49,14 +52,7 @@ void LinkTransmitter::TryStart() {
     if (credit_bytes_ < needed) {
       if (!blocked_) blocked_since_ns_ = ready;
       blocked_ = true;
-      if (!credits_.empty() && !waits_for_credit_) {
-        waits_for_credit_ = true;
-        ScheduleAt(credits_.front().at_ns, [self = self_] {
-          if (*self == nullptr) return;
-          (*self)->waits_for_credit_ = false;
-          (*self)->TryStart();
-        });
-      }
+      WaitForCredit();
       return;
     }
     if (blocked_) {
@@ -69,6 +65,16 @@ void LinkTransmitter::TryStart() {
     // A start that lies ahead is decided now: this sender's frames leave in order.
     Start(std::move(waiting), ready);
   }
+}
+
+void LinkTransmitter::WaitForCredit() {
+  if (credits_.empty() || credits_.front().at_ns >= wakes_at_ns_) return;
+  wakes_at_ns_ = credits_.front().at_ns;
+  ScheduleAt(wakes_at_ns_, [self = self_] {
+    if (*self == nullptr) return;
+    if (NowNs() >= (*self)->wakes_at_ns_) (*self)->wakes_at_ns_ = UINT64_MAX;
+    (*self)->TryStart();
+  });
 }
 
 void LinkTransmitter::Start(Waiting waiting, uint64_t start_ns) {

@@ -46,8 +46,8 @@ struct LinkOptions {
 class CreditSink {
  public:
   virtual ~CreditSink() = default;
-  /// Room for `bytes` more in the receiver's buffer, known to the sender from `at_ns` on. The times
-  /// of successive calls do not decrease.
+  /// Room for `bytes` more in the receiver's buffer, known to the sender from `at_ns` on. Times
+  /// come in any order: frames that leave a switch through different ports overtake each other.
   virtual void ReturnCredit(uint32_t bytes, uint64_t at_ns) = 0;
   /// The cable's delay, which a credit takes too.
   virtual uint64_t delay_ns() const = 0;
@@ -120,6 +120,7 @@ class LinkTransmitter : public CreditSink {
   };
   void TryStart();
   void TakeCredits();
+  void WaitForCredit();
   void Start(Waiting waiting, uint64_t start_ns);
   bool Lost(const Frame& frame);
 
@@ -131,12 +132,12 @@ class LinkTransmitter : public CreditSink {
   OnStart on_start_;
   ns3::Ptr<ns3::ErrorModel> error_model_;
   Fifo<Waiting> queue_;
-  Fifo<Credit> credits_;  ///< on their way
+  Fifo<Credit> credits_;  ///< on their way, by time
   uint64_t credit_bytes_;
   uint64_t free_at_ns_ = 0;
   uint64_t blocked_since_ns_ = 0;
+  uint64_t wakes_at_ns_ = UINT64_MAX;  ///< for the next credit, by an event under way
   bool blocked_ = false;
-  bool waits_for_credit_ = false;  ///< an event is under way for the next credit's time
 };
 
 }  // namespace qpip::sim
