@@ -13,4 +13,17 @@ namespace qpip::sim {
 uint32_t BuildFatTree(QpipFabric& fabric, const std::vector<ns3::Ptr<QpipNetDevice>>& nics,
                       const NicModel& model);
 
+/// A NIC of a fat tree that several processes share (QpipFabric::SetPartition).
+struct FatTreeNic {
+  ns3::Ptr<QpipNetDevice> device;  ///< nullptr: another process has it
+  abi::Ip6Address address = {};    ///< of such a one
+};
+
+/// Which of `ranks` processes has a NIC: equal shares, as far as NICs of one switch stay together.
+/// Whole pods where they can be dealt out evenly, so that only cables to the core are cut.
+uint32_t FatTreeRank(uint32_t nic, uint32_t nics, uint32_t ranks);
+/// Each process calls this with all NICs, of which it has those of its rank.
+uint32_t BuildFatTree(QpipFabric& fabric, const std::vector<FatTreeNic>& nics,
+                      const NicModel& model, uint32_t ranks);
+
 }  // namespace qpip::sim
