@@ -48,11 +48,15 @@ void Frame::SetPayload(std::span<const Piece> pieces, uint32_t length, uint16_t 
 }
 
 void Frame::SetOwnedPayload(std::span<const uint8_t> payload) {
+  SetOwnedPayload(payload, ChecksumAdd(payload));
+}
+
+void Frame::SetOwnedPayload(std::span<const uint8_t> payload, uint16_t sum) {
   owned_.assign(payload.begin(), payload.end());
   pieces_.clear();
   payload_length_ = static_cast<uint32_t>(owned_.size());
   if (payload_length_ != 0) pieces_.push_back({owned_.data(), payload_length_});
-  payload_sum_ = ChecksumAdd(owned_);
+  payload_sum_ = sum;
 }
 
 void Frame::SetBytes(std::span<const uint8_t> packet) {

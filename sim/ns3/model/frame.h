@@ -38,6 +38,8 @@ class Frame {
   void SetPayload(std::span<const Piece> pieces, uint32_t length, uint16_t sum);
   /// Adds payload as a copy.
   void SetOwnedPayload(std::span<const uint8_t> payload);
+  /// The same with its sum, where it is known.
+  void SetOwnedPayload(std::span<const uint8_t> payload, uint16_t sum);
   /// The whole packet, copied. Its sum is computed.
   void SetBytes(std::span<const uint8_t> packet);
   /// Turns references into a copy of the bytes.
@@ -49,6 +51,7 @@ class Frame {
   uint32_t header_length() const { return static_cast<uint32_t>(header_.size()); }
   const uint8_t* header() const { return header_.data(); }
   std::span<const Piece> payload() const { return {pieces_.data(), pieces_.size()}; }
+  uint16_t payload_sum() const { return payload_sum_; }
   /// Sum of the bytes behind the fixed IPv6 header.
   uint16_t UpperSum() const;
   /// Visits the contiguous pieces of [offset, offset + length); false when the frame is shorter.
