@@ -17,7 +17,7 @@
 
 namespace qpip::sim {
 
-/// Chosen by DistributedRun. Run and Destroy are for all ranks together. Stop on one rank lets Run
+/// Chosen by DistributedRun. Run is for all ranks together. Stop on one rank lets Run
 /// return on all, at the end of the window; events are not lost.
 class RankSimulator : public ns3::DefaultSimulatorImpl {
  public:

@@ -34,6 +34,7 @@ struct Options {
   std::string out;
   uint32_t cable_ns = 0;
   double loss = 0;
+  int leave = -1;
 };
 
 po::options_description Describe(Options* options) {
@@ -45,9 +46,11 @@ po::options_description Describe(Options* options) {
       "bytes", po::value(&options->plan.bytes)->default_value(65536), "of a message")(
       "messages", po::value(&options->plan.messages)->default_value(4), "to each peer")(
       "cable-ns", po::value(&options->cable_ns)->default_value(10000),
-      "delay of every cable, at least 1; the ranks agree once in this time at least")(
+      "delay of every cable, at least 1: how far ranks run without asking each other")(
       "loss", po::value(&options->loss)->default_value(0),
       "probability that a frame is lost on its way out of a NIC")(
+      "leave", po::value(&options->leave)->default_value(-1),
+      "rank that ends instead of simulating, to see what becomes of the others")(
       "phantom", po::bool_switch(&options->plan.phantom), "messages without content");
   return described;
 }
@@ -131,6 +134,7 @@ bool Run(const Options& options) {
   ns3::ObjectFactory scheduler;
   scheduler.SetTypeId(RadixScheduler::GetTypeId());
   ns3::Simulator::SetScheduler(scheduler);
+  if (options.leave == static_cast<int>(DistributedRun::rank())) return true;
   Part part(options);
   const auto start = std::chrono::steady_clock::now();
   ns3::Simulator::Run();
