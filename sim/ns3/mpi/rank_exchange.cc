@@ -3,15 +3,27 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
-#include <string>
+#include <thread>
 
 namespace qpip::sim {
 namespace {
 
 std::unique_ptr<RankExchange> the_exchange;
+
+/// Waits actively while the other rank can be expected to be at work on what is waited for, and
+/// asleep after that: it may be waiting for the core that this one keeps busy.
+template <typename Done>
+void WaitUntil(Done done) {
+  using Clock = std::chrono::steady_clock;
+  const auto patience = Clock::now() + std::chrono::microseconds(100);
+  while (!done()) {
+    if (Clock::now() > patience) std::this_thread::sleep_for(std::chrono::microseconds(10));
+  }
+}
 
 }  // namespace
 
@@ -82,7 +94,11 @@ void RankExchange::SendAndReceive(State* state) {
     state->stop |= other.stop;
     state->leaves |= other.leaves;
   }
-  MPI_Waitall(static_cast<int>(sends.size()), sends.data(), MPI_STATUSES_IGNORE);
+  WaitUntil([&sends] {
+    int sent = 0;
+    MPI_Testall(static_cast<int>(sends.size()), sends.data(), &sent, MPI_STATUSES_IGNORE);
+    return sent != 0;
+  });
   for (Box& box : boxes_) box.out.resize(sizeof(State));
 }
 
@@ -90,7 +106,11 @@ RankExchange::State RankExchange::Receive(uint32_t rank) {
   Box& box = boxes_[rank];
   MPI_Message message;
   MPI_Status status;
-  MPI_Mprobe(static_cast<int>(rank), 0, MPI_COMM_WORLD, &message, &status);
+  WaitUntil([&] {
+    int there = 0;
+    MPI_Improbe(static_cast<int>(rank), 0, MPI_COMM_WORLD, &there, &message, &status);
+    return there != 0;
+  });
   int bytes = 0;
   MPI_Get_count(&status, MPI_BYTE, &bytes);
   box.in_bytes = static_cast<size_t>(bytes);
