@@ -36,6 +36,8 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
   o.ack_on_batch_end = c.ack_on_batch_end != 0;
   o.timestamps = c.tcp_timestamps != 0;
   o.window_scaling = c.tcp_window_scaling != 0;
+  o.sack = c.tcp_sack != 0;
+  o.reassembly = static_cast<uint8_t>(c.tcp_reassembly);
   return o;
 }
 
@@ -106,7 +108,8 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   if (q.type != abi::QpType::kTcp) return;
   // Posted and not yet spoken for: bytes accepted but unplaced, and those in the overflow pool,
   // will use up receives before anything new does.
-  const uint32_t spoken_for = q.recv_filled + q.unplaced + q.pool_used;
+  const uint32_t unplaced = q.tcb.rcv_unplaced;
+  const uint32_t spoken_for = q.recv_filled + unplaced + q.pool_used;
   const uint32_t posted = q.recv_posted_bytes - q.recv_consumed_bytes;
   uint32_t window = posted > spoken_for && posted < 0x80000000u ? posted - spoken_for : 0;
   if (window != 0) {
@@ -114,12 +117,11 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
     // few bytes that rounding up promises too much have their place in the overflow pool
     // (docs/decisions/0004-window-rounding.md).
     const uint32_t unit_mask = tcp::WindowUnit(q.tcb) - 1;
-    const uint32_t unplaced = q.tcb.rcv_unplaced;
     window = ((window + unplaced + unit_mask) & ~unit_mask) - unplaced;
   }
   // What is advertised must have a place even if short messages use up all receives: the
   // reservation bounds it.
-  const uint32_t reserved = q.pool_used + q.pool_pending + q.unplaced;
+  const uint32_t reserved = q.pool_used + unplaced;
   const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
   if (window > room) window = room;
   tcp::SetReceiveWindow(q.tcb, window, nic.now);
@@ -208,8 +210,8 @@ void OnTransportDone(const Nic& nic, QueuePair& q) {
 
 void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
   if (!q.transport_done || q.state != QpState::kConnected) return;
-  if (q.place_head != kNone || q.pool_used != 0) return;  // data first
-  if (q.dma_outstanding != 0) return;                     // asked again at its completion
+  if (q.place_head != kNone || q.pool_used != 0 || tcp::HasReleased(q.tcb)) return;  // data first
+  if (q.dma_outstanding != 0) return;  // asked again at its completion
   q.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
   q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
   SetQpState(nic, q, QpState::kClosed);

@@ -45,7 +45,7 @@ struct NicConfig {
   uint8_t ack_on_batch_end = 1;    ///< acknowledge as soon as the receive queue has drained
   uint8_t hop_limit = 64;          ///< of packets sent
   uint8_t wqe_prefetch = 4;        ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
-  uint8_t reserved = 0;            ///< zero
+  uint8_t tcp_sack = 1;            ///< offer SACK, RFC 2018
   uint32_t ack_delay_us = 40000;   ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
   uint32_t rto_initial_us = 1000000;    ///< RFC 6298 (2.1)
   uint32_t rto_min_us = 200000;         ///< below RFC 6298's 1 s, as Linux does
@@ -54,6 +54,8 @@ struct NicConfig {
   uint32_t user_timeout_ms = 30000;     ///< give up unacknowledged data, RFC 9293 3.8.3
   uint32_t connect_timeout_ms = 10000;  ///< give up a SYN
   uint32_t scheduler_quantum = 0;       ///< deficit round robin bytes a turn; 0: two MTUs
+  uint32_t tcp_reassembly =
+      32;  ///< ranges a connection holds behind a gap, at most 32; 0: drops them
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.

@@ -63,13 +63,15 @@ bool LoadRecord(const Nic& nic, QueuePair& q) {
 
 }  // namespace
 
-uint32_t ReservePool(QueuePair& q, uint32_t length, DmaSegment pieces[2]) {
-  if (length > q.overflow_bytes - q.pool_used - q.pool_pending) return 0;
-  const uint32_t count = RingPieces(q, q.pool_write, length, pieces);
-  q.pool_write = Advance(q, q.pool_write, length);
-  q.pool_pending += length;
-  return count;
+uint32_t PoolPlace(const QueuePair& q, tcp::SequenceNumber sequence, uint32_t length,
+                   DmaSegment pieces[2]) {
+  const uint32_t room = q.overflow_bytes - q.pool_used;
+  const uint32_t ahead = tcp::AckableSequence(q.tcb).DistanceTo(sequence);
+  if (ahead > room || length > room - ahead) return 0;
+  return RingPieces(q, Advance(q, q.pool_place, ahead), length, pieces);
 }
+
+void SkipPool(QueuePair& q, uint32_t length) { q.pool_place = Advance(q, q.pool_place, length); }
 
 void CommitPool(const Nic& nic, QueuePair& q, uint32_t length, bool ends_message) {
   const uint32_t record = (length << 1) | (ends_message ? 1u : 0u);
@@ -77,7 +79,8 @@ void CommitPool(const Nic& nic, QueuePair& q, uint32_t length, bool ends_message
                      4, 0, 0);
   q.record_written = Advance(q, q.record_written, 1);
   ++q.record_count;
-  q.pool_pending -= length;
+  if (q.pool_used == 0) q.pool_read = q.pool_place;
+  q.pool_place = Advance(q, q.pool_place, length);
   q.pool_used += length;
 }
 

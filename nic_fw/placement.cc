@@ -66,21 +66,38 @@ void Issue(const Nic& nic, QueuePair& q, uint32_t index, uint32_t length, const 
   ++q.dma_outstanding;
   context.in_flight = length;
   context.offset += length;
+  context.sequence += length;
   context.remaining -= length;
 }
 
-/// Into the overflow pool: no receive is posted, or older bytes are there already.
+/// Moves all of a context to its place in the overflow pool.
 void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index) {
   DmaSegment pieces[2];
-  const uint32_t length = nic.receive(index).remaining;
-  const uint32_t count = ReservePool(q, length, pieces);
+  const ReceiveContext& context = nic.receive(index);
+  const uint32_t length = context.remaining;
+  const uint32_t count = PoolPlace(q, context.sequence, length, pieces);
   if (count == 0) {  // more than was ever advertised: cannot come from the TCP machine
     FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
-  nic.receive(index).to_pool = true;
   Issue(nic, q, index, length, pieces, count);
   nic.Count(abi::NicCounter::kOverflowPoolBytes, length);
+}
+
+/// True when a context has to go to the pool: no receive is posted, or older bytes are there.
+bool GoesToPool(const QueuePair& q, const ReceiveContext& context) {
+  if (q.type != abi::QpType::kTcp) return false;
+  if (PoolInUse(q) || q.recv_next == q.recv_producer) return true;
+  return tcp::HasReleased(q.tcb) && q.tcb.held.ranges[0].start.Before(context.sequence);
+}
+
+/// Held text that follows what has just been placed lies in the pool, in order from now on.
+void CommitReleased(const Nic& nic, QueuePair& q) {
+  tcp::HeldRange range;
+  while (tcp::NextReleased(q.tcb, &range)) {
+    CommitPool(nic, q, range.length, range.push);
+    tcp::OnPlaced(q.tcb, range.length, nic.now);
+  }
 }
 
 /// What became of an attempt to issue a context's next operation.
@@ -146,6 +163,7 @@ void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
   if (q.framing != abi::Framing::kStream || q.type != abi::QpType::kTcp) return;
   if (context.fills_wqe || context.to_pool || context.remaining != 0) return;
   if (q.place_tail != q.place_head || q.recv_next != context.wqe_index) return;
+  if (PoolInUse(q)) return;  // what was held follows, and the copy completes the receive
   const abi::RecvWqe* wqe = CurrentReceive(nic, q);
   if (wqe == nullptr) return;
   ConsumeReceive(q, wqe->length);
@@ -160,16 +178,22 @@ bool CanQueueDatagram(const QueuePair& q) {
   return q.recv_producer - q.recv_next > q.datagrams_queued;
 }
 
-void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
-               bool push) {
+void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,
+               const tcp::Arrival& arrival) {
   const uint32_t index = TakeContext(nic);
   ReceiveContext& context = nic.receive(index);
   context.qp = q.handle;
   context.frame = frame;
-  context.offset = offset;
-  context.remaining = length;
-  context.push = push;
-  q.unplaced += length;
+  context.offset = text_offset + arrival.text_offset;
+  context.remaining = arrival.text_length;
+  context.sequence = arrival.text_sequence;
+  context.push = arrival.push;
+  context.held = arrival.held;
+  if (context.held) {
+    nic.Count(abi::NicCounter::kTcpSegmentsHeld);
+    IssueToPool(nic, q, index);
+    return;
+  }
   Append(nic, q, index);
   PumpReceive(nic, q);
 }
@@ -201,9 +225,9 @@ void PumpReceive(const Nic& nic, QueuePair& q) {
     const bool issued = context.in_flight != 0 || context.fills_wqe;
     Issued result = Issued::kYes;
     if (!issued) {
-      const bool to_pool =
-          q.type == abi::QpType::kTcp && (PoolInUse(q) || q.recv_next == q.recv_producer);
-      if (to_pool) {
+      if (GoesToPool(q, context)) {
+        context.to_pool = true;
+        q.pool_pending += context.remaining;
         IssueToPool(nic, q, index);
       } else {
         result = IssueToReceive(nic, q, index);
@@ -216,12 +240,26 @@ void PumpReceive(const Nic& nic, QueuePair& q) {
   }
 }
 
+namespace {
+
+/// An operation outside the list is over: held text, or what a connection has left behind.
+void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status) {
+  const bool counts = nic.receive(index).held && q.state == QpState::kConnected;
+  if (counts) nic.Charge(Stage::kRxPutData, Variant::kData, nic.receive(index).in_flight);
+  ReturnContext(nic, index);
+  if (!counts) return;
+  if (status != kDmaOk) FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+  nic.Charge(Stage::kRxUpdate, Variant::kData);
+}
+
+}  // namespace
+
 void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   ReceiveContext& context = nic.receive(index);
   QueuePair& q = nic.qp(context.qp);
   --q.dma_outstanding;
-  if (context.detached) {
-    ReturnContext(nic, index);
+  if (context.detached || context.held) {
+    OnHeldPlaced(nic, q, index, status);
     return;
   }
   const uint32_t length = context.in_flight;
@@ -232,11 +270,16 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
   }
-  if (q.type == abi::QpType::kTcp) {
-    q.unplaced -= length;
-    tcp::OnPlaced(q.tcb, length, nic.now);
+  if (context.to_pool) {
+    q.pool_pending -= length;
+    CommitPool(nic, q, length, context.push && context.remaining == 0);
+  } else {
+    SkipPool(q, length);
   }
-  if (context.to_pool) CommitPool(nic, q, length, context.push && context.remaining == 0);
+  if (q.type == abi::QpType::kTcp) {
+    tcp::OnPlaced(q.tcb, length, nic.now);
+    CommitReleased(nic, q);
+  }
   if (fills_wqe) {
     CompleteReceive(nic, q, context);
   } else {
@@ -276,7 +319,7 @@ void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
 }
 
 void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
-  if (q.end_of_stream != kEosPending || q.place_head != kNone) return;
+  if (q.end_of_stream != kEosPending || q.place_head != kNone || tcp::HasReleased(q.tcb)) return;
   if (q.state != QpState::kConnected) return;
   if (!q.peer_closed_reported) {
     q.peer_closed_reported = true;
@@ -302,7 +345,7 @@ void DropPlacements(const Nic& nic, QueuePair& q) {
   }
   q.place_head = kNone;
   q.place_tail = kNone;
-  q.unplaced = 0;
+  q.pool_pending = 0;
   q.datagrams_queued = 0;
 }
 

@@ -5,17 +5,23 @@
 // DMA at a time; later contexts go on as soon as earlier ones have issued all their bytes, so the
 // order of the engine is the order of the stream. While the pool holds anything, new text goes
 // behind it.
+//
+// Text that is ahead of its turn goes to its place in the pool at once, beside that list. When the
+// gap before it is filled it is there already: the engine finishes transfers in the order they
+// were started in, and what fills the gap was started later.
 #pragma once
 
 #include "nic_fw/state.h"
+#include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
 
 /// True when a context is free for another segment.
 bool CanQueueText(const Nic& nic);
-/// Takes over `frame`: its bytes [offset, offset + length) are the next of `q`'s stream.
-void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
-               bool push);
+/// Takes over `frame`: its bytes from `text_offset` on are what `arrival` takes of `q`'s stream:
+/// the next in order, or held ones.
+void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,
+               const tcp::Arrival& arrival);
 /// Takes over `frame` for a datagram. A receive must be posted for it (CanQueueDatagram).
 void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
                    const ipv6::Address& peer, uint16_t peer_port);

@@ -121,8 +121,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   }
   if (arrival.peer_closed) q.end_of_stream = kEosPending;
   if (alive && arrival.text_length != 0) {
-    QueueText(nic, q, packet.frame.frame, text_start + arrival.text_offset, arrival.text_length,
-              arrival.push);
+    QueueText(nic, q, packet.frame.frame, text_start, arrival);
   } else {
     Release(nic, packet.frame);
   }

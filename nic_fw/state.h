@@ -109,14 +109,14 @@ struct QueuePair {
   WqeWindow recv_window;
   uint32_t place_head = kNone;  ///< receive contexts in stream order
   uint32_t place_tail = kNone;
-  uint32_t unplaced = 0;          ///< accepted bytes in these contexts not yet placed
   uint32_t datagrams_queued = 0;  ///< UDP: contexts that have no receive yet
 
   // Overflow pool (overflow_pool.h).
   uint32_t pool_used = 0;       ///< bytes in the pool
   uint32_t pool_pending = 0;    ///< bytes on their way into it
   uint32_t pool_read = 0;       ///< offset of the oldest byte
-  uint32_t pool_write = 0;      ///< offset for the next byte
+  uint32_t pool_place = 0;      ///< offset where the next byte to be placed would lie: each byte of
+                                ///< the window has its place in the ring, used or not
   uint32_t record_read = 0;     ///< index of the oldest record
   uint32_t record_count = 0;    ///< records whose bytes are placed
   uint32_t record_written = 0;  ///< index of the next record to write
@@ -230,14 +230,16 @@ struct ReceiveContext {
   uint32_t next = kNone;  ///< free list, or the queue pair's placement list
   uint32_t qp = kNone;
   uint32_t frame = 0;
-  uint32_t offset = 0;        ///< in the frame, of the next byte to issue
-  uint32_t remaining = 0;     ///< bytes not yet issued
-  uint32_t in_flight = 0;     ///< bytes of the operation under way (0: none)
-  uint32_t wqe_index = 0;     ///< the WQE that operation goes to
-  uint32_t filled_after = 0;  ///< bytes of that WQE filled behind the operation
+  uint32_t offset = 0;           ///< in the frame, of the next byte to issue
+  uint32_t remaining = 0;        ///< bytes not yet issued
+  uint32_t in_flight = 0;        ///< bytes of the operation under way (0: none)
+  tcp::SequenceNumber sequence;  ///< TCP: of the byte at `offset`
+  uint32_t wqe_index = 0;        ///< the WQE that operation goes to
+  uint32_t filled_after = 0;     ///< bytes of that WQE filled behind the operation
   bool push = false;
   bool detached = false;       ///< its connection is over: free it when the operation completes
   bool to_pool = false;        ///< that operation goes to the overflow pool
+  bool held = false;           ///< text behind a gap, on its way to its place in the pool
   bool fills_wqe = false;      ///< that operation completes the WQE
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;

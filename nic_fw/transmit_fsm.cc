@@ -185,8 +185,7 @@ void Block(const Nic& nic, QueuePair& q) {
 
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
-  tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
-  tcp::RefreshHeader(q.tcb, &header, nic.now);
+  const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
   const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
   nic.Charge(Stage::kTxDoorbellProcess, variant);
@@ -236,7 +235,7 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
 bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
                       const PayloadSource& payload) {
   const Variant variant = DataVariant(q);
-  tcp::RefreshHeader(q.tcb, &context.header, nic.now);
+  tcp::RefreshHeader(q.tcb, &context.header, context.length, nic.now);
   uint64_t lease = 0;
   const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
   if (status == kSendBusy) return false;

@@ -36,7 +36,8 @@ namespace qpip::abi {
   X(kOverflowPoolBytes, "overflow_pool_bytes")                 \
   X(kProtectionErrors, "protection_errors")                    \
   X(kWireBusy, "wire_busy")                                    \
-  X(kTimersFired, "timers_fired")
+  X(kTimersFired, "timers_fired")                              \
+  X(kTcpSegmentsHeld, "tcp_segments_held")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
 #define QPIP_DROP_REASONS(X)                     \

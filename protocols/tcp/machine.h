@@ -8,6 +8,7 @@
 //                         AllowedLength            how much of a message's rest as one segment
 //                         CommitSend ──> Header    advances the Tcb; emit it and the payload
 //     text is placed ───> OnPlaced                 only now may it be acknowledged
+//                         NextReleased             held text that follows it
 //     batch is done ────> OnBatchEnd               lone messages are acknowledged at once
 //
 // Nothing here allocates, blocks, reads a clock or touches payload. Functions are reentrant; one
@@ -31,7 +32,7 @@ struct Segment {
 enum class Refusal : uint8_t {
   kNone = 0,
   kUnacceptable,  ///< outside the receive window (3.10.7.4, first check)
-  kOutOfOrder,    ///< in the window but not next: dropped until reassembly exists
+  kOutOfOrder,    ///< in the window but not next, and not held: no reassembly, or no range left
   kPaws,          ///< RFC 7323 section 5
   kBadAck,        ///< acknowledges what was never sent
   kNoText,        ///< text in a state that takes none
@@ -57,10 +58,12 @@ inline constexpr uint32_t kRttMultiplies = 5;
 struct Arrival {
   Outcome outcome = Outcome::kNone;
   Refusal refusal = Refusal::kNone;
-  uint32_t text_offset = 0;  ///< first byte of the segment's text that is new
-  uint32_t text_length = 0;  ///< bytes to place, in order, at the receive stream's end; the
-                             ///< machine has counted them as accepted but unplaced
-  bool push = false;         ///< the accepted text includes the last byte of a PSH segment
+  uint32_t text_offset = 0;      ///< first byte of the segment's text that is new
+  uint32_t text_length = 0;      ///< bytes to take; in order unless `held`, and then counted as
+                                 ///< accepted but unplaced
+  SequenceNumber text_sequence;  ///< of the first of them
+  bool push = false;             ///< the text includes the last byte of a PSH segment
+  bool held = false;  ///< the text lies behind a gap: to be kept where NextReleased will find it
   bool peer_closed = false;  ///< the peer's FIN has become in-order with this segment
   uint32_t acked_bytes = 0;  ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
   bool rtt_sampled = false;  ///< the RTT estimator ran: its multiplies are charged
@@ -104,6 +107,12 @@ Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now);
 
 /// `bytes` of accepted text, in order, are in host memory and may be acknowledged.
 void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now);
+
+/// The oldest text that was held and is in order by now, once everything before it is placed. The
+/// owner hands it on as a piece of its own and calls OnPlaced for it. False: there is none, yet.
+bool NextReleased(Tcb& tcb, HeldRange* out);
+/// Text that was held and is in order waits for NextReleased.
+inline bool HasReleased(const Tcb& tcb) { return tcb.held.released != 0; }
 
 /// The owner can take `bytes` from rcv_nxt on. The right edge never retracts, so a smaller value
 /// than already advertised has no effect on the wire. Sets ack_now when the silly-window rules
@@ -151,8 +160,9 @@ uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t messag
 Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push, uint64_t now);
 
 /// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
-/// notes that they were sent (clears pending acknowledgements).
-void RefreshHeader(Tcb& tcb, Header* header, uint64_t now);
+/// notes that they were sent (clears pending acknowledgements). SACK blocks take what the segment's
+/// `text_length` bytes leave of the largest segment.
+void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now);
 
 /// True when an acknowledgement is due (without other things to send, NextSend says kControl
 /// because of it).

@@ -3,7 +3,8 @@
 //     machine_open.cc     OpenActive, OpenPassive, options, the handshake's end
 //     segment_arrives.cc  OnSegment: the steps of RFC 9293 3.10.7
 //     acknowledge.cc      the fifth step: SND.UNA, duplicates, the send window
-//     receive.cc          text, the receive window, when to acknowledge
+//     receive.cc          text, the receive window, when to acknowledge, what SACK tells
+//     reassembly.cc       text ahead of its turn
 //     send.cc             NextSend, AllowedLength, CommitSend, RefreshHeader, Close
 //     timers.cc           OnTimer, NextDeadline, persist
 //     rtt.cc              RFC 6298, RFC 7323 clock
@@ -74,6 +75,13 @@ void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival);
 void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* arrival);
 /// Asks for an ACK that tells the peer where we are, at a bounded rate (RFC 5961 section 7).
 void ChallengeAck(Tcb& tcb, uint64_t now);
+/// Text [start, start + length) has arrived before: told once by D-SACK (RFC 2883).
+void NoteDuplicate(Tcb& tcb, SequenceNumber start, uint32_t length);
+/// Something behind a gap, up to `end`: one duplicate ACK each, so that the peer can count them
+/// (RFC 5681 section 4.2).
+void NoteOutOfOrder(Tcb& tcb, SequenceNumber end);
+/// SACK blocks of an ACK (RFC 2018 section 4), in `room` bytes of options.
+void ReportHeld(Tcb& tcb, Header* header, uint32_t room);
 /// Window field to send with `acknowledgement`; moves rcv_adv to what the peer will compute.
 uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn);
 /// Sets window_update when the right edge can move far enough to be told.

@@ -22,6 +22,7 @@ void InitialiseTcb(Tcb& tcb, Options options, SequenceNumber iss, uint64_t now) 
   tcb = Tcb{};
   tcb.options = options;
   if (tcb.options.ack_every == 0) tcb.options.ack_every = 1;
+  if (tcb.options.reassembly == 0) tcb.options.sack = false;  // there would be nothing to tell
   tcb.options.receive_buffer = Minimum(options.receive_buffer, kLargestReceiveBuffer);
   tcb.iss = iss;
   tcb.snd_una = iss;
@@ -55,6 +56,7 @@ void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
     tcb.snd_wscale = syn.window_scale < kMaxWindowScale ? syn.window_scale : kMaxWindowScale;
     tcb.rcv_wscale = OfferedWindowScale(tcb);
   }
+  tcb.sack_on = tcb.options.sack && syn.sack_permitted;
   // RFC 9293 3.7.1: Eff.snd.MSS; the options of every segment are deducted (RFC 6691).
   uint32_t mss = syn.has_mss ? syn.mss : kDefaultPeerMss;
   mss = Minimum(Maximum(mss, kSmallestPeerMss), Maximum(tcb.options.mss, kSmallestPeerMss));

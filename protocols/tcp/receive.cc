@@ -4,7 +4,7 @@
 //          |  placed, not     |   accepted, on its     |    offered, may     |
 //     -----|  acknowledged ---|   way to memory -------|--- arrive ----------|----> sequence
 //
-// Reassembly would hang its queue on TakeText, where kOutOfOrder is answered now.
+// Text behind a gap is held (reassembly.h) and follows when the gap is filled.
 #include "protocols/tcp/machine_internal.h"
 
 namespace qpip::tcp {
@@ -36,23 +36,70 @@ SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
   return left < tcb.options.mss && left < tcb.max_rcv_wnd >> 1 ? edge : tcb.rcv_adv;
 }
 
-/// Out-of-order text: one duplicate ACK each, so that the peer can count them (RFC 5681 4.2).
-void RefuseOutOfOrder(Tcb& tcb, SequenceNumber end, Arrival* arrival) {
-  arrival->refusal = Refusal::kOutOfOrder;
+/// Text that starts behind a gap: held as far as the window reaches.
+void HoldText(Tcb& tcb, const Segment& segment, SequenceNumber start, Arrival* arrival) {
+  NoteOutOfOrder(tcb, start + segment.text_length);
+  const uint32_t room = start.Before(tcb.rcv_adv) ? start.DistanceTo(tcb.rcv_adv) : 0;
+  const uint32_t length = Minimum(segment.text_length, room);
+  const bool push = length == segment.text_length && segment.header.Has(kPsh);
+  const TextPiece piece = Hold(tcb.held, start, length, push, tcb.options.reassembly);
+  if (piece.known_before != 0) NoteDuplicate(tcb, start, piece.known_before);
+  if (piece.length == 0) {
+    if (piece.known_before < length || length == 0) arrival->refusal = Refusal::kOutOfOrder;
+    return;
+  }
+  arrival->text_offset = piece.offset;
+  arrival->text_length = piece.length;
+  arrival->text_sequence = start + piece.offset;
+  arrival->push = push && piece.to_end;
+  arrival->held = true;
+}
+
+/// rcv_nxt has moved: what was held behind it follows.
+void ReleaseHeld(Tcb& tcb) {
+  if (!tcb.held.HoldsAny()) return;
+  const uint32_t released = Release(tcb.held, tcb.rcv_nxt);
+  tcb.rcv_nxt += released;
+  tcb.rcv_unplaced += released;
+  tcb.rcv_wnd_limit -= Minimum(tcb.rcv_wnd_limit, released);
+}
+
+}  // namespace
+
+void NoteDuplicate(Tcb& tcb, SequenceNumber start, uint32_t length) {
+  tcb.duplicate = {start, start + length};
+}
+
+void NoteOutOfOrder(Tcb& tcb, SequenceNumber end) {
   if (tcb.duplicates_owed < 0xff) ++tcb.duplicates_owed;
   tcb.gap_end = tcb.gap_open ? Max(tcb.gap_end, end) : end;
   tcb.gap_open = true;
 }
 
-}  // namespace
+void ReportHeld(Tcb& tcb, Header* header, uint32_t room) {
+  constexpr uint32_t kOverhead = 4;  // two NOPs, kind, length
+  header->sack_count = 0;
+  if (!tcb.sack_on || room < kOverhead) return;
+  uint32_t blocks = Minimum((room - kOverhead) >> 3, tcb.timestamps_on ? 3 : 4);
+  uint32_t count = 0;
+  const bool pure = room == kMaxHeaderBytes;  // others are refreshed, and would tell twice
+  if (pure && tcb.duplicate.start != tcb.duplicate.end) {
+    header->sack[count++] = tcb.duplicate;
+    tcb.duplicate = SackBlock{};
+  }
+  if (tcb.held.HoldsAny()) count += SackBlocks(tcb.held, &header->sack[count], blocks - count);
+  header->sack_count = static_cast<uint8_t>(count);
+}
 
 void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* arrival) {
   arrival->text_offset = offset;
   arrival->text_length = length;
+  arrival->text_sequence = tcb.rcv_nxt;
   arrival->push = push;
   tcb.rcv_nxt += length;
   tcb.rcv_unplaced += length;
   tcb.rcv_wnd_limit -= Minimum(tcb.rcv_wnd_limit, length);
+  ReleaseHeld(tcb);
   tcb.ack_when_placed = false;  // a new batch
   tcb.duplicates_owed = 0;      // the next ACK moves on
 }
@@ -68,11 +115,14 @@ void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival) {
   }
   const SequenceNumber start = header.sequence + (header.Has(kSyn) ? 1u : 0u);
   if (start.After(tcb.rcv_nxt)) {
-    RefuseOutOfOrder(tcb, start + segment.text_length, arrival);
+    HoldText(tcb, segment, start, arrival);
     return;
   }
   const uint32_t duplicate = start.DistanceTo(tcb.rcv_nxt);
-  if (duplicate != 0) tcb.ack_now = true;  // our ACK was lost, or is late
+  if (duplicate != 0) {  // our ACK was lost, or is late
+    tcb.ack_now = true;
+    NoteDuplicate(tcb, start, Minimum(duplicate, segment.text_length));
+  }
   if (duplicate >= segment.text_length) return;
   uint32_t length = segment.text_length - duplicate;
   bool whole = true;
@@ -147,8 +197,8 @@ SequenceNumber AckableSequence(const Tcb& tcb) {
 uint32_t WindowUnit(const Tcb& tcb) { return 1u << tcb.rcv_wscale; }
 
 void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now) {
-  if (bytes == 0 || tcb.state == State::kClosed) return;
   tcb.rcv_unplaced -= internal::Minimum(bytes, tcb.rcv_unplaced);
+  if (bytes == 0 || tcb.state == State::kClosed) return;
   if (tcb.segments_unacked < 0xff) ++tcb.segments_unacked;
   const bool all_placed = tcb.rcv_unplaced == 0;
   if (tcb.gap_open) {
@@ -164,6 +214,10 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now) {
   if (!tcb.ack_now && tcb.ack_deadline == kNever) {
     tcb.ack_deadline = now + internal::MicrosToNanos(tcb.options.ack_delay_us);
   }
+}
+
+bool NextReleased(Tcb& tcb, HeldRange* out) {
+  return tcb.held.released != 0 && TakeReleased(tcb.held, AckableSequence(tcb), out);
 }
 
 void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now) {

@@ -74,6 +74,9 @@ bool CheckSequence(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arri
   }
   if (!IsAcceptable(tcb, segment) && !(header.Has(kRst) && IsExactReset(tcb, header))) {
     RefuseUnacceptable(tcb, segment, now, arrival);
+    const SequenceNumber end = header.sequence + segment.text_length;
+    const bool old = segment.text_length != 0 && end.AtOrBefore(tcb.rcv_nxt);
+    if (old && !header.Has(kSyn)) NoteDuplicate(tcb, header.sequence, segment.text_length);
     return false;
   }
   if (!header.Has(kRst)) RecordTimestamp(tcb, header, now);
@@ -111,22 +114,34 @@ bool CheckSyn(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
   return false;
 }
 
-/// Eighth step: FIN.
-void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+/// A FIN in order: this segment's, or one that was seen before the text it ends.
+bool IsFinDue(Tcb& tcb, const Segment& segment, Arrival* arrival) {
   const Header& header = segment.header;
-  if (!header.Has(kFin) || tcb.fin_received) return;
-  const SequenceNumber fin = header.sequence + (header.Has(kSyn) ? 1u : 0u) + segment.text_length;
-  if (fin != tcb.rcv_nxt) {
+  if (header.Has(kFin)) {
+    const SequenceNumber fin = header.sequence + (header.Has(kSyn) ? 1u : 0u) + segment.text_length;
+    if (fin == tcb.rcv_nxt) return true;
     // Text before it is missing: because it was lost, or because the window cut it off.
-    if (segment.text_length == 0) {
+    const bool ahead = fin.After(tcb.rcv_nxt) && fin.AtOrBefore(tcb.rcv_adv);
+    if (tcb.options.reassembly != 0 && ahead && !tcb.fin_held) {
+      tcb.fin_held = true;
+      tcb.fin_held_at = fin;
+      if (segment.text_length == 0) NoteOutOfOrder(tcb, fin);
+    } else if (segment.text_length == 0) {
       arrival->refusal = Refusal::kOutOfOrder;
       tcb.ack_now = true;
     }
-    return;
   }
+  return tcb.fin_held && tcb.fin_held_at == tcb.rcv_nxt;
+}
+
+/// Eighth step: FIN.
+void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  if (tcb.fin_received || !IsFinDue(tcb, segment, arrival)) return;
   tcb.rcv_nxt += 1;
   tcb.rcv_adv = Max(tcb.rcv_adv, tcb.rcv_nxt);
   tcb.fin_received = true;
+  tcb.fin_held = false;
+  tcb.held.count = tcb.held.released;  // nothing lies behind a FIN
   tcb.gap_open = false;
   tcb.duplicates_owed = 0;
   tcb.window_update = false;
@@ -243,6 +258,7 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
 bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
   if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv_nxt) return false;
+  if (tcb.fin_held) return false;
   if (header.acknowledgement.Before(tcb.snd_una) || header.acknowledgement.After(tcb.snd_max)) {
     return false;
   }

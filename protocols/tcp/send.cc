@@ -86,6 +86,7 @@ void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
   const bool offer = tcb.state == State::kSynSent;
   header->has_window_scale = offer ? tcb.options.window_scaling : tcb.window_scaling_on;
   header->has_timestamps = offer ? tcb.options.timestamps : tcb.timestamps_on;
+  header->sack_permitted = offer ? tcb.options.sack : tcb.sack_on;
   header->window_scale = OfferedWindowScale(tcb);
   if (tcb.snd_max == tcb.iss) {
     tcb.timing = true;
@@ -225,23 +226,23 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
     header.sequence = intent.sequence;
     header.flags = push ? kAck | kPsh : kAck;
     CommitText(tcb, intent, Minimum(length, intent.max_length), now);
-    RefreshHeader(tcb, &header, now);
+    RefreshHeader(tcb, &header, length, now);
     return header;
   }
   switch (ControlDue(tcb)) {
     case Control::kSyn:
       CommitSyn(tcb, &header, now);
-      RefreshHeader(tcb, &header, now);
+      RefreshHeader(tcb, &header, 0, now);
       break;
     case Control::kFin:
       CommitFin(tcb, &header, now);
-      RefreshHeader(tcb, &header, now);
+      RefreshHeader(tcb, &header, 0, now);
       break;
     case Control::kNone: {
       header.sequence = EmptySegmentSequence(tcb);
       header.flags = kAck;
       // The window stays as it was while duplicates are owed: see AdvertiseWindow.
-      RefreshHeader(tcb, &header, now);
+      RefreshHeader(tcb, &header, 0, now);
       if (tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0) --tcb.duplicates_owed;
       break;
     }
@@ -249,8 +250,11 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
   return header;
 }
 
-void RefreshHeader(Tcb& tcb, Header* header, uint64_t now) {
+void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {
   const bool is_syn = header->Has(kSyn);
+  if (header->Has(kAck) && !is_syn) {
+    ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : tcb.snd_mss - text_length);
+  }
   if (header->Has(kAck)) {
     const SequenceNumber acknowledgement = AckableSequence(tcb);
     header->acknowledgement = acknowledgement;

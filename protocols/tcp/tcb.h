@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "protocols/tcp/header.h"
+#include "protocols/tcp/reassembly.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {
@@ -43,6 +45,9 @@ struct Options {
   bool ack_on_batch_end = true;
   bool timestamps = true;
   bool window_scaling = true;
+  bool sack = true;                             ///< offer SACK (RFC 2018)
+  uint8_t reassembly = Reassembly::kMaxRanges;  ///< ranges held behind a gap, at most kMaxRanges;
+                                                ///< 0: what is out of order is dropped
 };
 
 /// Time that is never reached.
@@ -66,6 +71,7 @@ struct Tcb {
   uint8_t rcv_wscale = 0;    ///< shift of ours
   bool timestamps_on = false;
   bool window_scaling_on = false;
+  bool sack_on = false;     ///< both SYNs permitted it
   bool passive = false;     ///< opened by a SYN that arrived (3.10.7.4, fourth check)
   bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
   bool fin_sent = false;
@@ -85,12 +91,18 @@ struct Tcb {
   bool ack_now = false;
   bool ack_when_placed = false;  ///< the batch ended before its text was placed
   bool window_update = false;    ///< the right edge has moved enough to be told (3.8.6.2.2)
-  bool gap_open = false;         ///< text beyond rcv_nxt was seen and dropped, up to gap_end
+  bool gap_open = false;         ///< text beyond rcv_nxt was seen, up to gap_end
   uint8_t duplicates_owed = 0;   ///< one ACK an out-of-order segment (RFC 5681 section 4.2)
   uint8_t challenges_sent = 0;   ///< in the present second, see challenge_window
   SequenceNumber gap_end;
   uint64_t ack_deadline = kNever;
   uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts (RFC 5961, 7)
+
+  // --- Text ahead of its turn
+  Reassembly held;
+  bool fin_held = false;  ///< the peer's FIN was seen, behind a gap
+  SequenceNumber fin_held_at;
+  SackBlock duplicate;  ///< what arrived twice, to be told once (RFC 2883); empty: nothing
 
   // --- RFC 7323 timestamps
   uint32_t ts_offset = 0;  ///< added to the clock in TSval, a tick of 2^20 ns (1.05 ms)

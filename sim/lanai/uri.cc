@@ -177,6 +177,8 @@ constexpr Parameter kParameters[] = {
     QPIP_NUMBER("connect_timeout_ms", uri.nic.connect_timeout_ms, 1, kMax32),
     QPIP_NUMBER("time_wait_ms", uri.nic.time_wait_ms, 0, 240000),
     QPIP_NUMBER("timestamps", uri.nic.tcp_timestamps, 0, 1),
+    QPIP_NUMBER("sack", uri.nic.tcp_sack, 0, 1),
+    QPIP_NUMBER("reassembly", uri.nic.tcp_reassembly, 0, 32),
     QPIP_NUMBER("spin_us", uri.spin_us, 0, 1000000),
 };
 

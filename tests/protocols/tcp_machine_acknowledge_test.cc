@@ -109,7 +109,7 @@ TEST(DelayedAck, GivenThreeSegmentsOutOfOrderThenThreeDuplicateAcksOfTheSameWind
   for (uint32_t i = 1; i <= 3; ++i) {
     Segment late = c.WithText(100);
     late.header.sequence = c.tcb.rcv_nxt + i * 100;
-    EXPECT_EQ(c.Arrive(late).refusal, Refusal::kOutOfOrder);
+    EXPECT_TRUE(c.Arrive(late).held);
     SetReceiveWindow(c.tcb, 20000, c.now);  // must not turn a duplicate into a window update
   }
   const std::vector<SentSegment> sent = c.Drain();
@@ -129,7 +129,7 @@ TEST(DelayedAck, GivenGapThenEachSegmentThatFillsItIsAcknowledgedAtOnce) {
   late.header.sequence = c.tcb.rcv_nxt + 200;
   c.Arrive(late);
   c.Drain();
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {  // and the third is there already
     c.ArriveAndPlace(c.WithText(100));
     EXPECT_TRUE(IsOne(c.Drain(), kAck)) << i;
   }

@@ -66,6 +66,11 @@ struct InvariantChecker {
     if (t.state >= State::kSynReceived) {
       if (has_edge && t.rcv_adv.Before(edge)) return "right edge retracted";
       if (t.rcv_nxt.After(t.rcv_adv + 1)) return "text taken beyond the window";
+      if (t.held.released == 0 && t.held.HoldsAny() &&
+          (t.held.ranges[0].start.AtOrBefore(t.rcv_nxt) ||
+           t.held.ranges[t.held.count - 1].End().After(t.rcv_adv))) {
+        return "held text outside the window";
+      }
       if (t.rcv_unplaced > t.irs.DistanceTo(t.rcv_nxt)) return "rcv_unplaced is too large";
       if (t.last_ack_sent.After(AckableSequence(t))) return "acknowledged what is not placed";
     }
@@ -220,6 +225,7 @@ class Connection {
     syn.header.window_scale = peer_scale;
     syn.header.has_timestamps = peer_timestamps;
     syn.header.ts_value = peer_clock;
+    syn.header.sack_permitted = peer_sack;
     return syn;
   }
   void Stamp(Segment* segment) const {
@@ -235,10 +241,13 @@ class Connection {
     Check();
     return arrival;
   }
-  /// Arrives and places its text at once.
+  /// Arrives and places its text at once, with what follows it of held text.
   Arrival ArriveAndPlace(const Segment& segment) {
     const Arrival arrival = Arrive(segment);
+    if (arrival.held) return arrival;
     OnPlaced(tcb, arrival.text_length, now);
+    HeldRange range;
+    while (NextReleased(tcb, &range)) OnPlaced(tcb, range.length, now);
     Check();
     return arrival;
   }
@@ -295,6 +304,7 @@ class Connection {
   bool peer_scales = false;
   uint8_t peer_scale = 0;
   bool peer_timestamps = false;
+  bool peer_sack = false;
   uint32_t peer_clock = 7000;
   uint32_t last_ts_value = 0;
   InvariantChecker checker;

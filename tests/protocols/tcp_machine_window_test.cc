@@ -36,7 +36,7 @@ TEST(Handshake, GivenAllOptionsWhenActiveThenSynOffersThem) {
   EXPECT_TRUE(syn.has_timestamps);
   EXPECT_EQ(syn.ts_echo, 0u);
   EXPECT_EQ(syn.window, 65535);  // not scaled
-  EXPECT_FALSE(syn.sack_permitted);
+  EXPECT_TRUE(syn.sack_permitted);
   EXPECT_EQ(syn.acknowledgement, SequenceNumber(0));
 }
 
@@ -393,7 +393,7 @@ TEST(SendWindow, GivenHeaderBuiltLateThenRefreshHeaderTellsTheLatest) {
   EXPECT_EQ(header.acknowledgement, c.irs() + 1);
   c.ArriveAndPlace(c.WithText(100));
   ASSERT_NE(c.tcb.ack_deadline, kNever);
-  RefreshHeader(c.tcb, &header, c.now);
+  RefreshHeader(c.tcb, &header, 10, c.now);
   EXPECT_EQ(header.acknowledgement, c.irs() + 101);
   EXPECT_EQ(header.flags, kAck | kPsh);
   EXPECT_EQ(c.tcb.ack_deadline, kNever);

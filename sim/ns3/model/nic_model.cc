@@ -133,6 +133,8 @@ void NicModel::ReadFirmware(const Profile& profile) {
   firmware.ack_delay_us = count("protocol.ack_delay_us");
   firmware.tcp_timestamps = static_cast<uint8_t>(count("protocol.timestamps"));
   firmware.tcp_window_scaling = static_cast<uint8_t>(count("protocol.window_scaling"));
+  firmware.tcp_sack = static_cast<uint8_t>(count("protocol.sack"));
+  firmware.tcp_reassembly = count("protocol.reassembly");
   firmware.rto_min_us = count("protocol.rto_min_us");
   firmware.rto_initial_us = count("protocol.rto_initial_us");
   firmware.wqe_prefetch = static_cast<uint8_t>(count("protocol.wqe_prefetch"));

@@ -88,6 +88,8 @@ constexpr PlainSpec kPlainSpecs[] = {
     {"protocol.ack_delay_us", "us", 0, 499999, true, "delayed acknowledgement timer"},
     {"protocol.timestamps", "", 0, 1, true, "RFC 7323 timestamps"},
     {"protocol.window_scaling", "", 0, 1, true, "RFC 7323 window scaling"},
+    {"protocol.sack", "", 0, 1, true, "RFC 2018 selective acknowledgements"},
+    {"protocol.reassembly", "", 0, 32, true, "ranges a connection holds behind a gap"},
     {"protocol.rto_min_us", "us", 1, 6e7, true, "least retransmission time-out"},
     {"protocol.rto_initial_us", "us", 1, 6e7, true, "retransmission time-out before a sample"},
     {"protocol.wqe_prefetch", "", 1, 8, true, "work requests fetched by one DMA"},
