@@ -101,8 +101,8 @@ void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
 }
 
 bool HasSomethingToSend(const Nic& nic, const QueuePair& q) {
-  return q.tcb.ack_now || q.tcb.retransmit_now || !(q.tcb.snd_nxt == q.tcb.snd_end) ||
-         q.send_announced != q.send_producer || q.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
+  return q.tcb.ack_now || tcp::MayHaveSegment(q.tcb) || q.send_announced != q.send_producer ||
+         q.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
 }
 
 /// Carries out the machine's plan. Takes over the frame.

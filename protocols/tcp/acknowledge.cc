@@ -87,9 +87,9 @@ void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival
   // RFC 6582 3.2 step 3: only the first partial ACK restarts the timer, so that a window with many
   // holes ends in a time-out rather than in one round trip a hole.
   const bool restart_timer =
-      !tcb.in_recovery || !tcb.partial_seen || tcb.snd_una.AtOrAfter(tcb.recover);
+      tcb.sack_on || !tcb.in_recovery || !tcb.partial_seen || tcb.snd_una.AtOrAfter(tcb.recover);
   if (tcb.in_recovery) tcb.partial_seen = true;
-  CongestionOnAck(tcb, acked);
+  if (!tcb.sack_on) CongestionOnAck(tcb, acked);
   if (tcb.snd_una == tcb.snd_nxt) {
     tcb.retransmit_deadline = kNever;  // RFC 6298 (5.2)
   } else if (restart_timer) {
@@ -115,11 +115,13 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
   }
   if (header.acknowledgement.Before(tcb.snd_una)) return true;  // old: its text may be new
   const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd_wscale;
+  const SequenceNumber una_before = tcb.snd_una;
   if (header.acknowledgement.After(tcb.snd_una)) {
     AdvanceUnacknowledged(tcb, header, now, arrival);
-  } else if (IsDuplicate(tcb, segment, window)) {
+  } else if (!tcb.sack_on && IsDuplicate(tcb, segment, window)) {
     CongestionOnDuplicateAck(tcb, now);
   }
+  if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
   UpdateSendWindow(tcb, header, window);
   // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever. The user time-out
   // starts again with the next probe, which may be further away than the time-out is long.

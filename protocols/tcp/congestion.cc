@@ -1,5 +1,6 @@
 // Congestion control: RFC 5681 with byte counting (RFC 3465), NewReno (RFC 6582), limited transmit
-// (RFC 3042) and the initial window of RFC 6928. Another algorithm replaces this file.
+// (RFC 3042) and the initial window of RFC 6928. What repairs losses on connections with SACK is in
+// recovery.cc.
 #include "protocols/tcp/machine_internal.h"
 
 namespace qpip::tcp::internal {
@@ -15,28 +16,7 @@ uint32_t InitialWindow(uint32_t mss) {
 
 uint32_t FlightSize(const Tcb& tcb) { return tcb.snd_una.DistanceTo(tcb.snd_max); }
 
-/// RFC 5681 equation 4.
-void HalveThreshold(Tcb& tcb) { tcb.ssthresh = Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1); }
-
 void Grow(Tcb& tcb, uint32_t bytes) { tcb.cwnd = Minimum(tcb.cwnd + bytes, kLargestWindow); }
-
-/// Slow start and congestion avoidance, by bytes acknowledged.
-void GrowOnAck(Tcb& tcb, uint32_t acked) {
-  // A window that was not used up says nothing about the path (RFC 5681 section 3.1: "a sender
-  // that is not limited by cwnd").
-  if (!tcb.cwnd_limited) return;
-  if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
-  if (tcb.cwnd < tcb.ssthresh) {
-    // RFC 3465 2.3: L = 2, but 1 in the slow start that follows a time-out.
-    const uint32_t limit = tcb.timeout_recovery ? tcb.snd_mss : tcb.snd_mss << 1;
-    Grow(tcb, Minimum(acked, limit));
-    return;
-  }
-  tcb.bytes_acked += acked;  // RFC 3465 2.1
-  if (tcb.bytes_acked < tcb.cwnd) return;
-  tcb.bytes_acked -= tcb.cwnd;
-  Grow(tcb, tcb.snd_mss);
-}
 
 /// The partial ACK covers exactly what was repeated, although duplicates told of segments behind
 /// it: the peer has dropped those, as a receiver without reassembly does. One hole a round trip,
@@ -77,6 +57,25 @@ void RecoveryOnAck(Tcb& tcb, uint32_t acked) {
 }
 
 }  // namespace
+
+void HalveThreshold(Tcb& tcb) { tcb.ssthresh = Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1); }
+
+void GrowOnAck(Tcb& tcb, uint32_t acked) {
+  // A window that was not used up says nothing about the path (RFC 5681 section 3.1: "a sender
+  // that is not limited by cwnd").
+  if (!tcb.cwnd_limited) return;
+  if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
+  if (tcb.cwnd < tcb.ssthresh) {
+    // RFC 3465 2.3: L = 2, but 1 in the slow start that follows a time-out.
+    const uint32_t limit = tcb.timeout_recovery ? tcb.snd_mss : tcb.snd_mss << 1;
+    Grow(tcb, Minimum(acked, limit));
+    return;
+  }
+  tcb.bytes_acked += acked;  // RFC 3465 2.1
+  if (tcb.bytes_acked < tcb.cwnd) return;
+  tcb.bytes_acked -= tcb.cwnd;
+  Grow(tcb, tcb.snd_mss);
+}
 
 void StartCongestionControl(Tcb& tcb, bool syn_lost) {
   tcb.cwnd = syn_lost ? tcb.snd_mss : InitialWindow(tcb.snd_mss);
@@ -146,7 +145,8 @@ void CongestionBeforeSend(Tcb& tcb, uint64_t now) {
 }
 
 void CongestionAfterSend(Tcb& tcb) {
-  if (tcb.snd_una.DistanceTo(tcb.snd_nxt) + tcb.snd_mss <= tcb.cwnd) return;
+  const uint32_t flight = tcb.sack_on ? tcb.sent.Pipe() : tcb.snd_una.DistanceTo(tcb.snd_nxt);
+  if (flight + tcb.snd_mss <= tcb.cwnd) return;
   tcb.cwnd_limited = true;
   tcb.limited_until = tcb.snd_max;
 }

@@ -164,6 +164,12 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// `text_length` bytes leave of the largest segment.
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now);
 
+/// False when NextSend would surely find nothing but an acknowledgement.
+inline bool MayHaveSegment(const Tcb& tcb) {
+  return tcb.retransmit_now || tcb.sent.lost != 0 || tcb.tail_probe.due ||
+         !(tcb.snd_nxt == tcb.snd_end);
+}
+
 /// True when an acknowledgement is due (without other things to send, NextSend says kControl
 /// because of it).
 bool AckDue(const Tcb& tcb, uint64_t now);

@@ -9,6 +9,8 @@
 //     timers.cc           OnTimer, NextDeadline, persist
 //     rtt.cc              RFC 6298, RFC 7323 clock
 //     congestion.cc       RFC 5681, 3465, 6582, 6928
+//     scoreboard.cc       the fate of what is in flight
+//     recovery.cc         repair with SACK: RFC 8985, 6937
 //     reset.cc            RST segments, Abort, the end of a Tcb
 #pragma once
 
@@ -128,6 +130,28 @@ void CongestionBeforeSend(Tcb& tcb, uint64_t now);
 void CongestionAfterSend(Tcb& tcb);
 /// cwnd, with what limited transmit adds (RFC 3042).
 uint32_t EffectiveCongestionWindow(const Tcb& tcb);
+
+/// RFC 5681 equation 4: half of what is in flight.
+void HalveThreshold(Tcb& tcb);
+/// Slow start and congestion avoidance, by bytes acknowledged.
+void GrowOnAck(Tcb& tcb, uint32_t acked);
+
+// --- recovery.cc: connections with SACK
+void StartRecovery(Tcb& tcb);
+/// An acceptable ACK; snd_una has moved on from `una_before`.
+void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now);
+/// The timers that this file keeps.
+void RecoverOnTimer(Tcb& tcb, uint64_t now);
+/// The retransmission timer: everything that is not sacked is presumed lost.
+void RecoverOnTimeout(Tcb& tcb);
+/// Text or a FIN, [from, to), goes out now.
+void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now);
+/// What is to be sent again, if the windows let it.
+bool RepeatIntent(const Tcb& tcb, SendIntent* intent);
+/// The last segment, or more, to find out whether it has arrived.
+bool TailProbeIntent(const Tcb& tcb, SendIntent* intent);
+/// The FIN is to be sent again.
+bool RepeatsFin(const Tcb& tcb);
 
 // --- reset.cc
 /// <SEQ=SND.NXT><CTL=RST> (3.10.5).

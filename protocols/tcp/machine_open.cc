@@ -84,6 +84,7 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
   tcb.backoff = 0;
   // RFC 6928 section 2: one lost SYN may be bad luck, two are congestion.
   StartCongestionControl(tcb, syn_retransmissions > 1);
+  StartRecovery(tcb);
 }
 
 }  // namespace internal

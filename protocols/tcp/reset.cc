@@ -18,6 +18,7 @@ void EnterClosed(Tcb& tcb) {
   tcb.window_update = false;
   tcb.duplicates_owed = 0;
   tcb.retransmit_now = false;
+  tcb.tail_probe.due = false;
   tcb.probe_due = false;
 }
 

@@ -258,7 +258,7 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
 bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
   if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv_nxt) return false;
-  if (tcb.fin_held) return false;
+  if (tcb.fin_held || header.sack_count != 0) return false;
   if (header.acknowledgement.Before(tcb.snd_una) || header.acknowledgement.After(tcb.snd_max)) {
     return false;
   }
@@ -275,7 +275,11 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   RecordTimestamp(tcb, header, now);
   tcb.snd_wl1 = header.sequence;
   tcb.snd_wl2 = header.acknowledgement;
-  if (acknowledges) AdvanceUnacknowledged(tcb, header, now, arrival);
+  if (acknowledges) {
+    const SequenceNumber una_before = tcb.snd_una;
+    AdvanceUnacknowledged(tcb, header, now, arrival);
+    if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
+  }
   if (segment.text_length != 0) {
     AcceptText(tcb, 0, segment.text_length, header.Has(kPsh), arrival);
   }

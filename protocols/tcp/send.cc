@@ -4,7 +4,8 @@
 //        |  in flight     |  sent, presumed   |  announced,  |  FIN, when
 //     ---|----------------|  lost ------------|  never sent -|- fin_queued ---> sequence
 //
-// After a time-out snd_nxt goes back to snd_una and walks forward again.
+// After a time-out snd_nxt goes back to snd_una and walks forward again. With SACK it does not:
+// what is to be sent again is on the scoreboard.
 #include "protocols/tcp/machine_internal.h"
 
 namespace qpip::tcp {
@@ -31,7 +32,8 @@ Control ControlDue(const Tcb& tcb) {
     return tcb.snd_nxt == tcb.iss ? Control::kSyn : Control::kNone;
   }
   if (!tcb.fin_queued || !MaySendText(tcb.state)) return Control::kNone;
-  const bool repeat = tcb.retransmit_now && tcb.fin_sent && tcb.snd_una == tcb.snd_end;
+  const bool repeat =
+      tcb.fin_sent && ((tcb.retransmit_now && tcb.snd_una == tcb.snd_end) || RepeatsFin(tcb));
   return tcb.snd_nxt == tcb.snd_end || repeat ? Control::kFin : Control::kNone;
 }
 
@@ -43,17 +45,22 @@ SendIntent ControlIntent(const Tcb& tcb, SequenceNumber sequence) {
   return intent;
 }
 
-/// Fast retransmit: one segment at snd_una, of bytes that were sent before.
+/// Fast retransmit without SACK: one segment at snd_una, of bytes that were sent before.
 uint32_t RepeatLength(const Tcb& tcb) {
-  if (!tcb.retransmit_now || !MaySendText(tcb.state)) return 0;
+  if (tcb.sack_on || !tcb.retransmit_now || !MaySendText(tcb.state)) return 0;
   const SequenceNumber sent = tcb.snd_max.After(tcb.snd_end) ? tcb.snd_end : tcb.snd_max;
   return Minimum(Minimum(tcb.snd_una.DistanceTo(sent), tcb.snd_mss), tcb.snd_wnd);
 }
 
 /// Bytes that both windows let go behind what is in flight.
 uint32_t UsableWindow(const Tcb& tcb) {
-  const uint32_t window = Minimum(tcb.snd_wnd, EffectiveCongestionWindow(tcb));
   const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
+  if (tcb.sack_on) {
+    const uint32_t offered = tcb.snd_wnd > flight ? tcb.snd_wnd - flight : 0;
+    const uint32_t pipe = tcb.sent.Pipe();
+    return Minimum(offered, tcb.cwnd > pipe ? tcb.cwnd - pipe : 0);
+  }
+  const uint32_t window = Minimum(tcb.snd_wnd, EffectiveCongestionWindow(tcb));
   return window > flight ? window - flight : 0;
 }
 
@@ -118,6 +125,7 @@ void CommitFin(Tcb& tcb, Header* header, uint64_t now) {
   header->sequence = tcb.snd_end;
   header->flags = kFin | kAck;
   NoteSent(tcb, tcb.snd_end, tcb.snd_end + 1, now);
+  if (tcb.sack_on) RecoverOnSend(tcb, tcb.snd_end, tcb.snd_end + 1, now);
   tcb.snd_nxt = tcb.snd_end + 1;
   tcb.retransmit_now = false;
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);
@@ -139,7 +147,9 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   }
   CongestionBeforeSend(tcb, now);
   NoteSent(tcb, intent.sequence, end, now);
-  if (intent.sequence == tcb.snd_una) {
+  if (tcb.sack_on) {
+    RecoverOnSend(tcb, intent.sequence, end, now);
+  } else if (intent.sequence == tcb.snd_una) {
     tcb.retransmit_now = false;
     tcb.repeat_end = end;
   }
@@ -193,6 +203,7 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
     case Control::kNone:
       break;
   }
+  if (tcb.sack_on && (RepeatIntent(tcb, &intent) || TailProbeIntent(tcb, &intent))) return intent;
   const uint32_t repeat = RepeatLength(tcb);
   if (repeat != 0) {
     intent.kind = SendIntent::Kind::kData;

@@ -11,6 +11,7 @@
 
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/reassembly.h"
+#include "protocols/tcp/scoreboard.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {
@@ -52,6 +53,40 @@ struct Options {
 
 /// Time that is never reached.
 inline constexpr uint64_t kNever = ~uint64_t{0};
+
+/// RFC 8985: what was delivered most recently, and how much reordering to allow for.
+struct Rack {
+  uint64_t sent_at = 0;  ///< RACK.xmit_ts
+  SequenceNumber end;    ///< RACK.end_seq
+  bool valid = false;    ///< something was delivered
+  bool reordering_seen = false;
+  uint8_t window_multiplier = 1;  ///< RACK.reo_wnd_mult
+  uint8_t window_persists = 16;   ///< RACK.reo_wnd_persist: recoveries until the multiplier is 1
+  uint8_t sacks = 0;              ///< ACKs that told of more, while anything is sacked
+  bool duplicate_round = false;   ///< the multiplier was raised for this round trip
+  SequenceNumber round_end;
+  uint64_t rtt_ns = 0;           ///< RACK.rtt
+  uint64_t min_rtt_ns = kNever;  ///< RACK.min_RTT
+  SequenceNumber fack;           ///< RACK.fack: end of the highest byte delivered
+  uint64_t deadline = kNever;    ///< RACK_detect_loss is to run again
+};
+
+/// RFC 8985 section 7: one probe for a tail that may be lost.
+struct TailProbe {
+  uint64_t deadline = kNever;
+  bool due = false;
+  bool outstanding = false;
+  bool repeats = false;       ///< the probe was of bytes that had been sent
+  SequenceNumber end;         ///< TLP.end_seq
+  SequenceNumber last_start;  ///< of the last segment sent
+};
+
+/// RFC 6937: how much a recovery may send.
+struct RateReduction {
+  uint32_t delivered = 0;    ///< prr_delivered
+  uint32_t sent = 0;         ///< prr_out
+  uint32_t flight_size = 1;  ///< RecoverFS
+};
 
 struct Tcb {
   State state = State::kClosed;
@@ -145,6 +180,12 @@ struct Tcb {
   SequenceNumber limited_until;
   SequenceNumber repeat_end;  ///< in_recovery: end of the segment last sent again
   SequenceNumber recover;     ///< snd_max when loss was detected
+
+  // --- Loss recovery of connections with SACK: recovery.cc. They never move snd_nxt back.
+  Scoreboard sent;
+  Rack rack;
+  TailProbe tail_probe;
+  RateReduction rate_reduction;
 
   Options options;
 };

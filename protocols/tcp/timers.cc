@@ -25,13 +25,18 @@ uint64_t GiveUpDeadline(const Tcb& tcb) {
 }
 
 /// RFC 6298 (5.4) to (5.7), RFC 5681 3.1: everything in flight is presumed lost.
-void OnRetransmissionTimeout(Tcb& tcb) {
+void OnRetransmissionTimeout(Tcb& tcb, uint64_t now) {
   tcb.retransmit_deadline = kNever;  // starts again when the segment goes out
   if (tcb.backoff < 16) ++tcb.backoff;
   tcb.timing = false;
   if (IsSynchronised(tcb.state)) CongestionOnTimeout(tcb);
   tcb.timed_out = true;
-  tcb.snd_nxt = tcb.snd_una;
+  if (IsSynchronised(tcb.state) && tcb.sack_on) {
+    RecoverOnTimeout(tcb);
+    StartRetransmitTimer(tcb, now);
+  } else {
+    tcb.snd_nxt = tcb.snd_una;
+  }
 }
 
 }  // namespace
@@ -58,6 +63,8 @@ void StopTimers(Tcb& tcb) {
   tcb.retransmit_deadline = kNever;
   tcb.persist_deadline = kNever;
   tcb.time_wait_deadline = kNever;
+  tcb.rack.deadline = kNever;
+  tcb.tail_probe.deadline = kNever;
 }
 
 }  // namespace internal
@@ -85,7 +92,9 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
   }
   if (tcb.retransmit_deadline <= now) {
     plan.retransmission_timeout = true;
-    OnRetransmissionTimeout(tcb);
+    OnRetransmissionTimeout(tcb, now);
+  } else {
+    RecoverOnTimer(tcb, now);
   }
   if (tcb.persist_deadline == kArmPersist) {
     tcb.persist_deadline = kNever;
@@ -103,6 +112,8 @@ uint64_t NextDeadline(const Tcb& tcb) {
   if (tcb.ack_deadline < deadline) deadline = tcb.ack_deadline;
   if (tcb.retransmit_deadline < deadline) deadline = tcb.retransmit_deadline;
   if (tcb.persist_deadline < deadline) deadline = tcb.persist_deadline;
+  if (tcb.rack.deadline < deadline) deadline = tcb.rack.deadline;
+  if (tcb.tail_probe.deadline < deadline) deadline = tcb.tail_probe.deadline;
   if (tcb.time_wait_deadline < deadline) deadline = tcb.time_wait_deadline;
   return deadline;
 }

@@ -1,0 +1,325 @@
+// Loss detection and repair on connections with SACK: RACK-TLP (RFC 8985), what is in flight by the
+// scoreboard (RFC 6675), and proportional rate reduction (RFC 6937).
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp::internal {
+namespace {
+
+constexpr uint8_t kWindowPersists = 16;              // RFC 8985 6.2, step 4
+constexpr uint64_t kProbeSlackNs = 2 * 1000 * 1000;  // for the peer's scheduling
+
+bool IsRecovering(const Tcb& tcb) { return tcb.in_recovery || tcb.timeout_recovery; }
+
+/// Text sent closer together than this is one run: well below what RACK tells apart.
+uint64_t JoinInterval(const Tcb& tcb) {
+  return tcb.rack.min_rtt_ns == kNever ? 0 : tcb.rack.min_rtt_ns >> 4;
+}
+
+// ---------------------------------------------------------------- what an ACK tells
+
+/// RFC 2883 section 4: the first block reports a duplicate when it lies below the acknowledgement
+/// or inside the second block.
+bool IsDuplicateReport(const Header& header) {
+  if (header.sack_count == 0) return false;
+  const SackBlock& first = header.sack[0];
+  if (first.end.AtOrBefore(header.acknowledgement)) return true;
+  if (header.sack_count < 2) return false;
+  const SackBlock& second = header.sack[1];
+  return first.start.AtOrAfter(second.start) && first.end.AtOrBefore(second.end);
+}
+
+/// Marks what the ACK's blocks name. A block that names what was never sent, or is empty, is
+/// nothing: RFC 2018 section 5 has no answer to a lying peer but not to believe it.
+void ReadSack(Tcb& tcb, const Header& header, bool duplicate_first, Delivery* delivery) {
+  for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
+    const SackBlock& block = header.sack[i];
+    const bool sensible = block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd_una) &&
+                          block.end.AtOrBefore(tcb.sent.End());
+    if (!sensible) continue;
+    SackRuns(tcb.sent, block.start, block.end, tcb.rack.fack, delivery);
+  }
+  for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
+    if (header.sack[i].end.AtOrBefore(tcb.sent.End())) {
+      tcb.rack.fack = Max(tcb.rack.fack, header.sack[i].end);
+    }
+  }
+  tcb.rack.fack = Max(tcb.rack.fack, tcb.snd_una);
+}
+
+/// RFC 8985 6.2, steps 1 to 3.
+void UpdateRack(Tcb& tcb, const Header& header, const Delivery& delivery, uint64_t now) {
+  Rack& rack = tcb.rack;
+  if (delivery.reordered) rack.reordering_seen = true;
+  if (!delivery.any) return;
+  const uint64_t rtt = now - delivery.sent_at;
+  if (delivery.resent) {
+    // Whose acknowledgement is it? The first transmission's if it echoes an older clock, or comes
+    // sooner than the path allows.
+    const uint32_t clock = TimestampNow(tcb, delivery.sent_at);
+    const bool older = tcb.timestamps_on && header.has_timestamps &&
+                       static_cast<int32_t>(header.ts_echo - clock) < 0;
+    if (older || rtt < rack.min_rtt_ns) return;
+  } else if (rtt < rack.min_rtt_ns) {
+    rack.min_rtt_ns = rtt;
+  }
+  if (rack.valid && !SentAfter(delivery.sent_at, delivery.end, rack.sent_at, rack.end)) return;
+  rack.valid = true;
+  rack.sent_at = delivery.sent_at;
+  rack.end = delivery.end;
+  rack.rtt_ns = rtt;
+}
+
+/// RFC 8985 6.2, step 4: the window widens when duplicates show that something was repeated in
+/// vain, and narrows after a number of recoveries without.
+void AdaptWindow(Tcb& tcb, bool duplicate_reported) {
+  Rack& rack = tcb.rack;
+  if (rack.duplicate_round && tcb.snd_una.AtOrAfter(rack.round_end)) rack.duplicate_round = false;
+  if (!duplicate_reported || rack.duplicate_round) return;
+  rack.duplicate_round = true;
+  rack.round_end = tcb.snd_nxt;
+  if (rack.window_multiplier < 0xff) ++rack.window_multiplier;
+  rack.window_persists = kWindowPersists;
+}
+
+uint64_t ReorderingWindow(const Tcb& tcb) {
+  const Rack& rack = tcb.rack;
+  if (!rack.reordering_seen) {
+    if (IsRecovering(tcb) || rack.sacks >= kDuplicateAckThreshold) return 0;
+  }
+  uint64_t window = 0;
+  for (uint32_t i = 0; i < rack.window_multiplier; ++i) window += rack.min_rtt_ns >> 2;
+  const uint64_t limit = MicrosToNanos(tcb.srtt_us >> 3);
+  return window < limit || !tcb.rtt_valid ? window : limit;
+}
+
+/// RFC 8985 6.2, step 5. Answers whether anything is newly deemed lost.
+bool DetectLoss(Tcb& tcb, uint64_t now) {
+  Rack& rack = tcb.rack;
+  rack.deadline = kNever;
+  if (!rack.valid) return false;
+  const uint64_t patience = rack.rtt_ns + ReorderingWindow(tcb);
+  bool lost = false;
+  uint64_t wait = 0;
+  for (uint32_t i = 0; i < tcb.sent.count; ++i) {
+    const SentRun& run = tcb.sent.runs[i];
+    if ((run.flags & (kRunSacked | kRunLost)) != 0) continue;
+    if (!SentAfter(rack.sent_at, rack.end, run.sent_at, run.end)) continue;
+    // Sent again in the very moment that what was delivered was sent, but behind it.
+    if ((run.flags & kRunResent) != 0 && run.sent_at == rack.sent_at) continue;
+    const uint64_t due = run.sent_at + patience;
+    if (due <= now) {
+      LoseRun(tcb.sent, i);
+      lost = true;
+    } else if (due > wait) {
+      wait = due;
+    }
+  }
+  if (wait != 0) rack.deadline = wait;
+  return lost;
+}
+
+// ---------------------------------------------------------------- how much to send
+
+void EnterRecovery(Tcb& tcb) {
+  HalveThreshold(tcb);
+  tcb.recover = tcb.snd_max;
+  tcb.in_recovery = true;
+  tcb.bytes_acked = 0;
+  tcb.rate_reduction = RateReduction{};
+  tcb.rate_reduction.flight_size = Maximum(tcb.snd_una.DistanceTo(tcb.snd_nxt), 1);
+  tcb.tail_probe.deadline = kNever;
+  tcb.tail_probe.due = false;
+}
+
+/// RFC 6937 section 3, with slow-start reduction bound.
+void ReduceRate(Tcb& tcb, uint32_t delivered, bool safe) {
+  RateReduction& prr = tcb.rate_reduction;
+  prr.delivered += delivered;
+  const uint32_t pipe = tcb.sent.Pipe();
+  uint32_t send = 0;
+  if (pipe > tcb.ssthresh) {
+    const uint64_t share = uint64_t{prr.delivered} * tcb.ssthresh + prr.flight_size - 1;
+    const uint64_t target = share / prr.flight_size;
+    if (target > prr.sent) send = static_cast<uint32_t>(target - prr.sent);
+  } else {
+    uint32_t limit = prr.delivered > prr.sent ? prr.delivered - prr.sent : 0;
+    limit = Maximum(limit, delivered);
+    if (safe) limit += tcb.snd_mss;
+    send = Minimum(tcb.ssthresh - pipe, limit);
+  }
+  if (prr.sent == 0) send = Maximum(send, tcb.snd_mss);  // the fast retransmit itself
+  tcb.cwnd = Maximum(pipe + send, tcb.snd_mss);
+}
+
+/// Everything that was in flight when loss was detected is acknowledged.
+void EndRecovery(Tcb& tcb) {
+  if (tcb.in_recovery) {
+    tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
+    tcb.bytes_acked = 0;
+  }
+  tcb.in_recovery = false;
+  tcb.timeout_recovery = false;
+  Rack& rack = tcb.rack;
+  if (rack.window_persists == 0 || --rack.window_persists == 0) {
+    rack.window_multiplier = 1;
+    rack.window_persists = kWindowPersists;
+  }
+}
+
+// ---------------------------------------------------------------- tail loss probe
+
+/// RFC 8985 7.2: when to probe, if nothing is heard until then.
+void ScheduleTailProbe(Tcb& tcb, uint64_t now) {
+  TailProbe& probe = tcb.tail_probe;
+  probe.deadline = kNever;
+  const uint32_t flight = tcb.sent.start.DistanceTo(tcb.sent.End());
+  if (flight == 0 || probe.outstanding || probe.due || IsRecovering(tcb)) return;
+  if (!tcb.rtt_valid || tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
+  uint64_t wait = (MicrosToNanos(tcb.srtt_us >> 3) << 1) + kProbeSlackNs;
+  // A lone segment may wait for the peer's delayed acknowledgement.
+  if (flight <= tcb.snd_mss) wait += MicrosToNanos(tcb.options.rto_min_us);
+  const uint64_t deadline = now + wait;
+  if (deadline < tcb.retransmit_deadline) probe.deadline = deadline;
+}
+
+/// RFC 8985 7.4.2: whether the probe has repaired a loss, which then counts as congestion.
+void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
+  TailProbe& probe = tcb.tail_probe;
+  if (!probe.outstanding || tcb.snd_una.Before(probe.end)) return;
+  const bool in_vain = duplicate_reported && header.sack[0].end == probe.end;
+  if (probe.repeats && !in_vain) {
+    if (tcb.snd_una == probe.end) return;  // the answer to either; the next one tells
+    if (!IsRecovering(tcb)) {
+      HalveThreshold(tcb);
+      tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
+    }
+  }
+  probe.outstanding = false;
+}
+
+}  // namespace
+
+void StartRecovery(Tcb& tcb) {
+  ResetScoreboard(tcb.sent, tcb.snd_una);
+  tcb.rack = Rack{};
+  tcb.rack.fack = tcb.snd_una;
+  tcb.tail_probe = TailProbe{};
+}
+
+void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now) {
+  Delivery delivery;
+  const bool advanced = tcb.snd_una != una_before;
+  if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd_una, tcb.rack.fack, &delivery);
+  const bool duplicate_reported = IsDuplicateReport(header);
+  ReadSack(tcb, header, duplicate_reported, &delivery);
+  if (delivery.sacked_bytes != 0 && tcb.rack.sacks < 0xff) ++tcb.rack.sacks;
+  if (tcb.sent.sacked == 0) tcb.rack.sacks = 0;
+  UpdateRack(tcb, header, delivery, now);
+  AdaptWindow(tcb, duplicate_reported);
+  JudgeTailProbe(tcb, header, duplicate_reported);
+
+  if (IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover)) EndRecovery(tcb);
+  const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
+  if (lost && !IsRecovering(tcb)) EnterRecovery(tcb);
+  if (tcb.in_recovery) {
+    if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
+  } else if (advanced) {
+    GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una));
+  }
+  if (tcb.sent.count == 0) tcb.tail_probe.due = false;
+  if (advanced || delivery.sacked_bytes != 0) ScheduleTailProbe(tcb, now);
+}
+
+void RecoverOnTimer(Tcb& tcb, uint64_t now) {
+  if (tcb.rack.deadline <= now && DetectLoss(tcb, now)) {
+    if (!IsRecovering(tcb)) EnterRecovery(tcb);
+    if (tcb.in_recovery) ReduceRate(tcb, 0, false);
+  }
+  if (tcb.tail_probe.deadline <= now) {
+    tcb.tail_probe.deadline = kNever;
+    tcb.tail_probe.due = true;
+  }
+}
+
+void RecoverOnTimeout(Tcb& tcb) {
+  // A peer that does not acknowledge what it has sacked has thrown it away (RFC 2018 section 8).
+  const bool reneged = tcb.sent.count != 0 && (tcb.sent.runs[0].flags & kRunSacked) != 0;
+  LoseAll(tcb.sent, reneged);
+  tcb.rack.deadline = kNever;
+  tcb.tail_probe.deadline = kNever;
+  tcb.tail_probe.due = false;
+  tcb.tail_probe.outstanding = false;
+}
+
+void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now) {
+  const bool repeats = from.Before(tcb.sent.End());
+  NoteSentRun(tcb.sent, from, to, now, JoinInterval(tcb));
+  if (tcb.in_recovery) tcb.rate_reduction.sent += from.DistanceTo(to);
+  TailProbe& probe = tcb.tail_probe;
+  if (!repeats) probe.last_start = from;
+  if (probe.due) {
+    probe.due = false;
+    probe.outstanding = true;
+    probe.repeats = repeats;
+    probe.end = tcb.sent.End();
+    StartRetransmitTimer(tcb, now);  // RFC 8985 7.3
+  }
+  if (!repeats) ScheduleTailProbe(tcb, now);
+}
+
+bool RepeatsFin(const Tcb& tcb) {
+  if (!tcb.sack_on) return false;
+  SequenceNumber start;
+  uint32_t length = 0;
+  if (FirstLost(tcb.sent, &start, &length)) return start == tcb.snd_end;
+  return tcb.tail_probe.due && tcb.snd_nxt == tcb.snd_end + 1;
+}
+
+bool RepeatIntent(const Tcb& tcb, SendIntent* intent) {
+  SequenceNumber start;
+  uint32_t length = 0;
+  if (!MaySendText(tcb.state) || !FirstLost(tcb.sent, &start, &length)) return false;
+  length = Minimum(Minimum(length, tcb.snd_mss), start.DistanceTo(tcb.snd_end));
+  // RFC 9293 3.8.6: what a shrunk window has left outside waits, but never for all of it: the
+  // oldest segment goes at the retransmission timer's pace.
+  const uint32_t offset = tcb.snd_una.DistanceTo(start);
+  if (offset != 0) {
+    length = Minimum(length, tcb.snd_wnd > offset ? tcb.snd_wnd - offset : 0);
+  }
+  const uint32_t pipe = tcb.sent.Pipe();
+  if (length == 0 || (pipe != 0 && pipe + length > tcb.cwnd)) return false;
+  intent->kind = SendIntent::Kind::kData;
+  intent->sequence = start;
+  intent->max_length = length;
+  intent->retransmission = true;
+  return true;
+}
+
+bool TailProbeIntent(const Tcb& tcb, SendIntent* intent) {
+  if (!tcb.tail_probe.due || !MaySendText(tcb.state)) return false;
+  const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
+  const uint32_t offered = tcb.snd_wnd > flight ? tcb.snd_wnd - flight : 0;
+  const bool more = tcb.snd_nxt.Before(tcb.snd_end);
+  const uint32_t pending = more ? tcb.snd_nxt.DistanceTo(tcb.snd_end) : 0;
+  uint32_t fresh = Minimum(Minimum(pending, offered), tcb.snd_mss);
+  if (fresh < pending && fresh < tcb.snd_mss) fresh = 0;  // silly window
+  intent->kind = SendIntent::Kind::kData;
+  if (fresh != 0) {
+    intent->sequence = tcb.snd_nxt;
+    intent->max_length = fresh;
+    intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
+    return true;
+  }
+  SequenceNumber start = Max(tcb.tail_probe.last_start, tcb.snd_una);
+  const SequenceNumber end = tcb.snd_nxt.After(tcb.snd_end) ? tcb.snd_end : tcb.snd_nxt;
+  if (start.AtOrAfter(end)) {
+    *intent = SendIntent{};
+    return false;  // a FIN: RepeatsFin
+  }
+  intent->sequence = start;
+  intent->max_length = Minimum(start.DistanceTo(end), tcb.snd_mss);
+  intent->retransmission = true;
+  return true;
+}
+
+}  // namespace qpip::tcp::internal

@@ -1,0 +1,220 @@
+#include "protocols/tcp/scoreboard.h"
+
+namespace qpip::tcp {
+namespace {
+
+void EraseRun(Scoreboard& board, uint32_t index) {
+  --board.count;
+  for (uint32_t i = index; i < board.count; ++i) board.runs[i] = board.runs[i + 1];
+}
+
+/// Makes run `index` part of the one behind it, which has the same flags.
+void JoinNext(Scoreboard& board, uint32_t index) {
+  SentRun& next = board.runs[index + 1];
+  if (board.runs[index].sent_at > next.sent_at) next.sent_at = board.runs[index].sent_at;
+  EraseRun(board, index);
+}
+
+/// Makes room for `more` runs by joining neighbours of the same fate, the closest in time first.
+/// Indices change. False: there are not enough such.
+bool MakeRoom(Scoreboard& board, uint32_t more) {
+  while (board.count + more > Scoreboard::kMaxRuns) {
+    uint32_t best = Scoreboard::kMaxRuns;
+    uint64_t best_gap = ~uint64_t{0};
+    for (uint32_t i = 0; i + 1 < board.count; ++i) {
+      const SentRun& run = board.runs[i];
+      const SentRun& next = board.runs[i + 1];
+      if (run.flags != next.flags) continue;
+      const uint64_t gap =
+          run.sent_at < next.sent_at ? next.sent_at - run.sent_at : run.sent_at - next.sent_at;
+      if (gap < best_gap) {
+        best = i;
+        best_gap = gap;
+      }
+    }
+    if (best == Scoreboard::kMaxRuns) return false;
+    JoinNext(board, best);
+  }
+  return true;
+}
+
+/// A run ends at `at`, which lies on the board. There is room for it.
+void SplitAt(Scoreboard& board, SequenceNumber at) {
+  uint32_t index = 0;
+  while (index < board.count && board.runs[index].end.Before(at)) ++index;
+  if (index == board.count || board.runs[index].end == at || board.StartOf(index) == at) return;
+  for (uint32_t i = board.count; i > index; --i) board.runs[i] = board.runs[i - 1];
+  ++board.count;
+  board.runs[index].end = at;
+}
+
+uint32_t IndexFrom(const Scoreboard& board, SequenceNumber from) {
+  uint32_t index = 0;
+  while (index < board.count && board.runs[index].end.AtOrBefore(from)) ++index;
+  return index;
+}
+
+/// Notes run `index` as delivered.
+void Deliver(const Scoreboard& board, uint32_t index, SequenceNumber fack, Delivery* delivery) {
+  const SentRun& run = board.runs[index];
+  delivery->bytes += board.LengthOf(index);
+  const bool resent = (run.flags & kRunResent) != 0;
+  if (!resent && run.end.Before(fack)) delivery->reordered = true;
+  const bool later =
+      !delivery->any || SentAfter(run.sent_at, run.end, delivery->sent_at, delivery->end);
+  if (!later) return;
+  delivery->any = true;
+  delivery->resent = resent;
+  delivery->sent_at = run.sent_at;
+  delivery->end = run.end;
+}
+
+void ClearLost(Scoreboard& board, uint32_t index) {
+  SentRun& run = board.runs[index];
+  if ((run.flags & kRunLost) == 0) return;
+  run.flags = static_cast<uint8_t>(run.flags & ~kRunLost);
+  board.lost -= board.LengthOf(index);
+}
+
+void NoteResent(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint64_t now) {
+  // Without room for the ends, all of the runs they lie in count as sent again: what was not is
+  // deemed lost in its time.
+  if (MakeRoom(board, 2)) {
+    SplitAt(board, from);
+    SplitAt(board, to);
+  }
+  for (uint32_t i = IndexFrom(board, from); i < board.count && board.StartOf(i).Before(to); ++i) {
+    if ((board.runs[i].flags & kRunSacked) != 0) continue;
+    ClearLost(board, i);
+    board.runs[i].flags |= kRunResent;
+    board.runs[i].sent_at = now;
+  }
+}
+
+}  // namespace
+
+void ResetScoreboard(Scoreboard& board, SequenceNumber start) {
+  board.start = start;
+  board.sacked = 0;
+  board.lost = 0;
+  board.count = 0;
+}
+
+void NoteSentRun(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint64_t now,
+                 uint64_t join_ns) {
+  if (from.Before(board.End())) {
+    NoteResent(board, from, to.After(board.End()) ? board.End() : to, now);
+    if (to.AtOrBefore(board.End())) return;
+  }
+  if (board.count != 0) {
+    SentRun& last = board.runs[board.count - 1];
+    if (last.flags == 0 && now - last.sent_at < join_ns) {
+      last.end = to;
+      return;
+    }
+    if (!MakeRoom(board, 1)) {
+      // Fates alternate all along. The last run's is forgotten, at the cost of a repetition.
+      const uint32_t index = board.count - 1u;
+      ClearLost(board, index);
+      if ((last.flags & kRunSacked) != 0) board.sacked -= board.LengthOf(index);
+      last = {now, to, 0};
+      return;
+    }
+  }
+  board.runs[board.count++] = {now, to, 0};
+}
+
+void AcknowledgeRuns(Scoreboard& board, SequenceNumber una, SequenceNumber fack,
+                     Delivery* delivery) {
+  if (board.count != 0 && una.Before(board.runs[0].end)) {  // within the first run
+    if (una.AtOrBefore(board.start)) return;
+  }
+  uint32_t gone = 0;
+  while (gone < board.count && board.StartOf(gone).Before(una)) {
+    const SentRun run = board.runs[gone];
+    const bool whole = run.end.AtOrBefore(una);
+    const SequenceNumber end = whole ? run.end : una;
+    const uint32_t length = board.StartOf(gone).DistanceTo(end);
+    if ((run.flags & kRunLost) != 0) board.lost -= length;
+    if ((run.flags & kRunSacked) != 0) {
+      board.sacked -= length;
+    } else {
+      board.runs[gone].end = end;
+      Deliver(board, gone, fack, delivery);
+      board.runs[gone].end = run.end;
+    }
+    if (!whole) break;
+    ++gone;
+  }
+  for (uint32_t i = gone; i < board.count; ++i) board.runs[i - gone] = board.runs[i];
+  board.count = static_cast<uint8_t>(board.count - gone);
+  board.start = una;
+}
+
+void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, SequenceNumber fack,
+              Delivery* delivery) {
+  uint32_t first = IndexFrom(board, from);
+  // Blocks are repeated: most say nothing new.
+  uint32_t i = first;
+  while (i < board.count && (board.runs[i].flags & kRunSacked) != 0 &&
+         board.runs[i].end.Before(to)) {
+    ++i;
+  }
+  if (i == board.count || (board.runs[i].flags & kRunSacked) != 0) return;
+  if (!MakeRoom(board, 2 + 2)) return;  // two are left for what is sent again, and new
+  SplitAt(board, from);
+  SplitAt(board, to);
+  first = IndexFrom(board, from);
+  for (i = first; i < board.count && board.StartOf(i).Before(to); ++i) {
+    if ((board.runs[i].flags & kRunSacked) != 0) continue;
+    ClearLost(board, i);
+    Deliver(board, i, fack, delivery);
+    board.runs[i].flags = kRunSacked;
+    board.sacked += board.LengthOf(i);
+    delivery->sacked_bytes += board.LengthOf(i);
+  }
+  // What the peer holds has one fate: its times matter no more.
+  for (i = first == 0 ? 0 : first - 1; i + 1 < board.count && board.StartOf(i).AtOrBefore(to);) {
+    const bool both = (board.runs[i].flags & board.runs[i + 1].flags & kRunSacked) != 0;
+    if (!both) {
+      ++i;
+      continue;
+    }
+    EraseRun(board, i);
+  }
+}
+
+void LoseRun(Scoreboard& board, uint32_t index) {
+  SentRun& run = board.runs[index];
+  if ((run.flags & (kRunLost | kRunSacked)) != 0) return;
+  run.flags |= kRunLost;
+  board.lost += board.LengthOf(index);
+}
+
+void LoseAll(Scoreboard& board, bool forget_sacks) {
+  for (uint32_t i = 0; i < board.count; ++i) {
+    SentRun& run = board.runs[i];
+    if (forget_sacks && (run.flags & kRunSacked) != 0) {
+      run.flags = static_cast<uint8_t>(run.flags & ~kRunSacked);
+      board.sacked -= board.LengthOf(i);
+    }
+    LoseRun(board, i);
+  }
+}
+
+bool FirstLost(const Scoreboard& board, SequenceNumber* start, uint32_t* length) {
+  if (board.lost == 0) return false;
+  for (uint32_t i = 0; i < board.count; ++i) {
+    if ((board.runs[i].flags & kRunLost) == 0) continue;
+    *start = board.StartOf(i);
+    *length = board.LengthOf(i);
+    // Neighbours may be lost too, and a segment may span them.
+    for (++i; i < board.count && (board.runs[i].flags & kRunLost) != 0; ++i) {
+      *length += board.LengthOf(i);
+    }
+    return true;
+  }
+  return false;
+}
+
+}  // namespace qpip::tcp

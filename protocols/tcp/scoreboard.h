@@ -1,0 +1,94 @@
+// What became of the bytes in flight, as runs of the sequence space (RFC 6675's scoreboard, with
+// the times RFC 8985 needs).
+//
+//     snd_una                                                     snd_nxt
+//        | lost   | sacked      | lost | resent | sacked | in flight  |
+//     ---|--------|-------------|------|--------|--------|------------|---> sequence
+//
+// A run is what was sent at about the same time and has had the same fate; segments are not kept
+// one by one. There are few runs: when one more is needed than there are, neighbours of the same
+// fate become one, with the later time (they are deemed lost later), and SACK blocks that would
+// need yet another are ignored, as the peer repeats them.
+#pragma once
+
+#include <cstdint>
+
+#include "protocols/tcp/sequence_number.h"
+
+namespace qpip::tcp {
+
+enum RunFlags : uint8_t {
+  kRunSacked = 1,  ///< the peer holds it
+  kRunLost = 2,    ///< deemed lost, not sent again yet
+  kRunResent = 4,  ///< sent more than once
+};
+
+struct SentRun {
+  uint64_t sent_at = 0;  ///< when its first byte was last sent, nanoseconds
+  SequenceNumber end;    ///< starts where the run before it ends
+  uint8_t flags = 0;     ///< RunFlags
+};
+
+struct Scoreboard {
+  static constexpr uint32_t kMaxRuns = 32;
+
+  SequenceNumber start;  ///< of the first run: snd_una
+  uint32_t sacked = 0;   ///< bytes of runs that are sacked
+  uint32_t lost = 0;     ///< bytes of runs that are lost
+  uint8_t count = 0;
+  SentRun runs[kMaxRuns];
+
+  constexpr SequenceNumber StartOf(uint32_t index) const {
+    return index == 0 ? start : runs[index - 1].end;
+  }
+  constexpr uint32_t LengthOf(uint32_t index) const {
+    return StartOf(index).DistanceTo(runs[index].end);
+  }
+  constexpr SequenceNumber End() const { return count == 0 ? start : runs[count - 1].end; }
+  /// Bytes on their way: what RFC 6675 calls pipe.
+  constexpr uint32_t Pipe() const { return start.DistanceTo(End()) - sacked - lost; }
+};
+
+/// What acknowledgements have newly delivered: by acknowledgement number or by SACK.
+struct Delivery {
+  uint32_t bytes = 0;         ///< delivered, none counted before
+  uint32_t sacked_bytes = 0;  ///< of these by SACK
+  bool any = false;           ///< the three below are of the last sent of the runs delivered
+  bool resent = false;
+  uint64_t sent_at = 0;
+  SequenceNumber end;
+  /// A run that was never resent was delivered after something behind it: reordering.
+  bool reordered = false;
+};
+
+/// Starts an empty board.
+void ResetScoreboard(Scoreboard& board, SequenceNumber start);
+
+/// [from, to) was sent. At the end of the board it is new, and joins the last run when that was
+/// sent less than `join_ns` before; else it was sent again.
+void NoteSentRun(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint64_t now,
+                 uint64_t join_ns);
+
+/// Everything before `una` is acknowledged. `fack`: the highest byte delivered before.
+void AcknowledgeRuns(Scoreboard& board, SequenceNumber una, SequenceNumber fack,
+                     Delivery* delivery);
+
+/// The peer holds [from, to), which must lie on the board.
+void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, SequenceNumber fack,
+              Delivery* delivery);
+
+/// Run `index` is deemed lost.
+void LoseRun(Scoreboard& board, uint32_t index);
+/// Everything that the peer does not hold is deemed lost. With `forget_sacks`, everything.
+void LoseAll(Scoreboard& board, bool forget_sacks);
+
+/// The first lost bytes. False: there are none.
+bool FirstLost(const Scoreboard& board, SequenceNumber* start, uint32_t* length);
+
+/// Whether the first was sent after the second; segments of one time went in order (RFC 8985 6.1).
+constexpr bool SentAfter(uint64_t time, SequenceNumber end, uint64_t other_time,
+                         SequenceNumber other_end) {
+  return time != other_time ? time > other_time : end.After(other_end);
+}
+
+}  // namespace qpip::tcp
