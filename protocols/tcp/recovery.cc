@@ -218,12 +218,13 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   AdaptWindow(tcb, duplicate_reported);
   JudgeTailProbe(tcb, header, duplicate_reported);
 
-  if (IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover)) EndRecovery(tcb);
+  const bool ended = IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover);
+  if (ended) EndRecovery(tcb);
   const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
   if (lost && !IsRecovering(tcb)) EnterRecovery(tcb);
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
-  } else if (advanced) {
+  } else if (advanced && !ended) {
     GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una));
   }
   if (tcb.sent.count == 0) tcb.tail_probe.due = false;
