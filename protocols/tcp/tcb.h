@@ -88,7 +88,10 @@ struct RateReduction {
   uint32_t flight_size = 1;  ///< RecoverFS
 };
 
+/// The tables of rare use are at both ends, so that what every segment needs lies together.
 struct Tcb {
+  Reassembly held;  ///< text ahead of its turn
+
   State state = State::kClosed;
 
   // --- Send sequence space: RFC 9293 3.3.1, with snd_max as in 4.4BSD.
@@ -133,8 +136,7 @@ struct Tcb {
   uint64_t ack_deadline = kNever;
   uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts (RFC 5961, 7)
 
-  // --- Text ahead of its turn
-  Reassembly held;
+  // --- Beside what is held
   bool fin_held = false;  ///< the peer's FIN was seen, behind a gap
   SequenceNumber fin_held_at;
   SackBlock duplicate;  ///< what arrived twice, to be told once (RFC 2883); empty: nothing
@@ -182,12 +184,13 @@ struct Tcb {
   SequenceNumber recover;     ///< snd_max when loss was detected
 
   // --- Loss recovery of connections with SACK: recovery.cc. They never move snd_nxt back.
-  Scoreboard sent;
   Rack rack;
   TailProbe tail_probe;
   RateReduction rate_reduction;
 
   Options options;
+
+  Scoreboard sent;  ///< connections with SACK: what is in flight
 };
 static_assert(std::is_trivially_copyable_v<Tcb>);
 
