@@ -10,10 +10,19 @@ namespace qpip::abi {
 
 namespace {
 
+std::unique_ptr<wire::Wire> OpenBareWire(const lanai::NicUri& uri) {
+  switch (uri.scheme) {
+    case lanai::Scheme::kMemory:
+      return wire::OpenMemoryWire(uri.fabric);
+    case lanai::Scheme::kUdp:
+      return wire::OpenUdpWire(uri.UdpWire());
+    default:
+      return wire::OpenSharedMemoryWire(uri.fabric);
+  }
+}
+
 std::unique_ptr<wire::Wire> OpenWire(const lanai::NicUri& uri) {
-  std::unique_ptr<wire::Wire> wire = uri.scheme == lanai::Scheme::kMemory
-                                         ? wire::OpenMemoryWire(uri.fabric)
-                                         : wire::OpenSharedMemoryWire(uri.fabric);
+  std::unique_ptr<wire::Wire> wire = OpenBareWire(uri);
   // The recording is inside the faults: it shows what really went over the wire.
   if (!uri.pcap.empty()) wire = wire::DecoratePcap(std::move(wire), uri.pcap);
   if (uri.fault.any()) wire = wire::DecorateFault(std::move(wire), uri.fault);

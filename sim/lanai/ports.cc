@@ -140,7 +140,6 @@ Ports::Ports(wire::Wire& wire, DoorbellFifo& doorbells, Occupancy* occupancy, Ti
       doorbells_(doorbells),
       occupancy_(occupancy),
       timeline_(timeline),
-      trusted_(wire.trusted()),
       measured_(occupancy != nullptr || timeline != nullptr),
       payloads_(kPayloadSlots),
       frames_(kFrameSlots) {
@@ -411,7 +410,7 @@ inline uint32_t Ports::PollFrame(fw::FrameIn* out) {
   out->header = static_cast<const uint8_t*>(first.iov_base);
   out->header_length = static_cast<uint32_t>(std::min<size_t>(first.iov_len, frame.length));
   out->length = frame.length;
-  if (trusted_) {
+  if (frame.checksum_vouched) {
     out->flags = fw::kFrameTrusted;
   } else {
     out->flags = fw::kFrameSumValid;

@@ -104,7 +104,6 @@ class Ports {
   abi::InterruptHandler* handler_ = nullptr;
   Occupancy* const occupancy_;
   Timeline* const timeline_;
-  const bool trusted_;
   const bool measured_;
   bool sent_ = false;
   uint64_t mark_ = 0;

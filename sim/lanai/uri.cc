@@ -12,7 +12,8 @@ namespace qpip::lanai {
 
 namespace {
 
-constexpr std::string_view kForm = "shm:FABRIC?address=IPV6 or mem:NAME?address=IPV6";
+constexpr std::string_view kForm =
+    "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6 or udp:HOST:PORT?address=IPV6";
 
 [[noreturn]] void Refuse(const std::string& why) { throw std::invalid_argument(why); }
 
@@ -41,23 +42,95 @@ double ParseProbability(std::string_view name, std::string_view value) {
   return number;
 }
 
-abi::Ip6Address ParseUnicast(std::string_view value) {
+abi::Ip6Address ParseUnicast(std::string_view name, std::string_view value) {
   abi::Ip6Address address;
   const std::string text(value);
+  const std::string where = "parameter " + std::string(name) + ": " + Quote(value);
   const std::string example = "; give an IPv6 unicast address, as address=fd00::1";
   if (inet_pton(AF_INET6, text.c_str(), address.bytes) != 1) {
-    Refuse("parameter address: " + Quote(value) + " is no IPv6 address" + example);
+    Refuse(where + " is no IPv6 address" + example);
   }
   if (address == abi::Ip6Address{} || address.bytes[0] == 0xff) {
-    Refuse("parameter address: " + Quote(value) + " is the unspecified or a multicast address" +
-           example);
+    Refuse(where + " is the unspecified or a multicast address" + example);
   }
   return address;
+}
+
+struct HostAndPort {
+  std::string host;
+  uint16_t port = 0;
+};
+
+// HOST:PORT, [IPV6]:PORT or :PORT.
+HostAndPort ParseHostAndPort(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  HostAndPort parsed;
+  bool fine = colon != std::string_view::npos;
+  if (fine) {
+    std::string_view host = text.substr(0, colon);
+    const std::string_view port = text.substr(colon + 1);
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parsed.port);
+    fine = error == std::errc() && end == port.data() + port.size();
+    if (host.starts_with('[') && host.ends_with(']')) {
+      host = host.substr(1, host.size() - 2);
+    } else {
+      fine = fine && host.find_first_of(":[]") == std::string_view::npos;
+    }
+    parsed.host = host;
+  }
+  if (!fine) {
+    Refuse(Quote(text) +
+           " is no HOST:PORT; write 192.0.2.1:4791, [2001:db8::1]:4791, a name, or :4791 for "
+           "every address of this machine");
+  }
+  return parsed;
+}
+
+std::string FormatHostAndPort(const std::string& host, uint16_t port) {
+  const bool literal6 = host.find(':') != std::string::npos;
+  return (literal6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+// ADDRESS@HOST:PORT or HOST:PORT, several with commas between.
+void AddPeers(NicUri& uri, std::string_view name, std::string_view value) {
+  while (true) {
+    const size_t comma = value.find(',');
+    const std::string_view one = value.substr(0, comma);
+    const size_t at = one.find('@');
+    wire::UdpPeer peer;
+    if (at != std::string_view::npos) peer.address = ParseUnicast(name, one.substr(0, at));
+    const HostAndPort where =
+        ParseHostAndPort(at == std::string_view::npos ? one : one.substr(at + 1));
+    if (where.host.empty() || where.port == 0) {
+      Refuse("parameter peer: " + Quote(one) +
+             " names no host or no port; write peer=fd00::2@192.0.2.2:4791, or "
+             "peer=192.0.2.2:4791 for all addresses");
+    }
+    peer.host = where.host;
+    peer.port = where.port;
+    for (const wire::UdpPeer& other : uri.udp.peers) {
+      if (other.address == peer.address)
+        Refuse("parameter peer: " + Quote(one) + " is there twice");
+    }
+    uri.udp.peers.push_back(peer);
+    if (comma == std::string_view::npos) return;
+    value.remove_prefix(comma + 1);
+  }
 }
 
 std::string FormatAddress(const abi::Ip6Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
   inet_ntop(AF_INET6, address.bytes, text, sizeof(text));
+  return text;
+}
+
+std::string FormatPeers(const NicUri& uri) {
+  std::string text;
+  for (const wire::UdpPeer& peer : uri.udp.peers) {
+    if (!text.empty()) text += ',';
+    if (!(peer.address == abi::Ip6Address{})) text += FormatAddress(peer.address) + "@";
+    text += FormatHostAndPort(peer.host, peer.port);
+  }
   return text;
 }
 
@@ -149,13 +222,22 @@ constexpr uint64_t kDayMs = 86400000;
 
 constexpr Parameter kParameters[] = {
     {"address",
-     [](NicUri& uri, std::string_view, std::string_view value) {
-       uri.fabric.address = ParseUnicast(value);
+     [](NicUri& uri, std::string_view name, std::string_view value) {
+       uri.fabric.address = ParseUnicast(name, value);
      },
      [](const NicUri& uri) { return FormatAddress(uri.fabric.address); }},
     QPIP_NUMBER("mtu", uri.fabric.mtu, 1280, 65575),  // RFC 8200 section 5; 40 + 65535
     QPIP_NUMBER("copy", uri.fabric.copy, 0, 1),
     QPIP_NUMBER("checksum", uri.fabric.checksum, 0, 1),
+    {"peer", AddPeers, FormatPeers},
+    {"learn",
+     [](NicUri& uri, std::string_view name, std::string_view value) {
+       uri.udp.learn = ParseNumber(name, value, 0, 1) != 0;
+     },
+     [](const NicUri& uri) {
+       const bool unless_told = uri.udp.peers.empty();
+       return std::string(uri.udp.learn.value_or(unless_told) ? "1" : "0");
+     }},
     QPIP_PROBABILITY("loss", uri.fault.loss),
     QPIP_PROBABILITY("duplicate", uri.fault.duplicate),
     QPIP_PROBABILITY("reorder", uri.fault.reorder),
@@ -186,9 +268,39 @@ constexpr Parameter kParameters[] = {
 #undef QPIP_PROBABILITY
 #undef QPIP_PATH
 
-std::string AcceptedParameters() {
+// Parameters that only some schemes have.
+constexpr uint32_t Of(Scheme scheme) { return 1u << static_cast<uint32_t>(scheme); }
+constexpr struct {
+  std::string_view name;
+  uint32_t schemes;
+} kOnlyFor[] = {
+    {"copy", Of(Scheme::kSharedMemory) | Of(Scheme::kMemory)},
+    {"peer", Of(Scheme::kUdp)},
+    {"learn", Of(Scheme::kUdp)},
+};
+
+bool BelongsTo(std::string_view name, Scheme scheme) {
+  for (const auto& only : kOnlyFor) {
+    if (only.name == name) return (only.schemes & Of(scheme)) != 0;
+  }
+  return true;
+}
+
+std::string_view SchemeName(Scheme scheme) {
+  switch (scheme) {
+    case Scheme::kMemory:
+      return "mem";
+    case Scheme::kUdp:
+      return "udp";
+    default:
+      return "shm";
+  }
+}
+
+std::string AcceptedParameters(Scheme scheme) {
   std::string names;
   for (const Parameter& parameter : kParameters) {
+    if (!BelongsTo(parameter.name, scheme)) continue;
     if (!names.empty()) names += ", ";
     names += parameter.name;
   }
@@ -203,14 +315,17 @@ void SetParameter(NicUri& uri, std::string_view field, std::vector<std::string_v
   const auto* parameter =
       std::find_if(std::begin(kParameters), std::end(kParameters),
                    [&](const Parameter& candidate) { return candidate.name == name; });
-  if (parameter == std::end(kParameters)) {
-    Refuse("unknown parameter " + Quote(name) + "; accepted are " + AcceptedParameters());
+  if (parameter == std::end(kParameters) || !BelongsTo(name, uri.scheme)) {
+    Refuse((parameter == std::end(kParameters)
+                ? "unknown parameter " + Quote(name)
+                : std::string(SchemeName(uri.scheme)) + ": has no parameter " + Quote(name)) +
+           "; accepted are " + AcceptedParameters(uri.scheme));
   }
   if (equals == std::string_view::npos) {
     Refuse("parameter " + std::string(name) + " has no value; write " + std::string(name) +
            "=VALUE");
   }
-  if (std::find(seen.begin(), seen.end(), name) != seen.end()) {
+  if (name != "peer" && std::find(seen.begin(), seen.end(), name) != seen.end()) {
     Refuse("parameter " + std::string(name) + " is given twice");
   }
   seen.push_back(name);
@@ -220,7 +335,8 @@ void SetParameter(NicUri& uri, std::string_view field, std::vector<std::string_v
 Scheme ParseScheme(std::string_view scheme) {
   if (scheme == "shm") return Scheme::kSharedMemory;
   if (scheme == "mem") return Scheme::kMemory;
-  if (scheme == "tun" || scheme == "tap" || scheme == "udp") {
+  if (scheme == "udp") return Scheme::kUdp;
+  if (scheme == "tun" || scheme == "tap") {
     Refuse("scheme " + Quote(scheme) +
            " is not available in this version; accepted: " + std::string(kForm));
   }
@@ -239,6 +355,21 @@ void CheckFabricName(std::string_view name) {
   }
 }
 
+void SetPlace(NicUri& uri, std::string_view place) {
+  switch (uri.scheme) {
+    case Scheme::kUdp: {
+      const HostAndPort local = ParseHostAndPort(place);
+      uri.udp.host = local.host;
+      uri.udp.port = local.port;
+      uri.fabric.mtu = uri.udp.mtu;
+      break;
+    }
+    default:
+      CheckFabricName(place);
+      uri.fabric.name = place;
+  }
+}
+
 void CheckTogether(const NicUri& uri) {
   if (uri.fabric.address == abi::Ip6Address{}) {
     Refuse("no address; add ?address=IPV6, as address=fd00::1");
@@ -246,6 +377,10 @@ void CheckTogether(const NicUri& uri) {
   const wire::FaultOptions& fault = uri.fault;
   if ((fault.flap_period_ms == 0) != (fault.flap_down_ms == 0)) {
     Refuse("flap_period_ms and flap_down_ms are given together or not at all");
+  }
+  if (uri.scheme == Scheme::kUdp && uri.fabric.mtu > wire::kMaxUdpMtu) {
+    Refuse("parameter mtu: " + std::to_string(uri.fabric.mtu) + " is more than the " +
+           std::to_string(wire::kMaxUdpMtu) + " bytes that fit a datagram");
   }
   if (fault.flap_down_ms > fault.flap_period_ms) {
     Refuse("flap_down_ms is more than flap_period_ms: the link would never be up");
@@ -259,8 +394,7 @@ NicUri Parse(std::string_view text) {
   if (colon == std::string_view::npos) Refuse("no scheme; accepted: " + std::string(kForm));
   NicUri uri;
   uri.scheme = ParseScheme(path.substr(0, colon));
-  CheckFabricName(path.substr(colon + 1));
-  uri.fabric.name = path.substr(colon + 1);
+  SetPlace(uri, path.substr(colon + 1));
   std::string_view rest =
       question == std::string_view::npos ? std::string_view() : text.substr(question + 1);
   std::vector<std::string_view> seen;
@@ -284,6 +418,13 @@ NicUri::NicUri() {
   nic.dma_slots = 1024;
 }
 
+wire::UdpOptions NicUri::UdpWire() const {
+  wire::UdpOptions options = udp;
+  options.address = fabric.address;
+  options.mtu = fabric.mtu;
+  return options;
+}
+
 NicUri ParseUri(std::string_view text) {
   try {
     return Parse(text);
@@ -293,10 +434,12 @@ NicUri ParseUri(std::string_view text) {
 }
 
 std::string FormatUri(const NicUri& uri) {
-  std::string text = uri.scheme == Scheme::kMemory ? "mem:" : "shm:";
-  text += uri.fabric.name;
+  std::string text = std::string(SchemeName(uri.scheme)) + ":";
+  text +=
+      uri.scheme == Scheme::kUdp ? FormatHostAndPort(uri.udp.host, uri.udp.port) : uri.fabric.name;
   char separator = '?';
   for (const Parameter& parameter : kParameters) {
+    if (!BelongsTo(parameter.name, uri.scheme)) continue;
     const std::string value = parameter.get(uri);
     if (value.empty()) continue;
     text += separator;

@@ -13,12 +13,14 @@ namespace qpip::lanai {
 enum class Scheme : uint8_t {
   kSharedMemory,  ///< shm: a fabric that one user's processes share
   kMemory,        ///< mem: a fabric inside this process
+  kUdp,           ///< udp: datagrams between hosts
 };
 
 /// What a URI says, with defaults for what it does not say.
 struct NicUri {
   Scheme scheme = Scheme::kSharedMemory;
-  wire::FabricOptions fabric;
+  wire::FabricOptions fabric;  ///< `address`, `mtu` and `checksum` also of the other schemes
+  wire::UdpOptions udp;        ///< UdpWire() completes it
   wire::FaultOptions fault;
   std::string pcap;      ///< file that records the traffic; empty: none
   std::string timeline;  ///< file for the Trace Event JSON; empty: none
@@ -27,6 +29,8 @@ struct NicUri {
   fw::NicConfig nic;      ///< real-time profile; address, MTU and rings are filled in later
 
   NicUri();
+  /// `udp`, with what it has in common with the other schemes.
+  wire::UdpOptions UdpWire() const;
 };
 
 /// Parses a URI. Throws std::invalid_argument with one line that says what was wrong and what is

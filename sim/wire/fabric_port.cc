@@ -252,6 +252,7 @@ void FabricPort::Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame)
   frame->pieces = {borrowed.pieces, ring_frame.piece_count};
   frame->length = ring_frame.length;
   frame->token = index + 1;
+  frame->checksum_vouched = trusted();
   frame->peer_down = false;
   frame->peer = peer->address;
 }

@@ -74,7 +74,9 @@ class FaultWire final : public Wire {
   bool LeasePending(uint64_t) override { return false; }  // never refers to payload
   bool Receive(InFrame* frame) override {
     Pump();
-    return inner_->Receive(frame);
+    if (!inner_->Receive(frame)) return false;
+    frame->checksum_vouched = false;
+    return true;
   }
   void Release(const InFrame& frame) override { inner_->Release(frame); }
   void Flush() override {
@@ -82,7 +84,7 @@ class FaultWire final : public Wire {
     inner_->Flush();
   }
   uint64_t Housekeeping(uint64_t now_ns) override {
-    PumpAt(now_ns);
+    if (PumpAt(now_ns)) inner_->Flush();
     if (now_ns >= inner_next_ns_) inner_next_ns_ = inner_->Housekeeping(now_ns);
     return std::min(inner_next_ns_, next_due_ns_.load(std::memory_order_relaxed));
   }
@@ -125,9 +127,11 @@ class FaultWire final : public Wire {
   void Enqueue(std::vector<uint8_t> bytes, uint64_t now_ns);
   void LetHeldGo(bool overtaken, uint64_t now_ns);
   void Pump() {
-    if (!queue_.empty() || !held_.empty()) PumpAt(clock_());
+    if (queue_.empty() && held_.empty()) return;
+    // Outside Send nobody else would flush what has become due.
+    if (PumpAt(clock_())) inner_->Flush();
   }
-  void PumpAt(uint64_t now_ns);
+  bool PumpAt(uint64_t now_ns);
   void UpdateNextDue();
 
   const std::unique_ptr<Wire> inner_;
@@ -247,8 +251,10 @@ void FaultWire::LetHeldGo(bool overtaken, uint64_t now_ns) {
   });
 }
 
-void FaultWire::PumpAt(uint64_t now_ns) {
-  if (queue_.empty() && held_.empty()) return;
+// Sends what is due. Returns whether there was anything.
+bool FaultWire::PumpAt(uint64_t now_ns) {
+  if (queue_.empty() && held_.empty()) return false;
+  bool sent = false;
   LetHeldGo(false, now_ns);
   stalled_ = false;
   while (!queue_.empty() && queue_.front().due_ns <= now_ns) {
@@ -261,8 +267,10 @@ void FaultWire::PumpAt(uint64_t now_ns) {
     // A damaged address leads nowhere; a peer may have left in the meantime.
     if (result == SendResult::kNoRoute) ++undeliverable_;
     queue_.pop_front();
+    sent = true;
   }
   UpdateNextDue();
+  return sent;
 }
 
 void FaultWire::UpdateNextDue() {

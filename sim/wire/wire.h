@@ -8,8 +8,10 @@
 #include <sys/uio.h>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "nic_fw/abi/work_queue.h"
 
@@ -35,7 +37,10 @@ struct InFrame {
   std::span<const iovec> pieces;  ///< whole frame, in order; the first piece holds at least
                                   ///< min(length, 256) bytes
   uint32_t length = 0;
-  uint64_t token = 0;      ///< the wire's own
+  uint64_t token = 0;  ///< the wire's own
+  /// The transport checksum need not be verified: the content cannot have been damaged, or has
+  /// been verified already. Set by every wire for every frame.
+  bool checksum_vouched = false;
   bool peer_down = false;  ///< no frame: `peer` died or detached
   abi::Ip6Address peer = {};
 };
@@ -79,7 +84,8 @@ class Wire {
 
   virtual uint32_t mtu() const = 0;
   virtual abi::Ip6Address address() const = 0;
-  /// True when no checksum need be computed: the content cannot be damaged on the way.
+  /// True when no transport checksum need be computed for frames sent: the content cannot be
+  /// damaged on the way, or the wire fills it in. Received frames say so each for itself.
   virtual bool trusted() const = 0;
   /// True when several references to host memory may travel (payload_stable is honoured).
   virtual bool carries_references() const = 0;
@@ -112,11 +118,35 @@ struct FabricOptions {
   bool checksum = false;         ///< pretend not to be trusted: checksums are computed
 };
 
+/// A peer of a `udp:` wire.
+struct UdpPeer {
+  abi::Ip6Address address = {};  ///< its NIC's; unspecified: every address that is not known
+  std::string host;              ///< name, IPv4 or IPv6 address
+  uint16_t port = 0;
+};
+
+/// Bytes of the largest IPv6 packet in a datagram that IPv4 can carry.
+inline constexpr uint32_t kMaxUdpMtu = 65535 - 20 - 8;
+
+struct UdpOptions {
+  std::string host;              ///< where to bind; empty: every address of this machine
+  uint16_t port = 0;             ///< 0: any free one
+  abi::Ip6Address address = {};  ///< this port's
+  uint32_t mtu = 1452;           ///< a path of 1500 bytes less IPv6 and UDP headers
+  std::vector<UdpPeer> peers;    ///< static table
+  /// Whether a peer that is not in the table is answered where it was heard from last. Not given:
+  /// when the table is empty.
+  std::optional<bool> learn;
+};
+
 /// A port on a fabric inside this process (`mem:NAME`). Throws std::system_error,
 /// std::runtime_error with a message that says what to do (address in use, fabric full).
 std::unique_ptr<Wire> OpenMemoryWire(const FabricOptions& options);
 /// A port on a fabric in shared memory (`shm:FABRIC`), reachable by this user's processes.
 std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options);
+/// IPv6 packets in UDP datagrams. Throws std::system_error, std::runtime_error with a message that
+/// says what to do.
+std::unique_ptr<Wire> OpenUdpWire(const UdpOptions& options);
 /// Damages traffic on its way out, reproducibly. Forces checksums.
 std::unique_ptr<Wire> DecorateFault(std::unique_ptr<Wire> inner, const FaultOptions& options);
 /// Records both directions to a pcap file (LINKTYPE_IPV6). Forces checksums.

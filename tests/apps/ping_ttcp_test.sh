@@ -105,4 +105,20 @@ grep -q "^ttcp-t: 16777216 bytes in .* real seconds = .* GiB/s +++$" "$work/chec
   fail "ttcp text: $(cat "$work/check.out")"
 status_of "$receiver" 20
 [ "$status" -eq 0 ] || fail "receiver: status $status"
+
+# The same over datagrams: a server that learns who its clients are, clients that name it.
+port=$((20000 + $$ % 20000))
+start server "$bin/qpip-ping" -s --nic "udp:127.0.0.1:$port"
+server=$started
+nic="udp:127.0.0.1:0?peer=127.0.0.1:$port"
+ping "TCP over udp:" "$all" -n 200
+ping "UDP over udp:" "$all" -u -n 200 -l 1000
+stop "$server"
+unset nic
+start receiver "$bin/qpip-ttcp" -r --nic "udp:127.0.0.1:$port?mtu=9000" -l 64K --verify
+receiver=$started
+check "ttcp over udp:" timeout 60 "$bin/qpip-ttcp" -t -l 64K -n 300 --verify \
+  --nic "udp:127.0.0.1:0?peer=127.0.0.1:$port&mtu=9000" fd00::1
+status_of "$receiver" 20
+[ "$status" -eq 0 ] || fail "receiver over udp:: status $status"
 finish

@@ -77,6 +77,7 @@ class ScriptedWire : public wire::Wire {
       frame->pieces = held->pieces;
       frame->length = static_cast<uint32_t>(held->bytes.size());
       frame->peer_down = false;
+      frame->checksum_vouched = is_trusted;
       frame->token = reinterpret_cast<uint64_t>(held.release());
       ++borrowed;
       return true;

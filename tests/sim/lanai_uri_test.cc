@@ -82,6 +82,37 @@ TEST(Uri, GivenAParsedUriWhenFormattedThenItParsesToTheSame) {
   EXPECT_EQ(FormatUri(ParseUri(text)), text);
 }
 
+TEST(Uri, GivenAUdpUriWhenParsedThenTheLocalSocketAndThePeersAreNamed) {
+  const NicUri uri = ParseUri(
+      "udp:[2001:db8::1]:4791?address=fd00::1&peer=fd00::2@192.0.2.2:5000,fd00::3@[2001:db8::3]:6"
+      "&peer=gateway:7&mtu=9000");
+  EXPECT_EQ(uri.scheme, Scheme::kUdp);
+  const wire::UdpOptions udp = uri.UdpWire();
+  EXPECT_EQ(udp.host, "2001:db8::1");
+  EXPECT_EQ(udp.port, 4791);
+  EXPECT_EQ(udp.mtu, 9000u);
+  EXPECT_EQ(udp.address.bytes[15], 1);
+  EXPECT_FALSE(udp.learn.has_value());
+  ASSERT_EQ(udp.peers.size(), 3u);
+  EXPECT_EQ(udp.peers[0].address.bytes[15], 2);
+  EXPECT_EQ(udp.peers[0].host, "192.0.2.2");
+  EXPECT_EQ(udp.peers[0].port, 5000);
+  EXPECT_EQ(udp.peers[1].host, "2001:db8::3");
+  EXPECT_EQ(udp.peers[2].address, abi::Ip6Address{});
+  EXPECT_EQ(udp.peers[2].host, "gateway");
+  const std::string text = FormatUri(uri);
+  EXPECT_THAT(text, HasSubstr("udp:[2001:db8::1]:4791?address=fd00::1&mtu=9000"));
+  EXPECT_THAT(text, HasSubstr("learn=0"));
+  EXPECT_EQ(FormatUri(ParseUri(text)), text);
+}
+
+TEST(Uri, GivenAUdpServerWithoutPeersWhenFormattedThenItLearnsAndFitsAPathOf1500Bytes) {
+  const NicUri uri = ParseUri("udp::4791?address=fd00::1");
+  EXPECT_EQ(uri.udp.host, "");
+  EXPECT_THAT(FormatUri(uri), HasSubstr("udp::4791?address=fd00::1&mtu=1452"));
+  EXPECT_THAT(FormatUri(uri), HasSubstr("learn=1"));
+}
+
 struct Bad {
   const char* uri;
   const char* says;
@@ -94,7 +125,17 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"ip:lab?address=fd00::1", "unknown scheme \"ip\"; accepted: shm:FABRIC"},
       {"tun:tun0?address=fd00::1", "scheme \"tun\" is not available in this version"},
       {"tap:tap0?address=fd00::1", "scheme \"tap\" is not available in this version"},
-      {"udp:host:9?address=fd00::1", "scheme \"udp\" is not available in this version"},
+      {"udp:host?address=fd00::1", "\"host\" is no HOST:PORT; write 192.0.2.1:4791"},
+      {"udp:host:70000?address=fd00::1", "is no HOST:PORT"},
+      {"udp:fd00::9:4791?address=fd00::1", "is no HOST:PORT"},
+      {"udp::4791?address=fd00::1&peer=fd00::2@:9", "names no host or no port"},
+      {"udp::4791?address=fd00::1&peer=fd00::2", "is no HOST:PORT"},
+      {"udp::4791?address=fd00::1&peer=ff02::1@h:9", "unspecified or a multicast address"},
+      {"udp::4791?address=fd00::1&peer=a:1&peer=b:1", "\"b:1\" is there twice"},
+      {"udp::4791?address=fd00::1&peer=fd00::2@a:1,fd00::2@b:1", "is there twice"},
+      {"udp::4791?address=fd00::1&mtu=65508", "more than the 65507 bytes that fit a datagram"},
+      {"udp::4791?address=fd00::1&copy=1", "udp: has no parameter \"copy\""},
+      {"shm:lab?address=fd00::1&peer=a:1", "shm: has no parameter \"peer\"; accepted are"},
       {"shm:?address=fd00::1", "fabric name \"\""},
       {"shm:a/b?address=fd00::1", "fabric name \"a/b\""},
       {"shm:lab", "no address; add ?address=IPV6"},
