@@ -124,6 +124,8 @@ struct FrameOut {
   uint32_t header_length = 0;    ///< at most 2048
   uint32_t payload = 0;          ///< handle from payload_fetch or payload_from_frame, or 0;
                                  ///< consumed unless the answer is kSendBusy
+  uint32_t segment_size = 0;     ///< TCP: the link engine cuts the payload into segments of so many
+                                 ///< bytes; 0: it does not. Only where the backend offers it
 };
 enum SendStatus : uint32_t {
   kSendOk = 0,

@@ -36,9 +36,11 @@ void AddNicOptions(CommandLine& command_line) {
       kDefaultServerAddress + ", clients one made from their process id)";
   command_line.Options().add_options()(
       "nic", po::value<std::string>()->default_value(kDefaultNic)->value_name("URI"),
-      "the NIC to open: shm:FABRIC, mem:NAME or udp:HOST:PORT, with query parameters, e.g. "
-      "shm:lab?address=fd00::1&loss=0.01 or udp::0?peer=192.0.2.1:4791")(
-      "address", po::value<std::string>()->value_name("IPV6"), address_help.c_str());
+      "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT or tun:IFNAME, with query "
+      "parameters, e.g. "
+      "shm:lab?address=fd00::1&loss=0.01 or udp::0?peer=192.0.2.1:4791 or "
+      "tun:qpip0?host=fd00::2/64")("address", po::value<std::string>()->value_name("IPV6"),
+                                   address_help.c_str());
 }
 
 std::string NicUri(const std::string& uri, const std::string& address, NicRole role) {

@@ -16,6 +16,8 @@ std::unique_ptr<wire::Wire> OpenBareWire(const lanai::NicUri& uri) {
       return wire::OpenMemoryWire(uri.fabric);
     case lanai::Scheme::kUdp:
       return wire::OpenUdpWire(uri.UdpWire());
+    case lanai::Scheme::kTun:
+      return wire::OpenKernelWire(uri.KernelWire());
     default:
       return wire::OpenSharedMemoryWire(uri.fabric);
   }
@@ -37,8 +39,10 @@ constexpr lanai::Firmware kLinkedFirmware = {
 }  // namespace
 
 std::unique_ptr<HostPort> OpenHostPort(std::string_view uri) {
-  const lanai::NicUri parsed = lanai::ParseUri(uri);
-  return lanai::MakeHostPort(parsed, OpenWire(parsed), kLinkedFirmware);
+  lanai::NicUri parsed = lanai::ParseUri(uri);
+  std::unique_ptr<wire::Wire> wire = OpenWire(parsed);
+  parsed.fabric.mtu = wire->mtu();  // the device's, unless given
+  return lanai::MakeHostPort(parsed, std::move(wire), kLinkedFirmware);
 }
 
 }  // namespace qpip::abi

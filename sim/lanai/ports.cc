@@ -372,6 +372,7 @@ inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSe
 inline uint32_t Ports::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   wire::OutFrame frame;
   frame.header = {static_cast<const uint8_t*>(out.header), out.header_length};
+  frame.segment_size = out.segment_size;
   if (out.payload != 0) {
     const PayloadSlot& slot = payloads_[out.payload - 1];
     frame.payload = {slot.pieces.data(), slot.count};

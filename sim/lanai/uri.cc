@@ -13,7 +13,8 @@ namespace qpip::lanai {
 namespace {
 
 constexpr std::string_view kForm =
-    "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6 or udp:HOST:PORT?address=IPV6";
+    "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6, udp:HOST:PORT?address=IPV6 or "
+    "tun:IFNAME?address=IPV6";
 
 [[noreturn]] void Refuse(const std::string& why) { throw std::invalid_argument(why); }
 
@@ -124,6 +125,24 @@ std::string FormatAddress(const abi::Ip6Address& address) {
   return text;
 }
 
+// ADDRESS/LENGTH.
+void SetHost(NicUri& uri, std::string_view name, std::string_view value) {
+  const size_t slash = value.find('/');
+  if (slash == std::string_view::npos) {
+    Refuse("parameter host: " + Quote(value) + " has no prefix length; write host=fd00::2/64");
+  }
+  wire::HostPrefix host;
+  host.address = ParseUnicast(name, value.substr(0, slash));
+  host.length =
+      static_cast<uint8_t>(ParseNumber("host's prefix length", value.substr(slash + 1), 1, 128));
+  uri.kernel.host = host;
+}
+
+std::string FormatHost(const NicUri& uri) {
+  if (!uri.kernel.host.has_value()) return "";
+  return FormatAddress(uri.kernel.host->address) + "/" + std::to_string(uri.kernel.host->length);
+}
+
 std::string FormatPeers(const NicUri& uri) {
   std::string text;
   for (const wire::UdpPeer& peer : uri.udp.peers) {
@@ -226,7 +245,14 @@ constexpr Parameter kParameters[] = {
        uri.fabric.address = ParseUnicast(name, value);
      },
      [](const NicUri& uri) { return FormatAddress(uri.fabric.address); }},
-    QPIP_NUMBER("mtu", uri.fabric.mtu, 1280, 65575),  // RFC 8200 section 5; 40 + 65535
+    {"mtu",
+     [](NicUri& uri, std::string_view name, std::string_view value) {
+       // RFC 8200 section 5; 40 + 65535
+       uri.fabric.mtu = static_cast<uint32_t>(ParseNumber(name, value, 1280, 65575));
+     },
+     [](const NicUri& uri) {
+       return uri.fabric.mtu == 0 ? std::string() : std::to_string(uri.fabric.mtu);
+     }},
     QPIP_NUMBER("copy", uri.fabric.copy, 0, 1),
     QPIP_NUMBER("checksum", uri.fabric.checksum, 0, 1),
     {"peer", AddPeers, FormatPeers},
@@ -238,6 +264,11 @@ constexpr Parameter kParameters[] = {
        const bool unless_told = uri.udp.peers.empty();
        return std::string(uri.udp.learn.value_or(unless_told) ? "1" : "0");
      }},
+    {"host", SetHost, FormatHost},
+    {"netns",
+     [](NicUri& uri, std::string_view, std::string_view value) { uri.kernel.netns = value; },
+     [](const NicUri& uri) { return uri.kernel.netns; }},
+    QPIP_NUMBER("offload", uri.kernel.offload, 0, 1),
     QPIP_PROBABILITY("loss", uri.fault.loss),
     QPIP_PROBABILITY("duplicate", uri.fault.duplicate),
     QPIP_PROBABILITY("reorder", uri.fault.reorder),
@@ -277,6 +308,9 @@ constexpr struct {
     {"copy", Of(Scheme::kSharedMemory) | Of(Scheme::kMemory)},
     {"peer", Of(Scheme::kUdp)},
     {"learn", Of(Scheme::kUdp)},
+    {"host", Of(Scheme::kTun)},
+    {"netns", Of(Scheme::kTun)},
+    {"offload", Of(Scheme::kTun)},
 };
 
 bool BelongsTo(std::string_view name, Scheme scheme) {
@@ -292,6 +326,8 @@ std::string_view SchemeName(Scheme scheme) {
       return "mem";
     case Scheme::kUdp:
       return "udp";
+    case Scheme::kTun:
+      return "tun";
     default:
       return "shm";
   }
@@ -336,7 +372,8 @@ Scheme ParseScheme(std::string_view scheme) {
   if (scheme == "shm") return Scheme::kSharedMemory;
   if (scheme == "mem") return Scheme::kMemory;
   if (scheme == "udp") return Scheme::kUdp;
-  if (scheme == "tun" || scheme == "tap") {
+  if (scheme == "tun") return Scheme::kTun;
+  if (scheme == "tap") {
     Refuse("scheme " + Quote(scheme) +
            " is not available in this version; accepted: " + std::string(kForm));
   }
@@ -355,6 +392,14 @@ void CheckFabricName(std::string_view name) {
   }
 }
 
+void CheckInterfaceName(std::string_view name) {
+  // As the kernel's dev_valid_name.
+  const bool fits = !name.empty() && name.size() <= 15 && name != "." && name != "..";
+  if (!fits || name.find_first_of("/: \t\n") != std::string_view::npos) {
+    Refuse("interface name " + Quote(name) + ": 1 to 15 characters without '/', ':' or blanks");
+  }
+}
+
 void SetPlace(NicUri& uri, std::string_view place) {
   switch (uri.scheme) {
     case Scheme::kUdp: {
@@ -364,6 +409,11 @@ void SetPlace(NicUri& uri, std::string_view place) {
       uri.fabric.mtu = uri.udp.mtu;
       break;
     }
+    case Scheme::kTun:
+      CheckInterfaceName(place);
+      uri.kernel.interface = place;
+      uri.fabric.mtu = 0;  // the device's
+      break;
     default:
       CheckFabricName(place);
       uri.fabric.name = place;
@@ -425,6 +475,14 @@ wire::UdpOptions NicUri::UdpWire() const {
   return options;
 }
 
+wire::KernelWireOptions NicUri::KernelWire() const {
+  wire::KernelWireOptions options = kernel;
+  options.address = fabric.address;
+  options.mtu = fabric.mtu;
+  options.offload = kernel.offload && !fabric.checksum && pcap.empty() && !fault.any();
+  return options;
+}
+
 NicUri ParseUri(std::string_view text) {
   try {
     return Parse(text);
@@ -435,8 +493,16 @@ NicUri ParseUri(std::string_view text) {
 
 std::string FormatUri(const NicUri& uri) {
   std::string text = std::string(SchemeName(uri.scheme)) + ":";
-  text +=
-      uri.scheme == Scheme::kUdp ? FormatHostAndPort(uri.udp.host, uri.udp.port) : uri.fabric.name;
+  switch (uri.scheme) {
+    case Scheme::kUdp:
+      text += FormatHostAndPort(uri.udp.host, uri.udp.port);
+      break;
+    case Scheme::kTun:
+      text += uri.kernel.interface;
+      break;
+    default:
+      text += uri.fabric.name;
+  }
   char separator = '?';
   for (const Parameter& parameter : kParameters) {
     if (!BelongsTo(parameter.name, uri.scheme)) continue;

@@ -14,13 +14,15 @@ enum class Scheme : uint8_t {
   kSharedMemory,  ///< shm: a fabric that one user's processes share
   kMemory,        ///< mem: a fabric inside this process
   kUdp,           ///< udp: datagrams between hosts
+  kTun,           ///< tun: the Linux kernel's stack
 };
 
 /// What a URI says, with defaults for what it does not say.
 struct NicUri {
   Scheme scheme = Scheme::kSharedMemory;
-  wire::FabricOptions fabric;  ///< `address`, `mtu` and `checksum` also of the other schemes
-  wire::UdpOptions udp;        ///< UdpWire() completes it
+  wire::FabricOptions fabric;      ///< `address`, `mtu` and `checksum` also of the other schemes
+  wire::UdpOptions udp;            ///< UdpWire() completes it
+  wire::KernelWireOptions kernel;  ///< KernelWire() completes it
   wire::FaultOptions fault;
   std::string pcap;      ///< file that records the traffic; empty: none
   std::string timeline;  ///< file for the Trace Event JSON; empty: none
@@ -31,6 +33,9 @@ struct NicUri {
   NicUri();
   /// `udp`, with what it has in common with the other schemes.
   wire::UdpOptions UdpWire() const;
+  /// `kernel` likewise. Without offload where checksums are to be on the wire: checksum=1, pcap,
+  /// and every fault.
+  wire::KernelWireOptions KernelWire() const;
 };
 
 /// Parses a URI. Throws std::invalid_argument with one line that says what was wrong and what is

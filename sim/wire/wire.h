@@ -24,6 +24,9 @@ struct OutFrame {
   /// True when the memory behind `payload` stays unchanged until the lease ends, so that the wire
   /// may refer to it instead of copying.
   bool payload_stable = false;
+  /// TCP: the wire is to cut the payload into segments of so many bytes, each with the headers
+  /// (RFC 9293; PSH and FIN on the last only). 0: not to be cut. Only up to segmentation_limit().
+  uint32_t segment_size = 0;
 };
 
 enum class SendResult : uint8_t {
@@ -89,6 +92,9 @@ class Wire {
   virtual bool trusted() const = 0;
   /// True when several references to host memory may travel (payload_stable is honoured).
   virtual bool carries_references() const = 0;
+  /// Bytes of the largest frame, from the IPv6 header on, that the wire cuts into segments
+  /// (OutFrame::segment_size); 0: it cuts none.
+  virtual uint32_t segmentation_limit() const { return 0; }
   /// Counters as a JSON object.
   virtual std::string StatisticsJson() const = 0;
 };
@@ -139,6 +145,23 @@ struct UdpOptions {
   std::optional<bool> learn;
 };
 
+/// An address of the kernel's on a link, and the length of the link's prefix.
+struct HostPrefix {
+  abi::Ip6Address address = {};
+  uint8_t length = 64;  ///< bits, 1 to 128
+};
+
+/// A wire to the Linux kernel's stack.
+struct KernelWireOptions {
+  std::string interface;           ///< made if there is none of that name
+  bool ethernet = false;           ///< a TAP device rather than a TUN device
+  abi::Ip6Address address = {};    ///< this port's
+  uint32_t mtu = 0;                ///< 0: the device's
+  std::optional<HostPrefix> host;  ///< the kernel's address; given: its side is set up
+  std::string netns;               ///< network namespace of the device: name or path; empty: ours
+  bool offload = true;             ///< checksums and segmentation
+};
+
 /// A port on a fabric inside this process (`mem:NAME`). Throws std::system_error,
 /// std::runtime_error with a message that says what to do (address in use, fabric full).
 std::unique_ptr<Wire> OpenMemoryWire(const FabricOptions& options);
@@ -147,6 +170,8 @@ std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options);
 /// IPv6 packets in UDP datagrams. Throws std::system_error, std::runtime_error with a message that
 /// says what to do.
 std::unique_ptr<Wire> OpenUdpWire(const UdpOptions& options);
+/// A TUN device. Throws std::system_error, std::runtime_error with a message that says what to do.
+std::unique_ptr<Wire> OpenKernelWire(const KernelWireOptions& options);
 /// Damages traffic on its way out, reproducibly. Forces checksums.
 std::unique_ptr<Wire> DecorateFault(std::unique_ptr<Wire> inner, const FaultOptions& options);
 /// Records both directions to a pcap file (LINKTYPE_IPV6). Forces checksums.

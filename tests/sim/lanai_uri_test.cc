@@ -113,6 +113,30 @@ TEST(Uri, GivenAUdpServerWithoutPeersWhenFormattedThenItLearnsAndFitsAPathOf1500
   EXPECT_THAT(FormatUri(uri), HasSubstr("learn=1"));
 }
 
+TEST(Uri, GivenATunUriWhenParsedThenTheKernelsSideIsDescribed) {
+  const NicUri uri = ParseUri("tun:qpip0?address=fd00::1&host=fd00::2/64&netns=lab&mtu=9000");
+  EXPECT_EQ(uri.scheme, Scheme::kTun);
+  const wire::KernelWireOptions kernel = uri.KernelWire();
+  EXPECT_EQ(kernel.interface, "qpip0");
+  EXPECT_EQ(kernel.address.bytes[15], 1);
+  ASSERT_TRUE(kernel.host.has_value());
+  EXPECT_EQ(kernel.host->address.bytes[15], 2);
+  EXPECT_EQ(kernel.host->length, 64);
+  EXPECT_EQ(kernel.netns, "lab");
+  EXPECT_EQ(kernel.mtu, 9000u);
+  EXPECT_TRUE(kernel.offload);
+  EXPECT_FALSE(kernel.ethernet);
+  EXPECT_EQ(FormatUri(ParseUri(FormatUri(uri))), FormatUri(uri));
+  EXPECT_EQ(ParseUri("tun:x?address=fd00::1").KernelWire().mtu, 0u) << "the device's";
+}
+
+TEST(Uri, GivenADecoratedTunWireWhenParsedThenNothingIsOffloaded) {
+  for (const char* more : {"&pcap=/tmp/x.pcap", "&loss=0.1", "&checksum=1", "&offload=0"}) {
+    const std::string text = std::string("tun:x?address=fd00::1") + more;
+    EXPECT_FALSE(ParseUri(text).KernelWire().offload) << text;
+  }
+}
+
 struct Bad {
   const char* uri;
   const char* says;
@@ -123,7 +147,13 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"", "no scheme"},
       {"lab?address=fd00::1", "no scheme"},
       {"ip:lab?address=fd00::1", "unknown scheme \"ip\"; accepted: shm:FABRIC"},
-      {"tun:tun0?address=fd00::1", "scheme \"tun\" is not available in this version"},
+      {"tun:?address=fd00::1", "interface name \"\": 1 to 15 characters"},
+      {"tun:a/b?address=fd00::1", "without '/'"},
+      {"tun:sixteencharacter?address=fd00::1", "1 to 15 characters"},
+      {"tun:tun0?address=fd00::1&host=fd00::2", "has no prefix length; write host=fd00::2/64"},
+      {"tun:tun0?address=fd00::1&host=fd00::2/129", "\"129\" is no whole number from 1 to 128"},
+      {"tun:tun0?address=fd00::1&host=::/64", "unspecified or a multicast address"},
+      {"shm:lab?address=fd00::1&host=fd00::2/64", "shm: has no parameter \"host\""},
       {"tap:tap0?address=fd00::1", "scheme \"tap\" is not available in this version"},
       {"udp:host?address=fd00::1", "\"host\" is no HOST:PORT; write 192.0.2.1:4791"},
       {"udp:host:70000?address=fd00::1", "is no HOST:PORT"},

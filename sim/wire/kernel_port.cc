@@ -1,0 +1,283 @@
+// The `tun:` wire: IPv6 packets to and from the Linux kernel's own stack.
+//
+//     +--------------+---------------------------------+
+//     | virtio       | IPv6 packet, up to 64 KiB with  |   one read(2) or write(2) a frame
+//     | header, 10 B | segmentation offload            |
+//     +--------------+---------------------------------+
+//
+// With offload the kernel is a NIC to us, as we are to it: whoever sends leaves the transport
+// checksum to be finished by whoever needs it (mostly nobody), and TCP goes over in one piece that
+// is cut into segments when it leaves the machine, if ever. So frames to the kernel need no
+// checksum of the firmware's (`trusted`), while frames from the kernel are vouched for one by one.
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <stdexcept>
+
+#include "protocols/common/byte_order.h"
+#include "protocols/common/checksum.h"
+#include "protocols/ipv6/header.h"
+#include "protocols/tcp/header.h"
+#include "protocols/udp/header.h"
+#include "sim/wire/frame_pool.h"
+#include "sim/wire/json.h"
+#include "sim/wire/kernel_device.h"
+#include "sim/wire/layout.h"
+#include "sim/wire/wire.h"
+
+namespace qpip::wire {
+namespace {
+
+constexpr uint32_t kReceiveFrames = 320;
+constexpr size_t kMaxHeader = 2048;             ///< of an outgoing frame (fw::FrameOut)
+constexpr size_t kMaxPieces = 32;               ///< virtio header, header, payload
+constexpr uint32_t kSegmentationLimit = 65535;  ///< the kernel refuses larger ones
+/// A buffer's start, so that the IPv6 header behind the virtio header is aligned.
+constexpr size_t kFrameOffset = 16;
+constexpr size_t kVirtioOffset = kFrameOffset - sizeof(VirtioNetHeader);
+constexpr size_t kBufferBytes =
+    (kFrameOffset + kMaxFrameBytes + kCacheLine) / kCacheLine * kCacheLine;
+
+class KernelPort final : public Wire {
+ public:
+  explicit KernelPort(const KernelWireOptions& options);
+
+  SendResult Send(const OutFrame& frame, uint64_t* lease) override;
+  bool LeasePending(uint64_t) override { return false; }  // the kernel copies at once
+  bool Receive(InFrame* frame) override;
+  void Release(const InFrame& frame) override { pool_.Release(frame); }
+  void Flush() override {}
+  uint64_t Housekeeping(uint64_t) override { return UINT64_MAX; }
+  void PrepareSleep() override { sleep_.Prepare(); }
+  void CancelSleep() override {}
+  void Sleep(uint64_t deadline_ns) override;
+  void Wake() override { sleep_.Wake(); }
+  void* AllocateShared(size_t) override { return nullptr; }
+  void FreeShared(void*, size_t) override {}
+  uint32_t mtu() const override { return mtu_; }
+  abi::Ip6Address address() const override { return options_.address; }
+  bool trusted() const override { return options_.offload; }
+  bool carries_references() const override { return false; }
+  uint32_t segmentation_limit() const override { return options_.offload ? kSegmentationLimit : 0; }
+  std::string StatisticsJson() const override;
+
+ private:
+  bool Offload(const OutFrame& frame, size_t total, std::span<uint8_t> header,
+               VirtioNetHeader* virtio);
+  SendResult Write(std::span<const iovec> pieces, size_t total);
+  ssize_t Read(uint8_t* buffer);
+
+  const KernelWireOptions options_;
+  KernelDevice device_;
+  uint32_t mtu_;
+  DescriptorSleep sleep_;
+  FramePool pool_;
+  std::atomic<bool> blocked_{false};  ///< a write found no room; read by Sleep without the lock
+  std::atomic<bool> gone_{false};     ///< the device was deleted
+
+  struct Statistics {
+    uint64_t frames_sent = 0, bytes_sent = 0, frames_received = 0, bytes_received = 0;
+    uint64_t sent_in_one_piece = 0, received_in_one_piece = 0, vouched = 0;
+    uint64_t busy = 0, refused = 0, send_errors = 0, foreign = 0;
+  } statistics_;
+};
+
+KernelPort::KernelPort(const KernelWireOptions& options)
+    : options_(options),
+      device_(OpenKernelDevice(options)),
+      mtu_(options.mtu != 0 ? options.mtu : device_.mtu),
+      pool_(kReceiveFrames, kBufferBytes) {
+  if (mtu_ < ipv6::kMinMtu || mtu_ > kMaxFrameBytes) {
+    throw std::runtime_error("tun wire: the MTU of " + options.interface + " is " +
+                             std::to_string(mtu_) + ", IPv6 needs " +
+                             std::to_string(ipv6::kMinMtu) + " to " +
+                             std::to_string(kMaxFrameBytes) + ": give mtu=1500");
+  }
+}
+
+// --- Sending
+
+// Leaves checksum and segmentation to the kernel. `header` is a copy of the frame's, for the
+// pseudo-header's sum to be written into. Returns false for a frame that makes no sense.
+bool KernelPort::Offload(const OutFrame& frame, size_t total, std::span<uint8_t> header,
+                         VirtioNetHeader* virtio) {
+  ipv6::Header ip;
+  ipv6::UpperLayer upper;
+  if (ipv6::Parse(header, static_cast<uint32_t>(total), &ip) != ipv6::ParseError::kNone ||
+      ipv6::FindUpperLayer(header, ip, &upper) != ipv6::ParseError::kNone) {
+    return false;
+  }
+  size_t field = 0;
+  switch (upper.protocol) {
+    case ipv6::kTcp:
+      field = tcp::offset::kChecksum;
+      break;
+    case ipv6::kUdp:
+      field = udp::offset::kChecksum;
+      break;
+    default:
+      return true;  // ICMPv6 and others carry a checksum already, or none
+  }
+  if (upper.offset + field + 2 > header.size()) return false;
+  StoreBe16(&header[upper.offset + field],
+            PseudoHeaderSum(ip.source, ip.destination, upper.length, upper.protocol));
+  virtio->flags = VirtioNetHeader::kNeedsChecksum;
+  virtio->checksum_start = static_cast<uint16_t>(upper.offset);
+  virtio->checksum_offset = static_cast<uint16_t>(field);
+  if (frame.segment_size == 0 || upper.protocol != ipv6::kTcp) return true;
+  if (upper.offset + tcp::kMinHeaderBytes > header.size()) return false;
+  const size_t tcp_bytes = (header[upper.offset + tcp::offset::kDataOffset] >> 4) * size_t{4};
+  const size_t headers = upper.offset + tcp_bytes;
+  if (frame.segment_size > UINT16_MAX || headers > total || total > kSegmentationLimit)
+    return false;
+  if (total - headers <= frame.segment_size) return true;  // one segment
+  const bool cwr = (header[upper.offset + tcp::offset::kFlags] & tcp::kCwr) != 0;
+  virtio->gso_type = VirtioNetHeader::kGsoTcpIpv6 | (cwr ? VirtioNetHeader::kGsoEcn : uint8_t{0});
+  virtio->gso_size = static_cast<uint16_t>(frame.segment_size);
+  virtio->header_length = static_cast<uint16_t>(headers);
+  ++statistics_.sent_in_one_piece;
+  return true;
+}
+
+SendResult KernelPort::Send(const OutFrame& frame, uint64_t* lease) {
+  *lease = 0;
+  size_t total = frame.header.size();
+  for (const iovec& piece : frame.payload) total += piece.iov_len;
+  const bool splits = options_.offload && frame.segment_size != 0;
+  if (frame.header.size() < kMinFrameBytes || total > (splits ? kMaxFrameBytes : mtu_) ||
+      frame.payload.size() + 2 > kMaxPieces || gone_.load(std::memory_order_relaxed)) {
+    ++statistics_.refused;
+    return SendResult::kNoRoute;
+  }
+  VirtioNetHeader virtio;
+  std::array<uint8_t, kMaxHeader> copy;
+  std::array<iovec, kMaxPieces> pieces;
+  size_t count = 0;
+  pieces[count++] = {&virtio, sizeof virtio};
+  if (options_.offload && frame.header.size() <= copy.size()) {
+    std::memcpy(copy.data(), frame.header.data(), frame.header.size());
+    if (!Offload(frame, total, {copy.data(), frame.header.size()}, &virtio)) {
+      ++statistics_.refused;
+      return SendResult::kNoRoute;
+    }
+    pieces[count++] = {copy.data(), frame.header.size()};
+  } else {
+    pieces[count++] = {const_cast<uint8_t*>(frame.header.data()), frame.header.size()};
+  }
+  for (const iovec& piece : frame.payload) pieces[count++] = piece;
+  return Write({pieces.data(), count}, total);
+}
+
+SendResult KernelPort::Write(std::span<const iovec> pieces, size_t total) {
+  ssize_t written;
+  do {
+    written = ::writev(device_.descriptor.get(), pieces.data(), static_cast<int>(pieces.size()));
+  } while (written < 0 && errno == EINTR);
+  if (written >= 0) {
+    if (blocked_.load(std::memory_order_relaxed)) blocked_.store(false, std::memory_order_relaxed);
+    ++statistics_.frames_sent;
+    statistics_.bytes_sent += total;
+    return SendResult::kSent;
+  }
+  switch (errno) {
+    case EAGAIN:
+      blocked_.store(true, std::memory_order_relaxed);
+      ++statistics_.busy;
+      return SendResult::kBusy;
+    case EBADFD:
+    case ENODEV:
+      gone_.store(true, std::memory_order_relaxed);
+      ++statistics_.refused;
+      return SendResult::kNoRoute;
+    default:
+      // The link is down or the kernel has no memory: lost, as on any network.
+      ++statistics_.send_errors;
+      return SendResult::kSent;
+  }
+}
+
+// --- Receiving
+
+ssize_t KernelPort::Read(uint8_t* buffer) {
+  for (;;) {
+    const ssize_t got =
+        ::read(device_.descriptor.get(), buffer + kVirtioOffset, kBufferBytes - kVirtioOffset);
+    if (got >= 0) return got;
+    if (errno == EINTR) continue;
+    if (errno == EBADFD || errno == ENODEV) gone_.store(true, std::memory_order_relaxed);
+    return -1;
+  }
+}
+
+bool KernelPort::Receive(InFrame* frame) {
+  if (gone_.load(std::memory_order_relaxed)) return false;
+  const uint32_t index = pool_.Take();
+  if (index == FramePool::kNone) return false;
+  uint8_t* buffer = pool_.At(index);
+  for (;;) {
+    const ssize_t got = Read(buffer);
+    if (got < 0) {
+      pool_.Give(index);
+      return false;
+    }
+    const auto bytes = static_cast<size_t>(got);
+    VirtioNetHeader virtio;
+    if (bytes < sizeof virtio + kMinFrameBytes || buffer[kFrameOffset] >> 4 != 6) {
+      ++statistics_.foreign;  // IPv4
+      continue;
+    }
+    std::memcpy(&virtio, buffer + kVirtioOffset, sizeof virtio);
+    const auto length = static_cast<uint32_t>(bytes - sizeof virtio);
+    pool_.Lend(index, kFrameOffset, length, frame);
+    frame->checksum_vouched =
+        (virtio.flags & (VirtioNetHeader::kNeedsChecksum | VirtioNetHeader::kDataValid)) != 0;
+    ++statistics_.frames_received;
+    statistics_.bytes_received += length;
+    statistics_.vouched += frame->checksum_vouched ? 1 : 0;
+    statistics_.received_in_one_piece += virtio.gso_type != 0 ? 1 : 0;
+    return true;
+  }
+}
+
+void KernelPort::Sleep(uint64_t deadline_ns) {
+  const bool gone = gone_.load(std::memory_order_relaxed);
+  const int events = blocked_.load(std::memory_order_relaxed) ? POLLIN | POLLOUT : POLLIN;
+  const int ready = sleep_.Sleep(gone ? -1 : device_.descriptor.get(), events, deadline_ns);
+  // Only a device that no longer exists is in error; asking again would return at once for ever.
+  if ((ready & (POLLERR | POLLHUP | POLLNVAL)) != 0) gone_.store(true, std::memory_order_relaxed);
+}
+
+std::string KernelPort::StatisticsJson() const {
+  const Statistics& s = statistics_;
+  return JsonObject()
+      .Add("wire", "tun")
+      .Add("interface", options_.interface)
+      .Add("frames_sent", s.frames_sent)
+      .Add("bytes_sent", s.bytes_sent)
+      .Add("frames_sent_to_be_segmented", s.sent_in_one_piece)
+      .Add("frames_received", s.frames_received)
+      .Add("bytes_received", s.bytes_received)
+      .Add("frames_received_unsegmented", s.received_in_one_piece)
+      .Add("frames_received_vouched", s.vouched)
+      .Add("foreign_dropped", s.foreign)
+      .Add("sends_busy", s.busy)
+      .Add("sends_refused", s.refused)
+      .Add("send_errors", s.send_errors)
+      .Add("device_gone", gone_.load(std::memory_order_relaxed) ? 1u : 0u)
+      .Add("sleeps", sleep_.sleeps())
+      .Text();
+}
+
+}  // namespace
+
+std::unique_ptr<Wire> OpenKernelWire(const KernelWireOptions& options) {
+  return std::make_unique<KernelPort>(options);
+}
+
+}  // namespace qpip::wire
