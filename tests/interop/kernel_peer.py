@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The kernel's sockets as a peer: sends or takes bytes over TCP, or echoes datagrams."""
+
+import argparse
+import hashlib
+import os
+import socket
+import sys
+
+
+def take(port, path):
+    """Accepts one connection, writes what arrives to a file, closes after the end of stream."""
+    listener = socket.create_server(("::", port), family=socket.AF_INET6)
+    print("listening", flush=True)
+    connection, _ = listener.accept()
+    connection.settimeout(60)
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        while data := connection.recv(1 << 20):
+            digest.update(data)
+            file.write(data)
+    connection.close()
+    print(digest.hexdigest(), flush=True)
+
+
+def give(address, port, path):
+    """Sends a file, half-closes, and waits for the peer's end of stream."""
+    connection = socket.create_connection((address, port), timeout=60)
+    with open(path, "rb") as file:
+        connection.sendfile(file)
+    connection.shutdown(socket.SHUT_WR)
+    rest = connection.recv(1)
+    assert rest == b"", rest
+
+
+def ask(address, port, count):
+    """Datagrams of many sizes to an echo server; each must come back as it was."""
+    connection = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    connection.settimeout(10)
+    connection.connect((address, port))
+    for i in range(count):
+        data = os.urandom(1 + i * 1400 // count)
+        connection.send(data)
+        assert connection.recv(65536) == data, f"datagram of {len(data)} bytes"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("take", "give", "ask"))
+    parser.add_argument("rest", nargs="+")
+    arguments = parser.parse_args()
+    rest = [int(word) if word.isdigit() else word for word in arguments.rest]
+    {"take": take, "give": give, "ask": ask}[arguments.what](*rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
