@@ -466,6 +466,9 @@ NicUri::NicUri() {
   nic.max_listeners = 64;
   nic.max_backlog = 256;
   nic.dma_slots = 1024;
+  // As many as frames can be held (Ports::kFrameSlots): rather than drop a segment for want of one,
+  // the firmware leaves it in the wire.
+  nic.receive_contexts = 256;
 }
 
 wire::UdpOptions NicUri::UdpWire() const {
