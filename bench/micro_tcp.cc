@@ -21,7 +21,7 @@ Arrival Exchange(Tcb& from, Tcb& to, uint32_t length, uint64_t now) {
   const uint32_t take = data ? AllowedLength(from, intent, length) : 0;
   Segment segment;
   segment.header = CommitSend(from, intent, take, data, now);
-  RefreshHeader(from, &segment.header, now);
+  RefreshHeader(from, &segment.header, take, now);
   segment.text_length = take;
   return OnSegment(to, segment, now);
 }
@@ -85,7 +85,7 @@ void InOrderDataArrives(benchmark::State& state) {
     SetReceiveWindow(pair.server, kBuffer, now);
     // An acknowledgement that is never sent would leave the advertised window behind.
     Header header;
-    RefreshHeader(pair.server, &header, now);
+    RefreshHeader(pair.server, &header, 0, now);
   }
 }
 BENCHMARK(InOrderDataArrives);
