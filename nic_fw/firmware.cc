@@ -5,6 +5,7 @@
 #include "nic_fw/icmp.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
+#include "nic_fw/neighbour.h"
 #include "nic_fw/overflow_pool.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/receive_fsm.h"
@@ -16,6 +17,8 @@ namespace {
 
 /// Work that no event announces the end of (a full wire, a lease) is looked at this often.
 constexpr uint64_t kRetryIntervalNs = 20000;
+/// ... and this often when a neighbour's address is awaited, whose arrival is an event.
+constexpr uint64_t kNeighbourRetryIntervalNs = 1000000;
 
 /// Handles one finished DMA operation. Returns false when there was none.
 bool ServiceDma(const Nic& nic) {
@@ -56,6 +59,7 @@ bool ServiceDma(const Nic& nic) {
 }
 
 bool ServiceTimers(const Nic& nic) {
+  if (ServiceNeighbours(nic)) return true;
   const uint32_t handle = PopDueTimer(nic);
   if (handle == kNone) return false;
   OnTimer(nic, nic.qp(handle));
@@ -128,6 +132,7 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
   state->isn_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
   state->icmp_tokens_at = now_ns;
   state->icmp_tokens = kIcmpErrorBurst;
+  StartLink(nic);
   state->magic = kArenaMagic;
   return 1;
 }
@@ -161,9 +166,13 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   // Only reads; Nic is a mutable view because everything else writes.
   static constexpr Platform kNoPlatform{};
   const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
-  const uint64_t timer = EarliestTimer(nic);
+  const uint64_t neighbour = NeighbourDeadline(nic);
+  const uint64_t queue_pair = EarliestTimer(nic);
+  const uint64_t timer = neighbour < queue_pair ? neighbour : queue_pair;
   if (nic.state.blocked_head == kNone && nic.state.drain_head == kNone) return timer;
-  const uint64_t retry = nic.state.last_step_at + kRetryIntervalNs;
+  const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
+  const uint64_t retry =
+      nic.state.last_step_at + (resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs);
   return retry < timer ? retry : timer;
 }
 

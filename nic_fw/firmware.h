@@ -12,6 +12,32 @@
 
 namespace qpip::fw {
 
+/// What a NIC's link is.
+enum LinkType : uint8_t {
+  kLinkPointToPoint = 0,  ///< frames are IPv6 packets; whoever is at the other end gets them
+  kLinkEthernet = 1,      ///< frames go to a link address, which neighbour discovery finds
+};
+
+/// Where packets to a prefix go, unless a longer prefix says otherwise.
+struct StaticRoute {
+  abi::Ip6Address prefix = {};
+  abi::Ip6Address gateway = {};  ///< on the link
+  uint8_t length = 0;            ///< bits, 0 (default route) to 128
+};
+
+inline constexpr uint32_t kMaxStaticRoutes = 4;
+
+/// The link. All zero is a point-to-point link, for which nothing else counts.
+struct LinkConfig {
+  uint8_t type = kLinkPointToPoint;  ///< LinkType
+  uint8_t mac[6] = {};               ///< Ethernet: the NIC's own link address, unicast
+  uint8_t prefix_length = 64;        ///< of the NIC's address: what is on the link, 0 to 128
+  uint8_t dad_transmits = 1;         ///< RFC 4862 5.1: 0 switches duplicate address detection off
+  uint8_t route_count = 0;           ///< static routes, at most kMaxStaticRoutes
+  uint16_t max_neighbours = 64;      ///< entries of the neighbour cache, 1 to 4096
+  StaticRoute routes[kMaxStaticRoutes];
+};
+
 /// What a NIC is built with. Plain data; zero means "default" only where said.
 struct NicConfig {
   abi::Ip6Address address = {};  ///< the NIC's IPv6 address (unicast, not ::)
@@ -56,6 +82,7 @@ struct NicConfig {
   uint32_t scheduler_quantum = 0;       ///< deficit round robin bytes a turn; 0: two MTUs
   uint32_t tcp_reassembly =
       32;  ///< ranges a connection holds behind a gap, at most 32; 0: drops them
+  LinkConfig link;
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.
@@ -71,6 +98,7 @@ struct ArenaBytes {
   uint32_t timers = 0;        ///< heap
   uint32_t contexts = 0;      ///< transmit and receive contexts
   uint32_t wqe_cache = 0;     ///< two a queue pair
+  uint32_t neighbours = 0;    ///< Ethernet: neighbour cache, routers, frames that wait
   uint32_t total = 0;         ///< 0: the configuration is refused
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs
 };

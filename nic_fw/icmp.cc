@@ -1,9 +1,11 @@
 #include "nic_fw/icmp.h"
 
+#include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/icmpv6/message.h"
+#include "protocols/icmpv6/neighbour.h"
 
 namespace qpip::fw {
 namespace {
@@ -58,6 +60,14 @@ void Send(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header header, u
   frame_out.header_length = sizeof(frame);
   frame_out.payload = payload;
   uint64_t lease = 0;
+  // Best effort: whoever sent us something has mostly told us its link address before.
+  const bool resolved =
+      !OnEthernet(nic) || ResolveLink(nic, frame, 0, frame_out.link_address) == LinkAnswer::kReady;
+  if (!resolved) {
+    if (payload != 0) nic.port.payload_release(nic.port.context, payload);
+    nic.Drop(abi::DropReason::kNoNeighbour);
+    return;
+  }
   if (nic.port.frame_send(nic.port.context, &frame_out, &lease) == kSendBusy) {
     if (payload != 0) nic.port.payload_release(nic.port.context, payload);
     return;
@@ -96,7 +106,12 @@ void OnIcmp(const Nic& nic, const ReceivedPacket& packet) {
     reason = abi::DropReason::kBadIcmpHeader;
   } else if (!ChecksumOk(nic, packet, ipv6::kIcmpv6)) {
     reason = abi::DropReason::kBadIcmpChecksum;
-  } else if (header.type != icmpv6::kEchoRequest || header.code != 0) {
+  } else if (OnEthernet(nic) && icmpv6::IsNeighbourDiscovery(header.type)) {
+    OnNeighbourDiscovery(nic, packet);
+    nic.port.frame_release(nic.port.context, packet.frame.frame);
+    return;
+  } else if (header.type != icmpv6::kEchoRequest || header.code != 0 ||
+             (OnEthernet(nic) && !AddressUsable(nic))) {
     reason = abi::DropReason::kIcmpIgnored;
   }
   if (reason != abi::DropReason::kNone) {

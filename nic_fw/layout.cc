@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "nic_fw/neighbour.h"
 #include "protocols/ipv6/header.h"
 
 namespace qpip::fw {
@@ -10,6 +11,19 @@ namespace {
 constexpr uint32_t kMaxQps = 1u << 20;    // handles fit 24 bits, tags and doorbells
 constexpr uint32_t kMaxMtu = 65535 + 40;  // without jumbograms (RFC 8200 section 3)
 constexpr uint32_t kMaxContexts = 1u << 16;
+
+bool LinkInRange(const LinkConfig& link) {
+  if (link.type == kLinkPointToPoint) return true;
+  if (link.type != kLinkEthernet || (link.mac[0] & 1) != 0 || link.prefix_length > 128 ||
+      link.route_count > kMaxStaticRoutes || link.max_neighbours < 1 ||
+      link.max_neighbours > 4096) {
+    return false;
+  }
+  for (uint32_t i = 0; i < link.route_count; ++i) {
+    if (link.routes[i].length > 128) return false;
+  }
+  return true;
+}
 
 bool InRange(const NicConfig& c) {
   return c.mtu >= ipv6::kMinMtu && c.mtu <= kMaxMtu && c.max_qps >= 1 && c.max_qps <= kMaxQps &&
@@ -22,7 +36,7 @@ bool InRange(const NicConfig& c) {
          c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= 32 &&
          c.command_log2 >= 1 && c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
          c.scheduler_quantum <= (1u << 24) && c.dma_slots > c.receive_contexts &&
-         c.dma_slots > c.transmit_contexts;
+         c.dma_slots > c.transmit_contexts && LinkInRange(c.link);
 }
 
 /// Hands out consecutive, 8-byte aligned pieces and refuses to pass 4 GiB.
@@ -73,6 +87,10 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   state->receive_offset = arena.Take(c.receive_contexts, sizeof(ReceiveContext), &receive_bytes);
   b.contexts = transmit_bytes + receive_bytes;
   state->wqe_offset = arena.Take(c.max_qps, uint64_t{2} * c.wqe_cache_bytes, &b.wqe_cache);
+  if (c.link.type == kLinkEthernet) {
+    state->neighbour_offset =
+        arena.Take(1, sizeof(LinkState) + c.link.max_neighbours * sizeof(Neighbour), &b.neighbours);
+  }
   if (arena.total() > 0xffffffffu) return false;
   b.total = static_cast<uint32_t>(arena.total());
   b.per_qp = static_cast<uint32_t>(sizeof(QueuePair) + (sizeof(SendRecord) << c.send_depth_log2) +

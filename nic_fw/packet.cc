@@ -3,6 +3,7 @@
 #include <cstring>
 #include <span>
 
+#include "nic_fw/neighbour.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/ipv6/header.h"
@@ -36,6 +37,31 @@ uint16_t TransportSum(const Nic& nic, const ipv6::Address& destination, uint8_t 
   return sum;
 }
 
+/// Fills in whom a frame goes to on an Ethernet link. Returns false, with the answer to the
+/// sender, when it does not go out now.
+bool FindLinkAddress(const Nic& nic, const PayloadSource& payload, FrameOut* out,
+                     uint32_t* status) {
+  const uint32_t small_length = payload.handle == 0 ? out->header_length : 0;
+  switch (
+      ResolveLink(nic, static_cast<const uint8_t*>(out->header), small_length, out->link_address)) {
+    case LinkAnswer::kReady:
+      return true;
+    case LinkAnswer::kQueued:
+      *status = kSendOk;
+      return false;
+    case LinkAnswer::kWait:
+      nic.Count(abi::NicCounter::kWireBusy);
+      *status = kSendBusy;
+      return false;
+    case LinkAnswer::kUnreachable:
+      break;
+  }
+  if (payload.handle != 0) nic.port.payload_release(nic.port.context, payload.handle);
+  nic.Drop(abi::DropReason::kNoRoute);
+  *status = kSendNoRoute;
+  return false;
+}
+
 uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
                   const PayloadSource& payload, Variant variant, uint64_t* lease) {
   FrameOut out;
@@ -43,6 +69,10 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
   out.header_length = header_length;
   out.payload = payload.handle;
   *lease = 0;
+  if (OnEthernet(nic)) {
+    uint32_t status = kSendOk;
+    if (!FindLinkAddress(nic, payload, &out, &status)) return status;
+  }
   const uint32_t status = nic.port.frame_send(nic.port.context, &out, lease);
   nic.Charge(Stage::kTxSend, variant, payload.length);
   if (status == kSendOk) {

@@ -126,6 +126,8 @@ struct FrameOut {
                                  ///< consumed unless the answer is kSendBusy
   uint32_t segment_size = 0;     ///< TCP: the link engine cuts the payload into segments of so many
                                  ///< bytes; 0: it does not. Only where the backend offers it
+  uint8_t link_address[6] = {};  ///< Ethernet: whom it goes to; the link engine writes the rest of
+                                 ///< the link's header, and takes it off received frames
 };
 enum SendStatus : uint32_t {
   kSendOk = 0,
@@ -141,15 +143,17 @@ struct TraceRecord {
   uint32_t to = 0;      ///< see TraceKind
 };
 enum TraceKind : uint32_t {
-  kTraceTcpState = 1,       ///< object: QP; from, to: tcp::State
-  kTraceQpState = 2,        ///< object: QP; from, to: QpState
-  kTraceSendFetched = 3,    ///< object: QP; from: WQE index
-  kTraceSendSent = 4,       ///< object: QP; from: WQE index (its last byte sent the first time)
-  kTraceSendAcked = 5,      ///< object: QP; from: WQE index
-  kTraceSendCompleted = 6,  ///< object: QP; from: WQE index; to: status
-  kTraceRecvCompleted = 7,  ///< object: QP; from: WQE index; to: status
-  kTraceDrop = 8,           ///< from: DropReason
-  kTraceSendPosted = 9,     ///< object: QP; from: producer index seen by the doorbell FSM
+  kTraceTcpState = 1,         ///< object: QP; from, to: tcp::State
+  kTraceQpState = 2,          ///< object: QP; from, to: QpState
+  kTraceSendFetched = 3,      ///< object: QP; from: WQE index
+  kTraceSendSent = 4,         ///< object: QP; from: WQE index (its last byte sent the first time)
+  kTraceSendAcked = 5,        ///< object: QP; from: WQE index
+  kTraceSendCompleted = 6,    ///< object: QP; from: WQE index; to: status
+  kTraceRecvCompleted = 7,    ///< object: QP; from: WQE index; to: status
+  kTraceDrop = 8,             ///< from: DropReason
+  kTraceSendPosted = 9,       ///< object: QP; from: producer index seen by the doorbell FSM
+  kTraceNeighbourState = 10,  ///< object: index; from, to: NeighbourState
+  kTraceAddressState = 11,    ///< from, to: AddressState
 };
 
 enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };

@@ -7,6 +7,7 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/icmp.h"
 #include "nic_fw/listener.h"
+#include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/received_packet.h"
@@ -41,6 +42,10 @@ Variant PeekVariant(const FrameIn& frame) {
   if (frame.length > ipv6::kHeaderBytes + header_bytes) return Variant::kData;
   const uint8_t flags = tcp_header[tcp::offset::kFlags];
   return (flags & (tcp::kSyn | tcp::kFin | tcp::kRst)) != 0 ? Variant::kControl : Variant::kAck;
+}
+
+bool IsAccepted(const Nic& nic, const ipv6::Address& destination) {
+  return OnEthernet(nic) ? IsForUs(nic, destination) : destination == OwnAddress(nic);
 }
 
 abi::DropReason IpDropReason(ipv6::ParseError error) {
@@ -111,7 +116,10 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   if (arrival.refusal != tcp::Refusal::kNone) nic.Drop(RefusalReason(arrival.refusal));
   if (arrival.send_reset) SendReset(nic, packet.tuple, arrival.reset);
   ApplyOutcome(nic, q, arrival.outcome);
-  if (arrival.acked_bytes != 0) CompleteAcknowledged(nic, q);
+  if (arrival.acked_bytes != 0) {
+    ConfirmNeighbour(nic, packet.ip.source);
+    CompleteAcknowledged(nic, q);
+  }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
   if (alive && arrival.text_length != 0 && q.state == QpState::kOrphan) {
     // RFC 9293 3.6.1 (RFC 1122 4.2.2.13): nobody will read this data; say so.
@@ -260,7 +268,7 @@ bool ServiceReceive(const Nic& nic) {
   nic.Charge(Stage::kRxMediaReceive, packet.variant, frame.length);
   const std::span<const uint8_t> readable(frame.header, frame.header_length);
   ipv6::ParseError error = ipv6::Parse(readable, frame.length, &packet.ip);
-  if (error == ipv6::ParseError::kNone && !(packet.ip.destination == OwnAddress(nic))) {
+  if (error == ipv6::ParseError::kNone && !IsAccepted(nic, packet.ip.destination)) {
     DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
     return true;
   }
@@ -270,6 +278,11 @@ bool ServiceReceive(const Nic& nic) {
   if (error != ipv6::ParseError::kNone) {
     if (packet.upper.send_parameter_problem) SendParameterProblem(nic, packet);
     DropFrame(nic, frame, IpDropReason(error));
+    return true;
+  }
+  if (OnEthernet(nic) && packet.upper.protocol != ipv6::kIcmpv6 &&
+      (packet.ip.destination.IsMulticast() || !AddressUsable(nic))) {
+    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
     return true;
   }
   nic.Charge(Stage::kRxIpParse, packet.variant);

@@ -264,6 +264,7 @@ struct FirmwareState {
   uint32_t transmit_offset = 0;
   uint32_t receive_offset = 0;
   uint32_t wqe_offset = 0;
+  uint32_t neighbour_offset = 0;  ///< Ethernet only
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.

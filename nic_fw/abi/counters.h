@@ -37,40 +37,46 @@ namespace qpip::abi {
   X(kProtectionErrors, "protection_errors")                    \
   X(kWireBusy, "wire_busy")                                    \
   X(kTimersFired, "timers_fired")                              \
-  X(kTcpSegmentsHeld, "tcp_segments_held")
+  X(kTcpSegmentsHeld, "tcp_segments_held")                     \
+  X(kNeighbourMessagesReceived, "neighbour_messages_received") \
+  X(kNeighbourMessagesSent, "neighbour_messages_sent")         \
+  X(kNeighboursUnreachable, "neighbours_unreachable")          \
+  X(kDuplicateAddress, "duplicate_address")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
-#define QPIP_DROP_REASONS(X)                     \
-  X(kNone, "none")                               \
-  X(kFrameTooShort, "frame_too_short")           \
-  X(kFrameTooLong, "frame_too_long")             \
-  X(kNotIpv6, "not_ipv6")                        \
-  X(kBadIpv6Length, "bad_ipv6_length")           \
-  X(kBadExtensionHeader, "bad_extension_header") \
-  X(kFragment, "fragment")                       \
-  X(kNotOurAddress, "not_our_address")           \
-  X(kBadSourceAddress, "bad_source_address")     \
-  X(kUnknownNextHeader, "unknown_next_header")   \
-  X(kBadTcpHeader, "bad_tcp_header")             \
-  X(kBadTcpChecksum, "bad_tcp_checksum")         \
-  X(kBadUdpHeader, "bad_udp_header")             \
-  X(kBadUdpChecksum, "bad_udp_checksum")         \
-  X(kBadIcmpHeader, "bad_icmp_header")           \
-  X(kBadIcmpChecksum, "bad_icmp_checksum")       \
-  X(kIcmpIgnored, "icmp_ignored")                \
-  X(kNoUdpQueuePair, "no_udp_queue_pair")        \
-  X(kNoReceivePosted, "no_receive_posted")       \
-  X(kDatagramTooLong, "datagram_too_long")       \
-  X(kNoTcpConnection, "no_tcp_connection")       \
-  X(kTcpUnacceptable, "tcp_unacceptable")        \
-  X(kTcpOutOfOrder, "tcp_out_of_order")          \
-  X(kTcpPaws, "tcp_paws")                        \
-  X(kTcpBadAck, "tcp_bad_ack")                   \
-  X(kBacklogFull, "backlog_full")                \
-  X(kNoReceiveContext, "no_receive_context")     \
-  X(kNoRoute, "no_route")                        \
-  X(kWireFull, "wire_full")                      \
-  X(kRateLimited, "rate_limited")
+#define QPIP_DROP_REASONS(X)                       \
+  X(kNone, "none")                                 \
+  X(kFrameTooShort, "frame_too_short")             \
+  X(kFrameTooLong, "frame_too_long")               \
+  X(kNotIpv6, "not_ipv6")                          \
+  X(kBadIpv6Length, "bad_ipv6_length")             \
+  X(kBadExtensionHeader, "bad_extension_header")   \
+  X(kFragment, "fragment")                         \
+  X(kNotOurAddress, "not_our_address")             \
+  X(kBadSourceAddress, "bad_source_address")       \
+  X(kUnknownNextHeader, "unknown_next_header")     \
+  X(kBadTcpHeader, "bad_tcp_header")               \
+  X(kBadTcpChecksum, "bad_tcp_checksum")           \
+  X(kBadUdpHeader, "bad_udp_header")               \
+  X(kBadUdpChecksum, "bad_udp_checksum")           \
+  X(kBadIcmpHeader, "bad_icmp_header")             \
+  X(kBadIcmpChecksum, "bad_icmp_checksum")         \
+  X(kIcmpIgnored, "icmp_ignored")                  \
+  X(kNoUdpQueuePair, "no_udp_queue_pair")          \
+  X(kNoReceivePosted, "no_receive_posted")         \
+  X(kDatagramTooLong, "datagram_too_long")         \
+  X(kNoTcpConnection, "no_tcp_connection")         \
+  X(kTcpUnacceptable, "tcp_unacceptable")          \
+  X(kTcpOutOfOrder, "tcp_out_of_order")            \
+  X(kTcpPaws, "tcp_paws")                          \
+  X(kTcpBadAck, "tcp_bad_ack")                     \
+  X(kBacklogFull, "backlog_full")                  \
+  X(kNoReceiveContext, "no_receive_context")       \
+  X(kNoRoute, "no_route")                          \
+  X(kWireFull, "wire_full")                        \
+  X(kRateLimited, "rate_limited")                  \
+  X(kBadNeighbourMessage, "bad_neighbour_message") \
+  X(kNoNeighbour, "no_neighbour")
 
 #define QPIP_ENUMERATOR(name, text) name,
 enum class NicCounter : uint32_t { QPIP_NIC_COUNTERS(QPIP_ENUMERATOR) kCount };

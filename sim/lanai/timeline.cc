@@ -113,6 +113,11 @@ json TraceEvent(uint32_t kind, const uint32_t (&values)[3], bool last_step) {
       return InstantEvent("receive completed", {{"qp", object}, {"wqe", from}, {"status", to}});
     case fw::kTraceDrop:
       return InstantEvent(std::string("drop ") + abi::DropReasonName(from), {{"reason", from}});
+    case fw::kTraceNeighbourState:
+      return InstantEvent("neighbour state " + std::to_string(to),
+                          {{"neighbour", object}, {"from", from}, {"to", to}});
+    case fw::kTraceAddressState:
+      return InstantEvent("address state " + std::to_string(to), {{"from", from}, {"to", to}});
     case fw::kTraceSendPosted:
       return InstantEvent("send posted", {{"qp", object}, {"producer", from}});
     default:

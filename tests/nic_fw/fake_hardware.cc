@@ -128,6 +128,9 @@ void FakeHardware::FillLinkPorts() {
     }
     if (self.no_route) return kSendNoRoute;
     self.outgoing.push_back(std::move(bytes));
+    std::array<uint8_t, 6> link;
+    std::memcpy(link.data(), frame->link_address, link.size());
+    self.link_addresses.push_back(link);
     return kSendOk;
   };
   p.lease_pending = [](void* c, uint64_t lease) -> uint32_t {

@@ -2,6 +2,7 @@
 // control, and a clock that only the test moves.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -35,16 +36,17 @@ class FakeHardware {
   bool doorbell_overflow = false;
   void Ring(const abi::Doorbell& doorbell);
 
-  std::deque<Frame> incoming;     ///< frames for frame_poll
-  std::deque<Frame> outgoing;     ///< frames that were sent
-  bool trusted = false;           ///< incoming frames carry kFrameTrusted
-  bool engine_sums = true;        ///< incoming frames carry their checksum
-  bool wire_full = false;         ///< frame_send answers kSendBusy
-  bool no_route = false;          ///< frame_send answers kSendNoRoute
-  bool hold_dma = false;          ///< dma_poll finds nothing
-  bool give_leases = false;       ///< frames by reference get a lease...
-  uint64_t leases_ended = 0;      ///< ...pending while greater than this
-  uint32_t payload_buffers = 64;  ///< packet buffers
+  std::deque<Frame> incoming;                          ///< frames for frame_poll
+  std::deque<Frame> outgoing;                          ///< frames that were sent
+  std::vector<std::array<uint8_t, 6>> link_addresses;  ///< ... and whom they went to
+  bool trusted = false;                                ///< incoming frames carry kFrameTrusted
+  bool engine_sums = true;                             ///< incoming frames carry their checksum
+  bool wire_full = false;                              ///< frame_send answers kSendBusy
+  bool no_route = false;                               ///< frame_send answers kSendNoRoute
+  bool hold_dma = false;                               ///< dma_poll finds nothing
+  bool give_leases = false;                            ///< frames by reference get a lease...
+  uint64_t leases_ended = 0;                           ///< ...pending while greater than this
+  uint32_t payload_buffers = 64;                       ///< packet buffers
   std::vector<std::pair<uint32_t, uint32_t>> interrupts;
   std::vector<TraceRecord> traces;
   std::vector<std::pair<Stage, Variant>> charges;
