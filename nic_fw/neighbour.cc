@@ -26,6 +26,8 @@ constexpr uint64_t kDelayFirstProbe = 5 * kSecond;
 constexpr uint8_t kMaxRouterSolicitations = 3;
 constexpr uint64_t kRouterSolicitationInterval = 4 * kSecond;
 constexpr uint32_t kMostReachableMs = 3600000;  // 6.2.1
+/// A router answers a solicitation within half a second (6.2.6); some time on the way.
+constexpr uint64_t kAwaitRouters = kSecond;
 /// Frames that wait for one neighbour.
 constexpr uint32_t kPendingPerNeighbour = 3;
 
@@ -396,6 +398,7 @@ void SetAddressState(const Nic& nic, AddressState state) {
   }
   link.router_solicitations = kMaxRouterSolicitations;
   link.router_deadline = nic.now;
+  link.routers_awaited_until = nic.now + kAwaitRouters;
   // What was wanted meanwhile goes out, or is asked for now.
   for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
     Neighbour& n = NeighbourAt(nic, i);
@@ -549,6 +552,7 @@ void OnRouterAdvertisement(const Nic& nic, const ipv6::Address& source,
   LinkState& link = LinkOf(nic);
   NicConfig& config = nic.state.config;
   link.router_solicitations = 0;
+  link.routers_awaited_until = 0;
   if (message.hop_limit != 0) config.hop_limit = message.hop_limit;
   if (message.reachable_ms != 0 && message.reachable_ms <= kMostReachableMs) {
     link.reachable_ms = message.reachable_ms;
@@ -601,9 +605,11 @@ LinkAnswer ResolveLink(const Nic& nic, const uint8_t* frame, uint32_t small_leng
   ipv6::Address destination;
   std::memcpy(destination.bytes, frame + ipv6::offset::kDestination, sizeof destination.bytes);
   ipv6::Address next;
-  if (link.address_state == AddressState::kDuplicate || destination == OwnAddress(nic) ||
-      !NextHop(nic, destination, &next)) {
+  if (link.address_state == AddressState::kDuplicate || destination == OwnAddress(nic)) {
     return LinkAnswer::kUnreachable;
+  }
+  if (!NextHop(nic, destination, &next)) {
+    return nic.now < link.routers_awaited_until ? LinkAnswer::kWait : LinkAnswer::kUnreachable;
   }
   uint32_t index = FindNeighbour(nic, next);
   if (index == kNone) {
@@ -674,6 +680,7 @@ void StartLink(const Nic& nic) {
   link.configured_mtu = nic.state.config.mtu;
   link.address_deadline = link.next_deadline = nic.now;
   link.router_deadline = tcp::kNever;
+  link.routers_awaited_until = tcp::kNever;
   for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
     NeighbourAt(nic, i) = Neighbour{};
     NeighbourAt(nic, i).deadline = tcp::kNever;

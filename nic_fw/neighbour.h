@@ -72,6 +72,8 @@ struct LinkState {
   uint64_t next_deadline = 0;  ///< earliest of all below
   uint64_t address_deadline = 0;
   uint64_t router_deadline = 0;  ///< next router solicitation
+  /// Until then a packet without a route may wait for the first router's answer.
+  uint64_t routers_awaited_until = 0;
   uint32_t reachable_ms = 30000;
   uint32_t retransmit_ms = 1000;
   uint32_t configured_mtu = 0;

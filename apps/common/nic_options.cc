@@ -36,7 +36,7 @@ void AddNicOptions(CommandLine& command_line) {
       kDefaultServerAddress + ", clients one made from their process id)";
   command_line.Options().add_options()(
       "nic", po::value<std::string>()->default_value(kDefaultNic)->value_name("URI"),
-      "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT or tun:IFNAME, with query "
+      "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT, tun:IFNAME or tap:IFNAME, with query "
       "parameters, e.g. "
       "shm:lab?address=fd00::1&loss=0.01 or udp::0?peer=192.0.2.1:4791 or "
       "tun:qpip0?host=fd00::2/64")("address", po::value<std::string>()->value_name("IPV6"),

@@ -79,8 +79,9 @@ Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
     case DisconnectReason::kTimedOut:
       return Error(ETIMEDOUT, what + "timed out: the peer did not answer");
     case DisconnectReason::kUnreachable:
-      return Error(EHOSTUNREACH,
-                   what + "host unreachable: no live port of the fabric has that address");
+      return Error(
+          EHOSTUNREACH,
+          what + "host unreachable: nobody on the link has that address, and no route leads there");
     case DisconnectReason::kReset:
       return Error(ECONNRESET, what + "connection reset by the peer during the handshake");
     case DisconnectReason::kAborted:

@@ -34,6 +34,10 @@ fw::NicConfig MakeConfig(const NicUri& uri, const wire::Wire& wire) {
   config.address = wire.address();
   config.mtu = wire.mtu();
   config.wire_trusted = wire.trusted() ? 1 : 0;
+  if (const std::optional<wire::LinkAddress> mac = wire.link_address()) {
+    config.link.type = fw::kLinkEthernet;
+    std::copy(mac->begin(), mac->end(), config.link.mac);
+  }
   // A queue pair may have a completion queue for each direction, and a region for each.
   config.max_cqs = std::max(config.max_cqs, 2 * config.max_qps);
   config.max_regions = std::max(config.max_regions, 2 * config.max_qps);

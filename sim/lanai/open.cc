@@ -17,6 +17,7 @@ std::unique_ptr<wire::Wire> OpenBareWire(const lanai::NicUri& uri) {
     case lanai::Scheme::kUdp:
       return wire::OpenUdpWire(uri.UdpWire());
     case lanai::Scheme::kTun:
+    case lanai::Scheme::kTap:
       return wire::OpenKernelWire(uri.KernelWire());
     default:
       return wire::OpenSharedMemoryWire(uri.fabric);

@@ -373,6 +373,7 @@ inline uint32_t Ports::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   wire::OutFrame frame;
   frame.header = {static_cast<const uint8_t*>(out.header), out.header_length};
   frame.segment_size = out.segment_size;
+  std::memcpy(frame.link_address.data(), out.link_address, frame.link_address.size());
   if (out.payload != 0) {
     const PayloadSlot& slot = payloads_[out.payload - 1];
     frame.payload = {slot.pieces.data(), slot.count};

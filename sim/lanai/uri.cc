@@ -13,14 +13,21 @@ namespace qpip::lanai {
 namespace {
 
 constexpr std::string_view kForm =
-    "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6, udp:HOST:PORT?address=IPV6 or "
-    "tun:IFNAME?address=IPV6";
+    "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6, udp:HOST:PORT?address=IPV6, "
+    "tun:IFNAME?address=IPV6 or tap:IFNAME?address=IPV6";
 
 [[noreturn]] void Refuse(const std::string& why) { throw std::invalid_argument(why); }
 
 std::string Quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 // --- Values
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
 
 uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high) {
   uint64_t number = 0;
@@ -143,6 +150,85 @@ std::string FormatHost(const NicUri& uri) {
   return FormatAddress(uri.kernel.host->address) + "/" + std::to_string(uri.kernel.host->length);
 }
 
+// Six bytes in hexadecimal, colons between; unicast.
+void SetMac(NicUri& uri, std::string_view name, std::string_view value) {
+  wire::LinkAddress mac = {};
+  bool fine = value.size() == 17;
+  for (size_t i = 0; fine && i < 6; ++i) {
+    const int high = HexDigit(value[3 * i]);
+    const int low = HexDigit(value[3 * i + 1]);
+    fine = high >= 0 && low >= 0 && (i == 5 || value[3 * i + 2] == ':');
+    mac[i] = static_cast<uint8_t>(high * 16 + low);
+  }
+  if (!fine || (mac[0] & 1) != 0 || mac == wire::LinkAddress{}) {
+    Refuse("parameter " + std::string(name) + ": " + Quote(value) +
+           " is no unicast Ethernet address; write mac=02:00:00:00:00:01");
+  }
+  uri.kernel.mac = mac;
+}
+
+// The one given, or one made of the IPv6 address: locally administered, the same every time.
+wire::LinkAddress MacOf(const NicUri& uri) {
+  if (uri.kernel.mac != wire::LinkAddress{}) return uri.kernel.mac;
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const uint8_t byte : uri.fabric.address.bytes) hash = (hash ^ byte) * 0x100000001b3;
+  wire::LinkAddress mac = {0x02};
+  for (size_t i = 1; i < mac.size(); ++i) mac[i] = static_cast<uint8_t>(hash >> (8 * i));
+  return mac;
+}
+
+std::string FormatMac(const NicUri& uri) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const uint8_t byte : MacOf(uri)) {
+    if (!text.empty()) text += ':';
+    text += kHex[byte >> 4];
+    text += kHex[byte & 15];
+  }
+  return text;
+}
+
+abi::Ip6Address ParseRoutePart(std::string_view whole, std::string_view part) {
+  abi::Ip6Address address;
+  if (inet_pton(AF_INET6, std::string(part).c_str(), address.bytes) != 1) {
+    Refuse("parameter route: " + Quote(whole) +
+           " is no PREFIX/LENGTH@GATEWAY; write route=::/0@fd00::fe");
+  }
+  return address;
+}
+
+// PREFIX/LENGTH@GATEWAY, several with commas between.
+void AddRoutes(NicUri& uri, std::string_view, std::string_view value) {
+  fw::LinkConfig& link = uri.nic.link;
+  while (true) {
+    const size_t comma = value.find(',');
+    const std::string_view one = value.substr(0, comma);
+    const size_t at = std::min(one.find('@'), one.size());
+    const size_t slash = std::min(one.find('/'), at);
+    if (link.route_count == fw::kMaxStaticRoutes) {
+      Refuse("parameter route: at most " + std::to_string(fw::kMaxStaticRoutes) + " are kept");
+    }
+    fw::StaticRoute& route = link.routes[link.route_count++];
+    route.prefix = ParseRoutePart(one, one.substr(0, slash));
+    route.gateway = ParseRoutePart(one, one.substr(std::min(at + 1, one.size())));
+    route.length = static_cast<uint8_t>(ParseNumber(
+        "route's prefix length", one.substr(slash, at - slash).substr(slash < at ? 1 : 0), 0, 128));
+    if (comma == std::string_view::npos) return;
+    value.remove_prefix(comma + 1);
+  }
+}
+
+std::string FormatRoutes(const NicUri& uri) {
+  std::string text;
+  for (uint32_t i = 0; i < uri.nic.link.route_count; ++i) {
+    const fw::StaticRoute& route = uri.nic.link.routes[i];
+    if (!text.empty()) text += ',';
+    text += FormatAddress(route.prefix) + "/" + std::to_string(route.length) + "@" +
+            FormatAddress(route.gateway);
+  }
+  return text;
+}
+
 std::string FormatPeers(const NicUri& uri) {
   std::string text;
   for (const wire::UdpPeer& peer : uri.udp.peers) {
@@ -157,13 +243,6 @@ std::string FormatProbability(double value) {
   char text[32];
   const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
   return error == std::errc() ? std::string(text, end) : "0";
-}
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 // RFC 3986 section 2.1.
@@ -269,6 +348,10 @@ constexpr Parameter kParameters[] = {
      [](NicUri& uri, std::string_view, std::string_view value) { uri.kernel.netns = value; },
      [](const NicUri& uri) { return uri.kernel.netns; }},
     QPIP_NUMBER("offload", uri.kernel.offload, 0, 1),
+    {"mac", SetMac, FormatMac},
+    QPIP_NUMBER("prefix", uri.nic.link.prefix_length, 0, 128),
+    {"route", AddRoutes, FormatRoutes},
+    QPIP_NUMBER("dad", uri.nic.link.dad_transmits, 0, 1),
     QPIP_PROBABILITY("loss", uri.fault.loss),
     QPIP_PROBABILITY("duplicate", uri.fault.duplicate),
     QPIP_PROBABILITY("reorder", uri.fault.reorder),
@@ -308,9 +391,13 @@ constexpr struct {
     {"copy", Of(Scheme::kSharedMemory) | Of(Scheme::kMemory)},
     {"peer", Of(Scheme::kUdp)},
     {"learn", Of(Scheme::kUdp)},
-    {"host", Of(Scheme::kTun)},
-    {"netns", Of(Scheme::kTun)},
-    {"offload", Of(Scheme::kTun)},
+    {"host", Of(Scheme::kTun) | Of(Scheme::kTap)},
+    {"netns", Of(Scheme::kTun) | Of(Scheme::kTap)},
+    {"offload", Of(Scheme::kTun) | Of(Scheme::kTap)},
+    {"mac", Of(Scheme::kTap)},
+    {"prefix", Of(Scheme::kTap)},
+    {"route", Of(Scheme::kTap)},
+    {"dad", Of(Scheme::kTap)},
 };
 
 bool BelongsTo(std::string_view name, Scheme scheme) {
@@ -328,6 +415,8 @@ std::string_view SchemeName(Scheme scheme) {
       return "udp";
     case Scheme::kTun:
       return "tun";
+    case Scheme::kTap:
+      return "tap";
     default:
       return "shm";
   }
@@ -361,7 +450,8 @@ void SetParameter(NicUri& uri, std::string_view field, std::vector<std::string_v
     Refuse("parameter " + std::string(name) + " has no value; write " + std::string(name) +
            "=VALUE");
   }
-  if (name != "peer" && std::find(seen.begin(), seen.end(), name) != seen.end()) {
+  const bool repeatable = name == "peer" || name == "route";
+  if (!repeatable && std::find(seen.begin(), seen.end(), name) != seen.end()) {
     Refuse("parameter " + std::string(name) + " is given twice");
   }
   seen.push_back(name);
@@ -373,10 +463,7 @@ Scheme ParseScheme(std::string_view scheme) {
   if (scheme == "mem") return Scheme::kMemory;
   if (scheme == "udp") return Scheme::kUdp;
   if (scheme == "tun") return Scheme::kTun;
-  if (scheme == "tap") {
-    Refuse("scheme " + Quote(scheme) +
-           " is not available in this version; accepted: " + std::string(kForm));
-  }
+  if (scheme == "tap") return Scheme::kTap;
   Refuse("unknown scheme " + Quote(scheme) + "; accepted: " + std::string(kForm));
 }
 
@@ -410,6 +497,7 @@ void SetPlace(NicUri& uri, std::string_view place) {
       break;
     }
     case Scheme::kTun:
+    case Scheme::kTap:
       CheckInterfaceName(place);
       uri.kernel.interface = place;
       uri.fabric.mtu = 0;  // the device's
@@ -482,6 +570,8 @@ wire::KernelWireOptions NicUri::KernelWire() const {
   wire::KernelWireOptions options = kernel;
   options.address = fabric.address;
   options.mtu = fabric.mtu;
+  options.ethernet = scheme == Scheme::kTap;
+  options.mac = MacOf(*this);
   options.offload = kernel.offload && !fabric.checksum && pcap.empty() && !fault.any();
   return options;
 }
@@ -501,6 +591,7 @@ std::string FormatUri(const NicUri& uri) {
       text += FormatHostAndPort(uri.udp.host, uri.udp.port);
       break;
     case Scheme::kTun:
+    case Scheme::kTap:
       text += uri.kernel.interface;
       break;
     default:

@@ -15,6 +15,7 @@ enum class Scheme : uint8_t {
   kMemory,        ///< mem: a fabric inside this process
   kUdp,           ///< udp: datagrams between hosts
   kTun,           ///< tun: the Linux kernel's stack
+  kTap,           ///< tap: an Ethernet link with the Linux kernel
 };
 
 /// What a URI says, with defaults for what it does not say.

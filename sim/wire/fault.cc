@@ -103,15 +103,18 @@ class FaultWire final : public Wire {
   abi::Ip6Address address() const override { return inner_->address(); }
   bool trusted() const override { return false; }
   bool carries_references() const override { return false; }
+  std::optional<LinkAddress> link_address() const override { return inner_->link_address(); }
   std::string StatisticsJson() const override;
 
  private:
   struct Queued {
     std::vector<uint8_t> bytes;
+    LinkAddress link_address = {};
     uint64_t due_ns = 0;
   };
   struct Held {
     std::vector<uint8_t> bytes;
+    LinkAddress link_address = {};
     uint64_t until_ns = 0;
     uint32_t overtakers = 0;  ///< frames that are still to go before it
   };
@@ -124,7 +127,7 @@ class FaultWire final : public Wire {
   }
   SendResult Pass(const OutFrame& frame, const Fate& fate, uint64_t now_ns);
   SendResult SendPlain(const OutFrame& frame, uint64_t now_ns);
-  void Enqueue(std::vector<uint8_t> bytes, uint64_t now_ns);
+  void Enqueue(std::vector<uint8_t> bytes, const LinkAddress& to, uint64_t now_ns);
   void LetHeldGo(bool overtaken, uint64_t now_ns);
   void Pump() {
     if (queue_.empty() && held_.empty()) return;
@@ -203,21 +206,21 @@ SendResult FaultWire::Pass(const OutFrame& frame, const Fate& fate, uint64_t now
       ++corrupted_;
     }
     if (fate.duplicated) {
-      Enqueue(bytes, now_ns);
+      Enqueue(bytes, frame.link_address, now_ns);
       ++duplicated_;
     }
     if (fate.held_behind != 0) {
       const uint64_t clock_ns = now_ns != 0 ? now_ns : clock_();
-      held_.push_back({std::move(bytes), clock_ns + kHoldNs, fate.held_behind});
+      held_.push_back({std::move(bytes), frame.link_address, clock_ns + kHoldNs, fate.held_behind});
       ++reordered_;
       return SendResult::kSent;  // overtaken by frames after this one
     }
-    Enqueue(std::move(bytes), now_ns);
+    Enqueue(std::move(bytes), frame.link_address, now_ns);
   } else {
     const SendResult result = SendPlain(frame, now_ns);
     if (result != SendResult::kSent) return result;
     if (fate.duplicated) {
-      Enqueue(Copy(frame), now_ns);
+      Enqueue(Copy(frame), frame.link_address, now_ns);
       ++duplicated_;
     }
   }
@@ -228,7 +231,7 @@ SendResult FaultWire::Pass(const OutFrame& frame, const Fate& fate, uint64_t now
 
 SendResult FaultWire::SendPlain(const OutFrame& frame, uint64_t now_ns) {
   if (options_.delay_us > 0 || !queue_.empty()) {
-    Enqueue(Copy(frame), now_ns);
+    Enqueue(Copy(frame), frame.link_address, now_ns);
     return SendResult::kSent;
   }
   OutFrame plain = frame;
@@ -237,16 +240,16 @@ SendResult FaultWire::SendPlain(const OutFrame& frame, uint64_t now_ns) {
   return inner_->Send(plain, &lease);
 }
 
-void FaultWire::Enqueue(std::vector<uint8_t> bytes, uint64_t now_ns) {
+void FaultWire::Enqueue(std::vector<uint8_t> bytes, const LinkAddress& to, uint64_t now_ns) {
   if (options_.delay_us > 0) ++delayed_;
-  queue_.push_back({std::move(bytes), now_ns + options_.delay_us * 1000});
+  queue_.push_back({std::move(bytes), to, now_ns + options_.delay_us * 1000});
 }
 
 void FaultWire::LetHeldGo(bool overtaken, uint64_t now_ns) {
   std::erase_if(held_, [&](Held& held) {
     if (overtaken) --held.overtakers;
     if (held.overtakers != 0 && now_ns < held.until_ns) return false;
-    Enqueue(std::move(held.bytes), now_ns);
+    Enqueue(std::move(held.bytes), held.link_address, now_ns);
     return true;
   });
 }
@@ -259,7 +262,10 @@ bool FaultWire::PumpAt(uint64_t now_ns) {
   stalled_ = false;
   while (!queue_.empty() && queue_.front().due_ns <= now_ns) {
     uint64_t lease = 0;
-    const SendResult result = inner_->Send({queue_.front().bytes, {}, false}, &lease);
+    OutFrame frame;
+    frame.header = queue_.front().bytes;
+    frame.link_address = queue_.front().link_address;
+    const SendResult result = inner_->Send(frame, &lease);
     if (result == SendResult::kBusy) {
       stalled_ = true;
       break;

@@ -1,9 +1,11 @@
-// The `tun:` wire: IPv6 packets to and from the Linux kernel's own stack.
+// The `tun:` and `tap:` wires: IPv6 packets to and from the Linux kernel's own stack, or a link
+// that the kernel bridges.
 //
-//     +--------------+---------------------------------+
-//     | virtio       | IPv6 packet, up to 64 KiB with  |   one read(2) or write(2) a frame
-//     | header, 10 B | segmentation offload            |
-//     +--------------+---------------------------------+
+//     +--------------+------------+---------------------------------+
+//     | virtio       | tap only:  | IPv6 packet, up to 64 KiB with  |  one read(2) or write(2) a
+//     | header, 10 B | Ethernet,  | segmentation offload            |  frame
+//     |              | 14 B       |                                 |
+//     +--------------+------------+---------------------------------+
 //
 // With offload the kernel is a NIC to us, as we are to it: whoever sends leaves the transport
 // checksum to be finished by whoever needs it (mostly nobody), and TCP goes over in one piece that
@@ -36,11 +38,12 @@ namespace {
 
 constexpr uint32_t kReceiveFrames = 320;
 constexpr size_t kMaxHeader = 2048;             ///< of an outgoing frame (fw::FrameOut)
-constexpr size_t kMaxPieces = 32;               ///< virtio header, header, payload
+constexpr size_t kMaxPieces = 32;               ///< virtio and Ethernet header, header, payload
 constexpr uint32_t kSegmentationLimit = 65535;  ///< the kernel refuses larger ones
-/// A buffer's start, so that the IPv6 header behind the virtio header is aligned.
-constexpr size_t kFrameOffset = 16;
-constexpr size_t kVirtioOffset = kFrameOffset - sizeof(VirtioNetHeader);
+/// Of the IPv6 header in a buffer: aligned, with room for what comes in front.
+constexpr size_t kFrameOffset = 32;
+constexpr size_t kEthernetBytes = 14;
+constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 constexpr size_t kBufferBytes =
     (kFrameOffset + kMaxFrameBytes + kCacheLine) / kCacheLine * kCacheLine;
 
@@ -65,6 +68,9 @@ class KernelPort final : public Wire {
   bool trusted() const override { return options_.offload; }
   bool carries_references() const override { return false; }
   uint32_t segmentation_limit() const override { return options_.offload ? kSegmentationLimit : 0; }
+  std::optional<LinkAddress> link_address() const override {
+    return options_.ethernet ? std::optional(options_.mac) : std::nullopt;
+  }
   std::string StatisticsJson() const override;
 
  private:
@@ -72,8 +78,10 @@ class KernelPort final : public Wire {
                VirtioNetHeader* virtio);
   SendResult Write(std::span<const iovec> pieces, size_t total);
   ssize_t Read(uint8_t* buffer);
+  bool IsForUs(const uint8_t* packet, size_t bytes) const;
 
   const KernelWireOptions options_;
+  const size_t link_bytes_;  ///< in front of the IPv6 header
   KernelDevice device_;
   uint32_t mtu_;
   DescriptorSleep sleep_;
@@ -90,12 +98,13 @@ class KernelPort final : public Wire {
 
 KernelPort::KernelPort(const KernelWireOptions& options)
     : options_(options),
+      link_bytes_(options.ethernet ? kEthernetBytes : 0),
       device_(OpenKernelDevice(options)),
       mtu_(options.mtu != 0 ? options.mtu : device_.mtu),
       pool_(kReceiveFrames, kBufferBytes) {
   if (mtu_ < ipv6::kMinMtu || mtu_ > kMaxFrameBytes) {
-    throw std::runtime_error("tun wire: the MTU of " + options.interface + " is " +
-                             std::to_string(mtu_) + ", IPv6 needs " +
+    throw std::runtime_error(std::string(options.ethernet ? "tap" : "tun") + " wire: the MTU of " +
+                             options.interface + " is " + std::to_string(mtu_) + ", IPv6 needs " +
                              std::to_string(ipv6::kMinMtu) + " to " +
                              std::to_string(kMaxFrameBytes) + ": give mtu=1500");
   }
@@ -128,7 +137,7 @@ bool KernelPort::Offload(const OutFrame& frame, size_t total, std::span<uint8_t>
   StoreBe16(&header[upper.offset + field],
             PseudoHeaderSum(ip.source, ip.destination, upper.length, upper.protocol));
   virtio->flags = VirtioNetHeader::kNeedsChecksum;
-  virtio->checksum_start = static_cast<uint16_t>(upper.offset);
+  virtio->checksum_start = static_cast<uint16_t>(link_bytes_ + upper.offset);
   virtio->checksum_offset = static_cast<uint16_t>(field);
   if (frame.segment_size == 0 || upper.protocol != ipv6::kTcp) return true;
   if (upper.offset + tcp::kMinHeaderBytes > header.size()) return false;
@@ -140,7 +149,7 @@ bool KernelPort::Offload(const OutFrame& frame, size_t total, std::span<uint8_t>
   const bool cwr = (header[upper.offset + tcp::offset::kFlags] & tcp::kCwr) != 0;
   virtio->gso_type = VirtioNetHeader::kGsoTcpIpv6 | (cwr ? VirtioNetHeader::kGsoEcn : uint8_t{0});
   virtio->gso_size = static_cast<uint16_t>(frame.segment_size);
-  virtio->header_length = static_cast<uint16_t>(headers);
+  virtio->header_length = static_cast<uint16_t>(link_bytes_ + headers);
   ++statistics_.sent_in_one_piece;
   return true;
 }
@@ -151,7 +160,7 @@ SendResult KernelPort::Send(const OutFrame& frame, uint64_t* lease) {
   for (const iovec& piece : frame.payload) total += piece.iov_len;
   const bool splits = options_.offload && frame.segment_size != 0;
   if (frame.header.size() < kMinFrameBytes || total > (splits ? kMaxFrameBytes : mtu_) ||
-      frame.payload.size() + 2 > kMaxPieces || gone_.load(std::memory_order_relaxed)) {
+      frame.payload.size() + 3 > kMaxPieces || gone_.load(std::memory_order_relaxed)) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
@@ -160,6 +169,13 @@ SendResult KernelPort::Send(const OutFrame& frame, uint64_t* lease) {
   std::array<iovec, kMaxPieces> pieces;
   size_t count = 0;
   pieces[count++] = {&virtio, sizeof virtio};
+  std::array<uint8_t, kEthernetBytes> ethernet;
+  if (options_.ethernet) {
+    std::memcpy(ethernet.data(), frame.link_address.data(), 6);
+    std::memcpy(ethernet.data() + 6, options_.mac.data(), 6);
+    StoreBe16(ethernet.data() + 12, kEtherTypeIpv6);
+    pieces[count++] = {ethernet.data(), ethernet.size()};
+  }
   if (options_.offload && frame.header.size() <= copy.size()) {
     std::memcpy(copy.data(), frame.header.data(), frame.header.size());
     if (!Offload(frame, total, {copy.data(), frame.header.size()}, &virtio)) {
@@ -206,13 +222,24 @@ SendResult KernelPort::Write(std::span<const iovec> pieces, size_t total) {
 
 ssize_t KernelPort::Read(uint8_t* buffer) {
   for (;;) {
-    const ssize_t got =
-        ::read(device_.descriptor.get(), buffer + kVirtioOffset, kBufferBytes - kVirtioOffset);
+    const size_t start = kFrameOffset - link_bytes_ - sizeof(VirtioNetHeader);
+    const ssize_t got = ::read(device_.descriptor.get(), buffer + start, kBufferBytes - start);
     if (got >= 0) return got;
     if (errno == EINTR) continue;
     if (errno == EBADFD || errno == ENODEV) gone_.store(true, std::memory_order_relaxed);
     return -1;
   }
+}
+
+// Whether a frame holds an IPv6 packet and is addressed to this port, as a MAC filters: to its own
+// address or to an IPv6 multicast group (RFC 2464 section 7).
+bool KernelPort::IsForUs(const uint8_t* packet, size_t bytes) const {
+  if (bytes < kMinFrameBytes || packet[0] >> 4 != 6) return false;
+  if (!options_.ethernet) return true;
+  const uint8_t* ethernet = packet - kEthernetBytes;
+  if (LoadBe16(ethernet + 12) != kEtherTypeIpv6) return false;
+  return (ethernet[0] == 0x33 && ethernet[1] == 0x33) ||
+         std::memcmp(ethernet, options_.mac.data(), options_.mac.size()) == 0;
 }
 
 bool KernelPort::Receive(InFrame* frame) {
@@ -226,14 +253,16 @@ bool KernelPort::Receive(InFrame* frame) {
       pool_.Give(index);
       return false;
     }
-    const auto bytes = static_cast<size_t>(got);
-    VirtioNetHeader virtio;
-    if (bytes < sizeof virtio + kMinFrameBytes || buffer[kFrameOffset] >> 4 != 6) {
-      ++statistics_.foreign;  // IPv4
+    const size_t in_front = sizeof(VirtioNetHeader) + link_bytes_;
+    const size_t bytes =
+        static_cast<size_t>(got) < in_front ? 0 : static_cast<size_t>(got) - in_front;
+    if (!IsForUs(buffer + kFrameOffset, bytes)) {
+      ++statistics_.foreign;  // IPv4, ARP, other ports' frames
       continue;
     }
-    std::memcpy(&virtio, buffer + kVirtioOffset, sizeof virtio);
-    const auto length = static_cast<uint32_t>(bytes - sizeof virtio);
+    VirtioNetHeader virtio;
+    std::memcpy(&virtio, buffer + kFrameOffset - in_front, sizeof virtio);
+    const auto length = static_cast<uint32_t>(bytes);
     pool_.Lend(index, kFrameOffset, length, frame);
     frame->checksum_vouched =
         (virtio.flags & (VirtioNetHeader::kNeedsChecksum | VirtioNetHeader::kDataValid)) != 0;
@@ -256,7 +285,7 @@ void KernelPort::Sleep(uint64_t deadline_ns) {
 std::string KernelPort::StatisticsJson() const {
   const Statistics& s = statistics_;
   return JsonObject()
-      .Add("wire", "tun")
+      .Add("wire", options_.ethernet ? "tap" : "tun")
       .Add("interface", options_.interface)
       .Add("frames_sent", s.frames_sent)
       .Add("bytes_sent", s.bytes_sent)

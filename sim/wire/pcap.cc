@@ -53,6 +53,7 @@ class PcapWire final : public Wire {
   /// False, so that the checksums in the file are real ones.
   bool trusted() const override { return false; }
   bool carries_references() const override { return inner_->carries_references(); }
+  std::optional<LinkAddress> link_address() const override { return inner_->link_address(); }
   std::string StatisticsJson() const override;
 
  private:

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <sys/uio.h>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,7 +18,12 @@
 
 namespace qpip::wire {
 
-/// A frame to send: header bytes, then payload pieces in this process's memory.
+/// Address of a port on an Ethernet link.
+using LinkAddress = std::array<uint8_t, 6>;
+
+/// A frame to send: header bytes, then payload pieces in this process's memory. From the IPv6
+/// header on: on an Ethernet link the wire itself writes the 14 bytes in front, and takes them off
+/// received frames, as a NIC's MAC does.
 struct OutFrame {
   std::span<const uint8_t> header;  ///< IPv6 header and what follows it; copied
   std::span<const iovec> payload;   ///< may be empty
@@ -27,6 +33,7 @@ struct OutFrame {
   /// TCP: the wire is to cut the payload into segments of so many bytes, each with the headers
   /// (RFC 9293; PSH and FIN on the last only). 0: not to be cut. Only up to segmentation_limit().
   uint32_t segment_size = 0;
+  LinkAddress link_address = {};  ///< Ethernet: whom it goes to
 };
 
 enum class SendResult : uint8_t {
@@ -95,6 +102,9 @@ class Wire {
   /// Bytes of the largest frame, from the IPv6 header on, that the wire cuts into segments
   /// (OutFrame::segment_size); 0: it cuts none.
   virtual uint32_t segmentation_limit() const { return 0; }
+  /// The port's own address on an Ethernet link, where OutFrame::link_address counts; nullopt on a
+  /// link without addresses.
+  virtual std::optional<LinkAddress> link_address() const { return std::nullopt; }
   /// Counters as a JSON object.
   virtual std::string StatisticsJson() const = 0;
 };
@@ -160,6 +170,7 @@ struct KernelWireOptions {
   std::optional<HostPrefix> host;  ///< the kernel's address; given: its side is set up
   std::string netns;               ///< network namespace of the device: name or path; empty: ours
   bool offload = true;             ///< checksums and segmentation
+  LinkAddress mac = {};            ///< of this port on an Ethernet link, unicast
 };
 
 /// A port on a fabric inside this process (`mem:NAME`). Throws std::system_error,
@@ -170,7 +181,8 @@ std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options);
 /// IPv6 packets in UDP datagrams. Throws std::system_error, std::runtime_error with a message that
 /// says what to do.
 std::unique_ptr<Wire> OpenUdpWire(const UdpOptions& options);
-/// A TUN device. Throws std::system_error, std::runtime_error with a message that says what to do.
+/// A TUN or TAP device. Throws std::system_error, std::runtime_error with a message that says what
+/// to do.
 std::unique_ptr<Wire> OpenKernelWire(const KernelWireOptions& options);
 /// Damages traffic on its way out, reproducibly. Forces checksums.
 std::unique_ptr<Wire> DecorateFault(std::unique_ptr<Wire> inner, const FaultOptions& options);

@@ -516,7 +516,19 @@ struct Routed : OnLink {
 constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
 constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
 
+TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsAwaited) {
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  EXPECT_TRUE(EventsOf(nic, abi::EventKind::kConnectFailed).empty());
+  AdvertiseRouter(1800);
+  Advance(1100 * kMs);
+  const auto frames = Take();
+  ASSERT_FALSE(frames.empty());
+  EXPECT_EQ(frames.back().bytes[6], ipv6::kTcp);
+  EXPECT_EQ(frames.back().to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+}
+
 TEST_F(Routed, GivenNoRouter_WhenConnectingOffTheLink_ThenThereIsNoRoute) {
+  Advance(2 * kSecond);
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);

@@ -130,6 +130,24 @@ TEST(Uri, GivenATunUriWhenParsedThenTheKernelsSideIsDescribed) {
   EXPECT_EQ(ParseUri("tun:x?address=fd00::1").KernelWire().mtu, 0u) << "the device's";
 }
 
+TEST(Uri, GivenATapUriWhenParsedThenTheLinkIsDescribed) {
+  const NicUri uri = ParseUri(
+      "tap:t?address=fd00::1&mac=02:00:0a:0B:00:7f&prefix=48&dad=0&route=::/0@fd00::fe"
+      "&route=2001:db8::/32@fd00::fd");
+  const wire::KernelWireOptions kernel = uri.KernelWire();
+  EXPECT_TRUE(kernel.ethernet);
+  EXPECT_EQ(kernel.mac, (wire::LinkAddress{2, 0, 10, 11, 0, 0x7f}));
+  EXPECT_EQ(uri.nic.link.prefix_length, 48);
+  EXPECT_EQ(uri.nic.link.dad_transmits, 0);
+  ASSERT_EQ(uri.nic.link.route_count, 2);
+  EXPECT_EQ(uri.nic.link.routes[1].length, 32);
+  EXPECT_EQ(uri.nic.link.routes[1].gateway.bytes[15], 0xfd);
+  EXPECT_EQ(FormatUri(ParseUri(FormatUri(uri))), FormatUri(uri));
+  const wire::LinkAddress made = ParseUri("tap:t?address=fd00::1").KernelWire().mac;
+  EXPECT_EQ(made[0], 2) << "locally administered";
+  EXPECT_NE(made, ParseUri("tap:t?address=fd00::2").KernelWire().mac);
+}
+
 TEST(Uri, GivenADecoratedTunWireWhenParsedThenNothingIsOffloaded) {
   for (const char* more : {"&pcap=/tmp/x.pcap", "&loss=0.1", "&checksum=1", "&offload=0"}) {
     const std::string text = std::string("tun:x?address=fd00::1") + more;
@@ -154,7 +172,14 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"tun:tun0?address=fd00::1&host=fd00::2/129", "\"129\" is no whole number from 1 to 128"},
       {"tun:tun0?address=fd00::1&host=::/64", "unspecified or a multicast address"},
       {"shm:lab?address=fd00::1&host=fd00::2/64", "shm: has no parameter \"host\""},
-      {"tap:tap0?address=fd00::1", "scheme \"tap\" is not available in this version"},
+      {"tap:t?address=fd00::1&mac=02:00:00:00:00", "is no unicast Ethernet address"},
+      {"tap:t?address=fd00::1&mac=01:00:00:00:00:01", "is no unicast Ethernet address"},
+      {"tap:t?address=fd00::1&mac=02-00-00-00-00-01", "is no unicast Ethernet address"},
+      {"tap:t?address=fd00::1&prefix=129", "from 0 to 128"},
+      {"tap:t?address=fd00::1&route=::/0", "is no PREFIX/LENGTH@GATEWAY"},
+      {"tap:t?address=fd00::1&route=::@fd00::2", "parameter route's prefix length: \"\""},
+      {"tap:t?address=fd00::1&route=::/129@fd00::2", "\"129\" is no whole number"},
+      {"tun:t?address=fd00::1&dad=0", "tun: has no parameter \"dad\""},
       {"udp:host?address=fd00::1", "\"host\" is no HOST:PORT; write 192.0.2.1:4791"},
       {"udp:host:70000?address=fd00::1", "is no HOST:PORT"},
       {"udp:fd00::9:4791?address=fd00::1", "is no HOST:PORT"},

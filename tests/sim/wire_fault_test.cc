@@ -15,6 +15,7 @@ class RecordingWire final : public Wire {
  public:
   struct Log {
     std::vector<Bytes> sent;
+    std::vector<LinkAddress> link_addresses;
     SendResult answer = SendResult::kSent;
     uint64_t slept_until = 0;
     uint64_t housekeeping_calls = 0;
@@ -30,6 +31,7 @@ class RecordingWire final : public Wire {
       bytes.insert(bytes.end(), start, start + piece.iov_len);
     }
     log_->sent.push_back(bytes);
+    log_->link_addresses.push_back(frame.link_address);
     return SendResult::kSent;
   }
   bool LeasePending(uint64_t) override { return false; }
@@ -107,6 +109,33 @@ TEST_F(FaultTest, GivenStablePayloadWhenSendingThenItIsCopiedAndHasNoLease) {
   Bytes expected = header;
   expected.insert(expected.end(), 50, 9);
   EXPECT_EQ(log_.sent, std::vector<Bytes>{expected});
+}
+
+TEST_F(FaultTest, GivenAnEthernetLinkWhenFramesAreHeldBackThenEachKeepsItsDestination) {
+  FaultOptions options;
+  options.reorder = options.duplicate = options.corrupt = 0.3;
+  options.delay_us = 100;
+  Decorate(options);
+  for (uint8_t i = 0; i < 100; ++i) {
+    Bytes bytes = Numbered(1);
+    // Where a flipped bit is least likely to hit: the number stands three times.
+    bytes[60] = bytes[70] = bytes[80] = i;
+    OutFrame frame;
+    frame.header = bytes;
+    frame.link_address = {2, 0, 0, 0, 0, i};
+    uint64_t lease = 0;
+    ASSERT_EQ(wire_->Send(frame, &lease), SendResult::kSent);
+  }
+  now_ns_ += 5'000'000;
+  wire_->Housekeeping(now_ns_);
+  now_ns_ += 5'000'000;
+  wire_->Housekeeping(now_ns_);
+  ASSERT_GE(log_.sent.size(), 100u);
+  for (size_t i = 0; i < log_.sent.size(); ++i) {
+    const Bytes& bytes = log_.sent[i];
+    const uint8_t number = bytes[60] == bytes[70] ? bytes[60] : bytes[80];
+    EXPECT_EQ(log_.link_addresses[i][5], number);
+  }
 }
 
 TEST_F(FaultTest, GivenAllFaultsWhenManyFramesGoThenCountsAreBinomial) {

@@ -1,5 +1,5 @@
-// The tun: wire, against the kernel's stack in a network namespace of each test's own. Needs root
-// (or user namespaces' capabilities) and /dev/net/tun; fails without.
+// The tun: and tap: wires, against the kernel's stack in a network namespace of each test's own.
+// Needs root (or user namespaces' capabilities) and /dev/net/tun; fails without.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -51,6 +51,21 @@ KernelWireOptions TunOptions(bool offload = true) {
   options.host = HostPrefix{Address(kKernel), 64};
   options.offload = offload;
   return options;
+}
+
+constexpr LinkAddress kNicLink = {2, 0, 0, 0, 0, 0x01};
+constexpr LinkAddress kKernelLink = {2, 0, 0, 0, 0, 0x99};
+
+/// A TAP device whose both ends know each other's link address.
+std::unique_ptr<Wire> OpenTap() {
+  KernelWireOptions options = TunOptions();
+  options.ethernet = true;
+  options.mac = kNicLink;
+  auto wire = OpenKernelWire(options);
+  EXPECT_EQ(std::system("ip link set qpiptest address 02:00:00:00:00:99 && "
+                        "ip neigh replace fd00::1 lladdr 02:00:00:00:00:01 dev qpiptest"),
+            0);
+  return wire;
 }
 
 std::string Refusal(const KernelWireOptions& options) {
@@ -295,6 +310,7 @@ class TinyTcp {
     frame.header = std::span(packet).first(40 + header_bytes);
     if (!text.empty()) frame.payload = {&payload, 1};
     frame.segment_size = segment_size;
+    frame.link_address = kKernelLink;  // counts on a TAP device
     uint64_t lease = 0;
     EXPECT_EQ(wire_->Send(frame, &lease), SendResult::kSent);
     sequence_ += static_cast<uint32_t>(text.size());
@@ -324,9 +340,9 @@ class TinyTcp {
   size_t header_bytes_ = 0;
 };
 
-TEST(TunWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
-  InNamespace([] {
-    auto wire = OpenKernelWire(TunOptions());
+void ExchangeLongText(std::unique_ptr<Wire> (*open)()) {
+  InNamespace([open] {
+    auto wire = open();
     const Descriptor listener = KernelSocket(SOCK_STREAM, 700);
     ASSERT_EQ(::listen(listener.get(), 1), 0);
     TinyTcp tcp(wire.get(), 700);
@@ -347,6 +363,60 @@ TEST(TunWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
     EXPECT_GT(tcp.Receive(&back, text.size()), 1500u);
     EXPECT_EQ(back, text);
     EXPECT_GT(Counter(*wire, "frames_received_unsegmented"), 0u);
+  });
+}
+
+TEST(TunWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
+  ExchangeLongText([] { return OpenKernelWire(TunOptions()); });
+}
+
+TEST(TapWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
+  ExchangeLongText(OpenTap);
+}
+
+TEST(TapWire, GivenAnEthernetLink_WhenFramesPass_ThenTheWireWritesAndTakesOffTheirHeader) {
+  InNamespace([] {
+    auto wire = OpenTap();
+    ASSERT_TRUE(wire->link_address().has_value());
+    EXPECT_EQ(*wire->link_address(), kNicLink);
+    const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
+    OutFrame frame;
+    const Bytes packet = Packet(ipv6::kUdp, Datagram(900, 700, {'h', 'i'}));
+    frame.header = packet;
+    uint64_t lease = 0;
+    EXPECT_EQ(wire->Send(frame, &lease), SendResult::kSent) << "to nobody on the link";
+    frame.link_address = kKernelLink;
+    EXPECT_EQ(wire->Send(frame, &lease), SendResult::kSent);
+    char text[8] = {};
+    EXPECT_EQ(::recv(socket.get(), text, sizeof text, 0), 2);
+    EXPECT_EQ(::recv(socket.get(), text, sizeof text, MSG_DONTWAIT), -1);
+    const sockaddr_in6 to = SocketAddressOf(kNic, 900);
+    ASSERT_EQ(::sendto(socket.get(), "yo", 2, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to),
+              2);
+    EXPECT_EQ(TakeFrame(wire.get(), ipv6::kUdp).Text(8), (Bytes{'y', 'o'}));
+  });
+}
+
+TEST(TapWire, GivenFramesOfOtherPorts_WhenReceived_ThenTheyAreFilteredAsByAMac) {
+  InNamespace([] {
+    auto wire = OpenTap();
+    const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
+    const sockaddr_in6 to = SocketAddressOf(kNic, 900);
+    const auto send = [&](const char* text) {
+      ASSERT_EQ(
+          ::sendto(socket.get(), text, 2, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to), 2);
+    };
+    const auto neighbour = [](const char* link) {
+      ASSERT_EQ(std::system(
+                    (std::string("ip neigh replace fd00::1 dev qpiptest lladdr ") + link).c_str()),
+                0);
+    };
+    neighbour("02:00:00:00:00:77");
+    send("no");
+    neighbour("02:00:00:00:00:01");
+    send("ok");
+    EXPECT_EQ(TakeFrame(wire.get(), ipv6::kUdp).Text(8), (Bytes{'o', 'k'}));
+    EXPECT_GE(Counter(*wire, "foreign_dropped"), 1u);
   });
 }
 
