@@ -176,7 +176,11 @@ SendResult KernelPort::Send(const OutFrame& frame, uint64_t* lease) {
     StoreBe16(ethernet.data() + 12, kEtherTypeIpv6);
     pieces[count++] = {ethernet.data(), ethernet.size()};
   }
-  if (options_.offload && frame.header.size() <= copy.size()) {
+  if (options_.offload) {
+    if (frame.header.size() > copy.size()) {
+      ++statistics_.refused;
+      return SendResult::kNoRoute;
+    }
     std::memcpy(copy.data(), frame.header.data(), frame.header.size());
     if (!Offload(frame, total, {copy.data(), frame.header.size()}, &virtio)) {
       ++statistics_.refused;
