@@ -20,7 +20,7 @@ enum LinkType : uint8_t {
 
 /// Where packets to a prefix go, unless a longer prefix says otherwise.
 struct StaticRoute {
-  abi::Ip6Address prefix = {};
+  abi::Ip6Address prefix = {};   ///< its first `length` bits count
   abi::Ip6Address gateway = {};  ///< on the link
   uint8_t length = 0;            ///< bits, 0 (default route) to 128
 };
@@ -35,7 +35,7 @@ struct LinkConfig {
   uint8_t dad_transmits = 1;         ///< RFC 4862 5.1: 0 switches duplicate address detection off
   uint8_t route_count = 0;           ///< static routes, at most kMaxStaticRoutes
   uint16_t max_neighbours = 64;      ///< entries of the neighbour cache, 1 to 4096
-  StaticRoute routes[kMaxStaticRoutes];
+  StaticRoute routes[kMaxStaticRoutes];  ///< the first `route_count` count
 };
 
 /// What a NIC is built with. Plain data; zero means "default" only where said.
@@ -64,7 +64,7 @@ struct NicConfig {
   uint32_t event_log2 = 9;    ///< 1 to 26
 
   // Protocol profile.
-  uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in or verified
+  uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in
   uint8_t tcp_timestamps = 1;      ///< offer RFC 7323 timestamps
   uint8_t tcp_window_scaling = 1;  ///< offer RFC 7323 window scaling
   uint8_t ack_every = 2;           ///< acknowledge at least every n-th segment
@@ -81,8 +81,8 @@ struct NicConfig {
   uint32_t connect_timeout_ms = 10000;  ///< give up a SYN
   uint32_t scheduler_quantum = 0;       ///< deficit round robin bytes a turn; 0: two MTUs
   uint32_t tcp_reassembly =
-      32;  ///< ranges a connection holds behind a gap, at most 32; 0: drops them
-  LinkConfig link;
+      32;           ///< ranges a connection holds behind a gap, at most 32; 0: drops them
+  LinkConfig link;  ///< what the NIC is attached to
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.

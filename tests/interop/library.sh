@@ -2,21 +2,30 @@
 # the peer. Source it: `. library.sh BIN_DIR`. Needs root and /dev/net/tun; fails without.
 . "$(dirname "$0")/../apps/library.sh" "$1"
 
-namespace=qpip-$$
-cleanup_work() { cleanup; }
+# A process holds the namespace, rather than a name in /run/netns: that takes no mount, so it works
+# in a chroot as well, and nothing is left behind whatever happens.
+unshare --net sleep infinity &
+holder=$!
 cleanup_all() {
-  cleanup_work
-  ip netns del "$namespace" 2>/dev/null
+  kill "$holder" 2>/dev/null
+  cleanup
 }
 trap cleanup_all EXIT
+namespace=/proc/$holder/ns/net
 
-if ! ip netns add "$namespace" || ! ip -n "$namespace" link set lo up; then
+# inside COMMAND...: runs a command in the namespace.
+inside() { nsenter --net="$namespace" -- "$@"; }
+
+ours=$(readlink /proc/self/ns/net)
+tries=0
+while [ "$(readlink "$namespace")" = "$ours" ] && [ $tries -lt 500 ]; do
+  tries=$((tries + 1))
+  sleep 0.01
+done
+if [ "$(readlink "$namespace")" = "$ours" ] || ! inside ip link set lo up; then
   say "FAILED: no network namespace: run this test as root, with iproute2 installed"
   exit 1
 fi
-
-# inside COMMAND...: runs a command in the namespace.
-inside() { ip netns exec "$namespace" "$@"; }
 
 # json FILE EXPRESSION: evaluates a Python expression on the last JSON line of a file, as `r`.
 json() {
