@@ -89,7 +89,7 @@ void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival
   const bool restart_timer =
       tcb.sack_on || !tcb.in_recovery || !tcb.partial_seen || tcb.snd_una.AtOrAfter(tcb.recover);
   if (tcb.in_recovery) tcb.partial_seen = true;
-  if (!tcb.sack_on) CongestionOnAck(tcb, acked);
+  if (!tcb.sack_on) CongestionOnAck(tcb, header, acked, now);
   if (tcb.snd_una == tcb.snd_nxt) {
     tcb.retransmit_deadline = kNever;  // RFC 6298 (5.2)
   } else if (restart_timer) {
@@ -122,6 +122,7 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
     CongestionOnDuplicateAck(tcb, now);
   }
   if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
+  EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd_una));
   UpdateSendWindow(tcb, header, window);
   // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever. The user time-out
   // starts again with the next probe, which may be further away than the time-out is long.

@@ -1,22 +1,13 @@
-// Congestion control: RFC 5681 with byte counting (RFC 3465), NewReno (RFC 6582), limited transmit
-// (RFC 3042) and the initial window of RFC 6928. What repairs losses on connections with SACK is in
-// recovery.cc.
+// Congestion control: RFC 5681 with byte counting (RFC 3465), NewReno recovery (RFC 6582), limited
+// transmit (RFC 3042), the initial window of RFC 6928, pacing. How the window grows in congestion
+// avoidance and to what it is cut is the policy's (congestion_control.h); what repairs losses on
+// connections with SACK is in recovery.cc.
 #include "protocols/tcp/machine_internal.h"
 
 namespace qpip::tcp::internal {
 namespace {
 
-constexpr uint32_t kLargestWindow = 1u << 30;  // RFC 7323 section 2.3
-
-/// RFC 6928 section 2: min(10 MSS, max(2 MSS, 14600)).
-uint32_t InitialWindow(uint32_t mss) {
-  const uint32_t ten = (mss << 3) + (mss << 1);
-  return Minimum(ten, Maximum(mss << 1, 14600));
-}
-
-uint32_t FlightSize(const Tcb& tcb) { return tcb.snd_una.DistanceTo(tcb.snd_max); }
-
-void Grow(Tcb& tcb, uint32_t bytes) { tcb.cwnd = Minimum(tcb.cwnd + bytes, kLargestWindow); }
+constexpr uint64_t kPacingBurstNs = 1000000;  // what a late timer may make up for
 
 /// The partial ACK covers exactly what was repeated, although duplicates told of segments behind
 /// it: the peer has dropped those, as a receiver without reassembly does. One hole a round trip,
@@ -52,29 +43,60 @@ void RecoveryOnAck(Tcb& tcb, uint32_t acked) {
   // Partial: the next hole starts at snd_una.
   tcb.retransmit_now = true;
   tcb.cwnd -= Minimum(acked, tcb.cwnd);
-  if (acked >= tcb.snd_mss) Grow(tcb, tcb.snd_mss);
+  if (acked >= tcb.snd_mss) GrowWindow(tcb, tcb.snd_mss);
   tcb.cwnd = Maximum(tcb.cwnd, tcb.snd_mss);
+}
+
+/// RFC 5682 section 2, on connections without SACK: what an ACK that moves snd_una says after a
+/// time-out.
+void JudgeTimeout(Tcb& tcb, const Header& header, uint32_t acked) {
+  UndoEvidence evidence;
+  evidence.header = &header;
+  evidence.advanced = acked != 0;
+  evidence.original_delivered = tcb.frto == FRto::kSecondAck && acked != 0;
+  if (!TryUndo(tcb, evidence)) AdvanceFRto(tcb, acked != 0, acked == 0);
+}
+
+/// A whole window in the time of a round trip, times 2 in slow start and 1.25 after it, so that
+/// pacing is not what limits growth.
+uint64_t PacingInterval(const Tcb& tcb, uint32_t bytes) {
+  const uint64_t round_trip = MicrosToNanos(tcb.srtt_us >> 3);
+  const uint32_t rate = tcb.cwnd < tcb.ssthresh ? tcb.cwnd << 1 : tcb.cwnd + (tcb.cwnd >> 2);
+  return round_trip * bytes / Maximum(rate, 1);
 }
 
 }  // namespace
 
-void HalveThreshold(Tcb& tcb) { tcb.ssthresh = Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1); }
+uint32_t InitialWindow(uint32_t mss) {
+  const uint32_t ten = (mss << 3) + (mss << 1);
+  return Minimum(ten, Maximum(mss << 1, 14600));
+}
 
-void GrowOnAck(Tcb& tcb, uint32_t acked) {
+void CutThreshold(Tcb& tcb, CongestionEvent event) {
+  tcb.ssthresh = PolicyOf(tcb.options.congestion).cut(tcb, event);
+  tcb.hystart.done = true;
+  NoteWindowCut(tcb);
+}
+
+void GrowOnAck(Tcb& tcb, uint32_t acked, uint64_t now) {
   // A window that was not used up says nothing about the path (RFC 5681 section 3.1: "a sender
   // that is not limited by cwnd").
-  if (!tcb.cwnd_limited) return;
-  if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
-  if (tcb.cwnd < tcb.ssthresh) {
-    // RFC 3465 2.3: L = 2, but 1 in the slow start that follows a time-out.
-    const uint32_t limit = tcb.timeout_recovery ? tcb.snd_mss : tcb.snd_mss << 1;
-    Grow(tcb, Minimum(acked, limit));
+  if (!tcb.cwnd_limited) {
+    PauseCubic(tcb, now);
     return;
   }
-  tcb.bytes_acked += acked;  // RFC 3465 2.1
-  if (tcb.bytes_acked < tcb.cwnd) return;
-  tcb.bytes_acked -= tcb.cwnd;
-  Grow(tcb, tcb.snd_mss);
+  if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
+  if (tcb.cwnd < tcb.ssthresh) {
+    if (tcb.sack_on && tcb.options.hystart && !tcb.timeout_recovery) {
+      GrowWindow(tcb, HyStartGrowth(tcb, acked));
+      return;
+    }
+    // RFC 3465 2.3: L = 2, but 1 in the slow start that follows a time-out.
+    const uint32_t limit = tcb.timeout_recovery ? tcb.snd_mss : tcb.snd_mss << 1;
+    GrowWindow(tcb, Minimum(acked, limit));
+    return;
+  }
+  PolicyOf(tcb.options.congestion).avoid(tcb, acked, now);
 }
 
 void StartCongestionControl(Tcb& tcb, bool syn_lost) {
@@ -82,10 +104,12 @@ void StartCongestionControl(Tcb& tcb, bool syn_lost) {
   tcb.ssthresh = 0xffffffffu;
 }
 
-void CongestionOnAck(Tcb& tcb, uint32_t acked) {
+void CongestionOnAck(Tcb& tcb, const Header& header, uint32_t acked, uint64_t now) {
+  JudgeTimeout(tcb, header, acked);
   if (tcb.snd_una.AtOrAfter(tcb.recover)) {
     tcb.timeout_recovery = false;
     tcb.go_back = false;
+    tcb.frto = FRto::kOff;
   }
   if (tcb.in_recovery) {
     RecoveryOnAck(tcb, acked);
@@ -95,13 +119,19 @@ void CongestionOnAck(Tcb& tcb, uint32_t acked) {
   tcb.retransmit_now = false;
   // `recover` follows at a distance of one: left behind, it would be ahead after 2^31 bytes.
   if (tcb.snd_una.After(tcb.recover)) tcb.recover = tcb.snd_una - 1;
-  GrowOnAck(tcb, acked);
+  GrowOnAck(tcb, acked, now);
 }
 
 void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
   if (tcb.duplicate_acks < 0xff) ++tcb.duplicate_acks;
   if (tcb.in_recovery) {
-    Grow(tcb, tcb.snd_mss);  // RFC 5681 3.2 step 4: a segment has left the network
+    GrowWindow(tcb, tcb.snd_mss);  // RFC 5681 3.2 step 4: a segment has left the network
+    return;
+  }
+  if (tcb.frto == FRto::kSecondAck) {
+    // RFC 5682 2.1 step 3a: the time-out was right.
+    tcb.frto = FRto::kOff;
+    tcb.snd_nxt = tcb.snd_una;
     return;
   }
   if (tcb.duplicate_acks != kDuplicateAckThreshold) return;
@@ -111,7 +141,8 @@ void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
   }
   // RFC 6582 3.2 step 1: duplicates of what a time-out repeated are no news of loss.
   if (tcb.snd_una.AtOrBefore(tcb.recover)) return;
-  HalveThreshold(tcb);
+  PrepareUndo(tcb, false, now);
+  CutThreshold(tcb, CongestionEvent::kLoss);
   tcb.recover = tcb.snd_max;
   tcb.in_recovery = true;
   tcb.partial_seen = false;
@@ -121,9 +152,13 @@ void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
   StartRetransmitTimer(tcb, now);
 }
 
-void CongestionOnTimeout(Tcb& tcb) {
-  // RFC 5681 3.1: a segment that was already repeated by the timer does not halve again.
-  if (!tcb.timed_out) HalveThreshold(tcb);
+void CongestionOnTimeout(Tcb& tcb, uint64_t now) {
+  StartFRto(tcb, !tcb.in_recovery && !tcb.timeout_recovery && !tcb.go_back);
+  // RFC 5681 3.1: a segment that was already repeated by the timer does not cut again.
+  if (!tcb.timed_out) {
+    PrepareUndo(tcb, true, now);
+    CutThreshold(tcb, CongestionEvent::kTimeout);
+  }
   tcb.cwnd = tcb.snd_mss;  // loss window
   tcb.bytes_acked = 0;
   tcb.recover = tcb.snd_max;  // RFC 6582 3.2 step 4
@@ -151,7 +186,16 @@ void CongestionAfterSend(Tcb& tcb) {
   tcb.limited_until = tcb.snd_max;
 }
 
+void Pace(Tcb& tcb, uint32_t bytes, uint64_t now) {
+  if (!tcb.options.pacing || !tcb.rtt_valid) return;
+  const uint64_t earliest = now > kPacingBurstNs ? now - kPacingBurstNs : 0;
+  const uint64_t from = tcb.pace_deadline > earliest ? tcb.pace_deadline : earliest;
+  tcb.pace_deadline = from + PacingInterval(tcb, bytes);
+  tcb.pace_passed = false;
+}
+
 uint32_t EffectiveCongestionWindow(const Tcb& tcb) {
+  if (tcb.frto == FRto::kSecondAck) return tcb.snd_una.DistanceTo(tcb.frto_limit);
   if (tcb.in_recovery || tcb.timeout_recovery || tcb.go_back) return tcb.cwnd;
   if (tcb.duplicate_acks == 0 || tcb.duplicate_acks >= kDuplicateAckThreshold) return tcb.cwnd;
   return tcb.cwnd + (tcb.duplicate_acks == 1 ? tcb.snd_mss : tcb.snd_mss << 1);

@@ -13,6 +13,7 @@ enum OptionKind : uint8_t {
   kSackPermitted = 4,
   kSack = 5,
   kTimestamps = 8,
+  kUserTimeout = 28,
 };
 
 // Lengths on the wire, kind and length bytes included.
@@ -20,6 +21,7 @@ constexpr size_t kMssLength = 4;
 constexpr size_t kWindowScaleLength = 3;
 constexpr size_t kSackPermittedLength = 2;
 constexpr size_t kTimestampsLength = 10;
+constexpr size_t kUserTimeoutLength = 4;
 constexpr size_t kSackBlockLength = 8;
 
 constexpr uint8_t kMaxWindowScale = 14;  // RFC 7323 section 2.3
@@ -53,9 +55,25 @@ constexpr size_t FixedLength(uint8_t kind) {
       return kSackPermittedLength;
     case kTimestamps:
       return kTimestampsLength;
+    case kUserTimeout:
+      return kUserTimeoutLength;
     default:
       return 0;
   }
+}
+
+/// RFC 5482 section 3: a bit says whether the other 15 are minutes or seconds.
+constexpr uint16_t kInMinutes = 0x8000;
+
+uint32_t UserTimeoutSeconds(uint16_t field) {
+  const uint32_t number = field & (kInMinutes - 1u);
+  return (field & kInMinutes) != 0 ? (number << 6) - (number << 2) : number;
+}
+
+uint16_t UserTimeoutField(uint32_t seconds) {
+  if (seconds < kInMinutes) return static_cast<uint16_t>(seconds);
+  const uint32_t minutes = (seconds + 59) / 60;
+  return static_cast<uint16_t>(kInMinutes | (minutes < kInMinutes ? minutes : kInMinutes - 1u));
 }
 
 /// One option of two bytes or more; `length` bytes of it are there. False: impossible length.
@@ -83,6 +101,10 @@ bool ParseOption(const uint8_t* p, size_t length, Header* header) {
       header->ts_value = LoadBe32(p + 2);
       header->ts_echo = LoadBe32(p + 6);
       return true;
+    case kUserTimeout:
+      header->has_user_timeout = true;
+      header->user_timeout_s = UserTimeoutSeconds(LoadBe16(p + 2));
+      return true;
     default:  // RFC 9293 section 3.1 (MUST-6): unknown options are skipped by their length
       return true;
   }
@@ -108,7 +130,8 @@ ParseError ParseOptions(const uint8_t* p, size_t size, Header* header) {
 /// Bytes of all options but SACK blocks, padding included.
 size_t FixedOptionBytes(const Header& header) {
   return (header.has_mss ? kMssLength : 0) + (header.has_window_scale ? 4u : 0u) +
-         (header.sack_permitted ? 4u : 0u) + (header.has_timestamps ? kTimestampBytes : 0u);
+         (header.sack_permitted ? 4u : 0u) + (header.has_timestamps ? kTimestampBytes : 0u) +
+         (header.has_user_timeout ? kUserTimeoutLength : 0u);
 }
 
 /// SACK blocks that will be written: as many as there is room for (RFC 2018 section 3).
@@ -152,6 +175,12 @@ uint8_t* EmitOptions(const Header& header, uint8_t* p) {
     StoreBe32(p, header.ts_value);
     StoreBe32(p + 4, header.ts_echo);
     p += 8;
+  }
+  if (header.has_user_timeout) {
+    p[0] = kUserTimeout;
+    p[1] = kUserTimeoutLength;
+    StoreBe16(p + 2, UserTimeoutField(header.user_timeout_s));
+    p += kUserTimeoutLength;
   }
   const size_t blocks = SackBlocksEmitted(header);
   if (blocks > 0) {

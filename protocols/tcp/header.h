@@ -1,5 +1,5 @@
 // TCP header codec (RFC 9293 section 3.1) with the options QPIP speaks: MSS, window scale,
-// SACK-permitted and SACK blocks (recognised), timestamps (RFC 7323).
+// SACK-permitted and SACK blocks (RFC 2018), timestamps (RFC 7323), user timeout (RFC 5482).
 #pragma once
 
 #include <array>
@@ -72,7 +72,9 @@ struct Header {
   bool sack_permitted = false;
   uint8_t window_scale = 0;  ///< at most 14 (RFC 7323 2.3)
   uint8_t sack_count = 0;
+  bool has_user_timeout = false;
   uint16_t mss = 0;
+  uint32_t user_timeout_s = 0;  ///< RFC 5482: up to 32767 minutes
   uint32_t ts_value = 0;
   uint32_t ts_echo = 0;
   std::array<SackBlock, 4> sack = {};

@@ -21,6 +21,8 @@ bool TimeWaitYields(const Tcb& tcb, const Segment& segment) {
     const int32_t newer = static_cast<int32_t>(header.ts_value - tcb.ts_recent);
     if (newer != 0) return newer > 0;
   }
+  // RFC 6191 section 2: timestamps are new with this incarnation, and protect it.
+  if (!tcb.timestamps_on && header.has_timestamps && tcb.options.timestamps) return true;
   return header.sequence.After(tcb.rcv_nxt);
 }
 

@@ -24,8 +24,9 @@ namespace qpip::tcp {
 
 /// A segment, as the machine sees it: the parsed header and the text's length.
 struct Segment {
-  Header header;             ///< host byte order, options parsed (header.h)
-  uint32_t text_length = 0;  ///< payload bytes
+  Header header;                                 ///< host byte order, options parsed (header.h)
+  uint32_t text_length = 0;                      ///< payload bytes
+  EcnCodepoint ecn = EcnCodepoint::kNotCapable;  ///< of the packet that brought it
 };
 
 /// Why the machine did not use (all of) a segment; for counters.
@@ -91,6 +92,7 @@ struct SendIntent {
   uint32_t max_length = 0;      ///< kData: at most min(MSS, window, announced data) bytes
   bool retransmission = false;  ///< starts before snd_max
   bool window_probe = false;    ///< one byte into a zero window
+  bool ecn_capable = false;     ///< the packet is to travel as ECT(0) (RFC 3168 section 6.1)
 };
 
 /// Starts an active open: SYN will be the next intent. `iss` from isn.h. Everything in `tcb` is
@@ -166,7 +168,7 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
 
 /// False when NextSend would surely find nothing but an acknowledgement.
 inline bool MayHaveSegment(const Tcb& tcb) {
-  return tcb.retransmit_now || tcb.sent.lost != 0 || tcb.tail_probe.due ||
+  return tcb.retransmit_now || tcb.keepalive_due || tcb.sent.lost != 0 || tcb.tail_probe.due ||
          !(tcb.snd_nxt == tcb.snd_end);
 }
 

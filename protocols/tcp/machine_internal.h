@@ -8,7 +8,11 @@
 //     send.cc             NextSend, AllowedLength, CommitSend, RefreshHeader, Close
 //     timers.cc           OnTimer, NextDeadline, persist
 //     rtt.cc              RFC 6298, RFC 7323 clock
-//     congestion.cc       RFC 5681, 3465, 6582, 6928
+//     congestion.cc       RFC 5681, 3465, 6582, 6928, pacing
+//     congestion_control.cc  the policies' table; cubic.cc, dctcp.cc: the policies
+//     hystart.cc          RFC 9406
+//     ecn.cc              RFC 3168
+//     undo.cc             reductions that were for nothing: RFC 3522, 5682, 3708, 4015
 //     scoreboard.cc       the fate of what is in flight
 //     recovery.cc         repair with SACK: RFC 8985, 6937
 //     reset.cc            RST segments, Abort, the end of a Tcb
@@ -31,6 +35,8 @@ inline constexpr uint8_t kDuplicateAckThreshold = 3;  ///< RFC 5681 section 3.2
 // Shifts and adds: the core may have no multiplier.
 constexpr uint64_t MicrosToNanos(uint64_t us) { return (us << 10) - (us << 4) - (us << 3); }
 constexpr uint64_t MillisToNanos(uint64_t ms) { return MicrosToNanos(MicrosToNanos(ms)); }
+
+constexpr uint64_t SecondsToNanos(uint64_t s) { return MillisToNanos(MicrosToNanos(s)); }
 
 constexpr uint32_t Minimum(uint32_t a, uint32_t b) { return a < b ? a : b; }
 constexpr uint32_t Maximum(uint32_t a, uint32_t b) { return a < b ? b : a; }
@@ -94,6 +100,12 @@ void ConsiderWindowUpdate(Tcb& tcb);
 SequenceNumber EmptySegmentSequence(const Tcb& tcb);
 
 // --- timers.cc
+/// An acceptable segment of the peer: keep-alive starts anew.
+inline void NoteHeard(Tcb& tcb, uint64_t now) {
+  tcb.last_heard_at = now;
+  tcb.keepalives_unanswered = 0;
+  tcb.keepalive_due = false;
+}
 /// The retransmission time-out with back-off, nanoseconds (RFC 6298 5.5).
 uint64_t RetransmissionTimeout(const Tcb& tcb);
 inline void StartRetransmitTimer(Tcb& tcb, uint64_t now) {
@@ -107,6 +119,8 @@ inline bool IsWindowShut(const Tcb& tcb) {
 }
 /// Starts the persist timer when the window is shut, stops it when it is not (3.8.6.1).
 void UpdatePersist(Tcb& tcb, uint64_t now);
+/// RFC 5482 section 3.1: the peer tells how long it will wait.
+void TakeUserTimeout(Tcb& tcb, const Header& header);
 void StartTimeWait(Tcb& tcb, uint64_t now);
 void StopTimers(Tcb& tcb);
 
@@ -119,11 +133,21 @@ inline uint32_t TimestampNow(const Tcb& tcb, uint64_t now) {
 bool SampleRtt(Tcb& tcb, const Header& header, uint64_t now);
 
 // --- congestion.cc
+inline constexpr uint32_t kLargestWindow = 1u << 30;  ///< RFC 7323 section 2.3
+
+/// RFC 6928 section 2: min(10 MSS, max(2 MSS, 14600)).
+uint32_t InitialWindow(uint32_t mss);
+inline uint32_t FlightSize(const Tcb& tcb) { return tcb.snd_una.DistanceTo(tcb.snd_max); }
+inline void GrowWindow(Tcb& tcb, uint32_t bytes) {
+  tcb.cwnd = Minimum(tcb.cwnd + bytes, kLargestWindow);
+}
+
 void StartCongestionControl(Tcb& tcb, bool syn_lost);
-/// `acked` bytes left the network with an ACK that moved snd_una (already moved).
-void CongestionOnAck(Tcb& tcb, uint32_t acked);
+/// Connections without SACK: `acked` bytes left the network with an ACK that moved snd_una (already
+/// moved).
+void CongestionOnAck(Tcb& tcb, const Header& header, uint32_t acked, uint64_t now);
 void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now);
-void CongestionOnTimeout(Tcb& tcb);
+void CongestionOnTimeout(Tcb& tcb, uint64_t now);
 /// Before text is sent: the window shrinks after a pause (RFC 5681 section 4.1).
 void CongestionBeforeSend(Tcb& tcb, uint64_t now);
 /// After new text was sent: notes whether cwnd is what limits it.
@@ -131,10 +155,59 @@ void CongestionAfterSend(Tcb& tcb);
 /// cwnd, with what limited transmit adds (RFC 3042).
 uint32_t EffectiveCongestionWindow(const Tcb& tcb);
 
-/// RFC 5681 equation 4: half of what is in flight.
-void HalveThreshold(Tcb& tcb);
+/// ssthresh becomes what the policy makes of a congestion event.
+void CutThreshold(Tcb& tcb, CongestionEvent event);
 /// Slow start and congestion avoidance, by bytes acknowledged.
-void GrowOnAck(Tcb& tcb, uint32_t acked);
+void GrowOnAck(Tcb& tcb, uint32_t acked, uint64_t now);
+/// New text of `bytes` goes out now: when the next may, if the connection is paced.
+void Pace(Tcb& tcb, uint32_t bytes, uint64_t now);
+
+// --- congestion_control.cc, cubic.cc, dctcp.cc: see CongestionPolicy
+void AvoidReno(Tcb& tcb, uint32_t acked, uint64_t now);
+uint32_t CutReno(Tcb& tcb, CongestionEvent event);
+void AvoidCubic(Tcb& tcb, uint32_t acked, uint64_t now);
+uint32_t CutCubic(Tcb& tcb, CongestionEvent event);
+/// cwnd was not used up: CUBIC's clock stands still.
+void PauseCubic(Tcb& tcb, uint64_t now);
+void ObserveDctcp(Tcb& tcb, uint32_t acked, bool marked);
+uint32_t CutDctcp(Tcb& tcb, CongestionEvent event);
+
+// --- hystart.cc
+/// An ACK; kNever: it measures no round trip.
+void HyStartOnAck(Tcb& tcb, uint64_t round_trip_ns);
+/// By how much the window grows in slow start.
+uint32_t HyStartGrowth(Tcb& tcb, uint32_t acked);
+
+// --- ecn.cc
+/// ECE and CWR of our SYN or SYN-ACK.
+uint8_t EcnSynFlags(const Tcb& tcb);
+/// The peer's SYN or SYN-ACK.
+void NegotiateEcn(Tcb& tcb, const Header& syn);
+/// An acceptable segment: marks, and the peer's answer to our echo.
+void EcnOnText(Tcb& tcb, const Segment& segment);
+/// An acceptable ACK, which acknowledged `acked` bytes.
+void EcnOnAck(Tcb& tcb, const Header& header, uint32_t acked);
+/// The congestion window was cut, for whatever reason: the peer is to be told.
+void NoteWindowCut(Tcb& tcb);
+
+// --- undo.cc
+/// What an ACK says.
+struct UndoEvidence {
+  const Header* header = nullptr;
+  bool advanced = false;            ///< it moved snd_una
+  bool original_delivered = false;  ///< it tells of text that was sent once, before the reduction
+  uint32_t duplicate_bytes = 0;     ///< reported as having arrived twice
+};
+/// The window is about to be cut.
+void PrepareUndo(Tcb& tcb, bool by_timer, uint64_t now);
+/// [from, to) goes out once more.
+void NoteRepeated(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now);
+/// Takes the reduction back when the ACK shows that it was for nothing.
+bool TryUndo(Tcb& tcb, const UndoEvidence& evidence);
+/// The timer has expired; `first_event`: nothing was being repaired.
+void StartFRto(Tcb& tcb, bool first_event);
+/// An ACK that has undone nothing; `told_of_new`: duplicate, or with new SACK blocks.
+void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new);
 
 // --- recovery.cc: connections with SACK
 void StartRecovery(Tcb& tcb);

@@ -30,8 +30,12 @@ void InitialiseTcb(Tcb& tcb, Options options, SequenceNumber iss, uint64_t now) 
   tcb.snd_max = iss;
   tcb.snd_end = iss + 1;
   tcb.recover = iss;
+  tcb.ecn.offer = options.ecn == EcnMode::kRequest;
+  tcb.ecn.cut_until = iss;
   tcb.rto_us = options.rto_initial_us;
   tcb.opened_at = now;
+  tcb.user_timeout_ms = options.user_timeout_ms;
+  tcb.user_timeout_due = options.user_timeout_option;
   tcb.first_unacked_at = now;
 }
 
@@ -57,10 +61,13 @@ void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
     tcb.rcv_wscale = OfferedWindowScale(tcb);
   }
   tcb.sack_on = tcb.options.sack && syn.sack_permitted;
+  NegotiateEcn(tcb, syn);
   // RFC 9293 3.7.1: Eff.snd.MSS; the options of every segment are deducted (RFC 6691).
   uint32_t mss = syn.has_mss ? syn.mss : kDefaultPeerMss;
   mss = Minimum(Maximum(mss, kSmallestPeerMss), Maximum(tcb.options.mss, kSmallestPeerMss));
   tcb.snd_mss = tcb.timestamps_on ? mss - kTimestampBytes : mss;
+
+  TakeUserTimeout(tcb, syn);
 
   // The window of a SYN is never scaled (RFC 7323 2.2).
   tcb.snd_wnd = syn.window;
@@ -76,7 +83,9 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
   tcb.retransmit_deadline = kNever;
   tcb.timed_out = false;
   tcb.recover = tcb.iss;
+  tcb.ecn.cut_until = tcb.iss;
   tcb.first_unacked_at = now;
+  NoteHeard(tcb, now);
   if (syn_retransmissions > 0 && !tcb.rtt_valid) {
     // RFC 6298 (5.7): an RTO that proved too short for the SYN is not used for data.
     tcb.rto_us = Minimum(Maximum(tcb.rto_us, kRtoAfterLostSynUs), tcb.options.rto_max_us);

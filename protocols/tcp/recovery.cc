@@ -120,8 +120,9 @@ bool DetectLoss(Tcb& tcb, uint64_t now) {
 
 // ---------------------------------------------------------------- how much to send
 
-void EnterRecovery(Tcb& tcb) {
-  HalveThreshold(tcb);
+void EnterRecovery(Tcb& tcb, uint64_t now) {
+  PrepareUndo(tcb, false, now);
+  CutThreshold(tcb, CongestionEvent::kLoss);
   tcb.recover = tcb.snd_max;
   tcb.in_recovery = true;
   tcb.bytes_acked = 0;
@@ -159,6 +160,7 @@ void EndRecovery(Tcb& tcb) {
   }
   tcb.in_recovery = false;
   tcb.timeout_recovery = false;
+  tcb.frto = FRto::kOff;
   Rack& rack = tcb.rack;
   if (rack.window_persists == 0 || --rack.window_persists == 0) {
     rack.window_multiplier = 1;
@@ -190,11 +192,35 @@ void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
   if (probe.repeats && !in_vain) {
     if (tcb.snd_una == probe.end) return;  // the answer to either; the next one tells
     if (!IsRecovering(tcb)) {
-      HalveThreshold(tcb);
+      CutThreshold(tcb, CongestionEvent::kLoss);
       tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
     }
   }
   probe.outstanding = false;
+}
+
+}  // namespace
+
+namespace {
+
+/// What this ACK says about whether the last reduction was for nothing. Answers whether it was.
+bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bool advanced,
+                    bool duplicate_reported) {
+  UndoEvidence evidence;
+  evidence.header = &header;
+  evidence.advanced = advanced;
+  evidence.original_delivered = delivery.original_sent_at < tcb.undo.reduced_at;
+  if (duplicate_reported) {
+    evidence.duplicate_bytes = header.sack[0].start.DistanceTo(header.sack[0].end);
+  }
+  if (TryUndo(tcb, evidence)) return true;
+  AdvanceFRto(tcb, advanced, delivery.sacked_bytes != 0);
+  return false;
+}
+
+/// The acknowledgement that HyStart++ learns from.
+uint64_t RoundTrip(const Delivery& delivery, uint64_t now) {
+  return delivery.any && !delivery.resent ? now - delivery.sent_at : kNever;
 }
 
 }  // namespace
@@ -218,14 +244,16 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   AdaptWindow(tcb, duplicate_reported);
   JudgeTailProbe(tcb, header, duplicate_reported);
 
-  const bool ended = IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover);
-  if (ended) EndRecovery(tcb);
+  const bool undone = JudgeReduction(tcb, header, delivery, advanced, duplicate_reported);
+  const bool ended = undone || (IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover));
+  if (ended && !undone) EndRecovery(tcb);
+  HyStartOnAck(tcb, RoundTrip(delivery, now));
   const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
-  if (lost && !IsRecovering(tcb)) EnterRecovery(tcb);
+  if (lost && !IsRecovering(tcb)) EnterRecovery(tcb, now);
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
   } else if (advanced && !ended) {
-    GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una));
+    GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una), now);
   }
   if (tcb.sent.count == 0) tcb.tail_probe.due = false;
   if (advanced || delivery.sacked_bytes != 0) ScheduleTailProbe(tcb, now);
@@ -233,7 +261,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
 
 void RecoverOnTimer(Tcb& tcb, uint64_t now) {
   if (tcb.rack.deadline <= now && DetectLoss(tcb, now)) {
-    if (!IsRecovering(tcb)) EnterRecovery(tcb);
+    if (!IsRecovering(tcb)) EnterRecovery(tcb, now);
     if (tcb.in_recovery) ReduceRate(tcb, 0, false);
   }
   if (tcb.tail_probe.deadline <= now) {
@@ -245,6 +273,7 @@ void RecoverOnTimer(Tcb& tcb, uint64_t now) {
 void RecoverOnTimeout(Tcb& tcb) {
   // A peer that does not acknowledge what it has sacked has thrown it away (RFC 2018 section 8).
   const bool reneged = tcb.sent.count != 0 && (tcb.sent.runs[0].flags & kRunSacked) != 0;
+  if (reneged) tcb.frto = FRto::kOff;
   LoseAll(tcb.sent, reneged);
   tcb.rack.deadline = kNever;
   tcb.tail_probe.deadline = kNever;
@@ -256,6 +285,7 @@ void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t no
   const bool repeats = from.Before(tcb.sent.End());
   NoteSentRun(tcb.sent, from, to, now, JoinInterval(tcb));
   if (tcb.in_recovery) tcb.rate_reduction.sent += from.DistanceTo(to);
+  if (repeats && !tcb.tail_probe.due) NoteRepeated(tcb, from, to, now);
   TailProbe& probe = tcb.tail_probe;
   if (!repeats) probe.last_start = from;
   if (probe.due) {
@@ -277,6 +307,7 @@ bool RepeatsFin(const Tcb& tcb) {
 }
 
 bool RepeatIntent(const Tcb& tcb, SendIntent* intent) {
+  if (tcb.frto == FRto::kSecondAck) return false;  // new text first (RFC 5682)
   SequenceNumber start;
   uint32_t length = 0;
   if (!MaySendText(tcb.state) || !FirstLost(tcb.sent, &start, &length)) return false;

@@ -20,6 +20,7 @@ void EnterClosed(Tcb& tcb) {
   tcb.retransmit_now = false;
   tcb.tail_probe.due = false;
   tcb.probe_due = false;
+  tcb.keepalive_due = false;
 }
 
 }  // namespace internal

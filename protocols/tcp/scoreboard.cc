@@ -60,6 +60,7 @@ void Deliver(const Scoreboard& board, uint32_t index, SequenceNumber fack, Deliv
   delivery->bytes += board.LengthOf(index);
   const bool resent = (run.flags & kRunResent) != 0;
   if (!resent && run.end.Before(fack)) delivery->reordered = true;
+  if (!resent && run.sent_at < delivery->original_sent_at) delivery->original_sent_at = run.sent_at;
   const bool later =
       !delivery->any || SentAfter(run.sent_at, run.end, delivery->sent_at, delivery->end);
   if (!later) return;
@@ -200,6 +201,10 @@ void LoseAll(Scoreboard& board, bool forget_sacks) {
     }
     LoseRun(board, i);
   }
+}
+
+void FindAll(Scoreboard& board) {
+  for (uint32_t i = 0; i < board.count; ++i) ClearLost(board, i);
 }
 
 bool FirstLost(const Scoreboard& board, SequenceNumber* start, uint32_t* length) {

@@ -57,6 +57,7 @@ struct Delivery {
   bool resent = false;
   uint64_t sent_at = 0;
   SequenceNumber end;
+  uint64_t original_sent_at = ~uint64_t{0};  ///< of the oldest that was sent but once
   /// A run that was never resent was delivered after something behind it: reordering.
   bool reordered = false;
 };
@@ -81,6 +82,9 @@ void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, Sequenc
 void LoseRun(Scoreboard& board, uint32_t index);
 /// Everything that the peer does not hold is deemed lost. With `forget_sacks`, everything.
 void LoseAll(Scoreboard& board, bool forget_sacks);
+
+/// Nothing is deemed lost any more.
+void FindAll(Scoreboard& board);
 
 /// The first lost bytes. False: there are none.
 bool FirstLost(const Scoreboard& board, SequenceNumber* start, uint32_t* length);

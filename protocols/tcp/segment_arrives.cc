@@ -225,6 +225,9 @@ void ArriveInOtherStates(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   if (!CheckReset(tcb, segment.header, now, arrival)) return;
   if (!CheckSyn(tcb, segment.header, now, arrival)) return;
   if (!CheckAck(tcb, segment, now, arrival)) return;
+  NoteHeard(tcb, now);
+  TakeUserTimeout(tcb, segment.header);
+  EcnOnText(tcb, segment);
   TakeTextAndFin(tcb, segment, now, arrival);
 }
 
@@ -279,8 +282,11 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
     const SequenceNumber una_before = tcb.snd_una;
     AdvanceUnacknowledged(tcb, header, now, arrival);
     if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
+    EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd_una));
   }
+  NoteHeard(tcb, now);
   if (segment.text_length != 0) {
+    EcnOnText(tcb, segment);
     AcceptText(tcb, 0, segment.text_length, header.Has(kPsh), arrival);
   }
   return true;

@@ -69,6 +69,8 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
   const uint32_t pending = tcb.snd_nxt.DistanceTo(tcb.snd_end);
   uint32_t length = Minimum(Minimum(UsableWindow(tcb), pending), tcb.snd_mss);
+  const bool paced = tcb.pace_deadline > now && tcb.snd_nxt == tcb.snd_max;
+  if (length != 0 && paced && !tcb.probe_due) return false;
   if (length == 0) {
     if (!tcb.probe_due) return false;
     length = 1;
@@ -78,10 +80,28 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   intent->sequence = tcb.snd_nxt;
   intent->max_length = length;
   intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
+  // Section 6.1.5 and 6.1.6 of RFC 3168: new text only.
+  intent->ecn_capable = tcb.ecn.on && !intent->retransmission && !intent->window_probe;
   // A length that silly-window avoidance may hold back must not hold back an acknowledgement.
   const bool may_wait = !intent->retransmission && !tcb.probe_due && length < tcb.snd_mss &&
                         length < pending && length < tcb.max_snd_wnd >> 1;
   return !(may_wait && AckDue(tcb, now));
+}
+
+/// RFC 9293 3.8.4: a sequence number that the peer has acknowledged draws an acknowledgement.
+void CommitKeepalive(Tcb& tcb, Header* header, uint64_t now) {
+  header->sequence = tcb.snd_una - 1;
+  tcb.keepalive_due = false;
+  tcb.keepalive_sent_at = now;
+  if (tcb.keepalives_unanswered < 0xff) ++tcb.keepalives_unanswered;
+}
+
+/// RFC 5482 section 2: with the SYN, and once more when the peer is sure to keep it (4.1).
+void AdvertiseUserTimeout(Tcb& tcb, Header* header) {
+  if (!tcb.options.user_timeout_option || !(header->Has(kSyn) || tcb.user_timeout_due)) return;
+  header->has_user_timeout = true;
+  header->user_timeout_s = (tcb.options.user_timeout_ms + 999) / 1000;
+  if (!header->Has(kSyn)) tcb.user_timeout_due = false;
 }
 
 void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
@@ -94,7 +114,10 @@ void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
   header->has_window_scale = offer ? tcb.options.window_scaling : tcb.window_scaling_on;
   header->has_timestamps = offer ? tcb.options.timestamps : tcb.timestamps_on;
   header->sack_permitted = offer ? tcb.options.sack : tcb.sack_on;
+  if (tcb.snd_max != tcb.iss) tcb.ecn.offer = false;  // RFC 3168 6.1.1.1: a firewall may mind
+  header->flags = static_cast<uint8_t>(header->flags | EcnSynFlags(tcb));
   header->window_scale = OfferedWindowScale(tcb);
+  AdvertiseUserTimeout(tcb, header);
   if (tcb.snd_max == tcb.iss) {
     tcb.timing = true;
     tcb.timed_sequence = tcb.iss + 1;
@@ -153,6 +176,8 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
     tcb.retransmit_now = false;
     tcb.repeat_end = end;
   }
+  if (!tcb.sack_on && intent.retransmission) NoteRepeated(tcb, intent.sequence, end, now);
+  if (!intent.retransmission) Pace(tcb, length, now);
   tcb.snd_nxt = Max(tcb.snd_nxt, end);
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   UpdatePersist(tcb, now);
@@ -213,7 +238,7 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
     return intent;
   }
   if (TextIntent(tcb, now, &intent)) return intent;
-  if (!AckDue(tcb, now)) return SendIntent{};
+  if (!AckDue(tcb, now) && !tcb.keepalive_due) return SendIntent{};
   intent = SendIntent{};
   intent.kind = SendIntent::Kind::kControl;
   intent.sequence = EmptySegmentSequence(tcb);
@@ -225,6 +250,10 @@ uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t messag
   const uint32_t length = Minimum(intent.max_length, message_rest);
   // Data that was sent before, or whose override time-out has come, goes in any size.
   if (intent.retransmission || intent.window_probe || tcb.probe_due) return length;
+  // RFC 9293 3.7.4: what is small waits while anything is unacknowledged.
+  if (tcb.options.nagle && length < tcb.snd_mss && tcb.snd_una != tcb.snd_nxt && !tcb.fin_queued) {
+    return 0;
+  }
   // RFC 9293 3.8.6.2.1: (1) a full segment, (2) all of the message, (3) half of the largest window.
   const bool worthwhile =
       length >= tcb.snd_mss || length == message_rest || length >= tcb.max_snd_wnd >> 1;
@@ -236,6 +265,10 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
   if (intent.kind == SendIntent::Kind::kData && length != 0) {
     header.sequence = intent.sequence;
     header.flags = push ? kAck | kPsh : kAck;
+    if (tcb.ecn.window_cut && intent.ecn_capable) {
+      header.flags |= kCwr;  // RFC 3168 6.1.2
+      tcb.ecn.window_cut = false;
+    }
     CommitText(tcb, intent, Minimum(length, intent.max_length), now);
     RefreshHeader(tcb, &header, length, now);
     return header;
@@ -252,6 +285,8 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
     case Control::kNone: {
       header.sequence = EmptySegmentSequence(tcb);
       header.flags = kAck;
+      if (tcb.keepalive_due) CommitKeepalive(tcb, &header, now);
+      AdvertiseUserTimeout(tcb, &header);
       // The window stays as it was while duplicates are owed: see AdvertiseWindow.
       RefreshHeader(tcb, &header, 0, now);
       if (tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0) --tcb.duplicates_owed;
@@ -271,6 +306,10 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
     header->acknowledgement = acknowledgement;
     header->window = AdvertiseWindow(tcb, acknowledgement, is_syn);
     NoteAcknowledgementSent(tcb, acknowledgement);
+    if (!is_syn) {
+      header->flags =
+          static_cast<uint8_t>(tcb.ecn.echo ? header->flags | kEce : header->flags & ~kEce);
+    }
   } else {
     header->window = AdvertiseWindow(tcb, tcb.rcv_nxt, is_syn);
   }

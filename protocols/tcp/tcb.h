@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "protocols/tcp/congestion_control.h"
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/reassembly.h"
 #include "protocols/tcp/scoreboard.h"
@@ -49,10 +50,18 @@ struct Options {
   bool sack = true;                             ///< offer SACK (RFC 2018)
   uint8_t reassembly = Reassembly::kMaxRanges;  ///< ranges held behind a gap, at most kMaxRanges;
                                                 ///< 0: what is out of order is dropped
+  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
+  EcnMode ecn = EcnMode::kAccept;
+  bool hystart = true;  ///< HyStart++ (RFC 9406), on connections with SACK
+  bool pacing = false;  ///< spread new text over the round trip
+  bool undo = true;     ///< F-RTO (RFC 5682), Eifel (RFC 3522), D-SACK (RFC 3708): a
+                        ///< reduction that proves to have been for nothing is taken back
+  bool nagle = false;   ///< RFC 9293 3.7.4; not for framings whose segments mean something
+  bool user_timeout_option = false;    ///< tell and heed RFC 5482's option
+  uint8_t keepalive_probes = 9;        ///< unanswered ones, after which the connection is given up
+  uint32_t keepalive_idle_s = 0;       ///< RFC 9293 3.8.4: first probe; 0: no keep-alive
+  uint32_t keepalive_interval_s = 75;  ///< between probes
 };
-
-/// Time that is never reached.
-inline constexpr uint64_t kNever = ~uint64_t{0};
 
 /// RFC 8985: what was delivered most recently, and how much reordering to allow for.
 struct Rack {
@@ -86,6 +95,36 @@ struct RateReduction {
   uint32_t delivered = 0;    ///< prr_delivered
   uint32_t sent = 0;         ///< prr_out
   uint32_t flight_size = 1;  ///< RecoverFS
+};
+
+/// RFC 3168, or RFC 8257's use of it.
+struct Ecn {
+  bool on = false;           ///< both SYNs agreed
+  bool echo = false;         ///< ECE goes with every acknowledgement
+  bool window_cut = false;   ///< CWR goes with the next new text
+  bool offer = false;        ///< our SYN asks for it; not once a SYN was lost
+  SequenceNumber cut_until;  ///< one reduction a window: ECE up to here is old news
+};
+
+/// How to take a reduction of the congestion window back, should it prove to have been for nothing.
+struct Undo {
+  bool possible = false;
+  bool stamped = false;  ///< the two below are valid
+  uint32_t cwnd = 0;     ///< before the reduction
+  uint32_t ssthresh = 0;
+  uint32_t repeated = 0;            ///< bytes sent again that no D-SACK has reported
+  uint32_t first_repeat_stamp = 0;  ///< TSval of the first retransmission (RFC 3522)
+  SequenceNumber first_repeat_end;  ///< what has to be acknowledged for it to be judged
+  SequenceNumber until;             ///< an ACK beyond this ends the matter
+  uint64_t reduced_at = 0;
+  PolicyState policy;
+};
+
+/// RFC 5682: whether the retransmission timer fired too early.
+enum class FRto : uint8_t {
+  kOff,
+  kFirstAck,   ///< the oldest segment went again; the first ACK decides
+  kSecondAck,  ///< new text went instead of more repetitions; the second ACK decides
 };
 
 /// The tables of rare use are at both ends, so that what every segment needs lies together.
@@ -165,9 +204,11 @@ struct Tcb {
                                   ///< answered since, with a shut window
   uint64_t time_wait_deadline = kNever;
   uint64_t opened_at = 0;
-  uint64_t last_sent_at = 0;  ///< when text was last sent: restart after idle (RFC 5681, 4.1)
+  uint32_t user_timeout_ms = 0;   ///< what holds: ours, or what the peer has asked for (RFC 5482)
+  bool user_timeout_due = false;  ///< to be told with the next acknowledgement
+  uint64_t last_sent_at = 0;      ///< when text was last sent: restart after idle (RFC 5681, 4.1)
 
-  // --- RFC 5681 congestion control, RFC 6582 NewReno
+  // --- Congestion control: RFC 5681, RFC 6582 NewReno; the policy's own state is further down
   uint32_t cwnd = 0;
   uint32_t ssthresh = 0xffffffffu;
   uint32_t bytes_acked = 0;  ///< appropriate byte counting (RFC 3465)
@@ -182,11 +223,26 @@ struct Tcb {
   SequenceNumber limited_until;
   SequenceNumber repeat_end;  ///< in_recovery: end of the segment last sent again
   SequenceNumber recover;     ///< snd_max when loss was detected
+  FRto frto = FRto::kOff;
+  SequenceNumber frto_limit;  ///< kSecondAck without SACK: new text may go up to here
+  Ecn ecn;
+  uint64_t pace_deadline = 0;  ///< no new text before this
+  bool pace_passed = true;     ///< OnTimer has seen that time
+
+  // --- Keep-alive: RFC 9293 3.8.4
+  uint64_t last_heard_at = 0;  ///< when the last acceptable segment came
+  uint64_t keepalive_sent_at = 0;
+  uint8_t keepalives_unanswered = 0;
+  bool keepalive_due = false;
 
   // --- Loss recovery of connections with SACK: recovery.cc. They never move snd_nxt back.
   Rack rack;
   TailProbe tail_probe;
   RateReduction rate_reduction;
+  Undo undo;
+
+  PolicyState policy;
+  HyStart hystart;
 
   Options options;
 

@@ -19,9 +19,23 @@ uint64_t GiveUpDeadline(const Tcb& tcb) {
     const uint32_t limit = tcb.options.connect_timeout_ms;
     return limit == 0 ? kNever : tcb.opened_at + MillisToNanos(limit);
   }
-  const uint32_t limit = tcb.options.user_timeout_ms;
+  const uint32_t limit = tcb.user_timeout_ms;
   if (limit == 0 || tcb.snd_una == tcb.snd_max || tcb.first_unacked_at == kNever) return kNever;
   return tcb.first_unacked_at + MillisToNanos(limit);
+}
+
+/// RFC 9293 3.8.4: when to ask a silent peer whether it is there.
+uint64_t KeepaliveDeadline(const Tcb& tcb) {
+  if (tcb.options.keepalive_idle_s == 0 || !IsSynchronised(tcb.state)) return kNever;
+  // What is in flight has its own timer, as has a shut window, and TIME-WAIT.
+  if (tcb.snd_una != tcb.snd_max || tcb.persist_deadline != kNever || tcb.keepalive_due ||
+      tcb.state == State::kTimeWait) {
+    return kNever;
+  }
+  if (tcb.keepalives_unanswered == 0) {
+    return tcb.last_heard_at + SecondsToNanos(tcb.options.keepalive_idle_s);
+  }
+  return tcb.keepalive_sent_at + SecondsToNanos(tcb.options.keepalive_interval_s);
 }
 
 /// RFC 6298 (5.4) to (5.7), RFC 5681 3.1: everything in flight is presumed lost.
@@ -29,7 +43,7 @@ void OnRetransmissionTimeout(Tcb& tcb, uint64_t now) {
   tcb.retransmit_deadline = kNever;  // starts again when the segment goes out
   if (tcb.backoff < 16) ++tcb.backoff;
   tcb.timing = false;
-  if (IsSynchronised(tcb.state)) CongestionOnTimeout(tcb);
+  if (IsSynchronised(tcb.state)) CongestionOnTimeout(tcb, now);
   tcb.timed_out = true;
   if (IsSynchronised(tcb.state) && tcb.sack_on) {
     RecoverOnTimeout(tcb);
@@ -51,6 +65,14 @@ void UpdatePersist(Tcb& tcb, uint64_t now) {
   } else if (tcb.persist_deadline == kNever && !tcb.probe_due) {
     tcb.persist_deadline = now + BackedOff(tcb, tcb.persist_backoff);
   }
+}
+
+void TakeUserTimeout(Tcb& tcb, const Header& header) {
+  constexpr uint32_t kUpperLimitS = 3600;  // U_LIMIT
+  // Zero would be to wait for nothing: ours holds. So it does when it is for ever.
+  const uint32_t ours = tcb.options.user_timeout_ms;
+  if (!tcb.options.user_timeout_option || !header.has_user_timeout || ours == 0) return;
+  tcb.user_timeout_ms = Maximum(ours, Minimum(header.user_timeout_s, kUpperLimitS) * 1000);
 }
 
 void StartTimeWait(Tcb& tcb, uint64_t now) {
@@ -86,6 +108,17 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
     EnterClosed(tcb);
     return plan;
   }
+  if (KeepaliveDeadline(tcb) <= now) {
+    if (tcb.keepalives_unanswered >= tcb.options.keepalive_probes) {
+      plan.outcome = Outcome::kTimedOut;
+      plan.send_reset = true;
+      plan.reset = ResetFrom(tcb);
+      EnterClosed(tcb);
+      return plan;
+    }
+    tcb.keepalive_due = true;
+  }
+  if (tcb.pace_deadline <= now) tcb.pace_passed = true;
   if (tcb.ack_deadline <= now) {
     tcb.ack_deadline = kNever;
     tcb.ack_now = true;
@@ -115,6 +148,12 @@ uint64_t NextDeadline(const Tcb& tcb) {
   if (tcb.rack.deadline < deadline) deadline = tcb.rack.deadline;
   if (tcb.tail_probe.deadline < deadline) deadline = tcb.tail_probe.deadline;
   if (tcb.time_wait_deadline < deadline) deadline = tcb.time_wait_deadline;
+  const bool paced = !tcb.pace_passed && tcb.snd_nxt.Before(tcb.snd_end);
+  if (paced && tcb.pace_deadline < deadline) deadline = tcb.pace_deadline;
+  if (tcb.options.keepalive_idle_s != 0) {
+    const uint64_t keepalive = KeepaliveDeadline(tcb);
+    if (keepalive < deadline) deadline = keepalive;
+  }
   return deadline;
 }
 

@@ -27,7 +27,8 @@ class Mutator {
  private:
   void Change(const Connection& c, Segment* s) {
     Header& h = s->header;
-    switch (random_() % 11) {
+    s->ecn = static_cast<EcnCodepoint>(random_() % 4);
+    switch (random_() % 12) {
       case 0:
         h.sequence = Near(c.tcb.rcv_nxt, c.tcb.rcv_adv);
         break;
@@ -62,6 +63,10 @@ class Mutator {
           h.sack[i].end = Chance(2) ? h.sack[i].start + static_cast<uint32_t>(random_() % 3000)
                                     : Near(c.tcb.snd_una, c.tcb.snd_max);
         }
+        break;
+      case 10:
+        h.has_user_timeout = true;
+        h.user_timeout_s = static_cast<uint32_t>(random_());
         break;
       default:
         h.flags = static_cast<uint8_t>(h.flags | kPsh);
@@ -115,6 +120,12 @@ Connection Fresh(Mutator& m) {
   options.receive_buffer = static_cast<uint32_t>(1000 + m.Random(1000000));
   options.user_timeout_ms = 0;
   options.reassembly = static_cast<uint8_t>(m.Random(33));
+  options.congestion = static_cast<CongestionAlgorithm>(m.Random(kCongestionAlgorithms));
+  options.ecn = static_cast<EcnMode>(m.Random(3));
+  options.hystart = m.Chance(2);
+  options.pacing = m.Chance(4);
+  options.undo = m.Chance(2);
+  options.nagle = m.Chance(4);
   const SequencePlan& plan = kSequencePlans[m.Random(4)];
   Connection c(options, plan);
   c.peer_timestamps = m.Chance(2);

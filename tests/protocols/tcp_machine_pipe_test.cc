@@ -25,6 +25,7 @@ struct PipeOptions {
   double duplicate = 0;
   uint64_t delay = 100 * kUs;
   uint64_t jitter = 0;  // random extra delay: reordering
+  double mark = 0;      // of packets that are ECN-capable
 };
 
 struct Packet {
@@ -71,6 +72,7 @@ class Endpoint {
         packet.segment.header = CommitSend(tcb, intent, length, length == rest, now);
         packet.segment.text_length = length;
         for (uint32_t k = 0; k < length; ++k) packet.text.push_back(ByteAt(direction_, offset + k));
+        if (intent.ecn_capable) packet.segment.ecn = EcnCodepoint::kCapable0;
         retransmissions += intent.retransmission ? 1 : 0;
       } else {
         packet.segment.header = CommitSend(tcb, intent, 0, false, now);
@@ -216,6 +218,9 @@ class Pipe {
 
   void Carry(int to, Packet packet) {
     if (Chance(options_.loss)) return;
+    if (packet.segment.ecn != EcnCodepoint::kNotCapable && Chance(options_.mark)) {
+      packet.segment.ecn = EcnCodepoint::kCongestionExperienced;
+    }
     if (Chance(options_.duplicate)) queue_[to].emplace(ArrivalTime(), packet);
     queue_[to].emplace(ArrivalTime(), std::move(packet));
   }
@@ -251,6 +256,11 @@ Options RandomOptions(std::mt19937_64& random, uint32_t buffer) {
   options.window_scaling = random() % 3 != 0;
   options.sack = random() % 4 != 0;
   options.reassembly = random() % 4 == 0 ? 0 : static_cast<uint8_t>(1 + random() % 32);
+  options.congestion = static_cast<CongestionAlgorithm>(random() % kCongestionAlgorithms);
+  options.ecn = static_cast<EcnMode>(random() % 3);
+  options.hystart = random() % 2 == 0;
+  options.pacing = random() % 4 == 0;
+  options.undo = random() % 4 != 0;
   options.ack_every = static_cast<uint8_t>(1 + random() % 4);
   options.ack_on_batch_end = random() % 2 == 0;
   options.user_timeout_ms = 0;  // an unlucky pipe is no reason to give up here
@@ -269,6 +279,7 @@ TEST_P(LossyPipe, GivenSeedWhenMegabyteIsTransferredThenEveryByteArrivesOnceInOr
   pipe.loss = 0.02 * severity;
   pipe.duplicate = severity == 0 ? 0 : 0.03;
   pipe.jitter = severity == 0 ? 0 : (random() % 2 == 0 ? 30 * kUs : 600 * kUs);
+  pipe.mark = GetParam() % 3 == 0 ? 0 : 0.05;
   const uint32_t buffers[] = {3000, 20000, 65535, 300000, 1 << 20};
   const uint32_t buffer_a = buffers[random() % 5];
   const uint32_t buffer_b = buffers[random() % 5];

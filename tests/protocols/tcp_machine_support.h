@@ -30,7 +30,7 @@ inline constexpr SequencePlan kSequencePlans[] = {
     {"BothWrapAtSyn", 0xffffffffu, 0xffffffffu},
 };
 
-/// Options of most tests: no timestamps, no scaling, round numbers.
+/// Options of most tests: no timestamps, no scaling, plain Reno, round numbers.
 inline Options PlainOptions() {
   Options options;
   options.mss = 1000;
@@ -38,6 +38,10 @@ inline Options PlainOptions() {
   options.timestamps = false;
   options.window_scaling = false;
   options.ack_on_batch_end = false;
+  options.congestion = CongestionAlgorithm::kNewReno;
+  options.ecn = EcnMode::kOff;
+  options.hystart = false;
+  options.undo = false;
   return options;
 }
 

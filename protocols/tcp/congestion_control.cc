@@ -1,0 +1,37 @@
+#include "protocols/tcp/congestion_control.h"
+
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace {
+
+constexpr CongestionPolicy kPolicies[kCongestionAlgorithms] = {
+    {"reno", internal::AvoidReno, internal::CutReno, nullptr, false},
+    {"cubic", internal::AvoidCubic, internal::CutCubic, nullptr, false},
+    {"dctcp", internal::AvoidReno, internal::CutDctcp, internal::ObserveDctcp, true},
+};
+
+}  // namespace
+
+const CongestionPolicy& PolicyOf(CongestionAlgorithm algorithm) {
+  const uint32_t index = static_cast<uint32_t>(algorithm);
+  return kPolicies[index < kCongestionAlgorithms ? index : 0];
+}
+
+namespace internal {
+
+void AvoidReno(Tcb& tcb, uint32_t acked, uint64_t now) {
+  static_cast<void>(now);
+  tcb.bytes_acked += acked;  // RFC 3465 2.1
+  if (tcb.bytes_acked < tcb.cwnd) return;
+  tcb.bytes_acked -= tcb.cwnd;
+  GrowWindow(tcb, tcb.snd_mss);
+}
+
+uint32_t CutReno(Tcb& tcb, CongestionEvent event) {
+  static_cast<void>(event);
+  return Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1);  // RFC 5681 equation 4
+}
+
+}  // namespace internal
+}  // namespace qpip::tcp

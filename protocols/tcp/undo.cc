@@ -1,0 +1,117 @@
+// Taking back a reduction of the congestion window that was for nothing: what was presumed lost had
+// only been late. Three witnesses, whichever speaks first:
+//
+//     timestamps   an ACK for what was sent again echoes a clock from before that (RFC 3522)
+//     F-RTO        after a time-out, what was sent once only is acknowledged (RFC 5682)
+//     D-SACK       the peer reports all that was sent again as duplicates (RFC 3708)
+//
+// The response is RFC 4015's: the former threshold, and a window that slow start brings back.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp::internal {
+namespace {
+
+/// RFC 4015 section 4: the windows as they were, without a burst.
+void TakeBack(Tcb& tcb) {
+  Undo& undo = tcb.undo;
+  undo.possible = false;
+  const uint32_t initial = InitialWindow(tcb.snd_mss);
+  const uint32_t flight = tcb.sack_on ? tcb.snd_una.DistanceTo(tcb.snd_nxt) : FlightSize(tcb);
+  tcb.ssthresh = Maximum(tcb.ssthresh, Maximum(undo.ssthresh, undo.cwnd));
+  tcb.cwnd = Maximum(tcb.cwnd, Minimum(undo.cwnd, flight + initial));
+  tcb.policy = undo.policy;
+  tcb.bytes_acked = 0;
+  tcb.in_recovery = false;
+  tcb.timeout_recovery = false;
+  tcb.go_back = false;
+  tcb.retransmit_now = false;
+  tcb.duplicate_acks = 0;
+  tcb.frto = FRto::kOff;
+  tcb.cwnd_limited = true;
+  tcb.limited_until = tcb.snd_max;
+  tcb.ecn.window_cut = false;
+  if (tcb.sack_on) {
+    FindAll(tcb.sent);
+  } else {
+    tcb.snd_nxt = tcb.snd_max;
+    tcb.recover = tcb.snd_una - 1;
+  }
+}
+
+/// RFC 3522: the first ACK for what was sent again.
+bool IsOlderThanRepetition(const Tcb& tcb, const Header& header) {
+  if (!tcb.undo.stamped || !tcb.timestamps_on || !header.has_timestamps) return false;
+  if (tcb.snd_una.Before(tcb.undo.first_repeat_end)) return false;
+  return static_cast<int32_t>(header.ts_echo - tcb.undo.first_repeat_stamp) < 0;
+}
+
+}  // namespace
+
+void PrepareUndo(Tcb& tcb, bool by_timer, uint64_t now) {
+  Undo& undo = tcb.undo;
+  // A second event before the first is over: what there is to go back to is from before the first.
+  const bool nested = undo.possible && tcb.snd_una.Before(undo.until) && by_timer;
+  if (!nested) {
+    undo.cwnd = tcb.cwnd;
+    undo.ssthresh = tcb.ssthresh;
+    undo.policy = tcb.policy;
+  }
+  undo.possible = tcb.options.undo;
+  undo.stamped = false;
+  undo.repeated = 0;
+  undo.until = tcb.snd_max;
+  undo.reduced_at = now;
+}
+
+void NoteRepeated(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now) {
+  Undo& undo = tcb.undo;
+  if (!undo.possible) return;
+  undo.repeated += from.DistanceTo(to);
+  undo.until = tcb.snd_max;  // D-SACKs come with the ACKs of one round trip more
+  if (undo.stamped) return;
+  undo.stamped = true;
+  undo.first_repeat_end = to;
+  undo.first_repeat_stamp = TimestampNow(tcb, now);
+}
+
+bool TryUndo(Tcb& tcb, const UndoEvidence& evidence) {
+  Undo& undo = tcb.undo;
+  if (!undo.possible) return false;
+  bool spurious = evidence.advanced && IsOlderThanRepetition(tcb, *evidence.header);
+  if (tcb.frto != FRto::kOff && evidence.original_delivered) spurious = true;
+  if (evidence.duplicate_bytes != 0 && undo.repeated != 0) {
+    undo.repeated -= Minimum(undo.repeated, evidence.duplicate_bytes);
+    if (undo.repeated == 0) spurious = true;
+  }
+  if (spurious) {
+    TakeBack(tcb);
+    return true;
+  }
+  if (tcb.snd_una.After(undo.until)) undo.possible = false;
+  return false;
+}
+
+// ---------------------------------------------------------------- F-RTO
+
+void StartFRto(Tcb& tcb, bool first_event) {
+  // RFC 5682 section 2.1, step 1: not when the timer has cut a recovery short.
+  tcb.frto = tcb.options.undo && first_event ? FRto::kFirstAck : FRto::kOff;
+}
+
+void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new) {
+  if (tcb.frto == FRto::kOff) return;
+  if (!advanced && !told_of_new) return;
+  // Step 2b: up to two new segments tell more than a repetition. If they can go.
+  const bool first = tcb.frto == FRto::kFirstAck;
+  const bool new_text = tcb.snd_max.Before(tcb.snd_end) &&
+                        (tcb.snd_max + tcb.snd_mss).AtOrBefore(tcb.snd_una + tcb.snd_wnd);
+  if (first && advanced && new_text && tcb.snd_una.Before(tcb.recover)) {
+    tcb.frto = FRto::kSecondAck;
+    tcb.frto_limit = tcb.snd_max + (tcb.snd_mss << 1);
+    if (!tcb.sack_on) tcb.snd_nxt = tcb.snd_max;
+  } else {
+    tcb.frto = FRto::kOff;  // step 2a, 3a: the time-out was right
+  }
+}
+
+}  // namespace qpip::tcp::internal
