@@ -38,6 +38,18 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
   o.window_scaling = c.tcp_window_scaling != 0;
   o.sack = c.tcp_sack != 0;
   o.reassembly = static_cast<uint8_t>(c.tcp_reassembly);
+  o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
+  o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
+  // RFC 8257 section 3.1: DCTCP is nothing without marks.
+  if (o.congestion == tcp::CongestionAlgorithm::kDctcp) o.ecn = tcp::EcnMode::kRequest;
+  o.hystart = c.tcp_hystart != 0;
+  o.pacing = c.tcp_pacing != 0;
+  o.undo = c.tcp_undo != 0;
+  o.nagle = q.tcb.options.nagle;
+  o.user_timeout_option = c.tcp_user_timeout_option != 0;
+  o.keepalive_idle_s = c.keepalive_idle_s;
+  o.keepalive_interval_s = c.keepalive_interval_s;
+  o.keepalive_probes = c.keepalive_probes;
   return o;
 }
 

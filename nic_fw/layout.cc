@@ -34,7 +34,9 @@ bool InRange(const NicConfig& c) {
          c.transmit_contexts <= kMaxContexts && c.wqe_cache_bytes >= 128 &&
          c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
          c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= 32 &&
-         c.command_log2 >= 1 && c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
+         c.tcp_congestion < tcp::kCongestionAlgorithms && c.tcp_ecn <= 2 &&
+         c.keepalive_probes != 0 && c.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
+         c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
          c.scheduler_quantum <= (1u << 24) && c.dma_slots > c.receive_contexts &&
          c.dma_slots > c.transmit_contexts && LinkInRange(c.link);
 }

@@ -74,6 +74,8 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
   const bool udp = c.type == static_cast<uint8_t>(abi::QpType::kUdp);
   const bool framing = c.framing == static_cast<uint8_t>(abi::Framing::kSegment) ||
                        c.framing == static_cast<uint8_t>(abi::Framing::kStream);
+  const bool stream = c.framing == static_cast<uint8_t>(abi::Framing::kStream);
+  const bool flags = (c.flags & ~abi::kQpNagle) == 0 && (c.flags == 0 || (tcp && stream));
   const uint64_t addresses = c.send_ring | c.recv_ring | c.indices;
   const uint32_t cache = nic.state.config.wqe_cache_bytes;
   const bool strides = c.send_log2_stride >= 6 && (1u << c.send_log2_stride) <= cache &&
@@ -82,7 +84,7 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
       c.send_log2_depth <= nic.state.config.send_depth_log2 && c.recv_log2_depth <= 15;
   const bool pool = !tcp || (c.overflow_bytes >= 4096 && c.overflow_bytes <= (1u << 30) &&
                              c.overflow_pool != 0 && (c.overflow_records & 3) == 0);
-  return (tcp || udp) && framing && (addresses & 63) == 0 && strides && depths && pool;
+  return (tcp || udp) && framing && flags && (addresses & 63) == 0 && strides && depths && pool;
 }
 
 Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
@@ -114,6 +116,7 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   q.tcb.options.ack_every = c.ack_every;
   q.tcb.options.ack_delay_us = c.ack_delay_us;
   q.tcb.options.user_timeout_ms = c.user_timeout_ms;
+  q.tcb.options.nagle = (c.flags & abi::kQpNagle) != 0;
   ++nic.cq(c.send_cq).references;
   ++nic.cq(c.recv_cq).references;
   SetQpState(nic, q, QpState::kIdle);

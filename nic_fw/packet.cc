@@ -14,8 +14,9 @@ namespace {
 
 /// Writes the IPv6 header in front of an upper-layer packet of `length` bytes.
 void BuildIp(const Nic& nic, uint8_t* frame, const ipv6::Address& destination, uint8_t protocol,
-             uint32_t length, Variant variant) {
+             uint32_t length, tcp::EcnCodepoint ecn, Variant variant) {
   ipv6::Header header;
+  header.traffic_class = static_cast<uint8_t>(ecn);
   header.next_header = protocol;
   header.hop_limit = nic.state.config.hop_limit;
   header.payload_length = static_cast<uint16_t>(length);
@@ -114,7 +115,9 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
   }
   nic.Charge(Stage::kTxBuildTransportHeader, variant);
   const uint32_t ip_payload = length + (payload.handle != 0 ? payload.length : 0);
-  BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, variant);
+  const tcp::EcnCodepoint ecn =
+      payload.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
+  BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, ecn, variant);
   nic.Count(abi::NicCounter::kTcpSegmentsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload, variant,
                   lease);
@@ -140,7 +143,8 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
     StoreBe16(transport + udp::offset::kChecksum, udp::FinishChecksum(sum));
   }
   nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
-  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, Variant::kDatagram);
+  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, tcp::EcnCodepoint::kNotCapable,
+          Variant::kDatagram);
   nic.Count(abi::NicCounter::kUdpDatagramsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
                   Variant::kDatagram, lease);

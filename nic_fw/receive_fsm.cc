@@ -164,6 +164,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
     return;
   }
   segment.text_length = packet.upper.length - static_cast<uint32_t>(header_bytes);
+  segment.ecn = static_cast<tcp::EcnCodepoint>(packet.ip.traffic_class & 3);
   packet.tuple.local_address = packet.ip.destination;
   packet.tuple.remote_address = packet.ip.source;
   packet.tuple.local_port = segment.header.destination_port;

@@ -219,6 +219,7 @@ struct TransmitContext {
   uint64_t started_at = 0;
   bool last_of_message = false;
   bool retransmission = false;
+  bool ecn_capable = false;    ///< TCP: travels as ECT(0)
   tcp::Header header;          ///< TCP
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;

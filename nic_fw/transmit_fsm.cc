@@ -233,8 +233,9 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
 
 /// Sends a TCP segment whose payload is ready. Returns false when the wire has no room.
 bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
-                      const PayloadSource& payload) {
+                      PayloadSource payload) {
   const Variant variant = DataVariant(q);
+  payload.ecn_capable = context.ecn_capable;
   tcp::RefreshHeader(q.tcb, &context.header, context.length, nic.now);
   uint64_t lease = 0;
   const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
@@ -296,6 +297,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   context.wqe_index = index;
   context.last_of_message = last;
   context.retransmission = intent.retransmission;
+  context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
   context.header = tcp::CommitSend(q.tcb, intent, length, last, nic.now);
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);

@@ -49,6 +49,10 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   if (options.type == QpType::kTcp) {
     CheckRange("receive_reservation", options.receive_reservation, kPageBytes, kMaxReservation);
   }
+  if (options.nagle && (options.type != QpType::kTcp || options.framing != Framing::kStream)) {
+    throw std::invalid_argument(
+        "nagle is for TCP queue pairs with stream framing: the segments of others mean something");
+  }
   CheckRange("ack_delay (microseconds)", static_cast<uint64_t>(options.ack_delay.count()), 0,
              std::chrono::microseconds(kMaxAckDelay).count() - 1);
   CheckRange("user_timeout (milliseconds)", static_cast<uint64_t>(options.user_timeout.count()), 0,
@@ -169,7 +173,7 @@ void QpImpl::CreateOnNic(const Layout& layout) {
       .send_log2_stride = static_cast<uint8_t>(layout.send_log2_stride),
       .recv_log2_stride = static_cast<uint8_t>(layout.recv_log2_stride),
       .ack_every = options_.ack_every,
-      .reserved = 0,
+      .flags = static_cast<uint8_t>(options_.nagle ? abi::kQpNagle : 0),
       .ack_delay_us = static_cast<uint32_t>(options_.ack_delay.count()),
       .user_timeout_ms = static_cast<uint32_t>(options_.user_timeout.count()),
   };

@@ -86,6 +86,10 @@ struct CreateCq {
   uint32_t log2_size = 0;  ///< 1 to 20
 };
 
+enum CreateQpFlags : uint8_t {
+  kQpNagle = 1u << 0,  ///< TCP, stream framing: what is less than a segment waits for ACKs
+};
+
 /// kCreateQp. All memory is DMA-contiguous and 64-byte aligned. Answer: `result[0]` is the handle.
 struct CreateQp {
   uint64_t send_ring = 0;          ///< DMA address of the send WQEs
@@ -104,7 +108,7 @@ struct CreateQp {
   uint8_t send_log2_stride = 0;    ///< 6 to 9
   uint8_t recv_log2_stride = 0;    ///< 5 to 9
   uint8_t ack_every = 0;           ///< acknowledge at least every n-th full segment; 0: NIC default
-  uint8_t reserved = 0;            ///< zero
+  uint8_t flags = 0;               ///< CreateQpFlags
   uint32_t ack_delay_us = 0;       ///< delayed-ACK timer; 0: NIC default
   uint32_t user_timeout_ms = 0;    ///< give up unacknowledged data after this; 0: NIC default
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
 #include <limits>
 #include <stdexcept>
 #include <vector>
@@ -37,6 +38,22 @@ uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low
            std::to_string(low) + " to " + std::to_string(high));
   }
   return number;
+}
+
+/// The position of `value` in a list of words.
+size_t ParseChoice(std::string_view name, std::string_view value,
+                   std::initializer_list<std::string_view> choices) {
+  size_t index = 0;
+  std::string accepted;
+  for (const std::string_view choice : choices) {
+    if (choice == value) return index;
+    accepted += (index++ == 0 ? "" : ", ") + std::string(choice);
+  }
+  Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is none of " + accepted);
+}
+
+std::string FormatChoice(size_t index, std::initializer_list<std::string_view> choices) {
+  return std::string(choices.begin()[index]);
 }
 
 double ParseProbability(std::string_view name, std::string_view value) {
@@ -314,6 +331,16 @@ struct Parameter {
         [](const NicUri& uri) { return FIELD; }                                           \
   }
 
+/// Words that stand for small numbers.
+#define QPIP_CHOICE(NAME, FIELD, ...)                                                  \
+  Parameter {                                                                          \
+    NAME,                                                                              \
+        [](NicUri& uri, std::string_view name, std::string_view value) {               \
+          FIELD = static_cast<decltype(FIELD)>(ParseChoice(name, value, __VA_ARGS__)); \
+        },                                                                             \
+        [](const NicUri& uri) { return FormatChoice(FIELD, __VA_ARGS__); }             \
+  }
+
 constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kMax64 = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kDayMs = 86400000;
@@ -375,11 +402,21 @@ constexpr Parameter kParameters[] = {
     QPIP_NUMBER("timestamps", uri.nic.tcp_timestamps, 0, 1),
     QPIP_NUMBER("sack", uri.nic.tcp_sack, 0, 1),
     QPIP_NUMBER("reassembly", uri.nic.tcp_reassembly, 0, 32),
+    QPIP_CHOICE("congestion", uri.nic.tcp_congestion, {"reno", "cubic", "dctcp"}),
+    QPIP_CHOICE("ecn", uri.nic.tcp_ecn, {"off", "accept", "request"}),
+    QPIP_NUMBER("hystart", uri.nic.tcp_hystart, 0, 1),
+    QPIP_NUMBER("pacing", uri.nic.tcp_pacing, 0, 1),
+    QPIP_NUMBER("undo", uri.nic.tcp_undo, 0, 1),
+    QPIP_NUMBER("keepalive_idle_s", uri.nic.keepalive_idle_s, 0, 1000000),
+    QPIP_NUMBER("keepalive_interval_s", uri.nic.keepalive_interval_s, 1, 1000000),
+    QPIP_NUMBER("keepalive_probes", uri.nic.keepalive_probes, 1, 255),
+    QPIP_NUMBER("user_timeout_option", uri.nic.tcp_user_timeout_option, 0, 1),
     QPIP_NUMBER("spin_us", uri.spin_us, 0, 1000000),
 };
 
 #undef QPIP_NUMBER
 #undef QPIP_PROBABILITY
+#undef QPIP_CHOICE
 #undef QPIP_PATH
 
 // Parameters that only some schemes have.

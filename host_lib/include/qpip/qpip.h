@@ -136,7 +136,10 @@ struct QpOptions {
   uint8_t ack_every = 0;                      ///< 0: the NIC's default
   std::chrono::microseconds ack_delay{0};     ///< 0: the NIC's default
   std::chrono::milliseconds user_timeout{0};  ///< give up unacknowledged data; 0: the NIC's default
-  void* context = nullptr;                    ///< the application's own
+  bool nagle = false;                         ///< TCP, stream framing: what is less than a segment
+                                              ///< waits while anything is unacknowledged (RFC 9293
+                       ///< 3.7.4). Right for many small sends nobody waits for
+  void* context = nullptr;  ///< the application's own
 };
 
 /// A send queue and a receive queue, bound to a TCP connection or a UDP port.

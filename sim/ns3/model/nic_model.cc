@@ -135,6 +135,11 @@ void NicModel::ReadFirmware(const Profile& profile) {
   firmware.tcp_window_scaling = static_cast<uint8_t>(count("protocol.window_scaling"));
   firmware.tcp_sack = static_cast<uint8_t>(count("protocol.sack"));
   firmware.tcp_reassembly = count("protocol.reassembly");
+  firmware.tcp_congestion = static_cast<uint8_t>(count("protocol.congestion"));
+  firmware.tcp_ecn = static_cast<uint8_t>(count("protocol.ecn"));
+  firmware.tcp_hystart = static_cast<uint8_t>(count("protocol.hystart"));
+  firmware.tcp_pacing = static_cast<uint8_t>(count("protocol.pacing"));
+  firmware.tcp_undo = static_cast<uint8_t>(count("protocol.undo"));
   firmware.rto_min_us = count("protocol.rto_min_us");
   firmware.rto_initial_us = count("protocol.rto_initial_us");
   firmware.wqe_prefetch = static_cast<uint8_t>(count("protocol.wqe_prefetch"));
