@@ -10,6 +10,7 @@
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
 #include "protocols/tcp/machine.h"
+#include "protocols/tcp/syn_cookie.h"
 
 namespace qpip::fw {
 namespace {
@@ -19,54 +20,34 @@ constexpr uint16_t kFirstEphemeralPort = 49152;  // RFC 6335 section 6
 constexpr uint32_t kEphemeralPorts = 65536 - kFirstEphemeralPort;
 
 tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
-  const NicConfig& c = nic.state.config;
-  tcp::Options o;
-  const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
-  o.mss = mss > 65535 ? 65535 : mss;
+  const tcp::Options& wish = q.tcb.options;
+  tcp::Options o = TcpDefaults(nic);
   o.receive_buffer = q.overflow_bytes;
-  o.rto_initial_us = c.rto_initial_us;
-  o.rto_min_us = c.rto_min_us;
-  o.rto_max_us = c.rto_max_us;
-  o.ack_delay_us = q.tcb.options.ack_delay_us != 0 ? q.tcb.options.ack_delay_us : c.ack_delay_us;
-  o.user_timeout_ms =
-      q.tcb.options.user_timeout_ms != 0 ? q.tcb.options.user_timeout_ms : c.user_timeout_ms;
-  o.connect_timeout_ms = c.connect_timeout_ms;
-  o.time_wait_ms = c.time_wait_ms;
-  o.ack_every = q.tcb.options.ack_every != 0 ? q.tcb.options.ack_every : c.ack_every;
-  o.ack_on_batch_end = c.ack_on_batch_end != 0;
-  o.timestamps = c.tcp_timestamps != 0;
-  o.window_scaling = c.tcp_window_scaling != 0;
-  o.sack = c.tcp_sack != 0;
-  o.reassembly = static_cast<uint8_t>(c.tcp_reassembly);
-  o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
-  o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
-  // RFC 8257 section 3.1: DCTCP is nothing without marks.
-  if (o.congestion == tcp::CongestionAlgorithm::kDctcp) o.ecn = tcp::EcnMode::kRequest;
-  o.hystart = c.tcp_hystart != 0;
-  o.pacing = c.tcp_pacing != 0;
-  o.undo = c.tcp_undo != 0;
-  o.nagle = q.tcb.options.nagle;
-  o.user_timeout_option = c.tcp_user_timeout_option != 0;
-  o.keepalive_idle_s = c.keepalive_idle_s;
-  o.keepalive_interval_s = c.keepalive_interval_s;
-  o.keepalive_probes = c.keepalive_probes;
+  if (wish.ack_delay_us != 0) o.ack_delay_us = wish.ack_delay_us;
+  if (wish.user_timeout_ms != 0) o.user_timeout_ms = wish.user_timeout_ms;
+  if (wish.ack_every != 0) o.ack_every = wish.ack_every;
+  o.nagle = wish.nagle;
   return o;
 }
 
-/// Options, sequence number and window of a connection that opens now.
-void PrepareOpen(const Nic& nic, QueuePair& q, const tcp::Segment* syn) {
-  const tcp::Options options = TcpOptions(nic, q);
-  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
-  if (syn == nullptr) {
-    tcp::OpenActive(q.tcb, options, iss, nic.now);
-  } else {
-    tcp::OpenPassive(q.tcb, options, iss, *syn, nic.now);
-  }
+/// The Tcb is set up: the rest of what an opening connection needs.
+void FinishOpen(const Nic& nic, QueuePair& q) {
   q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
   SetQpState(nic, q, QpState::kConnecting);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
   Activate(nic, q);
+}
+
+/// The queue pair's connection is no more, as far as the NIC's own tables go.
+void Detach(const Nic& nic, QueuePair& q) {
+  CancelTimer(nic, q);
+  Deactivate(nic, q);
+  DropBlocked(nic, q);
+  RemoveDemux(nic, q);
+  DropPlacements(nic, q);
+  if (q.state == QpState::kConnecting && q.listener != kNone) --nic.listener(q.listener).half_open;
+  q.tcb.state = tcp::State::kClosed;
 }
 
 void FillEvent(const QueuePair& q, abi::EventKind kind, uint8_t status, abi::Event* event) {
@@ -92,19 +73,85 @@ void SetQpState(const Nic& nic, QueuePair& q, QpState state) {
   q.state = state;
 }
 
-void StartActiveOpen(const Nic& nic, QueuePair& q) { PrepareOpen(nic, q, nullptr); }
+tcp::Options TcpDefaults(const Nic& nic) {
+  const NicConfig& c = nic.state.config;
+  tcp::Options o;
+  const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
+  o.mss = mss > 65535 ? 65535 : mss;
+  o.rto_initial_us = c.rto_initial_us;
+  o.rto_min_us = c.rto_min_us;
+  o.rto_max_us = c.rto_max_us;
+  o.ack_delay_us = c.ack_delay_us;
+  o.user_timeout_ms = c.user_timeout_ms;
+  o.connect_timeout_ms = c.connect_timeout_ms;
+  o.time_wait_ms = c.time_wait_ms;
+  o.ack_every = c.ack_every;
+  o.ack_on_batch_end = c.ack_on_batch_end != 0;
+  o.timestamps = c.tcp_timestamps != 0;
+  o.window_scaling = c.tcp_window_scaling != 0;
+  o.sack = c.tcp_sack != 0;
+  o.reassembly = static_cast<uint8_t>(c.tcp_reassembly);
+  o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
+  o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
+  // RFC 8257 section 3.1: DCTCP is nothing without marks.
+  if (o.congestion == tcp::CongestionAlgorithm::kDctcp) o.ecn = tcp::EcnMode::kRequest;
+  o.hystart = c.tcp_hystart != 0;
+  o.pacing = c.tcp_pacing != 0;
+  o.undo = c.tcp_undo != 0;
+  o.user_timeout_option = c.tcp_user_timeout_option != 0;
+  o.keepalive_idle_s = c.keepalive_idle_s;
+  o.keepalive_interval_s = c.keepalive_interval_s;
+  o.keepalive_probes = c.keepalive_probes;
+  return o;
+}
+
+void StartActiveOpen(const Nic& nic, QueuePair& q) {
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
+  tcp::OpenActive(q.tcb, TcpOptions(nic, q), iss, nic.now);
+  FinishOpen(nic, q);
+}
 
 void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                       const tcp::Header& syn) {
   q.tuple = tuple;
   q.listener = listener;
+  ++nic.listener(listener).half_open;
   InsertDemux(nic, q);
   tcp::Segment segment;
   segment.header = syn;
-  PrepareOpen(nic, q, &segment);
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
+  tcp::OpenPassive(q.tcb, TcpOptions(nic, q), iss, segment, nic.now);
+  FinishOpen(nic, q);
+}
+
+void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                     const tcp::Header& ack, const tcp::Header& syn) {
+  q.tuple = tuple;
+  q.listener = listener;
+  ++nic.listener(listener).half_open;
+  InsertDemux(nic, q);
+  const tcp::CookieContext context{tuple, nic.state.isn_key, TcpOptions(nic, q)};
+  tcp::OpenFromCookie(q.tcb, context, ack, syn, nic.now);
+  FinishOpen(nic, q);
+}
+
+void EvictHalfOpen(const Nic& nic, QueuePair& q) {
+  Detach(nic, q);
+  SetQpState(nic, q, QpState::kIdle);
+}
+
+void EndTimeWait(const Nic& nic, QueuePair& q) {
+  if (q.state == QpState::kOrphan) {
+    EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    return;
+  }
+  q.tcb.state = tcp::State::kClosed;
+  CancelTimer(nic, q);
+  RemoveDemux(nic, q);
 }
 
 void OnEstablished(const Nic& nic, QueuePair& q) {
+  if (q.listener != kNone) --nic.listener(q.listener).half_open;
   SetQpState(nic, q, QpState::kConnected);
   q.connected_reported = true;
   nic.Count(abi::NicCounter::kConnectionsEstablished);
@@ -143,16 +190,11 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
                    abi::CompletionStatus head) {
   if (q.state == QpState::kFree || q.state == QpState::kDraining) return;
   const bool was_connecting = q.state == QpState::kConnecting;
-  CancelTimer(nic, q);
-  Deactivate(nic, q);
-  DropBlocked(nic, q);
-  RemoveDemux(nic, q);
-  DropPlacements(nic, q);
+  Detach(nic, q);
   if (q.state != QpState::kClosed && !q.orphaned) {
     q.reason = static_cast<uint8_t>(reason);
     q.head_status = static_cast<uint8_t>(head);
   }
-  q.tcb.state = tcp::State::kClosed;
   const uint32_t listener = q.listener;
   if (was_connecting && listener != kNone && !q.destroy_wanted && nic.listener(listener).in_use &&
       reason != abi::DisconnectReason::kAborted) {

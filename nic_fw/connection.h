@@ -13,6 +13,15 @@ void StartActiveOpen(const Nic& nic, QueuePair& q);
 /// Mates `q` with a SYN that arrived for `listener`.
 void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                       const tcp::Header& syn);
+/// Mates `q` with a handshake that a SYN cookie began; `ack` is to be delivered to it next.
+void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                     const tcp::Header& ack, const tcp::Header& syn);
+/// What connections of this NIC are opened with, as far as it does not depend on the queue pair.
+tcp::Options TcpDefaults(const Nic& nic);
+/// A handshake that the peer does not complete gives its queue pair up, which is idle afterwards.
+void EvictHalfOpen(const Nic& nic, QueuePair& q);
+/// TIME-WAIT ends early: its 4-tuple is wanted (RFC 6191).
+void EndTimeWait(const Nic& nic, QueuePair& q);
 /// The handshake is complete: tells the host.
 void OnEstablished(const Nic& nic, QueuePair& q);
 

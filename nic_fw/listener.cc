@@ -2,6 +2,7 @@
 
 #include "nic_fw/connection.h"
 #include "nic_fw/packet.h"
+#include "protocols/tcp/syn_cookie.h"
 
 namespace qpip::fw {
 namespace {
@@ -70,8 +71,70 @@ QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
   QueuePair& q = nic.qp(listener.offered_head);
   listener.offered_head = q.next_offered;
   if (listener.offered_head == kNone) listener.offered_tail = kNone;
+  --listener.offered_count;
   q.next_offered = kNone;
   return &q;
+}
+
+// ---------------------------------------------------------------- SYN cookies
+
+constexpr uint64_t kCookieLifeNs = uint64_t{2} << 36;  // two periods of syn_cookie.h
+
+/// Handshakes that nobody may ever complete hold three quarters of the listener's queue pairs, or
+/// the only one: more SYNs get no more of them.
+bool UnderPressure(const ListenerState& listener) {
+  const uint32_t total = listener.half_open + listener.offered_count;
+  const uint32_t limit = total - (total >> 2);
+  return listener.half_open != 0 && listener.half_open >= limit;
+}
+
+tcp::CookieContext ContextOf(const Nic& nic, const tcp::FourTuple& tuple) {
+  return {tuple, nic.state.isn_key, TcpDefaults(nic)};
+}
+
+void SendCookie(const Nic& nic, ListenerState& listener, const tcp::FourTuple& tuple,
+                const tcp::Header& syn) {
+  listener.last_cookie_at = nic.now;
+  uint64_t lease = 0;
+  const tcp::Header header = tcp::CookieSynAck(ContextOf(nic, tuple), syn, nic.now);
+  // Lost when the wire has no room: the peer repeats its SYN.
+  SendTcp(nic, tuple, header, PayloadSource{}, Variant::kControl, &lease);
+  nic.Count(abi::NicCounter::kSynCookiesSent);
+}
+
+/// A queue pair whose peer has let its SYN-ACK go unanswered for a time-out; the oldest.
+QueuePair* StaleHalfOpen(const Nic& nic, uint32_t handle) {
+  QueuePair* oldest = nullptr;
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    QueuePair& q = nic.qp(i);
+    const bool stale =
+        q.state == QpState::kConnecting && q.listener == handle && q.tcb.backoff != 0;
+    if (stale && (oldest == nullptr || q.tcb.opened_at < oldest->tcb.opened_at)) oldest = &q;
+  }
+  return oldest;
+}
+
+/// An ACK that proves by a cookie that its sender has seen our SYN-ACK. Answers whether it does;
+/// with no queue pair for it now, the peer will send again.
+bool TakeCookie(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+                const tcp::Header& ack) {
+  ListenerState& listener = nic.listener(handle);
+  const bool any =
+      listener.last_cookie_at != tcp::kNever && nic.now - listener.last_cookie_at < kCookieLifeNs;
+  tcp::Header syn;
+  if (!any || !tcp::CheckCookie(ContextOf(nic, tuple), ack, nic.now, &syn)) return false;
+  QueuePair* q = TakeOffered(nic, listener);
+  if (q == nullptr) {
+    q = StaleHalfOpen(nic, handle);
+    if (q != nullptr) EvictHalfOpen(nic, *q);
+  }
+  if (q == nullptr) {
+    nic.Drop(abi::DropReason::kBacklogFull);
+    return true;
+  }
+  nic.Count(abi::NicCounter::kSynCookiesAccepted);
+  StartFromCookie(nic, *q, handle, tuple, ack, syn);
+  return true;
 }
 
 }  // namespace
@@ -143,6 +206,7 @@ void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
     nic.qp(listener.offered_tail).next_offered = q.handle;
   }
   listener.offered_tail = q.handle;
+  ++listener.offered_count;
 }
 
 void WithdrawOffer(const Nic& nic, QueuePair& q) {
@@ -160,6 +224,7 @@ void WithdrawOffer(const Nic& nic, QueuePair& q) {
       nic.qp(previous).next_offered = q.next_offered;
     }
     if (listener.offered_tail == q.handle) listener.offered_tail = previous;
+    --listener.offered_count;
   }
   q.next_offered = kNone;
   q.listener = kNone;
@@ -175,8 +240,9 @@ void OnListenSegment(const Nic& nic, uint32_t handle, const tcp::FourTuple& tupl
     if (entry != nullptr) ForgetSyn(nic, *entry);
     return;
   }
-  // Second, check for an ACK: nothing was sent that could be acknowledged.
+  // Second, check for an ACK: nothing was sent that could be acknowledged, but cookies.
   if (header.Has(tcp::kAck)) {
+    if (TakeCookie(nic, handle, tuple, header)) return;
     tcp::Header reset;
     if (tcp::ResetFor(segment, &reset)) SendReset(nic, tuple, reset);
     return;
@@ -184,6 +250,10 @@ void OnListenSegment(const Nic& nic, uint32_t handle, const tcp::FourTuple& tupl
   // Third, check for a SYN. Fourth: anything else is dropped.
   if (!header.Has(tcp::kSyn)) {
     nic.Drop(abi::DropReason::kNoTcpConnection);
+    return;
+  }
+  if (UnderPressure(nic.listener(handle))) {
+    SendCookie(nic, nic.listener(handle), tuple, header);
     return;
   }
   QueuePair* q = TakeOffered(nic, nic.listener(handle));

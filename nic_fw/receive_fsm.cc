@@ -14,6 +14,7 @@
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
 #include "protocols/common/checksum.h"
+#include "protocols/tcp/listen.h"
 #include "protocols/tcp/machine.h"
 #include "protocols/udp/header.h"
 
@@ -149,6 +150,25 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   }
 }
 
+/// The queue pair that a segment is for. kNone: it has been dealt with.
+uint32_t Demultiplex(const Nic& nic, const ReceivedPacket& packet, const tcp::Segment& segment) {
+  const uint32_t listener = FindListener(nic, packet.tuple.local_port);
+  const uint32_t handle = FindTcp(nic, packet.tuple);
+  if (handle != kNone) {
+    if (listener == kNone || !tcp::TimeWaitYields(nic.qp(handle).tcb, segment)) return handle;
+    EndTimeWait(nic, nic.qp(handle));
+  }
+  if (listener == kNone) {
+    nic.Drop(abi::DropReason::kNoTcpConnection);
+    tcp::Header reset;
+    if (tcp::ResetFor(segment, &reset)) SendReset(nic, packet.tuple, reset);
+    return kNone;
+  }
+  OnListenSegment(nic, listener, packet.tuple, segment);
+  // The ACK that brings a SYN cookie back goes to the connection that it has made.
+  return segment.header.Has(tcp::kSyn) ? kNone : FindTcp(nic, packet.tuple);
+}
+
 void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   nic.Count(abi::NicCounter::kTcpSegmentsReceived);
   const std::span<const uint8_t> bytes = packet.UpperReadable();
@@ -171,16 +191,8 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   packet.tuple.remote_port = segment.header.source_port;
   if (segment.header.Has(tcp::kRst)) nic.Count(abi::NicCounter::kTcpResetsReceived);
 
-  const uint32_t handle = FindTcp(nic, packet.tuple);
+  const uint32_t handle = Demultiplex(nic, packet, segment);
   if (handle == kNone) {
-    const uint32_t listener = FindListener(nic, packet.tuple.local_port);
-    if (listener != kNone) {
-      OnListenSegment(nic, listener, packet.tuple, segment);
-    } else {
-      nic.Drop(abi::DropReason::kNoTcpConnection);
-      tcp::Header reset;
-      if (tcp::ResetFor(segment, &reset)) SendReset(nic, packet.tuple, reset);
-    }
     Release(nic, packet.frame);
     nic.Charge(Stage::kRxTransportParse, packet.variant);
     return;

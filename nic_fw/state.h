@@ -197,6 +197,9 @@ struct ListenerState {
   bool in_use = false;
   uint32_t offered_head = kNone;
   uint32_t offered_tail = kNone;
+  uint32_t offered_count = 0;
+  uint32_t half_open = 0;                 ///< queue pairs in SYN-RECEIVED
+  uint64_t last_cookie_at = tcp::kNever;  ///< kNever: none was sent
 };
 
 /// A SYN that waits for an idle queue pair.

@@ -41,7 +41,9 @@ namespace qpip::abi {
   X(kNeighbourMessagesReceived, "neighbour_messages_received") \
   X(kNeighbourMessagesSent, "neighbour_messages_sent")         \
   X(kNeighboursUnreachable, "neighbours_unreachable")          \
-  X(kDuplicateAddress, "duplicate_address")
+  X(kDuplicateAddress, "duplicate_address")                    \
+  X(kSynCookiesSent, "syn_cookies_sent")                       \
+  X(kSynCookiesAccepted, "syn_cookies_accepted")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
 #define QPIP_DROP_REASONS(X)                       \

@@ -1,0 +1,222 @@
+// Listeners under attack and under re-use: SYN cookies, TIME-WAIT that yields.
+#include <set>
+
+#include "protocols/common/byte_order.h"
+#include "protocols/common/checksum.h"
+#include "protocols/ipv6/header.h"
+#include "protocols/tcp/header.h"
+#include "test_support.h"
+
+namespace qpip::fw::test {
+namespace {
+
+/// A TCP segment without text from `from` to the NIC with address 2.
+Frame MakeSegment(const abi::Ip6Address& from, const tcp::Header& header) {
+  const size_t length = tcp::EmitSize(header);
+  Frame frame(40 + length);
+  ipv6::Header ip;
+  ip.next_header = ipv6::kTcp;
+  ip.payload_length = static_cast<uint16_t>(length);
+  std::memcpy(ip.source.bytes, from.bytes, 16);
+  std::memcpy(ip.destination.bytes, Address(2).bytes, 16);
+  ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+  const std::span<uint8_t> transport = std::span<uint8_t>(frame).subspan(40);
+  tcp::Emit(header, transport);
+  const uint16_t sum = ChecksumAdd(
+      transport, PseudoHeaderSum(ip.source, ip.destination, ip.payload_length, ipv6::kTcp));
+  StoreBe16(transport.data() + tcp::offset::kChecksum, static_cast<uint16_t>(~sum));
+  return frame;
+}
+
+tcp::Header MakeSyn(uint32_t i) {
+  tcp::Header syn;
+  syn.source_port = static_cast<uint16_t>(1024 + i % 60000);
+  syn.destination_port = 7;
+  syn.sequence = tcp::SequenceNumber(i * 2654435761u);
+  syn.flags = tcp::kSyn;
+  syn.window = 65535;
+  syn.has_mss = true;
+  syn.mss = 1440;
+  syn.has_timestamps = i % 2 == 0;
+  syn.has_window_scale = true;
+  syn.window_scale = 7;
+  return syn;
+}
+
+/// One of many addresses that nobody has.
+abi::Ip6Address Spoofed(uint32_t i) {
+  abi::Ip6Address address = Address(99);
+  address.bytes[8] = static_cast<uint8_t>(i >> 16);
+  address.bytes[9] = static_cast<uint8_t>(i >> 8);
+  address.bytes[10] = static_cast<uint8_t>(i);
+  return address;
+}
+
+struct Flood : ::testing::TestWithParam<uint32_t> {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
+  std::vector<std::unique_ptr<TestQp>> offered;
+  uint32_t listener = 0;
+
+  void SetUp() override {
+    listener = b.Listen(7, 4).result[0];
+    for (uint32_t i = 0; i < GetParam(); ++i) {
+      offered.push_back(b.CreateQp(*cq_b));
+      ASSERT_EQ(b.Offer(listener, *offered.back()).status, 0);
+    }
+  }
+  void Send(uint32_t from, uint32_t to) {
+    for (uint32_t i = from; i < to; ++i) {
+      b.hardware.incoming.push_back(MakeSegment(Spoofed(i), MakeSyn(i)));
+      b.Run();
+      b.hardware.outgoing.clear();
+      if (i % 1000 == 0) b.Advance(kMs);
+    }
+  }
+};
+
+TEST_P(Flood, GivenManySyns_WhenAPeerConnects_ThenItGetsAQueuePair) {
+  const uint32_t syns = GetParam() == 8 ? 1000000 : 100000;
+  Send(0, syns);
+  EXPECT_GT(b.Counter(abi::NicCounter::kSynCookiesSent), syns - 100);
+  // Some of the flood's handshakes are old by now.
+  b.Advance(2500 * kMs);
+  a.now = b.now;
+  b.hardware.outgoing.clear();
+  auto client = a.CreateQp(*cq_a);
+  ASSERT_EQ(a.Connect(*client, 2, 7).status, 0);
+  cable.filter = [](Frame& frame, bool from_a) { return from_a || frame[39] == 1; };
+  cable.Run();
+  Send(syns, syns + 10000);  // it goes on
+  cable.Run();
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 1u);
+  const auto established = EventsOf(b, abi::EventKind::kEstablished);
+  ASSERT_EQ(established.size(), 1u);
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesAccepted), 1u);
+
+  // And data flows.
+  HostMemory sink(b.hardware, 4096);
+  const uint32_t key = b.Register(sink);
+  for (auto& qp : offered) {
+    if (qp->handle == established[0].object) b.PostRecv(*qp, {SgeOf(sink, key, 0, 4096)});
+  }
+  a.PostInline(*client, "through the flood");
+  cable.Run();
+  const auto received = b.Poll(*cq_b);
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(std::memcmp(sink.data(), "through the flood", 17), 0);
+}
+INSTANTIATE_TEST_SUITE_P(QueuePairs, Flood, ::testing::Values(1u, 2u, 8u));
+
+TEST(SynCookies, GivenAckThatNoCookieMade_WhenUnderPressure_ThenReset) {
+  FirmwareBench b{2};
+  auto cq = b.CreateCq();
+  auto qp = b.CreateQp(*cq);
+  const uint32_t listener = b.Listen(7, 4).result[0];
+  b.Offer(listener, *qp);
+  for (uint32_t i = 0; i < 3; ++i) {
+    b.hardware.incoming.push_back(MakeSegment(Spoofed(i), MakeSyn(i)));
+  }
+  b.Run();
+  ASSERT_EQ(b.Counter(abi::NicCounter::kSynCookiesSent), 2u);
+  b.hardware.outgoing.clear();
+  tcp::Header ack = MakeSyn(50);
+  ack.flags = tcp::kAck;
+  ack.acknowledgement = tcp::SequenceNumber(12345);
+  b.hardware.incoming.push_back(MakeSegment(Spoofed(50), ack));
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 1u);
+  EXPECT_NE(b.hardware.outgoing[0][40 + tcp::offset::kFlags] & tcp::kRst, 0);
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesAccepted), 0u);
+}
+
+TEST(SynCookies, GivenHandshakesInOrdinaryNumbers_ThenNoCookieIsSent) {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  auto cq_a = a.CreateCq();
+  auto cq_b = b.CreateCq();
+  const uint32_t listener = b.Listen(7, 4).result[0];
+  std::vector<std::unique_ptr<TestQp>> qps;
+  for (int i = 0; i < 8; ++i) {
+    qps.push_back(b.CreateQp(*cq_b));
+    b.Offer(listener, *qps.back());
+  }
+  for (int i = 0; i < 8; ++i) {
+    qps.push_back(a.CreateQp(*cq_a));
+    a.Connect(*qps.back(), 2, 7);
+    cable.Run();
+  }
+  EXPECT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 8u);
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesSent), 0u);
+}
+
+/// `b` has closed first and waits; `a` opens again from the same port.
+TEST(TimeWait, GivenNewSynForTheSamePorts_WhenListening_ThenTheNewConnectionTakesOver) {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  auto cq_a = a.CreateCq();
+  auto cq_b = b.CreateCq();
+  const uint32_t listener = b.Listen(7, 4).result[0];
+  for (int round = 0; round < 3; ++round) {
+    auto qp_b = b.CreateQp(*cq_b);
+    auto qp_a = a.CreateQp(*cq_a);
+    ASSERT_EQ(b.Offer(listener, *qp_b).status, 0);
+    ASSERT_EQ(a.Connect(*qp_a, 2, 7, 5555).status, 0) << round;
+    cable.Run();
+    ASSERT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 1u) << round;
+    EventsOf(a, abi::EventKind::kEstablished);
+    b.QpCommand(abi::CommandOpcode::kShutdown, *qp_b);
+    cable.Run();
+    a.QpCommand(abi::CommandOpcode::kShutdown, *qp_a);
+    cable.Run();
+    EXPECT_EQ(EventsOf(a, abi::EventKind::kDisconnected).size(), 1u);
+    a.QpCommand(abi::CommandOpcode::kDestroyQp, *qp_a);
+    if (round == 1) b.QpCommand(abi::CommandOpcode::kDestroyQp, *qp_b);  // an orphan waits
+    cable.Advance(10 * kMs);  // RFC 7323: a later timestamp
+    b.Events();
+  }
+}
+
+// ---------------------------------------------------------------- ECN on packets
+
+TEST(Ecn, GivenBothAsk_WhenAPacketIsMarked_ThenTheSenderCutsItsWindow) {
+  NicConfig config = FirmwareBench::DefaultConfig();
+  config.tcp_ecn = 2;
+  ConnectedPair pair({}, config);
+  HostMemory source(pair.a.hardware, 1 << 20), sink(pair.b.hardware, 1 << 20);
+  const uint32_t source_key = pair.a.Register(source, 0), sink_key = pair.b.Register(sink);
+  uint32_t text = 0;
+  uint32_t capable = 0;
+  uint32_t capable_acks = 0;
+  bool echoed = false;
+  bool told = false;
+  pair.cable.filter = [&](Frame& frame, bool from_a) {
+    const uint8_t flags = frame[40 + tcp::offset::kFlags];
+    const uint8_t ecn = frame[1] >> 4 & 3;
+    if (!from_a) {
+      capable_acks += ecn != 0 ? 1 : 0;
+      echoed = echoed || (flags & tcp::kEce) != 0;
+      return true;
+    }
+    told = told || (flags & tcp::kCwr) != 0;
+    if (frame.size() <= 100) return true;
+    capable += ecn == 2 ? 1 : 0;
+    if (++text == 20) frame[1] |= 0x30;  // a switch's queue is long
+    return true;
+  };
+  for (int i = 0; i < 16; ++i) {
+    pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 65536u * i, 65536)});
+    pair.a.PostSend(*pair.qp_a, {SgeOf(source, source_key, 65536u * i, 65536)});
+  }
+  pair.cable.Advance(1000 * kMs);
+  EXPECT_EQ(Only(pair.b.Poll(*pair.cq_b), true).size(), 16u);
+  EXPECT_EQ(capable, text);
+  EXPECT_EQ(capable_acks, 0u);
+  EXPECT_TRUE(echoed);
+  EXPECT_TRUE(told);
+  EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
+}
+
+}  // namespace
+}  // namespace qpip::fw::test
