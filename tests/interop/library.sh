@@ -4,28 +4,38 @@
 
 # A process holds the namespace, rather than a name in /run/netns: that takes no mount, so it works
 # in a chroot as well, and nothing is left behind whatever happens.
-unshare --net sleep infinity &
-holder=$!
+holders=""
 cleanup_all() {
-  kill "$holder" 2>/dev/null
+  for holder in $holders; do kill "$holder" 2>/dev/null; done
   cleanup
 }
 trap cleanup_all EXIT
-namespace=/proc/$holder/ns/net
 
-# inside COMMAND...: runs a command in the namespace.
-inside() { nsenter --net="$namespace" -- "$@"; }
-
-ours=$(readlink /proc/self/ns/net)
-tries=0
-while [ "$(readlink "$namespace")" = "$ours" ] && [ $tries -lt 500 ]; do
-  tries=$((tries + 1))
-  sleep 0.01
-done
-if [ "$(readlink "$namespace")" = "$ours" ] || ! inside ip link set lo up; then
-  say "FAILED: no network namespace: run this test as root, with iproute2 installed"
-  exit 1
-fi
+# make_namespace: a new network namespace with its loopback up; sets $namespace to its path.
+make_namespace() {
+  unshare --net sleep infinity &
+  holders="$holders $!"
+  namespace=/proc/$!/ns/net
+  ours=$(readlink /proc/self/ns/net)
+  tries=0
+  while [ "$(readlink "$namespace")" = "$ours" ] && [ $tries -lt 500 ]; do
+    tries=$((tries + 1))
+    sleep 0.01
+  done
+  if [ "$(readlink "$namespace")" = "$ours" ] || ! within "$namespace" ip link set lo up; then
+    say "FAILED: no network namespace: run this test as root, with iproute2 installed"
+    exit 1
+  fi
+}
+# within NAMESPACE COMMAND...: runs a command in a namespace; inside COMMAND...: in the first one.
+within() {
+  where=$1
+  shift
+  nsenter --net="$where" -- "$@"
+}
+make_namespace
+first_namespace=$namespace
+inside() { nsenter --net="$first_namespace" -- "$@"; }
 
 # json FILE EXPRESSION: evaluates a Python expression on the last JSON line of a file, as `r`.
 json() {
