@@ -134,8 +134,15 @@ TEST_F(BenchTest, GivenCloseWhenThePeerClosesTooThenTimeWaitEndsAtItsExactTime) 
   peer->Ack();
   EXPECT_EQ(connection->State(), TcpState::kFinWait2);
   bench.Advance(seconds(5));
+  peer->Data(Pattern(10));
+  EXPECT_EQ(connection->Receive(4).data.size(), 4u);
+  EXPECT_NO_THROW(connection->queue_pair());
   peer->Fin();
   EXPECT_EQ(connection->State(), TcpState::kTimeWait);
+  EXPECT_THROW(connection->queue_pair(), Error);
+  EXPECT_EQ(connection->Receive().data, Pattern(6, 4));
+  EXPECT_TRUE(connection->Receive().end_of_stream);
+  connection->Close();
   bench.StepUntil(seconds(65) - Time(1));
   EXPECT_EQ(connection->State(), TcpState::kTimeWait);
   bench.StepUntil(seconds(65));

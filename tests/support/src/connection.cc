@@ -150,6 +150,7 @@ bool TcpConnection::Impl::Poll() {
   last_reason_ = qp_->disconnect_reason();
   last_local_ = qp_->local();
   last_peer_ = qp_->peer();
+  FinishClose();
   return any;
 }
 
@@ -332,14 +333,15 @@ void TcpConnection::ShutdownSend() {
 }
 
 void TcpConnection::Close() {
+  if (impl_->closing) return;
   ShutdownSend();
   impl_->closing = true;
   impl_->core->Settle();
-  impl_->FinishClose();
 }
 
 void TcpConnection::Abort() {
   impl_->core->Settle();
+  // Nothing is left to be aborted once Close has ended.
   if (impl_->qp_) impl_->qp_->Abort();
   impl_->core->Settle();
 }

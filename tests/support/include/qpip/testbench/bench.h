@@ -176,7 +176,8 @@ class TcpConnection {
   /// RST now; outstanding sends and receives are flushed. Nothing on a connection that is over.
   void Abort();
 
-  qpip::QueuePair& queue_pair();  ///< for what is not wrapped. Invalid after Close has ended
+  qpip::QueuePair&
+  queue_pair();  ///< for what is not wrapped. Throws Error ENOTCONN after Close has ended
 
  private:
   friend class Core;
