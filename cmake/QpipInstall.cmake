@@ -57,6 +57,11 @@ if(QPIP_BUILD_NS3)
   install(FILES ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake DESTINATION ${package_dir})
 endif()
 
+# The component testbench: its public headers need nothing but those of host_lib.
+install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/tests/support/include/qpip
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
   ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake INSTALL_DESTINATION ${package_dir}
   PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)

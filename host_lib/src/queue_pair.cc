@@ -212,7 +212,7 @@ abi::Event QpImpl::ExecuteQp(abi::CommandOpcode opcode) {
   return Execute(command);
 }
 
-void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
+void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
   const std::string what = "connect to " + peer.ToString();
   if (options_.type != QpType::kTcp) throw Error(EINVAL, what + ": not a TCP queue pair");
   if (peer.port == 0) throw Error(EINVAL, what + ": port 0 cannot be connected to");
@@ -224,7 +224,6 @@ void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port)
     const std::lock_guard lock(mutex_);
     peer_ = peer;
   }
-  const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kConnect);
   command.connect = {.qp = handle_,
@@ -237,12 +236,18 @@ void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port)
     state_.compare_exchange_strong(connecting, QpState::kIdle);
     ThrowIfFailed(answer, what);
   }
+}
+
+void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
+  const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
+  StartConnect(peer, local_port);
   const bool decided =
       nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; }, deadline_ns);
   if (established_.load(std::memory_order_acquire)) return;
   if (!decided) {
     Abort();
-    throw Error(ETIMEDOUT, what + ": timed out: not established within the time given");
+    throw Error(ETIMEDOUT, "connect to " + peer.ToString() +
+                               ": timed out: not established within the time given");
   }
   throw ConnectError(peer, reason());
 }
@@ -431,6 +436,9 @@ QueuePair::~QueuePair() = default;
 
 void QueuePair::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
   impl_->Connect(peer, timeout, local_port);
+}
+void QueuePair::StartConnect(const Endpoint& peer, uint16_t local_port) {
+  impl_->StartConnect(peer, local_port);
 }
 uint16_t QueuePair::Bind(uint16_t port) { return impl_->Bind(port); }
 void QueuePair::Shutdown() { impl_->Shutdown(); }

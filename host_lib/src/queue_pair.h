@@ -36,6 +36,7 @@ class QpImpl {
 
   // Connection; see QueuePair.
   void Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port);
+  void StartConnect(const Endpoint& peer, uint16_t local_port);
   uint16_t Bind(uint16_t port);
   void Shutdown();
   bool Disconnect(Timeout timeout);

@@ -88,6 +88,21 @@ TEST_F(ConnectionTest, GivenNoAnswerWhenTheTimeIsOverThenTheAttemptIsAborted) {
   EXPECT_EQ(qp->state(), QpState::kClosed);
 }
 
+TEST_F(ConnectionTest, GivenNoAnswerYetWhenConnectingIsStartedThenPollingSeesHowItGoesOn) {
+  auto established = Idle();
+  auto refused = Idle();
+  fake->connect_outcome.event = std::nullopt;
+  established->StartConnect(kPeer, 1234);
+  refused->StartConnect(kPeer, 1235);
+  EXPECT_EQ(established->state(), QpState::kConnecting);
+  EXPECT_EQ(ErrorOf([&] { established->StartConnect(kPeer); }), EISCONN);
+  Raise(*established, EventKind::kEstablished);
+  EXPECT_EQ(established->state(), QpState::kConnected);
+  Raise(*refused, EventKind::kConnectFailed, abi::DisconnectReason::kRefused);
+  EXPECT_EQ(refused->state(), QpState::kClosed);
+  EXPECT_EQ(refused->disconnect_reason(), DisconnectReason::kRefused);
+}
+
 TEST_F(ConnectionTest, GivenPeerThatResetsAtOnceWhenConnectingThenItHadBeenEstablished) {
   fake->connect_outcome = {.event = std::nullopt};
   auto qp = Idle();

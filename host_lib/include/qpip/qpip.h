@@ -175,6 +175,10 @@ class QueuePair {
   /// TCP: connects; blocks until established. Throws Error: ECONNREFUSED, ETIMEDOUT,
   /// EHOSTUNREACH, EADDRINUSE, EISCONN, EINVAL.
   void Connect(const Endpoint& peer, Timeout timeout = std::nullopt, uint16_t local_port = 0);
+  /// TCP: starts connecting and returns as soon as the NIC has taken it on: state() then goes from
+  /// kConnecting to kConnected, or to kClosed with the reason. Whoever polls the QP's CQ sees that.
+  /// Throws Error: EADDRINUSE, EISCONN, EINVAL.
+  void StartConnect(const Endpoint& peer, uint16_t local_port = 0);
   /// UDP: binds to a port (0: any) and makes the QP ready. Returns the port.
   uint16_t Bind(uint16_t port);
   /// TCP: half-close: FIN after everything posted. Sends may no longer be posted.

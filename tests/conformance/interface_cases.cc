@@ -1,0 +1,203 @@
+// What applications are told and can ask for: urgent data, Nagle, keep-alive, ICMP errors, IP.
+#include "suite.h"
+
+namespace qpip::conformance {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+void UrgentDataOfAnyLengthIsDelivered() {
+  Script s;
+  s.Accept();
+  for (int i = 0; i < 40; ++i) {
+    TcpSegment segment = s.peer.Segment(kAck | kUrg, Pattern(1000));
+    segment.urgent_pointer = static_cast<uint16_t>(40000 - 1000 * i);
+    s.peer.Inject(segment);
+    s.peer.next_sequence += 1000;
+    s.Drain();
+    ExpectEqual(s.connection->Receive().data.size(), 1000u, "bytes of urgent data");
+  }
+}
+
+void ApplicationIsToldOfUrgentData() {
+  throw Failure("neither completions nor events have a word for urgent data");
+}
+
+void SmallSendsAreNotDelayedWhenNagleIsOff() {
+  Script s;
+  s.Accept();
+  s.connection->Send(Pattern(10));
+  s.Sends("P. 1:11(10)");
+  s.connection->Send(Pattern(10));
+  s.Sends("P. 11:21(10)");
+}
+
+void SmallSendsWaitForAcknowledgements() {
+  Script s;
+  s.Accept();
+  s.connection->Send(Pattern(10));
+  s.Sends("P. 1:11(10)");
+  s.connection->Send(Pattern(10));
+  s.connection->Send(Pattern(10));
+  s.Silent();
+  s.peer.Ack();
+  s.Sends("P. 11:31(20)");
+}
+
+void IdleConnectionIsSilent() {
+  Script s;
+  s.Accept();
+  s.SilentUntil(hours(24 * 7));
+  s.State(TcpState::kEstablished);
+  Expect(!s.bench.NextDeadline(), "a timer runs");
+}
+
+void HopLimitIsConfigured() {
+  Script s({.bench = {.hop_limit = 7}});
+  s.Listen();
+  s.peer.Syn();
+  ExpectEqual(s.bench.TakePacket()->ip.hop_limit, 7, "hop limit");
+}
+
+void DiffServCanBeSet() { throw Failure("no call and no option sets the traffic class"); }
+
+void EcnIsNegotiated() {
+  Script s;
+  auto attempt = s.bench.Connect({ParseAddress("fd00::2"), 7});
+  const uint8_t flags = s.bench.TakePacket()->tcp->flags;
+  Expect(flags == (kSyn | testbench::kEce | testbench::kCwr), "the SYN asks for no ECN");
+}
+
+void OptionsOfIpAreIgnored() {
+  Script s;
+  s.Accept();
+  const TcpSegment segment = [&] {
+    const Packet parsed =
+        testbench::ParsePacket(s.peer.Raw(s.peer.Segment(kAck | kPsh, Pattern(10))));
+    TcpSegment copy = *parsed.tcp;
+    copy.checksum.reset();
+    copy.data_offset.reset();
+    copy.raw_options.clear();
+    return copy;
+  }();
+  testbench::Ipv6Header ip = {.source = s.peer.endpoint().address,
+                              .destination = s.bench.address()};
+  ip.extensions = {{0, {0, 0x1e, 4, 0, 0, 0, 0}}};  // an experimental option to be skipped
+  s.bench.InjectPacket(BuildPacket(ip, segment));
+  s.Sends(". 1:1(0) ack 11");
+}
+
+/// An ICMPv6 error about the NIC's last packet reaches the NIC.
+void InjectError(Script& s, const Packet& about, uint8_t type, uint8_t code, uint32_t body = 0) {
+  s.bench.InjectPacket(BuildPacket(
+      {.source = ParseAddress("fd00::fe"), .destination = s.bench.address()},
+      testbench::Icmpv6Message{.type = type, .code = code, .body = body, .payload = about.bytes}));
+}
+
+void SoftErrorsDoNotEndAConnection() {
+  Script s;
+  s.Accept();
+  s.connection->Send(Pattern(10));
+  const Packet sent = *s.bench.TakePacket();
+  InjectError(s, sent, 1, 0);  // no route
+  InjectError(s, sent, 1, 3);  // address unreachable
+  InjectError(s, sent, 3, 0);  // hop limit exceeded
+  InjectError(s, sent, 4, 0, 6);
+  s.State(TcpState::kEstablished);
+  s.peer.next_ack = 11;
+  s.peer.Ack();
+  ExpectEqual(s.connection->BytesAcknowledged(), 10u, "acknowledged");
+}
+
+void HardErrorsEndAnOpeningConnection() {
+  Script s({.peer = {.port = 7, .nic_port = 5000}});
+  s.connection = s.bench.Connect(s.peer.endpoint(), 5000);
+  InjectError(s, *s.bench.TakePacket(), 1, 4);  // port unreachable
+  s.State(TcpState::kClosed);
+}
+
+void PacketTooBigIsHeeded() {
+  Script s({.peer = {.mss = 1440}});
+  s.Accept();
+  s.connection->Send(Pattern(1440));
+  const Packet sent = *s.bench.TakePacket();
+  InjectError(s, sent, 2, 0, 1280);
+  const std::optional<Packet> again = s.bench.WaitForPacket(milliseconds(1));
+  Expect(again && again->bytes.size() <= 1280, "the segment is not cut to the path's MTU at once");
+}
+
+void UnreachableIsToldToTheApplication() {
+  Script s({.peer = {.port = 7, .nic_port = 5000}});
+  s.connection = s.bench.Connect(s.peer.endpoint(), 5000);
+  InjectError(s, *s.bench.TakePacket(), 1, 0);
+  s.bench.Advance(seconds(60));
+  Expect(s.connection->Reason() == DisconnectReason::kUnreachable,
+         "the connection ends as timed out, not as unreachable");
+}
+
+void SoftErrorsAreReported() { throw Failure("no event tells of soft errors"); }
+
+void OldAckIsChallenged() {
+  Script s;
+  s.Accept();
+  s.connection->Send(Pattern(10));
+  s.Drain();
+  TcpSegment forged = s.peer.Segment(kAck | kPsh, Pattern(10));
+  forged.acknowledgement = 11 - 100'000;  // older than the largest window
+  s.Injects(forged);
+  s.Sends(". 11:11(0) ack 1 ");
+  ExpectEqual(s.connection->Available(), 0u, "bytes injected");
+}
+
+}  // namespace
+
+Topic InterfaceTopic() {
+  static constexpr char kNoUrgent[] = "the urgent pointer is ignored: data is delivered in line";
+  static constexpr char kNoErrors[] = "ICMPv6 errors are counted and ignored";
+  return {"Interface",
+          {
+              {"urgent_data_of_any_length_is_delivered",
+               {"RFC 9293 MUST-31"},
+               UrgentDataOfAnyLengthIsDelivered},
+              {"application_is_told_of_urgent_data",
+               {"RFC 9293 MUST-30", "RFC 9293 MUST-62", "RFC 9293 MUST-32", "RFC 9293 MUST-33"},
+               ApplicationIsToldOfUrgentData,
+               kNoUrgent},
+              {"small_sends_are_not_delayed_when_nagle_is_off",
+               {"RFC 9293 MUST-17"},
+               SmallSendsAreNotDelayedWhenNagleIsOff},
+              {"small_sends_wait_for_acknowledgements",
+               {"RFC 9293 SHLD-7"},
+               SmallSendsWaitForAcknowledgements,
+               "Nagle's algorithm is not implemented: small sends never wait"},
+              {"idle_connection_is_silent", {"RFC 9293 MUST-25"}, IdleConnectionIsSilent},
+              {"hop_limit_is_configured", {"RFC 9293 MUST-49"}, HopLimitIsConfigured},
+              {"diffserv_can_be_set",
+               {"RFC 9293 MUST-48"},
+               DiffServCanBeSet,
+               "the traffic class is always 0"},
+              {"ecn_is_negotiated", {"RFC 9293 SHLD-8"}, EcnIsNegotiated, "ECN is not implemented"},
+              {"options_of_ip_are_ignored", {"RFC 9293 MUST-50"}, OptionsOfIpAreIgnored},
+              {"soft_errors_do_not_end_a_connection",
+               {"RFC 9293 MUST-56"},
+               SoftErrorsDoNotEndAConnection},
+              {"hard_errors_end_an_opening_connection",
+               {"RFC 9293 SHLD-26", "RFC 9293 MUST-54"},
+               HardErrorsEndAnOpeningConnection,
+               kNoErrors},
+              {"packet_too_big_is_heeded",
+               {"RFC 9293 MUST-54", "RFC 4443 2.4-d"},
+               PacketTooBigIsHeeded,
+               kNoErrors},
+              {"unreachable_is_told_to_the_application",
+               {"RFC 9293 SHLD-25", "RFC 9293 MUST-54"},
+               UnreachableIsToldToTheApplication,
+               kNoErrors},
+              {"soft_errors_are_reported", {"RFC 9293 MUST-47"}, SoftErrorsAreReported, kNoErrors},
+              {"old_ack_is_challenged", {"RFC 9293 MAY-12", "RFC 5961 5.2-1"}, OldAckIsChallenged},
+          }};
+}
+
+}  // namespace qpip::conformance
