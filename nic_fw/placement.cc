@@ -277,7 +277,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
     SkipPool(q, length);
   }
   if (q.type == abi::QpType::kTcp) {
-    tcp::OnPlaced(q.tcb, length, nic.now);
+    tcp::OnPlaced(q.tcb, length, nic.now, context.remaining == 0);
     CommitReleased(nic, q);
   }
   if (fills_wqe) {

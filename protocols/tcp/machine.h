@@ -64,7 +64,8 @@ struct Arrival {
                                  ///< accepted but unplaced
   SequenceNumber text_sequence;  ///< of the first of them
   bool push = false;             ///< the text includes the last byte of a PSH segment
-  bool held = false;  ///< the text lies behind a gap: to be kept where NextReleased will find it
+  bool held = false;    ///< the text lies behind a gap: to be kept where NextReleased will find it
+  bool urgent = false;  ///< the peer has moved the end of its urgent data: to rcv_up
   bool peer_closed = false;  ///< the peer's FIN has become in-order with this segment
   uint32_t acked_bytes = 0;  ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
   bool rtt_sampled = false;  ///< the RTT estimator ran: its multiplies are charged
@@ -107,8 +108,9 @@ void OpenPassive(Tcb& tcb, const Options& options, SequenceNumber iss, const Seg
 /// In kClosed behaves as 3.10.7.1.
 Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now);
 
-/// `bytes` of accepted text, in order, are in host memory and may be acknowledged.
-void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now);
+/// `bytes` of accepted text, in order, are in host memory and may be acknowledged. `last_piece`:
+/// they are the last of their segment, of which several pieces may have gone to different places.
+void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece = true);
 
 /// The oldest text that was held and is in order by now, once everything before it is placed. The
 /// owner hands it on as a piece of its own and calls OnPlaced for it. False: there is none, yet.
@@ -134,6 +136,10 @@ void OnBatchEnd(Tcb& tcb);
 /// Announces `bytes` more of data to send behind snd_end. Ignored after Close. The deadline may
 /// become 0 by this (a shut window wants its probe timer started): look at NextDeadline afterwards.
 void ExtendSend(Tcb& tcb, uint32_t bytes);
+
+/// All text announced so far is urgent (RFC 9293 3.8.5): segments say so until it is acknowledged.
+/// New applications should not use it (RFC 6093).
+void MarkUrgent(Tcb& tcb);
 
 /// No more data will be announced: FIN goes after snd_end, and the state changes when it does (RFC
 /// 9293 3.10.4). In SYN-SENT the Tcb goes to kClosed.

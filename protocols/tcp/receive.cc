@@ -119,11 +119,12 @@ void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival) {
     return;
   }
   const uint32_t duplicate = start.DistanceTo(tcb.rcv_nxt);
-  if (duplicate != 0) {  // our ACK was lost, or is late
+  // Our ACK was lost, or is late.
+  if (duplicate != 0) NoteDuplicate(tcb, start, Minimum(duplicate, segment.text_length));
+  if (duplicate >= segment.text_length) {
     tcb.ack_now = true;
-    NoteDuplicate(tcb, start, Minimum(duplicate, segment.text_length));
+    return;
   }
-  if (duplicate >= segment.text_length) return;
   uint32_t length = segment.text_length - duplicate;
   bool whole = true;
   if (length > ReceiveWindow(tcb)) {
@@ -134,6 +135,7 @@ void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival) {
   }
   if (length == 0) return;
   AcceptText(tcb, duplicate, length, whole && header.Has(kPsh), arrival);
+  if (duplicate != 0) tcb.ack_when_placed = true;  // one ACK for both (RFC 5681 4.2)
 }
 
 void ChallengeAck(Tcb& tcb, uint64_t now) {
@@ -196,10 +198,13 @@ SequenceNumber AckableSequence(const Tcb& tcb) {
 
 uint32_t WindowUnit(const Tcb& tcb) { return 1u << tcb.rcv_wscale; }
 
-void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now) {
+void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece) {
   tcb.rcv_unplaced -= internal::Minimum(bytes, tcb.rcv_unplaced);
   if (bytes == 0 || tcb.state == State::kClosed) return;
-  if (tcb.segments_unacked < 0xff) ++tcb.segments_unacked;
+  // What an offload engine has put together counts as the segments that it was.
+  const uint32_t segments = !last_piece ? 0 : bytes > tcb.options.mss ? 2 : 1;
+  tcb.segments_unacked =
+      static_cast<uint8_t>(internal::Minimum(tcb.segments_unacked + segments, 0xff));
   const bool all_placed = tcb.rcv_unplaced == 0;
   if (tcb.gap_open) {
     // RFC 5681 4.2: text that fills a gap is acknowledged at once.
@@ -209,7 +214,7 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now) {
   if (tcb.segments_unacked >= tcb.options.ack_every) tcb.ack_now = true;  // 3.8.6.3
   if (all_placed && (tcb.fin_received || tcb.ack_when_placed)) tcb.ack_now = true;
   // The peer may be held up by our window: less than two segments of it are left.
-  if (internal::ReceiveWindow(tcb) < tcb.options.mss << 1) tcb.ack_now = true;
+  if (last_piece && internal::ReceiveWindow(tcb) < tcb.options.mss << 1) tcb.ack_now = true;
   if (all_placed) tcb.ack_when_placed = false;
   if (!tcb.ack_now && tcb.ack_deadline == kNever) {
     tcb.ack_deadline = now + internal::MicrosToNanos(tcb.options.ack_delay_us);

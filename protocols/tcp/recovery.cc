@@ -218,6 +218,17 @@ bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bo
   return false;
 }
 
+/// RFC 8985 6.2: segments sacked, as far as matters. Small ones sacked together count as one.
+void CountSacked(Tcb& tcb, uint32_t bytes) {
+  if (bytes == 0) return;
+  uint32_t segments = 1;
+  for (uint32_t more = tcb.snd_mss << 1; more <= bytes && segments < kDuplicateAckThreshold;) {
+    ++segments;
+    more += tcb.snd_mss;
+  }
+  tcb.rack.sacks = static_cast<uint8_t>(Minimum(tcb.rack.sacks + segments, 0xff));
+}
+
 /// The acknowledgement that HyStart++ learns from.
 uint64_t RoundTrip(const Delivery& delivery, uint64_t now) {
   return delivery.any && !delivery.resent ? now - delivery.sent_at : kNever;
@@ -238,7 +249,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd_una, tcb.rack.fack, &delivery);
   const bool duplicate_reported = IsDuplicateReport(header);
   ReadSack(tcb, header, duplicate_reported, &delivery);
-  if (delivery.sacked_bytes != 0 && tcb.rack.sacks < 0xff) ++tcb.rack.sacks;
+  CountSacked(tcb, delivery.sacked_bytes);
   if (tcb.sent.sacked == 0) tcb.rack.sacks = 0;
   UpdateRack(tcb, header, delivery, now);
   AdaptWindow(tcb, duplicate_reported);

@@ -164,9 +164,22 @@ void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
   }
 }
 
-/// Steps from the sixth on, which SYN-SENT joins after the handshake. URG is ignored: its data is
-/// part of the stream (sixth step).
+/// Sixth step: URG. The data is data of the stream; the owner is told how far it reaches, once for
+/// each time that the peer moves the end (MUST-32).
+void CheckUrgent(Tcb& tcb, const Header& header, Arrival* arrival) {
+  if (!header.Has(kUrg) || !TakesText(tcb.state)) return;
+  const SequenceNumber end = header.sequence + header.urgent_pointer;
+  if (tcb.rcv_urgent && tcb.rcv_up.Before(tcb.rcv_nxt)) tcb.rcv_up = tcb.rcv_nxt;
+  const bool news = tcb.rcv_urgent ? end.After(tcb.rcv_up) : end.After(tcb.rcv_nxt);
+  if (!news) return;
+  tcb.rcv_urgent = true;
+  tcb.rcv_up = end;
+  arrival->urgent = true;
+}
+
+/// Steps from the sixth on, which SYN-SENT joins after the handshake.
 void TakeTextAndFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
+  CheckUrgent(tcb, segment.header, arrival);
   TakeText(tcb, segment, arrival);
   CheckFin(tcb, segment, now, arrival);
 }

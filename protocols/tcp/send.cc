@@ -184,6 +184,17 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   CongestionAfterSend(tcb);
 }
 
+/// RFC 9293 3.8.5: the pointer is to the byte behind the urgent data (MUST-62).
+void PointToUrgent(Tcb& tcb, Header* header) {
+  header->flags = static_cast<uint8_t>(header->flags & ~kUrg);
+  header->urgent_pointer = 0;
+  if (tcb.snd_urgent && tcb.snd_up.AtOrBefore(tcb.snd_una)) tcb.snd_urgent = false;
+  if (!tcb.snd_urgent || !tcb.snd_up.After(header->sequence)) return;
+  header->flags |= kUrg;
+  header->urgent_pointer =
+      static_cast<uint16_t>(Minimum(header->sequence.DistanceTo(tcb.snd_up), 0xffff));
+}
+
 void NoteAcknowledgementSent(Tcb& tcb, SequenceNumber acknowledgement) {
   tcb.last_ack_sent = acknowledgement;
   tcb.segments_unacked = 0;
@@ -199,6 +210,12 @@ void ExtendSend(Tcb& tcb, uint32_t bytes) {
   if (IsWindowShut(tcb) && tcb.persist_deadline == kNever && !tcb.probe_due) {
     tcb.persist_deadline = kArmPersist;
   }
+}
+
+void MarkUrgent(Tcb& tcb) {
+  if (tcb.state == State::kClosed || tcb.snd_end == tcb.snd_una) return;
+  tcb.snd_urgent = true;
+  tcb.snd_up = tcb.snd_end;
 }
 
 void Close(Tcb& tcb, uint64_t now) {
@@ -313,6 +330,7 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
   } else {
     header->window = AdvertiseWindow(tcb, tcb.rcv_nxt, is_syn);
   }
+  if (!is_syn && header->Has(kAck)) PointToUrgent(tcb, header);
   if (!is_syn) header->has_timestamps = tcb.timestamps_on;
   if (header->has_timestamps) {
     header->ts_value = TimestampNow(tcb, now);

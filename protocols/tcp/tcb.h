@@ -41,7 +41,7 @@ struct Options {
   uint32_t rto_max_us = 60000000;
   uint32_t ack_delay_us = 40000;
   uint32_t user_timeout_ms = 30000;
-  uint32_t connect_timeout_ms = 10000;
+  uint32_t connect_timeout_ms = 180000;
   uint32_t time_wait_ms = 60000;
   uint8_t ack_every = 2;
   bool ack_on_batch_end = true;
@@ -71,7 +71,7 @@ struct Rack {
   bool reordering_seen = false;
   uint8_t window_multiplier = 1;  ///< RACK.reo_wnd_mult
   uint8_t window_persists = 16;   ///< RACK.reo_wnd_persist: recoveries until the multiplier is 1
-  uint8_t sacks = 0;              ///< ACKs that told of more, while anything is sacked
+  uint8_t sacks = 0;              ///< segments sacked, while any is
   bool duplicate_round = false;   ///< the multiplier was raised for this round trip
   SequenceNumber round_end;
   uint64_t rtt_ns = 0;           ///< RACK.rtt
@@ -141,6 +141,7 @@ struct Tcb {
   SequenceNumber snd_end;  ///< end of the data the owner has announced (ExtendSend)
   SequenceNumber snd_wl1;
   SequenceNumber snd_wl2;
+  SequenceNumber snd_up;     ///< behind our urgent data, while snd_urgent
   uint32_t snd_wnd = 0;      ///< peer's window, scaled, bytes
   uint32_t max_snd_wnd = 0;  ///< largest window the peer ever offered (sender SWS, 3.8.6.2.1)
   uint32_t snd_mss = 536;    ///< largest payload of a segment we send, options deducted
@@ -150,6 +151,8 @@ struct Tcb {
   bool window_scaling_on = false;
   bool sack_on = false;     ///< both SYNs permitted it
   bool passive = false;     ///< opened by a SYN that arrived (3.10.7.4, fourth check)
+  bool snd_urgent = false;  ///< urgent text waits or is in flight
+  bool rcv_urgent = false;  ///< rcv_up is valid
   bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
   bool fin_sent = false;
   bool fin_received = false;
@@ -157,6 +160,7 @@ struct Tcb {
   // --- Receive sequence space
   SequenceNumber irs;
   SequenceNumber rcv_nxt;      ///< next expected; text up to here has been accepted
+  SequenceNumber rcv_up;       ///< behind the peer's urgent data
   uint32_t rcv_unplaced = 0;   ///< accepted bytes whose placement is not complete: not acknowledged
   SequenceNumber rcv_adv;      ///< right edge of the advertised window; never retracts
   uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
