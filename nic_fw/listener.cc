@@ -43,7 +43,8 @@ BacklogEntry* OldestSyn(const Nic& nic, uint32_t listener) {
 }
 
 /// Keeps a SYN until a queue pair is offered. Nothing is answered meanwhile: the peer repeats it.
-void KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
+/// False: there is no room.
+bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
   ListenerState& listener = nic.listener(handle);
   BacklogEntry* entry = FindSyn(nic, handle, tuple);
   if (entry == nullptr) {
@@ -53,10 +54,7 @@ void KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const
         if (!nic.backlog(i).in_use) entry = &nic.backlog(i);
       }
     }
-    if (entry == nullptr) {
-      nic.Drop(abi::DropReason::kBacklogFull);
-      return;
-    }
+    if (entry == nullptr) return false;
     entry->in_use = true;
     entry->listener = handle;
     entry->tuple = tuple;
@@ -64,6 +62,7 @@ void KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const
     ++listener.backlog_count;
   }
   entry->syn = syn;
+  return true;
 }
 
 QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
@@ -81,7 +80,8 @@ QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
 constexpr uint64_t kCookieLifeNs = uint64_t{2} << 36;  // two periods of syn_cookie.h
 
 /// Handshakes that nobody may ever complete hold three quarters of the listener's queue pairs, or
-/// the only one: more SYNs get no more of them.
+/// the only one: more SYNs get no more of them, but wait, and are answered by cookies when no more
+/// can wait.
 bool UnderPressure(const ListenerState& listener) {
   const uint32_t total = listener.half_open + listener.offered_count;
   const uint32_t limit = total - (total >> 2);
@@ -252,16 +252,25 @@ void OnListenSegment(const Nic& nic, uint32_t handle, const tcp::FourTuple& tupl
     nic.Drop(abi::DropReason::kNoTcpConnection);
     return;
   }
-  if (UnderPressure(nic.listener(handle))) {
+  const bool pressure = UnderPressure(nic.listener(handle));
+  QueuePair* q = pressure ? nullptr : TakeOffered(nic, nic.listener(handle));
+  if (q != nullptr) {
+    StartPassiveOpen(nic, *q, handle, tuple, header);
+    return;
+  }
+  BacklogEntry* waiting = pressure ? FindSyn(nic, handle, tuple) : nullptr;
+  if (waiting != nullptr) {
+    // Its peer is there, and among those that are not it would have to wait for long.
+    ForgetSyn(nic, *waiting);
     SendCookie(nic, nic.listener(handle), tuple, header);
     return;
   }
-  QueuePair* q = TakeOffered(nic, nic.listener(handle));
-  if (q == nullptr) {
-    KeepSyn(nic, handle, tuple, header);
-    return;
+  if (KeepSyn(nic, handle, tuple, header)) return;
+  if (pressure) {
+    SendCookie(nic, nic.listener(handle), tuple, header);
+  } else {
+    nic.Drop(abi::DropReason::kBacklogFull);
   }
-  StartPassiveOpen(nic, *q, handle, tuple, header);
 }
 
 }  // namespace qpip::fw

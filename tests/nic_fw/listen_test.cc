@@ -79,7 +79,7 @@ struct Flood : ::testing::TestWithParam<uint32_t> {
 TEST_P(Flood, GivenManySyns_WhenAPeerConnects_ThenItGetsAQueuePair) {
   const uint32_t syns = GetParam() == 8 ? 1000000 : 100000;
   Send(0, syns);
-  EXPECT_GT(b.Counter(abi::NicCounter::kSynCookiesSent), syns - 100);
+  EXPECT_GT(b.Counter(abi::NicCounter::kSynCookiesSent), syns - 1000);
   // Some of the flood's handshakes are old by now.
   b.Advance(2500 * kMs);
   a.now = b.now;
@@ -115,7 +115,7 @@ TEST(SynCookies, GivenAckThatNoCookieMade_WhenUnderPressure_ThenReset) {
   auto qp = b.CreateQp(*cq);
   const uint32_t listener = b.Listen(7, 4).result[0];
   b.Offer(listener, *qp);
-  for (uint32_t i = 0; i < 3; ++i) {
+  for (uint32_t i = 0; i < 7; ++i) {  // one gets the queue pair, four wait
     b.hardware.incoming.push_back(MakeSegment(Spoofed(i), MakeSyn(i)));
   }
   b.Run();
