@@ -73,25 +73,25 @@ struct NicConfig {
   uint8_t wqe_prefetch = 4;        ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
   uint8_t tcp_sack = 1;            ///< offer SACK, RFC 2018
   uint32_t ack_delay_us = 40000;   ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
-  uint32_t rto_initial_us = 1000000;    ///< RFC 6298 (2.1)
-  uint32_t rto_min_us = 200000;         ///< below RFC 6298's 1 s, as Linux does
-  uint32_t rto_max_us = 60000000;       ///< RFC 6298 (2.5)
-  uint32_t time_wait_ms = 60000;        ///< 2 MSL
-  uint32_t user_timeout_ms = 30000;     ///< give up unacknowledged data, RFC 9293 3.8.3
-  uint32_t connect_timeout_ms = 10000;  ///< give up a SYN
-  uint32_t keepalive_idle_s = 0;        ///< RFC 9293 3.8.4: silence before the first probe; 0: no
-                                        ///< keep-alive
-  uint32_t keepalive_interval_s = 75;   ///< between probes, at least 1
-  uint8_t keepalive_probes = 9;         ///< unanswered ones before the connection is given up, at
-                                        ///< least 1
-  uint8_t tcp_congestion = 1;           ///< tcp::CongestionAlgorithm: 0 NewReno, 1 CUBIC, 2 DCTCP
-  uint8_t tcp_ecn = 1;                  ///< RFC 3168: 0 never, 1 when the peer asks, 2 ask
-  uint8_t tcp_hystart = 1;              ///< HyStart++ (RFC 9406), on connections with SACK
-  uint8_t tcp_pacing = 0;               ///< spread new text over the round trip
-  uint8_t tcp_undo = 1;                 ///< take back window reductions that were for nothing
-                                        ///< (RFC 3522, 5682, 3708)
-  uint8_t tcp_user_timeout_option = 0;  ///< tell the peer user_timeout_ms, and heed its (RFC 5482)
-  uint32_t scheduler_quantum = 0;       ///< deficit round robin bytes a turn; 0: two MTUs
+  uint32_t rto_initial_us = 1000000;     ///< RFC 6298 (2.1)
+  uint32_t rto_min_us = 200000;          ///< below RFC 6298's 1 s, as Linux does
+  uint32_t rto_max_us = 60000000;        ///< RFC 6298 (2.5)
+  uint32_t time_wait_ms = 60000;         ///< 2 MSL
+  uint32_t user_timeout_ms = 30000;      ///< give up unacknowledged data, RFC 9293 3.8.3
+  uint32_t connect_timeout_ms = 180000;  ///< give up a SYN, RFC 9293 3.8.3
+  uint32_t keepalive_idle_s = 0;         ///< RFC 9293 3.8.4: silence before the first probe; 0: no
+                                         ///< keep-alive
+  uint32_t keepalive_interval_s = 75;    ///< between probes, at least 1
+  uint8_t keepalive_probes = 9;          ///< unanswered ones before the connection is given up, at
+                                         ///< least 1
+  uint8_t tcp_congestion = 1;            ///< tcp::CongestionAlgorithm: 0 NewReno, 1 CUBIC, 2 DCTCP
+  uint8_t tcp_ecn = 1;                   ///< RFC 3168: 0 never, 1 when the peer asks, 2 ask
+  uint8_t tcp_hystart = 1;               ///< HyStart++ (RFC 9406), on connections with SACK
+  uint8_t tcp_pacing = 0;                ///< spread new text over the round trip
+  uint8_t tcp_undo = 1;                  ///< take back window reductions that were for nothing
+                                         ///< (RFC 3522, 5682, 3708)
+  uint8_t tcp_user_timeout_option = 0;   ///< tell the peer user_timeout_ms, and heed its (RFC 5482)
+  uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs
   uint32_t tcp_reassembly =
       32;           ///< ranges a connection holds behind a gap, at most 32; 0: drops them
   LinkConfig link;  ///< what the NIC is attached to

@@ -1,6 +1,7 @@
 // How commands name their NIC and their peers.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +15,10 @@ namespace qpip::apps {
 enum class NicRole { kServer, kClient };
 
 inline constexpr char kDefaultServerAddress[] = "fd00::1";
+
+/// How long a command waits for a connection: whoever looks at it wants to know sooner than TCP
+/// gives up (RFC 9293 3.8.3 asks for three minutes).
+inline constexpr std::chrono::seconds kConnectTimeout{10};
 
 /// Adds --nic and --address.
 void AddNicOptions(CommandLine& command_line);

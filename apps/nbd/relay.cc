@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "apps/common/completions.h"
+#include "apps/common/nic_options.h"
 
 namespace qpip::nbd {
 
@@ -78,7 +79,7 @@ void Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience) {
   const auto deadline = steady_clock::now() + patience;
   for (;;) {
     try {
-      return qp_->Connect(peer);
+      return qp_->Connect(peer, kConnectTimeout);
     } catch (const Error& error) {
       if (!MayPass(error.code()) || ended_here_ || steady_clock::now() >= deadline) throw;
     }

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "apps/common/nic_options.h"
+
 namespace qpip::apps {
 
 using std::chrono::nanoseconds;
@@ -48,7 +50,7 @@ PingClient::PingClient(Nic& nic, const PingOptions& options)
   if (udp) {
     qp_->Bind(0);
   } else {
-    qp_->Connect(options.peer);
+    qp_->Connect(options.peer, kConnectTimeout);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/common/nic_options.h"
 #include "apps/common/statistics.h"
 #include "apps/ttcp/pattern.h"
 
@@ -99,7 +100,7 @@ class Transmitter : public Transfer {
     CreateQp(nic, options_.depth, 1);
     end_of_stream_memory_ = pd_->Allocate(sizeof(uint64_t));
     qp_->PostRecv(kEndOfStreamId, end_of_stream_memory_->Sge(0, sizeof(uint64_t)));
-    qp_->Connect(options_.peer);
+    qp_->Connect(options_.peer, kConnectTimeout);
     for (uint64_t slot = 0; slot < options_.depth; ++slot) FillPattern(0, Buffer(slot));
     StartClocks();
     SendAll();

@@ -7,7 +7,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-const Setup kThousand = {.bench = {.rto_min = seconds(1)}, .peer = {.mss = 1000}};
+const Setup kThousand = {.bench = {.rto_min = seconds(1), .parameters = "congestion=reno"},
+                         .peer = {.mss = 1000}};
 
 void AckUpTo(Script& s, uint32_t acknowledgement) {
   TcpSegment ack = s.peer.Segment(kAck);
@@ -26,7 +27,7 @@ void InitialWindowIsTenSegments() {
   Script s(kThousand);
   Flight(s);
   ExpectEqual(s.connection->Info().cwnd, 10'000u, "cwnd");
-  Script large({.peer = {.mss = 1440}});
+  Script large({.bench = {.parameters = "congestion=reno"}, .peer = {.mss = 1440}});
   large.Accept();
   large.connection->Send(Pattern(100'000));
   Expect(large.Drain() <= 10, "more than ten segments");

@@ -126,8 +126,7 @@ Document Rfc9293() {
           {"SHLD-10", "3.8.3", "R1 is at least three retransmissions", "there is no R1"},
           {"SHLD-11", "3.8.3", "R2 is at least 100 s"},
           {"MUST-22", "3.8.3", "SYNs are sent again and given up in the same way"},
-          {"MUST-23", "3.8.3", "... R2 of a SYN being at least 3 min",
-           "deliberate, as programs that wait for a connection want to know sooner"},
+          {"MUST-23", "3.8.3", "... R2 of a SYN being at least 3 min"},
 
           {"MAY-5", "3.8.4", "keep-alives may be sent", "they are not"},
           {"MUST-24", "3.8.4", "an application switches them on or off", kNoKeepAlive},

@@ -35,7 +35,7 @@ void SmallSendsAreNotDelayedWhenNagleIsOff() {
 }
 
 void SmallSendsWaitForAcknowledgements() {
-  Script s;
+  Script s({.listen = {.tcp = {.nagle = true}}});
   s.Accept();
   s.connection->Send(Pattern(10));
   s.Sends("P. 1:11(10)");
@@ -64,7 +64,7 @@ void HopLimitIsConfigured() {
 void DiffServCanBeSet() { throw Failure("no call and no option sets the traffic class"); }
 
 void EcnIsNegotiated() {
-  Script s;
+  Script s({.bench = {.parameters = "ecn=request"}});
   auto attempt = s.bench.Connect({ParseAddress("fd00::2"), 7});
   const uint8_t flags = s.bench.TakePacket()->tcp->flags;
   Expect(flags == (kSyn | testbench::kEce | testbench::kCwr), "the SYN asks for no ECN");
@@ -170,15 +170,14 @@ Topic InterfaceTopic() {
                SmallSendsAreNotDelayedWhenNagleIsOff},
               {"small_sends_wait_for_acknowledgements",
                {"RFC 9293 SHLD-7"},
-               SmallSendsWaitForAcknowledgements,
-               "Nagle's algorithm is not implemented: small sends never wait"},
+               SmallSendsWaitForAcknowledgements},
               {"idle_connection_is_silent", {"RFC 9293 MUST-25"}, IdleConnectionIsSilent},
               {"hop_limit_is_configured", {"RFC 9293 MUST-49"}, HopLimitIsConfigured},
               {"diffserv_can_be_set",
                {"RFC 9293 MUST-48"},
                DiffServCanBeSet,
                "the traffic class is always 0"},
-              {"ecn_is_negotiated", {"RFC 9293 SHLD-8"}, EcnIsNegotiated, "ECN is not implemented"},
+              {"ecn_is_negotiated", {"RFC 9293 SHLD-8"}, EcnIsNegotiated},
               {"options_of_ip_are_ignored", {"RFC 9293 MUST-50"}, OptionsOfIpAreIgnored},
               {"soft_errors_do_not_end_a_connection",
                {"RFC 9293 MUST-56"},

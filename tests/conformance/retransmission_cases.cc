@@ -265,10 +265,7 @@ Topic RetransmissionTopic() {
            GivingUpTakes100Seconds,
            "the default is 30 s (`user_timeout_ms`)"},
           {"syn_is_given_up", {"RFC 9293 MUST-22"}, SynIsGivenUp},
-          {"syn_is_repeated_for_three_minutes",
-           {"RFC 9293 MUST-23"},
-           SynIsRepeatedForThreeMinutes,
-           "the default is 10 s (`connect_timeout_ms`)"},
+          {"syn_is_repeated_for_three_minutes", {"RFC 9293 MUST-23"}, SynIsRepeatedForThreeMinutes},
           {"syn_timeout_is_configured", {"RFC 9293 MUST-23"}, SynTimeoutIsConfigured},
       }};
 }

@@ -41,6 +41,7 @@ qpip::QpOptions MakeQpOptions(const TcpOptions& options, qpip::CompletionQueue* 
   qp.receive_reservation = std::max(limit, kSmallestReservation);
   qp.ack_every = options.ack_every;
   qp.ack_delay = std::chrono::duration_cast<std::chrono::microseconds>(options.ack_delay);
+  qp.nagle = options.nagle;
   qp.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.user_timeout);
   return qp;
 }

@@ -52,13 +52,13 @@ struct TestBenchOptions {
   uint8_t ack_every = 2;         ///< acknowledge at least every n-th segment
   bool ack_on_batch_end = true;  ///< acknowledge as soon as all received packets are dealt with;
                                  ///< false: acknowledgements wait for ack_every or ack_delay
-  Time ack_delay = std::chrono::milliseconds(40);   ///< delayed-ACK timer, below 500 ms
-  Time rto_initial = std::chrono::seconds(1);       ///< RFC 6298 (2.1)
-  Time rto_min = std::chrono::milliseconds(200);    ///< RFC 6298 (2.4) has 1 s
-  Time rto_max = std::chrono::seconds(60);          ///< RFC 6298 (2.5)
-  Time time_wait = std::chrono::seconds(60);        ///< 2 MSL
-  Time user_timeout = std::chrono::seconds(30);     ///< RFC 9293 3.8.3
-  Time connect_timeout = std::chrono::seconds(10);  ///< give up a SYN
+  Time ack_delay = std::chrono::milliseconds(40);    ///< delayed-ACK timer, below 500 ms
+  Time rto_initial = std::chrono::seconds(1);        ///< RFC 6298 (2.1)
+  Time rto_min = std::chrono::milliseconds(200);     ///< RFC 6298 (2.4) has 1 s
+  Time rto_max = std::chrono::seconds(60);           ///< RFC 6298 (2.5)
+  Time time_wait = std::chrono::seconds(60);         ///< 2 MSL
+  Time user_timeout = std::chrono::seconds(30);      ///< RFC 9293 3.8.3
+  Time connect_timeout = std::chrono::seconds(180);  ///< give up a SYN
   /// More parameters in the form of a NIC URI's query: "ack_every=1&sack=0". All that docs/uri.md
   /// lists are known; those of the port and the wire have no effect, and a field above that is not
   /// at its default wins.
@@ -96,6 +96,7 @@ struct TcpOptions {
   uint32_t window_limit = 0;  ///< largest window ever, which decides the window scale; 0:
                               ///< receive_buffer. At least 4096, at most 1 GiB
   uint32_t send_depth = 64;   ///< sends that may be outstanding, 1 to 128
+  bool nagle = false;         ///< RFC 9293 3.7.4
   uint8_t ack_every = 0;      ///< 0: the NIC's
   Time ack_delay{0};          ///< 0: the NIC's
   Time user_timeout{0};       ///< 0: the NIC's
