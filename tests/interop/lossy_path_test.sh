@@ -1,7 +1,7 @@
 #!/bin/sh
 # QPIP and the Linux kernel's stack at the ends of a path that loses, delays and reorders. Both directions
 # are byte-exact, and the kernel's own counters have nothing to complain of.
-# Usage: path_test.sh BIN_DIR [MIB]
+# Usage: lossy_path_test.sh BIN_DIR [MIB]
 #
 #     QPIP fd00::1 -- tun qpip0 -- router -- fwd-a ==path== fwd-b -- kernel fd10::2
 . "$(dirname "$0")/library.sh" "$1"
