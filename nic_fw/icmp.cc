@@ -77,22 +77,29 @@ void Send(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header header, u
   nic.Count(abi::NicCounter::kBytesSent, sizeof(frame) + length);
 }
 
+/// RFC 4443 2.4(e): never about an error, to nobody in particular, or to a multicast's many
+/// receivers, but for an option that asks for it.
+bool MayReport(const Nic& nic, const ReceivedPacket& packet, uint8_t type, uint8_t code) {
+  if (packet.ip.source.IsUnspecified() || packet.ip.source.IsMulticast()) return false;
+  const bool by_option = type == icmpv6::kParameterProblem && code == icmpv6::kUnknownOption;
+  if (packet.ip.destination.IsMulticast() && !by_option) return false;
+  if (OnEthernet(nic) && !AddressUsable(nic)) return false;
+  return !ipv6::CarriesIcmpError({packet.frame.header, packet.frame.header_length}, packet.ip);
+}
+
 void SendError(const Nic& nic, const ReceivedPacket& packet, uint8_t type, uint8_t code,
                uint32_t body) {
-  // RFC 4443 2.4(e): never about an ICMPv6 error, a multicast destination, or an unspecified
-  // source. The first cannot be told when the upper layer was not found: then it is no error.
-  if (packet.ip.source.IsUnspecified() || packet.ip.source.IsMulticast()) return;
-  if (packet.ip.destination.IsMulticast()) return;
-  if (packet.upper.protocol == ipv6::kIcmpv6) return;
-  if (!TakeErrorToken(nic)) return;
+  if (!MayReport(nic, packet, type, code) || !TakeErrorToken(nic)) return;
   icmpv6::Header header;
   header.type = type;
   header.code = code;
   header.body = body;
-  // As much of the packet as fits the minimum MTU (RFC 4443 2.4(c)).
+  // As much of the packet as fits the minimum MTU (RFC 4443 2.4(c)); the link's padding is not of
+  // the packet.
   const uint32_t room =
       ipv6::kMinMtu - static_cast<uint32_t>(ipv6::kHeaderBytes + icmpv6::kHeaderBytes);
-  const uint32_t length = packet.frame.length < room ? packet.frame.length : room;
+  const uint32_t whole = static_cast<uint32_t>(ipv6::kHeaderBytes) + packet.ip.payload_length;
+  const uint32_t length = whole < room ? whole : room;
   Send(nic, packet, header, 0, length);
 }
 
@@ -136,7 +143,7 @@ void SendParameterProblem(const Nic& nic, const ReceivedPacket& packet) {
 
 void SendUnknownNextHeader(const Nic& nic, const ReceivedPacket& packet) {
   SendError(nic, packet, icmpv6::kParameterProblem, icmpv6::kUnknownNextHeader,
-            packet.upper.pointer);
+            packet.upper.next_header_at);
 }
 
 }  // namespace qpip::fw

@@ -58,6 +58,12 @@ abi::DropReason IpDropReason(ipv6::ParseError error) {
       return abi::DropReason::kBadIpv6Length;
     case ipv6::ParseError::kBadSource:
       return abi::DropReason::kBadSourceAddress;
+    case ipv6::ParseError::kUnknownOption:
+      return abi::DropReason::kUnknownOption;
+    case ipv6::ParseError::kRoutingHeader:
+      return abi::DropReason::kRoutingHeader;
+    case ipv6::ParseError::kChainTooLong:
+      return abi::DropReason::kHeaderChainTooLong;
     case ipv6::ParseError::kFragmented:
       return abi::DropReason::kFragment;
     default:

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "nic_fw/state.h"
-#include "protocols/ipv6/header.h"
+#include "protocols/ipv6/extension.h"
 
 namespace qpip::fw {
 

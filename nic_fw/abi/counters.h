@@ -76,7 +76,10 @@ namespace qpip::abi {
   X(kWireFull, "wire_full")                        \
   X(kRateLimited, "rate_limited")                  \
   X(kBadNeighbourMessage, "bad_neighbour_message") \
-  X(kNoNeighbour, "no_neighbour")
+  X(kNoNeighbour, "no_neighbour")                  \
+  X(kUnknownOption, "unknown_option")              \
+  X(kRoutingHeader, "routing_header")              \
+  X(kHeaderChainTooLong, "header_chain_too_long")
 
 #define QPIP_ENUMERATOR(name, text) name,
 enum class NicCounter : uint32_t { QPIP_NIC_COUNTERS(QPIP_ENUMERATOR) kCount };
