@@ -27,7 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Emit(header, out);
   QPIP_FUZZ_CHECK(qpip::fuzz::SameBytes(out, std::span(bytes).first(kHeaderBytes)));
 
-  static_cast<void>(CarriesIcmpError(bytes, header));  // reads nothing outside
+  static_cast<void>(CarriesIcmpError(bytes, header));  // read nothing outside
+  static_cast<void>(HasWholeHeaderChain(bytes, header));
   UpperLayer upper;
   const ParseError walk = FindUpperLayer(bytes, header, &upper);
   const size_t end = kHeaderBytes + header.payload_length;

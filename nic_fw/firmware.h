@@ -63,6 +63,10 @@ struct NicConfig {
   uint32_t command_log2 = 6;  ///< 1 to 16
   uint32_t event_log2 = 9;    ///< 1 to 26
 
+  // Fragmented packets are put together in host memory.
+  uint64_t reassembly_pool = 0;   ///< DMA address of 64 KiB a slot
+  uint32_t reassembly_slots = 4;  ///< packets at a time, at most 1024; 0: fragments are dropped
+
   // Protocol profile.
   uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in
   uint8_t tcp_timestamps = 1;      ///< offer RFC 7323 timestamps
@@ -98,6 +102,7 @@ struct ArenaBytes {
   uint32_t timers = 0;        ///< heap
   uint32_t contexts = 0;      ///< transmit and receive contexts
   uint32_t wqe_cache = 0;     ///< two a queue pair
+  uint32_t reassembly = 0;    ///< fragmented packets' headers, and what of them is there
   uint32_t neighbours = 0;    ///< Ethernet: neighbour cache, routers, frames that wait
   uint32_t total = 0;         ///< 0: the configuration is refused
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs

@@ -235,6 +235,7 @@ struct ReceiveContext {
   uint32_t in_flight = 0;        ///< bytes of the operation under way (0: none)
   tcp::SequenceNumber sequence;  ///< TCP: of the byte at `offset`
   uint32_t wqe_index = 0;        ///< the WQE that operation goes to
+  uint32_t slot = 0;             ///< a fragment: where its packet is put together
   uint32_t filled_after = 0;     ///< bytes of that WQE filled behind the operation
   bool push = false;
   bool detached = false;       ///< its connection is over: free it when the operation completes
@@ -265,6 +266,7 @@ struct FirmwareState {
   uint32_t receive_offset = 0;
   uint32_t wqe_offset = 0;
   uint32_t neighbour_offset = 0;  ///< Ethernet only
+  uint32_t reassembly_offset = 0;
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
@@ -297,6 +299,8 @@ struct FirmwareState {
   uint64_t icmp_tokens_at = 0;
   uint32_t icmp_tokens = 0;
 
+  uint64_t reassembly_deadline = tcp::kNever;  ///< not later than any slot's
+
   uint64_t notifications = 0;
   uint64_t last_step_at = 0;
   uint64_t counters[abi::kCounterWords] = {};
@@ -318,6 +322,8 @@ enum class Tag : uint32_t {
   kPlace = 5,
   kDrainRecords = 6,
   kDrainCopy = 7,
+  kFragment = 8,
+  kAnswer = 9,
 };
 constexpr uint32_t MakeTag(Tag kind, uint32_t index) {
   return (static_cast<uint32_t>(kind) << 24) | (index + 1);

@@ -41,7 +41,11 @@ namespace qpip::abi {
   X(kNeighbourMessagesReceived, "neighbour_messages_received") \
   X(kNeighbourMessagesSent, "neighbour_messages_sent")         \
   X(kNeighboursUnreachable, "neighbours_unreachable")          \
-  X(kDuplicateAddress, "duplicate_address")
+  X(kDuplicateAddress, "duplicate_address")                    \
+  X(kFragmentsReceived, "fragments_received")                  \
+  X(kFragmentsSent, "fragments_sent")                          \
+  X(kPacketsReassembled, "packets_reassembled")                \
+  X(kPacketsFragmented, "packets_fragmented")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
 #define QPIP_DROP_REASONS(X)                       \
@@ -79,7 +83,12 @@ namespace qpip::abi {
   X(kNoNeighbour, "no_neighbour")                  \
   X(kUnknownOption, "unknown_option")              \
   X(kRoutingHeader, "routing_header")              \
-  X(kHeaderChainTooLong, "header_chain_too_long")
+  X(kHeaderChainTooLong, "header_chain_too_long")  \
+  X(kBadFragment, "bad_fragment")                  \
+  X(kFragmentOverlap, "fragment_overlap")          \
+  X(kFragmentDuplicate, "fragment_duplicate")      \
+  X(kReassemblyTimeout, "reassembly_timeout")      \
+  X(kReassemblyFull, "reassembly_full")
 
 #define QPIP_ENUMERATOR(name, text) name,
 enum class NicCounter : uint32_t { QPIP_NIC_COUNTERS(QPIP_ENUMERATOR) kCount };

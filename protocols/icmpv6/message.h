@@ -26,7 +26,13 @@ enum Type : uint8_t {
 };
 
 enum UnreachableCode : uint8_t { kNoRoute = 0, kAdminProhibited = 1, kAddress = 3, kPort = 4 };
-enum ParameterCode : uint8_t { kErroneousField = 0, kUnknownNextHeader = 1, kUnknownOption = 2 };
+enum TimeCode : uint8_t { kHopLimit = 0, kReassemblyTime = 1 };
+enum ParameterCode : uint8_t {
+  kErroneousField = 0,
+  kUnknownNextHeader = 1,
+  kUnknownOption = 2,
+  kIncompleteHeaderChain = 3,  ///< RFC 7112
+};
 
 enum class ParseError : uint8_t {
   kNone = 0,

@@ -103,6 +103,7 @@ struct Walk {
 /// A Fragment header at `walk.at`, which is known to be there.
 ParseError CheckFragment(std::span<const uint8_t> bytes, const Walk& walk, UpperLayer* upper) {
   const uint16_t field = LoadBe16(&bytes[walk.at + kFragmentOffset]);
+  upper->fragment_header = true;
   FragmentInfo& fragment = upper->fragment;
   fragment.offset = field & kOffsetBits;
   fragment.more = (field & kMoreBit) != 0;
@@ -191,22 +192,54 @@ ParseError FindUpperLayer(std::span<const uint8_t> bytes, const Header& header, 
   return ParseError::kNone;
 }
 
-bool CarriesIcmpError(std::span<const uint8_t> bytes, const Header& header) {
+namespace {
+
+/// Follows the chain by its lengths alone, to its end or as far as it can be read. `*later`: it is
+/// another than the first fragment, so that what follows is no header.
+Walk FollowChain(std::span<const uint8_t> bytes, const Header& header, bool* later) {
   Walk walk = StartWalk(bytes, header);
+  *later = false;
   for (uint32_t seen = 0; IsWalked(walk.protocol) && seen <= kMaxExtensionHeaders; ++seen) {
-    if (walk.readable_end < walk.at + kExtensionUnit) return false;
+    if (walk.readable_end < walk.at + kExtensionUnit) break;
     const bool fragment = walk.protocol == kFragment;
-    // The message's header is in the first fragment only; of the others it is not known.
-    if (fragment && (LoadBe16(&bytes[walk.at + kFragmentOffset]) & kOffsetBits) != 0) {
-      return bytes[walk.at] == kIcmpv6;
-    }
+    *later = fragment && (LoadBe16(&bytes[walk.at + kFragmentOffset]) & kOffsetBits) != 0;
     const size_t units = fragment ? 1 : size_t{bytes[walk.at + kExtensionLength]} + 1;
     walk.protocol = bytes[walk.at];
     walk.at += units * kExtensionUnit;
+    if (*later) break;
   }
+  return walk;
+}
+
+/// Bytes of the header that an upper layer begins with, at least.
+constexpr size_t UpperHeaderBytes(uint8_t protocol) {
+  switch (protocol) {
+    case kTcp:
+      return 20;
+    case kUdp:
+    case kIcmpv6:
+      return 8;
+    default:
+      return IsWalked(protocol) ? kExtensionUnit : 0;
+  }
+}
+
+}  // namespace
+
+bool CarriesIcmpError(std::span<const uint8_t> bytes, const Header& header) {
+  bool later = false;
+  const Walk walk = FollowChain(bytes, header, &later);
   if (walk.protocol != kIcmpv6) return false;
+  // The message's header is in the first fragment only; of the others it is not known.
+  if (later) return true;
   if (walk.at >= walk.readable_end) return true;
   return bytes[walk.at] < kFirstInformational || bytes[walk.at] == kRedirect;
+}
+
+bool HasWholeHeaderChain(std::span<const uint8_t> bytes, const Header& header) {
+  bool later = false;
+  const Walk walk = FollowChain(bytes, header, &later);
+  return walk.at + UpperHeaderBytes(walk.protocol) <= walk.packet_end;
 }
 
 }  // namespace qpip::ipv6

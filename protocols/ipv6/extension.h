@@ -35,6 +35,7 @@ struct UpperLayer {
   uint32_t pointer = 0;
   bool send_parameter_problem = false;
   uint8_t icmp_code = 0;
+  bool fragment_header = false;  ///< there is one, be it an atomic fragment's
   /// kFragmented: `offset` and `length` are of the bytes behind the Fragment header, and
   /// `next_header_at` is that of the byte that says there is one.
   FragmentInfo fragment;
@@ -48,5 +49,9 @@ ParseError FindUpperLayer(std::span<const uint8_t> bytes, const Header& header, 
 /// redirect, or may do so for all that can be told: it is never answered by an error (RFC 4443
 /// section 2.4(e)).
 bool CarriesIcmpError(std::span<const uint8_t> bytes, const Header& header);
+
+/// Whether a first fragment holds all headers up to the upper layer's, that included, as RFC 8200
+/// section 4.5 and RFC 7112 demand. What the core cannot read is not held against it.
+bool HasWholeHeaderChain(std::span<const uint8_t> bytes, const Header& header);
 
 }  // namespace qpip::ipv6

@@ -557,6 +557,7 @@ NicUri::NicUri() {
   // As many as frames can be held (Ports::kFrameSlots): rather than drop a segment for want of one,
   // the firmware leaves it in the wire.
   nic.receive_contexts = 256;
+  nic.reassembly_slots = 32;
 }
 
 wire::UdpOptions NicUri::UdpWire() const {

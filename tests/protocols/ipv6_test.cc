@@ -421,6 +421,28 @@ TEST(Ipv6WalkTest, GivenPacketsOfIcmp_WhenAskedWhetherTheyAreErrors_ThenThoseTha
   EXPECT_FALSE(carries(kFragment, {kUdp, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0}));
 }
 
+TEST(Ipv6WalkTest, GivenFirstFragments_WhenTheChainDoesNotFit_ThenItIsNotWhole) {
+  const auto whole = [](const std::vector<uint8_t>& payload) {
+    const std::vector<uint8_t> packet = Packet(kFragment, payload);
+    Header header;
+    EXPECT_EQ(ParseWhole(packet, &header), ParseError::kNone);
+    return HasWholeHeaderChain(packet, header);
+  };
+  const auto fragment = [](uint8_t next, const std::vector<uint8_t>& data) {
+    std::vector<uint8_t> payload = {next, 0, 0, 1, 0, 0, 0, 0};
+    payload.insert(payload.end(), data.begin(), data.end());
+    return payload;
+  };
+  EXPECT_TRUE(whole(fragment(kUdp, std::vector<uint8_t>(8))));
+  EXPECT_FALSE(whole(fragment(kTcp, std::vector<uint8_t>(16))));
+  EXPECT_TRUE(whole(fragment(kTcp, std::vector<uint8_t>(24))));
+  EXPECT_TRUE(whole(fragment(99, {})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {kUdp, 0, 1, 4, 0, 0, 0, 0})));
+  EXPECT_TRUE(whole(fragment(kDestinationOptions, {kNoNextHeader, 0, 1, 4, 0, 0, 0, 0})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {99, 1, 1, 4, 0, 0, 0, 0})));
+}
+
 TEST(Ipv6WalkTest, GivenAFragment_WhenWalked_ThenItsHeaderIsRead) {
   UpperLayer upper;
   EXPECT_EQ(Walk(Packet(kRouting, {kFragment, 0, 0, 0, 0, 0, 0, 0,  //
