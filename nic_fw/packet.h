@@ -25,6 +25,10 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
 uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
                  const PayloadSource& payload, uint64_t* lease);
 
+/// Sends the part of a datagram that `context` stands for.
+uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitContext& context,
+                         const PayloadSource& payload, uint64_t* lease);
+
 /// Sends an RST of `tuple` (RFC 9293 3.10.7.1).
 void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset);
 

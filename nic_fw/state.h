@@ -51,6 +51,16 @@ struct SendRecord {
   uint32_t flags = 0;         ///< abi::SendWqeFlags
 };
 
+/// A datagram that leaves in fragments.
+struct FragmentedSend {
+  uint32_t chunk = 0;  ///< bytes a fragment; 0: none is under way
+  uint32_t next = 0;   ///< bytes of UDP header and payload that are being fetched or have been
+  uint32_t identification = 0;
+  uint32_t being_summed = 0;  ///< parts
+  uint16_t sum = 0;
+  bool summing = false;  ///< the first of two passes
+};
+
 struct QueuePair {
   uint32_t handle = 0;
   QpState state = QpState::kFree;
@@ -97,6 +107,7 @@ struct QueuePair {
   uint32_t send_completed = 0;
   WqeWindow send_window;
   uint32_t send_cursor = 0;  ///< hint: record that holds snd_nxt
+  FragmentedSend fragments;  ///< UDP: of send_announced
   bool shutdown_wanted = false;
   bool transport_done = false;  ///< FIN both ways: only delivery to the host remains
 
@@ -208,6 +219,21 @@ struct BacklogEntry {
   tcp::Header syn;
 };
 
+/// Which part of a datagram a context is.
+enum class DatagramPart : uint8_t {
+  kWhole = 0,
+  kSummed = 1,    ///< fetched for its sum alone
+  kFragment = 2,  ///< leaves as a fragment
+};
+
+/// A part of a datagram that leaves in fragments.
+struct DatagramFragment {
+  uint32_t identification = 0;
+  uint32_t offset = 0;           ///< of UDP header and payload
+  uint32_t datagram_length = 0;  ///< payload bytes of all parts
+  uint16_t sum = 0;              ///< of them
+};
+
 /// A segment or datagram between the scheduler and the wire: its payload is being fetched.
 struct TransmitContext {
   uint32_t next = kNone;  ///< free list, or the queue pair's blocked list
@@ -223,6 +249,8 @@ struct TransmitContext {
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;
   uint8_t wqe_flags = 0;
+  DatagramPart part = DatagramPart::kWhole;
+  DatagramFragment fragment;  ///< not of kWhole
 };
 
 /// A received segment or datagram whose text is being placed.
