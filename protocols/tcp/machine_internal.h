@@ -11,6 +11,7 @@
 //     congestion.cc       RFC 5681, 3465, 6582, 6928
 //     scoreboard.cc       the fate of what is in flight
 //     recovery.cc         repair with SACK: RFC 8985, 6937
+//     path_mtu.cc         RFC 8201
 //     reset.cc            RST segments, Abort, the end of a Tcb
 #pragma once
 
