@@ -8,6 +8,7 @@
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/overflow_pool.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
 #include "nic_fw/receive_fsm.h"
@@ -67,7 +68,7 @@ bool ServiceDma(const Nic& nic) {
 }
 
 bool ServiceTimers(const Nic& nic) {
-  if (ServiceNeighbours(nic) || ServiceReassembly(nic)) return true;
+  if (ServiceNeighbours(nic) || ServiceReassembly(nic) || ServicePathMtus(nic)) return true;
   const uint32_t handle = PopDueTimer(nic);
   if (handle == kNone) return false;
   OnTimer(nic, nic.qp(handle));
@@ -179,6 +180,8 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   const uint64_t queue_pair = EarliestTimer(nic);
   uint64_t timer = neighbour < queue_pair ? neighbour : queue_pair;
   if (reassembly < timer) timer = reassembly;
+  const uint64_t path_mtu = PathMtuDeadline(nic);
+  if (path_mtu < timer) timer = path_mtu;
   if (nic.state.blocked_head == kNone && nic.state.drain_head == kNone) return timer;
   const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
   const uint64_t retry =

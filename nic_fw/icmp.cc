@@ -1,6 +1,7 @@
 #include "nic_fw/icmp.h"
 
 #include "nic_fw/icmp_answer.h"
+#include "nic_fw/icmp_errors.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/reassembly.h"
 #include "protocols/icmpv6/message.h"
@@ -75,6 +76,10 @@ void OnIcmp(const Nic& nic, const ReceivedPacket& packet) {
     } else {
       OnNeighbourDiscovery(nic, packet);
     }
+    ReleaseFrame(nic, packet.frame.frame);
+    return;
+  } else if (header.IsError()) {
+    if (!OnIcmpError(nic, packet, header)) nic.Drop(abi::DropReason::kIcmpIgnored);
     ReleaseFrame(nic, packet.frame.frame);
     return;
   } else if (header.type != icmpv6::kEchoRequest || header.code != 0 ||

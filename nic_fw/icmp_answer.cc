@@ -5,6 +5,7 @@
 
 #include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/reassembly.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
@@ -220,7 +221,7 @@ void SendFromSlot(const Nic& nic, uint32_t index, icmpv6::Header header, uint32_
 
 void SendFromPacket(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header header,
                     uint32_t offset, uint32_t length) {
-  const uint32_t mtu = nic.state.config.mtu;
+  const uint32_t mtu = PathMtu(nic, packet.ip.source);
   const uint32_t chunk = kIp + kIcmp + length > mtu ? FragmentBytes(mtu) : 0;
   if (IsReassembled(packet.frame.frame)) {
     SendFromSlot(nic, SlotOf(packet.frame.frame), header, offset, length, chunk);

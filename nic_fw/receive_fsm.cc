@@ -121,6 +121,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   ApplyOutcome(nic, q, arrival.outcome);
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
+    q.path_failed = false;
     CompleteAcknowledged(nic, q);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;

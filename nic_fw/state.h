@@ -161,6 +161,11 @@ struct QueuePair {
   uint32_t listener = kNone;
   uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
 
+  // What ICMPv6 errors have said (icmp_errors.h).
+  bool path_failed = false;      ///< TCP: since something was last acknowledged
+  uint32_t icmp_errors = 0;      ///< UDP: how many
+  uint32_t last_icmp_error = 0;  ///< UDP: type << 8 | code
+
   // Addresses. UDP: local_port only.
   tcp::FourTuple tuple;
   tcp::Tcb tcb;
@@ -295,6 +300,7 @@ struct FirmwareState {
   uint32_t wqe_offset = 0;
   uint32_t neighbour_offset = 0;  ///< Ethernet only
   uint32_t reassembly_offset = 0;
+  uint32_t path_mtu_offset = 0;
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
@@ -328,6 +334,7 @@ struct FirmwareState {
   uint32_t icmp_tokens = 0;
 
   uint64_t reassembly_deadline = tcp::kNever;  ///< not later than any slot's
+  uint64_t path_mtu_deadline = tcp::kNever;  ///< not later than any entry's; kNever: there is none
 
   uint64_t notifications = 0;
   uint64_t last_step_at = 0;

@@ -8,6 +8,7 @@
 #include "nic_fw/connection.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/transmit_fsm.h"
 #include "nic_fw/transmit_internal.h"
 #include "protocols/common/checksum.h"
@@ -149,7 +150,10 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q) {
     FailSend(nic, q, index, status);
     return kIdleTurn;
   }
-  const uint32_t mtu = nic.state.config.mtu;
+  ipv6::Address peer;
+  std::memcpy(peer.bytes, wqe.peer_address.bytes, 16);
+  const uint32_t mtu = PathMtu(nic, peer);
+  // Inline bytes fit every path.
   if (wqe.length + 48 <= mtu) return StartWhole(nic, q, wqe);
   StartFragments(nic, q, FragmentBytes(mtu));
   return StartPart(nic, q, wqe);

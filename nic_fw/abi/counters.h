@@ -45,7 +45,9 @@ namespace qpip::abi {
   X(kFragmentsReceived, "fragments_received")                  \
   X(kFragmentsSent, "fragments_sent")                          \
   X(kPacketsReassembled, "packets_reassembled")                \
-  X(kPacketsFragmented, "packets_fragmented")
+  X(kPacketsFragmented, "packets_fragmented")                  \
+  X(kIcmpErrorsReceived, "icmp_errors_received")               \
+  X(kPathMtuReductions, "path_mtu_reductions")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
 #define QPIP_DROP_REASONS(X)                       \

@@ -25,7 +25,15 @@ enum Type : uint8_t {
   kEchoReply = 129,
 };
 
-enum UnreachableCode : uint8_t { kNoRoute = 0, kAdminProhibited = 1, kAddress = 3, kPort = 4 };
+enum UnreachableCode : uint8_t {
+  kNoRoute = 0,
+  kAdminProhibited = 1,
+  kBeyondScope = 2,
+  kAddress = 3,
+  kPort = 4,
+  kPolicy = 5,       ///< the source address failed ingress or egress policy
+  kRejectRoute = 6,  ///< the route says: reject
+};
 enum TimeCode : uint8_t { kHopLimit = 0, kReassemblyTime = 1 };
 enum ParameterCode : uint8_t {
   kErroneousField = 0,

@@ -558,6 +558,7 @@ NicUri::NicUri() {
   // the firmware leaves it in the wire.
   nic.receive_contexts = 256;
   nic.reassembly_slots = 32;
+  nic.path_mtu_entries = 1024;
 }
 
 wire::UdpOptions NicUri::UdpWire() const {
