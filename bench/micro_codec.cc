@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "protocols/ipv6/extension.h"
 #include "protocols/ipv6/header.h"
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "property.h"
+#include "protocols/ipv6/extension.h"
 #include "protocols/ipv6/header.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -26,6 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Emit(header, out);
   QPIP_FUZZ_CHECK(qpip::fuzz::SameBytes(out, std::span(bytes).first(kHeaderBytes)));
 
+  static_cast<void>(CarriesIcmpError(bytes, header));  // read nothing outside
+  static_cast<void>(HasWholeHeaderChain(bytes, header));
   UpperLayer upper;
   const ParseError walk = FindUpperLayer(bytes, header, &upper);
   const size_t end = kHeaderBytes + header.payload_length;
@@ -39,7 +42,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     QPIP_FUZZ_CHECK(!upper.send_parameter_problem);
   } else {
     QPIP_FUZZ_CHECK(walk == ParseError::kBadExtension || walk == ParseError::kUnknownOption ||
-                    walk == ParseError::kRoutingHeader || walk == ParseError::kFragmented);
+                    walk == ParseError::kRoutingHeader || walk == ParseError::kChainTooLong ||
+                    walk == ParseError::kFragmented);
+    if (walk == ParseError::kFragmented) {
+      QPIP_FUZZ_CHECK(upper.offset + upper.length == end);
+      QPIP_FUZZ_CHECK(upper.offset <= bytes.size() && upper.fragment.offset % 8 == 0);
+      QPIP_FUZZ_CHECK(upper.fragment.header_at + 8 == upper.offset);
+    }
     QPIP_FUZZ_CHECK(upper.pointer <= end);
     QPIP_FUZZ_CHECK(upper.icmp_code <= 2);
   }

@@ -6,6 +6,7 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
@@ -33,6 +34,7 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
 /// The Tcb is set up: the rest of what an opening connection needs.
 void FinishOpen(const Nic& nic, QueuePair& q) {
   q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
+  q.path_failed = false;
   SetQpState(nic, q, QpState::kConnecting);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
@@ -154,6 +156,9 @@ void OnEstablished(const Nic& nic, QueuePair& q) {
   if (q.listener != kNone) --nic.listener(q.listener).half_open;
   SetQpState(nic, q, QpState::kConnected);
   q.connected_reported = true;
+  q.path_failed = false;
+  const uint32_t path_mtu = PathMtu(nic, q.tuple.remote_address);
+  if (path_mtu < nic.state.config.mtu) tcp::SetPathMtu(q.tcb, path_mtu);
   nic.Count(abi::NicCounter::kConnectionsEstablished);
   abi::Event event;
   FillEvent(q, abi::EventKind::kEstablished, 0, &event);
@@ -449,7 +454,11 @@ void OnTimer(const Nic& nic, QueuePair& q) {
               static_cast<uint32_t>(q.tcb.state));
   }
   if (plan.outcome == tcp::Outcome::kTimedOut) {
-    EndConnection(nic, q, abi::DisconnectReason::kTimedOut, abi::CompletionStatus::kRetryExceeded);
+    // RFC 9293 3.9.2.2: what a router has said of the path is the better reason.
+    EndConnection(
+        nic, q,
+        q.path_failed ? abi::DisconnectReason::kUnreachable : abi::DisconnectReason::kTimedOut,
+        abi::CompletionStatus::kRetryExceeded);
     return;
   }
   if (plan.outcome == tcp::Outcome::kClosed) {

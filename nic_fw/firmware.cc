@@ -3,11 +3,14 @@
 #include "nic_fw/connection.h"
 #include "nic_fw/doorbell_fsm.h"
 #include "nic_fw/icmp.h"
+#include "nic_fw/icmp_answer.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/overflow_pool.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
+#include "nic_fw/reassembly.h"
 #include "nic_fw/receive_fsm.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
@@ -50,6 +53,12 @@ bool ServiceDma(const Nic& nic) {
     case Tag::kDrainCopy:
       OnDrainCopied(nic, nic.qp(index), done.status);
       break;
+    case Tag::kFragment:
+      OnFragmentPlaced(nic, index, done.status);
+      return true;
+    case Tag::kAnswer:
+      OnAnswerFetched(nic, index, done);
+      return true;
     default:
       return true;
   }
@@ -59,7 +68,7 @@ bool ServiceDma(const Nic& nic) {
 }
 
 bool ServiceTimers(const Nic& nic) {
-  if (ServiceNeighbours(nic)) return true;
+  if (ServiceNeighbours(nic) || ServiceReassembly(nic) || ServicePathMtus(nic)) return true;
   const uint32_t handle = PopDueTimer(nic);
   if (handle == kNone) return false;
   OnTimer(nic, nic.qp(handle));
@@ -167,8 +176,12 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   static constexpr Platform kNoPlatform{};
   const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
   const uint64_t neighbour = NeighbourDeadline(nic);
+  const uint64_t reassembly = ReassemblyDeadline(nic);
   const uint64_t queue_pair = EarliestTimer(nic);
-  const uint64_t timer = neighbour < queue_pair ? neighbour : queue_pair;
+  uint64_t timer = neighbour < queue_pair ? neighbour : queue_pair;
+  if (reassembly < timer) timer = reassembly;
+  const uint64_t path_mtu = PathMtuDeadline(nic);
+  if (path_mtu < timer) timer = path_mtu;
   if (nic.state.blocked_head == kNone && nic.state.drain_head == kNone) return timer;
   const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
   const uint64_t retry =

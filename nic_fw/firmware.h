@@ -57,11 +57,18 @@ struct NicConfig {
   uint32_t wqe_cache_bytes = 512;     ///< SRAM a work queue for fetched WQEs, power of two, 128 to
                                       ///< 512: also the largest stride a queue pair may ask for
 
+  uint32_t path_mtu_entries = 64;  ///< destinations whose path MTU is remembered, power of two,
+                                   ///< 4 to 65536
+
   // Host rings of the management FSM, DMA addresses.
   uint64_t command_ring = 0;  ///< 2^command_log2 abi::Command
   uint64_t event_ring = 0;    ///< 2^event_log2 abi::Event
   uint32_t command_log2 = 6;  ///< 1 to 16
   uint32_t event_log2 = 9;    ///< 1 to 26
+
+  // Fragmented packets are put together in host memory.
+  uint64_t reassembly_pool = 0;   ///< DMA address of 64 KiB a slot
+  uint32_t reassembly_slots = 4;  ///< packets at a time, at most 1024; 0: fragments are dropped
 
   // Protocol profile.
   uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in
@@ -110,6 +117,8 @@ struct ArenaBytes {
   uint32_t timers = 0;        ///< heap
   uint32_t contexts = 0;      ///< transmit and receive contexts
   uint32_t wqe_cache = 0;     ///< two a queue pair
+  uint32_t path_mtus = 0;     ///< what is known of the paths' MTUs
+  uint32_t reassembly = 0;    ///< fragmented packets' headers, and what of them is there
   uint32_t neighbours = 0;    ///< Ethernet: neighbour cache, routers, frames that wait
   uint32_t total = 0;         ///< 0: the configuration is refused
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs

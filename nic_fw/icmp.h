@@ -16,4 +16,8 @@ void SendPortUnreachable(const Nic& nic, const ReceivedPacket& packet);
 void SendParameterProblem(const Nic& nic, const ReceivedPacket& packet);
 void SendUnknownNextHeader(const Nic& nic, const ReceivedPacket& packet);
 
+/// Tells the source of a slot's first fragment that the rest has not come in time. Returns false
+/// when that may not be said; else the slot is free when it has been.
+bool SendReassemblyTimeExceeded(const Nic& nic, uint32_t slot);
+
 }  // namespace qpip::fw

@@ -3,6 +3,8 @@
 #include <bit>
 
 #include "nic_fw/neighbour.h"
+#include "nic_fw/path_mtu.h"
+#include "nic_fw/reassembly.h"
 #include "protocols/ipv6/header.h"
 
 namespace qpip::fw {
@@ -11,6 +13,7 @@ namespace {
 constexpr uint32_t kMaxQps = 1u << 20;    // handles fit 24 bits, tags and doorbells
 constexpr uint32_t kMaxMtu = 65535 + 40;  // without jumbograms (RFC 8200 section 3)
 constexpr uint32_t kMaxContexts = 1u << 16;
+constexpr uint32_t kMaxReassemblySlots = 1024;
 
 bool LinkInRange(const LinkConfig& link) {
   if (link.type == kLinkPointToPoint) return true;
@@ -38,7 +41,9 @@ bool InRange(const NicConfig& c) {
          c.keepalive_probes != 0 && c.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
          c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
          c.scheduler_quantum <= (1u << 24) && c.dma_slots > c.receive_contexts &&
-         c.dma_slots > c.transmit_contexts && LinkInRange(c.link);
+         c.dma_slots > c.transmit_contexts && c.reassembly_slots <= kMaxReassemblySlots &&
+         c.path_mtu_entries >= 4 && c.path_mtu_entries <= 65536 &&
+         std::has_single_bit(c.path_mtu_entries) && LinkInRange(c.link);
 }
 
 /// Hands out consecutive, 8-byte aligned pieces and refuses to pass 4 GiB.
@@ -89,6 +94,8 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   state->receive_offset = arena.Take(c.receive_contexts, sizeof(ReceiveContext), &receive_bytes);
   b.contexts = transmit_bytes + receive_bytes;
   state->wqe_offset = arena.Take(c.max_qps, uint64_t{2} * c.wqe_cache_bytes, &b.wqe_cache);
+  state->reassembly_offset = arena.Take(c.reassembly_slots, sizeof(ReassemblySlot), &b.reassembly);
+  state->path_mtu_offset = arena.Take(c.path_mtu_entries, sizeof(PathMtuEntry), &b.path_mtus);
   if (c.link.type == kLinkEthernet) {
     state->neighbour_offset =
         arena.Take(1, sizeof(LinkState) + c.link.max_neighbours * sizeof(Neighbour), &b.neighbours);
@@ -125,6 +132,10 @@ void FormatTables(const Nic& nic) {
     nic.receive(i).next = s.free_receive;
     s.free_receive = i;
   }
+  for (uint32_t i = 0; i < s.config.path_mtu_entries; ++i) {
+    nic.Table<PathMtuEntry>(s.path_mtu_offset)[i] = PathMtuEntry{};
+  }
+  for (uint32_t i = 0; i < s.config.reassembly_slots; ++i) SlotAt(nic, i) = ReassemblySlot{};
 }
 
 }  // namespace qpip::fw

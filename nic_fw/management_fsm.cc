@@ -209,6 +209,10 @@ Result Abort(const Nic& nic, const abi::QpCommand& c) {
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
   const QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
+  if (q->type == abi::QpType::kUdp) {
+    return {CommandStatus::kOk,
+            {static_cast<uint32_t>(q->state), 0, q->icmp_errors, q->last_icmp_error}};
+  }
   return {CommandStatus::kOk,
           {static_cast<uint32_t>(q->state), static_cast<uint32_t>(q->tcb.state), q->tcb.cwnd,
            q->tcb.snd_wnd}};

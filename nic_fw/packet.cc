@@ -6,6 +6,7 @@
 #include "nic_fw/neighbour.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
+#include "protocols/ipv6/fragment.h"
 #include "protocols/ipv6/header.h"
 #include "protocols/udp/header.h"
 
@@ -148,6 +149,44 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
   nic.Count(abi::NicCounter::kUdpDatagramsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
                   Variant::kDatagram, lease);
+}
+
+uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitContext& context,
+                         const PayloadSource& payload, uint64_t* lease) {
+  constexpr auto kFragmentHeader = static_cast<uint32_t>(ipv6::kFragmentHeaderBytes);
+  uint8_t frame[ipv6::kHeaderBytes + kFragmentHeader + udp::kHeaderBytes];
+  uint8_t* at = frame + ipv6::kHeaderBytes;
+  const DatagramFragment& part = context.fragment;
+  ipv6::Emit(
+      ipv6::FragmentHeader{ipv6::kUdp, part.offset, !context.last_of_message, part.identification},
+      std::span<uint8_t, kFragmentHeader>(at, kFragmentHeader));
+  uint32_t front = kFragmentHeader;
+  if (part.offset == 0) {
+    const std::span<uint8_t, udp::kHeaderBytes> bytes(at + front, udp::kHeaderBytes);
+    udp::Header header;
+    header.source_port = local_port;
+    header.destination_port = context.peer_port;
+    header.length = static_cast<uint16_t>(udp::kHeaderBytes + part.datagram_length);
+    udp::Emit(header, bytes);
+    // On a wire that fills in checksums as well: it sees packets, not what they are parts of.
+    const uint16_t pseudo =
+        PseudoHeaderSum(OwnAddress(nic), context.peer_address, header.length, ipv6::kUdp);
+    const uint16_t sum = ChecksumCombine(ChecksumAdd(bytes, pseudo), part.sum);
+    StoreBe16(bytes.data() + udp::offset::kChecksum, udp::FinishChecksum(sum));
+    front += static_cast<uint32_t>(udp::kHeaderBytes);
+    nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
+  }
+  BuildIp(nic, frame, context.peer_address, ipv6::kFragment, front + payload.length,
+          Variant::kDatagram);
+  const uint32_t status = Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + front,
+                                   payload, Variant::kDatagram, lease);
+  if (status != kSendOk) return status;
+  nic.Count(abi::NicCounter::kFragmentsSent);
+  if (context.last_of_message) {
+    nic.Count(abi::NicCounter::kPacketsFragmented);
+    nic.Count(abi::NicCounter::kUdpDatagramsSent);
+  }
+  return status;
 }
 
 void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset) {

@@ -26,8 +26,15 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
 uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
                  const PayloadSource& payload, uint64_t* lease);
 
+/// Sends the part of a datagram that `context` stands for.
+uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitContext& context,
+                         const PayloadSource& payload, uint64_t* lease);
+
 /// Sends an RST of `tuple` (RFC 9293 3.10.7.1).
 void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& reset);
+
+/// Bytes that a fragment carries on a path of `mtu` bytes: a multiple of 8 (RFC 8200 4.5).
+constexpr uint32_t FragmentBytes(uint32_t mtu) { return (mtu - 48) & ~uint32_t{7}; }
 
 ipv6::Address OwnAddress(const Nic& nic);
 

@@ -6,6 +6,7 @@
 #include "nic_fw/connection.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/overflow_pool.h"
+#include "nic_fw/reassembly.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
@@ -13,21 +14,6 @@
 
 namespace qpip::fw {
 namespace {
-
-uint32_t TakeContext(const Nic& nic) {
-  const uint32_t index = nic.state.free_receive;
-  nic.state.free_receive = nic.receive(index).next;
-  nic.receive(index) = ReceiveContext{};
-  return index;
-}
-
-/// Returns a context and its frame.
-void ReturnContext(const Nic& nic, uint32_t index) {
-  ReceiveContext& context = nic.receive(index);
-  nic.port.frame_release(nic.port.context, context.frame);
-  context.next = nic.state.free_receive;
-  nic.state.free_receive = index;
-}
 
 void Append(const Nic& nic, QueuePair& q, uint32_t index) {
   if (q.place_tail == kNone) {
@@ -61,8 +47,7 @@ void AddToBatch(const Nic& nic, QueuePair& q) {
 void Issue(const Nic& nic, QueuePair& q, uint32_t index, uint32_t length, const DmaSegment* pieces,
            uint32_t count) {
   ReceiveContext& context = nic.receive(index);
-  nic.port.payload_place(nic.port.context, context.frame, context.offset, pieces, count,
-                         MakeTag(Tag::kPlace, index));
+  PlaceFrame(nic, context.frame, context.offset, pieces, count, MakeTag(Tag::kPlace, index));
   ++q.dma_outstanding;
   context.in_flight = length;
   context.offset += length;
@@ -122,7 +107,7 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
     nic.Drop(abi::DropReason::kDatagramTooLong);
     --q.datagrams_queued;
     Remove(nic, q, index);
-    ReturnContext(nic, index);
+    ReturnReceiveContext(nic, index);
     return Issued::kDropped;
   }
   uint32_t length = context.remaining < space ? context.remaining : space;
@@ -174,13 +159,27 @@ void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
 
 bool CanQueueText(const Nic& nic) { return nic.state.free_receive != kNone; }
 
+uint32_t TakeReceiveContext(const Nic& nic) {
+  const uint32_t index = nic.state.free_receive;
+  nic.state.free_receive = nic.receive(index).next;
+  nic.receive(index) = ReceiveContext{};
+  return index;
+}
+
+void ReturnReceiveContext(const Nic& nic, uint32_t index) {
+  ReceiveContext& context = nic.receive(index);
+  ReleaseFrame(nic, context.frame);
+  context.next = nic.state.free_receive;
+  nic.state.free_receive = index;
+}
+
 bool CanQueueDatagram(const QueuePair& q) {
   return q.recv_producer - q.recv_next > q.datagrams_queued;
 }
 
 void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,
                const tcp::Arrival& arrival) {
-  const uint32_t index = TakeContext(nic);
+  const uint32_t index = TakeReceiveContext(nic);
   ReceiveContext& context = nic.receive(index);
   context.qp = q.handle;
   context.frame = frame;
@@ -200,7 +199,7 @@ void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offse
 
 void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
                    const ipv6::Address& peer, uint16_t peer_port) {
-  const uint32_t index = TakeContext(nic);
+  const uint32_t index = TakeReceiveContext(nic);
   ReceiveContext& context = nic.receive(index);
   context.qp = q.handle;
   context.frame = frame;
@@ -246,7 +245,7 @@ namespace {
 void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status) {
   const bool counts = nic.receive(index).held && q.state == QpState::kConnected;
   if (counts) nic.Charge(Stage::kRxPutData, Variant::kData, nic.receive(index).in_flight);
-  ReturnContext(nic, index);
+  ReturnReceiveContext(nic, index);
   if (!counts) return;
   if (status != kDmaOk) FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
   nic.Charge(Stage::kRxUpdate, Variant::kData);
@@ -288,7 +287,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   context.fills_wqe = false;
   if (context.remaining == 0) {
     Remove(nic, q, index);
-    ReturnContext(nic, index);
+    ReturnReceiveContext(nic, index);
   }
   UpdateReceiveWindow(nic, q);
   AddToBatch(nic, q);
@@ -339,7 +338,7 @@ void DropPlacements(const Nic& nic, QueuePair& q) {
     if (nic.receive(index).in_flight != 0 || nic.receive(index).fills_wqe) {
       nic.receive(index).detached = true;
     } else {
-      ReturnContext(nic, index);
+      ReturnReceiveContext(nic, index);
     }
     index = next;
   }

@@ -18,6 +18,10 @@ namespace qpip::fw {
 
 /// True when a context is free for another segment.
 bool CanQueueText(const Nic& nic);
+/// Takes that context, empty.
+uint32_t TakeReceiveContext(const Nic& nic);
+/// Gives a context back, and its frame.
+void ReturnReceiveContext(const Nic& nic, uint32_t index);
 /// Takes over `frame`: its bytes from `text_offset` on are what `arrival` takes of `q`'s stream:
 /// the next in order, or held ones.
 void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,

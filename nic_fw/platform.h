@@ -104,7 +104,7 @@ struct FrameIn {
   const uint8_t* header = nullptr;  ///< first `header_length` bytes, readable by the core
   uint32_t header_length = 0;       ///< min(length, at least kMaxHeaderBytes)
   uint32_t length = 0;              ///< bytes of the whole frame, from the IPv6 header on
-  uint32_t frame = 0;               ///< handle, not 0; release with `frame_release`
+  uint32_t frame = 0;               ///< handle, 1 to 2^31 - 1; release with `frame_release`
   uint32_t flags = 0;               ///< FrameFlags
   uint32_t sum = 0;                 ///< kFrameSumValid: one's complement sum of bytes 40..length
 };

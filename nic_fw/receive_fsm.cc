@@ -10,6 +10,7 @@
 #include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/placement.h"
+#include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_fsm.h"
@@ -21,9 +22,7 @@
 namespace qpip::fw {
 namespace {
 
-void Release(const Nic& nic, const FrameIn& frame) {
-  nic.port.frame_release(nic.port.context, frame.frame);
-}
+void Release(const Nic& nic, const FrameIn& frame) { ReleaseFrame(nic, frame.frame); }
 
 /// Counts and releases a frame that will not be processed.
 void DropFrame(const Nic& nic, const FrameIn& frame, abi::DropReason reason) {
@@ -59,8 +58,12 @@ abi::DropReason IpDropReason(ipv6::ParseError error) {
       return abi::DropReason::kBadIpv6Length;
     case ipv6::ParseError::kBadSource:
       return abi::DropReason::kBadSourceAddress;
-    case ipv6::ParseError::kFragmented:
-      return abi::DropReason::kFragment;
+    case ipv6::ParseError::kUnknownOption:
+      return abi::DropReason::kUnknownOption;
+    case ipv6::ParseError::kRoutingHeader:
+      return abi::DropReason::kRoutingHeader;
+    case ipv6::ParseError::kChainTooLong:
+      return abi::DropReason::kHeaderChainTooLong;
     default:
       return abi::DropReason::kBadExtensionHeader;
   }
@@ -119,6 +122,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   ApplyOutcome(nic, q, arrival.outcome);
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
+    q.path_failed = false;
     CompleteAcknowledged(nic, q);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
@@ -261,7 +265,57 @@ void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
                 header.source_port);
 }
 
+void Demultiplex(const Nic& nic, ReceivedPacket& packet) {
+  switch (packet.upper.protocol) {
+    case ipv6::kTcp:
+      OnTcp(nic, packet);
+      break;
+    case ipv6::kUdp:
+      OnUdp(nic, packet);
+      break;
+    case ipv6::kIcmpv6:
+      OnIcmp(nic, packet);
+      break;
+    case ipv6::kNoNextHeader:  // RFC 8200 4.7: to be ignored
+      Release(nic, packet.frame);
+      break;
+    default:
+      SendUnknownNextHeader(nic, packet);
+      DropFrame(nic, packet.frame, abi::DropReason::kUnknownNextHeader);
+  }
+}
+
 }  // namespace
+
+void ProcessPacket(const Nic& nic, ReceivedPacket& packet) {
+  const FrameIn& frame = packet.frame;
+  const std::span<const uint8_t> readable(frame.header, frame.header_length);
+  ipv6::ParseError error = ipv6::Parse(readable, frame.length, &packet.ip);
+  if (error == ipv6::ParseError::kNone && !IsAccepted(nic, packet.ip.destination)) {
+    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
+    return;
+  }
+  if (error == ipv6::ParseError::kNone) {
+    error = ipv6::FindUpperLayer(readable, packet.ip, &packet.upper);
+  }
+  const bool fragment = error == ipv6::ParseError::kFragmented;
+  if (error != ipv6::ParseError::kNone && !fragment) {
+    if (packet.upper.send_parameter_problem) SendParameterProblem(nic, packet);
+    DropFrame(nic, frame, IpDropReason(error));
+    return;
+  }
+  if (OnEthernet(nic) && packet.upper.protocol != ipv6::kIcmpv6 &&
+      (packet.ip.destination.IsMulticast() || !AddressUsable(nic))) {
+    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
+    return;
+  }
+  nic.Charge(Stage::kRxIpParse, packet.variant);
+  if (fragment) {
+    OnFragment(nic, packet);
+  } else {
+    Demultiplex(nic, packet);
+  }
+}
 
 bool ServiceReceive(const Nic& nic) {
   ReceivedPacket packet;
@@ -279,43 +333,7 @@ bool ServiceReceive(const Nic& nic) {
   nic.Count(abi::NicCounter::kFramesReceived);
   nic.Count(abi::NicCounter::kBytesReceived, frame.length);
   nic.Charge(Stage::kRxMediaReceive, packet.variant, frame.length);
-  const std::span<const uint8_t> readable(frame.header, frame.header_length);
-  ipv6::ParseError error = ipv6::Parse(readable, frame.length, &packet.ip);
-  if (error == ipv6::ParseError::kNone && !IsAccepted(nic, packet.ip.destination)) {
-    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
-    return true;
-  }
-  if (error == ipv6::ParseError::kNone) {
-    error = ipv6::FindUpperLayer(readable, packet.ip, &packet.upper);
-  }
-  if (error != ipv6::ParseError::kNone) {
-    if (packet.upper.send_parameter_problem) SendParameterProblem(nic, packet);
-    DropFrame(nic, frame, IpDropReason(error));
-    return true;
-  }
-  if (OnEthernet(nic) && packet.upper.protocol != ipv6::kIcmpv6 &&
-      (packet.ip.destination.IsMulticast() || !AddressUsable(nic))) {
-    DropFrame(nic, frame, abi::DropReason::kNotOurAddress);
-    return true;
-  }
-  nic.Charge(Stage::kRxIpParse, packet.variant);
-  switch (packet.upper.protocol) {
-    case ipv6::kTcp:
-      OnTcp(nic, packet);
-      break;
-    case ipv6::kUdp:
-      OnUdp(nic, packet);
-      break;
-    case ipv6::kIcmpv6:
-      OnIcmp(nic, packet);
-      break;
-    case ipv6::kNoNextHeader:  // RFC 8200 4.7: to be ignored
-      Release(nic, frame);
-      break;
-    default:
-      SendUnknownNextHeader(nic, packet);
-      DropFrame(nic, frame, abi::DropReason::kUnknownNextHeader);
-  }
+  ProcessPacket(nic, packet);
   return true;
 }
 

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "nic_fw/state.h"
-#include "protocols/ipv6/header.h"
+#include "protocols/ipv6/extension.h"
 
 namespace qpip::fw {
 
@@ -23,8 +23,11 @@ struct ReceivedPacket {
   }
 };
 
-/// Verifies the transport checksum: nothing to do on a trusted wire, the receive engine's sum when
-/// it has one, the core's own (charged) otherwise.
+/// One's complement sum of the upper-layer packet (of a fragment's part of it): the receive
+/// engine's when it has one, the core's own (charged) otherwise.
+uint16_t UpperSum(const Nic& nic, const ReceivedPacket& packet);
+
+/// Verifies the transport checksum: nothing to do on a trusted wire.
 bool ChecksumOk(const Nic& nic, const ReceivedPacket& packet, uint8_t protocol);
 
 }  // namespace qpip::fw

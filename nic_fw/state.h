@@ -51,6 +51,16 @@ struct SendRecord {
   uint32_t flags = 0;         ///< abi::SendWqeFlags
 };
 
+/// A datagram that leaves in fragments.
+struct FragmentedSend {
+  uint32_t chunk = 0;  ///< bytes a fragment; 0: none is under way
+  uint32_t next = 0;   ///< bytes of UDP header and payload that are being fetched or have been
+  uint32_t identification = 0;
+  uint32_t being_summed = 0;  ///< parts
+  uint16_t sum = 0;
+  bool summing = false;  ///< the first of two passes
+};
+
 struct QueuePair {
   uint32_t handle = 0;
   QpState state = QpState::kFree;
@@ -97,6 +107,7 @@ struct QueuePair {
   uint32_t send_completed = 0;
   WqeWindow send_window;
   uint32_t send_cursor = 0;  ///< hint: record that holds snd_nxt
+  FragmentedSend fragments;  ///< UDP: of send_announced
   bool shutdown_wanted = false;
   bool transport_done = false;  ///< FIN both ways: only delivery to the host remains
 
@@ -149,6 +160,11 @@ struct QueuePair {
   uint32_t destroy_command = 0;
   uint32_t listener = kNone;
   uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
+
+  // What ICMPv6 errors have said (icmp_errors.h).
+  bool path_failed = false;      ///< TCP: since something was last acknowledged
+  uint32_t icmp_errors = 0;      ///< UDP: how many
+  uint32_t last_icmp_error = 0;  ///< UDP: type << 8 | code
 
   // Addresses. UDP: local_port only.
   tcp::FourTuple tuple;
@@ -211,6 +227,21 @@ struct BacklogEntry {
   tcp::Header syn;
 };
 
+/// Which part of a datagram a context is.
+enum class DatagramPart : uint8_t {
+  kWhole = 0,
+  kSummed = 1,    ///< fetched for its sum alone
+  kFragment = 2,  ///< leaves as a fragment
+};
+
+/// A part of a datagram that leaves in fragments.
+struct DatagramFragment {
+  uint32_t identification = 0;
+  uint32_t offset = 0;           ///< of UDP header and payload
+  uint32_t datagram_length = 0;  ///< payload bytes of all parts
+  uint16_t sum = 0;              ///< of them
+};
+
 /// A segment or datagram between the scheduler and the wire: its payload is being fetched.
 struct TransmitContext {
   uint32_t next = kNone;  ///< free list, or the queue pair's blocked list
@@ -227,6 +258,8 @@ struct TransmitContext {
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;
   uint8_t wqe_flags = 0;
+  DatagramPart part = DatagramPart::kWhole;
+  DatagramFragment fragment;  ///< not of kWhole
 };
 
 /// A received segment or datagram whose text is being placed.
@@ -239,6 +272,7 @@ struct ReceiveContext {
   uint32_t in_flight = 0;        ///< bytes of the operation under way (0: none)
   tcp::SequenceNumber sequence;  ///< TCP: of the byte at `offset`
   uint32_t wqe_index = 0;        ///< the WQE that operation goes to
+  uint32_t slot = 0;             ///< a fragment: where its packet is put together
   uint32_t filled_after = 0;     ///< bytes of that WQE filled behind the operation
   bool push = false;
   bool detached = false;       ///< its connection is over: free it when the operation completes
@@ -269,6 +303,8 @@ struct FirmwareState {
   uint32_t receive_offset = 0;
   uint32_t wqe_offset = 0;
   uint32_t neighbour_offset = 0;  ///< Ethernet only
+  uint32_t reassembly_offset = 0;
+  uint32_t path_mtu_offset = 0;
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
@@ -301,6 +337,9 @@ struct FirmwareState {
   uint64_t icmp_tokens_at = 0;
   uint32_t icmp_tokens = 0;
 
+  uint64_t reassembly_deadline = tcp::kNever;  ///< not later than any slot's
+  uint64_t path_mtu_deadline = tcp::kNever;  ///< not later than any entry's; kNever: there is none
+
   uint64_t notifications = 0;
   uint64_t last_step_at = 0;
   uint64_t counters[abi::kCounterWords] = {};
@@ -322,6 +361,8 @@ enum class Tag : uint32_t {
   kPlace = 5,
   kDrainRecords = 6,
   kDrainCopy = 7,
+  kFragment = 8,
+  kAnswer = 9,
 };
 constexpr uint32_t MakeTag(Tag kind, uint32_t index) {
   return (static_cast<uint32_t>(kind) << 24) | (index + 1);

@@ -8,108 +8,11 @@
 #include "nic_fw/memory.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/timers.h"
+#include "nic_fw/transmit_internal.h"
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
 namespace {
-
-constexpr uint32_t kMaxMessageBytes = 1u << 30;
-
-/// Outcome of one queue pair's turn.
-struct Turn {
-  enum class Kind : uint8_t {
-    kIdle,     // nothing to send until something happens: off the list
-    kSent,     // `bytes` were spent: stay on the list
-    kNoBuffer  // no context or packet buffer: stay on the list, somebody else's completion helps
-  };
-  Kind kind = Kind::kIdle;
-  uint32_t bytes = 0;
-};
-constexpr Turn kIdleTurn{Turn::Kind::kIdle, 0};
-constexpr Turn kNoBufferTurn{Turn::Kind::kNoBuffer, 0};
-constexpr Turn SentTurn(uint32_t bytes) { return {Turn::Kind::kSent, bytes}; }
-
-// ---------------------------------------------------------------- contexts
-
-uint32_t TakeContext(const Nic& nic) {
-  FirmwareState& s = nic.state;
-  const uint32_t index = s.free_transmit;
-  if (index == kNone) return kNone;
-  s.free_transmit = nic.transmit(index).next;
-  --s.free_transmit_count;
-  nic.transmit(index).next = kNone;
-  nic.transmit(index).payload = 0;
-  return index;
-}
-
-void ReturnContext(const Nic& nic, uint32_t index) {
-  nic.transmit(index).next = nic.state.free_transmit;
-  nic.state.free_transmit = index;
-  ++nic.state.free_transmit_count;
-}
-
-/// Room for one more segment or datagram on its way out.
-bool CanFetchPayload(const Nic& nic) {
-  return nic.state.free_transmit != kNone && nic.port.payload_room(nic.port.context) != 0;
-}
-
-// ---------------------------------------------------------------- work queue entries
-
-const abi::SendWqe* CachedWqe(const Nic& nic, const QueuePair& q, uint32_t index) {
-  return reinterpret_cast<const abi::SendWqe*>(
-      nic.SendCache(q) + ((index - q.send_window.first) << q.send_log2_stride));
-}
-
-std::span<const abi::Sge> SgeList(const abi::SendWqe& wqe) {
-  return {reinterpret_cast<const abi::Sge*>(&wqe + 1), wqe.sge_count};
-}
-
-/// Starts fetching WQEs from `index` on: as many as are posted, fit the cache and do not wrap.
-void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
-  if (q.send_window.fetching != 0) return;
-  const uint32_t mask = (1u << q.send_log2_depth) - 1;
-  uint32_t count = q.send_producer - index;
-  const uint32_t fits = nic.state.config.wqe_cache_bytes >> q.send_log2_stride;
-  const uint32_t to_end = mask + 1 - (index & mask);
-  if (count > nic.state.config.wqe_prefetch) count = nic.state.config.wqe_prefetch;
-  if (count > fits) count = fits;
-  if (count > to_end) count = to_end;
-  q.send_window = {index, 0, count};
-  ++q.dma_outstanding;
-  nic.port.dma_read(nic.port.context, q.send_ring + (uint64_t{index & mask} << q.send_log2_stride),
-                    nic.SendCache(q), count << q.send_log2_stride,
-                    MakeTag(Tag::kSendWqe, q.handle));
-}
-
-/// Whether the firmware can carry out a WQE; the host is not trusted.
-abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe) {
-  const uint32_t room = (1u << q.send_log2_stride) - static_cast<uint32_t>(sizeof(abi::SendWqe));
-  if (wqe.opcode != static_cast<uint8_t>(abi::SendOpcode::kSend)) {
-    return abi::CompletionStatus::kLocalQpOperationError;
-  }
-  uint64_t length = 0;
-  if ((wqe.flags & abi::kSendInline) != 0) {
-    if (wqe.inline_length > room) return abi::CompletionStatus::kLocalQpOperationError;
-    length = wqe.inline_length;
-  } else {
-    if (wqe.sge_count * sizeof(abi::Sge) > room) {
-      return abi::CompletionStatus::kLocalQpOperationError;
-    }
-    for (const abi::Sge& sge : SgeList(wqe)) length += sge.length;
-  }
-  if (length != wqe.length) return abi::CompletionStatus::kLocalQpOperationError;
-  const bool tcp = q.type == abi::QpType::kTcp;
-  // A zero-length message is a datagram's privilege: a byte stream cannot carry it.
-  if (tcp && length == 0) return abi::CompletionStatus::kLocalQpOperationError;
-  const uint32_t limit = tcp ? kMaxMessageBytes : nic.state.config.mtu - 48;
-  if (length > limit) return abi::CompletionStatus::kLocalLengthError;
-  if ((wqe.flags & abi::kSendInline) == 0 &&
-      !CheckList(nic, q.protection_domain, 0, SgeList(wqe))) {
-    nic.Count(abi::NicCounter::kProtectionErrors);
-    return abi::CompletionStatus::kLocalProtectionError;
-  }
-  return abi::CompletionStatus::kSuccess;
-}
 
 /// Puts freshly fetched WQEs of a TCP queue pair into the retransmission store.
 void Announce(const Nic& nic, QueuePair& q) {
@@ -164,23 +67,6 @@ uint32_t FindRecord(const Nic& nic, QueuePair& q, tcp::SequenceNumber sequence) 
 
 Variant DataVariant(const QueuePair& q) {
   return q.tcb.segments_unacked > 0 || q.tcb.ack_now ? Variant::kDataAck : Variant::kData;
-}
-
-void NoteLease(QueuePair& q, uint64_t lease) {
-  if (lease != 0) q.lease = lease;
-}
-
-void Block(const Nic& nic, QueuePair& q) {
-  if (q.in_blocked) return;
-  FirmwareState& s = nic.state;
-  q.in_blocked = true;
-  q.next_blocked = kNone;
-  if (s.blocked_tail == kNone) {
-    s.blocked_head = q.handle;
-  } else {
-    nic.qp(s.blocked_tail).next_blocked = q.handle;
-  }
-  s.blocked_tail = q.handle;
 }
 
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
@@ -278,13 +164,13 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   nic.Charge(Stage::kTxSchedule, DataVariant(q));
 
   uint32_t payload = 0;
-  const uint32_t context_index = TakeContext(nic);
+  const uint32_t context_index = TakeTransmitContext(nic);
   if (!is_inline) {
     const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
     payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
                                      MakeTag(Tag::kTransmit, context_index));
     if (payload == 0) {
-      ReturnContext(nic, context_index);
+      ReturnTransmitContext(nic, context_index);
       return kNoBufferTurn;
     }
     ++q.dma_outstanding;
@@ -308,7 +194,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
     source.length = length;
     // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
     if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
-    ReturnContext(nic, context_index);
+    ReturnTransmitContext(nic, context_index);
   }
   return SentTurn(length + 60);
 }
@@ -338,95 +224,6 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
       break;
   }
   return kIdleTurn;
-}
-
-// ---------------------------------------------------------------- UDP
-
-void CompleteDatagram(const Nic& nic, QueuePair& q, uint32_t index, uint32_t flags,
-                      uint32_t length) {
-  q.send_completed = index + 1;
-  if ((flags & abi::kSendSignaled) == 0) return;
-  CompletionDetail detail;
-  detail.byte_length = length;
-  Complete(nic, q, abi::CompletionOpcode::kSend, index, detail);
-}
-
-/// Sends a datagram whose payload is ready; it completes as soon as it has left. Returns false
-/// when the wire has no room.
-bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
-                       const PayloadSource& payload) {
-  uint64_t lease = 0;
-  if (SendUdp(nic, q.tuple.local_port, context.peer_address, context.peer_port, payload, &lease) ==
-      kSendBusy) {
-    return false;
-  }
-  NoteLease(q, lease);
-  nic.Trace(kTraceSendSent, q.handle, context.wqe_index, context.length);
-  CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags, context.length);
-  nic.Charge(Stage::kTxUpdate, Variant::kDatagram);
-  return true;
-}
-
-Turn ServiceUdp(const Nic& nic, QueuePair& q) {
-  if (q.in_blocked || q.state != QpState::kConnected || q.send_announced == q.send_producer) {
-    return kIdleTurn;
-  }
-  const uint32_t index = q.send_announced;
-  if (!q.send_window.Holds(index)) {
-    FetchSendWqes(nic, q, index);
-    return kIdleTurn;
-  }
-  if (!CanFetchPayload(nic)) return kNoBufferTurn;
-  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
-  nic.Charge(Stage::kTxDoorbellProcess, Variant::kDatagram);
-  const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
-  if (status != abi::CompletionStatus::kSuccess) {
-    FailSend(nic, q, index, status);
-    return kIdleTurn;
-  }
-  const bool is_inline = (wqe.flags & abi::kSendInline) != 0 || wqe.length == 0;
-  DmaSegment pieces[kMaxDmaSegments];
-  uint32_t count = 0;
-  if (!is_inline) {
-    uint32_t covered = 0;
-    count = Translate(nic, q.protection_domain, 0, SgeList(wqe), 0, wqe.length, pieces, &covered);
-    if (count == 0 || covered != wqe.length) {
-      FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
-      return kIdleTurn;
-    }
-  }
-  nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
-  const uint32_t context_index = TakeContext(nic);
-  TransmitContext& context = nic.transmit(context_index);
-  context.qp = q.handle;
-  context.length = wqe.length;
-  context.wqe_index = index;
-  context.wqe_flags = wqe.flags;
-  std::memcpy(context.peer_address.bytes, wqe.peer_address.bytes, 16);
-  context.peer_port = wqe.peer_port;
-  if (is_inline) {
-    PayloadSource source;
-    source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1);
-    source.length = wqe.length;
-    const bool sent = SendReadyDatagram(nic, q, context, source);
-    ReturnContext(nic, context_index);
-    if (!sent) {
-      Block(nic, q);  // not announced yet: served again from the start
-      return kIdleTurn;
-    }
-  } else {
-    const uint32_t flags = kDmaCopy | (nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0);
-    context.payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
-                                             MakeTag(Tag::kTransmit, context_index));
-    if (context.payload == 0) {
-      ReturnContext(nic, context_index);
-      return kNoBufferTurn;
-    }
-    ++q.dma_outstanding;
-  }
-  nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
-  ++q.send_announced;
-  return SentTurn(wqe.length + 48);
 }
 
 // ---------------------------------------------------------------- scheduler
@@ -517,7 +314,10 @@ void DropBlocked(const Nic& nic, QueuePair& q) {
     q.blocked_head = nic.transmit(index).next;
     nic.port.payload_release(nic.port.context, nic.transmit(index).payload);
     nic.Drop(abi::DropReason::kWireFull);
-    ReturnContext(nic, index);
+    if (q.type == abi::QpType::kUdp && q.state == QpState::kConnected) {
+      OnDatagramLost(nic, q, nic.transmit(index));
+    }
+    ReturnTransmitContext(nic, index);
   }
   q.blocked_tail = kNone;
 }
@@ -537,7 +337,7 @@ bool RetryBlocked(const Nic& nic) {
   while (q.blocked_head != kNone && TrySend(nic, q, q.blocked_head)) {
     const uint32_t index = q.blocked_head;
     q.blocked_head = nic.transmit(index).next;
-    ReturnContext(nic, index);
+    ReturnTransmitContext(nic, index);
     progress = true;
   }
   if (q.blocked_head != kNone) {
@@ -579,10 +379,14 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
   if (q.state != QpState::kConnected || completion.status != kDmaOk) {
     nic.port.payload_release(nic.port.context, context.payload);
     const uint32_t wqe_index = context.wqe_index;
-    ReturnContext(nic, index);
+    ReturnTransmitContext(nic, index);
     if (q.state == QpState::kConnected) {
       FailSend(nic, q, wqe_index, abi::CompletionStatus::kLocalProtectionError);
     }
+    return;
+  }
+  if (q.type == abi::QpType::kUdp && context.part == DatagramPart::kSummed) {
+    OnPartSummed(nic, q, index, completion.sum);
     return;
   }
   // Frames of one queue pair stay in order: behind refused ones, this one waits too.
@@ -590,7 +394,7 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
     AppendBlocked(nic, q, index);
     return;
   }
-  ReturnContext(nic, index);
+  ReturnTransmitContext(nic, index);
 }
 
 void CompleteAcknowledged(const Nic& nic, QueuePair& q) {

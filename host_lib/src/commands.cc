@@ -36,13 +36,19 @@ CommandChannel::CommandChannel(abi::HostPort& port, uint32_t max_qps, EventHandl
       event_log2_(EventRingLog2(max_qps)),
       command_ring_(sizeof(abi::Command) << kCommandLog2, "the command ring"),
       event_ring_(sizeof(abi::Event) << event_log2_, "the event ring"),
-      pending_(size_t{1} << kCommandLog2) {}
+      pending_(size_t{1} << kCommandLog2) {
+  const uint32_t slots = port.info().reassembly_slots;
+  if (slots == 0) return;
+  reassembly_pool_ = MappedMemory(size_t{slots} * abi::kReassemblySlotBytes, "the reassembly pool");
+}
 
 abi::RingSetup CommandChannel::Setup() const {
   return {.command_ring = port_.DmaAddress(command_ring_.data()),
           .event_ring = port_.DmaAddress(event_ring_.data()),
           .command_log2 = kCommandLog2,
-          .event_log2 = event_log2_};
+          .event_log2 = event_log2_,
+          .reassembly_pool =
+              reassembly_pool_.size() != 0 ? port_.DmaAddress(reassembly_pool_.data()) : 0};
 }
 
 abi::Event CommandChannel::Execute(const abi::Command& command, const EventHandler& on_done) {

@@ -92,6 +92,7 @@ class CommandChannel {
   uint32_t event_log2_;
   MappedMemory command_ring_;
   MappedMemory event_ring_;
+  MappedMemory reassembly_pool_;  ///< empty where the NIC has no slots
 
   /// Guards the command ring; a slot is free when nobody waits for its last command's answer.
   std::mutex command_mutex_;

@@ -111,7 +111,7 @@ std::unique_ptr<Listener> Nic::Listen(uint16_t port, uint16_t backlog) {
 
 in6_addr Nic::address() const { return internal::ToIn6(impl_->info().address); }
 uint32_t Nic::mtu() const { return impl_->info().mtu; }
-uint32_t Nic::max_datagram() const { return internal::MaxDatagram(impl_->info()); }
+uint32_t Nic::max_datagram() const { return internal::kMaxDatagram; }
 const std::string& Nic::uri() const { return impl_->info().description; }
 
 std::map<std::string, uint64_t> Nic::Counters() {

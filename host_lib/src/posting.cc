@@ -82,7 +82,7 @@ int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* 
     if (bytes > UINT32_MAX) return EMSGSIZE;
   } else {
     if (peer == nullptr || peer->port == 0) return EDESTADDRREQ;
-    if (bytes > MaxDatagram(nic_.info())) return EMSGSIZE;
+    if (bytes > kMaxDatagram) return EMSGSIZE;
   }
   if ((wr.send_flags & IBV_SEND_INLINE) != 0 && bytes > options_.max_inline) return EMSGSIZE;
   if (send_->full()) return ENOMEM;

@@ -61,11 +61,6 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
 
 }  // namespace
 
-uint32_t MaxDatagram(const abi::PortInfo& info) {
-  constexpr uint32_t kIpv6AndUdpHeaders = 48;
-  return info.mtu > kIpv6AndUdpHeaders ? info.mtu - kIpv6AndUdpHeaders : 0;
-}
-
 /// Where everything is in the one mapping of a queue pair. The overflow pool and its records are
 /// large and rarely touched, so they come last, each on pages of its own.
 struct QpImpl::Layout {

@@ -15,8 +15,9 @@
 
 namespace qpip::internal {
 
-/// Largest UDP payload of one datagram, bytes: the MTU less the IPv6 and UDP headers.
-uint32_t MaxDatagram(const abi::PortInfo& info);
+/// Largest UDP payload of one datagram, bytes: the largest IPv6 payload (RFC 8200 section 3) less
+/// the UDP header.
+inline constexpr uint32_t kMaxDatagram = 65535 - 8;
 
 /// Thread-safe.
 class QpImpl {

@@ -113,8 +113,9 @@ struct CreateQp {
   uint32_t user_timeout_ms = 0;    ///< give up unacknowledged data after this; 0: NIC default
 };
 
-/// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState, tcp::State, congestion
-/// window and send window, bytes.
+/// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState; then of a TCP queue pair
+/// tcp::State, congestion window and send window, bytes; of a UDP one 0, how many ICMPv6 errors
+/// have come about its datagrams, and type << 8 | code of the last.
 struct QpCommand {
   uint32_t qp = 0;  ///< handle
 };
@@ -202,9 +203,10 @@ enum class DisconnectReason : uint8_t {
   kNone = 0,
   kClosed = 1,       ///< FIN both ways
   kReset = 2,        ///< RST received
-  kRefused = 3,      ///< RST in answer to SYN
+  kRefused = 3,      ///< RST, or ICMPv6 port unreachable, in answer to SYN
   kTimedOut = 4,     ///< retransmissions or user time-out exhausted
-  kUnreachable = 5,  ///< the peer's port left the fabric
+  kUnreachable = 5,  ///< the peer's port left the fabric, or a router said that it cannot be
+                     ///< reached: at the handshake, or before a time-out
   kAborted = 6,      ///< kAbort or kDestroyQp here
   kLocalError = 7,   ///< a bad work request or a message longer than its receive
 };

@@ -42,6 +42,12 @@ namespace qpip::abi {
   X(kNeighbourMessagesSent, "neighbour_messages_sent")         \
   X(kNeighboursUnreachable, "neighbours_unreachable")          \
   X(kDuplicateAddress, "duplicate_address")                    \
+  X(kFragmentsReceived, "fragments_received")                  \
+  X(kFragmentsSent, "fragments_sent")                          \
+  X(kPacketsReassembled, "packets_reassembled")                \
+  X(kPacketsFragmented, "packets_fragmented")                  \
+  X(kIcmpErrorsReceived, "icmp_errors_received")               \
+  X(kPathMtuReductions, "path_mtu_reductions")                 \
   X(kSynCookiesSent, "syn_cookies_sent")                       \
   X(kSynCookiesAccepted, "syn_cookies_accepted")
 
@@ -78,7 +84,15 @@ namespace qpip::abi {
   X(kWireFull, "wire_full")                        \
   X(kRateLimited, "rate_limited")                  \
   X(kBadNeighbourMessage, "bad_neighbour_message") \
-  X(kNoNeighbour, "no_neighbour")
+  X(kNoNeighbour, "no_neighbour")                  \
+  X(kUnknownOption, "unknown_option")              \
+  X(kRoutingHeader, "routing_header")              \
+  X(kHeaderChainTooLong, "header_chain_too_long")  \
+  X(kBadFragment, "bad_fragment")                  \
+  X(kFragmentOverlap, "fragment_overlap")          \
+  X(kFragmentDuplicate, "fragment_duplicate")      \
+  X(kReassemblyTimeout, "reassembly_timeout")      \
+  X(kReassemblyFull, "reassembly_full")
 
 #define QPIP_ENUMERATOR(name, text) name,
 enum class NicCounter : uint32_t { QPIP_NIC_COUNTERS(QPIP_ENUMERATOR) kCount };

@@ -46,19 +46,22 @@ struct RingSetup {
   uint64_t event_ring = 0;    ///< DMA address
   uint32_t command_log2 = 0;  ///< 1 to 16
   uint32_t event_log2 = 0;    ///< 1 to 26
+  /// DMA address of kReassemblySlotBytes for each of PortInfo::reassembly_slots.
+  uint64_t reassembly_pool = 0;
 };
 
 /// Facts of an opened NIC.
 struct PortInfo {
-  Ip6Address address = {};      ///< the NIC's
-  uint32_t mtu = 0;             ///< bytes of the largest IPv6 packet
-  uint32_t max_qps = 0;         ///< queue pairs
-  uint32_t max_cqs = 0;         ///< completion queues
-  uint32_t max_regions = 0;     ///< memory regions
-  uint32_t max_send_depth = 0;  ///< WQEs of a send queue
-  uint32_t sram_bytes = 0;      ///< size of the arena
-  bool wire_trusted = false;    ///< checksums are neither filled in nor verified
-  std::string description;      ///< the URI as opened, with defaults filled in
+  Ip6Address address = {};        ///< the NIC's
+  uint32_t mtu = 0;               ///< bytes of the largest IPv6 packet
+  uint32_t max_qps = 0;           ///< queue pairs
+  uint32_t max_cqs = 0;           ///< completion queues
+  uint32_t max_regions = 0;       ///< memory regions
+  uint32_t max_send_depth = 0;    ///< WQEs of a send queue
+  uint32_t sram_bytes = 0;        ///< size of the arena
+  uint32_t reassembly_slots = 0;  ///< fragmented packets that can be put together at a time
+  bool wire_trusted = false;      ///< checksums are neither filled in nor verified
+  std::string description;        ///< the URI as opened, with defaults filled in
 };
 
 /// One NIC. Methods are thread-safe unless said otherwise.

@@ -44,6 +44,9 @@ enum SendWqeFlags : uint8_t {
 /// Largest scatter/gather list of one work request.
 inline constexpr uint32_t kMaxSge = 16;
 
+/// Host memory in which one fragmented packet is put together: the largest fragmentable part.
+inline constexpr uint32_t kReassemblySlotBytes = 65536;
+
 /// Header of a send WQE; `sge_count` `Sge`s or `inline_length` bytes follow it in the entry.
 struct SendWqe {
   uint8_t opcode = 0;            ///< SendOpcode

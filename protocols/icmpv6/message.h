@@ -25,8 +25,22 @@ enum Type : uint8_t {
   kEchoReply = 129,
 };
 
-enum UnreachableCode : uint8_t { kNoRoute = 0, kAdminProhibited = 1, kAddress = 3, kPort = 4 };
-enum ParameterCode : uint8_t { kErroneousField = 0, kUnknownNextHeader = 1, kUnknownOption = 2 };
+enum UnreachableCode : uint8_t {
+  kNoRoute = 0,
+  kAdminProhibited = 1,
+  kBeyondScope = 2,
+  kAddress = 3,
+  kPort = 4,
+  kPolicy = 5,       ///< the source address failed ingress or egress policy
+  kRejectRoute = 6,  ///< the route says: reject
+};
+enum TimeCode : uint8_t { kHopLimit = 0, kReassemblyTime = 1 };
+enum ParameterCode : uint8_t {
+  kErroneousField = 0,
+  kUnknownNextHeader = 1,
+  kUnknownOption = 2,
+  kIncompleteHeaderChain = 3,  ///< RFC 7112
+};
 
 enum class ParseError : uint8_t {
   kNone = 0,

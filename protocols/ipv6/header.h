@@ -1,4 +1,4 @@
-// IPv6 header codec and the extension header walk (RFC 8200 sections 3 and 4).
+// IPv6 header codec (RFC 8200 section 3). Extension headers are in extension.h.
 #pragma once
 
 #include <cstddef>
@@ -41,10 +41,11 @@ enum class ParseError : uint8_t {
   kBadVersion,        ///< version is not 6
   kBadPayloadLength,  ///< payload length says more than the frame holds
   kBadSource,         ///< source is multicast
-  kBadExtension,      ///< an extension header runs over the packet or the readable bytes
+  kBadExtension,      ///< an extension header runs over the packet, or stands where it may not
   kUnknownOption,     ///< an option whose type says "discard" (RFC 8200 4.2)
   kRoutingHeader,     ///< segments left is not zero (RFC 8200 4.4)
-  kFragmented,        ///< a real fragment: reassembly comes later
+  kChainTooLong,      ///< more headers, options or bytes of them than are looked at
+  kFragmented,        ///< a fragment of a larger packet: no error, but no upper layer yet
 };
 const char* ParseErrorName(ParseError error);
 
@@ -58,24 +59,9 @@ struct Header {
   Address destination;
 };
 
-/// Where the upper layer starts.
-struct UpperLayer {
-  uint8_t protocol = 0;  ///< next header value behind all extension headers
-  uint32_t offset = 0;   ///< bytes from the start of the IPv6 header
-  uint32_t length = 0;   ///< bytes of the upper-layer packet
-  /// For errors: where the byte that was refused stands, and whether RFC 8200 4.2 wants an ICMPv6
-  /// parameter problem (code in `icmp_code`) rather than silence.
-  uint32_t pointer = 0;
-  bool send_parameter_problem = false;
-  uint8_t icmp_code = 0;
-};
-
 /// Parses the fixed header. `frame_length` is the length of the whole frame, of which `bytes` are
 /// readable; trailing bytes behind the payload (link padding) are allowed.
 ParseError Parse(std::span<const uint8_t> bytes, uint32_t frame_length, Header* header);
-
-/// Walks hop-by-hop, destination options, routing (segments left 0) and atomic fragment headers.
-ParseError FindUpperLayer(std::span<const uint8_t> bytes, const Header& header, UpperLayer* upper);
 
 /// Writes the 40-byte header.
 void Emit(const Header& header, std::span<uint8_t, kHeaderBytes> out);

@@ -182,6 +182,20 @@ inline bool MayHaveSegment(const Tcb& tcb) {
 /// because of it).
 bool AckDue(const Tcb& tcb, uint64_t now);
 
+/// Packets to the peer may have `mtu` bytes, headers and all: sizes the segments that are yet to be
+/// sent, never larger than the handshake allowed. What is in flight stays as it is.
+void SetPathMtu(Tcb& tcb, uint32_t mtu);
+
+/// True when `sequence` has been sent and not acknowledged: whoever quotes such a segment has
+/// probably seen it (RFC 5927 section 4.1).
+bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence);
+
+/// A router has refused the segment at `refused`, as packets there have `mtu` bytes at most (RFC
+/// 8201). Sizes segments for that, and has what was refused sent again, at once and without the
+/// response to congestion. Returns false when nothing is to be sent again by this: the segment is
+/// not outstanding, or the loss is known.
+bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now);
+
 /// The RST that answers a segment for which there is no connection (3.10.7.1). Returns false when
 /// none may be sent (the segment carries RST).
 bool ResetFor(const Segment& segment, Header* reset);

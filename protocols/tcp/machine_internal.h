@@ -15,6 +15,7 @@
 //     undo.cc             reductions that were for nothing: RFC 3522, 5682, 3708, 4015
 //     scoreboard.cc       the fate of what is in flight
 //     recovery.cc         repair with SACK: RFC 8985, 6937
+//     path_mtu.cc         RFC 8201
 //     reset.cc            RST segments, Abort, the end of a Tcb
 #pragma once
 

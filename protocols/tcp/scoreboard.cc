@@ -192,6 +192,12 @@ void LoseRun(Scoreboard& board, uint32_t index) {
   board.lost += board.LengthOf(index);
 }
 
+void LoseFrom(Scoreboard& board, SequenceNumber from) {
+  // Without room for the end, the run it lies in counts whole.
+  if (MakeRoom(board, 1)) SplitAt(board, from);
+  for (uint32_t i = IndexFrom(board, from); i < board.count; ++i) LoseRun(board, i);
+}
+
 void LoseAll(Scoreboard& board, bool forget_sacks) {
   for (uint32_t i = 0; i < board.count; ++i) {
     SentRun& run = board.runs[i];

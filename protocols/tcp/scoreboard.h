@@ -80,6 +80,8 @@ void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, Sequenc
 
 /// Run `index` is deemed lost.
 void LoseRun(Scoreboard& board, uint32_t index);
+/// What the peer does not hold of the bytes from `from` on is deemed lost.
+void LoseFrom(Scoreboard& board, SequenceNumber from);
 /// Everything that the peer does not hold is deemed lost. With `forget_sacks`, everything.
 void LoseAll(Scoreboard& board, bool forget_sacks);
 

@@ -316,7 +316,9 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {
   const bool is_syn = header->Has(kSyn);
   if (header->Has(kAck) && !is_syn) {
-    ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : tcb.snd_mss - text_length);
+    // A segment that was cut before the path's MTU fell has no room left.
+    const uint32_t room = tcb.snd_mss > text_length ? tcb.snd_mss - text_length : 0;
+    ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : room);
   }
   if (header->Has(kAck)) {
     const SequenceNumber acknowledgement = AckableSequence(tcb);

@@ -248,6 +248,10 @@ struct Tcb {
   PolicyState policy;
   HyStart hystart;
 
+  // --- RFC 8201: path_mtu.cc
+  uint32_t negotiated_mss = 0;   ///< snd_mss of the handshake; 0: the path has not been asked
+  SequenceNumber refused_until;  ///< before this, what was too large is known to be lost
+
   Options options;
 
   Scoreboard sent;  ///< connections with SACK: what is in flight

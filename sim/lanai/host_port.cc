@@ -72,6 +72,7 @@ class RealTimeHostPort : public abi::HostPort {
     info_.max_regions = config_.max_regions;
     info_.max_send_depth = 1u << config_.send_depth_log2;
     info_.sram_bytes = bytes.total;
+    info_.reassembly_slots = config_.reassembly_slots;
     info_.wire_trusted = config_.wire_trusted != 0;
     info_.description = FormatUri(uri);
   }
@@ -84,6 +85,7 @@ class RealTimeHostPort : public abi::HostPort {
     config_.event_ring = rings.event_ring;
     config_.command_log2 = rings.command_log2;
     config_.event_log2 = rings.event_log2;
+    config_.reassembly_pool = rings.reassembly_pool;
     core_.Start(config_, handler);
   }
   void Stop() override { core_.Stop(); }

@@ -594,6 +594,8 @@ NicUri::NicUri() {
   // As many as frames can be held (Ports::kFrameSlots): rather than drop a segment for want of one,
   // the firmware leaves it in the wire.
   nic.receive_contexts = 256;
+  nic.reassembly_slots = 32;
+  nic.path_mtu_entries = 1024;
 }
 
 wire::UdpOptions NicUri::UdpWire() const {

@@ -24,6 +24,7 @@
 
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
+#include "protocols/ipv6/extension.h"
 #include "protocols/ipv6/header.h"
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"
@@ -118,10 +119,12 @@ bool KernelPort::Offload(const OutFrame& frame, size_t total, std::span<uint8_t>
                          VirtioNetHeader* virtio) {
   ipv6::Header ip;
   ipv6::UpperLayer upper;
-  if (ipv6::Parse(header, static_cast<uint32_t>(total), &ip) != ipv6::ParseError::kNone ||
-      ipv6::FindUpperLayer(header, ip, &upper) != ipv6::ParseError::kNone) {
+  if (ipv6::Parse(header, static_cast<uint32_t>(total), &ip) != ipv6::ParseError::kNone) {
     return false;
   }
+  const ipv6::ParseError error = ipv6::FindUpperLayer(header, ip, &upper);
+  if (error == ipv6::ParseError::kFragmented) return true;  // carries its checksum
+  if (error != ipv6::ParseError::kNone) return false;
   size_t field = 0;
   switch (upper.protocol) {
     case ipv6::kTcp:

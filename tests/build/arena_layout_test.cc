@@ -46,6 +46,8 @@ TEST(ArenaLayout, GivenTheLanaiProfileWhenComputedOn32And64BitCoresThenTablesAre
   EXPECT_EQ(image.at("timers"), host.timers);
   EXPECT_EQ(image.at("contexts"), host.contexts);
   EXPECT_EQ(image.at("wqe_cache"), host.wqe_cache);
+  EXPECT_EQ(image.at("reassembly"), host.reassembly);
+  EXPECT_EQ(image.at("path_mtus"), host.path_mtus);
   EXPECT_EQ(image.at("arena_total"), host.total);
   EXPECT_EQ(image.at("arena_per_qp"), host.per_qp);
   EXPECT_LE(result.at("sram_total").get<uint32_t>(), kSramBytes);

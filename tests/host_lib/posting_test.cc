@@ -213,10 +213,10 @@ TEST_F(PostingRefusalTest, GivenUdpWhenThereIsNoPeerThenDestinationRequired) {
   EXPECT_EQ(qp->PostSendTo(0, memory->Sge(0, 1), Endpoint{}), EDESTADDRREQ);
 }
 
-TEST_F(PostingRefusalTest, GivenUdpWhenDatagramIsOverTheMtuThenTooLong) {
+TEST_F(PostingRefusalTest, GivenUdpWhenDatagramIsOverWhatAPacketHoldsThenTooLong) {
   auto qp = Bound();
-  EXPECT_EQ(nic->max_datagram(), 1452u);
-  EXPECT_EQ(qp->PostSendTo(0, memory->Sge(0, 1453), kPeer), EMSGSIZE);
+  EXPECT_EQ(nic->max_datagram(), 65527u);
+  EXPECT_EQ(qp->PostSendTo(0, memory->Sge(0, 65528), kPeer), EMSGSIZE);
 }
 
 TEST_F(PostingRefusalTest, GivenUnboundUdpWhenPostedThenNotConnected) {

@@ -33,24 +33,47 @@ def give(address, port, path):
     assert rest == b"", rest
 
 
-def ask(address, port, count):
+def ask(address, port, count, largest=1400):
     """Datagrams of many sizes to an echo server; each must come back as it was."""
     connection = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     connection.settimeout(10)
     connection.connect((address, port))
     for i in range(count):
-        data = os.urandom(1 + i * 1400 // count)
+        data = os.urandom(1 + i * (largest - 1) // (count - 1))
         connection.send(data)
         assert connection.recv(65536) == data, f"datagram of {len(data)} bytes"
 
 
+def refused(address, port, size=1):
+    """A datagram to a port that nobody has: its sender learns that from an ICMPv6 error."""
+    connection = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    connection.settimeout(10)
+    connection.connect((address, port))
+    connection.send(bytes(size))
+    try:
+        connection.recv(1)
+    except ConnectionRefusedError:
+        return
+    raise AssertionError("an answer from a closed port")
+
+
+def echo(port):
+    """Sends every datagram back."""
+    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.bind(("::", port))
+    print("ready", flush=True)
+    while True:
+        data, peer = server.recvfrom(65536)
+        server.sendto(data, peer)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("take", "give", "ask"))
+    parser.add_argument("what", choices=("take", "give", "ask", "refused", "echo"))
     parser.add_argument("rest", nargs="+")
     arguments = parser.parse_args()
     rest = [int(word) if word.isdigit() else word for word in arguments.rest]
-    {"take": take, "give": give, "ask": ask}[arguments.what](*rest)
+    {"take": take, "give": give, "ask": ask, "refused": refused, "echo": echo}[arguments.what](*rest)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,12 @@ FirmwareBench::FirmwareBench(uint8_t last_address_byte, NicConfig c)
     : config(c),
       command_ring_(hardware, sizeof(abi::Command) << c.command_log2),
       event_ring_(hardware, sizeof(abi::Event) << c.event_log2),
-      counters_(hardware, abi::kCounterWords * 8) {
+      counters_(hardware, abi::kCounterWords * 8),
+      reassembly_pool_(hardware, c.reassembly_slots * size_t{65536}) {
   config.address = Address(last_address_byte);
   config.command_ring = command_ring_.address();
   config.event_ring = event_ring_.address();
+  config.reassembly_pool = reassembly_pool_.address();
   ArenaBytes bytes;
   EXPECT_NE(qpip_fw_arena(&config, &bytes), 0u);
   arena.resize(bytes.total / 8 + 1);

@@ -110,6 +110,7 @@ class FirmwareBench {
   HostMemory command_ring_;
   HostMemory event_ring_;
   HostMemory counters_;
+  HostMemory reassembly_pool_;
   uint32_t command_producer_ = 0;
   uint32_t event_consumer_ = 0;
   uint32_t next_id_ = 1;

@@ -181,6 +181,88 @@ TEST(Icmp, GivenCorruptEcho_WhenReceived_ThenDroppedByChecksum) {
   }
 }
 
+/// A packet from fd00::1 to `destination`: what follows the IPv6 header is given.
+Frame PacketOf(uint8_t next_header, const std::vector<uint8_t>& payload,
+               const abi::Ip6Address& destination = Address(2)) {
+  Frame frame(40 + payload.size());
+  ipv6::Header ip;
+  ip.next_header = next_header;
+  ip.payload_length = static_cast<uint16_t>(payload.size());
+  std::memcpy(ip.source.bytes, Address(1).bytes, 16);
+  std::memcpy(ip.destination.bytes, destination.bytes, 16);
+  ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+  std::memcpy(frame.data() + 40, payload.data(), payload.size());
+  return frame;
+}
+
+TEST(Icmp, GivenUnknownNextHeader_WhenReceived_ThenTheByteThatNamesItIsPointedAt) {
+  for (const int number : {int{ipv6::kEsp}, int{ipv6::kAuthentication}, 132}) {
+    const auto protocol = static_cast<uint8_t>(number);
+    FirmwareBench b{2};
+    b.hardware.incoming.push_back(PacketOf(protocol, {1, 2, 3, 4, 5, 6, 7, 8}));
+    b.hardware.incoming.push_back(PacketOf(
+        ipv6::kDestinationOptions, {protocol, 0, 1, 4, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}));
+    b.Run();
+    ASSERT_EQ(b.hardware.outgoing.size(), 2u);
+    const uint32_t pointers[] = {6, 40};
+    for (size_t i = 0; i < 2; ++i) {
+      const Frame& error = b.hardware.outgoing[i];
+      EXPECT_EQ(error[40], icmpv6::kParameterProblem);
+      EXPECT_EQ(error[41], icmpv6::kUnknownNextHeader);
+      EXPECT_EQ(LoadBe32(error.data() + 44), pointers[i]);
+    }
+    EXPECT_EQ(b.Dropped(abi::DropReason::kUnknownNextHeader), 2u);
+  }
+}
+
+TEST(Icmp, GivenWhatMayNotBeAnswered_WhenItIsWrong_ThenItIsDroppedInSilence) {
+  // RFC 4443 2.4(e): an ICMPv6 error whose destination options are refused, and a bad option of a
+  // packet from nobody.
+  FirmwareBench b{2};
+  b.hardware.incoming.push_back(
+      PacketOf(ipv6::kDestinationOptions, {ipv6::kIcmpv6, 0, 0x9e, 4, 0, 0, 0, 0, 1, 4, 0, 0}));
+  Frame nobody = PacketOf(ipv6::kDestinationOptions, {ipv6::kUdp, 0, 0x9e, 4, 0, 0, 0, 0});
+  std::memset(nobody.data() + 8, 0, 16);
+  b.hardware.incoming.push_back(nobody);
+  b.Run();
+  EXPECT_TRUE(b.hardware.outgoing.empty());
+  EXPECT_EQ(b.Dropped(abi::DropReason::kUnknownOption), 2u);
+  // An echo request with the same option is no error, so it may be answered.
+  b.hardware.incoming.push_back(
+      PacketOf(ipv6::kDestinationOptions, {ipv6::kIcmpv6, 0, 0x9e, 4, 0, 0, 0, 0, 128, 0, 0, 0}));
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 1u);
+  EXPECT_EQ(b.hardware.outgoing[0][41], icmpv6::kUnknownOption);
+}
+
+TEST(Icmp, GivenLinkPaddingAndLongPackets_WhenReported_ThenOnlyThePacketUpTo1280IsQuoted) {
+  FirmwareBench b{2};
+  Frame padded = PacketOf(99, {1, 2, 3, 4, 5, 6, 7, 8});
+  padded.resize(60);
+  b.hardware.incoming.push_back(padded);
+  b.hardware.incoming.push_back(PacketOf(99, std::vector<uint8_t>(1460)));
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 2u);
+  EXPECT_EQ(b.hardware.outgoing[0].size(), 48u + 48u);
+  EXPECT_EQ(b.hardware.outgoing[1].size(), 1280u);
+}
+
+TEST(Frames, GivenRefusedHeaders_WhenReceived_ThenEachHasItsReason) {
+  FirmwareBench b{2};
+  b.hardware.incoming.push_back(PacketOf(ipv6::kRouting, {ipv6::kUdp, 0, 2, 1, 0, 0, 0, 0}));
+  b.hardware.incoming.push_back(PacketOf(ipv6::kHopByHop, {ipv6::kUdp, 0, 0x40, 4, 0, 0, 0, 0}));
+  b.hardware.incoming.push_back(PacketOf(ipv6::kHopByHop, {ipv6::kUdp, 9, 1, 4, 0, 0, 0, 0}));
+  std::vector<uint8_t> chain;
+  for (int i = 0; i < 9; ++i) chain.insert(chain.end(), {60, 0, 1, 4, 0, 0, 0, 0});
+  b.hardware.incoming.push_back(PacketOf(ipv6::kDestinationOptions, chain));
+  b.Run();
+  EXPECT_EQ(b.Dropped(abi::DropReason::kRoutingHeader), 1u);
+  EXPECT_EQ(b.Dropped(abi::DropReason::kUnknownOption), 1u);
+  EXPECT_EQ(b.Dropped(abi::DropReason::kBadExtensionHeader), 1u);
+  EXPECT_EQ(b.Dropped(abi::DropReason::kHeaderChainTooLong), 1u);
+  EXPECT_EQ(b.hardware.outgoing.size(), 2u);  // the routing type and the length are pointed at
+}
+
 TEST(Frames, GivenOtherDestination_WhenReceived_ThenDropped) {
   FirmwareBench c{3};
   c.hardware.incoming.push_back(EchoRequest("not mine"));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocols/common/byte_order.h"
+#include "protocols/ipv6/extension.h"
 #include "protocols/ipv6/header.h"
 #include "real_packets.h"
 
@@ -266,7 +267,7 @@ TEST(Ipv6WalkTest, GivenEveryCutOfAChain_WhenWalked_ThenOnlyTheWholeIsAccepted) 
   for (size_t size = kHeaderBytes; size <= packet.size(); ++size) {
     UpperLayer upper;
     EXPECT_EQ(FindUpperLayer(std::span(packet).first(size), header, &upper),
-              size < 56 ? ParseError::kBadExtension : ParseError::kNone)
+              size < 56 ? ParseError::kChainTooLong : ParseError::kNone)
         << size;
   }
 }
@@ -276,7 +277,8 @@ TEST(Ipv6WalkTest, GivenAnExtensionLongerThanThePacket_WhenWalked_ThenBadExtensi
   EXPECT_EQ(Walk(Packet(kDestinationOptions, {kUdp, 1, 1, 4, 0, 0, 0, 0}), &upper),
             ParseError::kBadExtension);
   EXPECT_EQ(upper.pointer, 41u);
-  EXPECT_FALSE(upper.send_parameter_problem);
+  EXPECT_TRUE(upper.send_parameter_problem);
+  EXPECT_EQ(upper.icmp_code, 0);
 }
 
 TEST(Ipv6WalkTest, GivenHopByHopBehindAnotherHeader_WhenWalked_ThenUnknownNextHeaderIsReported) {
@@ -330,14 +332,20 @@ INSTANTIATE_TEST_SUITE_P(
                       OptionCase{0xde, true, ParseError::kUnknownOption, false}));
 
 TEST(Ipv6WalkTest, GivenAnOptionThatRunsOverItsHeader_WhenWalked_ThenBadExtension) {
-  for (const auto& options : std::initializer_list<std::vector<uint8_t>>{
-           {kUdp, 0, 1, 5, 0, 0, 0, 0},     // data too long
-           {kUdp, 0, 1, 3, 0, 0, 0, 0x1e},  // no length byte
-           {kUdp, 0, 1, 3, 0, 0, 0, 1},     // PadN without length
-           {kUdp, 0, 0x1e, 255, 0, 0, 0, 0}}) {
+  struct Case {
+    std::vector<uint8_t> header;
+    uint32_t pointer;
+  };
+  for (const auto& [options, pointer] :
+       std::initializer_list<Case>{{{kUdp, 0, 1, 5, 0, 0, 0, 0}, 43},     // data too long
+                                   {{kUdp, 0, 1, 3, 0, 0, 0, 0x1e}, 47},  // no length byte
+                                   {{kUdp, 0, 1, 3, 0, 0, 0, 1}, 47},     // PadN without length
+                                   {{kUdp, 0, 0x1e, 255, 0, 0, 0, 0}, 43}}) {
     UpperLayer upper;
     EXPECT_EQ(Walk(Packet(kHopByHop, options), &upper), ParseError::kBadExtension);
-    EXPECT_FALSE(upper.send_parameter_problem);
+    EXPECT_TRUE(upper.send_parameter_problem);
+    EXPECT_EQ(upper.icmp_code, 0);
+    EXPECT_EQ(upper.pointer, pointer);
   }
 }
 
@@ -350,6 +358,105 @@ TEST(Ipv6WalkTest, GivenRoutingWithSegmentsLeft_WhenWalked_ThenItsTypeIsReported
     EXPECT_EQ(upper.icmp_code, 0);
     EXPECT_EQ(upper.pointer, 42u);
   }
+}
+
+TEST(Ipv6WalkTest, GivenUnknownUpperLayer_WhenWalked_ThenTheByteThatNamesItIsKnown) {
+  UpperLayer upper;
+  ASSERT_EQ(Walk(Packet(99, {0, 0, 0, 0}), &upper), ParseError::kNone);
+  EXPECT_EQ(upper.next_header_at, 6u);
+  ASSERT_EQ(Walk(Packet(kRouting, {kDestinationOptions, 0, 0, 0, 0, 0, 0, 0,  //
+                                   99, 0, 1, 4, 0, 0, 0, 0}),
+                 &upper),
+            ParseError::kNone);
+  EXPECT_EQ(upper.next_header_at, 48u);
+}
+
+TEST(Ipv6WalkTest, GivenMoreHeadersThanAreLookedAt_WhenWalked_ThenChainTooLong) {
+  for (uint32_t count = 1; count <= kMaxExtensionHeaders + 1; ++count) {
+    std::vector<uint8_t> chain;
+    for (uint32_t i = 1; i <= count; ++i) {
+      const uint8_t next = i == count ? kUdp : kDestinationOptions;
+      chain.insert(chain.end(), {next, 0, 1, 4, 0, 0, 0, 0});
+    }
+    UpperLayer upper;
+    EXPECT_EQ(Walk(Packet(kDestinationOptions, chain), &upper),
+              count <= kMaxExtensionHeaders ? ParseError::kNone : ParseError::kChainTooLong);
+  }
+}
+
+TEST(Ipv6WalkTest, GivenMoreOptionsOrBytesThanAreLookedAt_WhenWalked_ThenChainTooLong) {
+  UpperLayer upper;
+  std::vector<uint8_t> padding(24);  // 22 of Pad1
+  padding[0] = kUdp;
+  padding[1] = 2;
+  EXPECT_EQ(Walk(Packet(kHopByHop, padding), &upper), ParseError::kChainTooLong);
+  for (const uint8_t units : {63, 64}) {
+    std::vector<uint8_t> routing((units + size_t{1}) * 8);
+    routing[0] = kUdp;
+    routing[1] = units;
+    EXPECT_EQ(Walk(Packet(kRouting, routing), &upper),
+              units == 63 ? ParseError::kNone : ParseError::kChainTooLong);
+    EXPECT_FALSE(upper.send_parameter_problem);
+  }
+}
+
+TEST(Ipv6WalkTest, GivenPacketsOfIcmp_WhenAskedWhetherTheyAreErrors_ThenThoseThatMayBeAre) {
+  const auto carries = [](uint8_t next_header, const std::vector<uint8_t>& payload) {
+    const std::vector<uint8_t> packet = Packet(next_header, payload);
+    Header header;
+    EXPECT_EQ(ParseWhole(packet, &header), ParseError::kNone);
+    return CarriesIcmpError(packet, header);
+  };
+  EXPECT_TRUE(carries(kIcmpv6, {1, 4, 0, 0}));
+  EXPECT_TRUE(carries(kIcmpv6, {137, 0, 0, 0}));  // redirect
+  EXPECT_TRUE(carries(kIcmpv6, {}));              // cannot be told
+  EXPECT_FALSE(carries(kIcmpv6, {128, 0, 0, 0}));
+  EXPECT_FALSE(carries(kUdp, {1, 4, 0, 0}));
+  // Behind headers that would be refused.
+  EXPECT_TRUE(carries(kDestinationOptions, {kIcmpv6, 0, 0x9e, 9, 0, 0, 0, 0, 1, 0, 0, 0}));
+  EXPECT_FALSE(carries(kDestinationOptions, {kIcmpv6, 0, 0x9e, 9, 0, 0, 0, 0, 128, 0, 0, 0}));
+  // In fragments: the first shows it, of others it is not known.
+  EXPECT_FALSE(carries(kFragment, {kIcmpv6, 0, 0, 1, 0, 0, 0, 0, 128, 0, 0, 0}));
+  EXPECT_TRUE(carries(kFragment, {kIcmpv6, 0, 0, 9, 0, 0, 0, 0, 128, 0, 0, 0}));
+  EXPECT_FALSE(carries(kFragment, {kUdp, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0}));
+}
+
+TEST(Ipv6WalkTest, GivenFirstFragments_WhenTheChainDoesNotFit_ThenItIsNotWhole) {
+  const auto whole = [](const std::vector<uint8_t>& payload) {
+    const std::vector<uint8_t> packet = Packet(kFragment, payload);
+    Header header;
+    EXPECT_EQ(ParseWhole(packet, &header), ParseError::kNone);
+    return HasWholeHeaderChain(packet, header);
+  };
+  const auto fragment = [](uint8_t next, const std::vector<uint8_t>& data) {
+    std::vector<uint8_t> payload = {next, 0, 0, 1, 0, 0, 0, 0};
+    payload.insert(payload.end(), data.begin(), data.end());
+    return payload;
+  };
+  EXPECT_TRUE(whole(fragment(kUdp, std::vector<uint8_t>(8))));
+  EXPECT_FALSE(whole(fragment(kTcp, std::vector<uint8_t>(16))));
+  EXPECT_TRUE(whole(fragment(kTcp, std::vector<uint8_t>(24))));
+  EXPECT_TRUE(whole(fragment(99, {})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {kUdp, 0, 1, 4, 0, 0, 0, 0})));
+  EXPECT_TRUE(whole(fragment(kDestinationOptions, {kNoNextHeader, 0, 1, 4, 0, 0, 0, 0})));
+  EXPECT_FALSE(whole(fragment(kDestinationOptions, {99, 1, 1, 4, 0, 0, 0, 0})));
+}
+
+TEST(Ipv6WalkTest, GivenAFragment_WhenWalked_ThenItsHeaderIsRead) {
+  UpperLayer upper;
+  EXPECT_EQ(Walk(Packet(kRouting, {kFragment, 0, 0, 0, 0, 0, 0, 0,  //
+                                   kUdp, 0, 0x01, 0x0f, 0xa, 0xb, 0xc, 0xd, 1, 2, 3}),
+                 &upper),
+            ParseError::kFragmented);
+  EXPECT_EQ(upper.fragment.offset, 0x108u);  // the reserved bits are ignored
+  EXPECT_TRUE(upper.fragment.more);
+  EXPECT_EQ(upper.fragment.identification, 0x0a0b0c0du);
+  EXPECT_EQ(upper.fragment.header_at, 48u);
+  EXPECT_EQ(upper.fragment.next_header, kUdp);
+  EXPECT_EQ(upper.next_header_at, 40u);
+  EXPECT_EQ(upper.offset, 56u);
+  EXPECT_EQ(upper.length, 3u);
 }
 
 TEST(Ipv6WalkTest, GivenFragmentHeaders_WhenWalked_ThenOnlyTheAtomicOneIsAccepted) {

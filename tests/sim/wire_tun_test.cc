@@ -16,6 +16,7 @@
 
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
+#include "protocols/ipv6/extension.h"
 #include "protocols/ipv6/header.h"
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"

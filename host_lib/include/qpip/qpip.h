@@ -251,7 +251,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
 
   in6_addr address() const;  ///< network byte order
   uint32_t mtu() const;      ///< bytes of the largest IPv6 packet
-  /// Largest UDP payload of one datagram: MTU - 48.
+  /// Largest UDP payload of one datagram: 65,527 bytes. What is over MTU - 48 leaves in fragments.
   uint32_t max_datagram() const;
   const std::string& uri() const;  ///< as opened, with defaults filled in
 

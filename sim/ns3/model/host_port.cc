@@ -57,6 +57,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     info_.max_cqs = config.max_cqs;
     info_.max_regions = config.max_regions;
     info_.max_send_depth = 1u << config.send_depth_log2;
+    info_.reassembly_slots = config.reassembly_slots;
     info_.wire_trusted = false;
     info_.description = options_.description;
     fw::ArenaBytes bytes;
@@ -79,6 +80,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
     config.event_ring = rings.event_ring;
     config.command_log2 = rings.command_log2;
     config.event_log2 = rings.event_log2;
+    config.reassembly_pool = rings.reassembly_pool;
     command_ring_ = rings.command_ring;
     command_mask_ = (1u << rings.command_log2) - 1;
     event_ring_ = rings.event_ring;

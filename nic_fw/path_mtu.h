@@ -1,0 +1,32 @@
+// What is known of the paths' MTUs (RFC 8201), a destination an entry.
+//
+// An entry comes of a Packet Too Big that quotes something a queue pair here has sent, and is
+// forgotten after ten minutes: then the link's own MTU is tried again. The table is a hash of sets
+// of four; a new entry replaces the one of its set that expires first.
+#pragma once
+
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+struct PathMtuEntry {
+  ipv6::Address destination;
+  uint64_t expires_at = 0;  ///< 0: free
+  uint32_t mtu = 0;         ///< bytes, below the link's when it was learned
+  uint32_t reserved = 0;
+};
+
+/// Bytes of the largest packet to `destination`.
+uint32_t PathMtu(const Nic& nic, const ipv6::Address& destination);
+
+/// A router has said that packets to `destination` may have `mtu` bytes at most: a value that is
+/// not below what IPv6 demands of every link, and below what was known. TCP connections there
+/// learn it.
+void LearnPathMtu(const Nic& nic, const ipv6::Address& destination, uint32_t mtu);
+
+/// Forgets what is too old. Returns false when nothing is.
+bool ServicePathMtus(const Nic& nic);
+/// When something will be; tcp::kNever: nothing is known.
+uint64_t PathMtuDeadline(const Nic& nic);
+
+}  // namespace qpip::fw

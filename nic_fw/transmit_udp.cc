@@ -1,0 +1,203 @@
+// Datagrams on their way out. One that is larger than the path leaves in fragments (RFC 8200
+// section 4.5), a turn of the scheduler each. The first of them carries the checksum of all, so the
+// payload is read twice: once for its sum, part by part, and once to be sent. Only one part at a
+// time needs a packet buffer, however large the datagram is.
+#include <cstring>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/connection.h"
+#include "nic_fw/memory.h"
+#include "nic_fw/packet.h"
+#include "nic_fw/path_mtu.h"
+#include "nic_fw/transmit_fsm.h"
+#include "nic_fw/transmit_internal.h"
+#include "protocols/common/checksum.h"
+#include "protocols/udp/header.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint32_t kUdp = udp::kHeaderBytes;
+
+void CompleteDatagram(const Nic& nic, QueuePair& q, uint32_t index, uint32_t flags,
+                      uint32_t length) {
+  q.send_completed = index + 1;
+  if ((flags & abi::kSendSignaled) == 0) return;
+  CompletionDetail detail;
+  detail.byte_length = length;
+  Complete(nic, q, abi::CompletionOpcode::kSend, index, detail);
+}
+
+/// A context for `wqe`, or a part of it. There is one (CanFetchPayload).
+uint32_t FillContext(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t length) {
+  const uint32_t index = TakeTransmitContext(nic);
+  TransmitContext& context = nic.transmit(index);
+  context.qp = q.handle;
+  context.length = length;
+  context.wqe_index = q.send_announced;
+  context.wqe_flags = wqe.flags;
+  std::memcpy(context.peer_address.bytes, wqe.peer_address.bytes, 16);
+  context.peer_port = wqe.peer_port;
+  context.part = DatagramPart::kWhole;
+  return index;
+}
+
+/// Starts fetching [offset, offset + context.length) of the datagram. kIdle: its memory is not what
+/// it should be, and the queue pair has failed.
+Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi::SendWqe& wqe,
+                 uint32_t offset, uint32_t flags) {
+  TransmitContext& context = nic.transmit(context_index);
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t covered = 0;
+  const uint32_t count = Translate(nic, q.protection_domain, 0, SgeList(wqe), offset,
+                                   context.length, pieces, &covered);
+  if (count == 0 || covered != context.length) {
+    ReturnTransmitContext(nic, context_index);
+    FailSend(nic, q, q.send_announced, abi::CompletionStatus::kLocalProtectionError);
+    return Turn::Kind::kIdle;
+  }
+  nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
+  context.payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
+                                           MakeTag(Tag::kTransmit, context_index));
+  if (context.payload == 0) {
+    ReturnTransmitContext(nic, context_index);
+    return Turn::Kind::kNoBuffer;
+  }
+  ++q.dma_outstanding;
+  return Turn::Kind::kSent;
+}
+
+/// A datagram that fits the path.
+Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
+  const uint32_t index = FillContext(nic, q, wqe, wqe.length);
+  if ((wqe.flags & abi::kSendInline) != 0 || wqe.length == 0) {
+    nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
+    PayloadSource source;
+    source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1);
+    source.length = wqe.length;
+    const bool sent = SendReadyDatagram(nic, q, nic.transmit(index), source);
+    ReturnTransmitContext(nic, index);
+    if (!sent) {
+      Block(nic, q);  // not announced yet: served again from the start
+      return kIdleTurn;
+    }
+  } else {
+    const uint32_t sum = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
+    const Turn::Kind kind = Fetch(nic, q, index, wqe, 0, kDmaCopy | sum);
+    if (kind != Turn::Kind::kSent) return {kind, 0};
+  }
+  nic.Trace(kTraceSendFetched, q.handle, q.send_announced, wqe.length);
+  ++q.send_announced;
+  return SentTurn(wqe.length + 48);
+}
+
+/// Begins a datagram in fragments of `chunk` bytes.
+void StartFragments(const Nic& nic, QueuePair& q, uint32_t chunk) {
+  q.fragments = FragmentedSend{};
+  q.fragments.chunk = chunk;
+  q.fragments.summing = true;
+  // RFC 7739 section 5.3: not to be guessed.
+  q.fragments.identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
+}
+
+/// The next part of a datagram that goes in fragments, to be summed or to be sent.
+Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
+  FragmentedSend& f = q.fragments;
+  const uint32_t total = kUdp + wqe.length;
+  if (f.next == total) return kIdleTurn;  // all parts are being summed: OnPartSummed goes on
+  const uint32_t rest = total - f.next;
+  const uint32_t bytes = rest < f.chunk ? rest : f.chunk;
+  const uint32_t header = f.next == 0 ? kUdp : 0;
+  const uint32_t index = FillContext(nic, q, wqe, bytes - header);
+  TransmitContext& context = nic.transmit(index);
+  context.part = f.summing ? DatagramPart::kSummed : DatagramPart::kFragment;
+  context.fragment.identification = f.identification;
+  context.fragment.offset = f.next;
+  context.fragment.datagram_length = wqe.length;
+  context.fragment.sum = f.sum;
+  context.last_of_message = bytes == rest;
+  const Turn::Kind kind = Fetch(nic, q, index, wqe, f.next + header - kUdp,
+                                f.summing ? uint32_t{kDmaSum} : uint32_t{kDmaCopy});
+  if (kind != Turn::Kind::kSent) return {kind, 0};
+  f.next += bytes;
+  if (f.summing) {
+    ++f.being_summed;
+  } else if (f.next == total) {
+    nic.Trace(kTraceSendFetched, q.handle, q.send_announced, wqe.length);
+    f.chunk = 0;
+    ++q.send_announced;
+  }
+  return SentTurn(bytes + 48);
+}
+
+}  // namespace
+
+Turn ServiceUdp(const Nic& nic, QueuePair& q) {
+  if (q.in_blocked || q.state != QpState::kConnected || q.send_announced == q.send_producer) {
+    return kIdleTurn;
+  }
+  const uint32_t index = q.send_announced;
+  if (!q.send_window.Holds(index)) {
+    FetchSendWqes(nic, q, index);
+    return kIdleTurn;
+  }
+  if (!CanFetchPayload(nic)) return kNoBufferTurn;
+  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
+  nic.Charge(Stage::kTxDoorbellProcess, Variant::kDatagram);
+  if (q.fragments.chunk != 0) return StartPart(nic, q, wqe);
+  const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
+  if (status != abi::CompletionStatus::kSuccess) {
+    FailSend(nic, q, index, status);
+    return kIdleTurn;
+  }
+  ipv6::Address peer;
+  std::memcpy(peer.bytes, wqe.peer_address.bytes, 16);
+  const uint32_t mtu = PathMtu(nic, peer);
+  // Inline bytes fit every path.
+  if (wqe.length + 48 <= mtu) return StartWhole(nic, q, wqe);
+  StartFragments(nic, q, FragmentBytes(mtu));
+  return StartPart(nic, q, wqe);
+}
+
+bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
+                       const PayloadSource& payload) {
+  uint64_t lease = 0;
+  const bool fragment = context.part == DatagramPart::kFragment;
+  const uint32_t status = fragment
+                              ? SendUdpFragment(nic, q.tuple.local_port, context, payload, &lease)
+                              : SendUdp(nic, q.tuple.local_port, context.peer_address,
+                                        context.peer_port, payload, &lease);
+  if (status == kSendBusy) return false;
+  NoteLease(q, lease);
+  if (!fragment || context.last_of_message) {
+    const uint32_t length = fragment ? context.fragment.datagram_length : context.length;
+    nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);
+    CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags, length);
+  }
+  nic.Charge(Stage::kTxUpdate, Variant::kDatagram);
+  return true;
+}
+
+void OnDatagramLost(const Nic& nic, QueuePair& q, const TransmitContext& context) {
+  const bool fragment = context.part == DatagramPart::kFragment;
+  if (fragment && !context.last_of_message) return;
+  CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags,
+                   fragment ? context.fragment.datagram_length : context.length);
+}
+
+void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {
+  FragmentedSend& f = q.fragments;
+  const TransmitContext& context = nic.transmit(index);
+  // Parts begin at even offsets of the payload: no sum needs a swap.
+  f.sum = ChecksumCombine(f.sum, static_cast<uint16_t>(sum));
+  const bool all = f.next == kUdp + context.fragment.datagram_length;
+  nic.port.payload_release(nic.port.context, context.payload);
+  ReturnTransmitContext(nic, index);
+  if (--f.being_summed == 0 && all) {
+    f.summing = false;
+    f.next = 0;
+  }
+  Activate(nic, q);
+}
+
+}  // namespace qpip::fw

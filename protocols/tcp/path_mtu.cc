@@ -1,0 +1,75 @@
+// The path's MTU (RFC 8201) and what TCP does when it turns out to be smaller than thought.
+//
+// A segment that a router has refused is no sign of congestion: the window stays, and what has been
+// refused goes again at once, in smaller segments. Of which segments were too large nothing is
+// recorded, so everything from the refused one on is taken for lost, once: routers refuse all that
+// was in flight behind it, and each refusal is reported.
+#include "protocols/tcp/machine_internal.h"
+
+namespace qpip::tcp {
+namespace {
+
+using namespace internal;
+
+constexpr uint32_t kHeaders = 60;           // IPv6 and TCP
+constexpr uint32_t kTimestampOption = 12;   // RFC 7323 appendix A
+constexpr uint32_t kSmallestSegment = 536;  // no IPv6 path asks for less (RFC 8200 section 5)
+
+/// With SACK, the scoreboard has them sent again.
+void LoseFromRefused(Tcb& tcb, SequenceNumber refused) {
+  LoseFrom(tcb.sent, refused);
+  // A probe for a lost tail has nothing to find out any more.
+  tcb.tail_probe.deadline = kNever;
+  tcb.tail_probe.due = false;
+  tcb.tail_probe.outstanding = false;
+}
+
+/// Without, snd_nxt walks forward again, as after a time-out.
+void GoBack(Tcb& tcb) {
+  if (tcb.in_recovery) tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
+  tcb.in_recovery = false;
+  tcb.go_back = false;
+  tcb.retransmit_now = false;
+  tcb.duplicate_acks = 0;
+  tcb.recover = tcb.snd_max;  // duplicates of what is repeated are no news of loss
+  tcb.snd_nxt = tcb.snd_una;
+}
+
+}  // namespace
+
+void SetPathMtu(Tcb& tcb, uint32_t mtu) {
+  if (tcb.negotiated_mss == 0) {
+    tcb.negotiated_mss = tcb.snd_mss;
+    tcb.refused_until = tcb.snd_una;
+  }
+  const uint32_t headers = kHeaders + (tcb.timestamps_on ? kTimestampOption : 0);
+  const uint32_t fits = mtu > headers ? mtu - headers : 0;
+  tcb.snd_mss = Minimum(tcb.negotiated_mss, Maximum(fits, kSmallestSegment));
+  tcb.cwnd = Maximum(tcb.cwnd, tcb.snd_mss);
+  tcb.ssthresh = Maximum(tcb.ssthresh, tcb.snd_mss << 1);
+}
+
+bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence) {
+  return tcb.state != State::kClosed && sequence.AtOrAfter(tcb.snd_una) &&
+         sequence.Before(tcb.snd_max);
+}
+
+bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now) {
+  if (!IsSynchronised(tcb.state) || !IsOutstanding(tcb, refused)) return false;
+  const uint32_t before = tcb.snd_mss;
+  SetPathMtu(tcb, mtu);
+  const bool known = tcb.snd_mss >= before && refused.Before(tcb.refused_until) &&
+                     tcb.refused_until.AtOrBefore(tcb.snd_max);
+  if (known) return false;
+  tcb.refused_until = tcb.snd_max;
+  tcb.timing = false;  // Karn
+  if (tcb.sack_on) {
+    LoseFromRefused(tcb, refused);
+  } else {
+    GoBack(tcb);
+  }
+  StartRetransmitTimer(tcb, now);
+  return true;
+}
+
+}  // namespace qpip::tcp
