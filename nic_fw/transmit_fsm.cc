@@ -244,8 +244,10 @@ bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
   source.handle = context.payload;
   source.length = context.length;
   source.sum = context.sum;
-  return q.type == abi::QpType::kTcp ? SendReadySegment(nic, q, context, source)
-                                     : SendReadyDatagram(nic, q, context, source);
+  if (q.type == abi::QpType::kTcp) return SendReadySegment(nic, q, context, source);
+  if (!SendReadyDatagram(nic, q, context, source)) return false;
+  if (q.send_announced != q.send_producer) Activate(nic, q);  // one may wait for this
+  return true;
 }
 
 }  // namespace

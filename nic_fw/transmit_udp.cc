@@ -69,8 +69,11 @@ Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi
 
 /// A datagram that fits the path.
 Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
+  const bool needs_no_fetch = (wqe.flags & abi::kSendInline) != 0 || wqe.length == 0;
+  // It could leave at once, but sends complete in order: it waits for those before it.
+  if (needs_no_fetch && q.send_completed != q.send_announced) return kIdleTurn;
   const uint32_t index = FillContext(nic, q, wqe, wqe.length);
-  if ((wqe.flags & abi::kSendInline) != 0 || wqe.length == 0) {
+  if (needs_no_fetch) {
     nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
     PayloadSource source;
     source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1);

@@ -51,6 +51,26 @@ TEST_F(UdpPair, GivenZeroLengthDatagram_WhenSent_ThenItIsOneMessage) {
   EXPECT_EQ(received[1].byte_length, 1u);
 }
 
+TEST_F(UdpPair, GivenADatagramBeingFetched_WhenAnInlineOneFollows_ThenBothCompleteInOrder) {
+  for (int i = 0; i < 3; ++i) {
+    a.PostSend(*qp_a, {SgeOf(source, source_key, 0, 100)}, false, 2, 2000);
+    a.PostInline(*qp_a, "inline", 2, 2000);
+  }
+  a.PostSend(*qp_a, {}, true, 2, 2000);
+  while (a.hardware.payloads_held() == 0) {
+    qpip_fw_step(a.arena.data(), &a.hardware.platform(), a.now, 1);
+  }
+  a.hardware.hold_dma = true;
+  a.Run();
+  a.hardware.hold_dma = false;
+  a.Run();
+  const auto sent = a.Poll(*cq_a);
+  ASSERT_EQ(sent.size(), 7u);
+  for (uint32_t i = 0; i < sent.size(); ++i) EXPECT_EQ(sent[i].wqe_index, i);
+  const size_t lengths[] = {148, 54, 148, 54, 148, 54, 48};
+  for (size_t i = 0; i < 7; ++i) EXPECT_EQ(a.hardware.outgoing[i].size(), lengths[i]);
+}
+
 TEST_F(UdpPair, GivenNoReceivePosted_WhenDatagramArrives_ThenDroppedAndCounted) {
   a.PostInline(*qp_a, "lost", 2, 2000);
   cable.Run();
