@@ -27,6 +27,7 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
   if (wish.ack_delay_us != 0) o.ack_delay_us = wish.ack_delay_us;
   if (wish.user_timeout_ms != 0) o.user_timeout_ms = wish.user_timeout_ms;
   if (wish.ack_every != 0) o.ack_every = wish.ack_every;
+  if (wish.keepalive_idle_s != 0) o.keepalive_idle_s = wish.keepalive_idle_s;
   o.nagle = wish.nagle;
   return o;
 }

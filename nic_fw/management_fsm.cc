@@ -75,6 +75,7 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
   const bool framing = c.framing == static_cast<uint8_t>(abi::Framing::kSegment) ||
                        c.framing == static_cast<uint8_t>(abi::Framing::kStream);
   const bool stream = c.framing == static_cast<uint8_t>(abi::Framing::kStream);
+  const bool traffic_class = (c.traffic_class & 3) == 0;  // RFC 3168: those are TCP's
   const bool flags = (c.flags & ~abi::kQpNagle) == 0 && (c.flags == 0 || (tcp && stream));
   const uint64_t addresses = c.send_ring | c.recv_ring | c.indices;
   const uint32_t cache = nic.state.config.wqe_cache_bytes;
@@ -84,7 +85,8 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
       c.send_log2_depth <= nic.state.config.send_depth_log2 && c.recv_log2_depth <= 15;
   const bool pool = !tcp || (c.overflow_bytes >= 4096 && c.overflow_bytes <= (1u << 30) &&
                              c.overflow_pool != 0 && (c.overflow_records & 3) == 0);
-  return (tcp || udp) && framing && flags && (addresses & 63) == 0 && strides && depths && pool;
+  return (tcp || udp) && framing && flags && traffic_class && (addresses & 63) == 0 && strides &&
+         depths && pool;
 }
 
 Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
@@ -116,6 +118,8 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   q.tcb.options.ack_every = c.ack_every;
   q.tcb.options.ack_delay_us = c.ack_delay_us;
   q.tcb.options.user_timeout_ms = c.user_timeout_ms;
+  q.traffic_class = c.traffic_class;
+  q.tcb.options.keepalive_idle_s = c.keepalive_idle_s;
   q.tcb.options.nagle = (c.flags & abi::kQpNagle) != 0;
   ++nic.cq(c.send_cq).references;
   ++nic.cq(c.recv_cq).references;

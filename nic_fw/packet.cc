@@ -15,9 +15,9 @@ namespace {
 
 /// Writes the IPv6 header in front of an upper-layer packet of `length` bytes.
 void BuildIp(const Nic& nic, uint8_t* frame, const ipv6::Address& destination, uint8_t protocol,
-             uint32_t length, tcp::EcnCodepoint ecn, Variant variant) {
+             uint32_t length, uint8_t traffic_class, Variant variant) {
   ipv6::Header header;
-  header.traffic_class = static_cast<uint8_t>(ecn);
+  header.traffic_class = traffic_class;
   header.next_header = protocol;
   header.hop_limit = nic.state.config.hop_limit;
   header.payload_length = static_cast<uint16_t>(length);
@@ -116,9 +116,7 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
   }
   nic.Charge(Stage::kTxBuildTransportHeader, variant);
   const uint32_t ip_payload = length + (payload.handle != 0 ? payload.length : 0);
-  const tcp::EcnCodepoint ecn =
-      payload.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
-  BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, ecn, variant);
+  BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, payload.traffic_class, variant);
   nic.Count(abi::NicCounter::kTcpSegmentsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload, variant,
                   lease);
@@ -144,8 +142,7 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
     StoreBe16(transport + udp::offset::kChecksum, udp::FinishChecksum(sum));
   }
   nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
-  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, tcp::EcnCodepoint::kNotCapable,
-          Variant::kDatagram);
+  BuildIp(nic, frame, peer, ipv6::kUdp, header.length, payload.traffic_class, Variant::kDatagram);
   nic.Count(abi::NicCounter::kUdpDatagramsSent);
   return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
                   Variant::kDatagram, lease);
@@ -177,7 +174,7 @@ uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitCont
     nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
   }
   BuildIp(nic, frame, context.peer_address, ipv6::kFragment, front + payload.length,
-          Variant::kDatagram);
+          payload.traffic_class, Variant::kDatagram);
   const uint32_t status = Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + front,
                                    payload, Variant::kDatagram, lease);
   if (status != kSendOk) return status;

@@ -13,8 +13,8 @@ struct PayloadSource {
   const uint8_t* inline_bytes = nullptr;
   uint32_t handle = 0;
   uint32_t length = 0;
-  uint32_t sum = 0;          ///< of a fetched payload, when checksums are computed
-  bool ecn_capable = false;  ///< the packet travels as ECT(0) (RFC 3168)
+  uint32_t sum = 0;           ///< of a fetched payload, when checksums are computed
+  uint8_t traffic_class = 0;  ///< of the IPv6 header: DiffServ and ECN
 };
 
 /// Sends one TCP segment of `tuple`; ports of `header` are filled in. Answers SendStatus; `*lease`

@@ -69,6 +69,14 @@ abi::DropReason IpDropReason(ipv6::ParseError error) {
   }
 }
 
+/// RFC 9293 3.9.2.3 (MUST-63): there is nobody to answer. Only neighbour discovery speaks from the
+/// unspecified address.
+bool FromNowhere(const Nic& nic, const ReceivedPacket& packet) {
+  if (!(packet.ip.source == ipv6::Address{})) return false;
+  DropFrame(nic, packet.frame, abi::DropReason::kBadSourceAddress);
+  return true;
+}
+
 // ---------------------------------------------------------------- TCP
 
 abi::DropReason RefusalReason(tcp::Refusal refusal) {
@@ -155,7 +163,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
 }
 
 /// The queue pair that a segment is for. kNone: it has been dealt with.
-uint32_t Demultiplex(const Nic& nic, const ReceivedPacket& packet, const tcp::Segment& segment) {
+uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp::Segment& segment) {
   const uint32_t listener = FindListener(nic, packet.tuple.local_port);
   const uint32_t handle = FindTcp(nic, packet.tuple);
   if (handle != kNone) {
@@ -174,6 +182,7 @@ uint32_t Demultiplex(const Nic& nic, const ReceivedPacket& packet, const tcp::Se
 }
 
 void OnTcp(const Nic& nic, ReceivedPacket& packet) {
+  if (FromNowhere(nic, packet)) return;
   nic.Count(abi::NicCounter::kTcpSegmentsReceived);
   const std::span<const uint8_t> bytes = packet.UpperReadable();
   tcp::Segment segment;
@@ -195,7 +204,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   packet.tuple.remote_port = segment.header.source_port;
   if (segment.header.Has(tcp::kRst)) nic.Count(abi::NicCounter::kTcpResetsReceived);
 
-  const uint32_t handle = Demultiplex(nic, packet, segment);
+  const uint32_t handle = FindConnection(nic, packet, segment);
   if (handle == kNone) {
     Release(nic, packet.frame);
     nic.Charge(Stage::kRxTransportParse, packet.variant);
@@ -229,6 +238,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
 // ---------------------------------------------------------------- UDP
 
 void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
+  if (FromNowhere(nic, packet)) return;
   const bool checked = (packet.frame.flags & kFrameTrusted) == 0;
   udp::Header header;
   const udp::ParseError error =

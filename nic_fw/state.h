@@ -67,6 +67,7 @@ struct QueuePair {
   abi::QpType type = abi::QpType::kTcp;
   abi::Framing framing = abi::Framing::kSegment;
   uint8_t end_of_stream = 0;  ///< EosStage
+  uint8_t traffic_class = 0;  ///< DiffServ code point of its packets, in the upper six bits
 
   // Lists this queue pair can be on.
   uint32_t next_active = kNone;   ///< transmit scheduler

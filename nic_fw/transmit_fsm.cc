@@ -14,6 +14,8 @@
 namespace qpip::fw {
 namespace {
 
+constexpr uint32_t kMaxInlineText = 512;  // of one segment: kFrameBufferBytes has room for it
+
 /// Puts freshly fetched WQEs of a TCP queue pair into the retransmission store.
 void Announce(const Nic& nic, QueuePair& q) {
   while (q.send_announced != q.send_producer && q.send_window.Holds(q.send_announced)) {
@@ -77,7 +79,9 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   nic.Charge(Stage::kTxDoorbellProcess, variant);
   nic.Charge(Stage::kTxSchedule, variant);
   uint64_t lease = 0;
-  const uint32_t status = SendTcp(nic, q.tuple, header, PayloadSource{}, variant, &lease);
+  PayloadSource nothing;
+  nothing.traffic_class = q.traffic_class;
+  const uint32_t status = SendTcp(nic, q.tuple, header, nothing, variant, &lease);
   if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
   UpdateTimer(nic, q);
   nic.Charge(Stage::kTxUpdate, variant);
@@ -121,7 +125,9 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
 bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
                       PayloadSource payload) {
   const Variant variant = DataVariant(q);
-  payload.ecn_capable = context.ecn_capable;
+  const auto ecn =
+      context.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
+  payload.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
   tcp::RefreshHeader(q.tcb, &context.header, context.length, nic.now);
   uint64_t lease = 0;
   const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
@@ -131,43 +137,109 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
   return true;
 }
 
+/// Where a segment's text comes from: one or, with stream framing, several work requests.
+struct Gathered {
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;              ///< of pieces; 0: the text is inline
+  const uint8_t* bytes = nullptr;  ///< inline text
+  uint8_t copy[kMaxInlineText];    ///< of inline text that lies in several entries
+  uint32_t length = 0;
+  bool is_inline = false;
+  bool ends_message = false;  ///< the last byte is the last of its work request
+};
+
+/// Adds `want` inline bytes of one entry. Returns false when there is no room for them, or the host
+/// has changed the entry since it was announced.
+bool GatherInline(const abi::SendWqe& wqe, uint32_t offset, uint32_t want, Gathered* out) {
+  if (wqe.inline_length < offset + want || out->length + want > kMaxInlineText) return false;
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(&wqe + 1) + offset;
+  if (out->length == 0) {
+    out->bytes = from;
+  } else {
+    if (out->bytes != out->copy) std::memcpy(out->copy, out->bytes, out->length);
+    std::memcpy(out->copy + out->length, from, want);
+    out->bytes = out->copy;
+  }
+  out->length += want;
+  return true;
+}
+
+/// Adds up to `want` bytes of one entry's list.
+bool GatherList(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t offset,
+                uint32_t want, Gathered* out) {
+  DmaSegment more[kMaxDmaSegments];
+  const bool first = out->count == 0;
+  uint32_t covered = 0;
+  const uint32_t count = Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, want,
+                                   first ? out->pieces : more, &covered);
+  if (count == 0 || out->count + count > kMaxDmaSegments) return false;
+  for (uint32_t i = 0; !first && i < count; ++i) out->pieces[out->count + i] = more[i];
+  out->count += count;
+  out->length += covered;
+  return true;
+}
+
+/// Collects up to `length` bytes from `offset` of work request `index` on. Only a stream has
+/// segments that span work requests, as far as these are in the cache and of one kind. False: not
+/// even the first can be read.
+bool Gather(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset, uint32_t length,
+            Gathered* out) {
+  out->is_inline = (CachedWqe(nic, q, index)->flags & abi::kSendInline) != 0;
+  for (uint32_t i = index; out->length < length; ++i, offset = 0) {
+    if (i != index &&
+        (q.framing != abi::Framing::kStream || i == q.send_announced || !q.send_window.Holds(i))) {
+      break;
+    }
+    const abi::SendWqe& wqe = *CachedWqe(nic, q, i);
+    const uint32_t before = out->length;
+    const uint32_t rest = nic.record(q, i).length - offset;
+    const uint32_t want = rest < length - before ? rest : length - before;
+    const bool same_kind = ((wqe.flags & abi::kSendInline) != 0) == out->is_inline;
+    const bool added = same_kind && (out->is_inline ? GatherInline(wqe, offset, want, out)
+                                                    : GatherList(nic, q, wqe, offset, want, out));
+    if (!added) break;
+    out->ends_message = out->length - before == rest;
+    if (!out->ends_message) break;
+  }
+  return out->length != 0;
+}
+
+/// Bytes that may go as one segment from `offset` of a work request on.
+uint32_t SegmentRest(const QueuePair& q, const tcp::SendIntent& intent, const SendRecord& record,
+                     uint32_t offset) {
+  // RFC 9293 3.8.6.2.1: a stream's segments are as large as can be.
+  if (q.framing == abi::Framing::kStream) return intent.sequence.DistanceTo(q.tcb.snd_end);
+  return record.length - offset;
+}
+
 /// Sends or starts one data segment.
 Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t index = FindRecord(nic, q, intent.sequence);
   if (index == kNone) return kIdleTurn;
   const SendRecord record = nic.record(q, index);
   const uint32_t offset = record.start.DistanceTo(intent.sequence);
-  uint32_t length = tcp::AllowedLength(q.tcb, intent, record.length - offset);
+  const uint32_t length = tcp::AllowedLength(q.tcb, intent, SegmentRest(q, intent, record, offset));
   if (length == 0) return kIdleTurn;
   if (!q.send_window.Holds(index)) {
     FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
     return kIdleTurn;
   }
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
-  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
   nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
-
-  const bool is_inline = (wqe.flags & abi::kSendInline) != 0;
-  DmaSegment pieces[kMaxDmaSegments];
-  uint32_t count = 0;
-  if (is_inline ? wqe.inline_length < offset + length : true) {
-    count = is_inline ? 0
-                      : Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, length, pieces,
-                                  &length);
-    if (count == 0) {
-      // The host changed the entry, or its region went away, after it was announced.
-      nic.Count(abi::NicCounter::kProtectionErrors);
-      FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
-      return kIdleTurn;
-    }
+  Gathered text;
+  if (!Gather(nic, q, index, offset, length, &text)) {
+    // The host changed the entry, or its region went away, after it was announced.
+    nic.Count(abi::NicCounter::kProtectionErrors);
+    FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
+    return kIdleTurn;
   }
   nic.Charge(Stage::kTxSchedule, DataVariant(q));
 
   uint32_t payload = 0;
   const uint32_t context_index = TakeTransmitContext(nic);
-  if (!is_inline) {
+  if (!text.is_inline) {
     const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
-    payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
+    payload = nic.port.payload_fetch(nic.port.context, text.pieces, text.count, flags,
                                      MakeTag(Tag::kTransmit, context_index));
     if (payload == 0) {
       ReturnTransmitContext(nic, context_index);
@@ -175,37 +247,50 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
     }
     ++q.dma_outstanding;
   }
-  const bool last = offset + length == record.length;
   TransmitContext& context = nic.transmit(context_index);
   context.qp = q.handle;
   context.payload = payload;
-  context.length = length;
+  context.length = text.length;
   context.wqe_index = index;
-  context.last_of_message = last;
+  context.last_of_message = text.ends_message;
   context.retransmission = intent.retransmission;
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
-  context.header = tcp::CommitSend(q.tcb, intent, length, last, nic.now);
+  context.header = tcp::CommitSend(q.tcb, intent, text.length, text.ends_message, nic.now);
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
-  if (is_inline) {
-    nic.Charge(Stage::kTxGetData, DataVariant(q), length);
+  if (text.is_inline) {
+    nic.Charge(Stage::kTxGetData, DataVariant(q), text.length);
     PayloadSource source;
-    source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1) + offset;
-    source.length = length;
+    source.inline_bytes = text.bytes;
+    source.length = text.length;
     // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
     if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
     ReturnTransmitContext(nic, context_index);
   }
-  return SentTurn(length + 60);
+  return SentTurn(text.length + 60);
+}
+
+/// Where to fetch work requests from, to announce more; kNone: not now.
+uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
+  if (q.send_announced == q.send_producer) return kNone;
+  // Only when all that is announced has gone out: one fetch then serves several messages, and the
+  // cached window is never thrown away half used.
+  if (q.tcb.snd_nxt == q.tcb.snd_end) return q.send_announced;
+  // Less than a segment of a stream is to go together with what follows it, as far as one fetch
+  // reaches.
+  const uint32_t pending = q.tcb.snd_nxt.DistanceTo(q.tcb.snd_end);
+  if (q.framing != abi::Framing::kStream || pending >= q.tcb.snd_mss) return kNone;
+  const uint32_t index = FindRecord(nic, q, q.tcb.snd_nxt);
+  if (index == kNone) return kNone;
+  return FetchableWqes(nic, q, index) > q.send_announced - index ? index : kNone;
 }
 
 Turn ServiceTcp(const Nic& nic, QueuePair& q) {
   if (q.in_blocked || q.state == QpState::kFree) return kIdleTurn;
   const bool host_memory = q.state == QpState::kConnected;
-  // Announce more only when all that is announced has gone out: one fetch then serves several
-  // messages, and the cached window is never thrown away half used.
-  if (host_memory && q.tcb.snd_nxt == q.tcb.snd_end && q.send_announced != q.send_producer) {
-    FetchSendWqes(nic, q, q.send_announced);
+  const uint32_t fetch = host_memory ? FetchFrom(nic, q) : kNone;
+  if (fetch != kNone) {
+    FetchSendWqes(nic, q, fetch);
   } else if (host_memory && q.shutdown_wanted && !q.tcb.fin_queued &&
              q.send_announced == q.send_producer) {
     tcp::Close(q.tcb, nic.now);

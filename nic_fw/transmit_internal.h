@@ -57,7 +57,10 @@ inline const abi::SendWqe* CachedWqe(const Nic& nic, const QueuePair& q, uint32_
 inline std::span<const abi::Sge> SgeList(const abi::SendWqe& wqe) {
   return {reinterpret_cast<const abi::Sge*>(&wqe + 1), wqe.sge_count};
 }
-/// Starts fetching WQEs from `index` on: as many as are posted, fit the cache and do not wrap.
+/// WQEs from `index` on that one transfer can fetch: posted, as many as fit the cache, not
+/// wrapping.
+uint32_t FetchableWqes(const Nic& nic, const QueuePair& q, uint32_t index);
+/// Starts fetching them.
 void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index);
 /// Whether the firmware can carry out a WQE; the host is not trusted.
 abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe);
@@ -74,7 +77,7 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q);
 /// Sends a datagram or fragment whose payload is ready; the last one completes its WQE as soon as
 /// it has left. Returns false when the wire has no room.
 bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
-                       const PayloadSource& payload);
+                       PayloadSource payload);
 /// A datagram that was refused for too long is lost: its send is over.
 void OnDatagramLost(const Nic& nic, QueuePair& q, const TransmitContext& context);
 /// A part of a datagram that was fetched for its sum alone.

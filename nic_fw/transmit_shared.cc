@@ -12,15 +12,20 @@ constexpr uint32_t kMaxDatagramBytes = ipv6::kMaxPayload - static_cast<uint32_t>
 
 }  // namespace
 
-void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
-  if (q.send_window.fetching != 0) return;
+uint32_t FetchableWqes(const Nic& nic, const QueuePair& q, uint32_t index) {
   const uint32_t mask = (1u << q.send_log2_depth) - 1;
   uint32_t count = q.send_producer - index;
   const uint32_t fits = nic.state.config.wqe_cache_bytes >> q.send_log2_stride;
   const uint32_t to_end = mask + 1 - (index & mask);
   if (count > nic.state.config.wqe_prefetch) count = nic.state.config.wqe_prefetch;
   if (count > fits) count = fits;
-  if (count > to_end) count = to_end;
+  return count < to_end ? count : to_end;
+}
+
+void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
+  if (q.send_window.fetching != 0) return;
+  const uint32_t mask = (1u << q.send_log2_depth) - 1;
+  const uint32_t count = FetchableWqes(nic, q, index);
   q.send_window = {index, 0, count};
   ++q.dma_outstanding;
   nic.port.dma_read(nic.port.context, q.send_ring + (uint64_t{index & mask} << q.send_log2_stride),

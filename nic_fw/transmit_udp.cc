@@ -163,7 +163,8 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q) {
 }
 
 bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
-                       const PayloadSource& payload) {
+                       PayloadSource payload) {
+  payload.traffic_class = q.traffic_class;
   uint64_t lease = 0;
   const bool fragment = context.part == DatagramPart::kFragment;
   const uint32_t status = fragment

@@ -79,7 +79,7 @@ void Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience) {
   const auto deadline = steady_clock::now() + patience;
   for (;;) {
     try {
-      return qp_->Connect(peer, kConnectTimeout);
+      return qp_->Connect(peer, apps::kConnectTimeout);
     } catch (const Error& error) {
       if (!MayPass(error.code()) || ended_here_ || steady_clock::now() >= deadline) throw;
     }

@@ -49,6 +49,8 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   if (options.type == QpType::kTcp) {
     CheckRange("receive_reservation", options.receive_reservation, kPageBytes, kMaxReservation);
   }
+  CheckRange("dscp", options.dscp, 0, 63);
+  CheckRange("keepalive (seconds)", static_cast<uint64_t>(options.keepalive.count()), 0, 1000000);
   if (options.nagle && (options.type != QpType::kTcp || options.framing != Framing::kStream)) {
     throw std::invalid_argument(
         "nagle is for TCP queue pairs with stream framing: the segments of others mean something");
@@ -171,6 +173,9 @@ void QpImpl::CreateOnNic(const Layout& layout) {
       .flags = static_cast<uint8_t>(options_.nagle ? abi::kQpNagle : 0),
       .ack_delay_us = static_cast<uint32_t>(options_.ack_delay.count()),
       .user_timeout_ms = static_cast<uint32_t>(options_.user_timeout.count()),
+      .traffic_class = static_cast<uint8_t>(options_.dscp << 2),
+      .reserved = {},
+      .keepalive_idle_s = static_cast<uint32_t>(options_.keepalive.count()),
   };
   const abi::Event answer = nic_.channel().Execute(command, [this](const abi::Event& event) {
     if (event.status != 0) return;

@@ -111,6 +111,9 @@ struct CreateQp {
   uint8_t flags = 0;               ///< CreateQpFlags
   uint32_t ack_delay_us = 0;       ///< delayed-ACK timer; 0: NIC default
   uint32_t user_timeout_ms = 0;    ///< give up unacknowledged data after this; 0: NIC default
+  uint8_t traffic_class = 0;      ///< of its packets: DiffServ in the upper six bits, the rest zero
+  uint8_t reserved[3] = {};       ///< zero
+  uint32_t keepalive_idle_s = 0;  ///< probe a peer that is silent for so long; 0: NIC default
 };
 
 /// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState; then of a TCP queue pair

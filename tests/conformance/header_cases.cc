@@ -206,8 +206,6 @@ void FullSizedSegmentsWherePossible() {
 }  // namespace
 
 Topic HeaderTopic() {
-  static constexpr char kOneSend[] =
-      "a segment holds text of one send only, in `stream` framing too, where it need not";
   return {
       "Header",
       {
@@ -237,8 +235,7 @@ Topic HeaderTopic() {
           {"lone_byte_is_sent_at_once", {"RFC 9293 MUST-60"}, LoneByteIsSentAtOnce},
           {"queued_sends_share_segments",
            {"RFC 9293 SHLD-27", "RFC 9293 SHLD-28"},
-           QueuedSendsShareSegments,
-           kOneSend},
+           QueuedSendsShareSegments},
           {"full_sized_segments_where_possible",
            {"RFC 9293 SHLD-28"},
            FullSizedSegmentsWherePossible},

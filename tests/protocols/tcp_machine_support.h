@@ -42,6 +42,7 @@ inline Options PlainOptions() {
   options.ecn = EcnMode::kOff;
   options.hystart = false;
   options.undo = false;
+  options.connect_timeout_ms = 10000;
   return options;
 }
 

@@ -138,8 +138,12 @@ struct QpOptions {
   std::chrono::milliseconds user_timeout{0};  ///< give up unacknowledged data; 0: the NIC's default
   bool nagle = false;                         ///< TCP, stream framing: what is less than a segment
                                               ///< waits while anything is unacknowledged (RFC 9293
-                       ///< 3.7.4). Right for many small sends nobody waits for
-  void* context = nullptr;  ///< the application's own
+  ///< 3.7.4). Right for many small sends nobody waits for
+  uint8_t dscp = 0;                   ///< DiffServ code point of its packets, 0 to 63 (RFC
+                                      ///< 2474): of handshakes, data and acknowledgements
+  std::chrono::seconds keepalive{0};  ///< TCP: a peer silent for so long is probed (RFC 9293
+                                      ///< 3.8.4); 0: the NIC's default, which is never
+  void* context = nullptr;            ///< the application's own
 };
 
 /// A send queue and a receive queue, bound to a TCP connection or a UDP port.

@@ -42,6 +42,8 @@ qpip::QpOptions MakeQpOptions(const TcpOptions& options, qpip::CompletionQueue* 
   qp.ack_every = options.ack_every;
   qp.ack_delay = std::chrono::duration_cast<std::chrono::microseconds>(options.ack_delay);
   qp.nagle = options.nagle;
+  qp.dscp = options.dscp;
+  qp.keepalive = std::chrono::duration_cast<std::chrono::seconds>(options.keepalive);
   qp.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.user_timeout);
   return qp;
 }

@@ -55,6 +55,7 @@ void Hardware::Start(const abi::RingSetup& rings, abi::InterruptHandler* handler
   handler_ = handler;
   config_.command_ring = rings.command_ring;
   config_.event_ring = rings.event_ring;
+  config_.reassembly_pool = rings.reassembly_pool;
   config_.command_log2 = rings.command_log2;
   config_.event_log2 = rings.event_log2;
   if (fw::qpip_fw_init(arena_.data(), arena_bytes(), &config_, &platform_, clock_ns_) == 0) {

@@ -19,6 +19,7 @@ class BenchHostPort : public abi::HostPort, private abi::HostPlatform {
     info_.max_regions = config.max_regions;
     info_.max_send_depth = 1u << config.send_depth_log2;
     info_.sram_bytes = hardware.arena_bytes();
+    info_.reassembly_slots = config.reassembly_slots;
     info_.wire_trusted = config.wire_trusted != 0;
     info_.description = std::move(description);
   }

@@ -97,6 +97,8 @@ struct TcpOptions {
                               ///< receive_buffer. At least 4096, at most 1 GiB
   uint32_t send_depth = 64;   ///< sends that may be outstanding, 1 to 128
   bool nagle = false;         ///< RFC 9293 3.7.4
+  uint8_t dscp = 0;           ///< DiffServ code point of its packets, 0 to 63
+  Time keepalive{0};          ///< whole seconds of silence before a probe; 0: the NIC's (never)
   uint8_t ack_every = 0;      ///< 0: the NIC's
   Time ack_delay{0};          ///< 0: the NIC's
   Time user_timeout{0};       ///< 0: the NIC's
