@@ -36,6 +36,9 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
 void FinishOpen(const Nic& nic, QueuePair& q) {
   q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
   q.path_failed = false;
+  q.icmp_errors = 0;
+  q.notices = 0;
+  q.notice_sent = false;
   SetQpState(nic, q, QpState::kConnecting);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
@@ -106,6 +109,13 @@ tcp::Options TcpDefaults(const Nic& nic) {
   o.keepalive_interval_s = c.keepalive_interval_s;
   o.keepalive_probes = c.keepalive_probes;
   return o;
+}
+
+void Notify(const Nic& nic, QueuePair& q, uint32_t notices) {
+  q.notices |= notices;
+  if (q.notice_sent) return;
+  q.notice_sent = true;
+  Report(nic, q, abi::EventKind::kNotice, 0);
 }
 
 void StartActiveOpen(const Nic& nic, QueuePair& q) {

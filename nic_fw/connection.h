@@ -25,6 +25,10 @@ void EndTimeWait(const Nic& nic, QueuePair& q);
 /// The handshake is complete: tells the host.
 void OnEstablished(const Nic& nic, QueuePair& q);
 
+/// Something to tell the host that does not end `q`: abi::NoticeFlags. One event, until it is
+/// asked.
+void Notify(const Nic& nic, QueuePair& q, uint32_t notices);
+
 /// Recomputes what `q` can take and lets the TCP machine advertise it.
 void UpdateReceiveWindow(const Nic& nic, QueuePair& q);
 

@@ -117,11 +117,15 @@ bool OnIcmpError(const Nic& nic, const ReceivedPacket& packet, const icmpv6::Hea
   QueuePair& q = nic.qp(handle);
   if (header.type == icmpv6::kPacketTooBig) {
     if (!OnPacketTooBig(nic, q, quoted, header.body)) return false;
-  } else if (q.type == abi::QpType::kTcp) {
-    OnTcpError(nic, q, header);
   } else {
     ++q.icmp_errors;
     q.last_icmp_error = static_cast<uint32_t>(header.type) << 8 | header.code;
+    if (q.type == abi::QpType::kTcp) OnTcpError(nic, q, header);
+    // RFC 9293 3.9.1.8 (MUST-47): soft errors are for the application to know.
+    if (q.state == QpState::kConnected ||
+        (q.state == QpState::kConnecting && q.listener == kNone)) {
+      Notify(nic, q, abi::kNoticeIcmpError);
+    }
   }
   nic.Count(abi::NicCounter::kIcmpErrorsReceived);
   return true;

@@ -210,6 +210,16 @@ Result Abort(const Nic& nic, const abi::QpCommand& c) {
   return {};
 }
 
+Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
+  QueuePair* q = FindQp(nic, c.qp);
+  if (q == nullptr) return Status(CommandStatus::kBadHandle);
+  const uint32_t notices = q->notices;
+  q->notices = 0;
+  q->notice_sent = false;
+  const uint32_t urgent_end = q->tcb.rcv_urgent ? (q->tcb.irs + 1).DistanceTo(q->tcb.rcv_up) : 0;
+  return {CommandStatus::kOk, {notices, urgent_end, q->icmp_errors, q->last_icmp_error}};
+}
+
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
   const QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
@@ -314,6 +324,8 @@ void Execute(const Nic& nic) {
       return Answer(nic, BindUdp(nic, c.bind_udp));
     case abi::CommandOpcode::kQueryQp:
       return Answer(nic, QueryQp(nic, c.qp));
+    case abi::CommandOpcode::kTakeNotices:
+      return Answer(nic, TakeNotices(nic, c.qp));
     case abi::CommandOpcode::kQueryCounters:
       return QueryCounters(nic, c.query_counters);
   }

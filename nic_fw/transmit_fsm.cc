@@ -28,6 +28,7 @@ void Announce(const Nic& nic, QueuePair& q) {
     }
     nic.record(q, index) = {q.tcb.snd_end, wqe.length, wqe.flags};
     tcp::ExtendSend(q.tcb, wqe.length);
+    if ((wqe.flags & abi::kSendUrgent) != 0) tcp::MarkUrgent(q.tcb);
     ++q.send_announced;
     nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
   }

@@ -99,6 +99,7 @@ void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t leng
   if (options_.signal_all || (wr.send_flags & IBV_SEND_SIGNALED) != 0) {
     wqe.flags |= abi::kSendSignaled;
   }
+  if ((wr.send_flags & kSendUrgent) != 0) wqe.flags |= abi::kSendUrgent;
   if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
     wqe.flags |= abi::kSendInline;
     wqe.inline_length = static_cast<uint16_t>(length);

@@ -294,6 +294,18 @@ void QpImpl::Shutdown() {
   }
 }
 
+QpNotices QpImpl::TakeNotices() {
+  noticed_.store(false, std::memory_order_release);
+  const abi::Event answer = ExecuteQp(abi::CommandOpcode::kTakeNotices);
+  ThrowIfFailed(answer, "notices");
+  return {.urgent = (answer.result[0] & abi::kNoticeUrgent) != 0,
+          .urgent_end = answer.result[1],
+          .icmp_error = (answer.result[0] & abi::kNoticeIcmpError) != 0,
+          .icmp_errors = answer.result[2],
+          .icmp_type = static_cast<uint8_t>(answer.result[3] >> 8),
+          .icmp_code = static_cast<uint8_t>(answer.result[3])};
+}
+
 bool QpImpl::Disconnect(Timeout timeout) {
   const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
   Shutdown();
@@ -396,6 +408,9 @@ void QpImpl::OnEvent(const abi::Event& event) {
     case abi::EventKind::kQpError:
       Become(QpState::kClosed, DisconnectReason::kLocalError);
       break;
+    case abi::EventKind::kNotice:
+      noticed_.store(true, std::memory_order_release);
+      break;
     case abi::EventKind::kNone:
     case abi::EventKind::kCommandDone:
     case abi::EventKind::kCqError:
@@ -445,6 +460,8 @@ void QueuePair::Shutdown() { impl_->Shutdown(); }
 bool QueuePair::Disconnect(Timeout timeout) { return impl_->Disconnect(timeout); }
 void QueuePair::Abort() { impl_->Abort(); }
 
+bool QueuePair::has_notices() const { return impl_->has_notices(); }
+QpNotices QueuePair::TakeNotices() { return impl_->TakeNotices(); }
 QpState QueuePair::state() const { return impl_->state(); }
 DisconnectReason QueuePair::disconnect_reason() const { return impl_->reason(); }
 uint32_t QueuePair::qp_num() const { return impl_->qp_num(); }

@@ -41,6 +41,8 @@ class QpImpl {
   uint16_t Bind(uint16_t port);
   void Shutdown();
   bool Disconnect(Timeout timeout);
+  bool has_notices() const { return noticed_.load(std::memory_order_acquire); }
+  QpNotices TakeNotices();
   void Abort();
   /// Gives an idle queue pair to a listener; `facade` is what Accept will return.
   void OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade);
@@ -97,6 +99,7 @@ class QpImpl {
 
   std::atomic<uint32_t> qp_num_{0};
   std::atomic<QpState> state_{QpState::kIdle};
+  std::atomic<bool> noticed_{false};
   std::atomic<DisconnectReason> reason_{DisconnectReason::kNone};
   std::atomic<bool> established_{false};  ///< has been, whatever the state is now
 

@@ -32,6 +32,7 @@ enum class CommandOpcode : uint8_t {
   kBindUdp = 13,
   kQueryQp = 14,
   kQueryCounters = 15,
+  kTakeNotices = 16,  ///< what a kNotice event has told of
 };
 
 /// Result of a command.
@@ -119,6 +120,10 @@ struct CreateQp {
 /// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState; then of a TCP queue pair
 /// tcp::State, congestion window and send window, bytes; of a UDP one 0, how many ICMPv6 errors
 /// have come about its datagrams, and type << 8 | code of the last.
+///
+/// kTakeNotices: NoticeFlags since the last time; the position behind the peer's urgent data, bytes
+/// since the connection began, modulo 2^32; how many ICMPv6 errors have come; type << 8 | code of
+/// the last.
 struct QpCommand {
   uint32_t qp = 0;  ///< handle
 };
@@ -199,6 +204,13 @@ enum class EventKind : uint8_t {
   kDisconnected = 5,   ///< connection over in both directions; status: DisconnectReason
   kQpError = 6,        ///< a UDP queue pair failed; status: DisconnectReason
   kCqError = 7,        ///< completion queue overrun
+  kNotice = 8,  ///< something that does not end a queue pair; none follows before kTakeNotices
+};
+
+/// What a notice is about. Bits of kTakeNotices' first answer.
+enum NoticeFlags : uint32_t {
+  kNoticeUrgent = 1u << 0,     ///< TCP: the peer has said how far its urgent data reaches
+  kNoticeIcmpError = 1u << 1,  ///< an ICMPv6 error about what the queue pair has sent
 };
 
 /// Why a connection ended or never was.
@@ -215,7 +227,7 @@ enum class DisconnectReason : uint8_t {
 };
 
 /// Events a queue pair can have outstanding at most; sizes the event ring.
-inline constexpr uint32_t kEventsPerQp = 4;
+inline constexpr uint32_t kEventsPerQp = 5;
 
 /// One event. Firmware-written.
 struct alignas(64) Event {

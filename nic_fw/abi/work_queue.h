@@ -39,6 +39,7 @@ enum class SendOpcode : uint8_t {
 enum SendWqeFlags : uint8_t {
   kSendSignaled = 1u << 0,  ///< write a completion on success (errors always complete)
   kSendInline = 1u << 1,    ///< payload follows the header in the entry, `inline_length` bytes
+  kSendUrgent = 1u << 2,    ///< TCP: the message ends urgent data (RFC 9293 3.8.5)
 };
 
 /// Largest scatter/gather list of one work request.

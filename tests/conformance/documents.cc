@@ -47,7 +47,7 @@ Document Rfc9293() {
           {"MUST-32", "3.8.5", "the application is told when urgent data begins"},
           {"MUST-33", "3.8.5", "the application can learn how much urgent data is left"},
           {"SHLD-13", "3.8.5", "new applications do not use the urgent mechanism",
-           "they cannot: there is no call to send it"},
+           "the call that sends it says so (`kSendUrgent`)"},
 
           {"MUST-4", "3.2", "end of list, no-operation and MSS are supported"},
           {"MUST-5", "3.1", "options are accepted in any segment"},
@@ -154,8 +154,7 @@ Document Rfc9293() {
 
           {"MUST-63", "3.9.2.3", "a SYN from an invalid address is ignored"},
 
-          {"MUST-47", "3.9.1.8", "soft errors are reported to the application",
-           "the verbs interface has no such event; hard ones are completions and events"},
+          {"MUST-47", "3.9.1.8", "soft errors are reported to the application"},
           {"SHLD-20", "3.9.1.8", "... which can switch that off", "there is nothing to switch off"},
           {"MUST-48", "3.9.1.9", "an application can set the DiffServ field"},
           {"SHLD-21", "3.9.1.9", "... and change it", "there is no call for it"},

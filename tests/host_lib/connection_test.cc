@@ -136,6 +136,23 @@ TEST_F(ConnectionTest, GivenEventsWhenOnlyPollIsCalledThenTheStateFollows) {
   EXPECT_EQ(qp->disconnect_reason(), DisconnectReason::kReset);
 }
 
+TEST_F(ConnectionTest, GivenANoticeWhenTakenThenItTellsWhatTheNicSaysAndIsOver) {
+  auto qp = Connected();
+  EXPECT_FALSE(qp->has_notices());
+  Raise(*qp, EventKind::kNotice);
+  EXPECT_TRUE(qp->has_notices());
+  EXPECT_EQ(qp->state(), QpState::kConnected);
+  fake->notices = {abi::kNoticeUrgent | abi::kNoticeIcmpError, 77, 3, 1 << 8 | 4};
+  const QpNotices notices = qp->TakeNotices();
+  EXPECT_TRUE(notices.urgent);
+  EXPECT_EQ(notices.urgent_end, 77u);
+  EXPECT_TRUE(notices.icmp_error);
+  EXPECT_EQ(notices.icmp_errors, 3u);
+  EXPECT_EQ(notices.icmp_type, 1);
+  EXPECT_EQ(notices.icmp_code, 4);
+  EXPECT_FALSE(qp->has_notices());
+}
+
 TEST_F(ConnectionTest, GivenClosedQpWhenPostedThenNotConnected) {
   auto qp = Connected();
   Raise(*qp, EventKind::kDisconnected, abi::DisconnectReason::kClosed);

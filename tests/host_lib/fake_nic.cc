@@ -316,6 +316,9 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
     case CommandOpcode::kBindUdp:
       result[0] = command.bind_udp.port != 0 ? command.bind_udp.port : next_port_++;
       return CommandStatus::kOk;
+    case CommandOpcode::kTakeNotices:
+      std::copy(notices.begin(), notices.end(), result);
+      return CommandStatus::kOk;
     case CommandOpcode::kQueryCounters: {
       auto* words = At<uint64_t>(command.query_counters.address);
       for (uint32_t i = 0; i < command.query_counters.bytes / 8; ++i) words[i] = 1000 + i;

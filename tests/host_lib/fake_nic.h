@@ -8,6 +8,7 @@
 // completion queues with room.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -49,7 +50,8 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   /// Commands for which this returns a status are refused with it.
   std::function<std::optional<abi::CommandStatus>(const abi::Command&)> refuse;
   ConnectOutcome connect_outcome;
-  bool complete_sends = false;  ///< every send succeeds as soon as its doorbell is seen
+  std::array<uint32_t, 4> notices = {};  ///< answer of kTakeNotices
+  bool complete_sends = false;           ///< every send succeeds as soon as its doorbell is seen
   bool threaded = false;        ///< DriveUntil yields and returns instead of running a script
   bool lose_doorbells = false;  ///< the FIFO is full: only the sticky flag is set
   bool shared_memory = false;   ///< AllocateShared has memory

@@ -161,7 +161,7 @@ class QueuePair {
   // without a peer), EMSGSIZE (datagram over the MTU, inline over the limit).
 
   /// Posts a list of sends (`next`). On an error `*bad` is the first not posted. Opcode:
-  /// IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE.
+  /// IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE, kSendUrgent.
   int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
   /// UDP: posts one datagram to `peer`.
   int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
@@ -192,6 +192,12 @@ class QueuePair {
   bool Disconnect(Timeout timeout = std::nullopt);
   /// RST now; outstanding work requests are flushed. An offer is withdrawn: back to kIdle.
   void Abort();
+
+  /// Whether there is something that TakeNotices would tell. Never blocks.
+  bool has_notices() const;
+  /// What has happened since the last call: urgent data announced by the peer, ICMPv6 errors. Asks
+  /// the NIC, as set-up calls do. Throws Error.
+  QpNotices TakeNotices();
 
   QpState state() const;                       ///< as of the last event seen
   DisconnectReason disconnect_reason() const;  ///< kNone unless kClosed

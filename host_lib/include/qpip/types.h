@@ -59,6 +59,22 @@ enum class QpState {
   kClosed,      ///< over: all work requests are flushed
 };
 
+/// In send_flags beside verbs' own, TCP: the peer is told that there is urgent data up to the end
+/// of this send (RFC 9293 3.8.5). The data itself goes in order, as all data; RFC 6093 advises new
+/// applications against it.
+inline constexpr int kSendUrgent = 1 << 16;
+
+/// What has come to a QP's notice without ending it.
+struct QpNotices {
+  bool urgent = false;       ///< TCP: the peer has moved the end of its urgent data
+  uint32_t urgent_end = 0;   ///< TCP: behind the last urgent byte: bytes received since the
+                             ///< connection began, modulo 2^32; 0 before there was any
+  bool icmp_error = false;   ///< routers or the peer's host have complained of a packet sent
+  uint32_t icmp_errors = 0;  ///< how often so far
+  uint8_t icmp_type = 0;     ///< of the last (RFC 4443); soft ones end nothing
+  uint8_t icmp_code = 0;     ///< of the last
+};
+
 /// A completion: `ibv_wc` and, for UDP receives, where the datagram came from.
 ///
 /// status: IBV_WC_SUCCESS; IBV_WC_LOC_LEN_ERR (message longer than the receive);

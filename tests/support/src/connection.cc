@@ -127,14 +127,14 @@ void TcpConnection::Impl::PostReceive(uint32_t bytes) {
   PostBuffer(buffers_.size() - 1);
 }
 
-uint64_t TcpConnection::Impl::Send(std::span<const uint8_t> data) {
+uint64_t TcpConnection::Impl::Send(std::span<const uint8_t> data, int flags) {
   if (data.empty()) throw Error(EINVAL, "test bench: a TCP send of 0 bytes");
   Outgoing send;
   send.memory = core->pd().Allocate(data.size(), /*access=*/0);
   send.bytes = data.size();
   std::memcpy(send.memory->data(), data.data(), data.size());
   const int error =
-      qp().PostSend(last_send_ + 1, send.memory->Sge(0, static_cast<uint32_t>(data.size())));
+      qp().PostSend(last_send_ + 1, send.memory->Sge(0, static_cast<uint32_t>(data.size())), flags);
   if (error != 0) throw Error(error, "test bench: cannot post a send");
   ++sends_outstanding;
   sends_.emplace(++last_send_, std::move(send));
@@ -284,7 +284,17 @@ Endpoint TcpConnection::peer() {
 
 uint64_t TcpConnection::Send(std::span<const uint8_t> data) {
   impl_->core->Settle();  // the host library knows of the connection's state by then
-  return impl_->Send(data);
+  return impl_->Send(data, IBV_SEND_SIGNALED);
+}
+
+uint64_t TcpConnection::SendUrgent(std::span<const uint8_t> data) {
+  impl_->core->Settle();
+  return impl_->Send(data, IBV_SEND_SIGNALED | kSendUrgent);
+}
+
+QpNotices TcpConnection::TakeNotices() {
+  impl_->core->Settle();
+  return impl_->qp().TakeNotices();
 }
 
 std::optional<ibv_wc_status> TcpConnection::SendStatus(uint64_t number) {

@@ -25,7 +25,7 @@ struct TcpConnection::Impl : Pollable {
   TcpState State() const;
   const fw::QueuePair* Inside() const;
   void PostReceive(uint32_t bytes);
-  uint64_t Send(std::span<const uint8_t> data);
+  uint64_t Send(std::span<const uint8_t> data, int flags);
   Received Receive(size_t limit);
   /// Gives the queue pair back when Close was called and the connection is over.
   void FinishClose();

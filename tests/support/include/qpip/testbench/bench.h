@@ -159,6 +159,10 @@ class TcpConnection {
   /// Posts `data` as one send, which must not be empty. Returns its number, from 1 on. Throws
   /// Error: ENOTCONN (not yet open, or shut down), ENOMEM (send_depth sends are outstanding).
   uint64_t Send(std::span<const uint8_t> data);
+  /// The same, and the peer is told that urgent data ends with it (RFC 9293 3.8.5).
+  uint64_t SendUrgent(std::span<const uint8_t> data);
+  /// Urgent data and ICMPv6 errors since the last call. Needs a queue pair that is not given back.
+  QpNotices TakeNotices();
   /// How a send ended: IBV_WC_SUCCESS when all its bytes were acknowledged; nullopt: it has not.
   std::optional<ibv_wc_status> SendStatus(uint64_t number);
   uint64_t BytesAcknowledged();  ///< of all sends that ended well
