@@ -92,6 +92,17 @@ uint64_t ReorderingWindow(const Tcb& tcb) {
   return window < limit || !tcb.rtt_valid ? window : limit;
 }
 
+/// Something that was sent after all of `run` has been delivered.
+bool IsOvertaken(const Tcb& tcb, const SentRun& run) {
+  const Rack& rack = tcb.rack;
+  const bool resent = (run.flags & kRunResent) != 0;
+  if (!resent && run.end.AtOrBefore(rack.fack)) return true;  // first sent in sequence
+  const uint64_t last = run.LastSentAt();
+  // Sent again in the very moment that what was delivered was sent, but behind it.
+  if (resent && last == rack.sent_at) return false;
+  return SentAfter(rack.sent_at, rack.end, last, run.end);
+}
+
 /// RFC 8985 6.2, step 5. Answers whether anything is newly deemed lost.
 bool DetectLoss(Tcb& tcb, uint64_t now) {
   Rack& rack = tcb.rack;
@@ -103,10 +114,10 @@ bool DetectLoss(Tcb& tcb, uint64_t now) {
   for (uint32_t i = 0; i < tcb.sent.count; ++i) {
     const SentRun& run = tcb.sent.runs[i];
     if ((run.flags & (kRunSacked | kRunLost)) != 0) continue;
-    if (!SentAfter(rack.sent_at, rack.end, run.sent_at, run.end)) continue;
-    // Sent again in the very moment that what was delivered was sent, but behind it.
-    if ((run.flags & kRunResent) != 0 && run.sent_at == rack.sent_at) continue;
-    const uint64_t due = run.sent_at + patience;
+    if (!IsOvertaken(tcb, run)) continue;
+    // Not later than what has overtaken it, of which only the first time is known.
+    const uint64_t last = run.LastSentAt();
+    const uint64_t due = (last < rack.sent_at ? last : rack.sent_at) + patience;
     if (due <= now) {
       LoseRun(tcb.sent, i);
       lost = true;
