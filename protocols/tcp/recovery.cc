@@ -141,6 +141,9 @@ void EnterRecovery(Tcb& tcb, uint64_t now) {
   tcb.rate_reduction.flight_size = Maximum(tcb.snd_una.DistanceTo(tcb.snd_nxt), 1);
   tcb.tail_probe.deadline = kNever;
   tcb.tail_probe.due = false;
+  // What goes now has a round trip of its own before it, whatever detecting the loss has taken
+  // (RFC 6675 section 6).
+  StartRetransmitTimer(tcb, now);
 }
 
 /// RFC 6937 section 3, with slow-start reduction bound.

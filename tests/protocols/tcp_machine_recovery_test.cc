@@ -258,6 +258,16 @@ TEST_F(Recovery, GivenThreeSackedThenTheHoleIsRepairedAtOnce) {
   EXPECT_EQ(c.tcb.cwnd, c.tcb.ssthresh);
 }
 
+TEST_F(Recovery, GivenLossDetectedThenTheTimerStartsWithTheRepetition) {
+  SendSegments(5);
+  c.Advance(kRtt);
+  Ack(0, {{1, 2}});
+  Ack(0, {{1, 3}});
+  Ack(0, {{1, 4}});
+  EXPECT_EQ(Sent(), std::vector<int>{0});
+  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rto_us * kUs);
+}
+
 TEST_F(Recovery, GivenNewTextBeforeAndAfterARepetitionThenItsDeliverySaysNothingOfTheLatter) {
   SendSegments(8);
   c.Advance(kRtt);
