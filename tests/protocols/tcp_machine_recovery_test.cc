@@ -284,6 +284,17 @@ TEST_F(Recovery, GivenNewTextBeforeAndAfterARepetitionThenItsDeliverySaysNothing
   EXPECT_EQ(c.tcb.sent.lost, 0u);
 }
 
+TEST_F(Recovery, GivenDuplicateReportedOfWhatWasSentOnceThenItIsNoReasonForPatience) {
+  SendSegments(3);
+  c.Advance(kRtt);
+  for (int i = 0; i < 3; ++i) {
+    tcp::Segment ack = c.WithAck(Segment(1));
+    ack.header.sack[ack.header.sack_count++] = {base - 50000, base - 49000};  // an attacker's doing
+    c.Arrive(ack);
+  }
+  EXPECT_EQ(c.tcb.rack.window_multiplier, 1u);
+}
+
 TEST_F(Recovery, GivenSeveralHolesThenOnlyTheyAreSentAgain) {
   SendSegments(10);
   c.Advance(kRtt);
