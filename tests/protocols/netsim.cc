@@ -7,7 +7,6 @@ namespace {
 
 constexpr uint32_t kIpv6Bytes = 40;
 constexpr uint32_t kAhead = 1 << 25;  // text announced to a sender beyond what is acknowledged
-constexpr uint32_t kReceiveWindow = 1 << 24;
 constexpr uint64_t kEpoch = kNanosASecond;  // of the machines' clock, which does not start at zero
 
 uint32_t PacketBytes(const Segment& segment) {
@@ -18,7 +17,8 @@ uint32_t PacketBytes(const Segment& segment) {
 
 FlowTotals operator-(const FlowTotals& a, const FlowTotals& b) {
   return {a.delivered_bytes - b.delivered_bytes, a.segments - b.segments,
-          a.retransmissions - b.retransmissions, a.timeouts - b.timeouts};
+          a.retransmissions - b.retransmissions, a.timeouts - b.timeouts,
+          a.misplaced - b.misplaced};
 }
 
 QueueTotals operator-(const QueueTotals& a, const QueueTotals& b) {
@@ -29,7 +29,7 @@ QueueTotals operator-(const QueueTotals& a, const QueueTotals& b) {
 Options BulkOptions(CongestionAlgorithm congestion) {
   Options options;
   options.mss = 1440;
-  options.receive_buffer = kReceiveWindow;
+  options.receive_buffer = 1 << 24;
   options.ack_on_batch_end = false;
   options.user_timeout_ms = 0;
   options.connect_timeout_ms = 0;
@@ -42,8 +42,8 @@ Options BulkOptions(CongestionAlgorithm congestion) {
 Netsim::Netsim(const Bottleneck& bottleneck)
     : bottleneck_(bottleneck), random_(bottleneck.seed), now_(kEpoch) {}
 
-size_t Netsim::AddFlow(const Options& options, uint64_t start_ns) {
-  flows_.push_back({options, kEpoch + start_ns, {}, {}});
+size_t Netsim::AddFlow(const Options& options, uint64_t start_ns, uint64_t bytes) {
+  flows_.push_back({options, kEpoch + start_ns, bytes, {}, {}});
   return flows_.size() - 1;
 }
 
@@ -74,7 +74,7 @@ void Netsim::RunTimers() {
     if (flow.start_ns <= now_) {
       Tcb& tcb = flow.ends[kSender].tcb;
       OpenActive(tcb, flow.options, SequenceNumber(1000), now_);
-      SetReceiveWindow(tcb, kReceiveWindow, now_);
+      SetReceiveWindow(tcb, flow.options.receive_buffer, now_);
       flow.start_ns = kNever;
       Transmit(i, kSender);
     }
@@ -90,27 +90,39 @@ void Netsim::Deliver(std::deque<Packet>* path, uint32_t to) {
   while (!path->empty() && path->front().arrives_at <= now_) {
     const Packet packet = path->front();
     path->pop_front();
-    Receive(packet.flow, to, packet.segment);
+    Receive(packet, to);
   }
 }
 
-void Netsim::Receive(size_t index, uint32_t end, const Segment& segment) {
-  Tcb& tcb = flows_[index].ends[end].tcb;
+void Netsim::Receive(const Packet& packet, uint32_t end) {
+  Flow& flow = flows_[packet.flow];
+  Tcb& tcb = flow.ends[end].tcb;
   if (end == kReceiver && tcb.state == State::kClosed) {
-    if (!segment.header.Has(kSyn)) return;
-    OpenPassive(tcb, flows_[index].options, SequenceNumber(5000), segment, now_);
-    SetReceiveWindow(tcb, kReceiveWindow, now_);
+    if (!packet.segment.header.Has(kSyn)) return;
+    OpenPassive(tcb, flow.options, SequenceNumber(5000), packet.segment, now_);
+    SetReceiveWindow(tcb, flow.options.receive_buffer, now_);
   } else {
-    Accept(index, end, segment);
+    Accept(packet.flow, end, packet.segment, packet.position);
   }
-  Transmit(index, end);
+  Transmit(packet.flow, end);
 }
 
-void Netsim::Accept(size_t index, uint32_t end, const Segment& segment) {
+Injection Netsim::Inject(size_t index, uint32_t end, const Segment& segment) {
+  Injection injection;
+  injection.arrival = Accept(index, end, segment, kForged);
+  injection.answers = Transmit(index, end);
+  return injection;
+}
+
+Arrival Netsim::Accept(size_t index, uint32_t end, const Segment& segment, uint64_t position) {
   Flow& flow = flows_[index];
   Tcb& tcb = flow.ends[end].tcb;
   const Arrival arrival = OnSegment(tcb, segment, now_);
-  if (arrival.held || arrival.text_length == 0) return;
+  if (arrival.peer_closed) Close(tcb, now_);
+  if (arrival.text_length == 0) return arrival;
+  const uint32_t offset = (tcb.irs + 1).DistanceTo(arrival.text_sequence) - arrival.text_offset;
+  if (position == kForged || offset != static_cast<uint32_t>(position)) ++flow.totals.misplaced;
+  if (arrival.held) return arrival;
   uint64_t placed = arrival.text_length;
   OnPlaced(tcb, arrival.text_length, now_);
   HeldRange range;
@@ -119,18 +131,29 @@ void Netsim::Accept(size_t index, uint32_t end, const Segment& segment) {
     placed += range.length;
   }
   flow.totals.delivered_bytes += placed;
-  SetReceiveWindow(tcb, kReceiveWindow, now_);  // the application is never behind
+  SetReceiveWindow(tcb, flow.options.receive_buffer, now_);  // the application is never behind
+  return arrival;
 }
 
-void Netsim::Transmit(size_t index, uint32_t end) {
-  Tcb& tcb = flows_[index].ends[end].tcb;
-  if (end == kSender) {
-    const uint32_t announced = tcb.snd_una.DistanceTo(tcb.snd_end);
-    if (announced < kAhead / 2) ExtendSend(tcb, kAhead - announced);
-  }
-  while (SendOne(index, end)) {
-  }
+void Netsim::Announce(Flow* flow) {
+  Tcb& tcb = flow->ends[kSender].tcb;
+  const uint32_t announced = tcb.snd_una.DistanceTo(tcb.snd_end);
+  if (tcb.fin_queued || announced >= kAhead / 2) return;
+  const uint32_t more =
+      static_cast<uint32_t>(std::min(uint64_t{kAhead - announced}, flow->unannounced));
+  ExtendSend(tcb, more);
+  if (flow->unannounced == kEndless) return;
+  flow->unannounced -= more;
+  if (flow->unannounced == 0) Close(tcb, now_);
+}
+
+uint32_t Netsim::Transmit(size_t index, uint32_t end) {
+  const Tcb& tcb = flows_[index].ends[end].tcb;
+  if (end == kSender) Announce(&flows_[index]);
+  uint32_t sent = 0;
+  while (SendOne(index, end)) ++sent;
   flows_[index].ends[end].deadline = NextDeadline(tcb);
+  return sent;
 }
 
 bool Netsim::SendOne(size_t index, uint32_t end) {
@@ -147,16 +170,19 @@ bool Netsim::SendOne(size_t index, uint32_t end) {
   }
   segment.header = CommitSend(tcb, intent, segment.text_length, false, now_);
   if (intent.ecn_capable) segment.ecn = EcnCodepoint::kCapable0;
+  const Packet packet = {now_ + bottleneck_.round_trip_ns / 2, index,
+                         (tcb.iss + 1).DistanceTo(segment.header.sequence), segment};
   if (end == kSender) {
-    CarryForward(index, segment);
+    CarryForward(packet);
   } else {
-    backward_.push_back({now_ + bottleneck_.round_trip_ns / 2, index, segment});
+    backward_.push_back(packet);
   }
   return true;
 }
 
 /// The buffer is a time: how long the link is busy with what has come before.
-void Netsim::CarryForward(size_t index, Segment segment) {
+void Netsim::CarryForward(Packet packet) {
+  Segment& segment = packet.segment;
   const uint32_t bytes = PacketBytes(segment);
   const uint64_t waits = link_free_at_ > now_ ? link_free_at_ - now_ : 0;
   const uint64_t queued = waits * (bottleneck_.bits_per_second / 8000) / 1000000;
@@ -176,7 +202,8 @@ void Netsim::CarryForward(size_t index, Segment segment) {
     ++queue_.lost;
     return;
   }
-  forward_.push_back({link_free_at_ + bottleneck_.round_trip_ns / 2, index, segment});
+  packet.arrives_at = link_free_at_ + bottleneck_.round_trip_ns / 2;
+  forward_.push_back(packet);
 }
 
 }  // namespace qpip::tcp::testing

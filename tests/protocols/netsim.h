@@ -60,6 +60,13 @@ struct FlowTotals {
   uint64_t segments = 0;         ///< with text, sent
   uint64_t retransmissions = 0;
   uint64_t timeouts = 0;
+  uint64_t misplaced = 0;  ///< times that text was taken for other bytes of the stream than it is
+};
+
+/// What a segment that no machine has sent has caused.
+struct Injection {
+  Arrival arrival;
+  uint32_t answers = 0;  ///< segments that went out because of it
 };
 
 /// What the bottleneck has seen so far.
@@ -82,24 +89,34 @@ Options BulkOptions(CongestionAlgorithm congestion);
 
 class Netsim {
  public:
+  static constexpr uint32_t kSender = 0;
+  static constexpr uint32_t kReceiver = 1;
+  static constexpr uint64_t kEndless = ~uint64_t{0};
+
   explicit Netsim(const Bottleneck& bottleneck);
 
-  /// A transfer without end that opens at `start_ns`. Returns its index.
-  size_t AddFlow(const Options& options, uint64_t start_ns = 0);
+  /// A transfer of `bytes` that opens at `start_ns`, and closes when all is sent. Returns its
+  /// index.
+  size_t AddFlow(const Options& options, uint64_t start_ns = 0, uint64_t bytes = kEndless);
   /// Moves the clock, which starts at zero.
   void RunUntil(uint64_t time_ns);
+  /// A forged segment arrives now.
+  Injection Inject(size_t index, uint32_t end, const Segment& segment);
 
   const FlowTotals& flow(size_t index) const { return flows_[index].totals; }
-  const Tcb& sender(size_t index) const { return flows_[index].ends[kSender].tcb; }
+  const Tcb& tcb(size_t index, uint32_t end) const { return flows_[index].ends[end].tcb; }
+  const Tcb& sender(size_t index) const { return tcb(index, kSender); }
+  /// Of the machines.
+  uint64_t now() const { return now_; }
   const QueueTotals& queue() const { return queue_; }
 
  private:
-  static constexpr uint32_t kSender = 0;
-  static constexpr uint32_t kReceiver = 1;
+  static constexpr uint64_t kForged = ~uint64_t{0};
 
   struct Packet {
     uint64_t arrives_at;
     size_t flow;
+    uint64_t position;  ///< of the text in the stream
     Segment segment;
   };
   struct End {
@@ -109,6 +126,7 @@ class Netsim {
   struct Flow {
     Options options;
     uint64_t start_ns;
+    uint64_t unannounced;  ///< bytes that the sender's machine does not know of yet
     End ends[2];
     FlowTotals totals;
   };
@@ -116,12 +134,13 @@ class Netsim {
   uint64_t NextTime() const;
   void RunTimers();
   void Deliver(std::deque<Packet>* path, uint32_t to);
-  void Receive(size_t index, uint32_t end, const Segment& segment);
-  void Accept(size_t index, uint32_t end, const Segment& segment);
-  /// Everything that `end` may send now, and when it wants to be looked at again.
-  void Transmit(size_t index, uint32_t end);
+  void Receive(const Packet& packet, uint32_t end);
+  Arrival Accept(size_t index, uint32_t end, const Segment& segment, uint64_t position);
+  void Announce(Flow* flow);
+  /// Everything that `end` may send now, and when it wants to be looked at again. Returns how many.
+  uint32_t Transmit(size_t index, uint32_t end);
   bool SendOne(size_t index, uint32_t end);
-  void CarryForward(size_t index, Segment segment);
+  void CarryForward(Packet packet);
 
   Bottleneck bottleneck_;
   Random random_;
