@@ -19,13 +19,31 @@ uint64_t JoinInterval(const Tcb& tcb) {
 
 /// RFC 2883 section 4: the first block reports a duplicate when it lies below the acknowledgement
 /// or inside the second block.
-bool IsDuplicateReport(const Header& header) {
+bool IsDuplicateBlock(const Header& header) {
   if (header.sack_count == 0) return false;
   const SackBlock& first = header.sack[0];
   if (first.end.AtOrBefore(header.acknowledgement)) return true;
   if (header.sack_count < 2) return false;
   const SackBlock& second = header.sack[1];
   return first.start.AtOrAfter(second.start) && first.end.AtOrBefore(second.end);
+}
+
+/// A duplicate is reported, and of something that was sent again. Others say nothing about our
+/// repetitions: the network made them, or an attacker who sends old text to the peer.
+bool IsDuplicateReport(const Tcb& tcb, const Header& header) {
+  const Rack& rack = tcb.rack;
+  return IsDuplicateBlock(header) && rack.repeated &&
+         header.sack[0].start.AtOrAfter(rack.repeat_start) &&
+         header.sack[0].end.AtOrBefore(rack.repeat_end);
+}
+
+/// [from, to) is sent again.
+void NoteRepeatedRange(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
+  Rack& rack = tcb.rack;
+  if (!rack.repeated || from.Before(rack.repeat_start)) rack.repeat_start = from;
+  if (!rack.repeated || to.After(rack.repeat_end)) rack.repeat_end = to;
+  rack.repeat_until = Max(tcb.snd_max, to);
+  rack.repeated = true;
 }
 
 /// Marks what the ACK's blocks name. A block that names what was never sent, or is empty, is
@@ -92,6 +110,17 @@ uint64_t ReorderingWindow(const Tcb& tcb) {
   return window < limit || !tcb.rtt_valid ? window : limit;
 }
 
+/// Something that was sent after all of `run` has been delivered.
+bool IsOvertaken(const Tcb& tcb, const SentRun& run) {
+  const Rack& rack = tcb.rack;
+  const bool resent = (run.flags & kRunResent) != 0;
+  if (!resent && run.end.AtOrBefore(rack.fack)) return true;  // first sent in sequence
+  const uint64_t last = run.LastSentAt();
+  // Sent again in the very moment that what was delivered was sent, but behind it.
+  if (resent && last == rack.sent_at) return false;
+  return SentAfter(rack.sent_at, rack.end, last, run.end);
+}
+
 /// RFC 8985 6.2, step 5. Answers whether anything is newly deemed lost.
 bool DetectLoss(Tcb& tcb, uint64_t now) {
   Rack& rack = tcb.rack;
@@ -103,10 +132,10 @@ bool DetectLoss(Tcb& tcb, uint64_t now) {
   for (uint32_t i = 0; i < tcb.sent.count; ++i) {
     const SentRun& run = tcb.sent.runs[i];
     if ((run.flags & (kRunSacked | kRunLost)) != 0) continue;
-    if (!SentAfter(rack.sent_at, rack.end, run.sent_at, run.end)) continue;
-    // Sent again in the very moment that what was delivered was sent, but behind it.
-    if ((run.flags & kRunResent) != 0 && run.sent_at == rack.sent_at) continue;
-    const uint64_t due = run.sent_at + patience;
+    if (!IsOvertaken(tcb, run)) continue;
+    // Not later than what has overtaken it, of which only the first time is known.
+    const uint64_t last = run.LastSentAt();
+    const uint64_t due = (last < rack.sent_at ? last : rack.sent_at) + patience;
     if (due <= now) {
       LoseRun(tcb.sent, i);
       lost = true;
@@ -130,6 +159,9 @@ void EnterRecovery(Tcb& tcb, uint64_t now) {
   tcb.rate_reduction.flight_size = Maximum(tcb.snd_una.DistanceTo(tcb.snd_nxt), 1);
   tcb.tail_probe.deadline = kNever;
   tcb.tail_probe.due = false;
+  // What goes now has a round trip of its own before it, whatever detecting the loss has taken
+  // (RFC 6675 section 6).
+  StartRetransmitTimer(tcb, now);
 }
 
 /// RFC 6937 section 3, with slow-start reduction bound.
@@ -247,8 +279,8 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   Delivery delivery;
   const bool advanced = tcb.snd_una != una_before;
   if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd_una, tcb.rack.fack, &delivery);
-  const bool duplicate_reported = IsDuplicateReport(header);
-  ReadSack(tcb, header, duplicate_reported, &delivery);
+  const bool duplicate_reported = IsDuplicateReport(tcb, header);
+  ReadSack(tcb, header, IsDuplicateBlock(header), &delivery);
   CountSacked(tcb, delivery.sacked_bytes);
   if (tcb.sent.sacked == 0) tcb.rack.sacks = 0;
   UpdateRack(tcb, header, delivery, now);
@@ -266,6 +298,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   } else if (advanced && !ended) {
     GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una), now);
   }
+  if (tcb.snd_una.After(tcb.rack.repeat_until)) tcb.rack.repeated = false;
   if (tcb.sent.count == 0) tcb.tail_probe.due = false;
   if (advanced || delivery.sacked_bytes != 0) ScheduleTailProbe(tcb, now);
 }
@@ -296,6 +329,7 @@ void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t no
   const bool repeats = from.Before(tcb.sent.End());
   NoteSentRun(tcb.sent, from, to, now, JoinInterval(tcb));
   if (tcb.in_recovery) tcb.rate_reduction.sent += from.DistanceTo(to);
+  if (repeats) NoteRepeatedRange(tcb, from, to);
   if (repeats && !tcb.tail_probe.due) NoteRepeated(tcb, from, to, now);
   TailProbe& probe = tcb.tail_probe;
   if (!repeats) probe.last_start = from;

@@ -8,10 +8,19 @@ void EraseRun(Scoreboard& board, uint32_t index) {
   for (uint32_t i = index; i < board.count; ++i) board.runs[i] = board.runs[i + 1];
 }
 
+void SetLastSentAt(SentRun& run, uint64_t time) {
+  constexpr uint64_t kUnit = uint64_t{1} << SentRun::kSpreadShift;
+  const uint64_t units = (time - run.sent_at + kUnit - 1) >> SentRun::kSpreadShift;
+  run.spread = static_cast<uint16_t>(units < 0xffff ? units : 0xffff);
+}
+
 /// Makes run `index` part of the one behind it, which has the same flags.
 void JoinNext(Scoreboard& board, uint32_t index) {
+  const SentRun& run = board.runs[index];
   SentRun& next = board.runs[index + 1];
-  if (board.runs[index].sent_at > next.sent_at) next.sent_at = board.runs[index].sent_at;
+  const uint64_t last = run.LastSentAt() > next.LastSentAt() ? run.LastSentAt() : next.LastSentAt();
+  if (run.sent_at < next.sent_at) next.sent_at = run.sent_at;
+  SetLastSentAt(next, last);
   EraseRun(board, index);
 }
 
@@ -59,7 +68,8 @@ void Deliver(const Scoreboard& board, uint32_t index, SequenceNumber fack, Deliv
   const SentRun& run = board.runs[index];
   delivery->bytes += board.LengthOf(index);
   const bool resent = (run.flags & kRunResent) != 0;
-  if (!resent && run.end.Before(fack)) delivery->reordered = true;
+  const bool known = !board.incomplete || run.end.After(board.incomplete_to);
+  if (!resent && known && run.end.Before(fack)) delivery->reordered = true;
   if (!resent && run.sent_at < delivery->original_sent_at) delivery->original_sent_at = run.sent_at;
   const bool later =
       !delivery->any || SentAfter(run.sent_at, run.end, delivery->sent_at, delivery->end);
@@ -77,6 +87,12 @@ void ClearLost(Scoreboard& board, uint32_t index) {
   board.lost -= board.LengthOf(index);
 }
 
+/// The peer holds something up to `end` that is not on the board.
+void NoteIncomplete(Scoreboard& board, SequenceNumber end) {
+  board.incomplete_to = board.incomplete ? Max(board.incomplete_to, end) : end;
+  board.incomplete = true;
+}
+
 void NoteResent(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint64_t now) {
   // Without room for the ends, all of the runs they lie in count as sent again: what was not is
   // deemed lost in its time.
@@ -89,6 +105,7 @@ void NoteResent(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint6
     ClearLost(board, i);
     board.runs[i].flags |= kRunResent;
     board.runs[i].sent_at = now;
+    board.runs[i].spread = 0;
   }
 }
 
@@ -98,31 +115,39 @@ void ResetScoreboard(Scoreboard& board, SequenceNumber start) {
   board.start = start;
   board.sacked = 0;
   board.lost = 0;
+  board.incomplete = false;
   board.count = 0;
 }
 
 void NoteSentRun(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint64_t now,
                  uint64_t join_ns) {
   if (from.Before(board.End())) {
+    board.resent_at = now;
     NoteResent(board, from, to.After(board.End()) ? board.End() : to, now);
     if (to.AtOrBefore(board.End())) return;
   }
   if (board.count != 0) {
     SentRun& last = board.runs[board.count - 1];
-    if (last.flags == 0 && now - last.sent_at < join_ns) {
+    // Not across a repetition, whose loss is told by what was sent after it.
+    const bool together = last.sent_at >= board.resent_at && now - last.sent_at < join_ns;
+    if (last.flags == 0 && together) {
       last.end = to;
+      SetLastSentAt(last, now);
       return;
     }
     if (!MakeRoom(board, 1)) {
       // Fates alternate all along. The last run's is forgotten, at the cost of a repetition.
       const uint32_t index = board.count - 1u;
       ClearLost(board, index);
-      if ((last.flags & kRunSacked) != 0) board.sacked -= board.LengthOf(index);
-      last = {now, to, 0};
+      if ((last.flags & kRunSacked) != 0) {
+        board.sacked -= board.LengthOf(index);
+        NoteIncomplete(board, last.end);
+      }
+      last = {now, to, 0, 0};
       return;
     }
   }
-  board.runs[board.count++] = {now, to, 0};
+  board.runs[board.count++] = {now, to, 0, 0};
 }
 
 void AcknowledgeRuns(Scoreboard& board, SequenceNumber una, SequenceNumber fack,
@@ -150,6 +175,7 @@ void AcknowledgeRuns(Scoreboard& board, SequenceNumber una, SequenceNumber fack,
   for (uint32_t i = gone; i < board.count; ++i) board.runs[i - gone] = board.runs[i];
   board.count = static_cast<uint8_t>(board.count - gone);
   board.start = una;
+  if (una.AtOrAfter(board.incomplete_to)) board.incomplete = false;
 }
 
 void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, SequenceNumber fack,
@@ -162,7 +188,10 @@ void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, Sequenc
     ++i;
   }
   if (i == board.count || (board.runs[i].flags & kRunSacked) != 0) return;
-  if (!MakeRoom(board, 2 + 2)) return;  // two are left for what is sent again, and new
+  if (!MakeRoom(board, 2 + 2)) {  // two are left for what is sent again, and new
+    NoteIncomplete(board, to);
+    return;
+  }
   SplitAt(board, from);
   SplitAt(board, to);
   first = IndexFrom(board, from);

@@ -7,8 +7,11 @@
 //
 // A run is what was sent at about the same time and has had the same fate; segments are not kept
 // one by one. There are few runs: when one more is needed than there are, neighbours of the same
-// fate become one, with the later time (they are deemed lost later), and SACK blocks that would
-// need yet another are ignored, as the peer repeats them.
+// fate become one, and SACK blocks that would need yet another are ignored, as the peer repeats
+// them. What such a block has named says nothing about reordering when it is acknowledged.
+//
+// So a run has two times, and each errs to the safe side: what is delivered was sent at the first
+// (less is deemed sent before it), what is not was sent at the last (it is deemed lost later).
 #pragma once
 
 #include <cstdint>
@@ -24,18 +27,27 @@ enum RunFlags : uint8_t {
 };
 
 struct SentRun {
-  uint64_t sent_at = 0;  ///< when its first byte was last sent, nanoseconds
+  static constexpr uint32_t kSpreadShift = 14;
+
+  uint64_t sent_at = 0;  ///< when the first of it was last sent, nanoseconds
   SequenceNumber end;    ///< starts where the run before it ends
   uint8_t flags = 0;     ///< RunFlags
+  uint16_t spread = 0;   ///< how much later the last of it was, in 2^14 ns, rounded up
+
+  constexpr uint64_t LastSentAt() const { return sent_at + (uint64_t{spread} << kSpreadShift); }
 };
+static_assert(sizeof(SentRun) == 16);  // there are many
 
 struct Scoreboard {
   static constexpr uint32_t kMaxRuns = 32;
 
-  SequenceNumber start;  ///< of the first run: snd_una
-  uint32_t sacked = 0;   ///< bytes of runs that are sacked
-  uint32_t lost = 0;     ///< bytes of runs that are lost
+  SequenceNumber start;          ///< of the first run: snd_una
+  uint32_t sacked = 0;           ///< bytes of runs that are sacked
+  uint32_t lost = 0;             ///< bytes of runs that are lost
+  SequenceNumber incomplete_to;  ///< incomplete: end of the highest block that was ignored
+  bool incomplete = false;
   uint8_t count = 0;
+  uint64_t resent_at = 0;  ///< when anything was last sent again
   SentRun runs[kMaxRuns];
 
   constexpr SequenceNumber StartOf(uint32_t index) const {

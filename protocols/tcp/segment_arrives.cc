@@ -50,10 +50,11 @@ void RefuseUnacceptable(Tcb& tcb, const Segment& segment, uint64_t now, Arrival*
   arrival->refusal = Refusal::kUnacceptable;
   if (header.Has(kRst)) return;  // dropped silently
   if (tcb.state == State::kTimeWait && header.Has(kFin)) StartTimeWait(tcb, now);
-  if (segment.text_length != 0 || header.Has(kFin)) {
+  if ((segment.text_length != 0 || header.Has(kFin)) && !header.Has(kSyn)) {
     tcb.ack_now = true;
   } else {
-    // Two ends that disagree must not answer each other's ACKs for ever.
+    // RFC 5961 section 4.2: any SYN is challenged, wherever it is. And two ends that disagree
+    // must not answer each other's ACKs for ever.
     ChallengeAck(tcb, now);
   }
 }
@@ -79,7 +80,6 @@ bool CheckSequence(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arri
     if (old && !header.Has(kSyn)) NoteDuplicate(tcb, header.sequence, segment.text_length);
     return false;
   }
-  if (!header.Has(kRst)) RecordTimestamp(tcb, header, now);
   return true;
 }
 
@@ -238,6 +238,9 @@ void ArriveInOtherStates(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   if (!CheckReset(tcb, segment.header, now, arrival)) return;
   if (!CheckSyn(tcb, segment.header, now, arrival)) return;
   if (!CheckAck(tcb, segment, now, arrival)) return;
+  // Not before the ACK is known to be good: the timestamp of a blind guess at the sequence number
+  // would have PAWS refuse all that the peer sends from then on.
+  RecordTimestamp(tcb, segment.header, now);
   NoteHeard(tcb, now);
   TakeUserTimeout(tcb, segment.header);
   EcnOnText(tcb, segment);

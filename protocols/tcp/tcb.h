@@ -74,6 +74,10 @@ struct Rack {
   uint8_t sacks = 0;              ///< segments sacked, while any is
   bool duplicate_round = false;   ///< the multiplier was raised for this round trip
   SequenceNumber round_end;
+  bool repeated = false;  ///< [repeat_start, repeat_end) was sent again, in part
+  SequenceNumber repeat_start;
+  SequenceNumber repeat_end;
+  SequenceNumber repeat_until;   ///< an ACK beyond this: its D-SACKs have all come
   uint64_t rtt_ns = 0;           ///< RACK.rtt
   uint64_t min_rtt_ns = kNever;  ///< RACK.min_RTT
   SequenceNumber fack;           ///< RACK.fack: end of the highest byte delivered

@@ -49,17 +49,18 @@ bool IsOlderThanRepetition(const Tcb& tcb, const Header& header) {
 
 void PrepareUndo(Tcb& tcb, bool by_timer, uint64_t now) {
   Undo& undo = tcb.undo;
-  // A second event before the first is over: what there is to go back to is from before the first.
-  const bool nested = undo.possible && tcb.snd_una.Before(undo.until) && by_timer;
-  if (!nested) {
-    undo.cwnd = tcb.cwnd;
-    undo.ssthresh = tcb.ssthresh;
-    undo.policy = tcb.policy;
-  }
+  undo.until = tcb.snd_max;
+  // The timer has cut a recovery short. What there is to go back to is from before the recovery, so
+  // what proves it must be about what the recovery repeated: not about what the timer repeats,
+  // whose originals may be on their way while a real loss is being repaired.
+  const bool recovering = tcb.in_recovery || tcb.timeout_recovery || tcb.go_back;
+  if (by_timer && undo.possible && recovering) return;
+  undo.cwnd = tcb.cwnd;
+  undo.ssthresh = tcb.ssthresh;
+  undo.policy = tcb.policy;
   undo.possible = tcb.options.undo;
   undo.stamped = false;
   undo.repeated = 0;
-  undo.until = tcb.snd_max;
   undo.reduced_at = now;
 }
 

@@ -194,5 +194,29 @@ TEST(Paws, GivenTimestampsWhenSegmentIsAheadOfLastAckThenNotEchoed) {
   EXPECT_EQ(sent[0].header.ts_echo, first);
 }
 
+TEST(BlindGuess, GivenTextWithABadAckThenItsTimestampIsNotKept) {
+  Connection c = MakeConnection({kSequencePlans[0], true});
+  c.Establish();
+  const uint32_t ts_recent = c.tcb.ts_recent;
+  Segment guess = c.WithText(100);
+  guess.header.acknowledgement = c.tcb.snd_max + 1000;
+  guess.header.ts_value += 1u << 30;
+  EXPECT_EQ(c.Arrive(guess).refusal, Refusal::kBadAck);
+  EXPECT_EQ(c.tcb.ts_recent, ts_recent);
+  // So that what the peer sends is not taken for old.
+  EXPECT_EQ(c.ArriveAndPlace(c.WithText(100)).text_length, 100u);
+}
+
+TEST(BlindGuess, GivenSynsWithTextOutsideTheWindowThenTenChallengesASecond) {
+  Connection c;
+  c.Establish();
+  uint32_t answers = 0;
+  for (int i = 0; i < 50; ++i) {
+    c.Arrive(Change(c, kSyn, kOutside, 100));
+    answers += static_cast<uint32_t>(c.Drain().size());
+  }
+  EXPECT_EQ(answers, 10u);
+}
+
 }  // namespace
 }  // namespace qpip::tcp::testing

@@ -134,6 +134,42 @@ TEST(Scoreboard, GivenHolesThenFirstLostNamesEachOnce) {
   EXPECT_EQ(board.Pipe(), 25u);
 }
 
+TEST(Scoreboard, GivenMoreRunsThanThereIsRoomForThenAJoinedOneKnowsItsFirstAndLastTime) {
+  Scoreboard board;
+  const SequenceNumber base(1000);
+  ResetScoreboard(board, base);
+  constexpr uint64_t kStep = 10 * kMs;
+  constexpr uint32_t kRuns = 4 * Scoreboard::kMaxRuns;
+  for (uint32_t i = 0; i < kRuns; ++i) {
+    NoteSentRun(board, base + i * 10, base + i * 10 + 10, kStart + i * kStep, kMs);
+  }
+  ASSERT_LE(board.count, Scoreboard::kMaxRuns);
+  for (uint32_t i = 0; i < board.count; ++i) {
+    const uint32_t first = base.DistanceTo(board.StartOf(i)) / 10;
+    const uint32_t last = base.DistanceTo(board.runs[i].end) / 10 - 1;
+    EXPECT_EQ(board.runs[i].sent_at, kStart + first * kStep);
+    EXPECT_GE(board.runs[i].LastSentAt(), kStart + last * kStep);
+    EXPECT_LE(board.runs[i].LastSentAt(), kStart + (last + 1) * kStep);
+  }
+}
+
+TEST(Scoreboard, GivenBlocksIgnoredForWantOfRoomThenTheirAcknowledgementIsNoReordering) {
+  Scoreboard board;
+  const SequenceNumber base(1000);
+  ResetScoreboard(board, base);
+  constexpr uint32_t kSegments = 4 * Scoreboard::kMaxRuns;
+  NoteSentRun(board, base, base + kSegments * 10, kStart, kMs);
+  SequenceNumber fack = base;
+  for (uint32_t i = 1; i < kSegments; i += 2) {  // every second one is lost
+    Delivery delivery;
+    SackRuns(board, base + i * 10, base + i * 10 + 10, fack, &delivery);
+    fack = base + i * 10 + 10;
+  }
+  Delivery delivery;
+  AcknowledgeRuns(board, base + kSegments * 10 - 20, fack, &delivery);
+  EXPECT_FALSE(delivery.reordered);
+}
+
 // ---------------------------------------------------------------- the machine
 
 constexpr uint64_t kRtt = 10 * kMs;
@@ -220,6 +256,43 @@ TEST_F(Recovery, GivenThreeSackedThenTheHoleIsRepairedAtOnce) {
   Ack(5, {});
   EXPECT_FALSE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.cwnd, c.tcb.ssthresh);
+}
+
+TEST_F(Recovery, GivenLossDetectedThenTheTimerStartsWithTheRepetition) {
+  SendSegments(5);
+  c.Advance(kRtt);
+  Ack(0, {{1, 2}});
+  Ack(0, {{1, 3}});
+  Ack(0, {{1, 4}});
+  EXPECT_EQ(Sent(), std::vector<int>{0});
+  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rto_us * kUs);
+}
+
+TEST_F(Recovery, GivenNewTextBeforeAndAfterARepetitionThenItsDeliverySaysNothingOfTheLatter) {
+  SendSegments(8);
+  c.Advance(kRtt);
+  SendSegments(1);
+  Ack(0, {{2, 3}});
+  Ack(0, {{2, 4}});
+  Ack(0, {{2, 8}});  // 0 and 1 are missing
+  EXPECT_EQ(Sent(), (std::vector<int>{0, 1}));
+  c.Advance(100 * kUs);
+  ASSERT_EQ(c.Send(kMss).size(), 1u);
+  c.Advance(kRtt - 100 * kUs);
+  Ack(1, {{2, 9}});  // the repetition has arrived, and what was sent before it
+  EXPECT_EQ(Sent(), std::vector<int>{});
+  EXPECT_EQ(c.tcb.sent.lost, 0u);
+}
+
+TEST_F(Recovery, GivenDuplicateReportedOfWhatWasSentOnceThenItIsNoReasonForPatience) {
+  SendSegments(3);
+  c.Advance(kRtt);
+  for (int i = 0; i < 3; ++i) {
+    tcp::Segment ack = c.WithAck(Segment(1));
+    ack.header.sack[ack.header.sack_count++] = {base - 50000, base - 49000};  // an attacker's doing
+    c.Arrive(ack);
+  }
+  EXPECT_EQ(c.tcb.rack.window_multiplier, 1u);
 }
 
 TEST_F(Recovery, GivenSeveralHolesThenOnlyTheyAreSentAgain) {

@@ -168,6 +168,26 @@ TEST_P(Undoing, GivenFastRetransmitThatWasNeededThenTheReductionStays) {
   EXPECT_LE(c.tcb.cwnd, c.tcb.ssthresh + kMss);
 }
 
+TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShort_WhenItsRepetitionArrives_ThenReduced) {
+  c.Advance(20 * kMs);
+  for (size_t i = 1; i <= 3; ++i) {
+    std::vector<SackBlock> blocks;
+    if (GetParam().sack) blocks.push_back({flight[1].header.sequence, End(flight[i])});
+    AckWith(c.tcb.snd_una, flight[0], blocks);
+  }
+  ASSERT_TRUE(c.tcb.in_recovery);
+  again = c.Drain();
+  ASSERT_FALSE(again.empty());
+  ASSERT_EQ(again[0].header.sequence, flight[0].header.sequence);
+  c.AdvanceTo(c.tcb.retransmit_deadline);  // the repetition is on its way
+  ASSERT_TRUE(c.tcb.timed_out);
+  c.Drain();
+  c.Advance(20 * kMs);
+  AckWith(End(flight.back()), again[0]);
+  EXPECT_LT(c.tcb.ssthresh, cwnd);
+  EXPECT_LT(c.tcb.cwnd, cwnd);
+}
+
 TEST_P(Undoing, GivenSwitchedOffThenAReductionStays) {
   c.tcb.options.undo = false;
   TimeOut();
