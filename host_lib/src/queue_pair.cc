@@ -245,7 +245,11 @@ void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port)
       nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; }, deadline_ns);
   if (established_.load(std::memory_order_acquire)) return;
   if (!decided) {
+    // A soft error is no reason to give up (RFC 9293 3.9.2.2), but the best there is for having
+    // failed.
+    const bool unreachable = has_notices() && TakeNotices().icmp_error;
     Abort();
+    if (unreachable) throw ConnectError(peer, DisconnectReason::kUnreachable);
     throw Error(ETIMEDOUT, "connect to " + peer.ToString() +
                                ": timed out: not established within the time given");
   }
