@@ -165,10 +165,12 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
 
 /// The queue pair that a segment is for. kNone: it has been dealt with.
 uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp::Segment& segment) {
-  const uint32_t listener = FindListener(nic, packet.tuple.local_port);
   const uint32_t handle = FindTcp(nic, packet.tuple);
-  if (handle != kNone) {
-    if (listener == kNone || !tcp::TimeWaitYields(nic.qp(handle).tcb, segment)) return handle;
+  const bool yields = handle != kNone && tcp::TimeWaitYields(nic.qp(handle).tcb, segment);
+  if (handle != kNone && !yields) return handle;
+  const uint32_t listener = FindListener(nic, packet.tuple.local_port);
+  if (yields) {
+    if (listener == kNone) return handle;
     EndTimeWait(nic, nic.qp(handle));
   }
   if (listener == kNone) {
