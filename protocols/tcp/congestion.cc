@@ -79,10 +79,11 @@ void CutThreshold(Tcb& tcb, CongestionEvent event) {
 }
 
 void GrowOnAck(Tcb& tcb, uint32_t acked, uint64_t now) {
+  const CongestionPolicy& policy = PolicyOf(tcb.options.congestion);
   // A window that was not used up says nothing about the path (RFC 5681 section 3.1: "a sender
   // that is not limited by cwnd").
   if (!tcb.cwnd_limited) {
-    PauseCubic(tcb, now);
+    if (policy.pause != nullptr) policy.pause(tcb, now);
     return;
   }
   if (tcb.snd_una.AtOrAfter(tcb.limited_until)) tcb.cwnd_limited = false;
@@ -96,7 +97,7 @@ void GrowOnAck(Tcb& tcb, uint32_t acked, uint64_t now) {
     GrowWindow(tcb, Minimum(acked, limit));
     return;
   }
-  PolicyOf(tcb.options.congestion).avoid(tcb, acked, now);
+  policy.avoid(tcb, acked, now);
 }
 
 void StartCongestionControl(Tcb& tcb, bool syn_lost) {

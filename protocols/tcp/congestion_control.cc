@@ -6,9 +6,9 @@ namespace qpip::tcp {
 namespace {
 
 constexpr CongestionPolicy kPolicies[kCongestionAlgorithms] = {
-    {"reno", internal::AvoidReno, internal::CutReno, nullptr, false},
-    {"cubic", internal::AvoidCubic, internal::CutCubic, nullptr, false},
-    {"dctcp", internal::AvoidReno, internal::CutDctcp, internal::ObserveDctcp, true},
+    {"reno", internal::AvoidReno, internal::CutReno, nullptr, nullptr, false},
+    {"cubic", internal::AvoidCubic, internal::CutCubic, internal::PauseCubic, nullptr, false},
+    {"dctcp", internal::AvoidReno, internal::CutDctcp, nullptr, internal::ObserveDctcp, true},
 };
 
 }  // namespace

@@ -93,6 +93,8 @@ struct CongestionPolicy {
   void (*avoid)(Tcb& tcb, uint32_t acked, uint64_t now);
   /// The new ssthresh, bytes, for a congestion event.
   uint32_t (*cut)(Tcb& tcb, CongestionEvent event);
+  /// An ACK of new data while cwnd was not used up: no growth. May be null.
+  void (*pause)(Tcb& tcb, uint64_t now);
   /// Every ACK of new data: `acked` bytes, `marked`: with ECE. May be null.
   void (*observe)(Tcb& tcb, uint32_t acked, bool marked);
   /// ECE tells of each segment as it comes, instead of latching until CWR (RFC 8257 section 3.2).
