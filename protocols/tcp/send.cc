@@ -64,6 +64,11 @@ uint32_t UsableWindow(const Tcb& tcb) {
   return window > flight ? window - flight : 0;
 }
 
+/// RFC 9293 3.7.4: what is small waits while anything is unacknowledged.
+bool WaitsForNagle(const Tcb& tcb, uint32_t length) {
+  return tcb.options.nagle && length < tcb.snd_mss && tcb.snd_una != tcb.snd_nxt && !tcb.fin_queued;
+}
+
 /// Text at snd_nxt. Returns false when none may go now.
 bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
@@ -82,9 +87,11 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
   // Section 6.1.5 and 6.1.6 of RFC 3168: new text only.
   intent->ecn_capable = tcb.ecn.on && !intent->retransmission && !intent->window_probe;
-  // A length that silly-window avoidance may hold back must not hold back an acknowledgement.
-  const bool may_wait = !intent->retransmission && !tcb.probe_due && length < tcb.snd_mss &&
-                        length < pending && length < tcb.max_snd_wnd >> 1;
+  // A length that silly-window avoidance or Nagle's algorithm may hold back must not hold back an
+  // acknowledgement.
+  const bool silly = length < tcb.snd_mss && length < pending && length < tcb.max_snd_wnd >> 1;
+  const bool may_wait =
+      !intent->retransmission && !tcb.probe_due && (silly || WaitsForNagle(tcb, length));
   return !(may_wait && AckDue(tcb, now));
 }
 
@@ -267,10 +274,7 @@ uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t messag
   const uint32_t length = Minimum(intent.max_length, message_rest);
   // Data that was sent before, or whose override time-out has come, goes in any size.
   if (intent.retransmission || intent.window_probe || tcb.probe_due) return length;
-  // RFC 9293 3.7.4: what is small waits while anything is unacknowledged.
-  if (tcb.options.nagle && length < tcb.snd_mss && tcb.snd_una != tcb.snd_nxt && !tcb.fin_queued) {
-    return 0;
-  }
+  if (WaitsForNagle(tcb, length)) return 0;
   // RFC 9293 3.8.6.2.1: (1) a full segment, (2) all of the message, (3) half of the largest window.
   const bool worthwhile =
       length >= tcb.snd_mss || length == message_rest || length >= tcb.max_snd_wnd >> 1;

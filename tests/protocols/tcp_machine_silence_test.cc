@@ -169,6 +169,23 @@ TEST(Nagle, GivenSomethingUnacknowledgedThenSmallTextWaitsAndGoesTogether) {
   EXPECT_EQ(sent[0].length, 200u);
 }
 
+TEST(Nagle, GivenTextThatWaitsThenAnAcknowledgementThatIsDueDoesNot) {
+  Options options = PlainOptions();
+  options.nagle = true;
+  Connection c(options);
+  c.Establish();
+  c.Send(100);
+  ASSERT_TRUE(c.Send(100).empty());
+  Segment text = c.WithText(500);
+  text.header.acknowledgement = c.tcb.snd_una;
+  c.ArriveAndPlace(text);
+  c.AdvanceTo(c.tcb.ack_deadline);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].length, 0u);
+  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+}
+
 TEST(Nagle, GivenAFullSegmentThenItGoes) {
   Options options = PlainOptions();
   options.nagle = true;
