@@ -12,7 +12,6 @@ namespace {
 using namespace internal;
 
 constexpr uint32_t kHeaders = 60;           // IPv6 and TCP
-constexpr uint32_t kTimestampOption = 12;   // RFC 7323 appendix A
 constexpr uint32_t kSmallestSegment = 536;  // no IPv6 path asks for less (RFC 8200 section 5)
 
 /// With SACK, the scoreboard has them sent again.
@@ -42,7 +41,7 @@ void SetPathMtu(Tcb& tcb, uint32_t mtu) {
     tcb.negotiated_mss = tcb.snd_mss;
     tcb.refused_until = tcb.snd_una;
   }
-  const uint32_t headers = kHeaders + (tcb.timestamps_on ? kTimestampOption : 0);
+  const uint32_t headers = kHeaders + (tcb.timestamps_on ? kTimestampBytes : 0);
   const uint32_t fits = mtu > headers ? mtu - headers : 0;
   tcb.snd_mss = Minimum(tcb.negotiated_mss, Maximum(fits, kSmallestSegment));
   tcb.cwnd = Maximum(tcb.cwnd, tcb.snd_mss);
@@ -63,6 +62,9 @@ bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now
   if (known) return false;
   tcb.refused_until = tcb.snd_max;
   tcb.timing = false;  // Karn
+  // What was refused goes now: new text, by which F-RTO judges a time-out, would be refused as
+  // well.
+  tcb.frto = FRto::kOff;
   if (tcb.sack_on) {
     LoseFromRefused(tcb, refused);
   } else {

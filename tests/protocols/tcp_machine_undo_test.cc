@@ -188,6 +188,19 @@ TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShort_WhenItsRepetitionArrives_T
   EXPECT_LT(c.tcb.cwnd, cwnd);
 }
 
+TEST_P(Undoing, GivenTimeOut_WhenARouterRefusesWhatIsInFlight_ThenItGoesAgainAtOnce) {
+  TimeOut();
+  AckWith(End(flight[0]), again[0]);  // F-RTO waits for a second ACK
+  c.Drain();
+  ASSERT_EQ(c.tcb.frto, FRto::kSecondAck);
+  ASSERT_TRUE(OnPacketTooBig(c.tcb, c.tcb.snd_una, 1280 - 400, c.now));
+  c.Check();
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_FALSE(sent.empty());
+  EXPECT_TRUE(sent[0].intent.retransmission);
+  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_una);
+}
+
 TEST_P(Undoing, GivenSwitchedOffThenAReductionStays) {
   c.tcb.options.undo = false;
   TimeOut();
