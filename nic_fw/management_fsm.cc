@@ -216,17 +216,12 @@ Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
   const uint32_t notices = q->notices;
   q->notices = 0;
   q->notice_sent = false;
-  const uint32_t urgent_end = q->tcb.rcv_urgent ? (q->tcb.irs + 1).DistanceTo(q->tcb.rcv_up) : 0;
-  return {CommandStatus::kOk, {notices, urgent_end, q->icmp_errors, q->last_icmp_error}};
+  return {CommandStatus::kOk, {notices, q->urgent_end, q->icmp_errors, q->last_icmp_error}};
 }
 
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
   const QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
-  if (q->type == abi::QpType::kUdp) {
-    return {CommandStatus::kOk,
-            {static_cast<uint32_t>(q->state), 0, q->icmp_errors, q->last_icmp_error}};
-  }
   return {CommandStatus::kOk,
           {static_cast<uint32_t>(q->state), static_cast<uint32_t>(q->tcb.state), q->tcb.cwnd,
            q->tcb.snd_wnd}};

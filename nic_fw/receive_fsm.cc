@@ -140,7 +140,10 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
     AbortConnection(nic, q);
     return;
   }
-  if (alive && arrival.urgent) Notify(nic, q, abi::kNoticeUrgent);
+  if (alive && arrival.urgent) {
+    q.urgent_end = (q.tcb.irs + 1).DistanceTo(q.tcb.rcv_up);
+    Notify(nic, q, abi::kNoticeUrgent);
+  }
   if (arrival.peer_closed) q.end_of_stream = kEosPending;
   if (alive && arrival.text_length != 0) {
     QueueText(nic, q, packet.frame.frame, text_start, arrival);

@@ -165,6 +165,7 @@ struct QueuePair {
   // What ICMPv6 errors have said (icmp_errors.h).
   bool path_failed = false;      ///< TCP: since something was last acknowledged
   uint32_t icmp_errors = 0;      ///< how many
+  uint32_t urgent_end = 0;       ///< TCP: behind the peer's urgent data, from the first byte on
   uint32_t notices = 0;          ///< abi::NoticeFlags not yet taken
   bool notice_sent = false;      ///< the host knows that there are some
   uint32_t last_icmp_error = 0;  ///< UDP: type << 8 | code

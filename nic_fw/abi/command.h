@@ -117,9 +117,8 @@ struct CreateQp {
   uint32_t keepalive_idle_s = 0;  ///< probe a peer that is silent for so long; 0: NIC default
 };
 
-/// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState; then of a TCP queue pair
-/// tcp::State, congestion window and send window, bytes; of a UDP one 0, how many ICMPv6 errors
-/// have come about its datagrams, and type << 8 | code of the last.
+/// kDestroyQp, kShutdown, kAbort, kQueryQp. Answer of kQueryQp: QpState, tcp::State, congestion
+/// window and send window, bytes.
 ///
 /// kTakeNotices: NoticeFlags since the last time; the position behind the peer's urgent data, bytes
 /// since the connection began, modulo 2^32; how many ICMPv6 errors have come; type << 8 | code of

@@ -100,6 +100,8 @@ void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* 
   tcb.rcv_unplaced += length;
   tcb.rcv_wnd_limit -= Minimum(tcb.rcv_wnd_limit, length);
   ReleaseHeld(tcb);
+  // Urgent data is over. Left behind, its end would be ahead again after 2^31 bytes.
+  if (tcb.rcv_urgent && tcb.rcv_up.AtOrBefore(tcb.rcv_nxt)) tcb.rcv_urgent = false;
   tcb.ack_when_placed = false;  // a new batch
   tcb.duplicates_owed = 0;      // the next ACK moves on
 }

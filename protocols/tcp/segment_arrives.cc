@@ -169,9 +169,7 @@ void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
 void CheckUrgent(Tcb& tcb, const Header& header, Arrival* arrival) {
   if (!header.Has(kUrg) || !TakesText(tcb.state)) return;
   const SequenceNumber end = header.sequence + header.urgent_pointer;
-  if (tcb.rcv_urgent && tcb.rcv_up.Before(tcb.rcv_nxt)) tcb.rcv_up = tcb.rcv_nxt;
-  const bool news = tcb.rcv_urgent ? end.After(tcb.rcv_up) : end.After(tcb.rcv_nxt);
-  if (!news) return;
+  if (end.AtOrBefore(tcb.rcv_urgent ? tcb.rcv_up : tcb.rcv_nxt)) return;
   tcb.rcv_urgent = true;
   tcb.rcv_up = end;
   arrival->urgent = true;

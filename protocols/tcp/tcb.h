@@ -156,7 +156,7 @@ struct Tcb {
   bool sack_on = false;     ///< both SYNs permitted it
   bool passive = false;     ///< opened by a SYN that arrived (3.10.7.4, fourth check)
   bool snd_urgent = false;  ///< urgent text waits or is in flight
-  bool rcv_urgent = false;  ///< rcv_up is valid
+  bool rcv_urgent = false;  ///< urgent text is awaited, up to rcv_up
   bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
   bool fin_sent = false;
   bool fin_received = false;

@@ -118,7 +118,9 @@ TEST_F(UdpErrorTest, GivenPortUnreachable_WhenAQueuePairIsAsked_ThenItTellsOfIt)
   const Frame packet = Send(100)[0];
   Arrive(a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kPort, 0, packet));
   Arrive(a, MakeError(icmpv6::kTimeExceeded, icmpv6::kHopLimit, 0, packet));
-  const abi::Event event = a.QpCommand(abi::CommandOpcode::kQueryQp, *qp);
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kNotice).size(), 1u) << "one, until it is asked";
+  const abi::Event event = a.QpCommand(abi::CommandOpcode::kTakeNotices, *qp);
+  EXPECT_EQ(event.result[0], abi::kNoticeIcmpError);
   EXPECT_EQ(event.result[2], 2u);
   EXPECT_EQ(event.result[3], uint32_t{icmpv6::kTimeExceeded} << 8);
   EXPECT_EQ(a.Counter(abi::NicCounter::kIcmpErrorsReceived), 2u);

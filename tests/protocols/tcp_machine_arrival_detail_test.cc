@@ -218,5 +218,51 @@ TEST(BlindGuess, GivenSynsWithTextOutsideTheWindowThenTenChallengesASecond) {
   EXPECT_EQ(answers, 10u);
 }
 
+// ---------------------------------------------------------------- urgent data
+
+Segment Urgent(const Connection& c, uint16_t pointer, uint32_t text) {
+  Segment segment = c.WithText(text);
+  segment.header.flags |= kUrg;
+  segment.header.urgent_pointer = pointer;
+  return segment;
+}
+
+TEST(UrgentData, GivenTheEndMovesThenEachMoveIsNewsAndARepetitionIsNot) {
+  Connection c;
+  c.Establish();
+  EXPECT_TRUE(c.ArriveAndPlace(Urgent(c, 100, 50)).urgent);
+  EXPECT_FALSE(c.ArriveAndPlace(Urgent(c, 50, 10)).urgent) << "the same end";
+  EXPECT_TRUE(c.ArriveAndPlace(Urgent(c, 50, 40)).urgent);
+  EXPECT_FALSE(c.ArriveAndPlace(Urgent(c, 0, 10)).urgent) << "it lies behind";
+}
+
+TEST(UrgentData, GivenTwoGigabytesLaterThenNewUrgentDataIsNews) {
+  Connection c;
+  c.Establish(20000);
+  ASSERT_TRUE(c.ArriveAndPlace(Urgent(c, 100, 100)).urgent);
+  ASSERT_FALSE(c.tcb.rcv_urgent) << "all of it has come";
+  // The stream goes on; what it is compared with must not wrap.
+  c.tcb.rcv_nxt += 0x80000100u;
+  c.tcb.rcv_adv += 0x80000100u;
+  c.tcb.last_ack_sent += 0x80000100u;
+  c.tcb.snd_wl1 = c.tcb.rcv_nxt;
+  EXPECT_TRUE(OnSegment(c.tcb, Urgent(c, 30, 10), c.now).urgent);
+}
+
+TEST(UrgentData, GivenASendMarkedThenSegmentsPointBehindItUntilItIsAcknowledged) {
+  Connection c;
+  c.Establish();
+  ExtendSend(c.tcb, 1500);
+  MarkUrgent(c.tcb);
+  for (const SentSegment& sent : c.Drain()) {
+    EXPECT_TRUE(sent.header.Has(kUrg));
+    EXPECT_EQ(sent.header.sequence + sent.header.urgent_pointer, c.tcb.snd_end);
+  }
+  c.Arrive(c.Template());
+  const std::vector<SentSegment> later = c.Send(10);
+  ASSERT_EQ(later.size(), 1u);
+  EXPECT_FALSE(later[0].header.Has(kUrg));
+}
+
 }  // namespace
 }  // namespace qpip::tcp::testing
