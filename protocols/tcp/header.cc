@@ -72,7 +72,7 @@ uint32_t UserTimeoutSeconds(uint16_t field) {
 
 uint16_t UserTimeoutField(uint32_t seconds) {
   if (seconds < kInMinutes) return static_cast<uint16_t>(seconds);
-  const uint32_t minutes = (seconds + 59) / 60;
+  const uint32_t minutes = (seconds - 1) / 60 + 1;
   return static_cast<uint16_t>(kInMinutes | (minutes < kInMinutes ? minutes : kInMinutes - 1u));
 }
 

@@ -123,6 +123,28 @@ TEST(TcpHeaderTest, GivenFourSackBlocksAndTimestamps_WhenEmitted_ThenThreeFit) {
   EXPECT_EQ(parsed.sack[2].start.value(), 2000u);
 }
 
+TEST(TcpHeaderTest, GivenUserTimeout_WhenEmittedAndParsed_ThenSecondsOrWholeMinutesComeBack) {
+  struct Row {
+    uint32_t given, back;
+  };
+  // RFC 5482 section 3: 15 bits of seconds or of minutes.
+  for (const Row& row : {Row{0, 0}, Row{1, 1}, Row{32767, 32767}, Row{32768, 547 * 60},
+                         Row{60 * 60 * 24, 60 * 60 * 24}, Row{~0u, 32767 * 60}}) {
+    Header header;
+    header.flags = kSyn;
+    header.has_user_timeout = true;
+    header.user_timeout_s = row.given;
+    std::array<uint8_t, kMaxHeaderBytes> bytes = {};
+    const size_t length = Emit(header, bytes);
+    EXPECT_EQ(length, EmitSize(header));
+    Header back;
+    size_t size = 0;
+    ASSERT_EQ(Parse(std::span(bytes).first(length), &back, &size), ParseError::kNone);
+    EXPECT_TRUE(back.has_user_timeout);
+    EXPECT_EQ(back.user_timeout_s, row.back) << row.given;
+  }
+}
+
 TEST(TcpHeaderTest, GivenTimestampsOnly_WhenEmitted_ThenTheLayoutIsAppendixAs) {
   // RFC 7323 appendix A: NOP NOP 8 10 value echo.
   const std::vector<uint8_t> bytes = Emitted(WithChoice(4, 0));
