@@ -1,6 +1,8 @@
 #include "protocols/ipv6/extension.h"
 
 #include "protocols/common/byte_order.h"
+#include "protocols/icmpv6/message.h"
+#include "protocols/icmpv6/neighbour.h"
 
 namespace qpip::ipv6 {
 namespace {
@@ -19,13 +21,8 @@ constexpr uint16_t kMoreBit = 1;
 constexpr uint8_t kPad1 = 0;
 constexpr uint8_t kPadN = 1;
 
-// Codes of ICMPv6 parameter problem (RFC 4443 section 3.4).
-constexpr uint8_t kCodeErroneousField = 0;
-constexpr uint8_t kCodeUnknownNextHeader = 1;
-constexpr uint8_t kCodeUnknownOption = 2;
 // ICMPv6 types: errors are below, and a redirect is as good as one.
 constexpr uint8_t kFirstInformational = 128;
-constexpr uint8_t kRedirect = 137;
 
 /// What an option's two highest bits ask of a node that does not know it.
 enum class OptionAction : uint8_t {
@@ -60,7 +57,7 @@ ParseError CheckOption(uint8_t type, size_t at, const Header& header, UpperLayer
       }
       [[fallthrough]];
     case OptionAction::kDiscardAndReport:
-      return RefuseAndReport(ParseError::kUnknownOption, at, kCodeUnknownOption, upper);
+      return RefuseAndReport(ParseError::kUnknownOption, at, icmpv6::kUnknownOption, upper);
   }
   return ParseError::kNone;
 }
@@ -77,10 +74,10 @@ ParseError CheckOptions(std::span<const uint8_t> bytes, size_t start, size_t end
       continue;
     }
     if (end - at < 2) {  // no room for the length: the header's own is wrong
-      return RefuseAndReport(ParseError::kBadExtension, at, kCodeErroneousField, upper);
+      return RefuseAndReport(ParseError::kBadExtension, at, icmpv6::kErroneousField, upper);
     }
     if (end - at - 2 < bytes[at + 1]) {
-      return RefuseAndReport(ParseError::kBadExtension, at + 1, kCodeErroneousField, upper);
+      return RefuseAndReport(ParseError::kBadExtension, at + 1, icmpv6::kErroneousField, upper);
     }
     if (type != kPadN) {
       const ParseError error = CheckOption(type, at, header, upper);
@@ -131,7 +128,7 @@ ParseError CheckExtension(std::span<const uint8_t> bytes, const Walk& walk, cons
   const size_t end = walk.at + *size;
   if (end > walk.packet_end) {
     return RefuseAndReport(ParseError::kBadExtension, walk.at + kExtensionLength,
-                           kCodeErroneousField, upper);
+                           icmpv6::kErroneousField, upper);
   }
   if (end > walk.readable_end || end > kHeaderBytes + kMaxExtensionBytes) {
     return Refuse(ParseError::kChainTooLong, walk.at, upper);
@@ -142,7 +139,7 @@ ParseError CheckExtension(std::span<const uint8_t> bytes, const Walk& walk, cons
     return bytes[walk.at + kSegmentsLeft] == 0
                ? ParseError::kNone
                : RefuseAndReport(ParseError::kRoutingHeader, walk.at + kRoutingType,
-                                 kCodeErroneousField, upper);
+                                 icmpv6::kErroneousField, upper);
   }
   return CheckOptions(bytes, walk.at + 2, end, header, upper);
 }
@@ -166,13 +163,13 @@ ParseError FindUpperLayer(std::span<const uint8_t> bytes, const Header& header, 
   for (uint32_t seen = 0; IsWalked(walk.protocol); ++seen) {
     // Section 4.1: only behind the IPv6 header.
     if (walk.protocol == kHopByHop && walk.at != kHeaderBytes) {
-      return RefuseAndReport(ParseError::kBadExtension, walk.protocol_at, kCodeUnknownNextHeader,
-                             upper);
+      return RefuseAndReport(ParseError::kBadExtension, walk.protocol_at,
+                             icmpv6::kUnknownNextHeader, upper);
     }
     if (seen == kMaxExtensionHeaders) return Refuse(ParseError::kChainTooLong, walk.at, upper);
     if (walk.packet_end < walk.at + kExtensionUnit) {
       // What names a header that does not fit is what is wrong.
-      return RefuseAndReport(ParseError::kBadExtension, walk.protocol_at, kCodeErroneousField,
+      return RefuseAndReport(ParseError::kBadExtension, walk.protocol_at, icmpv6::kErroneousField,
                              upper);
     }
     if (walk.readable_end < walk.at + kExtensionUnit) {
@@ -233,7 +230,7 @@ bool CarriesIcmpError(std::span<const uint8_t> bytes, const Header& header) {
   // The message's header is in the first fragment only; of the others it is not known.
   if (later) return true;
   if (walk.at >= walk.readable_end) return true;
-  return bytes[walk.at] < kFirstInformational || bytes[walk.at] == kRedirect;
+  return bytes[walk.at] < kFirstInformational || bytes[walk.at] == icmpv6::kRedirect;
 }
 
 bool HasWholeHeaderChain(std::span<const uint8_t> bytes, const Header& header) {

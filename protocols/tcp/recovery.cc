@@ -231,9 +231,7 @@ void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
   probe.outstanding = false;
 }
 
-}  // namespace
-
-namespace {
+// ---------------------------------------------------------------- was it for nothing?
 
 /// What this ACK says about whether the last reduction was for nothing. Answers whether it was.
 bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bool advanced,
