@@ -5,6 +5,7 @@
 
 #include "packets.h"
 #include "property.h"
+#include "script.h"
 
 namespace {
 
@@ -12,6 +13,7 @@ namespace ipv6 = qpip::ipv6;
 using qpip::StoreBe32;
 using namespace qpip::fw;
 using namespace qpip::fw::test;
+using qpip::fuzz::Script;
 
 NicConfig SmallNic() {
   NicConfig config = FirmwareBench::DefaultConfig();
@@ -21,26 +23,6 @@ NicConfig SmallNic() {
   config.path_mtu_entries = 4;
   return config;
 }
-
-/// Reads the fuzzer's bytes as a script.
-class Script {
- public:
-  Script(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool done() const { return size_ == 0; }
-  uint8_t Byte() {
-    if (size_ == 0) return 0;
-    --size_;
-    return *data_++;
-  }
-  uint16_t Word() {
-    const uint8_t high = Byte();
-    return static_cast<uint16_t>(high << 8 | Byte());
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 /// A fragment of `packet`, where the script says, changed as it says.
 Frame AnyFragment(const Frame& packet, uint8_t operation, Script* script) {

@@ -4,11 +4,13 @@
 
 #include "firmware_bench.h"
 #include "property.h"
+#include "script.h"
 
 namespace {
 
 using namespace qpip::fw;
 using namespace qpip::fw::test;
+using qpip::fuzz::Script;
 
 /// Small tables and pools: what an execution costs is mostly clearing memory.
 NicConfig SmallNic() {
@@ -22,29 +24,6 @@ QpSpec SmallQp() {
   spec.overflow_bytes = 16384;
   return spec;
 }
-
-/// Reads the fuzzer's bytes as a script.
-class Script {
- public:
-  Script(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool done() const { return size_ == 0; }
-  uint8_t Byte() {
-    if (size_ == 0) return 0;
-    --size_;
-    return *data_++;
-  }
-  Frame Bytes(size_t count) {
-    if (count > size_) count = size_;
-    Frame out(data_, data_ + count);
-    data_ += count;
-    size_ -= count;
-    return out;
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 /// A data segment that is next in order from a to b, kept as raw material.
 Frame CaptureSegment(ConnectedPair& pair) {
