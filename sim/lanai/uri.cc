@@ -3,11 +3,11 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
-#include <initializer_list>
 #include <limits>
 #include <stdexcept>
 #include <vector>
+
+#include "sim/lanai/uri_values.h"
 
 namespace qpip::lanai {
 
@@ -17,104 +17,7 @@ constexpr std::string_view kForm =
     "shm:FABRIC?address=IPV6, mem:NAME?address=IPV6, udp:HOST:PORT?address=IPV6, "
     "tun:IFNAME?address=IPV6 or tap:IFNAME?address=IPV6";
 
-[[noreturn]] void Refuse(const std::string& why) { throw std::invalid_argument(why); }
-
-std::string Quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-// --- Values
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size() || number < low || number > high) {
-    Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is no whole number from " +
-           std::to_string(low) + " to " + std::to_string(high));
-  }
-  return number;
-}
-
-/// The position of `value` in a list of words.
-size_t ParseChoice(std::string_view name, std::string_view value,
-                   std::initializer_list<std::string_view> choices) {
-  size_t index = 0;
-  std::string accepted;
-  for (const std::string_view choice : choices) {
-    if (choice == value) return index;
-    accepted += (index++ == 0 ? "" : ", ") + std::string(choice);
-  }
-  Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is none of " + accepted);
-}
-
-std::string FormatChoice(size_t index, std::initializer_list<std::string_view> choices) {
-  return std::string(choices.begin()[index]);
-}
-
-double ParseProbability(std::string_view name, std::string_view value) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size() || !(number >= 0) ||
-      !(number <= 1)) {
-    Refuse("parameter " + std::string(name) + ": " + Quote(value) +
-           " is no probability from 0 to 1, as 0.01");
-  }
-  return number;
-}
-
-abi::Ip6Address ParseUnicast(std::string_view name, std::string_view value) {
-  abi::Ip6Address address;
-  const std::string text(value);
-  const std::string where = "parameter " + std::string(name) + ": " + Quote(value);
-  const std::string example = "; give an IPv6 unicast address, as address=fd00::1";
-  if (inet_pton(AF_INET6, text.c_str(), address.bytes) != 1) {
-    Refuse(where + " is no IPv6 address" + example);
-  }
-  if (address == abi::Ip6Address{} || address.bytes[0] == 0xff) {
-    Refuse(where + " is the unspecified or a multicast address" + example);
-  }
-  return address;
-}
-
-struct HostAndPort {
-  std::string host;
-  uint16_t port = 0;
-};
-
-// HOST:PORT, [IPV6]:PORT or :PORT.
-HostAndPort ParseHostAndPort(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  HostAndPort parsed;
-  bool fine = colon != std::string_view::npos;
-  if (fine) {
-    std::string_view host = text.substr(0, colon);
-    const std::string_view port = text.substr(colon + 1);
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parsed.port);
-    fine = error == std::errc() && end == port.data() + port.size();
-    if (host.starts_with('[') && host.ends_with(']')) {
-      host = host.substr(1, host.size() - 2);
-    } else {
-      fine = fine && host.find_first_of(":[]") == std::string_view::npos;
-    }
-    parsed.host = host;
-  }
-  if (!fine) {
-    Refuse(Quote(text) +
-           " is no HOST:PORT; write 192.0.2.1:4791, [2001:db8::1]:4791, a name, or :4791 for "
-           "every address of this machine");
-  }
-  return parsed;
-}
-
-std::string FormatHostAndPort(const std::string& host, uint16_t port) {
-  const bool literal6 = host.find(':') != std::string::npos;
-  return (literal6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
+// --- Values of several parts
 
 // ADDRESS@HOST:PORT or HOST:PORT, several with commas between.
 void AddPeers(NicUri& uri, std::string_view name, std::string_view value) {
@@ -143,12 +46,6 @@ void AddPeers(NicUri& uri, std::string_view name, std::string_view value) {
   }
 }
 
-std::string FormatAddress(const abi::Ip6Address& address) {
-  char text[INET6_ADDRSTRLEN] = {};
-  inet_ntop(AF_INET6, address.bytes, text, sizeof(text));
-  return text;
-}
-
 // ADDRESS/LENGTH.
 void SetHost(NicUri& uri, std::string_view name, std::string_view value) {
   const size_t slash = value.find('/');
@@ -167,21 +64,8 @@ std::string FormatHost(const NicUri& uri) {
   return FormatAddress(uri.kernel.host->address) + "/" + std::to_string(uri.kernel.host->length);
 }
 
-// Six bytes in hexadecimal, colons between; unicast.
 void SetMac(NicUri& uri, std::string_view name, std::string_view value) {
-  wire::LinkAddress mac = {};
-  bool fine = value.size() == 17;
-  for (size_t i = 0; fine && i < 6; ++i) {
-    const int high = HexDigit(value[3 * i]);
-    const int low = HexDigit(value[3 * i + 1]);
-    fine = high >= 0 && low >= 0 && (i == 5 || value[3 * i + 2] == ':');
-    mac[i] = static_cast<uint8_t>(high * 16 + low);
-  }
-  if (!fine || (mac[0] & 1) != 0 || mac == wire::LinkAddress{}) {
-    Refuse("parameter " + std::string(name) + ": " + Quote(value) +
-           " is no unicast Ethernet address; write mac=02:00:00:00:00:01");
-  }
-  uri.kernel.mac = mac;
+  uri.kernel.mac = ParseMac(name, value);
 }
 
 // The one given, or one made of the IPv6 address: locally administered, the same every time.
@@ -192,17 +76,6 @@ wire::LinkAddress MacOf(const NicUri& uri) {
   wire::LinkAddress mac = {0x02};
   for (size_t i = 1; i < mac.size(); ++i) mac[i] = static_cast<uint8_t>(hash >> (8 * i));
   return mac;
-}
-
-std::string FormatMac(const NicUri& uri) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : MacOf(uri)) {
-    if (!text.empty()) text += ':';
-    text += kHex[byte >> 4];
-    text += kHex[byte & 15];
-  }
-  return text;
 }
 
 abi::Ip6Address ParseRoutePart(std::string_view whole, std::string_view part) {
@@ -254,45 +127,6 @@ std::string FormatPeers(const NicUri& uri) {
     text += FormatHostAndPort(peer.host, peer.port);
   }
   return text;
-}
-
-std::string FormatProbability(double value) {
-  char text[32];
-  const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
-  return error == std::errc() ? std::string(text, end) : "0";
-}
-
-// RFC 3986 section 2.1.
-std::string DecodePercent(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const int high = i + 1 < text.size() ? HexDigit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) Refuse("in " + Quote(text) + " a % is not followed by two hex digits");
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
-}
-
-std::string EncodePercent(std::string_view text) {
-  constexpr char kHex[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte >= 0x7f || c == '%' || c == '&' || c == '?' || c == '#') {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 // --- Parameters
@@ -375,7 +209,7 @@ constexpr Parameter kParameters[] = {
      [](NicUri& uri, std::string_view, std::string_view value) { uri.kernel.netns = value; },
      [](const NicUri& uri) { return uri.kernel.netns; }},
     QPIP_NUMBER("offload", uri.kernel.offload, 0, 1),
-    {"mac", SetMac, FormatMac},
+    {"mac", SetMac, [](const NicUri& uri) { return FormatMac(MacOf(uri)); }},
     QPIP_NUMBER("prefix", uri.nic.link.prefix_length, 0, 128),
     {"route", AddRoutes, FormatRoutes},
     QPIP_NUMBER("dad", uri.nic.link.dad_transmits, 0, 1),

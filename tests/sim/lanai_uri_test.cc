@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <stdexcept>
+#include <string>
+
+#include "protocols/tcp/congestion_control.h"
 
 namespace qpip::lanai {
 namespace {
@@ -41,7 +44,9 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
       "&corrupt=1e-3&delay_us=7&flap_period_ms=100&flap_down_ms=10&cut_after_frames=12&seed=99"
       "&pcap=/tmp/a.pcap&occupancy=1&timeline=t.json&max_qps=5&ack_every=3&ack_delay_us=400"
       "&rto_min_us=1000&rto_initial_us=2000&user_timeout_ms=3000&connect_timeout_ms=4000"
-      "&time_wait_ms=5&timestamps=0&spin_us=0");
+      "&time_wait_ms=5&timestamps=0&spin_us=0&congestion=dctcp&ecn=request&hystart=0&pacing=1&undo="
+      "0"
+      "&keepalive_idle_s=7200&keepalive_interval_s=10&keepalive_probes=3&user_timeout_option=1");
   EXPECT_EQ(uri.scheme, Scheme::kMemory);
   EXPECT_EQ(uri.fabric.name, "a-B_c.9");
   EXPECT_EQ(uri.fabric.mtu, 9000u);
@@ -68,7 +73,28 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_EQ(uri.nic.connect_timeout_ms, 4000u);
   EXPECT_EQ(uri.nic.time_wait_ms, 5u);
   EXPECT_EQ(uri.nic.tcp_timestamps, 0u);
+  EXPECT_EQ(uri.nic.tcp_congestion, static_cast<uint8_t>(tcp::CongestionAlgorithm::kDctcp));
+  EXPECT_EQ(uri.nic.tcp_ecn, static_cast<uint8_t>(tcp::EcnMode::kRequest));
+  EXPECT_EQ(uri.nic.tcp_hystart, 0u);
+  EXPECT_EQ(uri.nic.tcp_pacing, 1u);
+  EXPECT_EQ(uri.nic.tcp_undo, 0u);
+  EXPECT_EQ(uri.nic.keepalive_idle_s, 7200u);
+  EXPECT_EQ(uri.nic.keepalive_interval_s, 10u);
+  EXPECT_EQ(uri.nic.keepalive_probes, 3u);
+  EXPECT_EQ(uri.nic.tcp_user_timeout_option, 1u);
   EXPECT_EQ(uri.spin_us, 0u);
+}
+
+TEST(Uri, GivenAWordThatIsNoneOfThoseWhenParsedThenTheTextNamesThem) {
+  EXPECT_THAT(Refusal("mem:a?address=fd00::2&congestion=bbr"),
+              HasSubstr("\"bbr\" is none of reno, cubic, dctcp"));
+}
+
+TEST(Uri, GivenTheWordsOfCongestionControlThenTheyAreThePoliciesNames) {
+  for (uint32_t i = 0; i < tcp::kCongestionAlgorithms; ++i) {
+    const std::string name = tcp::PolicyOf(static_cast<tcp::CongestionAlgorithm>(i)).name;
+    EXPECT_EQ(ParseUri("mem:a?address=fd00::2&congestion=" + name).nic.tcp_congestion, i);
+  }
 }
 
 TEST(Uri, GivenAParsedUriWhenFormattedThenItParsesToTheSame) {
