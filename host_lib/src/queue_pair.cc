@@ -52,8 +52,9 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   CheckRange("dscp", options.dscp, 0, 63);
   CheckRange("keepalive (seconds)", static_cast<uint64_t>(options.keepalive.count()), 0, 1000000);
   if (options.nagle && (options.type != QpType::kTcp || options.framing != Framing::kStream)) {
-    throw std::invalid_argument(
-        "nagle is for TCP queue pairs with stream framing: the segments of others mean something");
+    throw Error(EINVAL,
+                "create a queue pair: nagle is for TCP with stream framing: the segments of "
+                "others mean something");
   }
   CheckRange("ack_delay (microseconds)", static_cast<uint64_t>(options.ack_delay.count()), 0,
              std::chrono::microseconds(kMaxAckDelay).count() - 1);

@@ -126,6 +126,9 @@ TEST_F(LifetimeTest, GivenOptionsWhenAQpIsCreatedThenTheCommandSaysThem) {
   options.ack_every = 3;
   options.ack_delay = std::chrono::milliseconds(20);
   options.user_timeout = std::chrono::seconds(2);
+  options.nagle = true;
+  options.dscp = 46;
+  options.keepalive = std::chrono::hours(2);
   int context = 0;
   options.context = &context;
   auto qp = nic->CreateQp(*pd, options);
@@ -140,6 +143,9 @@ TEST_F(LifetimeTest, GivenOptionsWhenAQpIsCreatedThenTheCommandSaysThem) {
   EXPECT_EQ(setup.ack_every, 3);
   EXPECT_EQ(setup.ack_delay_us, 20'000u);
   EXPECT_EQ(setup.user_timeout_ms, 2'000u);
+  EXPECT_EQ(setup.flags, abi::kQpNagle);
+  EXPECT_EQ(setup.traffic_class, 46 << 2);
+  EXPECT_EQ(setup.keepalive_idle_s, 7'200u);
   EXPECT_EQ((setup.send_ring | setup.recv_ring | setup.indices) & 63, 0u);
   EXPECT_EQ((setup.overflow_pool | setup.overflow_records) & 4095, 0u);
   EXPECT_GE(setup.overflow_records - setup.overflow_pool, 100'000u);
@@ -163,6 +169,9 @@ TEST_F(LifetimeTest, GivenOptionsOutOfRangeWhenAQpIsCreatedThenTheTextNamesTheOp
       {"ack_delay", [](QpOptions& o) { o.ack_delay = std::chrono::milliseconds(500); }},
       {"ack_delay", [](QpOptions& o) { o.ack_delay = std::chrono::microseconds(-1); }},
       {"user_timeout", [](QpOptions& o) { o.user_timeout = std::chrono::hours(2000); }},
+      {"dscp", [](QpOptions& o) { o.dscp = 64; }},
+      {"keepalive", [](QpOptions& o) { o.keepalive = std::chrono::seconds(-1); }},
+      {"nagle", [](QpOptions& o) { o.nagle = true; }},  // the framing is `segment`
       {"send_cq", [](QpOptions& o) { o.send_cq = nullptr; }},
       {"recv_cq", [](QpOptions& o) { o.recv_cq = nullptr; }},
   };
