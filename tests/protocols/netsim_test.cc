@@ -125,8 +125,7 @@ std::string Difference(const std::string& before, const std::string& after) {
 TEST(NetsimTable, GivenLossBufferAndRoundTripThenThroughputIsAsRecorded) {
   const std::string table = Table();
   if (std::getenv("QPIP_WRITE_SNAPSHOT") != nullptr) {
-    std::ofstream(QPIP_NETSIM_SNAPSHOT) << table;
-    GTEST_SKIP() << "written: " << QPIP_NETSIM_SNAPSHOT;
+    std::ofstream(QPIP_NETSIM_SNAPSHOT) << table;  // and it must read back as it is
   }
   std::ifstream file(QPIP_NETSIM_SNAPSHOT);
   std::stringstream recorded;
