@@ -103,6 +103,39 @@ void FinInTimeWaitIsAcknowledgedAgain() {
   s.State(TcpState::kClosed);
 }
 
+/// A SYN of a new incarnation, from the ports of one in TIME-WAIT.
+TcpSegment NewSyn(Script& s, uint32_t sequence) {
+  TcpSegment syn = s.peer.Segment(kSyn);
+  syn.sequence = sequence;
+  return syn;
+}
+
+void NewSynReopensInTimeWait() {
+  Script s;
+  CloseToTimeWait(s);
+  s.bench.Advance(seconds(1));
+  s.Injects(NewSyn(s, 2));  // what is expected next, so not beyond it: an old duplicate, maybe
+  Expect(!s.peer.Take() || s.connection->State() == TcpState::kTimeWait, "an old SYN reopens");
+  s.Drain();
+  s.Injects(NewSyn(s, 100'000));
+  const std::optional<TcpSegment> answer = s.peer.Take();
+  Expect(answer && answer->flags == (kSyn | kAck), "a new SYN is not answered by SYN-ACK");
+}
+
+void TimestampsDecideInTimeWait() {
+  Script s({.peer = {.timestamps = true}});
+  CloseToTimeWait(s);
+  TcpSegment syn = NewSyn(s, 1);  // its sequence number lies in the old connection's
+  syn.timestamps->value -= 10;
+  s.Injects(syn);
+  const std::optional<TcpSegment> older = s.peer.Take();
+  Expect(!older || (older->flags & kSyn) == 0, "a SYN with an older timestamp reopens");
+  syn.timestamps->value += 1000;
+  s.Injects(syn);
+  const std::optional<TcpSegment> newer = s.peer.Take();
+  Expect(newer && newer->flags == (kSyn | kAck), "a SYN with a newer timestamp does not reopen");
+}
+
 void SimultaneousClose() {
   Script s;
   s.Accept();
@@ -150,6 +183,8 @@ Topic CloseTopic() {
           {"fin_in_time_wait_is_acknowledged_again",
            {"RFC 9293 3.10.7 OTHER-6"},
            FinInTimeWaitIsAcknowledgedAgain},
+          {"new_syn_reopens_in_time_wait", {"RFC 9293 MAY-2"}, NewSynReopensInTimeWait},
+          {"timestamps_decide_in_time_wait", {"RFC 9293 SHLD-4"}, TimestampsDecideInTimeWait},
           {"simultaneous_close", {"RFC 9293 3.10.7 OTHER-4"}, SimultaneousClose},
           {"text_after_the_fin_is_ignored", {"RFC 9293 3.10.7 OTHER-5"}, TextAfterTheFinIsIgnored},
       }};

@@ -79,6 +79,15 @@ void TimeoutReducesToOneSegment() {
   ExpectEqual(info.ssthresh, 5000u, "ssthresh");
 }
 
+void CubicIsTheDefault() {
+  Script s({.bench = {.rto_min = seconds(1)}, .peer = {.mss = 1000}});
+  Flight(s);
+  s.SendsAt(seconds(1), ". 1:1001(1000)");
+  // RFC 9438 4.6: beta is 0.7; here in units of 1/1024.
+  const uint32_t ssthresh = s.connection->Info().ssthresh;
+  Expect(ssthresh >= 6990 && ssthresh <= 7010, "ssthresh is " + std::to_string(ssthresh));
+}
+
 void SecondTimeoutLeavesSsthresh() {
   Script s(kThousand);
   Flight(s);
@@ -182,6 +191,7 @@ Topic CongestionTopic() {
                {"RFC 5681 3.1-3", "RFC 9293 MUST-19"},
                CongestionAvoidanceAddsASegmentARoundTrip},
               {"timeout_reduces_to_one_segment", {"RFC 5681 3.1-4"}, TimeoutReducesToOneSegment},
+              {"cubic_is_the_default", {"RFC 9293 MAY-18"}, CubicIsTheDefault},
               {"second_timeout_leaves_ssthresh", {"RFC 5681 3.1-5"}, SecondTimeoutLeavesSsthresh},
               {"third_duplicate_ack_retransmits", {"RFC 5681 3.2-1"}, ThirdDuplicateAckRetransmits},
               {"first_duplicate_acks_let_new_segments_out",
