@@ -85,6 +85,7 @@ tcp::Options TcpDefaults(const Nic& nic) {
   tcp::Options o;
   const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
   o.mss = mss > 65535 ? 65535 : mss;
+  o.segmentation_limit = c.segmentation_limit;
   o.rto_initial_us = c.rto_initial_us;
   o.rto_min_us = c.rto_min_us;
   o.rto_max_us = c.rto_max_us;

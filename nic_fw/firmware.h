@@ -71,15 +71,17 @@ struct NicConfig {
   uint32_t reassembly_slots = 4;  ///< packets at a time, at most 1024; 0: fragments are dropped
 
   // Protocol profile.
-  uint8_t wire_trusted = 0;        ///< 1: no checksums are filled in
-  uint8_t tcp_timestamps = 1;      ///< offer RFC 7323 timestamps
-  uint8_t tcp_window_scaling = 1;  ///< offer RFC 7323 window scaling
-  uint8_t ack_every = 2;           ///< acknowledge at least every n-th segment
-  uint8_t ack_on_batch_end = 1;    ///< acknowledge as soon as the receive queue has drained
-  uint8_t hop_limit = 64;          ///< of packets sent
-  uint8_t wqe_prefetch = 4;        ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
-  uint8_t tcp_sack = 1;            ///< offer SACK, RFC 2018
-  uint32_t ack_delay_us = 40000;   ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
+  uint8_t wire_trusted = 0;         ///< 1: no checksums are filled in
+  uint32_t segmentation_limit = 0;  ///< largest packet, bytes, that the link engine cuts into TCP
+                                    ///< segments (FrameOut::segment_size), at most 65535; 0: none
+  uint8_t tcp_timestamps = 1;       ///< offer RFC 7323 timestamps
+  uint8_t tcp_window_scaling = 1;   ///< offer RFC 7323 window scaling
+  uint8_t ack_every = 2;            ///< acknowledge at least every n-th segment
+  uint8_t ack_on_batch_end = 1;     ///< acknowledge as soon as the receive queue has drained
+  uint8_t hop_limit = 64;           ///< of packets sent
+  uint8_t wqe_prefetch = 4;         ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
+  uint8_t tcp_sack = 1;             ///< offer SACK, RFC 2018
+  uint32_t ack_delay_us = 40000;    ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
   uint32_t rto_initial_us = 1000000;     ///< RFC 6298 (2.1)
   uint32_t rto_min_us = 200000;          ///< below RFC 6298's 1 s, as Linux does
   uint32_t rto_max_us = 60000000;        ///< RFC 6298 (2.5)
@@ -98,7 +100,8 @@ struct NicConfig {
   uint8_t tcp_undo = 1;                  ///< take back window reductions that were for nothing
                                          ///< (RFC 3522, 5682, 3708)
   uint8_t tcp_user_timeout_option = 0;   ///< tell the peer user_timeout_ms, and heed its (RFC 5482)
-  uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs
+  uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs, or
+                                         ///< segmentation_limit if that is more
   uint32_t tcp_reassembly =
       32;           ///< ranges a connection holds behind a gap, at most 32; 0: drops them
   LinkConfig link;  ///< what the NIC is attached to

@@ -40,7 +40,7 @@ bool InRange(const NicConfig& c) {
          c.tcp_congestion < tcp::kCongestionAlgorithms && c.tcp_ecn <= 2 &&
          c.keepalive_probes != 0 && c.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
          c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
-         c.scheduler_quantum <= (1u << 24) && c.dma_slots > c.receive_contexts &&
+         c.scheduler_quantum <= (1u << 24) && c.segmentation_limit <= 0xffff && c.dma_slots > c.receive_contexts &&
          c.dma_slots > c.transmit_contexts && c.reassembly_slots <= kMaxReassemblySlots &&
          c.path_mtu_entries >= 4 && c.path_mtu_entries <= 65536 &&
          std::has_single_bit(c.path_mtu_entries) && LinkInRange(c.link);
@@ -105,7 +105,8 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   b.per_qp = static_cast<uint32_t>(sizeof(QueuePair) + (sizeof(SendRecord) << c.send_depth_log2) +
                                    sizeof(uint32_t) * 2 + 2 * c.wqe_cache_bytes);
   state->demux_mask = buckets - 1;
-  state->quantum = c.scheduler_quantum != 0 ? c.scheduler_quantum : 2 * c.mtu;
+  const uint32_t packet = c.segmentation_limit >> 1 > c.mtu ? c.segmentation_limit >> 1 : c.mtu;
+  state->quantum = c.scheduler_quantum != 0 ? c.scheduler_quantum : 2 * packet;
   return true;
 }
 

@@ -70,6 +70,7 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
   out.header = frame;
   out.header_length = header_length;
   out.payload = payload.handle;
+  out.segment_size = payload.segment_size;
   *lease = 0;
   if (OnEthernet(nic)) {
     uint32_t status = kSendOk;

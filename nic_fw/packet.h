@@ -14,6 +14,7 @@ struct PayloadSource {
   uint32_t handle = 0;
   uint32_t length = 0;
   uint32_t sum = 0;           ///< of a fetched payload, when checksums are computed
+  uint32_t segment_size = 0;  ///< TCP: as FrameOut's
   uint8_t traffic_class = 0;  ///< of the IPv6 header: DiffServ and ECN
 };
 

@@ -252,6 +252,7 @@ struct TransmitContext {
   uint32_t qp = kNone;
   uint32_t payload = 0;
   uint32_t length = 0;
+  uint32_t segment_size = 0;  ///< TCP: as FrameOut's
   uint32_t wqe_index = 0;
   uint32_t sum = 0;
   uint64_t started_at = 0;

@@ -1,6 +1,7 @@
 // What the files of the transmit FSM share.
 //
-//     transmit_fsm.cc     scheduler, TCP, frames that the wire refused
+//     transmit_fsm.cc     scheduler, frames that the wire refused
+//     transmit_tcp.cc     segments, one at a time or several in one packet
 //     transmit_udp.cc     datagrams, whole and in fragments
 //     transmit_shared.cc  work queue entries, the list of refused frames
 #pragma once
@@ -71,6 +72,14 @@ void Block(const Nic& nic, QueuePair& q);
 inline void NoteLease(QueuePair& q, uint64_t lease) {
   if (lease != 0) q.lease = lease;
 }
+
+/// One packet's worth of service.
+Turn ServiceTcp(const Nic& nic, QueuePair& q);
+/// Puts freshly fetched WQEs into the retransmission store.
+void AnnounceSends(const Nic& nic, QueuePair& q);
+/// Sends a packet whose payload is ready. Returns false when the wire has no room.
+bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
+                      PayloadSource payload);
 
 /// One datagram's, or one fragment's, worth of service.
 Turn ServiceUdp(const Nic& nic, QueuePair& q);

@@ -90,10 +90,13 @@ struct SendIntent {
   };
   Kind kind = Kind::kNone;
   SequenceNumber sequence;      ///< first byte
-  uint32_t max_length = 0;      ///< kData: at most min(MSS, window, announced data) bytes
+  uint32_t max_length = 0;      ///< kData: at most min(window, announced data) bytes; of one
+                                ///< segment unless segment_size is set
   bool retransmission = false;  ///< starts before snd_max
   bool window_probe = false;    ///< one byte into a zero window
   bool ecn_capable = false;     ///< the packet is to travel as ECT(0) (RFC 3168 section 6.1)
+  uint32_t segment_size = 0;    ///< longer text is to be cut into segments of so many bytes, all
+                                ///< with this header, on its way out; 0: it is one segment
 };
 
 /// Starts an active open: SYN will be the next intent. `iss` from isn.h. Everything in `tcb` is

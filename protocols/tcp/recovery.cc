@@ -330,7 +330,8 @@ void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t no
   if (repeats) NoteRepeatedRange(tcb, from, to);
   if (repeats && !tcb.tail_probe.due) NoteRepeated(tcb, from, to, now);
   TailProbe& probe = tcb.tail_probe;
-  if (!repeats) probe.last_start = from;
+  // Of several segments that went as one packet, the last.
+  if (!repeats) probe.last_start = Max(from, to - tcb.snd_mss);
   if (probe.due) {
     probe.due = false;
     probe.outstanding = true;

@@ -69,11 +69,30 @@ bool WaitsForNagle(const Tcb& tcb, uint32_t length) {
   return tcb.options.nagle && length < tcb.snd_mss && tcb.snd_una != tcb.snd_nxt && !tcb.fin_queued;
 }
 
+/// Text of one packet: of one segment, or of as many full ones as whoever cuts it takes and the
+/// windows allow.
+uint32_t PacketText(const Tcb& tcb, uint32_t allowed, uint32_t pending) {
+  constexpr uint32_t kHeaders = 40 + kMaxHeaderBytes;
+  const uint32_t mss = tcb.snd_mss;
+  const uint32_t most = Minimum(allowed, pending);
+  const uint32_t limit = tcb.options.segmentation_limit;
+  // Text that is repeated goes a segment at a time, as only some of it may be lost. Pacing is there
+  // to avoid bursts. An urgent pointer would be copied, but counts from each segment's own start.
+  const bool several = limit > kHeaders + mss && tcb.snd_nxt == tcb.snd_max &&
+                       !tcb.options.pacing && !tcb.snd_urgent;
+  if (most <= mss || !several) return Minimum(most, mss);
+  if (most == pending && most <= limit - kHeaders && !tcb.options.nagle) return most;
+  const uint32_t room = Minimum(most, limit - kHeaders);
+  uint32_t whole = mss;  // no silly last one; a core may have no divider
+  while (room - whole >= mss) whole += mss;
+  return whole;
+}
+
 /// Text at snd_nxt. Returns false when none may go now.
 bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
   const uint32_t pending = tcb.snd_nxt.DistanceTo(tcb.snd_end);
-  uint32_t length = Minimum(Minimum(UsableWindow(tcb), pending), tcb.snd_mss);
+  uint32_t length = PacketText(tcb, UsableWindow(tcb), pending);
   const bool paced = tcb.pace_deadline > now && tcb.snd_nxt == tcb.snd_max;
   if (length != 0 && paced && !tcb.probe_due) return false;
   if (length == 0) {
@@ -84,6 +103,7 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   intent->kind = SendIntent::Kind::kData;
   intent->sequence = tcb.snd_nxt;
   intent->max_length = length;
+  intent->segment_size = length > tcb.snd_mss ? tcb.snd_mss : 0;
   intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
   // Section 6.1.5 and 6.1.6 of RFC 3168: new text only.
   intent->ecn_capable = tcb.ecn.on && !intent->retransmission && !intent->window_probe;

@@ -35,6 +35,8 @@ const char* StateName(State state);
 /// Options of a connection, fixed at open.
 struct Options {
   uint32_t mss = 1220;  ///< largest payload this end receives: MTU - 60 (RFC 9293 3.7.1)
+  uint32_t segmentation_limit = 0;  ///< largest packet that is cut into segments on its way out,
+                                    ///< bytes; 0: each segment is a packet
   uint32_t receive_buffer = 65536;  ///< largest window that will ever be advertised: scale factor
   uint32_t rto_initial_us = 1000000;
   uint32_t rto_min_us = 200000;

@@ -34,6 +34,7 @@ fw::NicConfig MakeConfig(const NicUri& uri, const wire::Wire& wire) {
   config.address = wire.address();
   config.mtu = wire.mtu();
   config.wire_trusted = wire.trusted() ? 1 : 0;
+  config.segmentation_limit = wire.segmentation_limit();
   if (const std::optional<wire::LinkAddress> mac = wire.link_address()) {
     config.link.type = fw::kLinkEthernet;
     std::copy(mac->begin(), mac->end(), config.link.mac);

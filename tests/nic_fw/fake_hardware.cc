@@ -1,5 +1,9 @@
 #include "fake_hardware.h"
 
+#include <algorithm>
+
+#include "packets.h"
+
 namespace qpip::fw::test {
 
 FakeHardware::FakeHardware() {
@@ -113,6 +117,33 @@ void FakeHardware::FillPayloadPorts() {
   };
 }
 
+std::deque<Frame> FakeHardware::Cut(Frame frame, uint32_t segment_size) {
+  constexpr size_t kIp = 40;
+  constexpr uint8_t kFinPsh = 0x09;
+  const size_t headers = frame.size() < 60 ? frame.size() : kIp + (frame[kIp + 12] >> 4) * 4u;
+  std::deque<Frame> segments;
+  if (segment_size == 0 || frame.size() <= headers + segment_size) {
+    segments.push_back(std::move(frame));
+    return segments;
+  }
+  ++packets_cut;
+  largest_cut = std::max(largest_cut, frame.size());
+  const uint32_t sequence = LoadBe32(&frame[kIp + 4]);
+  for (size_t at = headers; at < frame.size(); at += segment_size) {
+    const size_t end = std::min(frame.size(), at + segment_size);
+    Frame segment(frame.begin(), frame.begin() + static_cast<int64_t>(headers));
+    segment.insert(segment.end(), frame.begin() + static_cast<int64_t>(at),
+                   frame.begin() + static_cast<int64_t>(end));
+    StoreBe16(&segment[4], static_cast<uint16_t>(segment.size() - kIp));
+    StoreBe32(&segment[kIp + 4], sequence + static_cast<uint32_t>(at - headers));
+    if (end != frame.size()) segment[kIp + 13] &= static_cast<uint8_t>(~kFinPsh);
+    StoreBe16(&segment[kIp + 16], 0);
+    StoreBe16(&segment[kIp + 16], static_cast<uint16_t>(~TransportSum(segment, ipv6::kTcp)));
+    segments.push_back(std::move(segment));
+  }
+  return segments;
+}
+
 void FakeHardware::FillLinkPorts() {
   Platform& p = platform_;
   p.frame_send = [](void* c, const FrameOut* frame, uint64_t* lease) -> uint32_t {
@@ -127,10 +158,12 @@ void FakeHardware::FillLinkPorts() {
       if (self.give_leases) *lease = self.next_lease_++;
     }
     if (self.no_route) return kSendNoRoute;
-    self.outgoing.push_back(std::move(bytes));
     std::array<uint8_t, 6> link;
     std::memcpy(link.data(), frame->link_address, link.size());
-    self.link_addresses.push_back(link);
+    for (Frame& segment : self.Cut(std::move(bytes), frame->segment_size)) {
+      self.outgoing.push_back(std::move(segment));
+      self.link_addresses.push_back(link);
+    }
     return kSendOk;
   };
   p.lease_pending = [](void* c, uint64_t lease) -> uint32_t {

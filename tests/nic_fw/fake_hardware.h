@@ -47,6 +47,8 @@ class FakeHardware {
   bool give_leases = false;                            ///< frames by reference get a lease...
   uint64_t leases_ended = 0;                           ///< ...pending while greater than this
   uint32_t payload_buffers = 64;                       ///< packet buffers
+  uint64_t packets_cut = 0;                            ///< frames sent that became segments...
+  size_t largest_cut = 0;                              ///< ...the largest, bytes
   std::vector<std::pair<uint32_t, uint32_t>> interrupts;
   std::vector<TraceRecord> traces;
   std::vector<std::pair<Stage, Variant>> charges;
@@ -66,6 +68,8 @@ class FakeHardware {
   void Finish(uint32_t tag, bool ok, uint32_t sum = 0);
   bool Gather(const DmaSegment* from, uint32_t count, Frame* bytes);
   bool Scatter(const Frame& bytes, const DmaSegment* to, uint32_t count);
+  /// What a link engine makes of a frame (FrameOut::segment_size).
+  std::deque<Frame> Cut(Frame frame, uint32_t segment_size);
 
   Platform platform_;
   std::map<uint64_t, uint64_t> host_memory_;

@@ -9,26 +9,6 @@ namespace {
 
 constexpr uint64_t kSecond = 1000 * kMs;
 
-/// An error of a router's (fd00::9) about `packet`, which came from fd00::1.
-Frame MakeError(uint8_t type, uint8_t code, uint32_t body, const Frame& packet) {
-  Bytes message(8);
-  message[0] = type;
-  message[1] = code;
-  StoreBe32(message.data() + 4, body);
-  const size_t quoted = std::min<size_t>(packet.size(), 1232);
-  message.insert(message.end(), packet.begin(), packet.begin() + static_cast<int64_t>(quoted));
-  Frame error = MakePacket(ipv6::kIcmpv6, message, 9, 1);
-  StoreBe16(error.data() + 42, static_cast<uint16_t>(~TransportSum(error, ipv6::kIcmpv6)));
-  return error;
-}
-Frame TooBig(const Frame& packet, uint32_t mtu) {
-  return MakeError(icmpv6::kPacketTooBig, 0, mtu, packet);
-}
-void Arrive(FirmwareBench& nic, const Frame& frame) {
-  nic.hardware.incoming.push_back(frame);
-  nic.Run();
-}
-
 // ---------------------------------------------------------------- UDP
 
 struct UdpErrorTest : ::testing::Test {

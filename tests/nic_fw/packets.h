@@ -76,6 +76,22 @@ inline Frame MakeEcho(const Bytes& data) {
   return packet;
 }
 
+/// An error of a router's (fd00::9) about `packet`, which came from fd00::1.
+inline Frame MakeError(uint8_t type, uint8_t code, uint32_t body, const Frame& packet) {
+  Bytes message(8);
+  message[0] = type;
+  message[1] = code;
+  StoreBe32(message.data() + 4, body);
+  const size_t quoted = std::min<size_t>(packet.size(), 1232);
+  message.insert(message.end(), packet.begin(), packet.begin() + static_cast<int64_t>(quoted));
+  Frame error = MakePacket(ipv6::kIcmpv6, message, 9, 1);
+  StoreBe16(error.data() + 42, static_cast<uint16_t>(~TransportSum(error, ipv6::kIcmpv6)));
+  return error;
+}
+inline Frame TooBig(const Frame& packet, uint32_t mtu) {
+  return MakeError(icmpv6::kPacketTooBig, 0, mtu, packet);
+}
+
 /// One fragment of a packet without extension headers: bytes [offset, offset + length) of what
 /// follows its IPv6 header.
 inline Frame MakeFragment(const Frame& packet, uint32_t offset, uint32_t length, bool more,

@@ -44,4 +44,10 @@ inline std::vector<abi::Event> EventsOf(FirmwareBench& bench, abi::EventKind kin
   return out;
 }
 
+/// A frame arrives, and the NIC deals with it.
+inline void Arrive(FirmwareBench& nic, const Frame& frame) {
+  nic.hardware.incoming.push_back(frame);
+  nic.Run();
+}
+
 }  // namespace qpip::fw::test
