@@ -201,6 +201,7 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   const uint32_t reserved = q.pool_used + unplaced;
   const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
   if (window > room) window = room;
+  if (q.framing == abi::Framing::kStream) tcp::NoteReceives(q.tcb, q.recv_producer - q.recv_next);
   tcp::SetReceiveWindow(q.tcb, window, nic.now);
 }
 

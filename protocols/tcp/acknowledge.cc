@@ -23,7 +23,7 @@ bool CheckAckSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   EnterEstablished(tcb, syn_retransmissions, now);
   arrival->outcome = Outcome::kEstablished;
   // Receives may have been posted since the SYN-ACK told what there was then.
-  if (ReceiveWindow(tcb) < kMaxWindowField) ConsiderWindowUpdate(tcb);
+  if (ReceiveWindow(tcb) < kMaxWindowField) ConsiderWindowUpdate(tcb, now);
   return true;
 }
 

@@ -130,6 +130,11 @@ inline bool HasReleased(const Tcb& tcb) { return tcb.held.released != 0; }
 /// a window smaller than a unit is never seen by the peer.
 void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now);
 
+/// How many receives the owner has posted, of those that SetReceiveWindow (next) counts the bytes
+/// of: the window of one that posts many is not opened in steps of one. Not for framings whose
+/// messages take a receive each: there an owner may have reason to post less than it did.
+void NoteReceives(Tcb& tcb, uint32_t posted);
+
 /// Granularity of the advertised window, bytes: 2^(our window scale), 1 before it is known.
 uint32_t WindowUnit(const Tcb& tcb);
 

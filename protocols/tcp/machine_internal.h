@@ -94,7 +94,9 @@ void ReportHeld(Tcb& tcb, Header* header, uint32_t room);
 /// Window field to send with `acknowledgement`; moves rcv_adv to what the peer will compute.
 uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn);
 /// Sets window_update when the right edge can move far enough to be told.
-void ConsiderWindowUpdate(Tcb& tcb);
+void ConsiderWindowUpdate(Tcb& tcb, uint64_t now);
+/// The window has been withheld for long enough.
+void OverrideWindow(Tcb& tcb, uint64_t now);
 
 // --- send.cc
 /// Sequence number of a segment without text, SYN or FIN: one the peer will accept.

@@ -14,11 +14,18 @@ namespace {
 constexpr uint64_t kChallengeWindowNs = 1000000000;
 constexpr uint8_t kChallengesAWindow = 10;
 
+/// Withheld window is told after this: the owner does not post what it had posted before.
+constexpr uint64_t kWindowOverrideNs = 100000000;
+
+/// Less than half of the receives that were posted together are posted now.
+bool IsScarce(const Tcb& tcb) { return tcb.receives << 1 < tcb.receives_most; }
+
 /// The right edge that may be advertised when the window moves; rcv_adv when it may not.
-SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
+SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale, bool scarce) {
   // RFC 9293 3.8.6.2.2 (receiver's silly window avoidance): the edge moves when it can move by
-  // min(Fr * RCV.BUFF, MSS), Fr 1/2. RCV.BUFF is what the owner can take now: with one small
-  // receive posted a fixed buffer size would keep the window shut for ever.
+  // min(Fr * RCV.BUFF, MSS), Fr 1/2. RCV.BUFF is as many receives as were posted together, but of
+  // the sizes posted now: an owner that posts one at a time, large ones and small ones, is not to
+  // have its small ones withheld.
   const uint32_t limit = tcb.rcv_wnd_limit;
   const SequenceNumber from = AckableSequence(tcb);
   uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv_nxt) + limit, kMaxWindowField << scale);
@@ -29,7 +36,9 @@ SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale) {
   const SequenceNumber edge = from + (capacity >> scale << scale);
   if (edge.AtOrBefore(tcb.rcv_adv)) return tcb.rcv_adv;
   const uint32_t growth = tcb.rcv_adv.DistanceTo(edge);
-  if (growth >= Minimum((limit + 1) >> 1, tcb.options.mss)) return edge;
+  if (growth >= tcb.options.mss) return edge;
+  if (scarce) return tcb.rcv_adv;
+  if (growth >= (limit + 1) >> 1) return edge;
   // The sender's half of the rules compares with the largest window it has seen (3.8.6.2.1): with
   // less than half of that left it waits, so it is told of any growth.
   const uint32_t left = ReceiveWindow(tcb);
@@ -165,7 +174,7 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
   SequenceNumber edge = tcb.rcv_adv;
   if (may_move && !tcb.fin_received) {
     tcb.window_update = false;
-    edge = NextRightEdge(tcb, scale);
+    edge = NextRightEdge(tcb, scale, IsScarce(tcb));
   }
   if (edge.AtOrBefore(acknowledgement)) return 0;
   const uint32_t span = Minimum(acknowledgement.DistanceTo(edge), kMaxWindowField << scale);
@@ -183,11 +192,23 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
   return static_cast<uint16_t>(field);
 }
 
-void ConsiderWindowUpdate(Tcb& tcb) {
+void ConsiderWindowUpdate(Tcb& tcb, uint64_t now) {
   if (!TakesText(tcb.state)) return;
-  if (NextRightEdge(tcb, tcb.rcv_wscale) == tcb.rcv_adv) return;
-  tcb.window_update = true;
-  tcb.ack_now = true;
+  const bool scarce = IsScarce(tcb);
+  if (NextRightEdge(tcb, tcb.rcv_wscale, scarce) != tcb.rcv_adv) {
+    tcb.window_update = true;
+    tcb.ack_now = true;
+    tcb.window_deadline = kNever;
+  } else if (scarce && tcb.window_deadline == kNever &&
+             NextRightEdge(tcb, tcb.rcv_wscale, false) != tcb.rcv_adv) {
+    tcb.window_deadline = now + kWindowOverrideNs;
+  }
+}
+
+void OverrideWindow(Tcb& tcb, uint64_t now) {
+  tcb.window_deadline = kNever;
+  tcb.receives_most = tcb.receives;
+  ConsiderWindowUpdate(tcb, now);
 }
 
 }  // namespace internal
@@ -228,9 +249,13 @@ bool NextReleased(Tcb& tcb, HeldRange* out) {
 }
 
 void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now) {
-  static_cast<void>(now);  // the rules of today need no clock; part of the contract
   tcb.rcv_wnd_limit = internal::Minimum(bytes, tcb.options.receive_buffer);
-  internal::ConsiderWindowUpdate(tcb);
+  internal::ConsiderWindowUpdate(tcb, now);
+}
+
+void NoteReceives(Tcb& tcb, uint32_t posted) {
+  tcb.receives = posted;
+  tcb.receives_most = internal::Maximum(tcb.receives_most, posted);
 }
 
 void OnBatchEnd(Tcb& tcb) {

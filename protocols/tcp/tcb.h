@@ -42,7 +42,7 @@ struct Options {
   uint32_t rto_min_us = 200000;
   uint32_t rto_max_us = 60000000;
   uint32_t ack_delay_us = 40000;
-  uint32_t user_timeout_ms = 30000;
+  uint32_t user_timeout_ms = 100000;
   uint32_t connect_timeout_ms = 180000;
   uint32_t time_wait_ms = 60000;
   uint8_t ack_every = 2;
@@ -170,6 +170,8 @@ struct Tcb {
   uint32_t rcv_unplaced = 0;   ///< accepted bytes whose placement is not complete: not acknowledged
   SequenceNumber rcv_adv;      ///< right edge of the advertised window; never retracts
   uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
+  uint32_t receives = 0;       ///< posted by the owner now (NoteReceives)
+  uint32_t receives_most = 0;  ///< posted together, at most, since a window was last withheld
   uint32_t max_rcv_wnd = 0;    ///< largest window ever advertised: the peer's max_snd_wnd
   SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
 
@@ -183,6 +185,7 @@ struct Tcb {
   uint8_t challenges_sent = 0;   ///< in the present second, see challenge_window
   SequenceNumber gap_end;
   uint64_t ack_deadline = kNever;
+  uint64_t window_deadline = kNever;  ///< window that is withheld is told then
   uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts (RFC 5961, 7)
 
   // --- Beside what is held

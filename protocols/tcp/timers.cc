@@ -82,6 +82,7 @@ void StartTimeWait(Tcb& tcb, uint64_t now) {
 
 void StopTimers(Tcb& tcb) {
   tcb.ack_deadline = kNever;
+  tcb.window_deadline = kNever;
   tcb.retransmit_deadline = kNever;
   tcb.persist_deadline = kNever;
   tcb.time_wait_deadline = kNever;
@@ -123,6 +124,7 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
     tcb.ack_deadline = kNever;
     tcb.ack_now = true;
   }
+  if (tcb.window_deadline <= now) OverrideWindow(tcb, now);
   if (tcb.retransmit_deadline <= now) {
     plan.retransmission_timeout = true;
     OnRetransmissionTimeout(tcb, now);
@@ -143,6 +145,7 @@ uint64_t NextDeadline(const Tcb& tcb) {
   if (tcb.state == State::kClosed) return kNever;
   uint64_t deadline = GiveUpDeadline(tcb);
   if (tcb.ack_deadline < deadline) deadline = tcb.ack_deadline;
+  if (tcb.window_deadline < deadline) deadline = tcb.window_deadline;
   if (tcb.retransmit_deadline < deadline) deadline = tcb.retransmit_deadline;
   if (tcb.persist_deadline < deadline) deadline = tcb.persist_deadline;
   if (tcb.rack.deadline < deadline) deadline = tcb.rack.deadline;

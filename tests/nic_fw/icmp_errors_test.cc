@@ -305,7 +305,7 @@ TEST_F(EstablishedErrors, GivenAConnection_WhenAHardErrorComes_ThenItStandsUnles
   const Frame segment = SendOne(100);
   Arrive(pair.a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kAdminProhibited, 0, segment));
   EXPECT_TRUE(EventsOf(pair.a, abi::EventKind::kDisconnected).empty());
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 120; ++i) {
     pair.a.Advance(kSecond);
     pair.a.hardware.outgoing.clear();
   }

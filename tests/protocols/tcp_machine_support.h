@@ -42,6 +42,7 @@ inline Options PlainOptions() {
   options.ecn = EcnMode::kOff;
   options.hystart = false;
   options.undo = false;
+  options.user_timeout_ms = 30000;
   options.connect_timeout_ms = 10000;
   return options;
 }

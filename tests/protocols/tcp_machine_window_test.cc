@@ -209,6 +209,64 @@ TEST(ReceiveWindow, GivenLessThanHalfOfTheLargestWindowIsLeftThenAnyGrowthIsTold
   EXPECT_TRUE(IsOne(c.Drain(), kAck));
 }
 
+/// Eight receives of 100 bytes were posted, and have been used up.
+struct UsedUpReceives : Connection {
+  UsedUpReceives() {
+    OpenActively(800);
+    Post(8);
+    Drain();
+    Segment syn_ack = PeerSyn();
+    syn_ack.header.flags = kSyn | kAck;
+    syn_ack.header.acknowledgement = iss() + 1;
+    Arrive(syn_ack);
+    Drain();
+    ArriveAndPlace(WithText(800));
+    Post(0);
+    Drain();
+  }
+  void Post(uint32_t receives) {
+    NoteReceives(tcb, receives);
+    SetReceiveWindow(tcb, receives * 100, now);
+  }
+};
+
+TEST(ReceiveWindow, GivenManyReceivesAreUsedUpWhenHalfArePostedAgainThenOneUpdate) {
+  UsedUpReceives c;
+  for (uint32_t posted = 1; posted < 4; ++posted) {
+    c.Post(posted);
+    EXPECT_TRUE(c.Drain().empty()) << posted;
+  }
+  c.Post(4);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_TRUE(IsOne(sent, kAck));
+  EXPECT_EQ(sent[0].header.window, 400);
+  EXPECT_EQ(NextDeadline(c.tcb), kNever);
+}
+
+TEST(ReceiveWindow, GivenFewReceivesAreEverPostedAgainThenToldAfterATenthOfASecond) {
+  UsedUpReceives c;
+  c.Post(1);
+  const uint64_t due = c.now + 100 * kMs;
+  EXPECT_EQ(NextDeadline(c.tcb), due);
+  c.AdvanceTo(due - 1);
+  EXPECT_TRUE(c.Drain().empty());
+  c.AdvanceTo(due);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+  // One is what is posted together now.
+  c.ArriveAndPlace(c.WithText(100));
+  c.Post(0);
+  c.Drain();
+  c.Post(1);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
+TEST(ReceiveWindow, GivenAFullSegmentOfGrowthThenItIsToldHoweverFewReceivesItIs) {
+  UsedUpReceives c;
+  NoteReceives(c.tcb, 1);
+  SetReceiveWindow(c.tcb, 1000, c.now);
+  EXPECT_TRUE(IsOne(c.Drain(), kAck));
+}
+
 TEST(ReceiveWindow, GivenPeerHasClosedThenNoUpdates) {
   Connection c;
   c.BringTo(State::kCloseWait);

@@ -57,7 +57,7 @@ struct TestBenchOptions {
   Time rto_min = std::chrono::milliseconds(200);     ///< RFC 6298 (2.4) has 1 s
   Time rto_max = std::chrono::seconds(60);           ///< RFC 6298 (2.5)
   Time time_wait = std::chrono::seconds(60);         ///< 2 MSL
-  Time user_timeout = std::chrono::seconds(30);      ///< RFC 9293 3.8.3
+  Time user_timeout = std::chrono::seconds(100);     ///< RFC 9293 3.8.3
   Time connect_timeout = std::chrono::seconds(180);  ///< give up a SYN
   /// More parameters in the form of a NIC URI's query: "ack_every=1&sack=0". All that docs/uri.md
   /// lists are known; those of the port and the wire have no effect, and a field above that is not
