@@ -132,6 +132,11 @@ bool RetryBlocked(const Nic& nic) {
   // A peer that does not read must not hold the contexts that others need: when they run short,
   // its frames are lost, as in a switch with a full queue.
   if (s.free_transmit_count < s.config.transmit_contexts / 4) DropBlocked(nic, q);
+  if (q.blocked_head == kNone && q.type == abi::QpType::kTcp) {
+    // It was a segment without text, which the connection makes anew.
+    ServiceTcp(nic, q);
+    if (q.in_blocked) return false;
+  }
   bool progress = q.blocked_head == kNone;
   while (q.blocked_head != kNone && TrySend(nic, q, q.blocked_head)) {
     const uint32_t index = q.blocked_head;

@@ -52,6 +52,7 @@ Variant DataVariant(const QueuePair& q) {
 
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
+  const bool first = !intent.retransmission;
   const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
   const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
@@ -65,8 +66,13 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   UpdateTimer(nic, q);
   nic.Charge(Stage::kTxUpdate, variant);
   if (status == kSendBusy) {
-    // Nothing repeats an acknowledgement: send it again. SYN and FIN have their timer.
-    q.tcb.ack_now = q.tcb.state != tcp::State::kSynSent;
+    // Nothing repeats an acknowledgement: send it again. FIN has its timer; so has SYN, but a long
+    // one.
+    if (header.Has(tcp::kSyn)) {
+      tcp::TakeBackSyn(q.tcb, first);
+    } else {
+      q.tcb.ack_now = true;
+    }
     Block(nic, q);
     return kIdleTurn;
   }

@@ -175,6 +175,10 @@ uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t messag
 /// call RefreshHeader when the header is built later than this.
 Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push, uint64_t now);
 
+/// A SYN that was committed has not gone out: it is what NextSend answers again. `first`: it was
+/// not a retransmission.
+void TakeBackSyn(Tcb& tcb, bool first);
+
 /// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
 /// notes that they were sent (clears pending acknowledgements). SACK blocks take what the segment's
 /// `text_length` bytes leave of the largest segment.

@@ -337,6 +337,12 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
   return header;
 }
 
+void TakeBackSyn(Tcb& tcb, bool first) {
+  if (tcb.state != State::kSynSent && tcb.state != State::kSynReceived) return;
+  tcb.snd_nxt = tcb.iss;
+  if (first) tcb.snd_max = tcb.iss;  // so that the next one is the first (RTT, ECN)
+}
+
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {
   const bool is_syn = header->Has(kSyn);
   if (header->Has(kAck) && !is_syn) {

@@ -48,6 +48,27 @@ TEST(TcpConnect, GivenSilence_WhenConnectTimeOutPasses_ThenTimedOut) {
   EXPECT_GE(a.Counter(abi::NicCounter::kTcpRetransmissionTimeouts), 2u);
 }
 
+TEST(TcpConnect, GivenAWireThatIsFull_WhenRoomAppears_ThenTheSynsGoAtOnce) {
+  FirmwareBench a{1}, b{2};
+  Cable cable{a, b, {}};
+  auto cq_a = a.CreateCq();
+  auto cq_b = b.CreateCq();
+  auto qp_a = a.CreateQp(*cq_a);
+  auto qp_b = b.CreateQp(*cq_b);
+  b.Offer(b.Listen(7).result[0], *qp_b);
+  a.hardware.wire_full = true;
+  b.hardware.wire_full = true;
+  a.Connect(*qp_a, 2, 7);
+  a.Run();  // comes to rest
+  a.hardware.wire_full = false;
+  cable.Run();
+  EXPECT_TRUE(EventsOf(a, abi::EventKind::kEstablished).empty());
+  b.hardware.wire_full = false;
+  cable.Run();
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 1u);
+  EXPECT_EQ(a.Counter(abi::NicCounter::kTcpRetransmissionTimeouts), 0u);
+}
+
 TEST(TcpListen, GivenNoIdleQp_WhenSynArrives_ThenItWaitsAndIsMatedByAnOffer) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
