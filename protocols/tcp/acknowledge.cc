@@ -83,6 +83,7 @@ void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival
   arrival->acked_bytes = acked - (IsFinAcknowledged(tcb) ? 1 : 0);
   tcb.first_unacked_at = now;
   tcb.timed_out = false;
+  MtuSearchOnAck(tcb);
   arrival->rtt_sampled = SampleRtt(tcb, header, now);
   // RFC 6582 3.2 step 3: only the first partial ACK restarts the timer, so that a window with many
   // holes ends in a time-out rather than in one round trip a hole.

@@ -142,6 +142,11 @@ void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now) {
   }
   // RFC 6582 3.2 step 1: duplicates of what a time-out repeated are no news of loss.
   if (tcb.snd_una.AtOrBefore(tcb.recover)) return;
+  if (TakeProbeLoss(tcb, now)) {
+    StartRetransmitTimer(tcb, now);
+    return;
+  }
+  tcb.mtu_search.repairing = false;
   PrepareUndo(tcb, false, now);
   CutThreshold(tcb, CongestionEvent::kLoss);
   tcb.recover = tcb.snd_max;

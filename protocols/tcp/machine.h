@@ -94,6 +94,7 @@ struct SendIntent {
                                 ///< segment unless segment_size is set
   bool retransmission = false;  ///< starts before snd_max
   bool window_probe = false;    ///< one byte into a zero window
+  bool mtu_probe = false;       ///< kData: larger than snd_mss, as one segment (RFC 4821)
   bool ecn_capable = false;     ///< the packet is to travel as ECT(0) (RFC 3168 section 6.1)
   uint32_t segment_size = 0;    ///< longer text is to be cut into segments of so many bytes, all
                                 ///< with this header, on its way out; 0: it is one segment
@@ -207,6 +208,29 @@ bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence);
 /// response to congestion. Returns false when nothing is to be sent again by this: the segment is
 /// not outstanding, or the loss is known.
 bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now);
+
+/// Packets to the peer may have `mtu` bytes, others have found by probing; larger ones are yet to
+/// be tried. SetPathMtu is what bounds them.
+void SearchPathMtu(Tcb& tcb, uint32_t mtu);
+
+/// What the search for the path's MTU (RFC 4821) has come to, for counters and for others who send
+/// to the same destination.
+enum MtuNews : uint8_t {
+  kMtuProbeSent = 1,
+  kMtuProbeSucceeded = 2,
+  kMtuBlackHole = 4,    ///< full segments do not get through, it is presumed
+  kMtuBoundsFound = 8,  ///< SearchedMtu has changed
+};
+/// The news since the last call. Ask after OnSegment and OnTimer.
+uint8_t TakeMtuNews(Tcb& tcb);
+
+/// Bytes of packets; kNoBound: as far as this connection knows there is none.
+struct MtuBounds {
+  static constexpr uint32_t kNoBound = 0xffffffffu;
+  uint32_t mtu = kNoBound;    ///< such packets get through
+  uint32_t limit = kNoBound;  ///< larger ones do not
+};
+MtuBounds SearchedMtu(const Tcb& tcb);
 
 /// The RST that answers a segment for which there is no connection (3.10.7.1). Returns false when
 /// none may be sent (the segment carries RST).

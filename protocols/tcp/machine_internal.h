@@ -16,6 +16,7 @@
 //     scoreboard.cc       the fate of what is in flight
 //     recovery.cc         repair with SACK: RFC 8985, 6937
 //     path_mtu.cc         RFC 8201
+//     mtu_probe.cc        RFC 4821
 //     reset.cc            RST segments, Abort, the end of a Tcb
 #pragma once
 
@@ -31,6 +32,7 @@ inline constexpr uint32_t kMaxWindowField = 0xffff;
 inline constexpr uint8_t kMaxWindowScale = 14;  ///< RFC 7323 section 2.3
 /// persist_deadline: the timer is wanted, but whoever wanted it had no clock.
 inline constexpr uint64_t kArmPersist = 0;
+inline constexpr uint32_t kPlainHeaderBytes = 60;     ///< IPv6 and TCP, no options
 inline constexpr uint8_t kDuplicateAckThreshold = 3;  ///< RFC 5681 section 3.2
 
 // Shifts and adds: the core may have no multiplier.
@@ -228,6 +230,31 @@ bool RepeatIntent(const Tcb& tcb, SendIntent* intent);
 bool TailProbeIntent(const Tcb& tcb, SendIntent* intent);
 /// The FIN is to be sent again.
 bool RepeatsFin(const Tcb& tcb);
+
+// --- path_mtu.cc
+/// Segments have `size` bytes of text from here on.
+void SetSegmentSize(Tcb& tcb, uint32_t size);
+
+// --- mtu_probe.cc
+inline constexpr uint32_t kSmallestMtuStep = 8;  ///< as Linux: less is not worth a loss
+/// Sizes above the base are found by probing from here on.
+void StartMtuSearch(Tcb& tcb);
+/// Link, peer and routers let `ceiling` bytes through. Answers the size that segments then have.
+uint32_t BoundMtuSearch(Tcb& tcb, uint32_t ceiling);
+/// How large a probe new text should go as, once cwnd has room for it; 0: as none. Ask only while
+/// the search is on.
+uint32_t MtuProbeSize(const Tcb& tcb, uint64_t now);
+/// Text goes out; snd_nxt is past it.
+void MtuSearchOnSend(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t now);
+/// snd_una has moved.
+void MtuSearchOnAck(Tcb& tcb);
+/// The retransmission timer, before anything is made of it.
+void MtuSearchOnTimeout(Tcb& tcb, uint64_t now);
+/// Something is newly deemed lost. True: it is a probe and nothing else, and that was all there is
+/// to do (RFC 4821 7.6.2).
+bool TakeProbeLoss(Tcb& tcb, uint64_t now);
+/// A router has refused `refused`. True: that was a probe, and nothing else is too large.
+bool TakeProbeRefusal(Tcb& tcb, SequenceNumber refused, uint64_t now);
 
 // --- reset.cc
 /// <SEQ=SND.NXT><CTL=RST> (3.10.5).

@@ -91,6 +91,7 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
     tcb.rto_us = Minimum(Maximum(tcb.rto_us, kRtoAfterLostSynUs), tcb.options.rto_max_us);
   }
   tcb.backoff = 0;
+  if (tcb.options.mtu_probing == MtuProbing::kAlways) StartMtuSearch(tcb);
   // RFC 6928 section 2: one lost SYN may be bad luck, two are congestion.
   StartCongestionControl(tcb, syn_retransmissions > 1);
   StartRecovery(tcb);

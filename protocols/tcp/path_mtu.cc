@@ -11,7 +11,6 @@ namespace {
 
 using namespace internal;
 
-constexpr uint32_t kHeaders = 60;           // IPv6 and TCP
 constexpr uint32_t kSmallestSegment = 536;  // no IPv6 path asks for less (RFC 8200 section 5)
 
 /// With SACK, the scoreboard has them sent again.
@@ -28,6 +27,7 @@ void GoBack(Tcb& tcb) {
   if (tcb.in_recovery) tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
   tcb.in_recovery = false;
   tcb.go_back = false;
+  tcb.mtu_search.repairing = false;
   tcb.retransmit_now = false;
   tcb.duplicate_acks = 0;
   tcb.recover = tcb.snd_max;  // duplicates of what is repeated are no news of loss
@@ -36,16 +36,21 @@ void GoBack(Tcb& tcb) {
 
 }  // namespace
 
+void internal::SetSegmentSize(Tcb& tcb, uint32_t size) {
+  tcb.snd_mss = size;
+  tcb.cwnd = Maximum(tcb.cwnd, size);
+  tcb.ssthresh = Maximum(tcb.ssthresh, size << 1);
+}
+
 void SetPathMtu(Tcb& tcb, uint32_t mtu) {
   if (tcb.negotiated_mss == 0) {
-    tcb.negotiated_mss = tcb.snd_mss;
+    tcb.negotiated_mss = tcb.mtu_search.on ? tcb.mtu_search.ceiling : tcb.snd_mss;
     tcb.refused_until = tcb.snd_una;
   }
-  const uint32_t headers = kHeaders + (tcb.timestamps_on ? kTimestampBytes : 0);
+  const uint32_t headers = kPlainHeaderBytes + (tcb.timestamps_on ? kTimestampBytes : 0);
   const uint32_t fits = mtu > headers ? mtu - headers : 0;
-  tcb.snd_mss = Minimum(tcb.negotiated_mss, Maximum(fits, kSmallestSegment));
-  tcb.cwnd = Maximum(tcb.cwnd, tcb.snd_mss);
-  tcb.ssthresh = Maximum(tcb.ssthresh, tcb.snd_mss << 1);
+  const uint32_t ceiling = Minimum(tcb.negotiated_mss, Maximum(fits, kSmallestSegment));
+  SetSegmentSize(tcb, BoundMtuSearch(tcb, ceiling));
 }
 
 bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence) {
@@ -57,6 +62,10 @@ bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now
   if (!IsSynchronised(tcb.state) || !IsOutstanding(tcb, refused)) return false;
   const uint32_t before = tcb.snd_mss;
   SetPathMtu(tcb, mtu);
+  if (tcb.snd_mss >= before && TakeProbeRefusal(tcb, refused, now)) {
+    StartRetransmitTimer(tcb, now);
+    return true;
+  }
   const bool known = tcb.snd_mss >= before && refused.Before(tcb.refused_until) &&
                      tcb.refused_until.AtOrBefore(tcb.snd_max);
   if (known) return false;

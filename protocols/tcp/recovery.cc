@@ -290,7 +290,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (ended && !undone) EndRecovery(tcb);
   HyStartOnAck(tcb, RoundTrip(delivery, now));
   const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
-  if (lost && !IsRecovering(tcb)) EnterRecovery(tcb, now);
+  if (lost && !IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
   } else if (advanced && !ended) {
@@ -303,7 +303,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
 
 void RecoverOnTimer(Tcb& tcb, uint64_t now) {
   if (tcb.rack.deadline <= now && DetectLoss(tcb, now)) {
-    if (!IsRecovering(tcb)) EnterRecovery(tcb, now);
+    if (!IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
     if (tcb.in_recovery) ReduceRate(tcb, 0, false);
   }
   if (tcb.tail_probe.deadline <= now) {

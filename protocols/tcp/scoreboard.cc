@@ -227,6 +227,16 @@ void LoseFrom(Scoreboard& board, SequenceNumber from) {
   for (uint32_t i = IndexFrom(board, from); i < board.count; ++i) LoseRun(board, i);
 }
 
+void LoseBetween(Scoreboard& board, SequenceNumber from, SequenceNumber to) {
+  if (MakeRoom(board, 2)) {
+    SplitAt(board, from);
+    SplitAt(board, to);
+  }
+  for (uint32_t i = IndexFrom(board, from); i < board.count && board.StartOf(i).Before(to); ++i) {
+    LoseRun(board, i);
+  }
+}
+
 void LoseAll(Scoreboard& board, bool forget_sacks) {
   for (uint32_t i = 0; i < board.count; ++i) {
     SentRun& run = board.runs[i];

@@ -94,6 +94,8 @@ void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, Sequenc
 void LoseRun(Scoreboard& board, uint32_t index);
 /// What the peer does not hold of the bytes from `from` on is deemed lost.
 void LoseFrom(Scoreboard& board, SequenceNumber from);
+/// The same of [from, to).
+void LoseBetween(Scoreboard& board, SequenceNumber from, SequenceNumber to);
 /// Everything that the peer does not hold is deemed lost. With `forget_sacks`, everything.
 void LoseAll(Scoreboard& board, bool forget_sacks);
 

@@ -92,7 +92,11 @@ uint32_t PacketText(const Tcb& tcb, uint32_t allowed, uint32_t pending) {
 bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
   const uint32_t pending = tcb.snd_nxt.DistanceTo(tcb.snd_end);
-  uint32_t length = PacketText(tcb, UsableWindow(tcb), pending);
+  const uint32_t usable = UsableWindow(tcb);
+  const uint32_t probe = tcb.mtu_search.on ? MtuProbeSize(tcb, now) : 0;
+  if (probe > usable) return false;  // cwnd has room for it once some of what is in flight arrives
+  intent->mtu_probe = probe != 0;
+  uint32_t length = probe != 0 ? probe : PacketText(tcb, usable, pending);
   const bool paced = tcb.pace_deadline > now && tcb.snd_nxt == tcb.snd_max;
   if (length != 0 && paced && !tcb.probe_due) return false;
   if (length == 0) {
@@ -103,7 +107,7 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   intent->kind = SendIntent::Kind::kData;
   intent->sequence = tcb.snd_nxt;
   intent->max_length = length;
-  intent->segment_size = length > tcb.snd_mss ? tcb.snd_mss : 0;
+  intent->segment_size = length > tcb.snd_mss && probe == 0 ? tcb.snd_mss : 0;
   intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
   // Section 6.1.5 and 6.1.6 of RFC 3168: new text only.
   intent->ecn_capable = tcb.ecn.on && !intent->retransmission && !intent->window_probe;
@@ -206,6 +210,7 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   if (!tcb.sack_on && intent.retransmission) NoteRepeated(tcb, intent.sequence, end, now);
   if (!intent.retransmission) Pace(tcb, length, now);
   tcb.snd_nxt = Max(tcb.snd_nxt, end);
+  MtuSearchOnSend(tcb, intent, length, now);
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   UpdatePersist(tcb, now);
   CongestionAfterSend(tcb);
@@ -291,7 +296,11 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
 
 uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t message_rest) {
   if (intent.kind != SendIntent::Kind::kData) return 0;
-  const uint32_t length = Minimum(intent.max_length, message_rest);
+  // A message that is too short for the probe is a smaller one; one that says nothing new is none.
+  const uint32_t smallest = Minimum(intent.max_length, tcb.snd_mss + kSmallestMtuStep);
+  const bool plain = intent.mtu_probe && message_rest < smallest;
+  const uint32_t most = plain ? tcb.snd_mss : intent.max_length;
+  const uint32_t length = Minimum(most, message_rest);
   // Data that was sent before, or whose override time-out has come, goes in any size.
   if (intent.retransmission || intent.window_probe || tcb.probe_due) return length;
   if (WaitsForNagle(tcb, length)) return 0;

@@ -32,6 +32,13 @@ enum class State : uint8_t {
 };
 const char* StateName(State state);
 
+/// RFC 4821: finding the path's MTU where routers say nothing. Linux counts the same way.
+enum class MtuProbing : uint8_t {
+  kOff = 0,
+  kBlackHole = 1,  ///< once full segments have timed out in a row
+  kAlways = 2,     ///< from the start, at the smallest MTU of IPv6
+};
+
 /// Options of a connection, fixed at open.
 struct Options {
   uint32_t mss = 1220;  ///< largest payload this end receives: MTU - 60 (RFC 9293 3.7.1)
@@ -59,6 +66,7 @@ struct Options {
   bool undo = true;     ///< F-RTO (RFC 5682), Eifel (RFC 3522), D-SACK (RFC 3708): a
                         ///< reduction that proves to have been for nothing is taken back
   bool nagle = false;   ///< RFC 9293 3.7.4; not for framings whose segments mean something
+  MtuProbing mtu_probing = MtuProbing::kBlackHole;
   bool user_timeout_option = false;    ///< tell and heed RFC 5482's option
   uint8_t keepalive_probes = 9;        ///< unanswered ones, after which the connection is given up
   uint32_t keepalive_idle_s = 0;       ///< RFC 9293 3.8.4: first probe; 0: no keep-alive
@@ -124,6 +132,24 @@ struct Undo {
   SequenceNumber until;             ///< an ACK beyond this ends the matter
   uint64_t reduced_at = 0;
   PolicyState policy;
+};
+
+/// RFC 4821: mtu_probe.cc. Sizes are of text, as snd_mss, which is search_low.
+struct MtuSearch {
+  uint64_t next_at = 0;      ///< no probe before this
+  uint64_t raise_at = 0;     ///< sizes that have failed are tried again from then on
+  uint32_t ceiling = 0;      ///< largest that link, peer and routers let through; 0: not set yet
+  uint32_t high = 0;         ///< search_high: larger ones have failed
+  uint32_t head_length = 0;  ///< of the segment last sent at snd_una; 0: it was not at snd_una yet
+  SequenceNumber probe_start;  ///< outstanding, repairing
+  SequenceNumber probe_end;
+  bool on = false;           ///< sizes between snd_mss and high are tried
+  bool outstanding = false;  ///< the probe is in flight and was sent but once
+  bool repairing = false;    ///< without SACK: snd_nxt walks over the lost probe
+  bool unconfirmed = false;  ///< a black hole was presumed, nothing has got through since
+  uint8_t timeouts = 0;      ///< in a row
+  uint8_t tries = 0;         ///< probes in a row that have told nothing
+  uint8_t news = 0;          ///< MtuNews, for the owner
 };
 
 /// RFC 5682: whether the retransmission timer fired too early.
@@ -260,6 +286,7 @@ struct Tcb {
   // --- RFC 8201: path_mtu.cc
   uint32_t negotiated_mss = 0;   ///< snd_mss of the handshake; 0: the path has not been asked
   SequenceNumber refused_until;  ///< before this, what was too large is known to be lost
+  MtuSearch mtu_search;
 
   Options options;
 

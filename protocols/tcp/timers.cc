@@ -43,7 +43,10 @@ void OnRetransmissionTimeout(Tcb& tcb, uint64_t now) {
   tcb.retransmit_deadline = kNever;  // starts again when the segment goes out
   if (tcb.backoff < 16) ++tcb.backoff;
   tcb.timing = false;
-  if (IsSynchronised(tcb.state)) CongestionOnTimeout(tcb, now);
+  if (IsSynchronised(tcb.state)) {
+    MtuSearchOnTimeout(tcb, now);
+    CongestionOnTimeout(tcb, now);
+  }
   tcb.timed_out = true;
   if (IsSynchronised(tcb.state) && tcb.sack_on) {
     RecoverOnTimeout(tcb);

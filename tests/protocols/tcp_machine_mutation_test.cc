@@ -126,8 +126,11 @@ Connection Fresh(Mutator& m) {
   options.pacing = m.Chance(4);
   options.undo = m.Chance(2);
   options.nagle = m.Chance(4);
+  options.mtu_probing = static_cast<MtuProbing>(m.Random(3));
+  options.mss = m.Chance(2) ? 1000 : 1440;
   const SequencePlan& plan = kSequencePlans[m.Random(4)];
   Connection c(options, plan);
+  c.peer_mss = static_cast<uint16_t>(options.mss);
   c.peer_timestamps = m.Chance(2);
   c.peer_sack = !m.Chance(4);
   c.peer_scales = m.Chance(2);

@@ -24,8 +24,9 @@ struct PipeOptions {
   double loss = 0;
   double duplicate = 0;
   uint64_t delay = 100 * kUs;
-  uint64_t jitter = 0;  // random extra delay: reordering
-  double mark = 0;      // of packets that are ECN-capable
+  uint64_t jitter = 0;     // random extra delay: reordering
+  double mark = 0;         // of packets that are ECN-capable
+  uint32_t largest = ~0u;  // bytes of a packet; what has more is dropped, and nobody says so
 };
 
 struct Packet {
@@ -217,6 +218,9 @@ class Pipe {
   }
 
   void Carry(int to, Packet packet) {
+    const Segment& segment = packet.segment;
+    const uint32_t headers = 60 + (segment.header.has_timestamps ? kTimestampBytes : 0);
+    if (segment.text_length + headers > options_.largest) return;
     if (Chance(options_.loss)) return;
     if (packet.segment.ecn != EcnCodepoint::kNotCapable && Chance(options_.mark)) {
       packet.segment.ecn = EcnCodepoint::kCongestionExperienced;
@@ -320,6 +324,52 @@ TEST_P(LossyPipe, GivenSeedWhenMegabyteIsTransferredThenEveryByteArrivesOnceInOr
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LossyPipe, ::testing::Range(0, 50));
+
+// A path that is smaller than both links, and says nothing (RFC 4821).
+class NarrowPipe : public ::testing::TestWithParam<int> {};
+
+TEST_P(NarrowPipe, GivenSeedWhenTextIsTransferredThenEveryByteArrivesAndSegmentsFit) {
+  std::mt19937_64 random(static_cast<uint64_t>(GetParam()) * 104729 + 1);
+  PipeOptions pipe;
+  const int severity = GetParam() % 4;
+  pipe.loss = 0.01 * severity;
+  pipe.duplicate = severity == 0 ? 0 : 0.02;
+  pipe.jitter = severity == 0 ? 0 : 30 * kUs;
+  const bool jumbo = GetParam() % 2 != 0;
+  pipe.largest = 1280 + static_cast<uint32_t>(random() % (jumbo ? 7000 : 220));
+  constexpr uint32_t kBuffer = 300000;
+  constexpr uint64_t kForward = 2000000;
+  constexpr uint64_t kBackward = 300000;
+  Endpoint a(0, kForward, kBuffer, 30000, &random);
+  Endpoint b(1, kBackward, kBuffer, 30000, &random);
+  Options options[2] = {RandomOptions(random, kBuffer), RandomOptions(random, kBuffer)};
+  for (Options& o : options) {
+    o.mss = jumbo ? 8940 : 1440;
+    o.mtu_probing = random() % 2 == 0 ? MtuProbing::kAlways : MtuProbing::kBlackHole;
+  }
+  const SequenceNumber iss(static_cast<uint32_t>(random()));
+  OpenActive(a.tcb, options[0], iss, kStart);
+  SetReceiveWindow(a.tcb, kBuffer, kStart);
+  Segment syn;
+  syn.header = CommitSend(a.tcb, NextSend(a.tcb, kStart), 0, false, kStart);
+  OpenPassive(b.tcb, options[1], iss + 12345, syn, kStart);
+  SetReceiveWindow(b.tcb, kBuffer, kStart);
+
+  Pipe(&a, &b, pipe, &random).Run();
+  if (HasFatalFailure()) return;
+
+  EXPECT_EQ(b.received(), kForward);
+  EXPECT_EQ(a.received(), kBackward);
+  for (const auto& [sender, receiver] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+    std::vector<uint64_t> ends;
+    for (const auto& [end, unused] : sender->ends()) ends.push_back(end);
+    EXPECT_EQ(receiver->pushed(), ends);
+    const uint32_t headers = 60 + (sender->tcb.timestamps_on ? kTimestampBytes : 0);
+    EXPECT_LE(sender->tcb.snd_mss + headers, pipe.largest);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, NarrowPipe, ::testing::Range(0, 60));
 
 }  // namespace
 }  // namespace qpip::tcp::testing
