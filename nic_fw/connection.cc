@@ -106,6 +106,7 @@ tcp::Options TcpDefaults(const Nic& nic) {
   o.hystart = c.tcp_hystart != 0;
   o.pacing = c.tcp_pacing != 0;
   o.undo = c.tcp_undo != 0;
+  o.mtu_probing = static_cast<tcp::MtuProbing>(c.tcp_mtu_probing);
   o.user_timeout_option = c.tcp_user_timeout_option != 0;
   o.keepalive_idle_s = c.keepalive_idle_s;
   o.keepalive_interval_s = c.keepalive_interval_s;
@@ -170,8 +171,7 @@ void OnEstablished(const Nic& nic, QueuePair& q) {
   SetQpState(nic, q, QpState::kConnected);
   q.connected_reported = true;
   q.path_failed = false;
-  const uint32_t path_mtu = PathMtu(nic, q.tuple.remote_address);
-  if (path_mtu < nic.state.config.mtu) tcp::SetPathMtu(q.tcb, path_mtu);
+  AdoptPathMtu(nic, q);
   nic.Count(abi::NicCounter::kConnectionsEstablished);
   abi::Event event;
   FillEvent(q, abi::EventKind::kEstablished, 0, &event);
@@ -461,6 +461,7 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   }
   const tcp::State before = q.tcb.state;
   const tcp::TimerPlan plan = tcp::OnTimer(q.tcb, nic.now);
+  NoteMtuSearch(nic, q);
   if (plan.retransmission_timeout) nic.Count(abi::NicCounter::kTcpRetransmissionTimeouts);
   if (plan.send_reset) SendReset(nic, q.tuple, plan.reset);
   if (q.tcb.state != before) {

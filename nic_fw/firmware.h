@@ -100,6 +100,7 @@ struct NicConfig {
   uint8_t tcp_undo = 1;                  ///< take back window reductions that were for nothing
                                          ///< (RFC 3522, 5682, 3708)
   uint8_t tcp_user_timeout_option = 0;   ///< tell the peer user_timeout_ms, and heed its (RFC 5482)
+  uint8_t tcp_mtu_probing = 1;           ///< RFC 4821: 0 never, 1 for a black hole, 2 always
   uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs, or
                                          ///< segmentation_limit if that is more
   uint32_t tcp_reassembly =

@@ -75,7 +75,7 @@ bool OnPacketTooBig(const Nic& nic, QueuePair& q, const Quotation& quoted, uint3
   if (mtu < ipv6::kMinMtu || quoted.packet_bytes <= mtu) return false;
   LearnPathMtu(nic, quoted.destination, mtu);
   if (q.type != abi::QpType::kTcp || q.state != QpState::kConnected) return true;
-  const uint32_t path = PathMtu(nic, quoted.destination);
+  const uint32_t path = PathMtuLimit(nic, quoted.destination);
   if (tcp::OnPacketTooBig(q.tcb, quoted.sequence, path, nic.now)) {
     UpdateTimer(nic, q);
     Activate(nic, q);

@@ -38,12 +38,13 @@ bool InRange(const NicConfig& c) {
          c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
          c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= 32 &&
          c.tcp_congestion < tcp::kCongestionAlgorithms && c.tcp_ecn <= 2 &&
-         c.keepalive_probes != 0 && c.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
-         c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
-         c.scheduler_quantum <= (1u << 24) && c.segmentation_limit <= 0xffff && c.dma_slots > c.receive_contexts &&
-         c.dma_slots > c.transmit_contexts && c.reassembly_slots <= kMaxReassemblySlots &&
-         c.path_mtu_entries >= 4 && c.path_mtu_entries <= 65536 &&
-         std::has_single_bit(c.path_mtu_entries) && LinkInRange(c.link);
+         c.tcp_mtu_probing <= 2 && c.keepalive_probes != 0 && c.keepalive_interval_s != 0 &&
+         c.command_log2 >= 1 && c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
+         c.scheduler_quantum <= (1u << 24) && c.segmentation_limit <= 0xffff &&
+         c.dma_slots > c.receive_contexts && c.dma_slots > c.transmit_contexts &&
+         c.reassembly_slots <= kMaxReassemblySlots && c.path_mtu_entries >= 4 &&
+         c.path_mtu_entries <= 65536 && std::has_single_bit(c.path_mtu_entries) &&
+         LinkInRange(c.link);
 }
 
 /// Hands out consecutive, 8-byte aligned pieces and refuses to pass 4 GiB.

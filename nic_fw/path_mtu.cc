@@ -42,12 +42,40 @@ PathMtuEntry& Place(const Nic& nic, const ipv6::Address& destination) {
 
 /// RFC 8201 section 5.2: every connection that uses the path is told.
 void TellConnections(const Nic& nic, const ipv6::Address& destination) {
-  const uint32_t mtu = PathMtu(nic, destination);
+  const uint32_t mtu = PathMtuLimit(nic, destination);
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair& q = nic.qp(i);
     if (q.type != abi::QpType::kTcp || !(q.tuple.remote_address == destination)) continue;
     if (q.state == QpState::kConnected) tcp::SetPathMtu(q.tcb, mtu);
   }
+}
+
+void Keep(const Nic& nic, PathMtuEntry& entry, const ipv6::Address& destination) {
+  entry.destination = destination;
+  entry.expires_at = nic.now + kLifeNs;
+  if (entry.expires_at < nic.state.path_mtu_deadline) {
+    nic.state.path_mtu_deadline = entry.expires_at;
+  }
+}
+
+/// Packets of bounds.mtu bytes get through to `destination`, ones over bounds.limit do not.
+void LearnSearchedMtu(const Nic& nic, const ipv6::Address& destination, tcp::MtuBounds bounds) {
+  const uint32_t link = nic.state.config.mtu;
+  const uint32_t index = Find(nic, destination);
+  const bool routed = index != kNone && EntryAt(nic, index).limit == 0;
+  const uint32_t most = PathMtuLimit(nic, destination);
+  if (bounds.mtu >= most) {
+    // As much as is known to be possible. A router's word ages as it did.
+    if (index == kNone || routed) return;
+    EntryAt(nic, index).mtu = most;
+    if (most == link) EntryAt(nic, index).expires_at = 0;
+    return;
+  }
+  PathMtuEntry& entry = Place(nic, destination);
+  entry.mtu = bounds.mtu;
+  entry.limit = bounds.limit < link ? bounds.limit : link;
+  if (routed && most < entry.limit) entry.limit = most;
+  Keep(nic, entry, destination);
 }
 
 }  // namespace
@@ -59,16 +87,43 @@ uint32_t PathMtu(const Nic& nic, const ipv6::Address& destination) {
   return EntryAt(nic, index).mtu < link ? EntryAt(nic, index).mtu : link;
 }
 
+uint32_t PathMtuLimit(const Nic& nic, const ipv6::Address& destination) {
+  const uint32_t link = nic.state.config.mtu;
+  const uint32_t index = Find(nic, destination);
+  if (index == kNone) return link;
+  const PathMtuEntry& entry = EntryAt(nic, index);
+  const uint32_t most = entry.limit == 0 ? entry.mtu : entry.limit;
+  return most < link ? most : link;
+}
+
+void AdoptPathMtu(const Nic& nic, QueuePair& q) {
+  const uint32_t index = Find(nic, q.tuple.remote_address);
+  if (index == kNone) return;
+  const uint32_t limit = PathMtuLimit(nic, q.tuple.remote_address);
+  if (limit < nic.state.config.mtu) tcp::SetPathMtu(q.tcb, limit);
+  const PathMtuEntry& entry = EntryAt(nic, index);
+  if (entry.limit != 0) tcp::SearchPathMtu(q.tcb, entry.mtu);
+}
+
+void NoteMtuSearch(const Nic& nic, QueuePair& q) {
+  const uint8_t news = tcp::TakeMtuNews(q.tcb);
+  if (news == 0) return;
+  if ((news & tcp::kMtuProbeSent) != 0) nic.Count(abi::NicCounter::kMtuProbesSent);
+  if ((news & tcp::kMtuProbeSucceeded) != 0) nic.Count(abi::NicCounter::kMtuProbesSucceeded);
+  if ((news & tcp::kMtuBlackHole) != 0) nic.Count(abi::NicCounter::kMtuBlackHoles);
+  if ((news & tcp::kMtuBoundsFound) == 0) return;
+  LearnSearchedMtu(nic, q.tuple.remote_address, tcp::SearchedMtu(q.tcb));
+}
+
 void LearnPathMtu(const Nic& nic, const ipv6::Address& destination, uint32_t mtu) {
-  if (mtu >= PathMtu(nic, destination)) return;
+  if (mtu >= PathMtuLimit(nic, destination)) return;
   nic.Count(abi::NicCounter::kPathMtuReductions);
+  const uint32_t found = PathMtu(nic, destination);
   PathMtuEntry& entry = Place(nic, destination);
-  entry.destination = destination;
-  entry.mtu = mtu;
-  entry.expires_at = nic.now + kLifeNs;
-  if (entry.expires_at < nic.state.path_mtu_deadline) {
-    nic.state.path_mtu_deadline = entry.expires_at;
-  }
+  const bool searched = Find(nic, destination) != kNone && entry.limit != 0 && found < mtu;
+  entry.mtu = searched ? found : mtu;
+  entry.limit = searched ? mtu : 0;
+  Keep(nic, entry, destination);
   TellConnections(nic, destination);
 }
 

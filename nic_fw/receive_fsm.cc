@@ -9,6 +9,7 @@
 #include "nic_fw/listener.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
@@ -224,6 +225,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   QueuePair& q = nic.qp(handle);
   const tcp::State before = q.tcb.state;
   const tcp::Arrival arrival = tcp::OnSegment(q.tcb, segment, nic.now);
+  NoteMtuSearch(nic, q);
   if (q.tcb.state != before) {
     nic.Trace(kTraceTcpState, q.handle, static_cast<uint32_t>(before),
               static_cast<uint32_t>(q.tcb.state));

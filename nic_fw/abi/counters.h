@@ -49,7 +49,10 @@ namespace qpip::abi {
   X(kIcmpErrorsReceived, "icmp_errors_received")               \
   X(kPathMtuReductions, "path_mtu_reductions")                 \
   X(kSynCookiesSent, "syn_cookies_sent")                       \
-  X(kSynCookiesAccepted, "syn_cookies_accepted")
+  X(kSynCookiesAccepted, "syn_cookies_accepted")               \
+  X(kMtuProbesSent, "mtu_probes_sent")                         \
+  X(kMtuProbesSucceeded, "mtu_probes_succeeded")               \
+  X(kMtuBlackHoles, "mtu_black_holes")
 
 // X(enumerator, "name"): why a received frame, or an outgoing one, was not processed.
 #define QPIP_DROP_REASONS(X)                       \

@@ -241,6 +241,7 @@ constexpr Parameter kParameters[] = {
     QPIP_NUMBER("hystart", uri.nic.tcp_hystart, 0, 1),
     QPIP_NUMBER("pacing", uri.nic.tcp_pacing, 0, 1),
     QPIP_NUMBER("undo", uri.nic.tcp_undo, 0, 1),
+    QPIP_CHOICE("mtu_probing", uri.nic.tcp_mtu_probing, {"off", "black_hole", "always"}),
     QPIP_NUMBER("keepalive_idle_s", uri.nic.keepalive_idle_s, 0, 1000000),
     QPIP_NUMBER("keepalive_interval_s", uri.nic.keepalive_interval_s, 1, 1000000),
     QPIP_NUMBER("keepalive_probes", uri.nic.keepalive_probes, 1, 255),

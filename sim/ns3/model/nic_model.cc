@@ -140,6 +140,7 @@ void NicModel::ReadFirmware(const Profile& profile) {
   firmware.tcp_hystart = static_cast<uint8_t>(count("protocol.hystart"));
   firmware.tcp_pacing = static_cast<uint8_t>(count("protocol.pacing"));
   firmware.tcp_undo = static_cast<uint8_t>(count("protocol.undo"));
+  firmware.tcp_mtu_probing = static_cast<uint8_t>(count("protocol.mtu_probing"));
   firmware.rto_min_us = count("protocol.rto_min_us");
   firmware.rto_initial_us = count("protocol.rto_initial_us");
   firmware.wqe_prefetch = static_cast<uint8_t>(count("protocol.wqe_prefetch"));

@@ -95,6 +95,7 @@ constexpr PlainSpec kPlainSpecs[] = {
     {"protocol.hystart", "", 0, 1, true, "HyStart++ (RFC 9406)"},
     {"protocol.pacing", "", 0, 1, true, "new text spread over the round trip"},
     {"protocol.undo", "", 0, 1, true, "spurious reductions are taken back (RFC 3522, 5682)"},
+    {"protocol.mtu_probing", "", 0, 2, true, "RFC 4821: 0 never, 1 for a black hole, 2 always"},
     {"protocol.rto_min_us", "us", 1, 6e7, true, "least retransmission time-out"},
     {"protocol.rto_initial_us", "us", 1, 6e7, true, "retransmission time-out before a sample"},
     {"protocol.wqe_prefetch", "", 1, 8, true, "work requests fetched by one DMA"},
