@@ -377,12 +377,31 @@ Document Rfc4443() {
           }};
 }
 
+Document Rfc4821() {
+  return {"RFC 4821",
+          "Packetization Layer Path MTU Discovery",
+          {
+              {"5.2-1", "5.2", "what is found is shared by those who send to the destination",
+               "with connections that open later"},
+              {"7.2-1", "7.2", "over IPv6 a search starts from packets of 1280 bytes"},
+              {"7.4-1", "7.4", "a probe waits for text and a window for the segments behind it"},
+              {"7.4-2", "7.4", "one probe is in flight at a time"},
+              {"7.6.1-1", "7.6.1", "a probe that is acknowledged raises the size of segments"},
+              {"7.6.2-1", "7.6.2", "a probe that is lost alone is no sign of congestion"},
+              {"7.6.2-2", "7.6.2", "... and the sizes from its own on are not tried next"},
+              {"7.6.2-3", "7.6.2", "a Packet Too Big about a probe bounds the search"},
+              {"7.6.4-1", "7.6.4", "a probe that is lost with others says nothing of its size"},
+              {"7.7-1", "7.7", "full segments that time out in a row go back to the first size",
+               "three in a row"},
+          }};
+}
+
 }  // namespace
 
 const std::vector<Document>& Documents() {
-  static const std::vector<Document> documents = {Rfc9293(), Rfc9293States(), Rfc5961(), Rfc6298(),
-                                                  Rfc5681(), Rfc6582(),       Rfc7323(), Rfc2018(),
-                                                  Rfc2883(), Rfc8985(),       Rfc8200(), Rfc4443()};
+  static const std::vector<Document> documents = {
+      Rfc9293(), Rfc9293States(), Rfc5961(), Rfc6298(), Rfc5681(), Rfc6582(), Rfc7323(),
+      Rfc2018(), Rfc2883(),       Rfc8985(), Rfc8200(), Rfc4443(), Rfc4821()};
   return documents;
 }
 

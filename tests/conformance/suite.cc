@@ -5,7 +5,8 @@ namespace qpip::conformance {
 std::vector<Topic> Topics() {
   return {HeaderTopic(),     OpenTopic(),      CloseTopic(), AcknowledgementTopic(),
           WindowTopic(),     InterfaceTopic(), ResetTopic(), RetransmissionTopic(),
-          CongestionTopic(), TimestampTopic(), SackTopic(),  Ipv6Topic()};
+          CongestionTopic(), TimestampTopic(), SackTopic(),  Ipv6Topic(),
+          PathMtuTopic()};
 }
 
 std::optional<std::string> RunCase(const Case& test) {

@@ -78,6 +78,7 @@ Topic TimestampTopic();
 Topic SackTopic();
 Topic CongestionTopic();
 Topic Ipv6Topic();
+Topic PathMtuTopic();
 
 /// Runs a case. Returns what went wrong; nullopt: nothing.
 std::optional<std::string> RunCase(const Case& test);
