@@ -1,6 +1,7 @@
 // A path between two network namespaces that loses, delays, reorders and damages packets: two TUN
 // devices, the frames of each sent on through the other behind our own fault decorator. The
-// kernel's stack at each end sees an ordinary link.
+// kernel's stack at each end sees an ordinary link. What is larger than a bound may vanish, as
+// behind a router that does not say why (--black-hole).
 //
 //     NETNS_A, fd10::1 -- tun fwd-a |--> fault -->| tun fwd-b -- NETNS_B, fd10::2
 //                                   |<-- fault <--|
@@ -39,6 +40,7 @@ constexpr int kBatch = 64;
 struct End {
   std::unique_ptr<wire::Wire> wire;
   uint64_t housekeeping_at = 0;
+  uint64_t swallowed = 0;  ///< packets towards it that were larger than the path
 };
 
 End Open(const std::string& interface, const std::string& netns, uint8_t host, uint32_t mtu,
@@ -58,11 +60,11 @@ End Open(const std::string& interface, const std::string& netns, uint8_t host, u
   options.address.bytes[15] = 1;
   std::unique_ptr<wire::Wire> wire = wire::OpenKernelWire(options);
   if (faults.any()) wire = wire::DecorateFault(std::move(wire), faults);
-  return {std::move(wire), 0};
+  return {std::move(wire), 0, 0};
 }
 
 /// Takes what has come in at `from` to `to`. Answers whether there was anything.
-bool Forward(End& from, End& to) {
+bool Forward(End& from, End& to, uint32_t largest) {
   int taken = 0;
   wire::InFrame in;
   while (taken < kBatch && from.wire->Receive(&in)) {
@@ -76,7 +78,11 @@ bool Forward(End& from, End& to) {
     }
     out.header = bytes;
     uint64_t lease = 0;
-    to.wire->Send(out, &lease);  // a full device drops, as a router does
+    if (bytes.size() > largest) {
+      ++to.swallowed;
+    } else {
+      to.wire->Send(out, &lease);  // a full device drops, as a router does
+    }
     from.wire->Release(in);
   }
   if (taken != 0) to.wire->Flush();
@@ -88,9 +94,9 @@ void KeepHouse(End& end) {
   if (now >= end.housekeeping_at) end.housekeeping_at = end.wire->Housekeeping(now);
 }
 
-void Run(End& a, End& b) {
+void Run(End& a, End& b, uint32_t largest) {
   while (stop_requested == 0) {
-    const bool busy = Forward(a, b) | Forward(b, a);
+    const bool busy = Forward(a, b, largest) | Forward(b, a, largest);
     KeepHouse(a);
     KeepHouse(b);
     if (busy) continue;
@@ -104,12 +110,14 @@ int Main(int argc, char** argv) {
   std::string netns_a;
   std::string netns_b;
   uint32_t mtu = 1500;
+  uint32_t largest = ~0u;
   wire::FaultOptions faults;
   po::options_description options("Options");
   options.add_options()("help", "this text")                                           //
       ("a", po::value(&netns_a)->required(), "network namespace of the device fwd-a")  //
       ("b", po::value(&netns_b)->required(), "network namespace of the device fwd-b")  //
       ("mtu", po::value(&mtu), "of both devices")                                      //
+      ("black-hole", po::value(&largest), "bytes; larger packets vanish, each way")    //
       ("loss", po::value(&faults.loss), "probability, each way")                       //
       ("duplicate", po::value(&faults.duplicate), "probability, each way")             //
       ("reorder", po::value(&faults.reorder), "probability, each way")                 //
@@ -129,8 +137,9 @@ int Main(int argc, char** argv) {
   std::signal(SIGTERM, RequestStop);
   std::signal(SIGINT, RequestStop);
   std::cout << "forwarding" << std::endl;
-  Run(a, b);
-  std::cout << "{\"to_a\": " << a.wire->StatisticsJson()
+  Run(a, b, largest);
+  std::cout << "{\"swallowed\": " << a.swallowed + b.swallowed
+            << ", \"to_a\": " << a.wire->StatisticsJson()
             << ", \"to_b\": " << b.wire->StatisticsJson() << "}" << std::endl;
   return 0;
 }
