@@ -15,7 +15,7 @@ namespace internal {
 namespace {
 
 constexpr uint32_t kBaseMtu = 1280;         // RFC 4821 section 7.2: IPv6
-constexpr uint8_t kBlackHoleTimeouts = 3;   // R1 of RFC 9293 3.8.3
+constexpr uint8_t kBlackHoleTimeouts = 5;   // R1 of RFC 9293 3.8.3, which is at least three
 constexpr uint8_t kMaxProbes = 3;           // RFC 8899 5.1.2, of one size, without a verdict
 constexpr uint64_t kRaiseSeconds = 600;     // RFC 8899 5.1.1, PMTU_RAISE_TIMER
 constexpr uint32_t kFollowersShift = 2;     // 4 segments: three duplicates, and one to spare

@@ -111,10 +111,10 @@ TEST_P(BlackHole, GivenAnOutage_WhenThePathTakesAllAgain_ThenNothingOfItIsRememb
   pair.cable.Run();
   pair.cable.filter = [](Frame&, bool) { return false; };
   pair.a.PostSend(*pair.qp_a, {SgeOf(source, source_key, 0, 20000)});
-  pair.cable.Advance(3 * kSecond);
+  pair.cable.Advance(12 * kSecond, 10 * kMs);
   EXPECT_EQ(A(abi::NicCounter::kMtuBlackHoles), 1u);
   Narrow(1500);
-  pair.cable.Advance(5 * kSecond);
+  pair.cable.Advance(20 * kSecond, 10 * kMs);
   pair.b.Poll(*pair.cq_b);
   Transfers(4);
   EXPECT_EQ(largest, 1500u);
