@@ -29,8 +29,11 @@ void AvoidReno(Tcb& tcb, uint32_t acked, uint64_t now) {
 }
 
 uint32_t CutReno(Tcb& tcb, CongestionEvent event) {
-  static_cast<void>(event);
-  return Maximum(FlightSize(tcb) >> 1, tcb.snd_mss << 1);  // RFC 5681 equation 4
+  // RFC 5681 equation 4, without what limited transmit has sent beyond cwnd (3.2 step 2). In a
+  // time-out cwnd may be that of a recovery.
+  const uint32_t flight = FlightSize(tcb);
+  const bool loss = event == CongestionEvent::kLoss;
+  return Maximum((loss ? Minimum(flight, tcb.cwnd) : flight) >> 1, tcb.snd_mss << 1);
 }
 
 }  // namespace internal

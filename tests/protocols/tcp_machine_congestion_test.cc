@@ -115,9 +115,12 @@ TEST(FastRetransmit, GivenTwoDuplicatesThenTwoNewSegmentsAndNoRetransmission) {
 TEST(FastRetransmit, GivenThreeDuplicatesThenFirstSegmentIsRepeatedOnce) {
   Connection c = Sending();
   const SequenceNumber una = c.tcb.snd_una;
-  DuplicateAck(c);
-  DuplicateAck(c);
   const uint32_t flight = c.tcb.snd_una.DistanceTo(c.tcb.snd_max);
+  DuplicateAck(c);
+  c.Drain();  // limited transmit, which does not count in ssthresh (RFC 5681 3.2 step 2)
+  DuplicateAck(c);
+  c.Drain();
+  EXPECT_GT(c.tcb.snd_una.DistanceTo(c.tcb.snd_max), flight);
   DuplicateAck(c);
   EXPECT_TRUE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.ssthresh, flight / 2);
