@@ -137,16 +137,16 @@ void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival) {
     return;
   }
   uint32_t length = segment.text_length - duplicate;
-  bool whole = true;
-  if (length > ReceiveWindow(tcb)) {
-    // Beyond the right edge nothing is taken, whatever the owner could hold by now.
-    length = ReceiveWindow(tcb);
-    whole = false;
+  // Beyond the right edge nothing is taken, whatever the owner could hold by now.
+  const bool whole = length <= ReceiveWindow(tcb);
+  if (!whole) length = ReceiveWindow(tcb);
+  if (length == 0) {
     tcb.ack_now = true;
+    return;
   }
-  if (length == 0) return;
   AcceptText(tcb, duplicate, length, whole && header.Has(kPsh), arrival);
-  if (duplicate != 0) tcb.ack_when_placed = true;  // one ACK for both (RFC 5681 4.2)
+  // One ACK (RFC 5681 4.2): for the text, and for what of it is there already or not taken.
+  if (duplicate != 0 || !whole) tcb.ack_when_placed = true;
 }
 
 void ChallengeAck(Tcb& tcb, uint64_t now) {

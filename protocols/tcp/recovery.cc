@@ -116,7 +116,8 @@ bool IsOvertaken(const Tcb& tcb, const SentRun& run) {
   const bool resent = (run.flags & kRunResent) != 0;
   if (!resent && run.end.AtOrBefore(rack.fack)) return true;  // first sent in sequence
   const uint64_t last = run.LastSentAt();
-  // Sent again in the very moment that what was delivered was sent, but behind it.
+  // Sent again in the very moment that what was delivered was sent: where the clock stands still
+  // between the two, as on a test bench, RFC 8985's rule would find it lost at once.
   if (resent && last == rack.sent_at) return false;
   return SentAfter(rack.sent_at, rack.end, last, run.end);
 }

@@ -31,7 +31,7 @@ bool IsAcceptable(const Tcb& tcb, const Segment& segment) {
   const uint32_t window = ReceiveWindow(tcb);
   const uint32_t ahead = tcb.rcv_nxt.DistanceTo(header.sequence);
   if (ahead == 0) return true;
-  if (length == 0) return ahead <= window;
+  if (length == 0) return ahead < window || (ahead == window && !header.Has(kRst));
   if (ahead < window) return true;
   // Starts before the window: some of it has to reach in. (The RFC asks for the last byte to lie
   // inside, which would refuse a segment larger than the window that covers all of it.)
@@ -65,6 +65,8 @@ bool CheckSequence(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arri
   if (tcb.timestamps_on && !header.Has(kRst)) {
     if (!header.has_timestamps) {  // RFC 7323 3.2: silently dropped
       arrival->refusal = Refusal::kPaws;
+      // But for a peer that has started anew, which must learn of this connection (RFC 5961 4.2).
+      if (header.Has(kSyn)) ChallengeAck(tcb, now);
       return false;
     }
     if (PawsRejects(tcb, header, now)) {
@@ -117,6 +119,8 @@ bool CheckSyn(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
 /// A FIN in order: this segment's, or one that was seen before the text it ends.
 bool IsFinDue(Tcb& tcb, const Segment& segment, Arrival* arrival) {
   const Header& header = segment.header;
+  // The peer has sent text behind its FIN: it was none.
+  if (tcb.fin_held && tcb.fin_held_at.Before(tcb.rcv_nxt)) tcb.fin_held = false;
   if (header.Has(kFin)) {
     const SequenceNumber fin = header.sequence + (header.Has(kSyn) ? 1u : 0u) + segment.text_length;
     if (fin == tcb.rcv_nxt) return true;

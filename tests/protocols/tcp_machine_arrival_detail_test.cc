@@ -264,5 +264,45 @@ TEST(UrgentData, GivenASendMarkedThenSegmentsPointBehindItUntilItIsAcknowledged)
   EXPECT_FALSE(later[0].header.Has(kUrg));
 }
 
+TEST(HeldFin, GivenTextBehindItWhenThatIsInOrderThenItWasNone) {
+  Connection c;
+  c.Establish();
+  Segment fin = Change(c, kAck | kFin, 10, 10);  // text [10, 20), FIN at 20
+  c.Arrive(fin);
+  c.ArriveAndPlace(Change(c, kAck, 20, 10));
+  c.ArriveAndPlace(Change(c, kAck, 0, 10));
+  c.ArriveAndPlace(c.WithText(10));
+  EXPECT_FALSE(c.tcb.fin_held);
+  EXPECT_EQ(c.tcb.state, State::kEstablished);
+}
+
+TEST(OverrunWindow, GivenTextBeyondTheEdgeThenOneAckWhenThePartThatFitsIsPlaced) {
+  Connection c;
+  c.Establish(1000);
+  const Arrival arrival = c.Arrive(c.WithText(1500));
+  EXPECT_EQ(arrival.text_length, 1000u);
+  EXPECT_TRUE(c.Drain().empty()) << "it would acknowledge nothing new";
+  OnPlaced(c.tcb, 1000, c.now);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+}
+
+TEST(Timestamps, GivenASynWithoutThemWhenTheyAreInUseThenChallenged) {
+  Options options = PlainOptions();
+  options.timestamps = true;
+  Connection c(options);
+  c.peer_timestamps = true;
+  c.Establish();
+  Segment syn = Change(c, kSyn, kOutside);
+  syn.header.has_timestamps = false;
+  c.Arrive(syn);
+  EXPECT_EQ(c.Drain().size(), 1u);
+  Segment text = c.WithText(10);
+  text.header.has_timestamps = false;
+  EXPECT_EQ(c.Arrive(text).text_length, 0u);
+  EXPECT_TRUE(c.Drain().empty());
+}
+
 }  // namespace
 }  // namespace qpip::tcp::testing

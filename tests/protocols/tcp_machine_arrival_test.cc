@@ -89,6 +89,11 @@ std::vector<Row> SynchronisedRows(State s) {
 }
 
 /// RST in states where it ends the connection.
+/// Ahead of rcv_nxt. A FIN that was received has taken one of the window.
+int32_t LastOfWindow(const Connection& c) {
+  return static_cast<int32_t>(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv)) - 1;
+}
+
 std::vector<Row> ResettableRows(State s) {
   return {
       {"RST at rcv_nxt",
@@ -99,8 +104,11 @@ std::vector<Row> ResettableRows(State s) {
        {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kReset}},
       {"RST in the window, not exact", Is(kRst, kInside), {s, Reply::kAck, Refusal::kUnacceptable}},
       {"RST at the last byte of the window",
-       Is(kRst, kWindow - 1),
+       [](const Connection& c) { return Change(c, kRst, LastOfWindow(c)); },
        {s, Reply::kAck, Refusal::kUnacceptable}},
+      {"RST at the right edge",
+       [](const Connection& c) { return Change(c, kRst, LastOfWindow(c) + 1); },
+       {s, Reply::kNone, Refusal::kUnacceptable}},
   };
 }
 
