@@ -143,6 +143,12 @@ void CompleteReceive(const Nic& nic, QueuePair& q, const ReceiveContext& context
   Complete(nic, q, abi::CompletionOpcode::kRecv, context.wqe_index, detail);
 }
 
+/// A receive that is used up, but will not be completed, is flushed with those behind it.
+void TakeBackReceive(QueuePair& q, const ReceiveContext& context) {
+  if (!context.fills_wqe || q.recv_next - context.wqe_index >= 0x80000000u) return;
+  q.recv_next = context.wqe_index;
+}
+
 /// Stream framing: a receive completes with what has arrived, once nothing more is at hand.
 void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
   if (q.framing != abi::Framing::kStream || q.type != abi::QpType::kTcp) return;
@@ -266,6 +272,8 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   context.in_flight = 0;
   nic.Charge(Stage::kRxPutData, PayloadVariant(q), length);
   if (status != kDmaOk) {
+    TakeBackReceive(q, context);
+    context.fills_wqe = false;  // nothing is under way any more
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
   }
@@ -334,6 +342,7 @@ void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
 void DropPlacements(const Nic& nic, QueuePair& q) {
   for (uint32_t index = q.place_head; index != kNone;) {
     const uint32_t next = nic.receive(index).next;
+    TakeBackReceive(q, nic.receive(index));
     // An operation without bytes (an empty datagram) is under way too.
     if (nic.receive(index).in_flight != 0 || nic.receive(index).fills_wqe) {
       nic.receive(index).detached = true;

@@ -427,6 +427,29 @@ TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlus
   }
 }
 
+TEST_F(Transfer, GivenMessagesOnTheirWayToReceives_WhenPeerResets_ThenEveryReceiveIsFlushed) {
+  for (uint32_t i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);  // and the others have been fetched
+  pair.b.hardware.hold_dma = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.cable.Run();
+  EXPECT_TRUE(pair.b.Poll(*pair.cq_b).empty()) << "the memory is still being written";
+  pair.b.hardware.hold_dma = false;
+  pair.cable.Run();
+  const auto flushed = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(flushed.size(), 3u);
+  for (uint32_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(flushed[i].wqe_index, i + 1);
+    EXPECT_EQ(Status(flushed[i]), Status(i == 0 ? abi::CompletionStatus::kRemoteAborted
+                                                : abi::CompletionStatus::kFlushed));
+  }
+}
+
 TEST_F(Transfer, GivenPeerSilent_WhenUserTimeoutPasses_ThenRetryExceeded) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.cable.Run();
