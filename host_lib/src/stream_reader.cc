@@ -23,8 +23,20 @@ StreamReader::StreamReader(ProtectionDomain& pd, QueuePair& qp, const StreamRead
 }
 
 int StreamReader::PostBuffer(uint32_t buffer) {
-  return qp_.PostRecv(buffer,
-                      memory_->Sge(buffer * buffer_bytes_, static_cast<uint32_t>(buffer_bytes_)));
+  const int error = qp_.PostRecv(
+      buffer, memory_->Sge(buffer * buffer_bytes_, static_cast<uint32_t>(buffer_bytes_)));
+  if (error == 0) ++outstanding_;
+  return error;
+}
+
+void StreamReader::EndIfRefused() {
+  if (!refused_ || outstanding_ != 0 || state_ != StreamState::kOpen) return;
+  if (qp_.disconnect_reason() == DisconnectReason::kClosed) {
+    state_ = StreamState::kEndOfStream;
+    return;
+  }
+  state_ = StreamState::kError;
+  error_ = IBV_WC_WR_FLUSH_ERR;
 }
 
 const std::byte* StreamReader::BufferAt(uint32_t buffer) const {
@@ -33,6 +45,7 @@ const std::byte* StreamReader::BufferAt(uint32_t buffer) const {
 
 bool StreamReader::OnCompletion(const WorkCompletion& completion) {
   if (completion.opcode != IBV_WC_RECV || completion.qp_num != qp_.qp_num()) return false;
+  --outstanding_;
   if (completion.status != IBV_WC_SUCCESS) {
     // Receives left over at the end of a stream are flushed when the connection closes.
     if (state_ == StreamState::kOpen) {
@@ -48,6 +61,7 @@ bool StreamReader::OnCompletion(const WorkCompletion& completion) {
     available_ += completion.byte_len;
   }
   if (completion.end_of_stream) state_ = StreamState::kEndOfStream;
+  EndIfRefused();
   return true;
 }
 
@@ -77,9 +91,11 @@ void StreamReader::Consume(size_t bytes) {
     if (first.offset != first.end) break;
     const uint32_t buffer = first.buffer;
     filled_.pop_front();
-    // A refusal means that the connection is over; its completions tell how.
-    if (state_ == StreamState::kOpen) PostBuffer(buffer);
+    // A refusal means that the connection is over; its completions tell how, or, when no receive
+    // was left for them, the queue pair.
+    if (state_ == StreamState::kOpen && PostBuffer(buffer) != 0) refused_ = true;
   }
+  EndIfRefused();
 }
 
 bool StreamReader::TryReadExact(std::span<std::byte> out) {

@@ -106,6 +106,38 @@ TEST_F(StreamTest, GivenResetWhenReadThenBytesBeforeItAreThereAndTheFirstErrorSt
   EXPECT_EQ(Take(reader, 5), Bytes(5));
 }
 
+TEST_F(StreamTest, GivenNoReceiveLeftWhenBothHaveClosedThenTheStreamEndsBehindItsBytes) {
+  auto qp = StreamQp();
+  StreamReader reader(*pd, *qp, {.buffer_bytes = 10, .buffers = 2});
+  const auto data = Bytes(20);
+  fake->CompleteRecv(HandleOf(*qp), std::span(data).first(10));
+  Deliver(&reader, nullptr);
+  fake->CompleteRecv(HandleOf(*qp), std::span(data).subspan(10));
+  fake->RaiseEvent(abi::EventKind::kDisconnected, HandleOf(*qp),
+                   static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+  nic->Counters();  // takes the event, and leaves the completion
+  EXPECT_EQ(Take(reader, 10), std::vector(data.begin(), data.begin() + 10));
+  EXPECT_EQ(reader.state(), StreamState::kOpen) << "ten bytes are still in the queue";
+  Deliver(&reader, nullptr);
+  EXPECT_EQ(reader.state(), StreamState::kEndOfStream);
+  EXPECT_FALSE(reader.drained());
+  EXPECT_EQ(Take(reader, 10), std::vector(data.begin() + 10, data.end()));
+  EXPECT_TRUE(reader.drained());
+}
+
+TEST_F(StreamTest, GivenNoReceiveLeftWhenResetThenAnError) {
+  auto qp = StreamQp();
+  StreamReader reader(*pd, *qp, {.buffer_bytes = 10, .buffers = 1});
+  fake->CompleteRecv(HandleOf(*qp), Bytes(10));
+  fake->RaiseEvent(abi::EventKind::kDisconnected, HandleOf(*qp),
+                   static_cast<uint8_t>(abi::DisconnectReason::kReset));
+  Deliver(&reader, nullptr);
+  EXPECT_EQ(reader.state(), StreamState::kOpen) << "there are bytes to be read";
+  EXPECT_EQ(Take(reader, 10), Bytes(10));
+  EXPECT_EQ(reader.state(), StreamState::kError);
+  EXPECT_EQ(reader.error(), IBV_WC_WR_FLUSH_ERR);
+}
+
 TEST_F(StreamTest, GivenCompletionsOfOthersWhenHandedOverThenTheyAreNotTaken) {
   auto qp = StreamQp(), other = StreamQp();
   StreamReader reader(*pd, *qp, {.buffer_bytes = 10, .buffers = 1});

@@ -87,6 +87,7 @@ class StreamReader {
     uint32_t end;     ///< one past the last byte received
   };
   int PostBuffer(uint32_t buffer);
+  void EndIfRefused();
   const std::byte* BufferAt(uint32_t buffer) const;
 
   QueuePair& qp_;
@@ -94,6 +95,8 @@ class StreamReader {
   std::unique_ptr<MemoryRegion> memory_;
   std::deque<Filled> filled_;
   size_t available_ = 0;
+  uint32_t outstanding_ = 0;  ///< receives posted and not completed
+  bool refused_ = false;      ///< one could not be posted: the connection is over
   StreamState state_ = StreamState::kOpen;
   ibv_wc_status error_ = IBV_WC_SUCCESS;
 };

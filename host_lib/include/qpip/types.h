@@ -84,7 +84,8 @@ struct QpNotices {
 /// ended, or when this side aborted).
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
-  bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN
+  bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
+                               ///< posted when both have closed, the QP's kClosed alone tells
 };
 
 /// Text of a status, for messages ("peer aborted"). Unlike ibv_wc_status_str it needs no
