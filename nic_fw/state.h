@@ -111,6 +111,7 @@ struct QueuePair {
   FragmentedSend fragments;  ///< UDP: of send_announced
   bool shutdown_wanted = false;
   bool transport_done = false;  ///< FIN both ways: only delivery to the host remains
+  uint16_t text_fetching = 0;   ///< TCP: segments whose text is being fetched
 
   // Receive queue.
   uint32_t recv_producer = 0;
@@ -157,7 +158,8 @@ struct QueuePair {
   bool connected_reported = false;  ///< kEstablished was sent: kDisconnected must follow
   bool peer_closed_reported = false;
   bool destroy_wanted = false;
-  bool orphaned = false;  ///< kDestroyQp was answered; host memory is gone
+  bool orphaned = false;        ///< kDestroyQp was answered; host memory is gone
+  bool waits_for_text = false;  ///< what goes next must not overtake text that is being fetched
   uint32_t destroy_command = 0;
   uint32_t listener = kNone;
   uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does

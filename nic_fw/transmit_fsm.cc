@@ -178,6 +178,10 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
   TransmitContext& context = nic.transmit(index);
   QueuePair& q = nic.qp(context.qp);
   --q.dma_outstanding;
+  if (q.type == abi::QpType::kTcp && --q.text_fetching == 0 && q.waits_for_text) {
+    q.waits_for_text = false;
+    if (q.state == QpState::kConnected) Activate(nic, q);
+  }
   context.sum = completion.sum;
   nic.Charge(Stage::kTxGetData, PayloadVariant(q), context.length);
   if (q.state != QpState::kConnected || completion.status != kDmaOk) {

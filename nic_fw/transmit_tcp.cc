@@ -170,6 +170,12 @@ uint32_t SegmentRest(const QueuePair& q, const tcp::SendIntent& intent, const Se
   return record.length - offset;
 }
 
+/// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
+bool WaitsForText(QueuePair& q) {
+  q.waits_for_text = q.text_fetching != 0;
+  return q.waits_for_text;
+}
+
 /// Sends or starts one data segment.
 Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t index = FindRecord(nic, q, intent.sequence);
@@ -182,6 +188,8 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
     FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
     return kIdleTurn;
   }
+  const bool is_inline = (CachedWqe(nic, q, index)->flags & abi::kSendInline) != 0;
+  if (is_inline && WaitsForText(q)) return kIdleTurn;
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
   nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
   Gathered text;
@@ -204,6 +212,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
       return kNoBufferTurn;
     }
     ++q.dma_outstanding;
+    ++q.text_fetching;
   }
   TransmitContext& context = nic.transmit(context_index);
   context.qp = q.handle;
@@ -296,6 +305,10 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
     case tcp::SendIntent::Kind::kControl:
       // A fetch under way may bring data that the acknowledgement can ride on.
       if (q.send_window.fetching != 0 && host_memory && tcp::AckDue(q.tcb, nic.now)) {
+        return kIdleTurn;
+      }
+      if (q.tcb.fin_queued && !q.tcb.fin_sent && intent.sequence == q.tcb.snd_end &&
+          WaitsForText(q)) {
         return kIdleTurn;
       }
       return SendControl(nic, q, intent);

@@ -427,6 +427,27 @@ TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlus
   }
 }
 
+TEST_F(Transfer, GivenTextBeingFetched_WhenInlineTextAndFinAreDue_ThenNeitherOvertakesIt) {
+  pair.a.PostSend(*pair.qp_a, {Src(0, 100)});
+  pair.a.PostInline(*pair.qp_a, "behind");
+  pair.cable.Run();  // the window is shut
+  pair.a.hardware.hold_dma = true;
+  for (uint32_t i = 0; i < 3; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 128, 128)});
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  uint32_t left = 0;
+  pair.cable.filter = [&](Frame&, bool from_a) { return left += from_a, true; };
+  pair.cable.Run();
+  EXPECT_EQ(left, 0u);
+  pair.a.hardware.hold_dma = false;
+  pair.cable.Run();
+  const auto received = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(received.size(), 3u);
+  EXPECT_EQ(received[0].byte_length, 100u);
+  EXPECT_EQ(received[1].byte_length, 6u);
+  EXPECT_EQ(received[2].flags, abi::kCqeEndOfStream);
+  EXPECT_EQ(pair.b.Counter(abi::NicCounter::kTcpSegmentsHeld), 0u);
+}
+
 TEST_F(Transfer, GivenMessagesOnTheirWayToReceives_WhenPeerResets_ThenEveryReceiveIsFlushed) {
   for (uint32_t i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
