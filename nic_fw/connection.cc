@@ -294,6 +294,10 @@ void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
   if (q.tcb.state == tcp::State::kClosed) {
     CancelTimer(nic, q);
     RemoveDemux(nic, q);
+  } else if (tcp::AckDue(q.tcb, nic.now)) {
+    Activate(nic, q);  // the peer's FIN: it came with the text that has just been placed
+  } else {
+    UpdateTimer(nic, q);
   }
   Report(nic, q, abi::EventKind::kDisconnected, q.reason);
 }
@@ -343,7 +347,7 @@ namespace {
 /// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
 /// FIN is on its way or acknowledged, and nothing waits to be delivered.
 bool CanOrphan(const QueuePair& q) {
-  if (q.type != abi::QpType::kTcp || q.dma_outstanding != 0 || q.in_blocked || q.in_batch) {
+  if (q.type != abi::QpType::kTcp || q.dma_outstanding != 0 || q.blocked_head != kNone) {
     return false;
   }
   if (q.tcb.state == tcp::State::kTimeWait) return true;

@@ -427,6 +427,28 @@ TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlus
   }
 }
 
+TEST_F(Transfer, GivenFinBehindTextBeingPlaced_WhenDestroyedAtOnce_ThenFinIsAcknowledged) {
+  for (uint32_t i = 0; i < 3; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b).status, 0);
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+  pair.b.hardware.hold_dma = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  pair.cable.Run();
+  ASSERT_TRUE(EventsOf(pair.a, abi::EventKind::kDisconnected).empty());
+  // The text is placed, and the queue pair destroyed before the batch of frames is over.
+  for (int i = 0; i < 8; ++i) pair.b.hardware.incoming.emplace_back(60);
+  pair.b.hardware.hold_dma = false;
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_b).status, 0);
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
+  pair.cable.Run();
+  const auto ended = EventsOf(pair.a, abi::EventKind::kDisconnected);
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+}
+
 TEST_F(Transfer, GivenTextBeingFetched_WhenInlineTextAndFinAreDue_ThenNeitherOvertakesIt) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 100)});
   pair.a.PostInline(*pair.qp_a, "behind");
