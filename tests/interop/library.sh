@@ -44,3 +44,37 @@ import json, sys
 r = json.loads(open(sys.argv[1]).read().splitlines()[-1])
 sys.exit(0 if eval(sys.argv[2], {"r": r}) else "not so: %s" % r)' "$1" "$2"
 }
+
+# counter NAMESPACE NAME: of the kernel's SNMP counters there, as nstat has them.
+counter() { within "$1" nstat -asz "$2" | awk -v name="$2" '$1 == name {print $2}'; }
+# all_counters NAMESPACE: those that are not zero, on one line.
+all_counters() { within "$1" nstat -as | awk 'NR > 1 && $2 != 0 {printf "%s=%s ", $1, $2}'; }
+
+# sound LABEL RECORDING [EXPLAINED [FILTER]]: tshark finds no malformed packet in a recording, no wrong
+# checksum but those of packets quoted in part, and no expert warning but those that the extended
+# regular expression EXPLAINED names, among the packets of FILTER. Payloads are patterns: they are
+# not dissected.
+sound() {
+  check "$1: tshark finds nothing wrong" sh -c "tshark -r '$2' -c 1 >/dev/null 2>&1 && \
+    ! tshark -r '$2' $undissected -Y '_ws.malformed || icmpv6.checksum.status == 0 || \
+    !(icmpv6.type < 128) && (_ws.expert.severity == error || udp.checksum.status == 0 || \
+    tcp.checksum.status == 0 && tcp.checksum != 0xffff)' 2>/dev/null | grep ."
+  # shellcheck disable=SC2086
+  tshark -q -r "$2" $undissected -z "expert,warn,!(icmpv6.type < 128)${4:+ && $4}" \
+    >"$work/expert" 2>/dev/null || fail "$1: tshark has no expert information"
+  unexplained=$(sed -n '/^Notes/,$d; /^ *[0-9]/p' "$work/expert" | grep -Ev "${3:-^$}")
+  [ -z "$unexplained" ] && say "ok: $1: no warning of tshark's that is not explained" ||
+    fail "$1: tshark warns: $unexplained"
+}
+undissected="-o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE"
+undissected="$undissected -d tcp.port==0-65535,data -d udp.port==0-65535,data"
+# Why tshark warns of connections with nothing wrong:
+# - an ACK bears the number of the next byte, which may leave later: it is still being fetched;
+# - Linux keeps back an ACK for longer than two round trips, and the tail is sent again;
+# - a receiver that is slower than its sender shuts its window;
+# - what is zero for whom it is computed is all ones for skb_checksum_help, which means the same.
+explained="Previous segment\(s\) not captured|\(suspected\) out-of-order|D-SACK Sequence"
+explained="$explained|TCP Zero Window segment|is now completely full"
+explained="$explained|Checksum 0xffff instead of 0x0000"
+# Of connections some of whose packets are lost on purpose.
+lossy="ACKed segment that wasn't captured"

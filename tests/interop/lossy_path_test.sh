@@ -14,9 +14,6 @@ far=$namespace
 within "$router" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
 nic="tun:qpip0?address=fd00::1&host=fd00::2/64&netns=$router"
 
-# counter NAME: of the far kernel's SNMP counters, as nstat has them.
-counter() { within "$far" nstat -asz "$1" | awk -v name="$1" '$1 == name {print $2}'; }
-
 # path OPTIONS...: a path with these faults between the namespaces.
 path() {
   start forwarder "$bin/qpip-test-forwarder" --a "$router" --b "$far" "$@"
@@ -52,9 +49,11 @@ path --delay-us 2000 --loss 0.02
 transfer "loss, without SACK" "&sack=0&congestion=reno"
 transfer "loss, without timestamps" "&timestamps=0"
 transfer "loss, paced" "&pacing=1"
+transfer "loss, recorded" "&pcap=$work/loss.pcap"
+sound "loss, recorded" "$work/loss.pcap" "$explained|$lossy"
 stop "$forwarder"
 # While ACKs keep their order, no SACK block of ours lies outside what the kernel has sent.
-discarded=$(counter TcpExtTCPSACKDiscard)
+discarded=$(counter "$far" TcpExtTCPSACKDiscard)
 [ "$discarded" = 0 ] || fail "TcpExtTCPSACKDiscard is $discarded"
 
 for faults in "--delay-us 2000 --reorder 0.03" \
@@ -66,10 +65,10 @@ for faults in "--delay-us 2000 --reorder 0.03" \
 done
 
 for name in TcpInCsumErrors TcpExtTCPReqQFullDrop; do
-  [ "$(counter "$name")" = 0 ] || fail "$name is $(counter "$name")"
+  [ "$(counter "$far" "$name")" = 0 ] || fail "$name is $(counter "$far" "$name")"
 done
-[ "$(counter TcpExtTCPChallengeACK)" -le 20 ] || fail "$(counter TcpExtTCPChallengeACK) challenge ACKs"
-[ "$(counter TcpEstabResets)" = 0 ] || fail "$(counter TcpEstabResets) resets"
-say "the kernel's: $(within "$far" nstat -as | awk 'NR > 1 && $2 != 0 {printf "%s=%s ", $1, $2}')"
-[ "$(counter TcpOutRsts)" = 0 ] || fail "$(counter TcpOutRsts) resets sent"
+[ "$(counter "$far" TcpExtTCPChallengeACK)" -le 20 ] || fail "$(counter "$far" TcpExtTCPChallengeACK) challenge ACKs"
+[ "$(counter "$far" TcpEstabResets)" = 0 ] || fail "$(counter "$far" TcpEstabResets) resets"
+say "the kernel's: $(all_counters "$far")"
+[ "$(counter "$far" TcpOutRsts)" = 0 ] || fail "$(counter "$far" TcpOutRsts) resets sent"
 finish

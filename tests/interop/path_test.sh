@@ -6,16 +6,6 @@ mib=${2:-256}
 peer=$(dirname "$0")/kernel_peer.py
 nic="tun:qpip0?address=fd00::1&host=fd00::2/64&netns=$namespace&mtu=1500"
 
-# sound LABEL RECORDING: the recording has no malformed packet, and no wrong checksum but those of
-# packets quoted in part.
-sound() {
-  check "$1: tshark finds nothing wrong" sh -c "! tshark -r '$2' -o tcp.check_checksum:TRUE \
-    -o udp.check_checksum:TRUE -Y '_ws.malformed || icmpv6.checksum.status == 0 || \
-    !(icmpv6.type < 128) && (_ws.expert.severity == error || udp.checksum.status == 0 || \
-    tcp.checksum.status == 0)' \
-    2>/dev/null | grep ."
-}
-
 # --- Fragments both ways, at an MTU of 1500.
 for query in "" "&pcap=$work/fragments.pcap"; do
   mode="fragments${query:+, recorded}"

@@ -47,12 +47,12 @@ for query in "" "&offload=0" "&pcap=$work/recording.pcap"; do
   transmit "$mode" "$query"
   first=${first:-$sum}
   [ "$sum" = "$first" ] || fail "$mode: SHA-256 $sum, was $first"
+  [ ! -e "$work/recording.pcap" ] ||
+    sound "$mode: sent" "$work/recording.pcap" "$explained"
   receive "$mode: a socket" "$query" python3 "$peer" give fd00::1 5001 "$work/pattern"
 done
 receive "nc" "" sh -c "nc -6 -N fd00::1 5001 <'$work/pattern'"
-check "the recording's checksums are right" sh -c \
-  "! tshark -r '$work/recording.pcap' -o tcp.check_checksum:TRUE -Y 'tcp.checksum.status == 0' \
-     -c 1 2>/dev/null | grep ."
+sound "TCP, recorded: received" "$work/recording.pcap" "$explained"
 
 # --- A conventional NBD client and QPIP's server: bytes both ways, compared by SHA-256.
 head -c "${mib}M" /dev/urandom >"$work/source"
