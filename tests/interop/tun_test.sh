@@ -52,6 +52,7 @@ for query in "" "&offload=0" "&pcap=$work/recording.pcap"; do
   receive "$mode: a socket" "$query" python3 "$peer" give fd00::1 5001 "$work/pattern"
 done
 receive "nc" "" sh -c "nc -6 -N fd00::1 5001 <'$work/pattern'"
+receive "socat" "" socat -u "OPEN:$work/pattern" 'TCP6:[fd00::1]:5001'
 sound "TCP, recorded: received" "$work/recording.pcap" "$explained"
 
 # --- A conventional NBD client and QPIP's server: bytes both ways, compared by SHA-256.
