@@ -92,7 +92,11 @@ void ReportHeld(Tcb& tcb, Header* header, uint32_t room) {
   uint32_t blocks = Minimum((room - kOverhead) >> 3, tcb.timestamps_on ? 3 : 4);
   uint32_t count = 0;
   const bool pure = room == kMaxHeaderBytes;  // others are refreshed, and would tell twice
-  if (pure && tcb.duplicate.start != tcb.duplicate.end) {
+  // What is accepted and not placed is neither below the acknowledgement nor told as held: a block
+  // there passes for no duplicate (RFC 2883 section 4), and is told later.
+  const bool recognisable = tcb.duplicate.start.Before(AckableSequence(tcb)) ||
+                            tcb.duplicate.start.AtOrAfter(tcb.rcv_nxt);
+  if (pure && recognisable && tcb.duplicate.start != tcb.duplicate.end) {
     header->sack[count++] = tcb.duplicate;
     tcb.duplicate = SackBlock{};
   }

@@ -232,6 +232,28 @@ TEST(Sack, GivenDuplicateTextThenToldOnceInTheFirstBlock) {  // RFC 2883 section
   EXPECT_EQ(BlocksOf(c.Drain()[0], base), (std::vector<Span>{{500, 600}, {300, 400}}));
 }
 
+TEST(Sack, GivenDuplicateOfTextNotYetPlacedThenToldOnceItIsAcknowledged) {  // RFC 2883 section 4
+  Connection c(SackOptions());
+  c.peer_sack = true;
+  c.Establish();
+  const SequenceNumber base = c.tcb.rcv_nxt;
+  c.Arrive(Ahead(c, 200, 100));
+  c.Drain();
+  const Segment first = Ahead(c, 0, 100);
+  c.Arrive(first);
+  c.Arrive(first);
+  std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.acknowledgement, base);
+  EXPECT_EQ(BlocksOf(sent[0], base), (std::vector<Span>{{200, 300}}));
+  OnPlaced(c.tcb, 100, c.now);
+  c.tcb.ack_now = true;
+  sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.acknowledgement, base + 100);
+  EXPECT_EQ(BlocksOf(sent[0], base), (std::vector<Span>{{0, 100}, {200, 300}}));
+}
+
 TEST(Sack, GivenDataToSendThenBlocksOnlyWhereTheSegmentHasRoom) {
   Connection c(SackOptions());
   c.peer_sack = true;
