@@ -71,6 +71,7 @@ undissected="$undissected -d tcp.port==0-65535,data -d udp.port==0-65535,data"
 # Why tshark warns of connections with nothing wrong:
 # - an ACK bears the number of the next byte, which may leave later: it is still being fetched;
 # - Linux keeps back an ACK for longer than two round trips, and the tail is sent again;
+# - what a path refuses is sent again, smaller and at once: tshark may take it for reordered;
 # - a receiver that is slower than its sender shuts its window;
 # - what is zero for whom it is computed is all ones for skb_checksum_help, which means the same.
 explained="Previous segment\(s\) not captured|\(suspected\) out-of-order|D-SACK Sequence"

@@ -71,7 +71,7 @@ narrow "a narrowing path" ""
 narrow "a narrowing path, without SACK" "&sack=0"
 mib=16
 narrow "a narrowing path, recorded" "&pcap=$work/narrow.pcap"
-sound "a narrowing path" "$work/narrow.pcap"
+sound "a narrowing path" "$work/narrow.pcap" "$explained"
 
 inside ip link set near mtu 1280
 far_away ip link set far mtu 1280  # a veth drops what is larger than the other end
