@@ -22,9 +22,13 @@ namespace internal {
 
 void AvoidReno(Tcb& tcb, uint32_t acked, uint64_t now) {
   static_cast<void>(now);
-  tcb.bytes_acked += acked;  // RFC 3465 2.1
-  if (tcb.bytes_acked < tcb.cwnd) return;
-  tcb.bytes_acked -= tcb.cwnd;
+  // RFC 3465 2.1: a segment more for each window that is acknowledged. Of the window that is what
+  // whole segments fit into: nothing can be sent in the rest.
+  tcb.bytes_acked += acked;
+  if (tcb.bytes_acked + tcb.snd_mss <= tcb.cwnd) return;
+  const uint32_t usable = tcb.cwnd - tcb.cwnd % tcb.snd_mss;
+  if (tcb.bytes_acked < usable) return;
+  tcb.bytes_acked -= usable;
   GrowWindow(tcb, tcb.snd_mss);
 }
 

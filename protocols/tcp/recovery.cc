@@ -294,7 +294,11 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (lost && !IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
-  } else if (advanced && !ended) {
+  } else if (ended) {
+    // cwnd is ssthresh now, and grows from the next ACK on. Most of what this one covers was
+    // delivered before.
+    tcb.bytes_acked += delivery.bytes;
+  } else if (advanced) {
     GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una), now);
   }
   if (tcb.snd_una.After(tcb.rack.repeat_until)) tcb.rack.repeated = false;

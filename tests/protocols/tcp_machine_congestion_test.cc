@@ -61,6 +61,22 @@ TEST(Congestion, GivenAvoidanceThenOneSegmentAWindow) {
   EXPECT_EQ(c.tcb.cwnd, 11 * kMss);
 }
 
+TEST(Congestion, GivenAWindowOfSomeSegmentsAndAHalfThenItGrowsOnceItsWholeSegmentsAreAcknowledged) {
+  Connection c;
+  c.Establish();
+  c.tcb.ssthresh = 2 * kMss;
+  c.tcb.cwnd = 5 * kMss + kMss / 2;
+  c.Send(50 * kMss);
+  for (int i = 0; i < 4; ++i) {
+    c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+    c.Drain();
+  }
+  EXPECT_EQ(c.tcb.cwnd, 5 * kMss + kMss / 2);
+  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  EXPECT_EQ(c.tcb.cwnd, 6 * kMss + kMss / 2);
+  EXPECT_EQ(c.tcb.bytes_acked, 0u);
+}
+
 TEST(Congestion, GivenApplicationLimitedThenWindowDoesNotGrow) {
   Connection c;
   c.Establish();
