@@ -16,6 +16,8 @@ constexpr uint64_t kRetryNs = 1000 * 1000;
 constexpr uint32_t kHeader = ipv6::kHeaderBytes;
 constexpr uint32_t kFragmentHeader = ipv6::kFragmentHeaderBytes;
 constexpr uint32_t kOffsetField = 2;  // in the Fragment header
+constexpr uint32_t kClassLow = 1;     // byte of the header with the traffic class's lower half
+constexpr uint32_t kEcnShift = 4;     // in it
 
 void Drop(const Nic& nic, const ReceivedPacket& packet, abi::DropReason reason) {
   nic.Drop(reason);
@@ -88,6 +90,21 @@ bool IsWellFormed(const Nic& nic, ReceivedPacket& packet) {
   return false;
 }
 
+/// The bit of a codepoint in ReassemblySlot::ecn_seen.
+constexpr uint8_t EcnBit(tcp::EcnCodepoint codepoint) {
+  return static_cast<uint8_t>(1u << static_cast<uint32_t>(codepoint));
+}
+
+/// No mark of a fragment is lost, and none is put on a packet whose transport does not know them
+/// (RFC 3168 section 5.3). Returns false when only dropping the packet does both.
+bool KeepMark(ReassemblySlot& slot) {
+  constexpr auto kMark = tcp::EcnCodepoint::kCongestionExperienced;
+  if ((slot.ecn_seen & EcnBit(kMark)) == 0) return true;
+  if ((slot.ecn_seen & EcnBit(tcp::EcnCodepoint::kNotCapable)) != 0) return false;
+  slot.head[kClassLow] |= static_cast<uint8_t>(static_cast<uint32_t>(kMark) << kEcnShift);
+  return true;
+}
+
 /// The first fragment brings the headers, as RFC 8200 takes them from it alone.
 void KeepHead(ReassemblySlot& slot, const ReceivedPacket& packet) {
   const uint32_t end = packet.upper.offset + packet.upper.length;
@@ -134,6 +151,11 @@ void Deliver(const Nic& nic, uint32_t index) {
   packet.variant = Variant::kDatagram;
   if (!Whole(slot, &packet.frame.length)) {
     nic.Drop(abi::DropReason::kBadFragment);
+    FreeSlot(nic, index);
+    return;
+  }
+  if (!KeepMark(slot)) {
+    nic.Drop(abi::DropReason::kFragmentMarks);
     FreeSlot(nic, index);
     return;
   }
@@ -226,6 +248,7 @@ void OnFragment(const Nic& nic, const ReceivedPacket& received) {
       break;
   }
   if (fragment.offset == 0) KeepHead(slot, packet);
+  slot.ecn_seen |= EcnBit(static_cast<tcp::EcnCodepoint>(packet.ip.traffic_class & 3));
   // Offsets are even, so no part's sum needs a swap.
   slot.sum = ChecksumCombine(slot.sum, UpperSum(nic, packet));
   StartPlacing(nic, index, packet);

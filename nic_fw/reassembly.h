@@ -45,6 +45,7 @@ struct ReassemblySlot {
   ipv6::Address destination;
   uint32_t identification = 0;
   SlotState state = SlotState::kFree;
+  uint8_t ecn_seen = 0;             ///< bits of EcnBit: what its fragments had
   uint64_t deadline = tcp::kNever;  ///< 60 s after the first of its fragments came
   uint32_t in_flight = 0;           ///< fragments on their way into the pool
   uint16_t sum = 0;                 ///< of the fragmentable part that is here

@@ -95,7 +95,8 @@ namespace qpip::abi {
   X(kFragmentOverlap, "fragment_overlap")          \
   X(kFragmentDuplicate, "fragment_duplicate")      \
   X(kReassemblyTimeout, "reassembly_timeout")      \
-  X(kReassemblyFull, "reassembly_full")
+  X(kReassemblyFull, "reassembly_full")            \
+  X(kFragmentMarks, "fragment_marks")
 
 #define QPIP_ENUMERATOR(name, text) name,
 enum class NicCounter : uint32_t { QPIP_NIC_COUNTERS(QPIP_ENUMERATOR) kCount };

@@ -314,6 +314,54 @@ TEST_F(FragmentTest, GivenAFullWire_WhenAFragmentedEchoIsAnswered_ThenNothingIsL
   EXPECT_EQ(nic.hardware.outgoing.size(), 3u);
 }
 
+void SetEcn(Frame& packet, uint8_t codepoint) {
+  packet[1] = static_cast<uint8_t>((packet[1] & 0xcf) | codepoint << 4);
+}
+
+TEST_F(FragmentTest, GivenMarksOnSomeFragments_WhenReassembled_ThenThePacketIsMarked) {
+  const Frame packet = MakeDatagram(1000, 4444, Pattern(3000));
+  for (const uint8_t other : {1, 2, 3}) {
+    for (size_t marked = 0; marked < 3; ++marked) {
+      nic.hardware.outgoing.clear();
+      auto fragments = Fragments(packet, 1448);
+      for (Frame& fragment : fragments) SetEcn(fragment, other);
+      SetEcn(fragments[marked], 3);
+      Arrive({fragments[2], fragments[0], fragments[1]});
+      // Quoted by a port unreachable.
+      EXPECT_EQ((OnlyAnswer()[48 + 1] >> 4) & 3, 3) << int{other} << " " << marked;
+    }
+  }
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kFragmentMarks), 0u);
+}
+
+TEST_F(FragmentTest, GivenOneCodepoint_WhenReassembled_ThenThePacketHasIt) {
+  const Frame packet = MakeDatagram(1000, 4444, Pattern(3000));
+  for (const uint8_t codepoint : {0, 1, 2, 3}) {
+    nic.hardware.outgoing.clear();
+    auto fragments = Fragments(packet, 1448);
+    for (Frame& fragment : fragments) SetEcn(fragment, codepoint);
+    Arrive(fragments);
+    EXPECT_EQ((OnlyAnswer()[48 + 1] >> 4) & 3, codepoint);
+  }
+}
+
+TEST_F(FragmentTest, GivenAMarkBesidesNotEct_WhenAllHaveArrived_ThenThePacketIsDropped) {
+  const Bytes data = Pattern(3000);
+  const Frame packet = MakeDatagram(1000, 2000, data);
+  PostRecv();
+  for (size_t marked = 0; marked < 3; ++marked) {
+    auto fragments = Fragments(packet, 1448);
+    SetEcn(fragments[marked], 3);
+    Arrive(fragments);
+    EXPECT_TRUE(nic.Poll(*cq).empty());
+    EXPECT_EQ(nic.Dropped(abi::DropReason::kFragmentMarks), marked + 1);
+  }
+  EXPECT_EQ(nic.hardware.frames_borrowed(), 0u);
+  // Nothing of them is left to the next packet of their name.
+  Arrive(Fragments(packet, 1448));
+  ExpectDelivered(data);
+}
+
 TEST(FragmentedTcp, GivenASegmentInFragments_WhenReassembled_ThenItsTextIsDelivered) {
   ConnectedPair pair;
   HostMemory source(pair.a.hardware, 4096), sink(pair.b.hardware, 4096);
