@@ -86,8 +86,8 @@ struct NicConfig {
   uint32_t rto_min_us = 200000;          ///< below RFC 6298's 1 s, as Linux does
   uint32_t rto_max_us = 60000000;        ///< RFC 6298 (2.5)
   uint32_t time_wait_ms = 60000;         ///< 2 MSL
-  uint32_t user_timeout_ms = 100000;     ///< give up unacknowledged data, RFC 9293 3.8.3
-  uint32_t connect_timeout_ms = 180000;  ///< give up a SYN, RFC 9293 3.8.3
+  uint32_t user_timeout_ms = 100000;     ///< give up unacknowledged data, RFC 9293 3.8.3; 0: never
+  uint32_t connect_timeout_ms = 180000;  ///< give up a SYN, RFC 9293 3.8.3; 0: never
   uint32_t keepalive_idle_s = 0;         ///< RFC 9293 3.8.4: silence before the first probe; 0: no
                                          ///< keep-alive
   uint32_t keepalive_interval_s = 75;    ///< between probes, at least 1

@@ -11,7 +11,8 @@ constexpr uint64_t kNsPerMs = 1000000;
 constexpr uint16_t kFirstEphemeralPort = 49152;
 
 bool Expired(const Nic& nic, const BacklogEntry& entry) {
-  return nic.now - entry.arrived_at > nic.state.config.connect_timeout_ms * kNsPerMs;
+  const uint32_t limit = nic.state.config.connect_timeout_ms;  // 0: never, as for a SYN sent
+  return limit != 0 && nic.now - entry.arrived_at > limit * kNsPerMs;
 }
 
 void ForgetSyn(const Nic& nic, BacklogEntry& entry) {
