@@ -343,6 +343,17 @@ Document Rfc8985() {
           }};
 }
 
+Document Rfc3168() {
+  return {"RFC 3168",
+          "ECN",
+          {
+              {"5.3-1", "5.3",
+               "a mark on a fragment is on the packet put together, or the packet is dropped"},
+              {"5.3-2", "5.3", "... which it must be when another fragment is Not-ECT"},
+              {"5.3-3", "5.3", "fragments of one codepoint make a packet of it"},
+          }};
+}
+
 Document Rfc8200() {
   return {"RFC 8200",
           "IPv6",
@@ -401,7 +412,7 @@ Document Rfc4821() {
 const std::vector<Document>& Documents() {
   static const std::vector<Document> documents = {
       Rfc9293(), Rfc9293States(), Rfc5961(), Rfc6298(), Rfc5681(), Rfc6582(), Rfc7323(),
-      Rfc2018(), Rfc2883(),       Rfc8985(), Rfc8200(), Rfc4443(), Rfc4821()};
+      Rfc2018(), Rfc2883(),       Rfc8985(), Rfc3168(), Rfc8200(), Rfc4443(), Rfc4821()};
   return documents;
 }
 

@@ -1,4 +1,4 @@
-// IPv6, ICMPv6 and UDP: RFC 8200, RFC 4443, RFC 768.
+// IPv6, ICMPv6 and UDP: RFC 8200, RFC 4443, RFC 768; marks on fragments: RFC 3168.
 #include <algorithm>
 
 #include "suite.h"
@@ -124,6 +124,51 @@ void FragmentsAreReassembled() {
   Expect(s.Delivered(), "a datagram in two fragments");
 }
 
+/// What the NIC answers to a segment that comes in two fragments with these ECN codepoints, on a
+/// connection that knows them; nullopt: nothing.
+std::optional<TcpSegment> AnswerToFragments(uint8_t first, uint8_t second) {
+  Script s;
+  s.Listen();
+  TcpSegment syn = s.peer.Segment(kSyn | testbench::kEce | testbench::kCwr);
+  syn.mss = 1440;
+  s.Injects(syn);
+  s.peer.next_sequence = 1;
+  Expect(s.Sends("SE. 0:0(0)").Has(testbench::kEce), "ECN is not agreed on");
+  s.peer.Ack();
+  const Bytes whole = s.peer.Raw(s.peer.Segment(kAck | kPsh, Pattern(100)));
+  const std::span<const uint8_t> upper = std::span(whole).subspan(40);
+  Ipv6Header ip = {.source = ParseAddress("fd00::2"), .destination = ParseAddress("fd00::1")};
+  ip.traffic_class = first;
+  ip.extensions = {Fragment(0, true)};
+  s.bench.InjectPacket(BuildPacket(ip, 6, upper.first(64)));
+  ip.traffic_class = second;
+  ip.extensions = {Fragment(64, false)};
+  s.bench.InjectPacket(BuildPacket(ip, 6, upper.subspan(64)));
+  return s.peer.Take();
+}
+
+void MarkOnAFragmentIsKept() {
+  for (const auto& [first, second] : {std::pair{2, 3}, {3, 2}, {1, 3}, {3, 1}, {3, 3}}) {
+    const std::optional<TcpSegment> answer =
+        AnswerToFragments(static_cast<uint8_t>(first), static_cast<uint8_t>(second));
+    Expect(answer && answer->acknowledgement == 101, "the segment was not delivered");
+    Expect(answer->Has(testbench::kEce), "the mark was lost");
+  }
+}
+
+void MarkBesideNotEctDrops() {
+  Expect(!AnswerToFragments(0, 3), "the mark on the second fragment");
+  Expect(!AnswerToFragments(3, 0), "the mark on the first fragment");
+}
+
+void UnmarkedFragmentsStaySo() {
+  for (const uint8_t codepoint : {0, 1, 2}) {
+    const std::optional<TcpSegment> answer = AnswerToFragments(codepoint, codepoint);
+    Expect(answer && answer->acknowledgement == 101, "the segment was not delivered");
+    Expect(!answer->Has(testbench::kEce), "a mark out of nothing");
+  }
+}
+
 void NoNextHeaderIsIgnored() {
   Station s;
   s.bench.InjectPacket(BuildPacket(s.ip, 59, Pattern(10)));
@@ -246,6 +291,9 @@ Topic Ipv6Topic() {
                UnknownRoutingHeaderIsReported},
               {"fragments_are_reassembled", {"RFC 8200 4.5-1"}, FragmentsAreReassembled},
               {"atomic_fragment_is_taken", {"RFC 8200 4.5-2"}, AtomicFragmentIsTaken},
+              {"mark_on_a_fragment_is_kept", {"RFC 3168 5.3-1"}, MarkOnAFragmentIsKept},
+              {"mark_beside_not_ect_drops", {"RFC 3168 5.3-2"}, MarkBesideNotEctDrops},
+              {"unmarked_fragments_stay_so", {"RFC 3168 5.3-3"}, UnmarkedFragmentsStaySo},
               {"no_next_header_is_ignored", {"RFC 8200 4.7-1"}, NoNextHeaderIsIgnored},
               {"unknown_next_header_is_reported", {"RFC 8200 4-2"}, UnknownNextHeaderIsReported},
               {"udp_without_checksum_is_dropped", {"RFC 8200 8.1-1"}, UdpWithoutChecksumIsDropped},
