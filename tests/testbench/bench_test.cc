@@ -289,23 +289,6 @@ TEST(BenchLifetimeTest, GivenObjectsThatOutliveTheBenchWhenUsedThenTheyWork) {
   EXPECT_EQ(socket->Receive(), std::nullopt);
 }
 
-TEST(BenchOptionsTest, GivenOptionsOutOfRangeWhenConstructedThenTheyAreRefused) {
-  EXPECT_THROW(TestBench({.mtu = 1000}), std::invalid_argument);
-  EXPECT_THROW(TestBench({.max_queue_pairs = 0}), std::invalid_argument);
-  EXPECT_THROW(TestBench({.rto_min = seconds(-1)}), std::invalid_argument);
-  EXPECT_THROW(TestBench({.parameters = "no_such=1"}), std::invalid_argument);
-}
-
-TEST(BenchOptionsTest, GivenParametersWhenConstructedThenTheyCountUnlessAFieldIsSet) {
-  TestBench plain({.parameters = "timestamps=0&sack=0"});
-  auto attempt = plain.Connect({ParseAddress("fd00::2"), 7});
-  EXPECT_FALSE(plain.TakePacket()->tcp->sack_permitted);
-  TestBench both({.window_scaling = false, .parameters = "rto_initial_us=5000000"});
-  auto other = both.Connect({ParseAddress("fd00::2"), 7});
-  EXPECT_FALSE(both.TakePacket()->tcp->window_scale);
-  EXPECT_EQ(both.WaitForPacket(seconds(10))->time, seconds(5));
-}
-
 std::string Transcript(uint64_t seed) {
   TestBench bench({.seed = seed});
   auto listener = bench.Listen(80);

@@ -4,7 +4,9 @@
 #include <string>
 #include <type_traits>
 
+#include "addresses.h"
 #include "core.h"
+#include "ranges.h"
 #include "sim/lanai/uri.h"
 
 namespace qpip::testbench {
@@ -14,11 +16,56 @@ namespace {
   throw std::invalid_argument("TestBenchOptions: " + what);
 }
 
-/// `time` in `unit`s. The firmware counts whole ones.
-uint32_t Whole(const char* name, Time time, Time unit) {
-  const auto count = time.count() / unit.count();
-  if (time.count() < 0 || count > int64_t{UINT32_MAX}) Refuse(std::string(name) + " out of range");
-  return static_cast<uint32_t>(count);
+template <typename T>
+void Check(const char* name, T value, T low, T high) {
+  const std::string wrong = OutOfRange(name, value, low, high);
+  if (!wrong.empty()) Refuse(wrong);
+}
+void CheckNumber(const char* name, uint64_t value, uint64_t low, uint64_t high) {
+  Check(name, value, low, high);
+}
+
+constexpr Time kUs = std::chrono::microseconds(1);
+constexpr Time kMs = std::chrono::milliseconds(1);
+
+void CheckTimes(const TestBenchOptions& options) {
+  constexpr Time kMinute = std::chrono::minutes(1);
+  constexpr Time kMostMs = kMs * int64_t{UINT32_MAX};
+  Check("clock_start", options.clock_start, Time(0), Time::max());
+  Check("ack_delay", options.ack_delay, Time(0), kUs * 499999);  // RFC 9293 3.8.6.3
+  // A time-out of 0 would come again and again at one moment.
+  Check("rto_initial", options.rto_initial, kUs * 100, kMinute);
+  Check("rto_min", options.rto_min, kUs * 100, kMinute);
+  Check("rto_max", options.rto_max, kUs * 100, Time(std::chrono::hours(1)));
+  Check("time_wait", options.time_wait, Time(0), kMinute * 4);
+  // 0 is "never", which less than the firmware counts must not become.
+  if (options.user_timeout != Time(0)) Check("user_timeout", options.user_timeout, kMs, kMostMs);
+  if (options.connect_timeout != Time(0)) {
+    Check("connect_timeout", options.connect_timeout, kMs, kMostMs);
+  }
+}
+
+/// The ranges are those of a NIC URI (sim/lanai/uri.cc).
+void CheckRanges(const TestBenchOptions& options) {
+  const ipv6::Address address = ToAddress(options.address);
+  if (address == ipv6::Address{} || address.bytes[0] == 0xff) {
+    Refuse("address is the unspecified or a multicast address");
+  }
+  CheckNumber("mtu", options.mtu, 1280, 65575);
+  CheckNumber("max_queue_pairs", options.max_queue_pairs, 1, 16384);
+  CheckNumber("hop_limit", options.hop_limit, 1, 255);
+  CheckNumber("reassembly", options.reassembly, 0, 32);
+  CheckNumber("ack_every", options.ack_every, 1, 255);
+  CheckTimes(options);
+}
+
+/// What `parameters` and fields say together.
+void CheckTogether(const fw::NicConfig& config) {
+  const Time most = kUs * config.rto_max_us;
+  if (config.rto_min_us > config.rto_max_us) Refuse("rto_min is above rto_max, " + ToText(most));
+  if (config.rto_initial_us > config.rto_max_us) {
+    Refuse("rto_initial is above rto_max, " + ToText(most));
+  }
 }
 
 /// Sets what is not at its default, so that what `parameters` say is left alone otherwise.
@@ -28,9 +75,10 @@ void SetProtocol(const TestBenchOptions& options, fw::NicConfig* config) {
     using Field = std::remove_pointer_t<decltype(field)>;
     if (options.*member != defaults.*member) *field = static_cast<Field>(options.*member);
   };
-  const auto set_time = [&](const char* name, Time TestBenchOptions::*member, Time unit,
-                            uint32_t* field) {
-    if (options.*member != defaults.*member) *field = Whole(name, options.*member, unit);
+  // The firmware counts whole units.
+  const auto set_time = [&](Time TestBenchOptions::*member, Time unit, uint32_t* field) {
+    if (options.*member == defaults.*member) return;
+    *field = static_cast<uint32_t>((options.*member).count() / unit.count());
   };
   set(&TestBenchOptions::hop_limit, &config->hop_limit);
   set(&TestBenchOptions::timestamps, &config->tcp_timestamps);
@@ -39,15 +87,13 @@ void SetProtocol(const TestBenchOptions& options, fw::NicConfig* config) {
   set(&TestBenchOptions::reassembly, &config->tcp_reassembly);
   set(&TestBenchOptions::ack_every, &config->ack_every);
   set(&TestBenchOptions::ack_on_batch_end, &config->ack_on_batch_end);
-  const Time us = std::chrono::microseconds(1);
-  const Time ms = std::chrono::milliseconds(1);
-  set_time("ack_delay", &TestBenchOptions::ack_delay, us, &config->ack_delay_us);
-  set_time("rto_initial", &TestBenchOptions::rto_initial, us, &config->rto_initial_us);
-  set_time("rto_min", &TestBenchOptions::rto_min, us, &config->rto_min_us);
-  set_time("rto_max", &TestBenchOptions::rto_max, us, &config->rto_max_us);
-  set_time("time_wait", &TestBenchOptions::time_wait, ms, &config->time_wait_ms);
-  set_time("user_timeout", &TestBenchOptions::user_timeout, ms, &config->user_timeout_ms);
-  set_time("connect_timeout", &TestBenchOptions::connect_timeout, ms, &config->connect_timeout_ms);
+  set_time(&TestBenchOptions::ack_delay, kUs, &config->ack_delay_us);
+  set_time(&TestBenchOptions::rto_initial, kUs, &config->rto_initial_us);
+  set_time(&TestBenchOptions::rto_min, kUs, &config->rto_min_us);
+  set_time(&TestBenchOptions::rto_max, kUs, &config->rto_max_us);
+  set_time(&TestBenchOptions::time_wait, kMs, &config->time_wait_ms);
+  set_time(&TestBenchOptions::user_timeout, kMs, &config->user_timeout_ms);
+  set_time(&TestBenchOptions::connect_timeout, kMs, &config->connect_timeout_ms);
 }
 
 fw::NicConfig ParseParameters(const std::string& parameters) {
@@ -59,13 +105,10 @@ fw::NicConfig ParseParameters(const std::string& parameters) {
 }  // namespace
 
 fw::NicConfig MakeConfig(const TestBenchOptions& options) {
+  CheckRanges(options);
   fw::NicConfig config = ParseParameters(options.parameters);
   std::memcpy(config.address.bytes, &options.address, sizeof(config.address.bytes));
   config.mtu = options.mtu;
-  if (options.max_queue_pairs == 0 || options.max_queue_pairs > 16384) {
-    Refuse("max_queue_pairs: 1 to 16384");
-  }
-  if (options.clock_start < Time(0)) Refuse("clock_start is negative");
   config.max_qps = options.max_queue_pairs;
   config.max_cqs = 2 * options.max_queue_pairs;
   // One a send that is outstanding, one a queue pair for its receives.
@@ -73,6 +116,7 @@ fw::NicConfig MakeConfig(const TestBenchOptions& options) {
   config.dma_slots = 4096;
   config.receive_contexts = 1024;
   SetProtocol(options, &config);
+  CheckTogether(config);
   return config;
 }
 

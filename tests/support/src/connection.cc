@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "addresses.h"
+#include "ranges.h"
 #include "tcp.h"
 
 namespace qpip::testbench {
@@ -15,8 +16,25 @@ constexpr uint32_t kMostInitialReceives = 8192;
 constexpr uint32_t kMoreReceives = 1024;  // that PostReceive may add
 constexpr uint32_t kSmallestReservation = 4096;
 
+constexpr uint32_t kMostReceiveBytes = 1u << 30;  // RFC 7323 2.3: the largest window
+constexpr uint32_t kMostSends = 128;
+constexpr Time kSecond = std::chrono::seconds(1);
+
+template <typename T>
+void Check(const char* name, T value, T low, T high) {
+  const std::string wrong = OutOfRange(name, value, low, high);
+  if (!wrong.empty()) throw Error(EINVAL, "TcpOptions: " + wrong);
+}
+void CheckNumber(const char* name, uint64_t value, uint64_t low, uint64_t high) {
+  Check(name, value, low, high);
+}
+
+/// 0 is "the NIC's", which less than the firmware counts must not become.
+void CheckUnlessZero(const char* name, Time value, Time low, Time high) {
+  if (value != Time(0)) Check(name, value, low, high);
+}
+
 uint32_t ChunkBytes(const TcpOptions& options) {
-  if (options.receive_chunk == 0) throw Error(EINVAL, "TcpOptions: receive_chunk is 0");
   const uint32_t least = (options.receive_buffer + kMostInitialReceives - 1) / kMostInitialReceives;
   return std::max(options.receive_chunk, least);
 }
@@ -78,8 +96,28 @@ Time Microseconds(uint32_t us) { return std::chrono::microseconds(us); }
 
 }  // namespace
 
+const TcpOptions& Checked(const TcpOptions& options) {
+  CheckNumber("receive_buffer", options.receive_buffer, 0, kMostReceiveBytes);
+  CheckNumber("receive_chunk", options.receive_chunk, 1, kMostReceiveBytes);
+  if (options.window_limit != 0) {
+    CheckNumber("window_limit", options.window_limit, kSmallestReservation, kMostReceiveBytes);
+  }
+  CheckNumber("send_depth", options.send_depth, 1, kMostSends);
+  CheckNumber("dscp", options.dscp, 0, 63);
+  CheckUnlessZero("keepalive", options.keepalive, kSecond, kSecond * 1'000'000);
+  if (options.keepalive % kSecond != Time(0)) {
+    throw Error(EINVAL, "TcpOptions: keepalive is " + ToText(options.keepalive) +
+                            ", must be whole seconds");
+  }
+  CheckUnlessZero("ack_delay", options.ack_delay, std::chrono::microseconds(1),
+                  std::chrono::microseconds(499999));
+  CheckUnlessZero("user_timeout", options.user_timeout, std::chrono::milliseconds(1),
+                  std::chrono::milliseconds(UINT32_MAX));
+  return options;
+}
+
 TcpConnection::Impl::Impl(std::shared_ptr<Core> shared_core, const TcpOptions& tcp_options)
-    : core(std::move(shared_core)), options(tcp_options), chunk_(ChunkBytes(options)) {
+    : core(std::move(shared_core)), options(Checked(tcp_options)), chunk_(ChunkBytes(options)) {
   const uint32_t receives = ReceiveCount(options) + kMoreReceives;
   // Depths are rounded up to powers of two.
   cq_ = core->nic().CreateCq(2 * (options.send_depth + receives));
@@ -129,6 +167,10 @@ void TcpConnection::Impl::PostReceive(uint32_t bytes) {
 
 uint64_t TcpConnection::Impl::Send(std::span<const uint8_t> data, int flags) {
   if (data.empty()) throw Error(EINVAL, "test bench: a TCP send of 0 bytes");
+  // The queue itself is as long as the next power of two.
+  if (sends_outstanding >= options.send_depth) {
+    throw Error(ENOMEM, "test bench: send_depth sends are outstanding");
+  }
   Outgoing send;
   send.memory = core->pd().Allocate(data.size(), /*access=*/0);
   send.bytes = data.size();

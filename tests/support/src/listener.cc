@@ -8,9 +8,10 @@ namespace qpip::testbench {
 
 TcpListener::Impl::Impl(std::shared_ptr<Core> shared_core, uint16_t port,
                         const ListenOptions& listen_options)
-    : core(std::move(shared_core)),
-      options(listen_options),
-      listener(core->nic().Listen(port, options.backlog)) {}
+    : core(std::move(shared_core)), options(listen_options) {
+  Checked(options.tcp);
+  listener = core->nic().Listen(port, options.backlog);
+}
 
 TcpListener::TcpListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TcpListener::~TcpListener() {

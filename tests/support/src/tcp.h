@@ -11,6 +11,9 @@
 
 namespace qpip::testbench {
 
+/// `options` themselves, or Error EINVAL.
+const TcpOptions& Checked(const TcpOptions& options);
+
 struct TcpConnection::Impl : Pollable {
  public:
   /// Creates the queue pair and posts its receives. Throws Error.

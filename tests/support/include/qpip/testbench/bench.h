@@ -35,30 +35,35 @@ class TcpConnection;
 class TcpListener;
 class UdpSocket;
 
-/// The NIC and its protocol profile. Defaults are the firmware's; docs/uri.md explains them.
+/// The NIC and its protocol profile. Defaults are the firmware's; docs/uri.md explains them. The
+/// ranges are those of a NIC URI; times are cut to whole microseconds, from `time_wait` on to whole
+/// milliseconds.
 struct TestBenchOptions {
-  in6_addr address = ParseAddress("fd00::1");  ///< the NIC's
+  in6_addr address = ParseAddress("fd00::1");  ///< the NIC's, unicast
   uint32_t mtu = 1500;                         ///< bytes of the largest IPv6 packet, 1280 to 65575
   uint64_t seed = 1;  ///< of all randomness: sequence numbers, ephemeral ports, hashes
   Time clock_start{1'000'000'000};  ///< what the NIC's clock says at Now() == 0: sequence
                                     ///< numbers and timestamps follow that clock
-  uint32_t max_queue_pairs = 64;    ///< connections and sockets, those in TIME-WAIT included
-  uint8_t hop_limit = 64;           ///< of packets sent
+  uint32_t max_queue_pairs = 64;    ///< connections and sockets, those in TIME-WAIT included; 1 to
+                                    ///< 16384
+  uint8_t hop_limit = 64;           ///< of packets sent, at least 1
 
   bool timestamps = true;        ///< offer RFC 7323 timestamps
   bool window_scaling = true;    ///< offer RFC 7323 window scaling
   bool sack = true;              ///< offer RFC 2018
   uint8_t reassembly = 32;       ///< ranges held behind a gap, 0 to 32; 0: out of order is dropped
-  uint8_t ack_every = 2;         ///< acknowledge at least every n-th segment
+  uint8_t ack_every = 2;         ///< acknowledge at least every n-th segment, 1 to 255
   bool ack_on_batch_end = true;  ///< acknowledge as soon as all received packets are dealt with;
                                  ///< false: acknowledgements wait for ack_every or ack_delay
   Time ack_delay = std::chrono::milliseconds(40);    ///< delayed-ACK timer, below 500 ms
-  Time rto_initial = std::chrono::seconds(1);        ///< RFC 6298 (2.1)
-  Time rto_min = std::chrono::milliseconds(200);     ///< RFC 6298 (2.4) has 1 s
-  Time rto_max = std::chrono::seconds(60);           ///< RFC 6298 (2.5)
-  Time time_wait = std::chrono::seconds(60);         ///< 2 MSL
-  Time user_timeout = std::chrono::seconds(100);     ///< RFC 9293 3.8.3
-  Time connect_timeout = std::chrono::seconds(180);  ///< give up a SYN
+  Time rto_initial = std::chrono::seconds(1);        ///< RFC 6298 (2.1); 100 us to 60 s
+  Time rto_min = std::chrono::milliseconds(200);     ///< RFC 6298 (2.4) has 1 s; 100 us to 60 s
+  Time rto_max = std::chrono::seconds(60);           ///< RFC 6298 (2.5); 1 h at most, not below
+                                                     ///< rto_initial and rto_min
+  Time time_wait = std::chrono::seconds(60);         ///< 2 MSL; 240 s at most
+  Time user_timeout = std::chrono::seconds(100);     ///< RFC 9293 3.8.3; 0: never
+  Time connect_timeout = std::chrono::seconds(180);  ///< give up a SYN, or one that waits for an
+                                                     ///< offer; 0: never
   /// More parameters in the form of a NIC URI's query: "ack_every=1&sack=0". All that docs/uri.md
   /// lists are known; those of the port and the wire have no effect, and a field above that is not
   /// at its default wins.
@@ -82,10 +87,10 @@ enum class TcpState {
 /// As RFC 9293 writes it: "SYN-SENT".
 const char* ToString(TcpState state);
 
-/// Of a TCP connection, fixed before it opens.
+/// Of a TCP connection, fixed before it opens. What is out of range is refused by Error EINVAL.
 struct TcpOptions {
   /// Bytes of receives posted before the connection opens: the window the peer is offered. As with
-  /// a socket, what has arrived uses it up until Receive takes it.
+  /// a socket, what has arrived uses it up until Receive takes it. At most 1 GiB.
   uint32_t receive_buffer = 65536;
   /// Bytes of one posted receive, at least 1; larger where the buffer would need more than 8192 of
   /// them. What arrives at one moment shares receives, so text that crosses the end of one is
@@ -93,15 +98,16 @@ struct TcpOptions {
   uint32_t receive_chunk = 4096;
   bool repost = true;         ///< Receive posts what it has emptied again. false: only
                               ///< PostReceive opens the window
-  uint32_t window_limit = 0;  ///< largest window ever, which decides the window scale; 0:
-                              ///< receive_buffer. At least 4096, at most 1 GiB
+  uint32_t window_limit = 0;  ///< largest window ever, which decides the window scale, 4096 to
+                              ///< 1 GiB; 0: receive_buffer, and 4096 at least
   uint32_t send_depth = 64;   ///< sends that may be outstanding, 1 to 128
   bool nagle = false;         ///< RFC 9293 3.7.4
   uint8_t dscp = 0;           ///< DiffServ code point of its packets, 0 to 63
-  Time keepalive{0};          ///< whole seconds of silence before a probe; 0: the NIC's (never)
+  Time keepalive{0};          ///< silence before a probe, whole seconds up to 1,000,000; 0: the
+                              ///< NIC's (never)
   uint8_t ack_every = 0;      ///< 0: the NIC's
-  Time ack_delay{0};          ///< 0: the NIC's
-  Time user_timeout{0};       ///< 0: the NIC's
+  Time ack_delay{0};          ///< 1 us or more, below 500 ms; 0: the NIC's
+  Time user_timeout{0};       ///< 1 ms or more; 0: the NIC's
 };
 
 /// Of a listener.
@@ -297,7 +303,7 @@ class TestBench {
 
   // --- The host.
 
-  /// Listens. Port 0: any. Throws Error: EADDRINUSE, ENOMEM (max_queue_pairs).
+  /// Listens. Port 0: any. Throws Error: EADDRINUSE, ENOMEM (max_queue_pairs), EINVAL.
   std::unique_ptr<TcpListener> Listen(uint16_t port, const ListenOptions& options = {});
   /// Starts connecting: the SYN is sent at once. Throws Error: EADDRINUSE, ENOMEM, EINVAL.
   std::unique_ptr<TcpConnection> Connect(const Endpoint& peer, uint16_t local_port = 0,
