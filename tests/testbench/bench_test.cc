@@ -95,6 +95,35 @@ TEST_F(BenchTest, GivenPostsByHandWhenBuffersAreReadThenOnlyPostReceiveOpensTheW
   EXPECT_EQ(ToString(*peer->Take()), ". 1:1(0) ack 1001 win 3000");
 }
 
+TEST_F(BenchTest, GivenOneReceiveByHandWhenSegmentsComeOneByOneThenAvailableIsWhatReceiveFinds) {
+  Open({.tcp = {.receive_buffer = 4096, .repost = false}});
+  for (uint8_t i = 0; i < 4; ++i) {
+    peer->Data(Pattern(1000, static_cast<uint8_t>(1000 * i % 251)));
+    ASSERT_EQ(peer->Take()->acknowledgement, 1000u * i + 1001);
+  }
+  EXPECT_EQ(connection->Available(), 1000u);
+  Bytes all = connection->Receive().data;
+  EXPECT_EQ(all.size(), 1000u);
+  EXPECT_EQ(connection->Available(), 0u);
+  connection->PostReceive(4096);
+  EXPECT_EQ(connection->Available(), 3000u);
+  const Bytes rest = connection->Receive().data;
+  all.insert(all.end(), rest.begin(), rest.end());
+  EXPECT_EQ(all, Pattern(4000));
+}
+
+TEST_F(BenchTest, GivenMoreSegmentsThanReceivesWhenResetThenAvailableIsWhatReceiveFinds) {
+  Open({.tcp = {.receive_buffer = 8192, .receive_chunk = 4096}});
+  for (int i = 0; i < 4; ++i) {
+    peer->Data(Pattern(100));
+    peer->Take();
+  }
+  EXPECT_EQ(connection->Available(), 400u);
+  peer->Reset();
+  const size_t available = connection->Available();
+  EXPECT_EQ(connection->Receive().data.size(), available);
+}
+
 TEST_F(BenchTest, GivenConnectionWhenSendingThenCompletionsFollowAcknowledgements) {
   Open();
   const uint64_t first = connection->Send(Pattern(10));

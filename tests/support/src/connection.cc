@@ -227,7 +227,7 @@ void TcpConnection::Impl::OnReceived(size_t buffer, const WorkCompletion& comple
     return;
   }
   filled_.push_back({buffer, 0, completion.byte_len});
-  available += completion.byte_len;
+  available_ += completion.byte_len;
 }
 
 Received TcpConnection::Impl::Receive(size_t limit) {
@@ -244,11 +244,18 @@ Received TcpConnection::Impl::Receive(size_t limit) {
     const bool over = !qp_ || qp_->state() == qpip::QpState::kClosed;
     if (options.repost && !over && !end_of_stream_) PostBuffer(emptied);
   }
-  available -= received.data.size();
+  available_ -= received.data.size();
   if (!filled_.empty()) return received;
   received.end_of_stream = end_of_stream_;
   received.status = error_;
   return received;
+}
+
+size_t TcpConnection::Impl::Available() const {
+  // What the NIC holds for want of receives comes with those that Receive posts again.
+  const bool reposts = options.repost && qp_ && qp_->state() != qpip::QpState::kClosed;
+  const fw::QueuePair* inside = reposts ? Inside() : nullptr;
+  return available_ + (inside != nullptr ? inside->pool_used : 0);
 }
 
 const fw::QueuePair* TcpConnection::Impl::Inside() const {
@@ -372,8 +379,7 @@ Received TcpConnection::Receive(size_t limit) {
 
 size_t TcpConnection::Available() {
   impl_->core->Settle();
-  const fw::QueuePair* inside = impl_->qp_ ? impl_->Inside() : nullptr;
-  return impl_->available + (inside != nullptr ? inside->pool_used : 0);
+  return impl_->Available();
 }
 
 void TcpConnection::PostReceive(uint32_t bytes) {

@@ -30,6 +30,7 @@ struct TcpConnection::Impl : Pollable {
   void PostReceive(uint32_t bytes);
   uint64_t Send(std::span<const uint8_t> data, int flags);
   Received Receive(size_t limit);
+  size_t Available() const;
   /// Gives the queue pair back when Close was called and the connection is over.
   void FinishClose();
 
@@ -38,7 +39,6 @@ struct TcpConnection::Impl : Pollable {
   bool closing = false;
   uint64_t bytes_acknowledged = 0;
   size_t sends_outstanding = 0;
-  size_t available = 0;
 
  private:
   struct Buffer {
@@ -73,6 +73,7 @@ struct TcpConnection::Impl : Pollable {
   DisconnectReason last_reason_ = DisconnectReason::kNone;
   std::vector<Buffer> buffers_;
   std::deque<Filled> filled_;
+  size_t available_ = 0;  ///< bytes of `filled_`
   std::map<uint64_t, Outgoing> sends_;
   uint64_t last_send_ = 0;
   bool end_of_stream_ = false;

@@ -97,7 +97,8 @@ struct TcpOptions {
   /// placed, and can be acknowledged, in two parts.
   uint32_t receive_chunk = 4096;
   bool repost = true;         ///< Receive posts what it has emptied again. false: only
-                              ///< PostReceive opens the window
+                              ///< PostReceive opens the window, and brings what arrived beyond
+                              ///< the receives: text of each later moment begins a new one
   uint32_t window_limit = 0;  ///< largest window ever, which decides the window scale, 4096 to
                               ///< 1 GiB; 0: receive_buffer, and 4096 at least
   uint32_t send_depth = 64;   ///< sends that may be outstanding, 1 to 128
@@ -176,7 +177,8 @@ class TcpConnection {
 
   /// Takes up to `limit` bytes of what has arrived.
   Received Receive(size_t limit = SIZE_MAX);
-  size_t Available();  ///< bytes that Receive would find
+  size_t Available();  ///< bytes that Receive would find: with `repost` off not what waits for a
+                       ///< PostReceive
   /// Posts one more receive of `bytes`, so that the window opens by as many. Throws Error: ENOMEM
   /// (too many receives posted), ENOTCONN (the connection is over).
   void PostReceive(uint32_t bytes);
