@@ -7,9 +7,21 @@
 #include "addresses.h"
 
 namespace qpip::testbench {
+namespace {
+
+constexpr uint16_t kUsualPort = 80;
+
+/// A SYN that opens, whether or not it asks for ECN.
+bool Opens(const TcpSegment& segment) { return (segment.flags & (kSyn | kAck)) == kSyn; }
+
+}  // namespace
 
 TcpPeer::TcpPeer(TestBench& bench, const TcpPeerOptions& options)
-    : window(options.window), bench_(bench), options_(options) {}
+    : window(options.window),
+      bench_(bench),
+      options_(options),
+      nic_port_(options.nic_port != 0 ? options.nic_port : kUsualPort),
+      learns_port_(options.nic_port == 0) {}
 
 Endpoint TcpPeer::endpoint() const { return {options_.address, options_.port}; }
 
@@ -26,7 +38,7 @@ TcpSegment TcpPeer::Segment(uint8_t flags, std::span<const uint8_t> payload) con
 
 Bytes TcpPeer::Build(TcpSegment segment) const {
   segment.source_port = options_.port;
-  segment.destination_port = options_.nic_port;
+  segment.destination_port = nic_port_;
   segment.sequence += options_.isn;
   if (segment.Has(kAck)) segment.acknowledgement += nic_isn_;
   for (SackRange& range : segment.sack) {
@@ -40,15 +52,24 @@ Bytes TcpPeer::Raw(TcpSegment segment) const { return Build(std::move(segment));
 
 void TcpPeer::Inject(TcpSegment segment) { bench_.InjectPacket(Build(std::move(segment))); }
 
+bool TcpPeer::IsToThis(const Packet& packet) const {
+  return packet.tcp && packet.tcp->destination_port == options_.port &&
+         ToAddress(packet.ip.destination) == ToAddress(options_.address);
+}
+
+void TcpPeer::OnTaken(const Packet& packet) {
+  nic_port_ = packet.tcp->source_port;
+  learns_port_ = false;
+  taken_at_ = packet.time;
+}
+
 std::optional<TcpSegment> TcpPeer::Take() {
-  std::optional<testbench::Packet> packet =
-      bench_.TakePacketIf([this](const testbench::Packet& candidate) {
-        return candidate.tcp && candidate.tcp->source_port == options_.nic_port &&
-               candidate.tcp->destination_port == options_.port &&
-               ToAddress(candidate.ip.destination) == ToAddress(options_.address);
-      });
+  std::optional<Packet> packet = bench_.TakePacketIf([this](const Packet& candidate) {
+    if (!IsToThis(candidate)) return false;
+    return candidate.tcp->source_port == nic_port_ || (learns_port_ && Opens(*candidate.tcp));
+  });
   if (!packet) return std::nullopt;
-  taken_at_ = packet->time;
+  OnTaken(*packet);
   TcpSegment segment = std::move(*packet->tcp);
   if (segment.Has(kSyn) && !nic_isn_known_) {
     nic_isn_ = segment.sequence;
@@ -92,6 +113,7 @@ void TcpPeer::AddOffers(TcpSegment* segment) const {
 
 void TcpPeer::Syn() {
   next_sequence = 0;
+  learns_port_ = false;
   TcpSegment syn = Segment(kSyn);
   AddOffers(&syn);
   if (options_.timestamps) syn.timestamps = {ts_value, 0};
@@ -136,19 +158,14 @@ TcpSegment TcpPeer::HandshakeAsClient() {
 }
 
 TcpSegment TcpPeer::HandshakeAsServer() {
-  const std::optional<testbench::Packet> packet =
-      bench_.TakePacketIf([this](const testbench::Packet& candidate) {
-        return candidate.tcp && candidate.tcp->flags == kSyn &&
-               candidate.tcp->destination_port == options_.port &&
-               ToAddress(candidate.ip.destination) == ToAddress(options_.address);
-      });
+  const std::optional<Packet> packet = bench_.TakePacketIf(
+      [this](const Packet& candidate) { return IsToThis(candidate) && Opens(*candidate.tcp); });
   if (!packet) throw std::runtime_error("the NIC sent no SYN to this peer");
-  options_.nic_port = packet->tcp->source_port;
+  OnTaken(*packet);
   nic_isn_ = packet->tcp->sequence;
   nic_isn_known_ = true;
   TcpSegment syn = *packet->tcp;
   syn.sequence = 0;
-  taken_at_ = packet->time;
   if (syn.timestamps) ts_recent_ = syn.timestamps->value;
   timestamps_on_ = options_.timestamps && syn.timestamps.has_value();
   next_ack = 1;

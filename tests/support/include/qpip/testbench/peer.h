@@ -21,7 +21,8 @@ namespace qpip::testbench {
 struct TcpPeerOptions {
   in6_addr address = ParseAddress("fd00::2");  ///< its own
   uint16_t port = 40000;                       ///< its own
-  uint16_t nic_port = 80;                      ///< the NIC's; HandshakeAsServer learns it
+  uint16_t nic_port = 0;                       ///< the NIC's; 0: 80, or the source of the NIC's SYN
+                                               ///< if that comes first
   uint32_t isn = 1'000'000;                    ///< its initial sequence number
   uint16_t window = 65535;                     ///< of every segment, as on the wire
   std::optional<uint16_t> mss = 1440;          ///< offered
@@ -43,7 +44,8 @@ class TcpPeer {
   void Inject(TcpSegment segment);
   /// The bytes that Inject would inject: for packets that are damaged or wrapped further.
   Bytes Raw(TcpSegment segment) const;
-  /// The NIC's next segment to this peer, in relative numbers; nullopt: there is none.
+  /// The NIC's next segment to this peer, in relative numbers; nullopt: there is none, from the
+  /// NIC's port at least: what the NIC sends from another stays on the bench.
   std::optional<TcpSegment> Take();
   /// As Take, letting up to `limit` of time pass until there is one.
   std::optional<TcpSegment> Wait(Time limit);
@@ -62,7 +64,7 @@ class TcpPeer {
 
   /// SYN, SYN-ACK, ACK, towards a listener. Returns the NIC's SYN-ACK.
   TcpSegment HandshakeAsClient();
-  /// Takes the NIC's SYN, answers it and takes the ACK. Returns the SYN.
+  /// Takes the NIC's SYN, from whatever port, answers it and takes the ACK. Returns the SYN.
   TcpSegment HandshakeAsServer();
 
   uint32_t next_sequence = 0;  ///< relative: of the next byte this peer sends
@@ -74,14 +76,19 @@ class TcpPeer {
   uint32_t nic_isn() const { return nic_isn_; }      ///< the NIC's, absolute, once known
   uint32_t ts_recent() const { return ts_recent_; }  ///< TSval of the last segment taken
   Endpoint endpoint() const;                         ///< this peer's address and port
+  uint16_t nic_port() const { return nic_port_; }    ///< the NIC's
 
  private:
   Bytes Build(TcpSegment segment) const;
   void AddOffers(TcpSegment* segment) const;
   TcpSegment Expect(uint8_t flags, const char* what);
+  bool IsToThis(const Packet& packet) const;
+  void OnTaken(const Packet& packet);
 
   TestBench& bench_;
   TcpPeerOptions options_;
+  uint16_t nic_port_ = 80;
+  bool learns_port_ = false;  ///< until either side's first segment
   uint32_t nic_isn_ = 0;
   bool nic_isn_known_ = false;
   bool timestamps_on_ = false;
