@@ -53,5 +53,32 @@ TEST(PeerTest, GivenASynThatAsksForEcnWhenAnsweredThenTheHandshakeIsDone) {
   EXPECT_EQ(connection->State(), TcpState::kEstablished);
 }
 
+TEST(PeerTest, GivenOffersWhenSegmentsAreMadeThenOnlySynAndSynAckHaveThem) {
+  TestBench bench;
+  const TcpPeer peer(bench, {.window_scale = 3, .sack_permitted = true, .timestamps = true});
+  const TcpSegment syn = peer.Segment(kSyn);
+  EXPECT_FALSE(syn.mss || syn.window_scale || syn.sack_permitted || syn.timestamps);
+}
+
+TEST(PeerTest, GivenATrafficClassWhenSegmentsComeAndGoThenItIsInTheirPackets) {
+  TestBench bench;
+  auto listener = bench.Listen(80, {.tcp = {.dscp = 46}});
+  TcpPeer peer(bench);
+  TcpSegment syn = peer.Segment(kSyn | kEce | kCwr);
+  peer.Inject(syn);
+  peer.next_sequence = 1;
+  EXPECT_EQ(peer.Take()->flags, kSyn | kAck | kEce);
+  EXPECT_EQ(peer.TakenIp().traffic_class, 46 << 2) << "handshakes are not ECN-capable";
+  peer.Ack();
+  peer.traffic_class = 3;
+  peer.Data(Pattern(10));
+  EXPECT_TRUE(peer.Take()->Has(kEce)) << "congestion experienced";
+  auto connection = listener->Accept();
+  connection->Send(Pattern(10));
+  ASSERT_TRUE(peer.Take());
+  EXPECT_EQ(peer.TakenIp().traffic_class, 46 << 2 | 2);
+  EXPECT_EQ(AddressToString(peer.TakenIp().destination), "fd00::2");
+}
+
 }  // namespace
 }  // namespace qpip::testbench

@@ -45,7 +45,9 @@ Bytes TcpPeer::Build(TcpSegment segment) const {
     range.start += nic_isn_;
     range.end += nic_isn_;
   }
-  return BuildPacket({.source = options_.address, .destination = bench_.address()}, segment);
+  return BuildPacket(
+      {.source = options_.address, .destination = bench_.address(), .traffic_class = traffic_class},
+      segment);
 }
 
 Bytes TcpPeer::Raw(TcpSegment segment) const { return Build(std::move(segment)); }
@@ -61,6 +63,7 @@ void TcpPeer::OnTaken(const Packet& packet) {
   nic_port_ = packet.tcp->source_port;
   learns_port_ = false;
   taken_at_ = packet.time;
+  taken_ip_ = packet.ip;
 }
 
 std::optional<TcpSegment> TcpPeer::Take() {

@@ -38,7 +38,8 @@ class TcpPeer {
 
   // --- Exact segments. Sequence numbers are relative: 0 is the SYN of the respective side.
 
-  /// A segment with the present numbers, ports, window and timestamps, to be changed at will.
+  /// A segment with the present numbers, ports, window and timestamps, to be changed at will. A
+  /// SYN among them has no option of those offered: Syn and SynAck inject one that has.
   TcpSegment Segment(uint8_t flags, std::span<const uint8_t> payload = {}) const;
   /// Injects exactly that, and counts nothing.
   void Inject(TcpSegment segment);
@@ -50,6 +51,7 @@ class TcpPeer {
   /// As Take, letting up to `limit` of time pass until there is one.
   std::optional<TcpSegment> Wait(Time limit);
   Time TakenAt() const { return taken_at_; }  ///< when the last segment taken had left the NIC
+  const Ipv6Header& TakenIp() const { return taken_ip_; }  ///< of the last segment taken
 
   // --- Usual segments. They go at the present numbers, and count what they send.
 
@@ -71,6 +73,7 @@ class TcpPeer {
   uint32_t next_ack = 0;       ///< relative: next byte expected of the NIC
   uint16_t window = 65535;     ///< of the segments to come, as on the wire
   uint32_t ts_value = 1000;    ///< TSval of the segments to come; never counts by itself
+  uint8_t traffic_class = 0;   ///< of the packets to come: DSCP and, in the lower two bits, ECN
 
   uint32_t isn() const { return options_.isn; }      ///< this peer's, absolute
   uint32_t nic_isn() const { return nic_isn_; }      ///< the NIC's, absolute, once known
@@ -94,6 +97,7 @@ class TcpPeer {
   bool timestamps_on_ = false;
   uint32_t ts_recent_ = 0;
   Time taken_at_{0};
+  Ipv6Header taken_ip_;
 };
 
 }  // namespace qpip::testbench
