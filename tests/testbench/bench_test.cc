@@ -124,6 +124,17 @@ TEST_F(BenchTest, GivenMoreSegmentsThanReceivesWhenResetThenAvailableIsWhatRecei
   EXPECT_EQ(connection->Receive().data.size(), available);
 }
 
+TEST_F(BenchTest, GivenTextAndShutdownWhenSentThenTheFinIsASegmentOfItsOwn) {
+  Open({}, {.window = 1000});
+  connection->Send(Pattern(1500));
+  connection->ShutdownSend();
+  EXPECT_EQ(ToString(*peer->Take()), ". 1:1001(1000) ack 1 win 65535");
+  EXPECT_FALSE(peer->Take());
+  peer->Ack();
+  EXPECT_EQ(ToString(*peer->Take()), "P. 1001:1501(500) ack 1 win 65535");
+  EXPECT_EQ(ToString(*peer->Take()), "F. 1501:1501(0) ack 1 win 65535");
+}
+
 TEST_F(BenchTest, GivenConnectionWhenSendingThenCompletionsFollowAcknowledgements) {
   Open();
   const uint64_t first = connection->Send(Pattern(10));

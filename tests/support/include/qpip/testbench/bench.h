@@ -184,6 +184,7 @@ class TcpConnection {
   void PostReceive(uint32_t bytes);
 
   /// Half-close: FIN behind everything sent. Throws Error ENOTCONN before the connection is open.
+  /// The FIN is a segment of its own: what was sent leaves before, as the windows allow.
   void ShutdownSend();
   /// The orderly end: half-close now, and the queue pair is given back once the peer has closed
   /// too. What arrives meanwhile can be received until then.
