@@ -202,7 +202,9 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
   if (window > room) window = room;
   if (q.framing == abi::Framing::kStream) tcp::NoteReceives(q.tcb, q.recv_producer - q.recv_next);
+  const uint64_t deadline = q.tcb.window_deadline;
   tcp::SetReceiveWindow(q.tcb, window, nic.now);
+  if (q.tcb.window_deadline < deadline) UpdateTimer(nic, q);
 }
 
 void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,

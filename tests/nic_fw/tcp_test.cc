@@ -564,6 +564,27 @@ TEST_F(Transfer, GivenWireFull_WhenRoomAgain_ThenNothingIsLostOrReordered) {
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
 }
 
+TEST(TcpStream, GivenUsedUpReceives_WhenOneIsPostedAgain_ThenThePeerHearsAfterATenthOfASecond) {
+  QpSpec spec;
+  spec.framing = abi::Framing::kStream;
+  ConnectedPair pair(spec);
+  HostMemory source(pair.a.hardware, 65536);
+  HostMemory sink(pair.b.hardware, 65536);
+  const uint32_t key = pair.b.Register(sink);
+  for (uint32_t i = 0; i < 8; ++i) pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, key, i * 100, 100)});
+  pair.cable.Run();
+  pair.a.PostSend(*pair.qp_a, {SgeOf(source, pair.a.Register(source, 0), 0, 800)});
+  pair.cable.Advance(300 * kMs);
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 8u);
+  pair.b.hardware.outgoing.clear();
+  pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, key, 0, 100)});
+  pair.b.Run();
+  EXPECT_TRUE(pair.b.hardware.outgoing.empty());
+  EXPECT_EQ(qpip_fw_next_deadline(pair.b.arena.data()), pair.b.now + 100 * kMs);
+  pair.b.Advance(100 * kMs);
+  EXPECT_EQ(pair.b.hardware.outgoing.size(), 1u);
+}
+
 TEST(TcpStream, GivenStreamFraming_WhenManySmallSends_ThenReceivesFillWithoutBoundaries) {
   QpSpec spec;
   spec.framing = abi::Framing::kStream;
