@@ -55,6 +55,8 @@ stop "$forwarder"
 # While ACKs keep their order, no SACK block of ours lies outside what the kernel has sent.
 discarded=$(counter "$far" TcpExtTCPSACKDiscard)
 [ "$discarded" = 0 ] || fail "TcpExtTCPSACKDiscard is $discarded"
+resets=$(counter "$far" TcpOutRsts)
+[ "$resets" = 0 ] || fail "$resets resets sent"
 
 for faults in "--delay-us 2000 --reorder 0.03" \
   "--delay-us 2000 --loss 0.01 --duplicate 0.01 --reorder 0.01 --mtu 9000"; do
@@ -70,5 +72,8 @@ done
 [ "$(counter "$far" TcpExtTCPChallengeACK)" -le 20 ] || fail "$(counter "$far" TcpExtTCPChallengeACK) challenge ACKs"
 [ "$(counter "$far" TcpEstabResets)" = 0 ] || fail "$(counter "$far" TcpEstabResets) resets"
 say "the kernel's: $(all_counters "$far")"
-[ "$(counter "$far" TcpOutRsts)" = 0 ] || fail "$(counter "$far" TcpOutRsts) resets sent"
+# The last ACK of a connection, or of its text, may come twice or late: then nobody is there, and
+# the kernel says so. Once a transfer at most.
+resets=$(counter "$far" TcpOutRsts)
+[ "$resets" -le 4 ] || fail "$resets resets sent"
 finish
