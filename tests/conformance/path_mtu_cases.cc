@@ -8,7 +8,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using testbench::SackRange;
 
 constexpr size_t kBase = 1220;     // of text, in a packet of 1280 bytes
 constexpr size_t kLargest = 1440;  // in one of 1500

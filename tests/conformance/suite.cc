@@ -43,7 +43,7 @@ void Script::Connect() {
 }
 
 TcpSegment Script::Sends(const std::string& text) {
-  const TcpSegment segment = Next();
+  TcpSegment segment = Next();
   const std::string got = testbench::ToString(segment);
   Expect(got.starts_with(text), "the NIC sent \"" + got + "\" instead of \"" + text + "\"");
   return segment;

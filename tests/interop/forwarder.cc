@@ -96,10 +96,11 @@ void KeepHouse(End& end) {
 
 void Run(End& a, End& b, uint32_t largest) {
   while (stop_requested == 0) {
-    const bool busy = Forward(a, b, largest) | Forward(b, a, largest);
+    const bool there = Forward(a, b, largest);
+    const bool back = Forward(b, a, largest);
     KeepHouse(a);
     KeepHouse(b);
-    if (busy) continue;
+    if (there || back) continue;
     a.wire->PrepareSleep();
     const uint64_t due = std::min(a.housekeeping_at, b.housekeeping_at);
     a.wire->Sleep(std::min(due, Now() + kPatienceNs));

@@ -295,7 +295,7 @@ struct EstablishedErrors : ::testing::Test {
     pair.a.PostSend(*pair.qp_a, {SgeOf(source, key, 0, bytes)});
     pair.a.Run();
     EXPECT_FALSE(pair.a.hardware.outgoing.empty());
-    const Frame segment = pair.a.hardware.outgoing.back();
+    Frame segment = pair.a.hardware.outgoing.back();
     pair.a.hardware.outgoing.clear();
     return segment;
   }

@@ -34,7 +34,7 @@ class NarrowPath : public Connection {
   /// One flight: all that may go is sent, what fits arrives half a round trip later, and the
   /// answers another half. Answers what was sent.
   std::vector<SentSegment> Flight() {
-    const std::vector<SentSegment> sent = Drain();
+    std::vector<SentSegment> sent = Drain();
     now += 10 * kMs;
     std::vector<Segment> answers;
     for (const SentSegment& s : sent) {

@@ -44,7 +44,8 @@ class Undoing : public ::testing::TestWithParam<Peer> {
   }
 
   /// An ACK up to `una` that was caused by the arrival of `cause`.
-  void AckWith(SequenceNumber una, const SentSegment& cause, std::vector<SackBlock> blocks = {}) {
+  void AckWith(SequenceNumber una, const SentSegment& cause,
+               const std::vector<SackBlock>& blocks = {}) {
     Segment ack = c.WithAck(una);
     if (c.tcb.timestamps_on) ack.header.ts_echo = cause.header.ts_value;
     for (const SackBlock& block : blocks) ack.header.sack[ack.header.sack_count++] = block;
