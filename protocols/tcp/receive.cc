@@ -45,6 +45,11 @@ SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale, bool scarce) {
   return left < tcb.options.mss && left < tcb.max_rcv_wnd >> 1 ? edge : tcb.rcv_adv;
 }
 
+/// There is window to tell, if receives were not scarce.
+bool IsWithheld(const Tcb& tcb) {
+  return IsScarce(tcb) && NextRightEdge(tcb, tcb.rcv_wscale, false) != tcb.rcv_adv;
+}
+
 /// Text that starts behind a gap: held as far as the window reaches.
 void HoldText(Tcb& tcb, const Segment& segment, SequenceNumber start, Arrival* arrival) {
   NoteOutOfOrder(tcb, start + segment.text_length);
@@ -93,8 +98,8 @@ void ReportHeld(Tcb& tcb, Header* header, uint32_t room) {
   uint32_t count = 0;
   const bool pure = room == kMaxHeaderBytes;  // others are refreshed, and would tell twice
   // What is accepted and not placed is neither below the acknowledgement nor told as held: a block
-  // there passes for no duplicate (RFC 2883 section 4), and is told later.
-  const bool recognisable = tcb.duplicate.start.Before(AckableSequence(tcb)) ||
+  // that reaches there passes for no duplicate (RFC 2883 section 4), and is told later.
+  const bool recognisable = tcb.duplicate.end.AtOrBefore(AckableSequence(tcb)) ||
                             tcb.duplicate.start.AtOrAfter(tcb.rcv_nxt);
   if (pure && recognisable && tcb.duplicate.start != tcb.duplicate.end) {
     header->sack[count++] = tcb.duplicate;
@@ -198,19 +203,20 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
 
 void ConsiderWindowUpdate(Tcb& tcb, uint64_t now) {
   if (!TakesText(tcb.state)) return;
-  const bool scarce = IsScarce(tcb);
-  if (NextRightEdge(tcb, tcb.rcv_wscale, scarce) != tcb.rcv_adv) {
+  if (NextRightEdge(tcb, tcb.rcv_wscale, IsScarce(tcb)) != tcb.rcv_adv) {
     tcb.window_update = true;
     tcb.ack_now = true;
     tcb.window_deadline = kNever;
-  } else if (scarce && tcb.window_deadline == kNever &&
-             NextRightEdge(tcb, tcb.rcv_wscale, false) != tcb.rcv_adv) {
+  } else if (!IsWithheld(tcb)) {
+    tcb.window_deadline = kNever;
+  } else if (tcb.window_deadline == kNever) {
     tcb.window_deadline = now + kWindowOverrideNs;
   }
 }
 
 void OverrideWindow(Tcb& tcb, uint64_t now) {
   tcb.window_deadline = kNever;
+  if (!IsWithheld(tcb)) return;  // an acknowledgement has told it
   tcb.receives_most = tcb.receives;
   ConsiderWindowUpdate(tcb, now);
 }

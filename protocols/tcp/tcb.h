@@ -197,8 +197,9 @@ struct Tcb {
   SequenceNumber rcv_adv;      ///< right edge of the advertised window; never retracts
   uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
   uint32_t receives = 0;       ///< posted by the owner now (NoteReceives)
-  uint32_t receives_most = 0;  ///< posted together, at most, since a window was last withheld
-  uint32_t max_rcv_wnd = 0;    ///< largest window ever advertised: the peer's max_snd_wnd
+  uint32_t receives_most =
+      0;  ///< posted together, at most, since withheld window was last told after all
+  uint32_t max_rcv_wnd = 0;      ///< largest window ever advertised: the peer's max_snd_wnd
   SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
 
   // --- Acknowledgement policy

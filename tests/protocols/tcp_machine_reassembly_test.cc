@@ -232,6 +232,27 @@ TEST(Sack, GivenDuplicateTextThenToldOnceInTheFirstBlock) {  // RFC 2883 section
   EXPECT_EQ(BlocksOf(c.Drain()[0], base), (std::vector<Span>{{500, 600}, {300, 400}}));
 }
 
+TEST(Sack, GivenDuplicateOfTextPlacedInPartThenToldOnceAllIsAcknowledged) {  // RFC 2883 section 4
+  Connection c(SackOptions());
+  c.peer_sack = true;
+  c.Establish();
+  const SequenceNumber base = c.tcb.rcv_nxt;
+  c.ArriveAndPlace(Ahead(c, 0, 100));
+  c.Drain();
+  c.Arrive(Ahead(c, 0, 100));
+  Segment again = c.WithText(100);
+  again.header.sequence = base + 50;  // cut elsewhere than the first time
+  c.Arrive(again);
+  const std::vector<SentSegment> at_once = c.Drain();
+  ASSERT_EQ(at_once.size(), 1u);
+  EXPECT_TRUE(BlocksOf(at_once[0], base).empty());
+  OnPlaced(c.tcb, 100, c.now);
+  c.AdvanceTo(NextDeadline(c.tcb));
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(BlocksOf(sent[0], base), (std::vector<Span>{{50, 150}}));
+}
+
 TEST(Sack, GivenDuplicateOfTextNotYetPlacedThenToldOnceItIsAcknowledged) {  // RFC 2883 section 4
   Connection c(SackOptions());
   c.peer_sack = true;
