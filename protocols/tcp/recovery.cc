@@ -46,18 +46,22 @@ void NoteRepeatedRange(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
   rack.repeated = true;
 }
 
+/// The block names text that is outstanding.
+bool IsSensible(const Tcb& tcb, const SackBlock& block) {
+  return block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd_una) &&
+         block.end.AtOrBefore(tcb.sent.End());
+}
+
 /// Marks what the ACK's blocks name. A block that names what was never sent, or is empty, is
 /// nothing: RFC 2018 section 5 has no answer to a lying peer but not to believe it.
 void ReadSack(Tcb& tcb, const Header& header, bool duplicate_first, Delivery* delivery) {
   for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
     const SackBlock& block = header.sack[i];
-    const bool sensible = block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd_una) &&
-                          block.end.AtOrBefore(tcb.sent.End());
-    if (!sensible) continue;
+    if (!IsSensible(tcb, block)) continue;
     SackRuns(tcb.sent, block.start, block.end, tcb.rack.fack, delivery);
   }
   for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
-    if (header.sack[i].end.AtOrBefore(tcb.sent.End())) {
+    if (IsSensible(tcb, header.sack[i])) {
       tcb.rack.fack = Max(tcb.rack.fack, header.sack[i].end);
     }
   }
@@ -295,8 +299,8 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
   } else if (ended) {
-    // cwnd is ssthresh now, and grows from the next ACK on. Most of what this one covers was
-    // delivered before.
+    // The window is what the end of the recovery has made of it, and grows from the next ACK on.
+    // Most of what this one covers was delivered before.
     tcb.bytes_acked += delivery.bytes;
   } else if (advanced) {
     GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una), now);
