@@ -53,6 +53,7 @@ Variant DataVariant(const QueuePair& q) {
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   const bool first = !intent.retransmission;
+  const tcp::OwedAcknowledgements owed = tcp::Owed(q.tcb);
   const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
   const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
@@ -62,13 +63,12 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   PayloadSource nothing;
   nothing.traffic_class = q.traffic_class;
   const uint32_t status = SendTcp(nic, q.tuple, header, nothing, variant, &lease);
-  if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
-  UpdateTimer(nic, q);
-  nic.Charge(Stage::kTxUpdate, variant);
   if (status == kSendBusy) {
-    // Nothing repeats an acknowledgement: send it again. FIN has its timer; so has SYN, but a long
-    // one.
-    if (header.Has(tcp::kSyn)) {
+    // Nothing repeats an acknowledgement: it is due as it was. FIN has its timer; so has SYN, but a
+    // long one.
+    if (pure_ack) {
+      tcp::OweAgain(q.tcb, owed);
+    } else if (header.Has(tcp::kSyn)) {
       tcp::TakeBackSyn(q.tcb, first);
     } else {
       q.tcb.ack_now = true;

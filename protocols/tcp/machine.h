@@ -180,6 +180,24 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// not a retransmission.
 void TakeBackSyn(Tcb& tcb, bool first);
 
+/// What an acknowledgement settles as it is committed, and owes again if it has not gone out.
+struct OwedAcknowledgements {
+  SackBlock duplicate;
+  SequenceNumber last_ack_sent;
+  uint64_t ack_deadline = 0;
+  uint64_t keepalive_sent_at = 0;
+  uint8_t segments_unacked = 0;
+  uint8_t duplicates_owed = 0;
+  uint8_t keepalives_unanswered = 0;
+  bool ack_now = false;
+  bool keepalive_due = false;
+  bool user_timeout_due = false;
+};
+/// Before CommitSend.
+OwedAcknowledgements Owed(const Tcb& tcb);
+/// After CommitSend of a segment without text, SYN or FIN that has not gone out.
+void OweAgain(Tcb& tcb, const OwedAcknowledgements& owed);
+
 /// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
 /// notes that they were sent (clears pending acknowledgements). SACK blocks take what the segment's
 /// `text_length` bytes leave of the largest segment.

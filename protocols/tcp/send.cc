@@ -352,6 +352,34 @@ void TakeBackSyn(Tcb& tcb, bool first) {
   if (first) tcb.snd_max = tcb.iss;  // so that the next one is the first (RTT, ECN)
 }
 
+OwedAcknowledgements Owed(const Tcb& tcb) {
+  OwedAcknowledgements owed;
+  owed.duplicate = tcb.duplicate;
+  owed.last_ack_sent = tcb.last_ack_sent;
+  owed.ack_deadline = tcb.ack_deadline;
+  owed.keepalive_sent_at = tcb.keepalive_sent_at;
+  owed.segments_unacked = tcb.segments_unacked;
+  owed.duplicates_owed = tcb.duplicates_owed;
+  owed.keepalives_unanswered = tcb.keepalives_unanswered;
+  owed.ack_now = tcb.ack_now;
+  owed.keepalive_due = tcb.keepalive_due;
+  owed.user_timeout_due = tcb.user_timeout_due;
+  return owed;
+}
+
+void OweAgain(Tcb& tcb, const OwedAcknowledgements& owed) {
+  tcb.duplicate = owed.duplicate;
+  tcb.last_ack_sent = owed.last_ack_sent;
+  tcb.ack_deadline = owed.ack_deadline;
+  tcb.keepalive_sent_at = owed.keepalive_sent_at;
+  tcb.segments_unacked = owed.segments_unacked;
+  tcb.duplicates_owed = owed.duplicates_owed;
+  tcb.keepalives_unanswered = owed.keepalives_unanswered;
+  tcb.ack_now = owed.ack_now;
+  tcb.keepalive_due = owed.keepalive_due;
+  tcb.user_timeout_due = owed.user_timeout_due;
+}
+
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {
   const bool is_syn = header->Has(kSyn);
   if (header->Has(kAck) && !is_syn) {

@@ -1,0 +1,195 @@
+// TCP connections that end: FIN, RST, silence, and what becomes of work requests.
+#include "tcp_transfer.h"
+
+namespace qpip::fw::test {
+namespace {
+
+TEST_F(Transfer, GivenHalfClose_WhenPeerKeepsSending_ThenDataStillFlowsAndFinEndsBoth) {
+  pair.a.PostRecv(*pair.qp_a, {SgeOf(source, pair.a.Register(source), 0, 4096)});
+  pair.a.PostRecv(*pair.qp_a, {SgeOf(source, source_key, 0, 4096)});
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.b.PostRecv(*pair.qp_b, {Dst(64, 64)});
+  pair.cable.Run();
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  pair.cable.Run();
+  const auto received = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(received[0].byte_length, 10u);
+  EXPECT_EQ(received[1].byte_length, 0u);
+  EXPECT_EQ(received[1].flags, abi::kCqeEndOfStream);
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kPeerClosed).size(), 1u);
+  // The other direction still works.
+  const uint32_t key = pair.b.Register(sink, 0);
+  pair.b.PostSend(*pair.qp_b, {SgeOf(sink, key, 0, 20)});
+  pair.cable.Run();
+  ASSERT_EQ(Only(pair.a.Poll(*pair.cq_a), true).size(), 1u);
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b).status, 0);
+  pair.cable.Run();
+  const auto end = Only(pair.a.Poll(*pair.cq_a), true);
+  ASSERT_EQ(end.size(), 1u);
+  EXPECT_EQ(end[0].flags, abi::kCqeEndOfStream);
+  for (FirmwareBench* bench : {&pair.a, &pair.b}) {
+    const auto events = EventsOf(*bench, abi::EventKind::kDisconnected);
+    ASSERT_EQ(events.size(), 1u);
+    EXPECT_EQ(events[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+  }
+}
+
+TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlushed) {
+  for (int i = 0; i < 3; ++i) pair.a.PostRecv(*pair.qp_a, {Src(0, 64)});
+  for (uint32_t i = 0; i < 3; ++i) pair.a.PostSend(*pair.qp_a, {Src(i, 1)});
+  pair.cable.Run();  // the peer has no receive posted: all stay outstanding
+  pair.b.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_b);
+  pair.cable.Run();
+  const auto all = pair.a.Poll(*pair.cq_a);
+  for (const bool recv : {false, true}) {
+    const auto flushed = Only(all, recv);
+    ASSERT_EQ(flushed.size(), 3u);
+    for (uint32_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(flushed[i].wqe_index, i);
+      EXPECT_EQ(Status(flushed[i]), Status(i == 0 ? abi::CompletionStatus::kRemoteAborted
+                                                  : abi::CompletionStatus::kFlushed));
+    }
+  }
+}
+
+TEST_F(Transfer, GivenFinBehindTextBeingPlaced_WhenDestroyedAtOnce_ThenFinIsAcknowledged) {
+  for (uint32_t i = 0; i < 3; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b).status, 0);
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+  pair.b.hardware.hold_dma = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  pair.cable.Run();
+  ASSERT_TRUE(EventsOf(pair.a, abi::EventKind::kDisconnected).empty());
+  // The text is placed, and the queue pair destroyed before the batch of frames is over.
+  for (int i = 0; i < 8; ++i) pair.b.hardware.incoming.emplace_back(60);
+  pair.b.hardware.hold_dma = false;
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_b).status, 0);
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
+  pair.cable.Run();
+  const auto ended = EventsOf(pair.a, abi::EventKind::kDisconnected);
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+}
+
+TEST_F(Transfer, GivenTextBeingFetched_WhenInlineTextAndFinAreDue_ThenNeitherOvertakesIt) {
+  pair.a.PostSend(*pair.qp_a, {Src(0, 100)});
+  pair.a.PostInline(*pair.qp_a, "behind");
+  pair.cable.Run();  // the window is shut
+  pair.a.hardware.hold_dma = true;
+  for (uint32_t i = 0; i < 3; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 128, 128)});
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  uint32_t left = 0;
+  pair.cable.filter = [&](Frame&, bool from_a) { return left += from_a, true; };
+  pair.cable.Run();
+  EXPECT_EQ(left, 0u);
+  pair.a.hardware.hold_dma = false;
+  pair.cable.Run();
+  const auto received = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(received.size(), 3u);
+  EXPECT_EQ(received[0].byte_length, 100u);
+  EXPECT_EQ(received[1].byte_length, 6u);
+  EXPECT_EQ(received[2].flags, abi::kCqeEndOfStream);
+  EXPECT_EQ(pair.b.Counter(abi::NicCounter::kTcpSegmentsHeld), 0u);
+}
+
+TEST_F(Transfer, GivenMessagesOnTheirWayToReceives_WhenPeerResets_ThenEveryReceiveIsFlushed) {
+  for (uint32_t i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);  // and the others have been fetched
+  pair.b.hardware.hold_dma = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.cable.Run();
+  EXPECT_TRUE(pair.b.Poll(*pair.cq_b).empty()) << "the memory is still being written";
+  pair.b.hardware.hold_dma = false;
+  pair.cable.Run();
+  const auto flushed = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(flushed.size(), 3u);
+  for (uint32_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(flushed[i].wqe_index, i + 1);
+    EXPECT_EQ(Status(flushed[i]), Status(i == 0 ? abi::CompletionStatus::kRemoteAborted
+                                                : abi::CompletionStatus::kFlushed));
+  }
+}
+
+TEST_F(Transfer, GivenPeerSilent_WhenUserTimeoutPasses_ThenRetryExceeded) {
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.cable.Run();
+  pair.cable.filter = [](Frame&, bool) { return false; };
+  pair.a.PostSend(*pair.qp_a, {Src(0, 1)});
+  pair.cable.Advance((pair.a.config.user_timeout_ms + 20000) * kMs, 100 * kMs);
+  const auto sent = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kRetryExceeded));
+}
+
+TEST_F(Transfer, GivenPeerPortDies_ThenConnectionsToItEnd) {
+  pair.a.PostSend(*pair.qp_a, {Src(0, 1)});
+  pair.cable.Run();
+  const abi::Ip6Address dead = Address(2);
+  pair.a.hardware.incoming.emplace_back(dead.bytes, dead.bytes + 16);
+  pair.a.Run();
+  const auto sent = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kRemoteAborted));
+  const auto events = EventsOf(pair.a, abi::EventKind::kDisconnected);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].status, static_cast<uint8_t>(abi::DisconnectReason::kUnreachable));
+}
+
+TEST_F(Transfer, GivenConnected_WhenDestroyed_ThenPeerIsResetAndMemoryIsFreeOnAnswer) {
+  pair.a.PostRecv(*pair.qp_a, {Src(0, 64)});
+  pair.a.Run();
+  pair.a.hardware.hold_dma = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 1)});
+  pair.a.Run();
+  // While a DMA is outstanding the command is not answered (kind stays kNone).
+  EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).kind, 0);
+  pair.a.hardware.hold_dma = false;
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.a, abi::EventKind::kCommandDone).size(), 1u);
+  EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 2u);  // both flushed before the answer
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
+}
+
+TEST_F(Transfer, GivenLeasePending_WhenReset_ThenFlushWaitsForTheLease) {
+  pair.a.hardware.give_leases = true;
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.b.Run();
+  pair.cable.Run();
+  pair.cable.filter = [](Frame&, bool from_a) { return !from_a; };
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  pair.b.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_b);
+  pair.cable.Run();
+  EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty()) << "the wire may still read the memory";
+  pair.a.hardware.leases_ended = 1000;
+  pair.a.Advance(kMs);
+  EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
+}
+
+TEST(TcpOrphan, GivenBothClosed_WhenDestroyedInTimeWait_ThenSlotIsFreedAfterTwoMsl) {
+  NicConfig config = FirmwareBench::DefaultConfig();
+  config.max_qps = 1;
+  config.time_wait_ms = 1000;
+  ConnectedPair pair({}, config);
+  pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
+  pair.cable.Run();
+  pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b);
+  pair.cable.Run();
+  EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).status, 0);
+  // The entry is held by TIME-WAIT, yet a new queue pair may have it when there is no other.
+  auto again = pair.a.CreateQp(*pair.cq_a);
+  EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *again).status, 0);
+}
+
+}  // namespace
+}  // namespace qpip::fw::test
