@@ -73,9 +73,14 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
     } else {
       q.tcb.ack_now = true;
     }
+    UpdateTimer(nic, q);
+    nic.Charge(Stage::kTxUpdate, variant);
     Block(nic, q);
     return kIdleTurn;
   }
+  if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
+  UpdateTimer(nic, q);
+  nic.Charge(Stage::kTxUpdate, variant);
   if (status == kSendNoRoute && q.tcb.state == tcp::State::kSynSent) {
     EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
                   abi::CompletionStatus::kRetryExceeded);
@@ -95,7 +100,7 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
   nic.Charge(Stage::kTxUpdate, variant);
 }
 
-/// Where a segment's text comes from: one or, with stream framing, several work requests.
+/// Where a packet's text comes from: one or, with stream framing, several work requests.
 struct Gathered {
   DmaSegment pieces[kMaxDmaSegments];
   uint32_t count = 0;              ///< of pieces; 0: the text is inline
@@ -162,7 +167,7 @@ bool Gather(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset,
   return out->length != 0;
 }
 
-/// Bytes that may go as one segment from `offset` of a work request on.
+/// Bytes that may go as one packet from `offset` of a work request on.
 uint32_t SegmentRest(const QueuePair& q, const tcp::SendIntent& intent, const SendRecord& record,
                      uint32_t offset) {
   // RFC 9293 3.8.6.2.1: a stream's segments are as large as can be.
@@ -176,7 +181,7 @@ bool WaitsForText(QueuePair& q) {
   return q.waits_for_text;
 }
 
-/// Sends or starts one data segment.
+/// Sends or starts one packet of text: a segment, or several that the wire cuts.
 Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t index = FindRecord(nic, q, intent.sequence);
   if (index == kNone) return kIdleTurn;
@@ -282,6 +287,12 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
   const bool shrunk = context.segment_size > q.tcb.snd_mss;
   payload.segment_size = shrunk ? q.tcb.snd_mss : context.segment_size;
   tcp::RefreshHeader(q.tcb, &context.header, context.length, nic.now);
+  if (payload.segment_size != 0) {
+    // The host has asked for urgent mode since. Whoever cuts the packet would copy the pointer,
+    // which counts from each segment's own number; what follows this packet has it.
+    context.header.flags = static_cast<uint8_t>(context.header.flags & ~tcp::kUrg);
+    context.header.urgent_pointer = 0;
+  }
   uint64_t lease = 0;
   const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
   if (status == kSendBusy) return false;

@@ -1,5 +1,8 @@
 // TCP text that leaves in packets of several segments, which the link engine cuts.
+#include <set>
+
 #include "packets.h"
+#include "protocols/tcp/header.h"
 #include "test_support.h"
 
 namespace qpip::fw::test {
@@ -102,13 +105,57 @@ TEST_F(SegmentationTest, GivenAPacketThatTheWireRefused_WhenTheMtuFalls_ThenItIs
   Arrive(pair.a, TooBig(quoted, 1300));
   pair.a.hardware.wire_full = false;
   pair.a.Run();
-  for (const Frame& frame : pair.a.hardware.outgoing) EXPECT_LE(frame.size(), 1300u);
+  ASSERT_FALSE(pair.a.hardware.outgoing.empty());
+  EXPECT_GT(pair.a.hardware.packets_cut, 0u);
+  pair.cable.filter = [](Frame& frame, bool from_a) {
+    EXPECT_TRUE(!from_a || frame.size() <= 1300);
+    return true;
+  };
   pair.cable.Advance(2000 * kMs);
   EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 2u);
   EXPECT_EQ(std::memcmp(sink.data() + 4096, source.data() + 1000, 10000), 0);
 }
 
-TEST(SegmentationFairness, GivenAQuantumBelowAPacket_WhenSent_ThenTheWholeMessageArrives) {
+TEST(UrgentSegmentation, GivenAPacketThatTheWireRefused_WhenUrgentTextFollows_ThenItHasNoPointer) {
+  NicConfig config = SegmentingConfig();
+  config.wqe_prefetch = 1;
+  ConnectedPair pair({.framing = abi::Framing::kStream}, config);
+  HostMemory source{pair.a.hardware, kSize}, sink{pair.b.hardware, kSize};
+  const uint32_t key = pair.a.Register(source, 0), sink_key = pair.b.Register(sink);
+  for (uint32_t i = 0; i < 2; ++i)
+    pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, i << 16, 1 << 16)});
+  pair.b.Run();
+  pair.cable.Run();
+  pair.a.hardware.wire_full = true;
+  pair.a.PostSend(*pair.qp_a, {SgeOf(source, key, 0, 10000)}, false);
+  pair.a.PostSend(*pair.qp_a, {SgeOf(source, key, 10000, 100)}, false);
+  abi::SendWqe* urgent = reinterpret_cast<abi::SendWqe*>(pair.qp_a->send_ring->data() + 128);
+  urgent->flags |= abi::kSendUrgent;
+  pair.a.hardware.hold_dma = true;
+  pair.a.RingSend(*pair.qp_a);
+  pair.a.Run();  // the first request is on its way
+  pair.a.hardware.hold_dma = false;
+  qpip_fw_step(pair.a.arena.data(), &pair.a.hardware.platform(), pair.a.now, 1);
+  pair.a.hardware.hold_dma = true;
+  pair.a.Run();  // its text, and the urgent request behind it
+  pair.a.hardware.hold_dma = false;
+  pair.a.Run();
+  pair.a.hardware.wire_full = false;
+  // What a segment with URG points to is the byte behind the urgent message, and nothing else.
+  std::set<uint32_t> ends;
+  pair.cable.filter = [&](Frame& frame, bool from_a) {
+    if (from_a && (frame[40 + 13] & tcp::kUrg) != 0) {
+      ends.insert(LoadBe32(&frame[44]) + LoadBe16(&frame[40 + 18]));
+    }
+    return true;
+  };
+  pair.cable.Run();
+  EXPECT_EQ(std::memcmp(sink.data(), source.data(), 10100), 0);
+  EXPECT_GT(pair.a.hardware.packets_cut, 0u);
+  EXPECT_EQ(ends.size(), 1u);
+}
+
+TEST(SegmentationQuantum, GivenAQuantumBelowAPacket_WhenSent_ThenTheWholeMessageArrives) {
   NicConfig config = SegmentingConfig();
   config.scheduler_quantum = 1000;
   ConnectedPair pair({.framing = abi::Framing::kSegment}, config);

@@ -59,7 +59,9 @@ TEST(TcpSegmentation, GivenNoLimit_WhenSent_ThenASegmentAPacket) {
     Options options = PlainOptions();
     options.segmentation_limit = limit;
     Open c(60000, options);
-    for (const SentSegment& sent : c.Send(5000)) EXPECT_EQ(sent.length, 1000u) << limit;
+    const std::vector<SentSegment> all = c.Send(5000);
+    ASSERT_EQ(all.size(), 5u) << limit;
+    for (const SentSegment& sent : all) EXPECT_EQ(sent.length, 1000u) << limit;
   }
 }
 
@@ -76,7 +78,9 @@ TEST(TcpSegmentation, GivenPacingOrUrgentText_WhenSent_ThenASegmentAPacket) {
   Options options = SegmentingOptions();
   options.pacing = true;
   Open paced(60000, options);
-  for (const SentSegment& sent : paced.Send(5000)) EXPECT_LE(sent.length, 1000u);
+  const std::vector<SentSegment> some = paced.Send(5000);
+  ASSERT_FALSE(some.empty());
+  for (const SentSegment& sent : some) EXPECT_LE(sent.length, 1000u);
   Open urgent(60000);
   ExtendSend(urgent.tcb, 5000);
   MarkUrgent(urgent.tcb);
