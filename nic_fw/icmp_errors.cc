@@ -73,13 +73,15 @@ uint32_t FindSender(const Nic& nic, const Quotation& quoted) {
 /// RFC 8201 section 4. Returns false when it is not to be believed.
 bool OnPacketTooBig(const Nic& nic, QueuePair& q, const Quotation& quoted, uint32_t mtu) {
   if (mtu < ipv6::kMinMtu || quoted.packet_bytes <= mtu) return false;
-  LearnPathMtu(nic, quoted.destination, mtu);
-  if (q.type != abi::QpType::kTcp || q.state != QpState::kConnected) return true;
-  const uint32_t path = PathMtuLimit(nic, quoted.destination);
-  if (tcp::OnPacketTooBig(q.tcb, quoted.sequence, path, nic.now)) {
-    UpdateTimer(nic, q);
-    Activate(nic, q);
+  if (q.type == abi::QpType::kTcp && q.state == QpState::kConnected) {
+    // Before all others hear of it, this one as well: its size tells what has been refused.
+    const uint32_t known = PathMtuLimit(nic, quoted.destination);
+    if (tcp::OnPacketTooBig(q.tcb, quoted.sequence, mtu < known ? mtu : known, nic.now)) {
+      UpdateTimer(nic, q);
+      Activate(nic, q);
+    }
   }
+  LearnPathMtu(nic, quoted.destination, mtu);
   return true;
 }
 

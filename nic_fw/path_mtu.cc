@@ -71,6 +71,12 @@ void LearnSearchedMtu(const Nic& nic, const ipv6::Address& destination, tcp::Mtu
     if (most == link) EntryAt(nic, index).expires_at = 0;
     return;
   }
+  if (bounds.peers) {
+    // Not the path's bound: all it says is that what was found is not too much.
+    if (index == kNone || routed) return;
+    if (EntryAt(nic, index).mtu < bounds.mtu) EntryAt(nic, index).mtu = bounds.mtu;
+    return;
+  }
   PathMtuEntry& entry = Place(nic, destination);
   entry.mtu = bounds.mtu;
   entry.limit = bounds.limit < link ? bounds.limit : link;

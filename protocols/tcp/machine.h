@@ -163,12 +163,13 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now);
 /// Earliest time OnTimer has something to do; kNever when no timer runs.
 uint64_t NextDeadline(const Tcb& tcb);
 
-/// What may be sent at `now`. Pure. When AllowedLength then says 0 and AckDue, commit a kControl
-/// intent: the acknowledgement does not wait for the data.
+/// What may be sent at `now`. Pure. Text that AllowedLength would have wait hides no
+/// acknowledgement that is due.
 SendIntent NextSend(const Tcb& tcb, uint64_t now);
 
 /// Of `message_rest` bytes that remain of the message at `intent.sequence`, how many go as one
-/// segment now; 0 when sender silly-window avoidance waits (3.8.6.2.1). Never crosses the message.
+/// packet now (`intent.segment_size`); 0 when sender silly-window avoidance waits (3.8.6.2.1).
+/// Never crosses the message.
 uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t message_rest);
 
 /// The owner sends `intent` with `length` bytes of text (0 for kControl) now. Advances the Tcb,
@@ -242,11 +243,12 @@ enum MtuNews : uint8_t {
 /// The news since the last call. Ask after OnSegment and OnTimer.
 uint8_t TakeMtuNews(Tcb& tcb);
 
-/// Bytes of packets; kNoBound: as far as this connection knows there is none.
+/// Bytes of packets.
 struct MtuBounds {
-  static constexpr uint32_t kNoBound = 0xffffffffu;
-  uint32_t mtu = kNoBound;    ///< such packets get through
-  uint32_t limit = kNoBound;  ///< larger ones do not
+  static constexpr uint32_t kNoBound = 0xffffffffu;  ///< none that this connection knows of
+  uint32_t mtu = 0;                                  ///< such packets get through
+  uint32_t limit = kNoBound;                         ///< larger ones do not
+  bool peers = false;  ///< mtu is as much as the peer takes; the path may take more
 };
 MtuBounds SearchedMtu(const Tcb& tcb);
 

@@ -55,8 +55,10 @@ void WaitForNext(Tcb& tcb, uint64_t now) {
 void Fail(Tcb& tcb, uint64_t now) {
   MtuSearch& search = tcb.mtu_search;
   search.outstanding = false;
+  search.failed = true;
   search.tries = 0;
-  search.high = search.probe_start.DistanceTo(search.probe_end) - 1;
+  // A router may have said more in the meantime.
+  search.high = Minimum(search.high, search.probe_start.DistanceTo(search.probe_end) - 1);
   search.raise_at = now + SecondsToNanos(kRaiseSeconds);
   search.news |= kMtuBoundsFound;
   WaitForNext(tcb, now);
@@ -79,7 +81,7 @@ void Succeed(Tcb& tcb) {
   MtuSearch& search = tcb.mtu_search;
   search.outstanding = false;
   search.tries = 0;
-  SetSegmentSize(tcb, search.probe_start.DistanceTo(search.probe_end));
+  SetSegmentSize(tcb, Minimum(search.probe_start.DistanceTo(search.probe_end), search.ceiling));
   search.news |= kMtuProbeSucceeded | kMtuBoundsFound;
 }
 
@@ -139,6 +141,7 @@ void MtuSearchOnSend(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64
   if (intent.sequence == tcb.snd_una) search.head_length = length;
   if (intent.mtu_probe && length > tcb.snd_mss) {
     search.outstanding = true;
+    search.failed = false;
     search.probe_start = intent.sequence;
     search.probe_end = end;
     if (length > search.high) search.high = search.ceiling;  // the raise timer
@@ -162,6 +165,7 @@ void MtuSearchOnAck(Tcb& tcb) {
   search.timeouts = 0;
   search.head_length = 0;
   if (search.outstanding && tcb.snd_una.AtOrAfter(search.probe_end)) Succeed(tcb);
+  if (search.failed && tcb.snd_una.AtOrAfter(search.probe_end)) search.failed = false;
   if (search.repairing && tcb.snd_una.AtOrAfter(search.probe_end)) {
     search.repairing = false;
     tcb.snd_nxt = tcb.snd_max;
@@ -201,10 +205,7 @@ bool TakeProbeRefusal(Tcb& tcb, SequenceNumber refused, uint64_t now) {
   MtuSearch& search = tcb.mtu_search;
   const uint32_t size = search.probe_start.DistanceTo(search.probe_end);
   if (!search.outstanding || refused != search.probe_start || size <= tcb.snd_mss) return false;
-  // The router's word, if it has any, is the bound by now: see BoundMtuSearch.
-  const uint32_t high = Minimum(search.high, size - 1);
   Fail(tcb, now);
-  search.high = high;
   tcb.tail_probe.deadline = kNever;  // it would have nothing to find out
   tcb.tail_probe.due = false;
   if (tcb.sack_on) {
@@ -212,7 +213,7 @@ bool TakeProbeRefusal(Tcb& tcb, SequenceNumber refused, uint64_t now) {
   } else if (refused == tcb.snd_una) {
     RepeatProbe(tcb);
   } else {
-    return false;  // what is before it has to go again as well
+    return false;  // what is before it may be missing as well: the caller starts from there
   }
   return true;
 }
@@ -239,7 +240,8 @@ MtuBounds SearchedMtu(const Tcb& tcb) {
   const uint32_t negotiated = tcb.negotiated_mss == 0 ? search.ceiling : tcb.negotiated_mss;
   const uint32_t headers = HeaderBytes(tcb);
   MtuBounds bounds;
-  if (tcb.snd_mss < negotiated) bounds.mtu = tcb.snd_mss + headers;
+  bounds.mtu = tcb.snd_mss + headers;
+  bounds.peers = tcb.snd_mss >= negotiated;
   if (search.high < search.ceiling) bounds.limit = search.high + headers;
   return bounds;
 }

@@ -62,6 +62,9 @@ bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now
   if (!IsSynchronised(tcb.state) || !IsOutstanding(tcb, refused)) return false;
   const uint32_t before = tcb.snd_mss;
   SetPathMtu(tcb, mtu);
+  // The router's word comes behind the loss of a probe that it is about.
+  const bool probe_known = tcb.mtu_search.failed && refused == tcb.mtu_search.probe_start;
+  if (tcb.snd_mss >= before && probe_known) return false;
   if (tcb.snd_mss >= before && TakeProbeRefusal(tcb, refused, now)) {
     StartRetransmitTimer(tcb, now);
     return true;

@@ -141,10 +141,11 @@ struct MtuSearch {
   uint32_t ceiling = 0;      ///< largest that link, peer and routers let through; 0: not set yet
   uint32_t high = 0;         ///< search_high: larger ones have failed
   uint32_t head_length = 0;  ///< of the segment last sent at snd_una; 0: it was not at snd_una yet
-  SequenceNumber probe_start;  ///< outstanding, repairing
+  SequenceNumber probe_start;  ///< outstanding, failed, repairing
   SequenceNumber probe_end;
   bool on = false;           ///< sizes between snd_mss and high are tried
   bool outstanding = false;  ///< the probe is in flight and was sent but once
+  bool failed = false;       ///< it was lost, and what it was is not acknowledged yet
   bool repairing = false;    ///< without SACK: snd_nxt walks over the lost probe
   bool unconfirmed = false;  ///< a black hole was presumed, nothing has got through since
   uint8_t timeouts = 0;      ///< in a row

@@ -178,6 +178,19 @@ TEST_P(NarrowPath, GivenAConnection_WhenThePathNarrows_ThenAllArrivesWithoutATim
   EXPECT_EQ(refused, 0u);
 }
 
+TEST_P(NarrowPath, GivenATunnelInATunnel_WhenTheSecondRefusesWhatTheFirstTakes_ThenNoTimeOut) {
+  pair.cable.filter = [this](Frame& frame, bool from_a) {
+    if (!from_a || frame.size() <= 1300) return true;
+    ++refused;
+    pair.a.hardware.incoming.push_back(TooBig(frame, frame.size() > 1400 ? 1400 : 1300));
+    return false;
+  };
+  Transfer(4, 5000);
+  pair.cable.Run();  // no time passes
+  ExpectArrived(4, 5000);
+  EXPECT_EQ(pair.a.Counter(abi::NicCounter::kPathMtuReductions), 2u);
+}
+
 TEST_P(NarrowPath, GivenTwoConnections_WhenOneLearnsThePath_ThenTheOtherAndNewOnesKnowIt) {
   auto second_a = pair.a.CreateQp(*pair.cq_a);
   auto second_b = pair.b.CreateQp(*pair.cq_b);

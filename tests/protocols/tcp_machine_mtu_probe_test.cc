@@ -40,8 +40,7 @@ class NarrowPath : public Connection {
     for (const SentSegment& s : sent) {
       if (s.length == 0) continue;
       largest_sent = s.length > largest_sent ? s.length : largest_sent;
-      if (s.length > fits || lose_next) {
-        lose_next = false;
+      if (s.length > fits) {
         ++dropped;
         continue;
       }
@@ -73,8 +72,7 @@ class NarrowPath : public Connection {
   uint32_t fits;
   uint32_t dropped = 0;
   uint32_t largest_sent = 0;
-  bool lose_next = false;  // the next segment is lost, whatever its size
-  SequenceNumber next;     // in order up to here
+  SequenceNumber next;  // in order up to here
 
  private:
   void Take(SequenceNumber from, SequenceNumber to) {
@@ -169,7 +167,7 @@ TEST_P(MtuProbe, GivenASilentSpell_WhenThePathTakesAllSizes_ThenTheFirstProbeBri
   c.dropped = 0;
   EXPECT_TRUE(c.RunUntil(kLargest));
   EXPECT_EQ(c.dropped, 0u);
-  EXPECT_EQ(SearchedMtu(c.tcb).mtu, MtuBounds::kNoBound);
+  EXPECT_TRUE(SearchedMtu(c.tcb).peers);
 }
 
 TEST_P(MtuProbe, GivenSmallSegments_WhenTheyTimeOut_ThenThatIsNoBlackHole) {
@@ -179,7 +177,7 @@ TEST_P(MtuProbe, GivenSmallSegments_WhenTheyTimeOut_ThenThatIsNoBlackHole) {
     c.AdvanceTo(NextDeadline(c.tcb));
     c.Drain();
   }
-  EXPECT_GT(c.tcb.backoff, 3);
+  EXPECT_GT(c.tcb.backoff, 5);
   EXPECT_EQ(c.tcb.snd_mss, kLargest);
   EXPECT_EQ(TakeMtuNews(c.tcb), 0);
 }
@@ -201,6 +199,7 @@ TEST_P(MtuProbe, GivenSwitchedOff_WhenFullSegmentsVanish_ThenTheyStayAsTheyAre) 
   c.Run(30);
   EXPECT_EQ(c.tcb.snd_mss, kLargest);
   EXPECT_EQ(c.largest_sent, kLargest);
+  EXPECT_GE(c.tcb.backoff, 5);
   EXPECT_EQ(TakeMtuNews(c.tcb), 0);
   SearchPathMtu(c.tcb, 1280);
   EXPECT_EQ(c.tcb.snd_mss, kLargest);
@@ -429,6 +428,57 @@ TEST_P(MtuProbe, GivenASettledSearch_WhenTenMinutesHavePassed_ThenTheLargestIsTr
 }
 
 // ---------------------------------------------------------------- beside Packet Too Big
+
+/// The sequence number of the probe that FlightWithProbe has sent.
+SequenceNumber StartOfProbe(const std::vector<SentSegment>& sent) {
+  for (const SentSegment& s : sent) {
+    if (s.intent.mtu_probe) return s.header.sequence;
+  }
+  ADD_FAILURE() << "no probe";
+  return {};
+}
+
+/// What went before the probe arrives, and so do four segments behind it.
+void LoseAlone(NarrowPath& c, SequenceNumber probe) {
+  if (probe != c.tcb.snd_una) c.Arrive(c.WithAck(probe));
+  for (uint32_t i = 1; i <= 4; ++i) {
+    Segment duplicate = c.WithAck(probe);
+    duplicate.header.sack_count = c.tcb.sack_on ? 1 : 0;
+    duplicate.header.sack[0] = {probe + kLargest, probe + kLargest + i * kBase};
+    c.Arrive(duplicate);
+  }
+}
+
+TEST_P(MtuProbe, GivenAProbeInFlight_WhenARouterTellsOthersOfLess_ThenNeitherFateOfItPassesThat) {
+  for (const bool arrives : {false, true}) {
+    NarrowPath c = Open(MtuProbing::kAlways);
+    const SequenceNumber probe = StartOfProbe(FlightWithProbe(c));
+    SetPathMtu(c.tcb, 1300);
+    const uint32_t ceiling = 1300 - 60;
+    c.now += 20 * kMs;
+    if (arrives) {
+      c.Arrive(c.WithAck(c.tcb.snd_max));
+    } else {
+      LoseAlone(c, probe);
+      EXPECT_FALSE(c.tcb.mtu_search.outstanding);
+    }
+    EXPECT_LE(c.tcb.snd_mss, ceiling);
+    EXPECT_LE(c.tcb.mtu_search.high, ceiling);
+  }
+}
+
+TEST_P(MtuProbe, GivenAProbeKnownToBeLost_WhenTheRouterSaysSoAfterAll_ThenNothingElseGoesAgain) {
+  NarrowPath c = Open(MtuProbing::kAlways, 1340);
+  const SequenceNumber probe = StartOfProbe(FlightWithProbe(c));
+  c.now += 20 * kMs;
+  LoseAlone(c, probe);
+  c.Drain();
+  ASSERT_TRUE(c.tcb.mtu_search.failed);
+  EXPECT_FALSE(OnPacketTooBig(c.tcb, probe, 1400, c.now));
+  for (const SentSegment& s : c.Drain()) EXPECT_FALSE(s.intent.retransmission);
+  c.Arrive(c.WithAck(c.tcb.snd_max));
+  EXPECT_FALSE(c.tcb.mtu_search.failed);
+}
 
 TEST_P(MtuProbe, GivenARefusedProbe_ThenTheRoutersWordBoundsTheSearchAndOnlyTheProbeGoesAgain) {
   NarrowPath c = Open(MtuProbing::kAlways, 1340);
