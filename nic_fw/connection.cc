@@ -37,6 +37,7 @@ void FinishOpen(const Nic& nic, QueuePair& q) {
   q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
   q.path_failed = false;
   q.icmp_errors = 0;
+  q.last_icmp_error = 0;
   q.urgent_end = 0;
   q.notices = 0;
   q.notice_sent = false;

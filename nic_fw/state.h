@@ -164,13 +164,13 @@ struct QueuePair {
   uint32_t listener = kNone;
   uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
 
-  // What ICMPv6 errors have said (icmp_errors.h).
+  // What the host has not asked for (TakeNotices): ICMPv6 errors (icmp_errors.h), urgent data.
   bool path_failed = false;      ///< TCP: since something was last acknowledged
   uint32_t icmp_errors = 0;      ///< how many
   uint32_t urgent_end = 0;       ///< TCP: behind the peer's urgent data, from the first byte on
   uint32_t notices = 0;          ///< abi::NoticeFlags not yet taken
   bool notice_sent = false;      ///< the host knows that there are some
-  uint32_t last_icmp_error = 0;  ///< UDP: type << 8 | code
+  uint32_t last_icmp_error = 0;  ///< type << 8 | code
 
   // Addresses. UDP: local_port only.
   tcp::FourTuple tuple;
