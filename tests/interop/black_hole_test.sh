@@ -6,7 +6,6 @@
 #     QPIP fd00::1 -- tun qpip0 -- router -- fwd-a ==path== fwd-b -- kernel fd10::2
 . "$(dirname "$0")/library.sh" "$1"
 mib=${2:-16}
-peer=$(dirname "$0")/kernel_peer.py
 router=$first_namespace
 make_namespace
 far=$namespace
@@ -30,14 +29,14 @@ send() {
   status_of "$taker" 60
   [ "$status" -eq 0 ] || fail "$1: the socket's side: $(cat "$work/taker.err")"
   [ "$(wc -c <"$work/pattern")" -eq $((mib << 20)) ] || fail "$1: $(wc -c <"$work/pattern") bytes"
-  say "ok: $1: $(counter bytes_per_second) bytes/s," \
-    "probes: $(counter mtu_probes_succeeded) of $(counter mtu_probes_sent) arrived"
+  say "ok: $1: $(reported bytes_per_second) bytes/s," \
+    "probes: $(reported mtu_probes_succeeded) of $(reported mtu_probes_sent) arrived"
 }
-# counter NAME: a number in the sender's answer.
-counter() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$work/sender.out" | head -1; }
+# reported NAME: a number in the sender's answer.
+reported() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$work/sender.out" | head -1; }
 # counted LABEL NAME OPERATOR NUMBER
 counted() {
-  test "$(counter "$2")" "$3" "$4" || fail "$1: $2 is '$(counter "$2")', wanted $3 $4"
+  test "$(reported "$2")" "$3" "$4" || fail "$1: $2 is '$(reported "$2")', wanted $3 $4"
 }
 
 for query in "" "&sack=0" "&timestamps=0" "&congestion=reno&pacing=1"; do

@@ -2,9 +2,13 @@
 # 500 connections with the kernel's sockets, opened from both ends and closed in every order there is:
 # half-closes, both at once, resets. Once as fast as it goes; once with all that QPIP sends on its way
 # for 5 ms, so that what both ends do at a time crosses, and recorded.
-# Usage: close_orders_test.sh BIN_DIR [COUNT]
+# Usage: close_orders_test.sh BIN_DIR [COUNT], COUNT a multiple of 20
 . "$(dirname "$0")/library.sh" "$1"
 count=${2:-500}
+[ $((count % 20)) -eq 0 ] && [ "$count" -le 23000 ] || {
+  say "FAILED: COUNT is $count, must be a multiple of 20, 23000 at most"
+  exit 2
+}
 each=$((count / 10)) # connections of every order, see close_orders.cc
 here=$(dirname "$0")
 

@@ -37,6 +37,26 @@ make_namespace
 first_namespace=$namespace
 inside() { nsenter --net="$first_namespace" -- "$@"; }
 
+peer=$(dirname "$0")/kernel_peer.py
+# transfer LABEL NIC: $mib MiB from QPIP to the kernel's socket in $far, at fd10::2, and back to
+# fd00::1, compared byte by byte at both ends.
+transfer() {
+  start taker within "$far" python3 "$peer" take 5001 "$work/pattern"
+  taker=$started
+  check "$1: QPIP sends" timeout 200 "$bin/qpip-ttcp" -t --stream --verify -l 64K \
+    -n $((mib * 16)) --nic "$2" fd10::2
+  status_of "$taker" 100
+  [ "$status" -eq 0 ] || fail "$1: the socket's side: $(cat "$work/taker.err")"
+  [ "$(wc -c <"$work/pattern")" -eq $((mib << 20)) ] || fail "$1: $(wc -c <"$work/pattern") bytes"
+  start receiver "$bin/qpip-ttcp" -r --stream --verify -l 64K --json --nic "$2"
+  receiver=$started
+  check "$1: a socket sends" within "$far" timeout 200 python3 "$peer" give fd00::1 5001 \
+    "$work/pattern"
+  status_of "$receiver" 100
+  [ "$status" -eq 0 ] || fail "$1: QPIP's status $status: $(cat "$work/receiver.err")"
+  check "$1: every byte" json "$work/receiver.out" "r['bytes'] == $mib << 20 and r['verified']"
+}
+
 # json FILE EXPRESSION: evaluates a Python expression on the last JSON line of a file, as `r`.
 json() {
   python3 -c '

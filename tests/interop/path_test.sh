@@ -3,7 +3,6 @@
 # through a router. Usage: path_test.sh BIN_DIR [MIB]
 . "$(dirname "$0")/library.sh" "$1"
 mib=${2:-256}
-peer=$(dirname "$0")/kernel_peer.py
 nic="tun:qpip0?address=fd00::1&host=fd00::2/64&netns=$namespace&mtu=1500"
 
 # --- Fragments both ways, at an MTU of 1500.
@@ -27,17 +26,12 @@ check "fragments were recorded both ways" sh -c "tshark -r '$work/fragments.pcap
   -r '$work/fragments.pcap' -Y 'ipv6.fraghdr && ipv6.dst == fd00::1' 2>/dev/null | grep -q ."
 
 # --- A router between QPIP and a host: fd00::1 --tun-- router --veth-- fd02::2.
-unshare --net sleep infinity &
-far=$!
-pids="$pids $far"
-tries=0
-while [ "$(readlink /proc/$far/ns/net)" = "$ours" ] && [ $tries -lt 500 ]; do
-  tries=$((tries + 1))
-  sleep 0.01
-done
-far_away() { nsenter --net="/proc/$far/ns/net" -- "$@"; }
+make_namespace
+far=$namespace
+holder=${far#/proc/}
+far_away() { within "$far" "$@"; }
 inside sh -c "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding &&
-  ip link add near type veth peer name far && ip link set far netns $far &&
+  ip link add near type veth peer name far && ip link set far netns ${holder%%/*} &&
   ip address add fd02::1/64 dev near nodad && ip link set near up"
 far_away sh -c "ip link set lo up && ip address add fd02::2/64 dev far nodad &&
   ip link set far up && ip route add default via fd02::1"
