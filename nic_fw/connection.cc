@@ -4,6 +4,7 @@
 
 #include "nic_fw/completion.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/layout.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
@@ -99,7 +100,7 @@ tcp::Options TcpDefaults(const Nic& nic) {
   o.timestamps = c.tcp_timestamps != 0;
   o.window_scaling = c.tcp_window_scaling != 0;
   o.sack = c.tcp_sack != 0;
-  o.reassembly = static_cast<uint8_t>(c.tcp_reassembly);
+  o.reassembly = static_cast<uint16_t>(c.tcp_reassembly);
   o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
   o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
   // RFC 8257 section 3.1: DCTCP is nothing without marks.
@@ -401,9 +402,7 @@ void FreeQueuePair(const Nic& nic, QueuePair& q) {
     --nic.cq(q.send_cq).references;
     --nic.cq(q.recv_cq).references;
   }
-  const uint32_t handle = q.handle;
-  q = QueuePair{};
-  q.handle = handle;
+  FormatQueuePair(nic, q.handle);
 }
 
 uint32_t AllocateQueuePair(const Nic& nic) {

@@ -26,6 +26,9 @@ struct StaticRoute {
 };
 
 inline constexpr uint32_t kMaxStaticRoutes = 4;
+/// Of one connection: of what is in flight; and of it and of what is held behind a gap.
+inline constexpr uint32_t kMinTcpRuns = 8;
+inline constexpr uint32_t kMaxTcpRuns = 1024;
 
 /// The link. All zero is a point-to-point link, for which nothing else counts.
 struct LinkConfig {
@@ -103,9 +106,11 @@ struct NicConfig {
   uint8_t tcp_mtu_probing = 1;           ///< RFC 4821: 0 never, 1 for a black hole, 2 always
   uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs, or
                                          ///< segmentation_limit if that is more
-  uint32_t tcp_reassembly =
-      32;           ///< ranges a connection holds behind a gap, at most 32; 0: drops them
-  LinkConfig link;  ///< what the NIC is attached to
+  uint32_t tcp_reassembly = 32;          ///< ranges a connection holds behind a gap, at most
+                                         ///< kMaxTcpRuns; 0: drops them
+  uint32_t tcp_scoreboard = 32;          ///< runs a connection tells apart in flight, 8 to
+                                         ///< kMaxTcpRuns
+  LinkConfig link;                       ///< what the NIC is attached to
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.
@@ -121,6 +126,8 @@ struct ArenaBytes {
   uint32_t timers = 0;        ///< heap
   uint32_t contexts = 0;      ///< transmit and receive contexts
   uint32_t wqe_cache = 0;     ///< two a queue pair
+  uint32_t held_ranges = 0;   ///< text that TCP connections hold behind a gap
+  uint32_t sent_runs = 0;     ///< what became of their text in flight
   uint32_t path_mtus = 0;     ///< what is known of the paths' MTUs
   uint32_t reassembly = 0;    ///< fragmented packets' headers, and what of them is there
   uint32_t neighbours = 0;    ///< Ethernet: neighbour cache, routers, frames that wait

@@ -28,6 +28,8 @@ bool LinkInRange(const LinkConfig& link) {
   return true;
 }
 
+static_assert(kMinTcpRuns >= tcp::Scoreboard::kLeastRuns);
+
 bool InRange(const NicConfig& c) {
   return c.mtu >= ipv6::kMinMtu && c.mtu <= kMaxMtu && c.max_qps >= 1 && c.max_qps <= kMaxQps &&
          c.max_cqs >= 1 && c.max_cqs <= kMaxQps && c.max_regions >= 1 && c.max_regions < kMaxQps &&
@@ -36,7 +38,8 @@ bool InRange(const NicConfig& c) {
          c.receive_contexts <= kMaxContexts && c.transmit_contexts >= 1 &&
          c.transmit_contexts <= kMaxContexts && c.wqe_cache_bytes >= 128 &&
          c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
-         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= 32 &&
+         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= kMaxTcpRuns &&
+         c.tcp_scoreboard >= kMinTcpRuns && c.tcp_scoreboard <= kMaxTcpRuns &&
          c.tcp_congestion < tcp::kCongestionAlgorithms && c.tcp_ecn <= 2 &&
          c.tcp_mtu_probing <= 2 && c.keepalive_probes != 0 && c.keepalive_interval_s != 0 &&
          c.command_log2 >= 1 && c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
@@ -96,6 +99,10 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   b.contexts = transmit_bytes + receive_bytes;
   state->wqe_offset = arena.Take(c.max_qps, uint64_t{2} * c.wqe_cache_bytes, &b.wqe_cache);
   state->reassembly_offset = arena.Take(c.reassembly_slots, sizeof(ReassemblySlot), &b.reassembly);
+  state->held_offset =
+      arena.Take(uint64_t{c.max_qps} * c.tcp_reassembly, sizeof(tcp::HeldRange), &b.held_ranges);
+  state->sent_offset =
+      arena.Take(uint64_t{c.max_qps} * c.tcp_scoreboard, sizeof(tcp::SentRun), &b.sent_runs);
   state->path_mtu_offset = arena.Take(c.path_mtu_entries, sizeof(PathMtuEntry), &b.path_mtus);
   if (c.link.type == kLinkEthernet) {
     state->neighbour_offset =
@@ -104,19 +111,33 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   if (arena.total() > 0xffffffffu) return false;
   b.total = static_cast<uint32_t>(arena.total());
   b.per_qp = static_cast<uint32_t>(sizeof(QueuePair) + (sizeof(SendRecord) << c.send_depth_log2) +
-                                   sizeof(uint32_t) * 2 + 2 * c.wqe_cache_bytes);
+                                   sizeof(uint32_t) * 2 + 2 * c.wqe_cache_bytes +
+                                   c.tcp_reassembly * sizeof(tcp::HeldRange) +
+                                   c.tcp_scoreboard * sizeof(tcp::SentRun));
   state->demux_mask = buckets - 1;
   const uint32_t packet = c.segmentation_limit >> 1 > c.mtu ? c.segmentation_limit >> 1 : c.mtu;
   state->quantum = c.scheduler_quantum != 0 ? c.scheduler_quantum : 2 * packet;
   return true;
 }
 
+void FormatQueuePair(const Nic& nic, uint32_t handle) {
+  const FirmwareState& s = nic.state;
+  const NicConfig& config = s.config;
+  QueuePair& q = nic.qp(handle);
+  q = QueuePair{};
+  q.handle = handle;
+  // Not set to anything: on a host, memory that no connection has needed is not there yet.
+  q.tcb.held.ranges.Place(
+      nic.Table<tcp::HeldRange>(s.held_offset) + size_t{handle} * config.tcp_reassembly,
+      config.tcp_reassembly);
+  q.tcb.sent.runs.Place(
+      nic.Table<tcp::SentRun>(s.sent_offset) + size_t{handle} * config.tcp_scoreboard,
+      config.tcp_scoreboard);
+}
+
 void FormatTables(const Nic& nic) {
   FirmwareState& s = nic.state;
-  for (uint32_t i = 0; i < s.config.max_qps; ++i) {
-    nic.qp(i) = QueuePair{};
-    nic.qp(i).handle = i;
-  }
+  for (uint32_t i = 0; i < s.config.max_qps; ++i) FormatQueuePair(nic, i);
   for (uint32_t i = 0; i < s.config.max_cqs; ++i) nic.cq(i) = CompletionQueueState{};
   for (uint32_t i = 0; i < s.config.max_regions; ++i) nic.region(i) = Region{};
   for (uint32_t i = 0; i < s.config.max_listeners; ++i) nic.listener(i) = ListenerState{};

@@ -10,6 +10,9 @@ inline constexpr uint32_t kArenaMagic = 0x51504950;  // "QPIP"
 /// Checks `config` and, when it is in range, fills in offsets and sizes. Returns false otherwise.
 bool ComputeLayout(const NicConfig& config, FirmwareState* state);
 
+/// Puts a queue pair into its initial state.
+void FormatQueuePair(const Nic& nic, uint32_t handle);
+
 /// Puts every table entry into its initial state.
 void FormatTables(const Nic& nic);
 

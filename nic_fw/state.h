@@ -311,6 +311,8 @@ struct FirmwareState {
   uint32_t wqe_offset = 0;
   uint32_t neighbour_offset = 0;  ///< Ethernet only
   uint32_t reassembly_offset = 0;
+  uint32_t held_offset = 0;
+  uint32_t sent_offset = 0;
   uint32_t path_mtu_offset = 0;
   uint32_t demux_mask = 0;
 

@@ -101,6 +101,8 @@ void ReportArena(const ArenaBytes& bytes) {
   qpip_monitor_report("contexts", bytes.contexts);
   qpip_monitor_report("wqe_cache", bytes.wqe_cache);
   qpip_monitor_report("reassembly", bytes.reassembly);
+  qpip_monitor_report("held_ranges", bytes.held_ranges);
+  qpip_monitor_report("sent_runs", bytes.sent_runs);
   qpip_monitor_report("path_mtus", bytes.path_mtus);
   qpip_monitor_report("arena_total", bytes.total);
   qpip_monitor_report("arena_per_qp", bytes.per_qp);

@@ -19,7 +19,7 @@ uint8_t ScaleFor(uint32_t receive_buffer) {
 }
 
 void InitialiseTcb(Tcb& tcb, Options options, SequenceNumber iss, uint64_t now) {
-  tcb = Tcb{};
+  Clear(tcb);
   tcb.options = options;
   if (tcb.options.ack_every == 0) tcb.options.ack_every = 1;
   if (tcb.options.reassembly == 0) tcb.options.sack = false;  // there would be nothing to tell

@@ -50,7 +50,7 @@ TextPiece Hold(Reassembly& held, SequenceNumber start, uint32_t length, bool pus
   const bool to_end = to == end;
   const HeldRange range = {from, from.DistanceTo(to), held.clock, push && to_end};
 
-  const uint32_t most = limit < Reassembly::kMaxRanges ? limit : Reassembly::kMaxRanges;
+  const uint32_t most = limit < held.ranges.capacity() ? limit : held.ranges.capacity();
   const bool joins_previous =
       index > held.released && !held.ranges[index - 1].push && held.ranges[index - 1].End() == from;
   if (joins_previous) {

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "protocols/tcp/annex.h"
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/sequence_number.h"
 
@@ -28,12 +29,10 @@ struct HeldRange {
 };
 
 struct Reassembly {
-  static constexpr uint32_t kMaxRanges = 32;
-
-  HeldRange ranges[kMaxRanges];  ///< `released`, then held ones; ascending, disjoint
+  Annex<HeldRange> ranges;  ///< `released`, then held ones; ascending, disjoint
   uint32_t clock = 0;
-  uint8_t count = 0;
-  uint8_t released = 0;
+  uint16_t count = 0;
+  uint16_t released = 0;
 
   constexpr bool HoldsAny() const { return count != released; }
 };
@@ -48,7 +47,7 @@ struct TextPiece {
 
 /// Notes text [start, start + length), which lies behind a gap, as far as it is news: at most one
 /// piece, the first. What lies behind a range that was held already comes again. Nothing is taken
-/// when `limit` ranges are held.
+/// when `limit` ranges are held, or as many as there is room for.
 TextPiece Hold(Reassembly& held, SequenceNumber start, uint32_t length, bool push, uint32_t limit);
 
 /// In-order text reaches `edge` now: forgets what it covers, and releases what follows without a

@@ -24,25 +24,32 @@ void JoinNext(Scoreboard& board, uint32_t index) {
   EraseRun(board, index);
 }
 
-/// Makes room for `more` runs by joining neighbours of the same fate, the closest in time first.
-/// Indices change. False: there are not enough such.
-bool MakeRoom(Scoreboard& board, uint32_t more) {
-  while (board.count + more > Scoreboard::kMaxRuns) {
-    uint32_t best = Scoreboard::kMaxRuns;
-    uint64_t best_gap = ~uint64_t{0};
-    for (uint32_t i = 0; i + 1 < board.count; ++i) {
-      const SentRun& run = board.runs[i];
-      const SentRun& next = board.runs[i + 1];
-      if (run.flags != next.flags) continue;
-      const uint64_t gap =
-          run.sent_at < next.sent_at ? next.sent_at - run.sent_at : run.sent_at - next.sent_at;
-      if (gap < best_gap) {
-        best = i;
-        best_gap = gap;
-      }
+/// Joins the neighbours of the same fate that are closest in time. Indices change. False: there are
+/// none.
+bool JoinClosest(Scoreboard& board) {
+  uint32_t best = board.count;
+  uint64_t best_gap = ~uint64_t{0};
+  for (uint32_t i = 0; i + 1 < board.count; ++i) {
+    const SentRun& run = board.runs[i];
+    const SentRun& next = board.runs[i + 1];
+    if (run.flags != next.flags) continue;
+    const uint64_t gap =
+        run.sent_at < next.sent_at ? next.sent_at - run.sent_at : run.sent_at - next.sent_at;
+    if (gap < best_gap) {
+      best = i;
+      best_gap = gap;
     }
-    if (best == Scoreboard::kMaxRuns) return false;
-    JoinNext(board, best);
+  }
+  if (best == board.count) return false;
+  JoinNext(board, best);
+  return true;
+}
+
+/// Makes room for `more` runs by joining neighbours of the same fate. Indices change. False: there
+/// are not enough such.
+bool MakeRoom(Scoreboard& board, uint32_t more) {
+  while (board.count + more > board.runs.capacity()) {
+    if (!JoinClosest(board)) return false;
   }
   return true;
 }
@@ -135,6 +142,7 @@ void NoteSentRun(Scoreboard& board, SequenceNumber from, SequenceNumber to, uint
       SetLastSentAt(last, now);
       return;
     }
+    if (board.count >= Scoreboard::kPlenty) JoinClosest(board);
     if (!MakeRoom(board, 1)) {
       // Fates alternate all along. The last run's is forgotten, at the cost of a repetition.
       const uint32_t index = board.count - 1u;
@@ -172,8 +180,10 @@ void AcknowledgeRuns(Scoreboard& board, SequenceNumber una, SequenceNumber fack,
     if (!whole) break;
     ++gone;
   }
-  for (uint32_t i = gone; i < board.count; ++i) board.runs[i - gone] = board.runs[i];
-  board.count = static_cast<uint8_t>(board.count - gone);
+  if (gone != 0) {
+    for (uint32_t i = gone; i < board.count; ++i) board.runs[i - gone] = board.runs[i];
+  }
+  board.count = static_cast<uint16_t>(board.count - gone);
   board.start = una;
   if (una.AtOrAfter(board.incomplete_to)) board.incomplete = false;
 }

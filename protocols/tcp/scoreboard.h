@@ -6,9 +6,12 @@
 //     ---|--------|-------------|------|--------|--------|------------|---> sequence
 //
 // A run is what was sent at about the same time and has had the same fate; segments are not kept
-// one by one. There are few runs: when one more is needed than there are, neighbours of the same
-// fate become one, and SACK blocks that would need yet another are ignored, as the peer repeats
-// them. What such a block has named says nothing about reordering when it is acknowledged.
+// one by one. From kPlenty runs on, whenever something is sent, the two neighbours of the same fate
+// that are closest in time become one: what the times are good for needs no more, and each
+// acknowledgement looks at all runs. Fates are another matter: they have all the room there is.
+// When that is not enough, neighbours become one as well, and SACK blocks that would need yet
+// another run are ignored, as the peer repeats them. What such a block has named says nothing about
+// reordering when it is acknowledged.
 //
 // So a run has two times, and each errs to the safe side: what is delivered was sent at the first
 // (less is deemed sent before it), what is not was sent at the last (it is deemed lost later).
@@ -16,6 +19,7 @@
 
 #include <cstdint>
 
+#include "protocols/tcp/annex.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {
@@ -39,26 +43,23 @@ struct SentRun {
 static_assert(sizeof(SentRun) == 16);  // there are many
 
 struct Scoreboard {
-  static constexpr uint32_t kMaxRuns = 32;
+  static constexpr uint32_t kPlenty = 32;
+  static constexpr uint32_t kLeastRuns = 8;
 
   SequenceNumber start;          ///< of the first run: snd_una
   uint32_t sacked = 0;           ///< bytes of runs that are sacked
   uint32_t lost = 0;             ///< bytes of runs that are lost
   SequenceNumber incomplete_to;  ///< incomplete: end of the highest block that was ignored
   bool incomplete = false;
-  uint8_t count = 0;
+  uint16_t count = 0;
   uint64_t resent_at = 0;  ///< when anything was last sent again
-  SentRun runs[kMaxRuns];
+  Annex<SentRun> runs;     ///< room for kLeastRuns at least
 
-  constexpr SequenceNumber StartOf(uint32_t index) const {
-    return index == 0 ? start : runs[index - 1].end;
-  }
-  constexpr uint32_t LengthOf(uint32_t index) const {
-    return StartOf(index).DistanceTo(runs[index].end);
-  }
-  constexpr SequenceNumber End() const { return count == 0 ? start : runs[count - 1].end; }
+  SequenceNumber StartOf(uint32_t index) const { return index == 0 ? start : runs[index - 1].end; }
+  uint32_t LengthOf(uint32_t index) const { return StartOf(index).DistanceTo(runs[index].end); }
+  SequenceNumber End() const { return count == 0 ? start : runs[count - 1].end; }
   /// Bytes on their way: what RFC 6675 calls pipe.
-  constexpr uint32_t Pipe() const { return start.DistanceTo(End()) - sacked - lost; }
+  uint32_t Pipe() const { return start.DistanceTo(End()) - sacked - lost; }
 };
 
 /// What acknowledgements have newly delivered: by acknowledgement number or by SACK.

@@ -56,9 +56,9 @@ struct Options {
   bool ack_on_batch_end = true;
   bool timestamps = true;
   bool window_scaling = true;
-  bool sack = true;                             ///< offer SACK (RFC 2018)
-  uint8_t reassembly = Reassembly::kMaxRanges;  ///< ranges held behind a gap, at most kMaxRanges;
-                                                ///< 0: what is out of order is dropped
+  bool sack = true;           ///< offer SACK (RFC 2018)
+  uint16_t reassembly = 256;  ///< ranges held behind a gap, as far as `Tcb::held` has room; 0: what
+                              ///< is out of order is dropped
   CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
   EcnMode ecn = EcnMode::kAccept;
   bool hystart = true;  ///< HyStart++ (RFC 9406), on connections with SACK
@@ -160,7 +160,8 @@ enum class FRto : uint8_t {
   kSecondAck,  ///< new text went instead of more repetitions; the second ACK decides
 };
 
-/// The tables of rare use are at both ends, so that what every segment needs lies together.
+/// Two of its tables lie elsewhere (annex.h): `held.ranges` and `sent.runs`. Whoever owns the Tcb
+/// places them before it is opened.
 struct Tcb {
   Reassembly held;  ///< text ahead of its turn
 
@@ -295,5 +296,14 @@ struct Tcb {
   Scoreboard sent;  ///< connections with SACK: what is in flight
 };
 static_assert(std::is_trivially_copyable_v<Tcb>);
+
+/// As at first, with its tables where they are.
+inline void Clear(Tcb& tcb) {
+  const Annex<HeldRange> ranges = tcb.held.ranges;
+  const Annex<SentRun> runs = tcb.sent.runs;
+  tcb = Tcb{};
+  tcb.held.ranges = ranges;
+  tcb.sent.runs = runs;
+}
 
 }  // namespace qpip::tcp

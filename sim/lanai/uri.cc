@@ -235,7 +235,8 @@ constexpr Parameter kParameters[] = {
     QPIP_NUMBER("time_wait_ms", uri.nic.time_wait_ms, 0, 240000),
     QPIP_NUMBER("timestamps", uri.nic.tcp_timestamps, 0, 1),
     QPIP_NUMBER("sack", uri.nic.tcp_sack, 0, 1),
-    QPIP_NUMBER("reassembly", uri.nic.tcp_reassembly, 0, 32),
+    QPIP_NUMBER("reassembly", uri.nic.tcp_reassembly, 0, 1024),
+    QPIP_NUMBER("scoreboard", uri.nic.tcp_scoreboard, 8, 1024),
     QPIP_CHOICE("congestion", uri.nic.tcp_congestion, {"reno", "cubic", "dctcp"}),
     QPIP_CHOICE("ecn", uri.nic.tcp_ecn, {"off", "accept", "request"}),
     QPIP_NUMBER("hystart", uri.nic.tcp_hystart, 0, 1),
@@ -430,6 +431,8 @@ NicUri::NicUri() {
   // the firmware leaves it in the wire.
   nic.receive_contexts = 256;
   nic.reassembly_slots = 32;
+  nic.tcp_reassembly = 256;
+  nic.tcp_scoreboard = 256;
   nic.path_mtu_entries = 1024;
 }
 

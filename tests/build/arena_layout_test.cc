@@ -47,6 +47,8 @@ TEST(ArenaLayout, GivenTheLanaiProfileWhenComputedOn32And64BitCoresThenTablesAre
   EXPECT_EQ(image.at("contexts"), host.contexts);
   EXPECT_EQ(image.at("wqe_cache"), host.wqe_cache);
   EXPECT_EQ(image.at("reassembly"), host.reassembly);
+  EXPECT_EQ(image.at("held_ranges"), host.held_ranges);
+  EXPECT_EQ(image.at("sent_runs"), host.sent_runs);
   EXPECT_EQ(image.at("path_mtus"), host.path_mtus);
   EXPECT_EQ(image.at("arena_total"), host.total);
   EXPECT_EQ(image.at("arena_per_qp"), host.per_qp);

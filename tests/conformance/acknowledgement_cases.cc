@@ -76,6 +76,19 @@ void TextAheadIsKept() {
   Expect(s.connection->Receive().data == Pattern(400), "what was received");
 }
 
+void ManyGapsAreKept() {
+  Script s;
+  s.Accept();
+  constexpr uint32_t kPieces = 400;
+  for (uint32_t i = 1; i < kPieces; i += 2) s.Injects(Ahead(s, i * 10, 10));
+  s.Drain();
+  for (uint32_t i = 0; i < kPieces; i += 2) {
+    s.Injects(Ahead(s, i * 10, 10));
+    s.Sends(". 1:1(0) ack " + std::to_string((i + 2) * 10 + 1));
+  }
+  Expect(s.connection->Receive().data == Pattern(kPieces * 10), "what was received");
+}
+
 void GapIsAcknowledgedAtOnceAndOnce() {
   Script s(kDelayed);
   s.Accept();
@@ -150,6 +163,7 @@ Topic AcknowledgementTopic() {
               {"one_ack_a_segment", {"RFC 5681 4.2-2"}, OneAckASegment},
               {"one_ack_for_an_overlap", {"RFC 5681 4.2-2"}, OneAckForAnOverlap},
               {"text_ahead_is_kept", {"RFC 9293 SHLD-31", "RFC 9293 MUST-59"}, TextAheadIsKept},
+              {"many_gaps_are_kept", {"RFC 9293 SHLD-31"}, ManyGapsAreKept},
               {"gap_is_acknowledged_at_once_and_once",
                {"RFC 9293 MUST-59", "RFC 9293 MAY-13", "RFC 5681 4.2-1"},
                GapIsAcknowledgedAtOnceAndOnce},

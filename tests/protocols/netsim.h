@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "protocols/tcp/machine.h"
+#include "standalone_tcb.h"
 
 namespace qpip::tcp::testing {
 
@@ -120,7 +121,7 @@ class Netsim {
     Segment segment;
   };
   struct End {
-    Tcb tcb;
+    StandaloneTcb tcb;
     uint64_t deadline = kNever;  ///< of its machine
   };
   struct Flow {

@@ -125,7 +125,8 @@ std::string Difference(const std::string& before, const std::string& after) {
 TEST(NetsimTable, GivenLossBufferAndRoundTripThenThroughputIsAsRecorded) {
   const std::string table = Table();
   if (std::getenv("QPIP_WRITE_SNAPSHOT") != nullptr) {
-    std::ofstream(QPIP_NETSIM_SNAPSHOT) << table;  // and it must read back as it is
+    std::ofstream(QPIP_NETSIM_SNAPSHOT) << table;
+    GTEST_SKIP() << "written, not compared";
   }
   std::ifstream file(QPIP_NETSIM_SNAPSHOT);
   std::stringstream recorded;

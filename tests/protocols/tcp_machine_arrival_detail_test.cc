@@ -254,7 +254,9 @@ TEST(UrgentData, GivenASendMarkedThenSegmentsPointBehindItUntilItIsAcknowledged)
   c.Establish();
   ExtendSend(c.tcb, 1500);
   MarkUrgent(c.tcb);
-  for (const SentSegment& sent : c.Drain()) {
+  const std::vector<SentSegment> both = c.Drain();
+  ASSERT_EQ(both.size(), 2u);
+  for (const SentSegment& sent : both) {
     EXPECT_TRUE(sent.header.Has(kUrg));
     EXPECT_EQ(sent.header.sequence + sent.header.urgent_pointer, c.tcb.snd_end);
   }

@@ -88,12 +88,12 @@ std::vector<Row> SynchronisedRows(State s) {
   };
 }
 
-/// RST in states where it ends the connection.
 /// Ahead of rcv_nxt. A FIN that was received has taken one of the window.
 int32_t LastOfWindow(const Connection& c) {
   return static_cast<int32_t>(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv)) - 1;
 }
 
+/// RST in states where it ends the connection.
 std::vector<Row> ResettableRows(State s) {
   return {
       {"RST at rcv_nxt",

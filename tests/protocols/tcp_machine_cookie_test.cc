@@ -175,7 +175,7 @@ TEST(SynCookie, GivenConnectionFromACookieThenItIsAsIfTheListenerHadKeptIt) {
   ack.header = AckOf(syn, syn_ack);
   Header back;
   ASSERT_TRUE(CheckCookie(context, ack.header, kStart + kMs, &back));
-  Tcb tcb;
+  StandaloneTcb tcb;
   CookieContext mine = context;
   mine.options.receive_buffer = 1 << 20;
   OpenFromCookie(tcb, mine, ack.header, back, kStart + kMs);

@@ -139,7 +139,7 @@ class Endpoint {
   const std::vector<uint64_t>& pushed() const { return pushed_; }
   const std::map<uint64_t, bool>& ends() const { return ends_; }
 
-  Tcb tcb;
+  StandaloneTcb tcb;
   InvariantChecker checker;
   uint32_t retransmissions = 0;
   uint32_t held = 0;

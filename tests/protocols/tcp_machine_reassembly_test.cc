@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "protocols/tcp/reassembly.h"
+#include "standalone_tcb.h"
 #include "tcp_machine_support.h"
 
 namespace qpip::tcp::testing {
@@ -38,7 +39,7 @@ std::vector<Span> Blocks(const Reassembly& held, uint32_t room) {
 }
 
 TEST(Held, GivenTouchingTextThenOneRange) {
-  Reassembly held;
+  StandaloneReassembly held;
   EXPECT_EQ(HoldAt(held, 300, 400), Span(300, 400));
   EXPECT_EQ(HoldAt(held, 500, 600), Span(500, 600));
   EXPECT_EQ(HoldAt(held, 200, 300), Span(200, 300));
@@ -47,7 +48,7 @@ TEST(Held, GivenTouchingTextThenOneRange) {
 }
 
 TEST(Held, GivenMessageEndThenNothingIsJoinedAcrossIt) {
-  Reassembly held;
+  StandaloneReassembly held;
   HoldAt(held, 100, 200, true);
   HoldAt(held, 200, 300, true);
   HoldAt(held, 300, 400, false);
@@ -56,7 +57,7 @@ TEST(Held, GivenMessageEndThenNothingIsJoinedAcrossIt) {
 }
 
 TEST(Held, GivenTextKnownInPartThenOnlyTheFirstNewPieceIsTaken) {
-  Reassembly held;
+  StandaloneReassembly held;
   HoldAt(held, 200, 300);
   HoldAt(held, 400, 500);
   EXPECT_EQ(HoldAt(held, 200, 300), Span(200, 200));  // nothing new
@@ -66,7 +67,7 @@ TEST(Held, GivenTextKnownInPartThenOnlyTheFirstNewPieceIsTaken) {
 }
 
 TEST(Held, GivenLimitReachedThenOnlyTextThatTouchesARange) {
-  Reassembly held;
+  StandaloneReassembly held;
   HoldAt(held, 100, 200, false, 2);
   HoldAt(held, 300, 400, false, 2);
   EXPECT_EQ(HoldAt(held, 500, 600, false, 2), Span(500, 500));
@@ -75,7 +76,7 @@ TEST(Held, GivenLimitReachedThenOnlyTextThatTouchesARange) {
 }
 
 TEST(Held, GivenInOrderTextOverRangesThenCoveredOnesGoAndTheRestFollows) {
-  Reassembly held;
+  StandaloneReassembly held;
   HoldAt(held, 100, 200, true);
   HoldAt(held, 250, 300, true);
   HoldAt(held, 300, 350);
@@ -94,7 +95,7 @@ TEST(Held, GivenInOrderTextOverRangesThenCoveredOnesGoAndTheRestFollows) {
 }
 
 TEST(Held, GivenRangesThenBlocksTellTheLatestFirst) {
-  Reassembly held;
+  StandaloneReassembly held;
   HoldAt(held, 100, 200);
   HoldAt(held, 300, 400);
   HoldAt(held, 500, 600);
@@ -108,7 +109,7 @@ TEST(Held, GivenRangesThenBlocksTellTheLatestFirst) {
 TEST(Held, GivenRandomTextThenEveryByteIsTakenOnceAndReleasedInOrder) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
-    Reassembly held;
+    StandaloneReassembly held;
     constexpr uint32_t kTotal = 2000;
     std::vector<int> owner(kTotal, 0);  // 1: held, 2: handed on
     uint32_t next = 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "protocols/tcp/scoreboard.h"
+#include "standalone_tcb.h"
 #include "tcp_machine_support.h"
 
 namespace qpip::tcp::testing {
@@ -28,7 +29,7 @@ struct ByteModel {
 TEST(ScoreboardModel, GivenRandomEventsThenCountsNeverExceedTheTruth) {
   for (uint32_t seed = 0; seed < 100; ++seed) {
     std::mt19937 random(seed);
-    Scoreboard board;
+    StandaloneScoreboard board;
     ByteModel model;
     model.start = SequenceNumber(0xfffff000u + seed);  // wraps
     ResetScoreboard(board, model.start);
@@ -81,7 +82,7 @@ TEST(ScoreboardModel, GivenRandomEventsThenCountsNeverExceedTheTruth) {
         }
       }
       // Runs are in order, cover the board, and add up.
-      ASSERT_LE(board.count, Scoreboard::kMaxRuns);
+      ASSERT_LE(board.count, StandaloneScoreboard::kRuns);
       ASSERT_EQ(board.start, model.start);
       ASSERT_EQ(board.start.DistanceTo(board.End()), model.fate.size());
       uint32_t sacked = 0;
@@ -107,7 +108,7 @@ TEST(ScoreboardModel, GivenRandomEventsThenCountsNeverExceedTheTruth) {
 }
 
 TEST(Scoreboard, GivenHolesThenFirstLostNamesEachOnce) {
-  Scoreboard board;
+  StandaloneScoreboard board;
   const SequenceNumber base(1000);
   ResetScoreboard(board, base);
   for (uint32_t i = 0; i < 6; ++i) NoteSentRun(board, base + i * 10, base + i * 10 + 10, i, 0);
@@ -135,15 +136,15 @@ TEST(Scoreboard, GivenHolesThenFirstLostNamesEachOnce) {
 }
 
 TEST(Scoreboard, GivenMoreRunsThanThereIsRoomForThenAJoinedOneKnowsItsFirstAndLastTime) {
-  Scoreboard board;
+  StandaloneScoreboard board;
   const SequenceNumber base(1000);
   ResetScoreboard(board, base);
   constexpr uint64_t kStep = 10 * kMs;
-  constexpr uint32_t kRuns = 4 * Scoreboard::kMaxRuns;
+  constexpr uint32_t kRuns = 4 * StandaloneScoreboard::kRuns;
   for (uint32_t i = 0; i < kRuns; ++i) {
     NoteSentRun(board, base + i * 10, base + i * 10 + 10, kStart + i * kStep, kMs);
   }
-  ASSERT_LE(board.count, Scoreboard::kMaxRuns);
+  ASSERT_LE(board.count, StandaloneScoreboard::kRuns);
   for (uint32_t i = 0; i < board.count; ++i) {
     const uint32_t first = base.DistanceTo(board.StartOf(i)) / 10;
     const uint32_t last = base.DistanceTo(board.runs[i].end) / 10 - 1;
@@ -153,11 +154,39 @@ TEST(Scoreboard, GivenMoreRunsThanThereIsRoomForThenAJoinedOneKnowsItsFirstAndLa
   }
 }
 
-TEST(Scoreboard, GivenBlocksIgnoredForWantOfRoomThenTheirAcknowledgementIsNoReordering) {
-  Scoreboard board;
+TEST(Scoreboard, GivenEverySecondOfManySegmentsLostThenEachHasItsFate) {
+  StandaloneTcb tcb;
+  Scoreboard& board = tcb.sent;
   const SequenceNumber base(1000);
   ResetScoreboard(board, base);
-  constexpr uint32_t kSegments = 4 * Scoreboard::kMaxRuns;
+  constexpr uint32_t kSegments = 200;
+  for (uint32_t i = 0; i < kSegments; ++i) {
+    NoteSentRun(board, base + i * 10, base + i * 10 + 10, kStart + i, 0);
+  }
+  EXPECT_LE(board.count, Scoreboard::kPlenty) << "times alone need no more";
+  Delivery delivery;
+  for (uint32_t i = 1; i < kSegments; i += 2) {
+    SackRuns(board, base + i * 10, base + i * 10 + 10, base, &delivery);
+  }
+  EXPECT_EQ(delivery.sacked_bytes, kSegments / 2 * 10);
+  EXPECT_FALSE(board.incomplete);
+  LoseAll(board, false);
+  SequenceNumber start;
+  uint32_t length = 0;
+  for (uint32_t i = 0; i < kSegments; i += 2) {
+    ASSERT_TRUE(FirstLost(board, &start, &length));
+    ASSERT_EQ(start, base + i * 10);
+    ASSERT_EQ(length, 10u);
+    NoteSentRun(board, start, start + length, kStart + kMs + i, 0);
+  }
+  EXPECT_FALSE(FirstLost(board, &start, &length)) << "nothing else goes again";
+}
+
+TEST(Scoreboard, GivenBlocksIgnoredForWantOfRoomThenTheirAcknowledgementIsNoReordering) {
+  StandaloneScoreboard board;
+  const SequenceNumber base(1000);
+  ResetScoreboard(board, base);
+  constexpr uint32_t kSegments = 4 * StandaloneScoreboard::kRuns;
   NoteSentRun(board, base, base + kSegments * 10, kStart, kMs);
   SequenceNumber fack = base;
   for (uint32_t i = 1; i < kSegments; i += 2) {  // every second one is lost
@@ -209,7 +238,7 @@ class Recovery : public ::testing::Test {
   SequenceNumber Segment(uint32_t index) const { return base + index * kMss; }
 
   /// An ACK of everything before segment `una` that sacks the segments given as [from, to).
-  void Ack(uint32_t una, std::vector<std::pair<uint32_t, uint32_t>> blocks) {
+  void Ack(uint32_t una, const std::vector<std::pair<uint32_t, uint32_t>>& blocks) {
     tcp::Segment ack = c.WithAck(Segment(una));
     for (const auto& [from, to] : blocks) {
       ack.header.sack[ack.header.sack_count++] = {Segment(from), Segment(to)};

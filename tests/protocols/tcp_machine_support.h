@@ -10,6 +10,7 @@
 
 #include "protocols/tcp/listen.h"
 #include "protocols/tcp/machine.h"
+#include "standalone_tcb.h"
 
 namespace qpip::tcp::testing {
 
@@ -303,7 +304,7 @@ class Connection {
   SequenceNumber iss() const { return iss_; }
   SequenceNumber irs() const { return irs_; }
 
-  Tcb tcb;
+  StandaloneTcb tcb;
   uint64_t now = kStart;
   uint32_t peer_window = 60000;
   uint16_t peer_mss = 1000;

@@ -98,7 +98,7 @@ TEST(Handshake, GivenMssOptionsThenSmallerOneCountsLessOptions) {
     syn.header.has_mss = row.has;
     syn.header.mss = row.peer;
     syn.header.has_timestamps = true;
-    Tcb tcb;
+    StandaloneTcb tcb;
     OpenPassive(tcb, options, SequenceNumber(1), syn, kStart);
     EXPECT_EQ(tcb.snd_mss, row.result) << row.peer << " " << row.ours;
   }

@@ -46,7 +46,7 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
       "&pcap=/tmp/a.pcap&occupancy=1&timeline=t.json&max_qps=5&ack_every=3&ack_delay_us=400"
       "&rto_min_us=1000&rto_initial_us=2000&user_timeout_ms=3000&connect_timeout_ms=4000"
       "&time_wait_ms=5&timestamps=0&spin_us=0&congestion=dctcp&ecn=request&hystart=0&pacing=1&undo="
-      "0&mtu_probing=always"
+      "0&mtu_probing=always&reassembly=7&scoreboard=8"
       "&keepalive_idle_s=7200&keepalive_interval_s=10&keepalive_probes=3&user_timeout_option=1");
   EXPECT_EQ(uri.scheme, Scheme::kMemory);
   EXPECT_EQ(uri.fabric.name, "a-B_c.9");
@@ -79,6 +79,8 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_EQ(uri.nic.tcp_hystart, 0u);
   EXPECT_EQ(uri.nic.tcp_pacing, 1u);
   EXPECT_EQ(uri.nic.tcp_undo, 0u);
+  EXPECT_EQ(uri.nic.tcp_reassembly, 7u);
+  EXPECT_EQ(uri.nic.tcp_scoreboard, 8u);
   EXPECT_EQ(uri.nic.tcp_mtu_probing, static_cast<uint8_t>(tcp::MtuProbing::kAlways));
   EXPECT_EQ(uri.nic.keepalive_idle_s, 7200u);
   EXPECT_EQ(uri.nic.keepalive_interval_s, 10u);

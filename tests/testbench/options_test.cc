@@ -58,7 +58,7 @@ TEST(BenchOptionsTest, GivenOptionsOutOfRangeWhenConstructedThenTheRangeIsTold) 
       {{.max_queue_pairs = 0}, "max_queue_pairs is 0, must be 1 to 16384"},
       {{.max_queue_pairs = 16385}, "max_queue_pairs is 16385"},
       {{.hop_limit = 0}, "hop_limit is 0, must be 1 to 255"},
-      {{.reassembly = 33}, "reassembly is 33, must be 0 to 32"},
+      {{.reassembly = 1025}, "reassembly is 1025, must be 0 to 1024"},
       {{.ack_every = 0}, "ack_every is 0, must be 1 to 255"},
       {{.ack_delay = milliseconds(500)}, "ack_delay is 500 ms, must be 0 s to 499999 us"},
       {{.ack_delay = Time(-1)}, "ack_delay is -1 ns"},
@@ -96,7 +96,7 @@ TEST(BenchOptionsTest, GivenOptionsAtTheEndsOfTheirRangesWhenConstructedThenThey
             "");
   EXPECT_EQ(Refusal(TestBenchOptions{.mtu = 65575,
                                      .hop_limit = 255,
-                                     .reassembly = 32,
+                                     .reassembly = 1024,
                                      .ack_every = 255,
                                      .ack_delay = microseconds(499999),
                                      .rto_initial = seconds(60),

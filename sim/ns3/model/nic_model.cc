@@ -135,6 +135,7 @@ void NicModel::ReadFirmware(const Profile& profile) {
   firmware.tcp_window_scaling = static_cast<uint8_t>(count("protocol.window_scaling"));
   firmware.tcp_sack = static_cast<uint8_t>(count("protocol.sack"));
   firmware.tcp_reassembly = count("protocol.reassembly");
+  firmware.tcp_scoreboard = count("protocol.scoreboard");
   firmware.tcp_congestion = static_cast<uint8_t>(count("protocol.congestion"));
   firmware.tcp_ecn = static_cast<uint8_t>(count("protocol.ecn"));
   firmware.tcp_hystart = static_cast<uint8_t>(count("protocol.hystart"));

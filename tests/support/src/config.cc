@@ -45,7 +45,7 @@ void CheckTimes(const TestBenchOptions& options) {
   }
 }
 
-/// The ranges are those of a NIC URI (sim/lanai/uri.cc).
+/// The ranges are those of a NIC URI (sim/lanai/uri.cc), where it has such a parameter.
 void CheckRanges(const TestBenchOptions& options) {
   const ipv6::Address address = ToAddress(options.address);
   if (address == ipv6::Address{} || address.bytes[0] == 0xff) {
@@ -54,7 +54,7 @@ void CheckRanges(const TestBenchOptions& options) {
   CheckNumber("mtu", options.mtu, 1280, 65575);
   CheckNumber("max_queue_pairs", options.max_queue_pairs, 1, 16384);
   CheckNumber("hop_limit", options.hop_limit, 1, 255);
-  CheckNumber("reassembly", options.reassembly, 0, 32);
+  CheckNumber("reassembly", options.reassembly, 0, fw::kMaxTcpRuns);
   CheckNumber("ack_every", options.ack_every, 1, 255);
   CheckTimes(options);
 }

@@ -35,9 +35,9 @@ class TcpConnection;
 class TcpListener;
 class UdpSocket;
 
-/// The NIC and its protocol profile. Defaults are the firmware's; docs/uri.md explains them. The
-/// ranges are those of a NIC URI; times are cut to whole microseconds, from `time_wait` on to whole
-/// milliseconds.
+/// The NIC and its protocol profile. Defaults are a host's NIC's; docs/uri.md explains them. Ranges
+/// are those of a NIC URI where nothing else is said; times are cut to whole microseconds, from
+/// `time_wait` on to whole milliseconds.
 struct TestBenchOptions {
   in6_addr address = ParseAddress("fd00::1");  ///< the NIC's, unicast
   uint32_t mtu = 1500;                         ///< bytes of the largest IPv6 packet, 1280 to 65575
@@ -48,11 +48,11 @@ struct TestBenchOptions {
                                     ///< 16384
   uint8_t hop_limit = 64;           ///< of packets sent, at least 1
 
-  bool timestamps = true;        ///< offer RFC 7323 timestamps
-  bool window_scaling = true;    ///< offer RFC 7323 window scaling
-  bool sack = true;              ///< offer RFC 2018
-  uint8_t reassembly = 32;       ///< ranges held behind a gap, 0 to 32; 0: out of order is dropped
-  uint8_t ack_every = 2;         ///< acknowledge at least every n-th segment, 1 to 255
+  bool timestamps = true;      ///< offer RFC 7323 timestamps
+  bool window_scaling = true;  ///< offer RFC 7323 window scaling
+  bool sack = true;            ///< offer RFC 2018
+  uint32_t reassembly = 256;   ///< ranges held behind a gap, 0 to 1024; 0: out of order is dropped
+  uint8_t ack_every = 2;       ///< acknowledge at least every n-th segment, 1 to 255
   bool ack_on_batch_end = true;  ///< acknowledge as soon as all received packets are dealt with;
                                  ///< false: acknowledgements wait for ack_every or ack_delay
   Time ack_delay = std::chrono::milliseconds(40);    ///< delayed-ACK timer, below 500 ms
