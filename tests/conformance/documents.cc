@@ -130,7 +130,8 @@ std::vector<Requirement> Rfc9293Timers() {
       {"MUST-21", "3.8.3", "an application can set R2"},
       {"SHLD-9", "3.8.3", "an application is told when R1 is reached",
        "the verbs interface has no such event"},
-      {"SHLD-10", "3.8.3", "R1 is at least three retransmissions", "there is no R1"},
+      {"SHLD-10", "3.8.3", "R1 is at least three retransmissions",
+       "nobody is told of R1; five time-outs in a row start a search for the path's MTU"},
       {"SHLD-11", "3.8.3", "R2 is at least 100 s"},
       {"MUST-22", "3.8.3", "SYNs are sent again and given up in the same way"},
       {"MUST-23", "3.8.3", "... R2 of a SYN being at least 3 min"},
@@ -171,7 +172,7 @@ std::vector<Requirement> Rfc9293Interfaces() {
       {"SHLD-20", "3.9.1.8", "... which can switch that off", "there is nothing to switch off"},
       {"MUST-48", "3.9.1.9", "an application can set the DiffServ field"},
       {"SHLD-21", "3.9.1.9", "... and change it", "there is no call for it"},
-      {"SHLD-22", "3.9.1.9", "... and it is passed to IP as it is", "there is no call for it"},
+      {"SHLD-22", "3.9.1.9", "... and it is passed to IP as it is"},
       {"SHLD-23", "3.9.1.9", "an application does not change it during a connection",
        "there is no call for it"},
       {"MAY-9", "3.9.1.9", "a received DiffServ field may be passed on", "it is not"},
@@ -350,7 +351,7 @@ Document Rfc3168() {
               {"5.3-1", "5.3",
                "a mark on a fragment is on the packet put together, or the packet is dropped"},
               {"5.3-2", "5.3", "... which it must be when another fragment is Not-ECT"},
-              {"5.3-3", "5.3", "fragments of one codepoint make a packet of it"},
+              {"5.3-3", "5.3", "unmarked fragments make an unmarked packet"},
           }};
 }
 
@@ -403,7 +404,7 @@ Document Rfc4821() {
               {"7.6.2-3", "7.6.2", "a Packet Too Big about a probe bounds the search"},
               {"7.6.4-1", "7.6.4", "a probe that is lost with others says nothing of its size"},
               {"7.7-1", "7.7", "full segments that time out in a row go back to the first size",
-               "three in a row"},
+               "five in a row"},
           }};
 }
 

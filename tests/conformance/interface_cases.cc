@@ -281,7 +281,7 @@ Topic InterfaceTopic() {
                KeepaliveAnsweredKeepsTheConnection},
               {"one_probe_lost_is_not_the_end", {"RFC 9293 MUST-29"}, OneProbeLostIsNotTheEnd},
               {"hop_limit_is_configured", {"RFC 9293 MUST-49"}, HopLimitIsConfigured},
-              {"diffserv_can_be_set", {"RFC 9293 MUST-48"}, DiffServCanBeSet},
+              {"diffserv_can_be_set", {"RFC 9293 MUST-48", "RFC 9293 SHLD-22"}, DiffServCanBeSet},
               {"ecn_is_negotiated", {"RFC 9293 SHLD-8"}, EcnIsNegotiated},
               {"options_of_ip_are_ignored", {"RFC 9293 MUST-50"}, OptionsOfIpAreIgnored},
               {"soft_errors_do_not_end_a_connection",

@@ -34,7 +34,7 @@ TEST(PeerTest, GivenAPortWhenTheNicConnectsFromAnotherThenTheSynStaysOnTheBench)
   EXPECT_FALSE(early.Take());
 }
 
-TEST(PeerTest, GivenAPeerThatHasConnectedWhenTheNicConnectsToItThenThatIsAnothersSyn) {
+TEST(PeerTest, GivenAPeerThatHasSentASynWhenTheNicConnectsToItThenThatIsAnothersSyn) {
   TestBench bench;
   auto listener = bench.Listen(80);
   TcpPeer peer(bench, {.port = 7});
@@ -58,6 +58,19 @@ TEST(PeerTest, GivenOffersWhenSegmentsAreMadeThenOnlySynAndSynAckHaveThem) {
   const TcpPeer peer(bench, {.window_scale = 3, .sack_permitted = true, .timestamps = true});
   const TcpSegment syn = peer.Segment(kSyn);
   EXPECT_FALSE(syn.mss || syn.window_scale || syn.sack_permitted || syn.timestamps);
+  // They are answered.
+  auto listener = bench.Listen(80);
+  TcpPeer client(bench, {.window_scale = 3, .sack_permitted = true, .timestamps = true});
+  client.Syn();
+  const auto answer = client.Take();
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->mss && answer->window_scale && answer->sack_permitted && answer->timestamps);
+  auto connection = bench.Connect(kPeer);
+  TcpPeer server(bench, {.port = 7, .window_scale = 3, .sack_permitted = true, .timestamps = true});
+  server.HandshakeAsServer();
+  EXPECT_EQ(connection->State(), TcpState::kEstablished);
+  EXPECT_TRUE(connection->Info().timestamps);
+  EXPECT_TRUE(connection->Info().sack);
 }
 
 TEST(PeerTest, GivenATrafficClassWhenSegmentsComeAndGoThenItIsInTheirPackets) {
