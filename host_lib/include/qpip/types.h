@@ -79,9 +79,11 @@ struct QpNotices {
 ///
 /// status: IBV_WC_SUCCESS; IBV_WC_LOC_LEN_ERR (message longer than the receive);
 /// IBV_WC_LOC_PROT_ERR (key, bounds, rights); IBV_WC_LOC_QP_OP_ERR (malformed request);
-/// IBV_WC_REM_ABORT_ERR (peer's RST, or its port died); IBV_WC_RETRY_EXC_ERR (no answer);
-/// IBV_WC_RESP_TIMEOUT_ERR (user time-out); IBV_WC_WR_FLUSH_ERR (outstanding when the connection
-/// ended, or when this side aborted).
+/// IBV_WC_REM_ABORT_ERR (peer's RST, or its port died); IBV_WC_RETRY_EXC_ERR (no answer, the user
+/// time-out included); IBV_WC_RESP_TIMEOUT_ERR (not produced yet); IBV_WC_WR_FLUSH_ERR (outstanding
+/// when the connection ended, or when this side aborted). The first outstanding request of each
+/// queue tells why the connection ended, those behind it are flushed; so is what is posted after
+/// the end, before the program knows of it: the QP's `disconnect_reason()` always tells.
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
