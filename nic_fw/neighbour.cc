@@ -26,8 +26,9 @@ constexpr uint64_t kDelayFirstProbe = 5 * kSecond;
 constexpr uint8_t kMaxRouterSolicitations = 3;
 constexpr uint64_t kRouterSolicitationInterval = 4 * kSecond;
 constexpr uint32_t kMostReachableMs = 3600000;  // 6.2.1
-/// A router answers a solicitation within half a second (6.2.6); some time on the way.
-constexpr uint64_t kAwaitRouters = kSecond;
+/// A router answers a solicitation within half a second, but says nothing for three seconds after
+/// its last advertisement (6.2.6); some time on the way.
+constexpr uint64_t kAwaitRouters = 4 * kSecond;
 /// Frames that wait for one neighbour.
 constexpr uint32_t kPendingPerNeighbour = 3;
 

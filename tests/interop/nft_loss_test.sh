@@ -61,7 +61,8 @@ lossy "on a router" "$router" forward
 [ "$offloaded" -gt 0 ] || fail "nothing was dropped with offload"
 
 drops "$router" forward
-transfer "recorded" "$nic&mtu=1500&pcap=$work/loss.pcap"
+# In packets of the MTU, so that 2 % are some.
+transfer "recorded" "$nic&mtu=1500&offload=0&pcap=$work/loss.pcap"
 [ "$(dropped "$router")" -gt 0 ] || fail "recorded: nothing was dropped"
 sound "recorded" "$work/loss.pcap" "$explained|$lossy"
 

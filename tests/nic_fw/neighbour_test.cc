@@ -518,17 +518,25 @@ constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0,
 
 TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsAwaited) {
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  Advance(3500 * kMs);  // as long as a router may take
   EXPECT_TRUE(EventsOf(nic, abi::EventKind::kConnectFailed).empty());
+  Take();
   AdvertiseRouter(1800);
-  Advance(1100 * kMs);
+  Advance(kMs);
   const auto frames = Take();
   ASSERT_FALSE(frames.empty());
   EXPECT_EQ(frames.back().bytes[6], ipv6::kTcp);
   EXPECT_EQ(frames.back().to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
 }
 
+TEST_F(Routed, GivenAStart_WhenNoRouterAnswers_ThenWhatWaitsFails) {
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  Advance(4 * kSecond + kMs);
+  EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
+}
+
 TEST_F(Routed, GivenNoRouter_WhenConnectingOffTheLink_ThenThereIsNoRoute) {
-  Advance(2 * kSecond);
+  Advance(4 * kSecond);
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
