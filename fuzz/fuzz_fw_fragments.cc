@@ -104,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         nic.hardware.incoming.push_back(AnyFragment(packets[operation & 3], operation, &script));
     }
     nic.hardware.wire_full = (operation & 16) != 0 && (operation & 8) != 0;
-    // While the wire is full a refused acknowledgement is tried again and again: no rest then.
+    // Not until it has nothing to do: what a full wire refuses stays due.
     for (int i = 0; i < 20 && nic.hardware.wire_full; ++i) {
       qpip_fw_step(nic.arena.data(), &nic.hardware.platform(), nic.now, 8);
     }

@@ -142,7 +142,7 @@ std::vector<Requirement> Rfc9293Timers() {
       {"MUST-26", "3.8.4", "they are sent only when nothing has arrived for an interval"},
       {"MUST-27", "3.8.4", "the interval can be configured"},
       {"MUST-28", "3.8.4", "it is at least two hours by default",
-       "there is no default: whoever switches them on names the interval"},
+       "it is never; whoever switches them on names the interval"},
       {"MUST-29", "3.8.4", "one that is not answered does not end the connection"},
       {"SHLD-12", "3.8.4", "they carry no data"},
       {"MAY-6", "3.8.4", "they may carry an octet of garbage", "they carry none"},
