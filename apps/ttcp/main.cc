@@ -31,8 +31,8 @@ CommandLine MakeCommandLine() {
            "and system, this process) for each 10^9 bytes. The transmitter's time ends with the\n"
            "peer's close, so it includes delivery. With segment framing (the default) a buffer is\n"
            "a message: the receiver's -l must be at least the transmitter's. Both ends need the\n"
-           "same framing, and both --verify or neither. The window a receiver offers is what it has\n"
-           "posted, --depth times -l: over a long path give it the rate times the round trip.\n",
+           "same framing, and both --verify or neither. The window a receiver offers is what it\n"
+           "has posted, --depth times -l: over a long path, the rate times the round trip.\n",
        .examples = "  qpip-ttcp -r --nic shm:lab -l 64K &\n"
                    "  qpip-ttcp -t --nic shm:lab -l 64K -n 100000 fd00::1\n"
                    "  qpip-ttcp -t --nic shm:lab --stream --verify -f G --json fd00::1\n"});

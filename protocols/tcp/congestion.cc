@@ -7,7 +7,8 @@
 namespace qpip::tcp::internal {
 namespace {
 
-constexpr uint64_t kPacingBurstNs = 1000000;  // what a late timer may make up for
+/// What a late timer may make up for, and the time that one packet of several segments may take.
+constexpr uint64_t kPacingBurstNs = 1000000;
 
 /// The partial ACK covers exactly what was repeated, although duplicates told of segments behind
 /// it: the peer has dropped those, as a receiver without reassembly does. One hole a round trip,
@@ -57,13 +58,15 @@ void JudgeTimeout(Tcb& tcb, const Header& header, uint32_t acked) {
   if (!TryUndo(tcb, evidence)) AdvanceFRto(tcb, acked != 0, acked == 0);
 }
 
-/// A whole window in the time of a round trip, times 2 in slow start and 1.25 after it, so that
-/// pacing is not what limits growth.
-uint64_t PacingInterval(const Tcb& tcb, uint32_t bytes) {
-  const uint64_t round_trip = MicrosToNanos(tcb.srtt_us >> 3);
-  const uint32_t rate = tcb.cwnd < tcb.ssthresh ? tcb.cwnd << 1 : tcb.cwnd + (tcb.cwnd >> 2);
-  return round_trip * bytes / Maximum(rate, 1);
+/// Bytes a round trip: a whole window, times 2 in slow start and 1.25 after it, so that pacing is
+/// not what limits growth.
+uint32_t PacingRate(const Tcb& tcb) {
+  return Maximum(tcb.cwnd < tcb.ssthresh ? tcb.cwnd << 1 : tcb.cwnd + (tcb.cwnd >> 2), 1);
 }
+
+uint64_t RoundTripNs(const Tcb& tcb) { return MicrosToNanos(tcb.srtt_us >> 3); }
+
+bool IsPaced(const Tcb& tcb) { return tcb.options.pacing && tcb.rtt_valid; }
 
 }  // namespace
 
@@ -193,11 +196,27 @@ void CongestionAfterSend(Tcb& tcb) {
 }
 
 void Pace(Tcb& tcb, uint32_t bytes, uint64_t now) {
-  if (!tcb.options.pacing || !tcb.rtt_valid) return;
-  const uint64_t earliest = now > kPacingBurstNs ? now - kPacingBurstNs : 0;
+  if (!IsPaced(tcb)) return;
+  const uint64_t round_trip = RoundTripNs(tcb);
+  const uint32_t rate = PacingRate(tcb);
+  // While less than an initial window is in flight, all of that may go at once, as without pacing:
+  // a short message would wait for nothing.
+  const uint32_t initial = InitialWindow(tcb.snd_mss);
+  uint64_t credit = kPacingBurstNs;
+  if (FlightSize(tcb) < initial) {
+    const uint64_t whole = round_trip * initial / rate;
+    if (whole > credit) credit = whole;
+  }
+  const uint64_t earliest = now > credit ? now - credit : 0;
   const uint64_t from = tcb.pace_deadline > earliest ? tcb.pace_deadline : earliest;
-  tcb.pace_deadline = from + PacingInterval(tcb, bytes);
-  tcb.pace_passed = false;
+  tcb.pace_deadline = from + round_trip * bytes / rate;
+  tcb.pace_passed = tcb.pace_deadline <= now;
+}
+
+uint32_t PacedPacket(const Tcb& tcb) {
+  const uint64_t round_trip = RoundTripNs(tcb);
+  if (!IsPaced(tcb) || round_trip <= kPacingBurstNs) return 0xffffffffu;
+  return static_cast<uint32_t>(uint64_t{PacingRate(tcb)} * kPacingBurstNs / round_trip);
 }
 
 uint32_t EffectiveCongestionWindow(const Tcb& tcb) {

@@ -166,6 +166,8 @@ void CutThreshold(Tcb& tcb, CongestionEvent event);
 void GrowOnAck(Tcb& tcb, uint32_t acked, uint64_t now);
 /// New text of `bytes` goes out now: when the next may, if the connection is paced.
 void Pace(Tcb& tcb, uint32_t bytes, uint64_t now);
+/// Most bytes of text that may go as one packet: more would be a burst. May be less than a segment.
+uint32_t PacedPacket(const Tcb& tcb);
 
 // --- congestion_control.cc, cubic.cc, dctcp.cc: see CongestionPolicy
 void AvoidReno(Tcb& tcb, uint32_t acked, uint64_t now);

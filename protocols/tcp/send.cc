@@ -74,13 +74,13 @@ bool WaitsForNagle(const Tcb& tcb, uint32_t length) {
 uint32_t PacketText(const Tcb& tcb, uint32_t allowed, uint32_t pending) {
   constexpr uint32_t kHeaders = 40 + kMaxHeaderBytes;
   const uint32_t mss = tcb.snd_mss;
-  const uint32_t most = Minimum(allowed, pending);
   const uint32_t limit = tcb.options.segmentation_limit;
-  // Text that is repeated goes a segment at a time, as only some of it may be lost. Pacing is there
-  // to avoid bursts. An urgent pointer would be copied, but counts from each segment's own start.
-  const bool several = limit > kHeaders + mss && tcb.snd_nxt == tcb.snd_max &&
-                       !tcb.options.pacing && !tcb.snd_urgent;
-  if (most <= mss || !several) return Minimum(most, mss);
+  const uint32_t allowed_and_there = Minimum(allowed, pending);
+  // Text that is repeated goes a segment at a time, as only some of it may be lost. An urgent
+  // pointer would be copied, but counts from each segment's own start.
+  const bool several = limit > kHeaders + mss && tcb.snd_nxt == tcb.snd_max && !tcb.snd_urgent;
+  if (allowed_and_there <= mss || !several) return Minimum(allowed_and_there, mss);
+  const uint32_t most = Minimum(allowed_and_there, Maximum(PacedPacket(tcb), mss));
   if (most == pending && most <= limit - kHeaders && !tcb.options.nagle) return most;
   const uint32_t room = Minimum(most, limit - kHeaders);
   uint32_t whole = mss;  // no silly last one; a core may have no divider

@@ -62,7 +62,7 @@ struct Options {
   CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
   EcnMode ecn = EcnMode::kAccept;
   bool hystart = true;  ///< HyStart++ (RFC 9406), on connections with SACK
-  bool pacing = false;  ///< spread new text over the round trip
+  bool pacing = false;  ///< spread text beyond an initial window over the round trip
   bool undo = true;     ///< F-RTO (RFC 5682), Eifel (RFC 3522), D-SACK (RFC 3708): a
                         ///< reduction that proves to have been for nothing is taken back
   bool nagle = false;   ///< RFC 9293 3.7.4; not for framings whose segments mean something

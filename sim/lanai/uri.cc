@@ -340,6 +340,11 @@ Scheme ParseScheme(std::string_view scheme) {
   Refuse("unknown scheme " + Quote(scheme) + "; accepted: " + std::string(kForm));
 }
 
+/// Behind the wire there may be a path of links and queues, not just a peer.
+bool LeadsFar(Scheme scheme) {
+  return scheme == Scheme::kUdp || scheme == Scheme::kTun || scheme == Scheme::kTap;
+}
+
 void CheckFabricName(std::string_view name) {
   const bool fits = !name.empty() && name.size() <= 64;
   const bool clean = std::all_of(name.begin(), name.end(), [](char c) {
@@ -405,6 +410,7 @@ NicUri Parse(std::string_view text) {
   if (colon == std::string_view::npos) Refuse("no scheme; accepted: " + std::string(kForm));
   NicUri uri;
   uri.scheme = ParseScheme(path.substr(0, colon));
+  uri.nic.tcp_pacing = LeadsFar(uri.scheme) ? 1 : 0;
   SetPlace(uri, path.substr(colon + 1));
   std::string_view rest =
       question == std::string_view::npos ? std::string_view() : text.substr(question + 1);

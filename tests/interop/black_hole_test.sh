@@ -39,7 +39,7 @@ counted() {
   test "$(reported "$2")" "$3" "$4" || fail "$1: $2 is '$(reported "$2")', wanted $3 $4"
 }
 
-for query in "" "&sack=0" "&timestamps=0" "&congestion=reno&pacing=1"; do
+for query in "" "&sack=0" "&timestamps=0" "&congestion=reno&pacing=0"; do
   send "a black hole$query" "$query"
   counted "a black hole$query" mtu_black_holes -eq 1
   counted "a black hole$query" mtu_probes_succeeded -ge 1

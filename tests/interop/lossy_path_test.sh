@@ -29,7 +29,7 @@ done
 path --delay-us 2000 --loss 0.02
 transfer "loss, without SACK" "$nic&sack=0&congestion=reno"
 transfer "loss, without timestamps" "$nic&timestamps=0"
-transfer "loss, paced" "$nic&pacing=1"
+transfer "loss, not paced" "$nic&pacing=0"
 transfer "loss, recorded" "$nic&pcap=$work/loss.pcap"
 sound "loss, recorded" "$work/loss.pcap" "$explained|$lossy"
 stop "$forwarder"

@@ -74,13 +74,24 @@ TEST(TcpSegmentation, GivenNagle_WhenSent_ThenTheSmallRestWaits) {
   EXPECT_EQ(sent[0].length, 5000u);
 }
 
-TEST(TcpSegmentation, GivenPacingOrUrgentText_WhenSent_ThenASegmentAPacket) {
-  Options options = SegmentingOptions();
-  options.pacing = true;
-  Open paced(60000, options);
-  const std::vector<SentSegment> some = paced.Send(5000);
-  ASSERT_FALSE(some.empty());
-  for (const SentSegment& sent : some) EXPECT_LE(sent.length, 1000u);
+TEST(TcpSegmentation, GivenPacing_WhenSent_ThenAPacketIsWhatLeavesInAMillisecond) {
+  struct Row {
+    uint32_t window, round_trip_ms, packet;
+  };
+  // Twice the window a round trip, in slow start.
+  const Row rows[] = {{30000, 20, 3000}, {30000, 15, 4000}, {30000, 100, 1000}, {30000, 1, kMost}};
+  for (const Row& row : rows) {
+    Options options = SegmentingOptions();
+    options.pacing = true;
+    Open c(row.window, options);
+    c.tcb.srtt_us = row.round_trip_ms * 1000 << 3;
+    const std::vector<SentSegment> sent = c.Send(30000);
+    ASSERT_FALSE(sent.empty());
+    EXPECT_EQ(sent[0].length, row.packet) << row.round_trip_ms;
+  }
+}
+
+TEST(TcpSegmentation, GivenUrgentText_WhenSent_ThenASegmentAPacket) {
   Open urgent(60000);
   ExtendSend(urgent.tcb, 5000);
   MarkUrgent(urgent.tcb);

@@ -89,6 +89,20 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_EQ(uri.spin_us, 0u);
 }
 
+TEST(Uri, GivenAWireThatMayLeadFarWhenParsedThenTextIsPacedUnlessTheUriSaysOtherwise) {
+  const auto pacing = [](const char* wire, const char* rest) {
+    return ParseUri(std::string(wire) + "?address=fd00::1" + rest).nic.tcp_pacing;
+  };
+  for (const char* wire : {"udp::4791", "tun:qpip0", "tap:qpip0"}) {
+    EXPECT_EQ(pacing(wire, ""), 1u) << wire;
+    EXPECT_EQ(pacing(wire, "&pacing=0"), 0u) << wire;
+  }
+  for (const char* wire : {"shm:lab", "mem:lab"}) {
+    EXPECT_EQ(pacing(wire, ""), 0u) << wire;
+    EXPECT_EQ(pacing(wire, "&pacing=1"), 1u) << wire;
+  }
+}
+
 TEST(Uri, GivenAWordThatIsNoneOfThoseWhenParsedThenTheTextNamesThem) {
   EXPECT_THAT(Refusal("mem:a?address=fd00::2&congestion=bbr"),
               HasSubstr("\"bbr\" is none of reno, cubic, dctcp"));
