@@ -159,7 +159,7 @@ void EnterRecovery(Tcb& tcb, uint64_t now) {
   CutThreshold(tcb, CongestionEvent::kLoss);
   tcb.recover = tcb.snd_max;
   tcb.in_recovery = true;
-  tcb.bytes_acked = 0;
+  tcb.bytes_acked >>= 1;  // as large a part of a window as it was
   tcb.rate_reduction = RateReduction{};
   tcb.rate_reduction.flight_size = Maximum(tcb.snd_una.DistanceTo(tcb.snd_nxt), 1);
   tcb.tail_probe.deadline = kNever;
@@ -193,7 +193,6 @@ void ReduceRate(Tcb& tcb, uint32_t delivered, bool safe) {
 void EndRecovery(Tcb& tcb) {
   if (tcb.in_recovery) {
     tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
-    tcb.bytes_acked = 0;
   }
   tcb.in_recovery = false;
   tcb.timeout_recovery = false;
