@@ -35,7 +35,7 @@ void Fail(const Nic& nic, uint32_t handle) {
 void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, uint32_t index,
               const CompletionDetail& detail) {
   const bool send = opcode == abi::CompletionOpcode::kSend;
-  const uint32_t handle = send ? q.send_cq : q.recv_cq;
+  const uint32_t handle = send ? q.send.cq : q.recv.cq;
   CompletionQueueState& cq = nic.cq(handle);
   if (!HasRoom(nic, cq)) {
     Fail(nic, handle);

@@ -24,7 +24,7 @@ constexpr uint32_t kEphemeralPorts = 65536 - kFirstEphemeralPort;
 tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
   const tcp::Options& wish = q.tcb.options;
   tcp::Options o = TcpDefaults(nic);
-  o.receive_buffer = q.overflow_bytes;
+  o.receive_buffer = q.pool.bytes;
   if (wish.ack_delay_us != 0) o.ack_delay_us = wish.ack_delay_us;
   if (wish.user_timeout_ms != 0) o.user_timeout_ms = wish.user_timeout_ms;
   if (wish.ack_every != 0) o.ack_every = wish.ack_every;
@@ -36,12 +36,12 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
 /// The Tcb is set up: the rest of what an opening connection needs.
 void FinishOpen(const Nic& nic, QueuePair& q) {
   q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
-  q.path_failed = false;
-  q.icmp_errors = 0;
-  q.last_icmp_error = 0;
-  q.urgent_end = 0;
-  q.notices = 0;
-  q.notice_sent = false;
+  q.notices.path_failed = false;
+  q.notices.icmp_errors = 0;
+  q.notices.last_icmp_error = 0;
+  q.notices.urgent_end = 0;
+  q.notices.pending = 0;
+  q.notices.announced = false;
   SetQpState(nic, q, QpState::kConnecting);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
@@ -69,7 +69,7 @@ void FillEvent(const QueuePair& q, abi::EventKind kind, uint8_t status, abi::Eve
 }
 
 void Report(const Nic& nic, const QueuePair& q, abi::EventKind kind, uint8_t status) {
-  if (q.destroy_wanted || q.state == QpState::kOrphan) return;  // the host has let go
+  if (q.ending.destroy_wanted || q.state == QpState::kOrphan) return;  // the host has let go
   abi::Event event;
   FillEvent(q, kind, status, &event);
   WriteEvent(nic, event);
@@ -117,9 +117,9 @@ tcp::Options TcpDefaults(const Nic& nic) {
 }
 
 void Notify(const Nic& nic, QueuePair& q, uint32_t notices) {
-  q.notices |= notices;
-  if (q.notice_sent) return;
-  q.notice_sent = true;
+  q.notices.pending |= notices;
+  if (q.notices.announced) return;
+  q.notices.announced = true;
   Report(nic, q, abi::EventKind::kNotice, 0);
 }
 
@@ -171,8 +171,8 @@ void EndTimeWait(const Nic& nic, QueuePair& q) {
 void OnEstablished(const Nic& nic, QueuePair& q) {
   if (q.listener != kNone) --nic.listener(q.listener).half_open;
   SetQpState(nic, q, QpState::kConnected);
-  q.connected_reported = true;
-  q.path_failed = false;
+  q.ending.connected_reported = true;
+  q.notices.path_failed = false;
   AdoptPathMtu(nic, q);
   nic.Count(abi::NicCounter::kConnectionsEstablished);
   abi::Event event;
@@ -188,8 +188,8 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   // Posted and not yet spoken for: bytes accepted but unplaced, and those in the overflow pool,
   // will use up receives before anything new does.
   const uint32_t unplaced = q.tcb.rcv_unplaced;
-  const uint32_t spoken_for = q.recv_filled + unplaced + q.pool_used;
-  const uint32_t posted = q.recv_posted_bytes - q.recv_consumed_bytes;
+  const uint32_t spoken_for = q.recv.filled + unplaced + q.pool.used;
+  const uint32_t posted = q.recv.posted_bytes - q.recv.consumed_bytes;
   uint32_t window = posted > spoken_for && posted < 0x80000000u ? posted - spoken_for : 0;
   if (window != 0) {
     // A scaled window counts in units; rounded down, a small receive could never be offered. The
@@ -200,10 +200,10 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   }
   // What is advertised must have a place even if short messages use up all receives: the
   // reservation bounds it.
-  const uint32_t reserved = q.pool_used + unplaced;
-  const uint32_t room = q.overflow_bytes > reserved ? q.overflow_bytes - reserved : 0;
+  const uint32_t reserved = q.pool.used + unplaced;
+  const uint32_t room = q.pool.bytes > reserved ? q.pool.bytes - reserved : 0;
   if (window > room) window = room;
-  if (q.framing == abi::Framing::kStream) tcp::NoteReceives(q.tcb, q.recv_producer - q.recv_next);
+  if (q.framing == abi::Framing::kStream) tcp::NoteReceives(q.tcb, q.recv.producer - q.recv.next);
   const uint64_t deadline = q.tcb.window_deadline;
   tcp::SetReceiveWindow(q.tcb, window, nic.now);
   if (q.tcb.window_deadline < deadline) UpdateTimer(nic, q);
@@ -214,13 +214,13 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
   if (q.state == QpState::kFree || q.state == QpState::kDraining) return;
   const bool was_connecting = q.state == QpState::kConnecting;
   Detach(nic, q);
-  if (q.state != QpState::kClosed && !q.orphaned) {
-    q.reason = static_cast<uint8_t>(reason);
-    q.head_status = static_cast<uint8_t>(head);
+  if (q.state != QpState::kClosed && !q.ending.orphaned) {
+    q.ending.reason = static_cast<uint8_t>(reason);
+    q.ending.head_status = static_cast<uint8_t>(head);
   }
   const uint32_t listener = q.listener;
-  if (was_connecting && listener != kNone && !q.destroy_wanted && nic.listener(listener).in_use &&
-      reason != abi::DisconnectReason::kAborted) {
+  if (was_connecting && listener != kNone && !q.ending.destroy_wanted &&
+      nic.listener(listener).in_use && reason != abi::DisconnectReason::kAborted) {
     // RFC 9293 3.10.7.4, SYN-RECEIVED from a passive open: back to LISTEN.
     OfferQueuePair(nic, q, listener);
     return;
@@ -244,38 +244,38 @@ void AbortConnection(const Nic& nic, QueuePair& q) {
 }
 
 void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatus status) {
-  q.error_index = index;
-  q.send_error_status = static_cast<uint8_t>(status);
+  q.ending.error_index = index;
+  q.ending.send_status = static_cast<uint8_t>(status);
   tcp::Header reset;
   if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
   EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
 }
 
 void FailReceive(const Nic& nic, QueuePair& q, abi::CompletionStatus status) {
-  q.recv_error_status = static_cast<uint8_t>(status);
+  q.ending.recv_status = static_cast<uint8_t>(status);
   tcp::Header reset;
   if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
   EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
 }
 
 void FlushSends(const Nic& nic, QueuePair& q) {
-  uint8_t status = q.head_status;
+  uint8_t status = q.ending.head_status;
   if (status == 0) status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
-  for (; q.send_completed != q.send_producer; ++q.send_completed) {
+  for (; q.send.completed != q.send.producer; ++q.send.completed) {
     CompletionDetail detail;
     detail.status = static_cast<abi::CompletionStatus>(status);
-    if (q.send_error_status != 0 && q.send_completed == q.error_index) {
-      detail.status = static_cast<abi::CompletionStatus>(q.send_error_status);
+    if (q.ending.send_status != 0 && q.send.completed == q.ending.error_index) {
+      detail.status = static_cast<abi::CompletionStatus>(q.ending.send_status);
     }
-    detail.vendor_error = q.reason;
-    Complete(nic, q, abi::CompletionOpcode::kSend, q.send_completed, detail);
+    detail.vendor_error = q.ending.reason;
+    Complete(nic, q, abi::CompletionOpcode::kSend, q.send.completed, detail);
     status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
   }
-  q.send_announced = q.send_producer;
+  q.send.announced = q.send.producer;
 }
 
 void OnTransportDone(const Nic& nic, QueuePair& q) {
-  q.transport_done = true;
+  q.ending.transport_done = true;
   if (q.state == QpState::kOrphan) {
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
@@ -286,11 +286,12 @@ void OnTransportDone(const Nic& nic, QueuePair& q) {
 }
 
 void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
-  if (!q.transport_done || q.state != QpState::kConnected) return;
-  if (q.place_head != kNone || q.pool_used != 0 || tcp::HasReleased(q.tcb)) return;  // data first
-  if (q.dma_outstanding != 0) return;  // asked again at its completion
-  q.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
-  q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  if (!q.ending.transport_done || q.state != QpState::kConnected) return;
+  if (q.placement.head != kNone || q.pool.used != 0 || tcp::HasReleased(q.tcb))
+    return;                                        // data first
+  if (q.host_memory.dma_outstanding != 0) return;  // asked again at its completion
+  q.ending.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
+  q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
   SetQpState(nic, q, QpState::kClosed);
   Deactivate(nic, q);
   FlushSends(nic, q);
@@ -303,7 +304,7 @@ void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
   } else {
     UpdateTimer(nic, q);
   }
-  Report(nic, q, abi::EventKind::kDisconnected, q.reason);
+  Report(nic, q, abi::EventKind::kDisconnected, q.ending.reason);
 }
 
 bool PollDraining(const Nic& nic) {
@@ -311,8 +312,9 @@ bool PollDraining(const Nic& nic) {
   uint32_t* link = &nic.state.drain_head;
   while (*link != kNone) {
     QueuePair& q = nic.qp(*link);
-    const bool busy = q.dma_outstanding != 0 || q.in_blocked || q.in_batch ||
-                      (q.lease != 0 && nic.port.lease_pending(nic.port.context, q.lease) != 0);
+    const bool busy = q.host_memory.dma_outstanding != 0 || q.in_blocked || q.in_batch ||
+                      (q.host_memory.lease != 0 &&
+                       nic.port.lease_pending(nic.port.context, q.host_memory.lease) != 0);
     if (busy) {
       link = &q.next_drain;
       continue;
@@ -320,24 +322,25 @@ bool PollDraining(const Nic& nic) {
     *link = q.next_drain;
     q.next_drain = kNone;
     q.in_drain = false;
-    q.lease = 0;
+    q.host_memory.lease = 0;
     progress = true;
-    const bool orphan = q.orphaned;
+    const bool orphan = q.ending.orphaned;
     if (!orphan) {
       FlushSends(nic, q);
       FlushReceives(nic, q);
-      q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
-      if (q.connected_reported) Report(nic, q, abi::EventKind::kDisconnected, q.reason);
-      if (q.type == abi::QpType::kUdp && q.reason != 0) {
-        Report(nic, q, abi::EventKind::kQpError, q.reason);
+      q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+      if (q.ending.connected_reported)
+        Report(nic, q, abi::EventKind::kDisconnected, q.ending.reason);
+      if (q.type == abi::QpType::kUdp && q.ending.reason != 0) {
+        Report(nic, q, abi::EventKind::kQpError, q.ending.reason);
       }
     }
     SetQpState(nic, q, QpState::kClosed);
-    if (!q.destroy_wanted) continue;
+    if (!q.ending.destroy_wanted) continue;
     if (!orphan) {
       abi::Event event;
       event.kind = static_cast<uint8_t>(abi::EventKind::kCommandDone);
-      event.id = q.destroy_command;
+      event.id = q.ending.destroy_command;
       event.object = q.handle;
       WriteEvent(nic, event);
     }
@@ -351,12 +354,13 @@ namespace {
 /// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
 /// FIN is on its way or acknowledged, and nothing waits to be delivered.
 bool CanOrphan(const QueuePair& q) {
-  if (q.type != abi::QpType::kTcp || q.dma_outstanding != 0 || q.blocked_head != kNone) {
+  if (q.type != abi::QpType::kTcp || q.host_memory.dma_outstanding != 0 ||
+      q.refused.head != kNone) {
     return false;
   }
   if (q.tcb.state == tcp::State::kTimeWait) return true;
-  return q.state == QpState::kConnected && q.tcb.fin_sent && q.place_head == kNone &&
-         q.send_completed == q.send_producer;
+  return q.state == QpState::kConnected && q.tcb.fin_sent && q.placement.head == kNone &&
+         q.send.completed == q.send.producer;
 }
 
 }  // namespace
@@ -364,21 +368,21 @@ bool CanOrphan(const QueuePair& q) {
 void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
   if (q.state == QpState::kOffered) WithdrawOffer(nic, q);
   const bool orphan = CanOrphan(q);
-  q.destroy_wanted = true;
-  q.destroy_command = command_id;
+  q.ending.destroy_wanted = true;
+  q.ending.destroy_command = command_id;
   if (orphan) {
-    q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
     FlushReceives(nic, q);
     abi::Event event;
     event.kind = static_cast<uint8_t>(abi::EventKind::kCommandDone);
     event.id = command_id;
     event.object = q.handle;
     WriteEvent(nic, event);
-    --nic.cq(q.send_cq).references;
-    --nic.cq(q.recv_cq).references;
+    --nic.cq(q.send.cq).references;
+    --nic.cq(q.recv.cq).references;
     SetQpState(nic, q, QpState::kOrphan);
-    q.orphaned = true;
-    q.orphan_deadline = nic.now + nic.state.config.time_wait_ms * kNsPerMs;
+    q.ending.orphaned = true;
+    q.ending.orphan_deadline = nic.now + nic.state.config.time_wait_ms * kNsPerMs;
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     } else {
@@ -388,7 +392,7 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
   }
   if (q.state == QpState::kDraining) return;  // answered when the flush is done
   if (q.state == QpState::kClosed || q.state == QpState::kIdle) {
-    q.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
     EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
     return;
   }
@@ -398,9 +402,9 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
 void FreeQueuePair(const Nic& nic, QueuePair& q) {
   CancelTimer(nic, q);
   RemoveDemux(nic, q);
-  if (!q.orphaned) {
-    --nic.cq(q.send_cq).references;
-    --nic.cq(q.recv_cq).references;
+  if (!q.ending.orphaned) {
+    --nic.cq(q.send.cq).references;
+    --nic.cq(q.recv.cq).references;
   }
   FormatQueuePair(nic, q.handle);
 }
@@ -410,9 +414,10 @@ uint32_t AllocateQueuePair(const Nic& nic) {
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     const QueuePair& q = nic.qp(i);
     if (q.state == QpState::kFree) return i;
-    const bool evictable = q.state == QpState::kOrphan && q.dma_outstanding == 0 && !q.in_blocked &&
-                           !q.in_batch && !q.is_active && !q.in_drain;
-    if (evictable && (oldest == kNone || q.orphan_deadline < nic.qp(oldest).orphan_deadline)) {
+    const bool evictable = q.state == QpState::kOrphan && q.host_memory.dma_outstanding == 0 &&
+                           !q.in_blocked && !q.in_batch && !q.scheduling.listed && !q.in_drain;
+    if (evictable &&
+        (oldest == kNone || q.ending.orphan_deadline < nic.qp(oldest).ending.orphan_deadline)) {
       oldest = i;
     }
   }
@@ -445,7 +450,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
     QueuePair& q = nic.qp(i);
     if (q.type != abi::QpType::kTcp || !(q.tuple.remote_address == peer)) continue;
     if (q.state == QpState::kConnecting || q.state == QpState::kOrphan ||
-        (q.state == QpState::kConnected && !q.transport_done)) {
+        (q.state == QpState::kConnected && !q.ending.transport_done)) {
       nic.Count(abi::NicCounter::kConnectionsReset);
       EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
                     abi::CompletionStatus::kRemoteAborted);
@@ -461,7 +466,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
 
 void OnTimer(const Nic& nic, QueuePair& q) {
   nic.Count(abi::NicCounter::kTimersFired);
-  if (q.state == QpState::kOrphan && nic.now >= q.orphan_deadline) {
+  if (q.state == QpState::kOrphan && nic.now >= q.ending.orphan_deadline) {
     AbortConnection(nic, q);
     return;
   }
@@ -476,10 +481,10 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   }
   if (plan.outcome == tcp::Outcome::kTimedOut) {
     // RFC 9293 3.9.2.2: what a router has said of the path is the better reason.
-    EndConnection(
-        nic, q,
-        q.path_failed ? abi::DisconnectReason::kUnreachable : abi::DisconnectReason::kTimedOut,
-        abi::CompletionStatus::kRetryExceeded);
+    EndConnection(nic, q,
+                  q.notices.path_failed ? abi::DisconnectReason::kUnreachable
+                                        : abi::DisconnectReason::kTimedOut,
+                  abi::CompletionStatus::kRetryExceeded);
     return;
   }
   if (plan.outcome == tcp::Outcome::kClosed) {

@@ -18,7 +18,7 @@ constexpr uint32_t kDoorbellsAtATime = 16;
 QueuePair* Owned(const Nic& nic, uint32_t handle) {
   if (handle >= nic.state.config.max_qps) return nullptr;
   QueuePair& q = nic.qp(handle);
-  const bool owned = q.state != QpState::kFree && !q.orphaned && !q.destroy_wanted;
+  const bool owned = q.state != QpState::kFree && !q.ending.orphaned && !q.ending.destroy_wanted;
   return owned ? &q : nullptr;
 }
 
@@ -29,12 +29,12 @@ bool Plausible(uint32_t producer, uint32_t old_producer, uint32_t consumer, uint
 }
 
 void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
-  if (q.shutdown_wanted || producer == q.send_producer) return;
-  if (!Plausible(producer, q.send_producer, q.send_completed, q.send_log2_depth)) {
-    FailSend(nic, q, q.send_producer, abi::CompletionStatus::kLocalQpOperationError);
+  if (q.send.shutdown_wanted || producer == q.send.producer) return;
+  if (!Plausible(producer, q.send.producer, q.send.completed, q.send.log2_depth)) {
+    FailSend(nic, q, q.send.producer, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
-  q.send_producer = producer;
+  q.send.producer = producer;
   nic.Trace(kTraceSendPosted, q.handle, producer, 0);
   if (q.state == QpState::kConnected) {
     Activate(nic, q);
@@ -45,16 +45,16 @@ void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
 }
 
 void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t posted_bytes) {
-  if (producer == q.recv_producer) return;
-  if (!Plausible(producer, q.recv_producer, q.recv_next, q.recv_log2_depth)) {
+  if (producer == q.recv.producer) return;
+  if (!Plausible(producer, q.recv.producer, q.recv.next, q.recv.log2_depth)) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
-  q.recv_producer = producer;
-  q.recv_posted_bytes = posted_bytes;
+  q.recv.producer = producer;
+  q.recv.posted_bytes = posted_bytes;
   switch (q.state) {
     case QpState::kConnected:
-      if (q.end_of_stream == kEosDelivered) {
+      if (q.placement.end_of_stream == kEosDelivered) {
         FlushReceives(nic, q);
         return;
       }

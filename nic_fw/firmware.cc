@@ -63,7 +63,7 @@ bool ServiceDma(const Nic& nic) {
       return true;
   }
   QueuePair& q = nic.qp(owner);
-  if (q.transport_done && q.dma_outstanding == 0) FinishOrderlyClose(nic, q);
+  if (q.ending.transport_done && q.host_memory.dma_outstanding == 0) FinishOrderlyClose(nic, q);
   return true;
 }
 

@@ -97,7 +97,7 @@ bool IsHard(const icmpv6::Header& header) {
 
 void OnTcpError(const Nic& nic, QueuePair& q, const icmpv6::Header& header) {
   // RFC 5927 section 5.2: once a connection stands, no error ends it; a time-out then has a reason.
-  q.path_failed = true;
+  q.notices.path_failed = true;
   if (q.state != QpState::kConnecting || q.tcb.state != tcp::State::kSynSent || !IsHard(header)) {
     return;
   }
@@ -120,8 +120,8 @@ bool OnIcmpError(const Nic& nic, const ReceivedPacket& packet, const icmpv6::Hea
   if (header.type == icmpv6::kPacketTooBig) {
     if (!OnPacketTooBig(nic, q, quoted, header.body)) return false;
   } else {
-    ++q.icmp_errors;
-    q.last_icmp_error = static_cast<uint32_t>(header.type) << 8 | header.code;
+    ++q.notices.icmp_errors;
+    q.notices.last_icmp_error = static_cast<uint32_t>(header.type) << 8 | header.code;
     if (q.type == abi::QpType::kTcp) OnTcpError(nic, q, header);
     // RFC 9293 3.9.1.8 (MUST-47): soft errors are for the application to know.
     if (q.state == QpState::kConnected ||

@@ -35,7 +35,7 @@ void Answer(const Nic& nic, const Result& result) {
 QueuePair* FindQp(const Nic& nic, uint32_t handle) {
   if (handle >= nic.state.config.max_qps) return nullptr;
   QueuePair& q = nic.qp(handle);
-  const bool there = q.state != QpState::kFree && !q.orphaned && !q.destroy_wanted;
+  const bool there = q.state != QpState::kFree && !q.ending.orphaned && !q.ending.destroy_wanted;
   return there ? &q : nullptr;
 }
 
@@ -102,19 +102,19 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   QueuePair& q = nic.qp(handle);
   q.type = static_cast<abi::QpType>(c.type);
   q.framing = static_cast<abi::Framing>(c.framing);
-  q.send_ring = c.send_ring;
-  q.recv_ring = c.recv_ring;
+  q.send.ring = c.send_ring;
+  q.recv.ring = c.recv_ring;
   q.indices = c.indices;
-  q.overflow_pool = c.overflow_pool;
-  q.overflow_records = c.overflow_records;
-  q.overflow_bytes = c.overflow_bytes;
-  q.send_cq = c.send_cq;
-  q.recv_cq = c.recv_cq;
+  q.pool.ring = c.overflow_pool;
+  q.pool.records = c.overflow_records;
+  q.pool.bytes = c.overflow_bytes;
+  q.send.cq = c.send_cq;
+  q.recv.cq = c.recv_cq;
   q.protection_domain = c.protection_domain;
-  q.send_log2_depth = c.send_log2_depth;
-  q.recv_log2_depth = c.recv_log2_depth;
-  q.send_log2_stride = c.send_log2_stride;
-  q.recv_log2_stride = c.recv_log2_stride;
+  q.send.log2_depth = c.send_log2_depth;
+  q.recv.log2_depth = c.recv_log2_depth;
+  q.send.log2_stride = c.send_log2_stride;
+  q.recv.log2_stride = c.recv_log2_stride;
   q.tcb.options.ack_every = c.ack_every;
   q.tcb.options.ack_delay_us = c.ack_delay_us;
   q.tcb.options.user_timeout_ms = c.user_timeout_ms;
@@ -192,7 +192,7 @@ Result Shutdown(const Nic& nic, const abi::QpCommand& c) {
   QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kConnected) return Status(CommandStatus::kBadState);
-  q->shutdown_wanted = true;
+  q->send.shutdown_wanted = true;
   Activate(nic, *q);
   return {};
 }
@@ -213,10 +213,11 @@ Result Abort(const Nic& nic, const abi::QpCommand& c) {
 Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
   QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
-  const uint32_t notices = q->notices;
-  q->notices = 0;
-  q->notice_sent = false;
-  return {CommandStatus::kOk, {notices, q->urgent_end, q->icmp_errors, q->last_icmp_error}};
+  const uint32_t notices = q->notices.pending;
+  q->notices.pending = 0;
+  q->notices.announced = false;
+  return {CommandStatus::kOk,
+          {notices, q->notices.urgent_end, q->notices.icmp_errors, q->notices.last_icmp_error}};
 }
 
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {

@@ -18,7 +18,7 @@
 namespace qpip::fw {
 
 /// True while bytes are in the pool or on their way into it: newer ones must go behind them.
-constexpr bool PoolInUse(const QueuePair& q) { return q.pool_used != 0 || q.pool_pending != 0; }
+constexpr bool PoolInUse(const QueuePair& q) { return q.pool.used != 0 || q.pool.pending != 0; }
 
 /// The place of text from `sequence` on: one or two pieces (the ring wraps). 0 when it is not text
 /// that was ever advertised.

@@ -16,24 +16,24 @@ namespace qpip::fw {
 namespace {
 
 void Append(const Nic& nic, QueuePair& q, uint32_t index) {
-  if (q.place_tail == kNone) {
-    q.place_head = index;
+  if (q.placement.tail == kNone) {
+    q.placement.head = index;
   } else {
-    nic.receive(q.place_tail).next = index;
+    nic.receive(q.placement.tail).next = index;
   }
-  q.place_tail = index;
+  q.placement.tail = index;
 }
 
 void Remove(const Nic& nic, QueuePair& q, uint32_t index) {
   uint32_t previous = kNone;
-  for (uint32_t i = q.place_head; i != index; i = nic.receive(i).next) previous = i;
+  for (uint32_t i = q.placement.head; i != index; i = nic.receive(i).next) previous = i;
   const uint32_t next = nic.receive(index).next;
   if (previous == kNone) {
-    q.place_head = next;
+    q.placement.head = next;
   } else {
     nic.receive(previous).next = next;
   }
-  if (q.place_tail == index) q.place_tail = previous;
+  if (q.placement.tail == index) q.placement.tail = previous;
 }
 
 void AddToBatch(const Nic& nic, QueuePair& q) {
@@ -48,7 +48,7 @@ void Issue(const Nic& nic, QueuePair& q, uint32_t index, uint32_t length, const 
            uint32_t count) {
   ReceiveContext& context = nic.receive(index);
   PlaceFrame(nic, context.frame, context.offset, pieces, count, MakeTag(Tag::kPlace, index));
-  ++q.dma_outstanding;
+  ++q.host_memory.dma_outstanding;
   context.in_flight = length;
   context.offset += length;
   context.sequence += length;
@@ -72,7 +72,7 @@ void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index) {
 /// True when a context has to go to the pool: no receive is posted, or older bytes are there.
 bool GoesToPool(const QueuePair& q, const ReceiveContext& context) {
   if (q.type != abi::QpType::kTcp) return false;
-  if (PoolInUse(q) || q.recv_next == q.recv_producer) return true;
+  if (PoolInUse(q) || q.recv.next == q.recv.producer) return true;
   return tcp::HasReleased(q.tcb) && q.tcb.held.ranges[0].start.Before(context.sequence);
 }
 
@@ -97,7 +97,7 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
   const abi::RecvWqe* wqe = CurrentReceive(nic, q);
   if (wqe == nullptr) return Issued::kMustWait;
   ReceiveContext& context = nic.receive(index);
-  const uint32_t space = wqe->length - q.recv_filled;
+  const uint32_t space = wqe->length - q.recv.filled;
   const bool whole = q.type == abi::QpType::kUdp || q.framing == abi::Framing::kSegment;
   if (whole && context.remaining > space) {
     if (q.type == abi::QpType::kTcp) {
@@ -105,7 +105,7 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
       return Issued::kMustWait;
     }
     nic.Drop(abi::DropReason::kDatagramTooLong);
-    --q.datagrams_queued;
+    --q.placement.datagrams;
     Remove(nic, q, index);
     ReturnReceiveContext(nic, index);
     return Issued::kDropped;
@@ -115,7 +115,7 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
   uint32_t count = 0;
   if (length != 0) {
     count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, ReceiveList(*wqe),
-                      q.recv_filled, length, pieces, &length);
+                      q.recv.filled, length, pieces, &length);
     if (count == 0) {
       nic.Count(abi::NicCounter::kProtectionErrors);
       FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
@@ -123,14 +123,14 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
     }
   }
   context.to_pool = false;
-  context.wqe_index = q.recv_next;
-  q.recv_filled += length;
-  context.filled_after = q.recv_filled;
+  context.wqe_index = q.recv.next;
+  q.recv.filled += length;
+  context.filled_after = q.recv.filled;
   Issue(nic, q, index, length, pieces, count);
   const bool message_ends = whole && context.push && context.remaining == 0;
-  const bool full = q.framing == abi::Framing::kStream && q.recv_filled == wqe->length;
+  const bool full = q.framing == abi::Framing::kStream && q.recv.filled == wqe->length;
   context.fills_wqe = message_ends || full;
-  if (q.type == abi::QpType::kUdp) --q.datagrams_queued;
+  if (q.type == abi::QpType::kUdp) --q.placement.datagrams;
   if (context.fills_wqe) ConsumeReceive(q, wqe->length);
   return Issued::kYes;
 }
@@ -145,15 +145,15 @@ void CompleteReceive(const Nic& nic, QueuePair& q, const ReceiveContext& context
 
 /// A receive that is used up, but will not be completed, is flushed with those behind it.
 void TakeBackReceive(QueuePair& q, const ReceiveContext& context) {
-  if (!context.fills_wqe || q.recv_next - context.wqe_index >= 0x80000000u) return;
-  q.recv_next = context.wqe_index;
+  if (!context.fills_wqe || q.recv.next - context.wqe_index >= 0x80000000u) return;
+  q.recv.next = context.wqe_index;
 }
 
 /// Stream framing: a receive completes with what has arrived, once nothing more is at hand.
 void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
   if (q.framing != abi::Framing::kStream || q.type != abi::QpType::kTcp) return;
   if (context.fills_wqe || context.to_pool || context.remaining != 0) return;
-  if (q.place_tail != q.place_head || q.recv_next != context.wqe_index) return;
+  if (q.placement.tail != q.placement.head || q.recv.next != context.wqe_index) return;
   if (PoolInUse(q)) return;  // what was held follows, and the copy completes the receive
   const abi::RecvWqe* wqe = CurrentReceive(nic, q);
   if (wqe == nullptr) return;
@@ -180,7 +180,7 @@ void ReturnReceiveContext(const Nic& nic, uint32_t index) {
 }
 
 bool CanQueueDatagram(const QueuePair& q) {
-  return q.recv_producer - q.recv_next > q.datagrams_queued;
+  return q.recv.producer - q.recv.next > q.placement.datagrams;
 }
 
 void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,
@@ -214,7 +214,7 @@ void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset
   context.push = true;
   context.peer_address = peer;
   context.peer_port = peer_port;
-  ++q.datagrams_queued;
+  ++q.placement.datagrams;
   Append(nic, q, index);
   PumpReceive(nic, q);
 }
@@ -222,7 +222,7 @@ void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset
 void PumpReceive(const Nic& nic, QueuePair& q) {
   if (q.state != QpState::kConnected) return;
   if (q.type == abi::QpType::kTcp) PumpDrain(nic, q);
-  uint32_t index = q.place_head;
+  uint32_t index = q.placement.head;
   while (index != kNone && q.state == QpState::kConnected) {
     ReceiveContext& context = nic.receive(index);
     const uint32_t next = context.next;
@@ -232,7 +232,7 @@ void PumpReceive(const Nic& nic, QueuePair& q) {
     if (!issued) {
       if (GoesToPool(q, context)) {
         context.to_pool = true;
-        q.pool_pending += context.remaining;
+        q.pool.pending += context.remaining;
         IssueToPool(nic, q, index);
       } else {
         result = IssueToReceive(nic, q, index);
@@ -262,7 +262,7 @@ void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status)
 void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   ReceiveContext& context = nic.receive(index);
   QueuePair& q = nic.qp(context.qp);
-  --q.dma_outstanding;
+  --q.host_memory.dma_outstanding;
   if (context.detached || context.held) {
     OnHeldPlaced(nic, q, index, status);
     return;
@@ -278,7 +278,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
     return;
   }
   if (context.to_pool) {
-    q.pool_pending -= length;
+    q.pool.pending -= length;
     CommitPool(nic, q, length, context.push && context.remaining == 0);
   } else {
     SkipPool(q, length);
@@ -312,11 +312,11 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
 }
 
 void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
-  --q.dma_outstanding;
-  q.recv_window.count = q.recv_window.fetching;
-  q.recv_window.fetching = 0;
+  --q.host_memory.dma_outstanding;
+  q.recv.window.count = q.recv.window.fetching;
+  q.recv.window.fetching = 0;
   if (q.state != QpState::kConnected) return;
-  nic.Charge(Stage::kRxGetWr, PayloadVariant(q), q.recv_window.count);
+  nic.Charge(Stage::kRxGetWr, PayloadVariant(q), q.recv.window.count);
   if (status != kDmaOk) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
@@ -326,13 +326,15 @@ void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
 }
 
 void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
-  if (q.end_of_stream != kEosPending || q.place_head != kNone || tcp::HasReleased(q.tcb)) return;
+  if (q.placement.end_of_stream != kEosPending || q.placement.head != kNone ||
+      tcp::HasReleased(q.tcb))
+    return;
   if (q.state != QpState::kConnected) return;
-  if (!q.peer_closed_reported) {
-    q.peer_closed_reported = true;
+  if (!q.ending.peer_closed_reported) {
+    q.ending.peer_closed_reported = true;
     ReportPeerClosed(nic, q);
   }
-  if (!PoolInUse(q) && q.recv_next != q.recv_producer) {
+  if (!PoolInUse(q) && q.recv.next != q.recv.producer) {
     CompleteEndOfStream(nic, q);
     FlushReceives(nic, q);  // nothing can fill what is left
   }
@@ -340,7 +342,7 @@ void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
 }
 
 void DropPlacements(const Nic& nic, QueuePair& q) {
-  for (uint32_t index = q.place_head; index != kNone;) {
+  for (uint32_t index = q.placement.head; index != kNone;) {
     const uint32_t next = nic.receive(index).next;
     TakeBackReceive(q, nic.receive(index));
     // An operation without bytes (an empty datagram) is under way too.
@@ -351,10 +353,10 @@ void DropPlacements(const Nic& nic, QueuePair& q) {
     }
     index = next;
   }
-  q.place_head = kNone;
-  q.place_tail = kNone;
-  q.pool_pending = 0;
-  q.datagrams_queued = 0;
+  q.placement.head = kNone;
+  q.placement.tail = kNone;
+  q.pool.pending = 0;
+  q.placement.datagrams = 0;
 }
 
 bool EndBatch(const Nic& nic) {

@@ -119,8 +119,8 @@ void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
 }
 
 bool HasSomethingToSend(const Nic& nic, const QueuePair& q) {
-  return q.tcb.ack_now || tcp::MayHaveSegment(q.tcb) || q.send_announced != q.send_producer ||
-         q.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
+  return q.tcb.ack_now || tcp::MayHaveSegment(q.tcb) || q.send.announced != q.send.producer ||
+         q.send.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
 }
 
 /// Carries out the machine's plan. Takes over the frame.
@@ -131,7 +131,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   ApplyOutcome(nic, q, arrival.outcome);
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
-    q.path_failed = false;
+    q.notices.path_failed = false;
     CompleteAcknowledged(nic, q);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
@@ -142,16 +142,16 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
     return;
   }
   if (alive && arrival.urgent) {
-    q.urgent_end = (q.tcb.irs + 1).DistanceTo(q.tcb.rcv_up);
+    q.notices.urgent_end = (q.tcb.irs + 1).DistanceTo(q.tcb.rcv_up);
     Notify(nic, q, abi::kNoticeUrgent);
   }
-  if (arrival.peer_closed) q.end_of_stream = kEosPending;
+  if (arrival.peer_closed) q.placement.end_of_stream = kEosPending;
   if (alive && arrival.text_length != 0) {
     QueueText(nic, q, packet.frame.frame, text_start, arrival);
   } else {
     Release(nic, packet.frame);
   }
-  if (q.end_of_stream == kEosPending) DeliverEndOfStream(nic, q);
+  if (q.placement.end_of_stream == kEosPending) DeliverEndOfStream(nic, q);
   if (arrival.outcome == tcp::Outcome::kTimeWait || arrival.outcome == tcp::Outcome::kClosed) {
     OnTransportDone(nic, q);
   }
@@ -235,11 +235,11 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   }
   nic.Charge(Stage::kRxTransportParse, packet.variant,
              arrival.rtt_sampled ? tcp::kRttMultiplies : 0);
-  const uint32_t completed_before = q.send_completed;
+  const uint32_t completed_before = q.send.completed;
   ApplyArrival(nic, q, packet, arrival, packet.upper.offset + static_cast<uint32_t>(header_bytes));
   // A segment that only carries data is updated when its data is in place.
   if (packet.variant != Variant::kData) {
-    nic.Charge(Stage::kRxUpdate, packet.variant, q.send_completed - completed_before);
+    nic.Charge(Stage::kRxUpdate, packet.variant, q.send.completed - completed_before);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "nic_fw/abi/counters.h"
 #include "nic_fw/firmware.h"
 #include "nic_fw/platform.h"
+#include "nic_fw/queue_pair.h"
 #include "protocols/common/siphash.h"
 #include "protocols/ipv6/address.h"
 #include "protocols/tcp/header.h"
@@ -19,171 +20,6 @@
 #include "protocols/tcp/tcb.h"
 
 namespace qpip::fw {
-
-/// No object: end of a list, empty slot.
-inline constexpr uint32_t kNone = 0xffffffffu;
-
-/// Life of a queue pair. Transitions are traced by SetQpState (connection.h).
-enum class QpState : uint8_t {
-  kFree = 0,
-  kIdle = 1,        ///< created; receives may be posted
-  kOffered = 2,     ///< waiting in a listener for a connection
-  kConnecting = 3,  ///< handshake under way
-  kConnected = 4,   ///< data may flow (UDP: bound)
-  kDraining = 5,    ///< connection over; DMA or leases of its memory outstanding before the flush
-  kClosed = 6,      ///< flushed; only kDestroyQp is left
-  kOrphan = 7,      ///< destroyed by the host; the TCP machine finishes FIN or TIME-WAIT alone
-};
-
-/// A window of consecutive work queue entries cached in SRAM.
-struct WqeWindow {
-  uint32_t first = 0;     ///< index of the first cached entry
-  uint32_t count = 0;     ///< valid entries
-  uint32_t fetching = 0;  ///< entries being fetched (0: no DMA outstanding)
-  bool Holds(uint32_t index) const { return index - first < count; }
-};
-
-/// One posted send, from its fetch to its acknowledgement: the retransmission store. Boundaries of
-/// messages survive because every message keeps where it lies in the sequence space.
-struct SendRecord {
-  tcp::SequenceNumber start;  ///< sequence number of the message's first byte
-  uint32_t length = 0;        ///< bytes, never 0
-  uint32_t flags = 0;         ///< abi::SendWqeFlags
-};
-
-/// A datagram that leaves in fragments.
-struct FragmentedSend {
-  uint32_t chunk = 0;  ///< bytes a fragment; 0: none is under way
-  uint32_t next = 0;   ///< bytes of UDP header and payload that are being fetched or have been
-  uint32_t identification = 0;
-  uint32_t being_summed = 0;  ///< parts
-  uint16_t sum = 0;
-  bool summing = false;  ///< the first of two passes
-};
-
-struct QueuePair {
-  uint32_t handle = 0;
-  QpState state = QpState::kFree;
-  abi::QpType type = abi::QpType::kTcp;
-  abi::Framing framing = abi::Framing::kSegment;
-  uint8_t end_of_stream = 0;  ///< EosStage
-  uint8_t traffic_class = 0;  ///< DiffServ code point of its packets, in the upper six bits
-
-  // Lists this queue pair can be on.
-  uint32_t next_active = kNone;   ///< transmit scheduler
-  uint32_t next_batch = kNone;    ///< placements done, acknowledgement may be due
-  uint32_t next_offered = kNone;  ///< a listener's idle queue pairs
-  uint32_t next_drain = kNone;    ///< kDraining, waiting for DMA or leases
-  uint32_t next_blocked = kNone;  ///< frames refused by the wire
-  uint32_t demux_next = kNone;
-  bool is_active = false;
-  bool in_batch = false;
-  bool in_demux = false;
-  bool in_drain = false;
-  bool in_blocked = false;
-  int32_t deficit = 0;
-
-  // Timer (timers.h): position in the heap and the deadline it is filed under.
-  uint32_t timer_position = kNone;
-  uint64_t timer_deadline = tcp::kNever;
-
-  // Host memory, as given by kCreateQp.
-  uint64_t send_ring = 0;
-  uint64_t recv_ring = 0;
-  uint64_t indices = 0;
-  uint64_t overflow_pool = 0;
-  uint64_t overflow_records = 0;
-  uint32_t overflow_bytes = 0;
-  uint32_t send_cq = 0;
-  uint32_t recv_cq = 0;
-  uint32_t protection_domain = 0;
-  uint8_t send_log2_depth = 0;
-  uint8_t recv_log2_depth = 0;
-  uint8_t send_log2_stride = 0;
-  uint8_t recv_log2_stride = 0;
-
-  // Send queue: completed <= announced <= producer (free-running).
-  uint32_t send_producer = 0;   ///< posted by the host
-  uint32_t send_announced = 0;  ///< fetched, validated, in the retransmission store
-  uint32_t send_completed = 0;
-  WqeWindow send_window;
-  uint32_t send_cursor = 0;  ///< hint: record that holds snd_nxt
-  FragmentedSend fragments;  ///< UDP: of send_announced
-  bool shutdown_wanted = false;
-  bool transport_done = false;  ///< FIN both ways: only delivery to the host remains
-  uint16_t text_fetching = 0;   ///< TCP: segments whose text is being fetched
-
-  // Receive queue.
-  uint32_t recv_producer = 0;
-  uint32_t recv_posted_bytes = 0;    ///< modulo 2^32, from the doorbell
-  uint32_t recv_consumed_bytes = 0;  ///< modulo 2^32: lengths of completed receives
-  uint32_t recv_next = 0;            ///< the WQE being filled
-  uint32_t recv_filled = 0;          ///< bytes of it placed or being placed
-  WqeWindow recv_window;
-  uint32_t place_head = kNone;  ///< receive contexts in stream order
-  uint32_t place_tail = kNone;
-  uint32_t datagrams_queued = 0;  ///< UDP: contexts that have no receive yet
-
-  // Overflow pool (overflow_pool.h).
-  uint32_t pool_used = 0;       ///< bytes in the pool
-  uint32_t pool_pending = 0;    ///< bytes on their way into it
-  uint32_t pool_read = 0;       ///< offset of the oldest byte
-  uint32_t pool_place = 0;      ///< offset where the next byte to be placed would lie: each byte of
-                                ///< the window has its place in the ring, used or not
-  uint32_t record_read = 0;     ///< index of the oldest record
-  uint32_t record_count = 0;    ///< records whose bytes are placed
-  uint32_t record_written = 0;  ///< index of the next record to write
-  uint32_t drain_cached = 0;    ///< records in drain_records
-  uint32_t drain_position = 0;
-  uint32_t drain_rest = 0;     ///< bytes of the current record still in the pool
-  uint32_t drain_issued = 0;   ///< bytes of the copy under way (0: none)
-  bool drain_push = false;     ///< the current record ends a message
-  bool drain_reading = false;  ///< a record fetch is under way
-  uint32_t drain_records[8] = {};
-
-  // Frames that the wire refused, in order.
-  uint32_t blocked_head = kNone;
-  uint32_t blocked_tail = kNone;
-
-  // What is still under way, before memory may be given back.
-  uint32_t dma_outstanding = 0;
-  uint64_t lease = 0;
-
-  // How it ends.
-  uint32_t error_index = 0;         ///< WQE to blame, valid with a status below
-  uint8_t send_error_status = 0;    ///< abi::CompletionStatus of WQE error_index, when it is a send
-  uint8_t recv_error_status = 0;    ///< the same for a receive (always recv_next)
-  uint8_t head_status = 0;          ///< status of the first flushed WQE of each queue
-  uint8_t reason = 0;               ///< abi::DisconnectReason
-  bool connected_reported = false;  ///< kEstablished was sent: kDisconnected must follow
-  bool peer_closed_reported = false;
-  bool destroy_wanted = false;
-  bool orphaned = false;        ///< kDestroyQp was answered; host memory is gone
-  bool waits_for_text = false;  ///< what goes next must not overtake text that is being fetched
-  uint32_t destroy_command = 0;
-  uint32_t listener = kNone;
-  uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
-
-  // What the host has not asked for (TakeNotices): ICMPv6 errors (icmp_errors.h), urgent data.
-  bool path_failed = false;      ///< TCP: since something was last acknowledged
-  uint32_t icmp_errors = 0;      ///< how many
-  uint32_t urgent_end = 0;       ///< TCP: behind the peer's urgent data, from the first byte on
-  uint32_t notices = 0;          ///< abi::NoticeFlags not yet taken
-  bool notice_sent = false;      ///< the host knows that there are some
-  uint32_t last_icmp_error = 0;  ///< type << 8 | code
-
-  // Addresses. UDP: local_port only.
-  tcp::FourTuple tuple;
-  tcp::Tcb tcb;
-};
-static_assert(std::is_trivially_copyable_v<QueuePair>);
-
-/// Progress of the peer's FIN towards the host.
-enum EosStage : uint8_t {
-  kEosNone = 0,
-  kEosPending = 1,    ///< FIN is in order; data before it is not all delivered
-  kEosDelivered = 2,  ///< the end-of-stream completion was written
-};
 
 struct CompletionQueueState {
   uint64_t ring = 0;
@@ -411,7 +247,7 @@ struct Nic {
     return Table<ReceiveContext>(state.receive_offset)[index];
   }
   SendRecord& record(const QueuePair& q, uint32_t index) const {
-    const uint32_t mask = (1u << q.send_log2_depth) - 1;
+    const uint32_t mask = (1u << q.send.log2_depth) - 1;
     return Table<SendRecord>(
         state.record_offset)[(q.handle << state.config.send_depth_log2) + (index & mask)];
   }

@@ -9,14 +9,14 @@ struct Heap {
   const Nic& nic;
   uint32_t* entries;
 
-  uint64_t Key(uint32_t position) const { return nic.qp(entries[position]).timer_deadline; }
+  uint64_t Key(uint32_t position) const { return nic.qp(entries[position]).timer.deadline; }
   void Put(uint32_t position, uint32_t handle) const {
     entries[position] = handle;
-    nic.qp(handle).timer_position = position;
+    nic.qp(handle).timer.position = position;
   }
   void SiftUp(uint32_t position) const {
     const uint32_t handle = entries[position];
-    const uint64_t key = nic.qp(handle).timer_deadline;
+    const uint64_t key = nic.qp(handle).timer.deadline;
     while (position > 0) {
       const uint32_t parent = (position - 1) / 2;
       if (Key(parent) <= key) break;
@@ -28,7 +28,7 @@ struct Heap {
   void SiftDown(uint32_t position) const {
     const uint32_t count = nic.state.timer_count;
     const uint32_t handle = entries[position];
-    const uint64_t key = nic.qp(handle).timer_deadline;
+    const uint64_t key = nic.qp(handle).timer.deadline;
     for (;;) {
       uint32_t child = 2 * position + 1;
       if (child >= count) break;
@@ -44,11 +44,11 @@ struct Heap {
 Heap HeapOf(const Nic& nic) { return {nic, nic.Table<uint32_t>(nic.state.timer_offset)}; }
 
 void File(const Nic& nic, QueuePair& q, uint64_t deadline) {
-  if (deadline >= q.timer_deadline) return;  // lazy: also covers "none" on both sides
+  if (deadline >= q.timer.deadline) return;  // lazy: also covers "none" on both sides
   const Heap heap = HeapOf(nic);
-  q.timer_deadline = deadline;
-  if (q.timer_position == kNone) heap.Put(nic.state.timer_count++, q.handle);
-  heap.SiftUp(q.timer_position);
+  q.timer.deadline = deadline;
+  if (q.timer.position == kNone) heap.Put(nic.state.timer_count++, q.handle);
+  heap.SiftUp(q.timer.position);
 }
 
 }  // namespace
@@ -57,20 +57,20 @@ void UpdateTimer(const Nic& nic, QueuePair& q) { File(nic, q, tcp::NextDeadline(
 
 void FileOrphanTimer(const Nic& nic, QueuePair& q) {
   const uint64_t deadline = tcp::NextDeadline(q.tcb);
-  File(nic, q, deadline < q.orphan_deadline ? deadline : q.orphan_deadline);
+  File(nic, q, deadline < q.ending.orphan_deadline ? deadline : q.ending.orphan_deadline);
 }
 
 void CancelTimer(const Nic& nic, QueuePair& q) {
-  if (q.timer_position == kNone) return;
+  if (q.timer.position == kNone) return;
   const Heap heap = HeapOf(nic);
-  const uint32_t hole = q.timer_position;
+  const uint32_t hole = q.timer.position;
   const uint32_t last = --nic.state.timer_count;
-  q.timer_position = kNone;
-  q.timer_deadline = tcp::kNever;
+  q.timer.position = kNone;
+  q.timer.deadline = tcp::kNever;
   if (hole == last) return;
   heap.Put(hole, heap.entries[last]);
   heap.SiftUp(hole);
-  heap.SiftDown(nic.qp(heap.entries[hole]).timer_position);
+  heap.SiftDown(nic.qp(heap.entries[hole]).timer.position);
 }
 
 uint64_t EarliestTimer(const Nic& nic) {

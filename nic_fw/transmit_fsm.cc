@@ -13,20 +13,20 @@ namespace {
 void PopActive(const Nic& nic) {
   FirmwareState& s = nic.state;
   QueuePair& q = nic.qp(s.active_head);
-  s.active_head = q.next_active;
+  s.active_head = q.scheduling.next;
   if (s.active_head == kNone) s.active_tail = kNone;
-  q.next_active = kNone;
-  q.is_active = false;
+  q.scheduling.next = kNone;
+  q.scheduling.listed = false;
 }
 
 void AppendBlocked(const Nic& nic, QueuePair& q, uint32_t index) {
   nic.transmit(index).next = kNone;
-  if (q.blocked_tail == kNone) {
-    q.blocked_head = index;
+  if (q.refused.tail == kNone) {
+    q.refused.head = index;
   } else {
-    nic.transmit(q.blocked_tail).next = index;
+    nic.transmit(q.refused.tail).next = index;
   }
-  q.blocked_tail = index;
+  q.refused.tail = index;
   Block(nic, q);
 }
 
@@ -39,39 +39,39 @@ bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
   source.sum = context.sum;
   if (q.type == abi::QpType::kTcp) return SendReadySegment(nic, q, context, source);
   if (!SendReadyDatagram(nic, q, context, source)) return false;
-  if (q.send_announced != q.send_producer) Activate(nic, q);  // one may wait for this
+  if (q.send.announced != q.send.producer) Activate(nic, q);  // one may wait for this
   return true;
 }
 
 }  // namespace
 
 void Activate(const Nic& nic, QueuePair& q) {
-  if (q.is_active) return;
+  if (q.scheduling.listed) return;
   FirmwareState& s = nic.state;
-  q.is_active = true;
-  q.next_active = kNone;
+  q.scheduling.listed = true;
+  q.scheduling.next = kNone;
   if (s.active_tail == kNone) {
     s.active_head = q.handle;
   } else {
-    nic.qp(s.active_tail).next_active = q.handle;
+    nic.qp(s.active_tail).scheduling.next = q.handle;
   }
   s.active_tail = q.handle;
 }
 
 void Deactivate(const Nic& nic, QueuePair& q) {
-  if (!q.is_active) return;
+  if (!q.scheduling.listed) return;
   FirmwareState& s = nic.state;
   uint32_t previous = kNone;
-  for (uint32_t h = s.active_head; h != q.handle; h = nic.qp(h).next_active) previous = h;
+  for (uint32_t h = s.active_head; h != q.handle; h = nic.qp(h).scheduling.next) previous = h;
   if (previous == kNone) {
-    s.active_head = q.next_active;
+    s.active_head = q.scheduling.next;
   } else {
-    nic.qp(previous).next_active = q.next_active;
+    nic.qp(previous).scheduling.next = q.scheduling.next;
   }
   if (s.active_tail == q.handle) s.active_tail = previous;
-  q.next_active = kNone;
-  q.is_active = false;
-  q.deficit = 0;
+  q.scheduling.next = kNone;
+  q.scheduling.listed = false;
+  q.scheduling.deficit = 0;
 }
 
 bool ServiceTransmit(const Nic& nic) {
@@ -79,26 +79,27 @@ bool ServiceTransmit(const Nic& nic) {
   if (s.active_head == kNone) return false;
   QueuePair& q = nic.qp(s.active_head);
   // Deficit round robin (Shreedhar and Varghese, 1995): a turn's credit is `quantum` bytes.
-  if (q.deficit <= 0) q.deficit += static_cast<int32_t>(s.quantum);
+  if (q.scheduling.deficit <= 0) q.scheduling.deficit += static_cast<int32_t>(s.quantum);
   PopActive(nic);
-  if (q.deficit <= 0) {  // a packet larger than the quantum has taken several turns' credit
+  if (q.scheduling.deficit <=
+      0) {  // a packet larger than the quantum has taken several turns' credit
     Activate(nic, q);
     return true;
   }
   const Turn turn = q.type == abi::QpType::kTcp ? ServiceTcp(nic, q) : ServiceUdp(nic, q);
   if (turn.kind == Turn::Kind::kIdle) {
-    q.deficit = 0;
+    q.scheduling.deficit = 0;
     return true;
   }
   if (turn.kind == Turn::Kind::kNoBuffer) {
     Activate(nic, q);
     return false;
   }
-  q.deficit -= static_cast<int32_t>(turn.bytes);
-  if (q.is_active) return true;
-  if (q.deficit > 0) {  // credit left: stays at the head
-    q.is_active = true;
-    q.next_active = s.active_head;
+  q.scheduling.deficit -= static_cast<int32_t>(turn.bytes);
+  if (q.scheduling.listed) return true;
+  if (q.scheduling.deficit > 0) {  // credit left: stays at the head
+    q.scheduling.listed = true;
+    q.scheduling.next = s.active_head;
     s.active_head = q.handle;
     if (s.active_tail == kNone) s.active_tail = q.handle;
   } else {
@@ -108,9 +109,9 @@ bool ServiceTransmit(const Nic& nic) {
 }
 
 void DropBlocked(const Nic& nic, QueuePair& q) {
-  while (q.blocked_head != kNone) {
-    const uint32_t index = q.blocked_head;
-    q.blocked_head = nic.transmit(index).next;
+  while (q.refused.head != kNone) {
+    const uint32_t index = q.refused.head;
+    q.refused.head = nic.transmit(index).next;
     nic.port.payload_release(nic.port.context, nic.transmit(index).payload);
     nic.Drop(abi::DropReason::kWireFull);
     if (q.type == abi::QpType::kUdp && q.state == QpState::kConnected) {
@@ -118,7 +119,7 @@ void DropBlocked(const Nic& nic, QueuePair& q) {
     }
     ReturnTransmitContext(nic, index);
   }
-  q.blocked_tail = kNone;
+  q.refused.tail = kNone;
 }
 
 bool RetryBlocked(const Nic& nic) {
@@ -132,23 +133,23 @@ bool RetryBlocked(const Nic& nic) {
   // A peer that does not read must not hold the contexts that others need: when they run short,
   // its frames are lost, as in a switch with a full queue.
   if (s.free_transmit_count < s.config.transmit_contexts / 4) DropBlocked(nic, q);
-  if (q.blocked_head == kNone && q.type == abi::QpType::kTcp) {
+  if (q.refused.head == kNone && q.type == abi::QpType::kTcp) {
     // It was a segment without text, which the connection makes anew.
     ServiceTcp(nic, q);
     if (q.in_blocked) return false;
   }
-  bool progress = q.blocked_head == kNone;
-  while (q.blocked_head != kNone && TrySend(nic, q, q.blocked_head)) {
-    const uint32_t index = q.blocked_head;
-    q.blocked_head = nic.transmit(index).next;
+  bool progress = q.refused.head == kNone;
+  while (q.refused.head != kNone && TrySend(nic, q, q.refused.head)) {
+    const uint32_t index = q.refused.head;
+    q.refused.head = nic.transmit(index).next;
     ReturnTransmitContext(nic, index);
     progress = true;
   }
-  if (q.blocked_head != kNone) {
+  if (q.refused.head != kNone) {
     Block(nic, q);
     return progress;
   }
-  q.blocked_tail = kNone;
+  q.refused.tail = kNone;
   if (q.state == QpState::kConnected || q.state == QpState::kConnecting ||
       q.state == QpState::kOrphan || q.state == QpState::kClosed) {
     Activate(nic, q);
@@ -157,12 +158,12 @@ bool RetryBlocked(const Nic& nic) {
 }
 
 void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
-  --q.dma_outstanding;
-  q.send_window.count = q.send_window.fetching;
-  q.send_window.fetching = 0;
+  --q.host_memory.dma_outstanding;
+  q.send.window.count = q.send.window.fetching;
+  q.send.window.fetching = 0;
   if (q.state != QpState::kConnected) return;
   if (status != kDmaOk) {
-    FailSend(nic, q, q.send_window.first, abi::CompletionStatus::kLocalProtectionError);
+    FailSend(nic, q, q.send.window.first, abi::CompletionStatus::kLocalProtectionError);
     return;
   }
   if (q.type == abi::QpType::kTcp) {
@@ -170,16 +171,16 @@ void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
     // New data behind a shut window starts the persist timer, and nothing else may come to file it.
     if (q.state == QpState::kConnected) UpdateTimer(nic, q);
   }
-  nic.Charge(Stage::kTxGetWr, PayloadVariant(q), q.send_window.count);
+  nic.Charge(Stage::kTxGetWr, PayloadVariant(q), q.send.window.count);
   if (q.state == QpState::kConnected) Activate(nic, q);
 }
 
 void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& completion) {
   TransmitContext& context = nic.transmit(index);
   QueuePair& q = nic.qp(context.qp);
-  --q.dma_outstanding;
-  if (q.type == abi::QpType::kTcp && --q.text_fetching == 0 && q.waits_for_text) {
-    q.waits_for_text = false;
+  --q.host_memory.dma_outstanding;
+  if (q.type == abi::QpType::kTcp && --q.send.text_fetching == 0 && q.send.waits_for_text) {
+    q.send.waits_for_text = false;
     if (q.state == QpState::kConnected) Activate(nic, q);
   }
   context.sum = completion.sum;
@@ -198,7 +199,7 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
     return;
   }
   // Frames of one queue pair stay in order: behind refused ones, this one waits too.
-  if (q.blocked_head != kNone || !TrySend(nic, q, index)) {
+  if (q.refused.head != kNone || !TrySend(nic, q, index)) {
     AppendBlocked(nic, q, index);
     return;
   }
@@ -206,13 +207,13 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
 }
 
 void CompleteAcknowledged(const Nic& nic, QueuePair& q) {
-  while (q.send_completed != q.send_announced) {
-    const uint32_t index = q.send_completed;
+  while (q.send.completed != q.send.announced) {
+    const uint32_t index = q.send.completed;
     const SendRecord& record = nic.record(q, index);
     const tcp::SequenceNumber end = record.start + record.length;
     if (end.After(q.tcb.snd_una)) break;
     nic.Trace(kTraceSendAcked, q.handle, index, record.length);
-    ++q.send_completed;
+    ++q.send.completed;
     if ((record.flags & abi::kSendSignaled) != 0) {
       CompletionDetail detail;
       detail.byte_length = record.length;

@@ -53,7 +53,7 @@ inline bool CanFetchPayload(const Nic& nic) {
 /// The WQE `index`, which the cached window holds.
 inline const abi::SendWqe* CachedWqe(const Nic& nic, const QueuePair& q, uint32_t index) {
   return reinterpret_cast<const abi::SendWqe*>(
-      nic.SendCache(q) + ((index - q.send_window.first) << q.send_log2_stride));
+      nic.SendCache(q) + ((index - q.send.window.first) << q.send.log2_stride));
 }
 inline std::span<const abi::Sge> SgeList(const abi::SendWqe& wqe) {
   return {reinterpret_cast<const abi::Sge*>(&wqe + 1), wqe.sge_count};
@@ -70,7 +70,7 @@ abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::Se
 void Block(const Nic& nic, QueuePair& q);
 /// Notes that the wire refers to host memory of `q`'s.
 inline void NoteLease(QueuePair& q, uint64_t lease) {
-  if (lease != 0) q.lease = lease;
+  if (lease != 0) q.host_memory.lease = lease;
 }
 
 /// One packet's worth of service.

@@ -13,9 +13,9 @@ constexpr uint32_t kMaxDatagramBytes = ipv6::kMaxPayload - static_cast<uint32_t>
 }  // namespace
 
 uint32_t FetchableWqes(const Nic& nic, const QueuePair& q, uint32_t index) {
-  const uint32_t mask = (1u << q.send_log2_depth) - 1;
-  uint32_t count = q.send_producer - index;
-  const uint32_t fits = nic.state.config.wqe_cache_bytes >> q.send_log2_stride;
+  const uint32_t mask = (1u << q.send.log2_depth) - 1;
+  uint32_t count = q.send.producer - index;
+  const uint32_t fits = nic.state.config.wqe_cache_bytes >> q.send.log2_stride;
   const uint32_t to_end = mask + 1 - (index & mask);
   if (count > nic.state.config.wqe_prefetch) count = nic.state.config.wqe_prefetch;
   if (count > fits) count = fits;
@@ -23,18 +23,18 @@ uint32_t FetchableWqes(const Nic& nic, const QueuePair& q, uint32_t index) {
 }
 
 void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
-  if (q.send_window.fetching != 0) return;
-  const uint32_t mask = (1u << q.send_log2_depth) - 1;
+  if (q.send.window.fetching != 0) return;
+  const uint32_t mask = (1u << q.send.log2_depth) - 1;
   const uint32_t count = FetchableWqes(nic, q, index);
-  q.send_window = {index, 0, count};
-  ++q.dma_outstanding;
-  nic.port.dma_read(nic.port.context, q.send_ring + (uint64_t{index & mask} << q.send_log2_stride),
-                    nic.SendCache(q), count << q.send_log2_stride,
+  q.send.window = {index, 0, count};
+  ++q.host_memory.dma_outstanding;
+  nic.port.dma_read(nic.port.context, q.send.ring + (uint64_t{index & mask} << q.send.log2_stride),
+                    nic.SendCache(q), count << q.send.log2_stride,
                     MakeTag(Tag::kSendWqe, q.handle));
 }
 
 abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe) {
-  const uint32_t room = (1u << q.send_log2_stride) - static_cast<uint32_t>(sizeof(abi::SendWqe));
+  const uint32_t room = (1u << q.send.log2_stride) - static_cast<uint32_t>(sizeof(abi::SendWqe));
   if (wqe.opcode != static_cast<uint8_t>(abi::SendOpcode::kSend)) {
     return abi::CompletionStatus::kLocalQpOperationError;
   }

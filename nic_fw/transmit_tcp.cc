@@ -21,10 +21,10 @@ bool RecordContains(const SendRecord& record, tcp::SequenceNumber sequence) {
 /// The announced message that holds `sequence`; kNone when there is none. New data is found at the
 /// cursor or right behind it, retransmissions by binary search.
 uint32_t FindRecord(const Nic& nic, QueuePair& q, tcp::SequenceNumber sequence) {
-  const uint32_t announced = q.send_announced - q.send_completed;
-  for (uint32_t guess = q.send_cursor; guess - q.send_cursor < 2; ++guess) {
-    if (guess - q.send_completed < announced && RecordContains(nic.record(q, guess), sequence)) {
-      q.send_cursor = guess;
+  const uint32_t announced = q.send.announced - q.send.completed;
+  for (uint32_t guess = q.send.cursor; guess - q.send.cursor < 2; ++guess) {
+    if (guess - q.send.completed < announced && RecordContains(nic.record(q, guess), sequence)) {
+      q.send.cursor = guess;
       return guess;
     }
   }
@@ -32,10 +32,10 @@ uint32_t FindRecord(const Nic& nic, QueuePair& q, tcp::SequenceNumber sequence) 
   uint32_t high = announced;
   while (low < high) {
     const uint32_t middle = low + (high - low) / 2;
-    const SendRecord& record = nic.record(q, q.send_completed + middle);
+    const SendRecord& record = nic.record(q, q.send.completed + middle);
     if (RecordContains(record, sequence)) {
-      q.send_cursor = q.send_completed + middle;
-      return q.send_cursor;
+      q.send.cursor = q.send.completed + middle;
+      return q.send.cursor;
     }
     if (sequence.Before(record.start)) {
       high = middle;
@@ -150,7 +150,7 @@ bool Gather(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset,
   out->is_inline = (CachedWqe(nic, q, index)->flags & abi::kSendInline) != 0;
   for (uint32_t i = index; out->length < length; ++i, offset = 0) {
     if (i != index &&
-        (q.framing != abi::Framing::kStream || i == q.send_announced || !q.send_window.Holds(i))) {
+        (q.framing != abi::Framing::kStream || i == q.send.announced || !q.send.window.Holds(i))) {
       break;
     }
     const abi::SendWqe& wqe = *CachedWqe(nic, q, i);
@@ -177,8 +177,8 @@ uint32_t SegmentRest(const QueuePair& q, const tcp::SendIntent& intent, const Se
 
 /// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
 bool WaitsForText(QueuePair& q) {
-  q.waits_for_text = q.text_fetching != 0;
-  return q.waits_for_text;
+  q.send.waits_for_text = q.send.text_fetching != 0;
+  return q.send.waits_for_text;
 }
 
 /// Sends or starts one packet of text: a segment, or several that the wire cuts.
@@ -189,7 +189,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t offset = record.start.DistanceTo(intent.sequence);
   const uint32_t length = tcp::AllowedLength(q.tcb, intent, SegmentRest(q, intent, record, offset));
   if (length == 0) return kIdleTurn;
-  if (!q.send_window.Holds(index)) {
+  if (!q.send.window.Holds(index)) {
     FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
     return kIdleTurn;
   }
@@ -216,8 +216,8 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
       ReturnTransmitContext(nic, context_index);
       return kNoBufferTurn;
     }
-    ++q.dma_outstanding;
-    ++q.text_fetching;
+    ++q.host_memory.dma_outstanding;
+    ++q.send.text_fetching;
   }
   TransmitContext& context = nic.transmit(context_index);
   context.qp = q.handle;
@@ -245,24 +245,24 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
 
 /// Where to fetch work requests from, to announce more; kNone: not now.
 uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
-  if (q.send_announced == q.send_producer) return kNone;
+  if (q.send.announced == q.send.producer) return kNone;
   // Only when all that is announced has gone out: one fetch then serves several messages, and the
   // cached window is never thrown away half used.
-  if (q.tcb.snd_nxt == q.tcb.snd_end) return q.send_announced;
+  if (q.tcb.snd_nxt == q.tcb.snd_end) return q.send.announced;
   // Less than a segment of a stream is to go together with what follows it, as far as one fetch
   // reaches.
   const uint32_t pending = q.tcb.snd_nxt.DistanceTo(q.tcb.snd_end);
   if (q.framing != abi::Framing::kStream || pending >= q.tcb.snd_mss) return kNone;
   const uint32_t index = FindRecord(nic, q, q.tcb.snd_nxt);
   if (index == kNone) return kNone;
-  return FetchableWqes(nic, q, index) > q.send_announced - index ? index : kNone;
+  return FetchableWqes(nic, q, index) > q.send.announced - index ? index : kNone;
 }
 
 }  // namespace
 
 void AnnounceSends(const Nic& nic, QueuePair& q) {
-  while (q.send_announced != q.send_producer && q.send_window.Holds(q.send_announced)) {
-    const uint32_t index = q.send_announced;
+  while (q.send.announced != q.send.producer && q.send.window.Holds(q.send.announced)) {
+    const uint32_t index = q.send.announced;
     const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
     const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
     if (status != abi::CompletionStatus::kSuccess) {
@@ -272,7 +272,7 @@ void AnnounceSends(const Nic& nic, QueuePair& q) {
     nic.record(q, index) = {q.tcb.snd_end, wqe.length, wqe.flags};
     tcp::ExtendSend(q.tcb, wqe.length);
     if ((wqe.flags & abi::kSendUrgent) != 0) tcp::MarkUrgent(q.tcb);
-    ++q.send_announced;
+    ++q.send.announced;
     nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
   }
 }
@@ -307,15 +307,15 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
   const uint32_t fetch = host_memory ? FetchFrom(nic, q) : kNone;
   if (fetch != kNone) {
     FetchSendWqes(nic, q, fetch);
-  } else if (host_memory && q.shutdown_wanted && !q.tcb.fin_queued &&
-             q.send_announced == q.send_producer) {
+  } else if (host_memory && q.send.shutdown_wanted && !q.tcb.fin_queued &&
+             q.send.announced == q.send.producer) {
     tcp::Close(q.tcb, nic.now);
   }
   const tcp::SendIntent intent = tcp::NextSend(q.tcb, nic.now);
   switch (intent.kind) {
     case tcp::SendIntent::Kind::kControl:
       // A fetch under way may bring data that the acknowledgement can ride on.
-      if (q.send_window.fetching != 0 && host_memory && tcp::AckDue(q.tcb, nic.now)) {
+      if (q.send.window.fetching != 0 && host_memory && tcp::AckDue(q.tcb, nic.now)) {
         return kIdleTurn;
       }
       if (q.tcb.fin_queued && !q.tcb.fin_sent && intent.sequence == q.tcb.snd_end &&

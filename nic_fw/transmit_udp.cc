@@ -21,7 +21,7 @@ constexpr uint32_t kUdp = udp::kHeaderBytes;
 
 void CompleteDatagram(const Nic& nic, QueuePair& q, uint32_t index, uint32_t flags,
                       uint32_t length) {
-  q.send_completed = index + 1;
+  q.send.completed = index + 1;
   if ((flags & abi::kSendSignaled) == 0) return;
   CompletionDetail detail;
   detail.byte_length = length;
@@ -34,7 +34,7 @@ uint32_t FillContext(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe
   TransmitContext& context = nic.transmit(index);
   context.qp = q.handle;
   context.length = length;
-  context.wqe_index = q.send_announced;
+  context.wqe_index = q.send.announced;
   context.wqe_flags = wqe.flags;
   std::memcpy(context.peer_address.bytes, wqe.peer_address.bytes, 16);
   context.peer_port = wqe.peer_port;
@@ -53,7 +53,7 @@ Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi
                                    context.length, pieces, &covered);
   if (count == 0 || covered != context.length) {
     ReturnTransmitContext(nic, context_index);
-    FailSend(nic, q, q.send_announced, abi::CompletionStatus::kLocalProtectionError);
+    FailSend(nic, q, q.send.announced, abi::CompletionStatus::kLocalProtectionError);
     return Turn::Kind::kIdle;
   }
   nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
@@ -63,7 +63,7 @@ Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi
     ReturnTransmitContext(nic, context_index);
     return Turn::Kind::kNoBuffer;
   }
-  ++q.dma_outstanding;
+  ++q.host_memory.dma_outstanding;
   return Turn::Kind::kSent;
 }
 
@@ -71,7 +71,7 @@ Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi
 Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
   const bool needs_no_fetch = (wqe.flags & abi::kSendInline) != 0 || wqe.length == 0;
   // It could leave at once, but sends complete in order: it waits for those before it.
-  if (needs_no_fetch && q.send_completed != q.send_announced) return kIdleTurn;
+  if (needs_no_fetch && q.send.completed != q.send.announced) return kIdleTurn;
   const uint32_t index = FillContext(nic, q, wqe, wqe.length);
   if (needs_no_fetch) {
     nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
@@ -89,23 +89,23 @@ Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
     const Turn::Kind kind = Fetch(nic, q, index, wqe, 0, kDmaCopy | sum);
     if (kind != Turn::Kind::kSent) return {kind, 0};
   }
-  nic.Trace(kTraceSendFetched, q.handle, q.send_announced, wqe.length);
-  ++q.send_announced;
+  nic.Trace(kTraceSendFetched, q.handle, q.send.announced, wqe.length);
+  ++q.send.announced;
   return SentTurn(wqe.length + 48);
 }
 
 /// Begins a datagram in fragments of `chunk` bytes.
 void StartFragments(const Nic& nic, QueuePair& q, uint32_t chunk) {
-  q.fragments = FragmentedSend{};
-  q.fragments.chunk = chunk;
-  q.fragments.summing = true;
+  q.send.fragments = FragmentedSend{};
+  q.send.fragments.chunk = chunk;
+  q.send.fragments.summing = true;
   // RFC 7739 section 5.3: not to be guessed.
-  q.fragments.identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  q.send.fragments.identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
 }
 
 /// The next part of a datagram that goes in fragments, to be summed or to be sent.
 Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
-  FragmentedSend& f = q.fragments;
+  FragmentedSend& f = q.send.fragments;
   const uint32_t total = kUdp + wqe.length;
   if (f.next == total) return kIdleTurn;  // all parts are being summed: OnPartSummed goes on
   const uint32_t rest = total - f.next;
@@ -126,9 +126,9 @@ Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
   if (f.summing) {
     ++f.being_summed;
   } else if (f.next == total) {
-    nic.Trace(kTraceSendFetched, q.handle, q.send_announced, wqe.length);
+    nic.Trace(kTraceSendFetched, q.handle, q.send.announced, wqe.length);
     f.chunk = 0;
-    ++q.send_announced;
+    ++q.send.announced;
   }
   return SentTurn(bytes + 48);
 }
@@ -136,18 +136,18 @@ Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
 }  // namespace
 
 Turn ServiceUdp(const Nic& nic, QueuePair& q) {
-  if (q.in_blocked || q.state != QpState::kConnected || q.send_announced == q.send_producer) {
+  if (q.in_blocked || q.state != QpState::kConnected || q.send.announced == q.send.producer) {
     return kIdleTurn;
   }
-  const uint32_t index = q.send_announced;
-  if (!q.send_window.Holds(index)) {
+  const uint32_t index = q.send.announced;
+  if (!q.send.window.Holds(index)) {
     FetchSendWqes(nic, q, index);
     return kIdleTurn;
   }
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
   const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
   nic.Charge(Stage::kTxDoorbellProcess, Variant::kDatagram);
-  if (q.fragments.chunk != 0) return StartPart(nic, q, wqe);
+  if (q.send.fragments.chunk != 0) return StartPart(nic, q, wqe);
   const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
   if (status != abi::CompletionStatus::kSuccess) {
     FailSend(nic, q, index, status);
@@ -190,7 +190,7 @@ void OnDatagramLost(const Nic& nic, QueuePair& q, const TransmitContext& context
 }
 
 void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {
-  FragmentedSend& f = q.fragments;
+  FragmentedSend& f = q.send.fragments;
   const TransmitContext& context = nic.transmit(index);
   // Parts begin at even offsets of the payload: no sum needs a swap.
   f.sum = ChecksumCombine(f.sum, static_cast<uint16_t>(sum));

@@ -255,7 +255,7 @@ size_t TcpConnection::Impl::Available() const {
   // What the NIC holds for want of receives comes with those that Receive posts again.
   const bool reposts = options.repost && qp_ && qp_->state() != qpip::QpState::kClosed;
   const fw::QueuePair* inside = reposts ? Inside() : nullptr;
-  return available_ + (inside != nullptr ? inside->pool_used : 0);
+  return available_ + (inside != nullptr ? inside->pool.used : 0);
 }
 
 const fw::QueuePair* TcpConnection::Impl::Inside() const {
