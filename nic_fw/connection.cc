@@ -446,9 +446,11 @@ uint16_t EphemeralUdpPort(const Nic& nic) {
 }
 
 void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
+  const bool everybody = peer == ipv6::Address{};
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair& q = nic.qp(i);
-    if (q.type != abi::QpType::kTcp || !(q.tuple.remote_address == peer)) continue;
+    if (q.type != abi::QpType::kTcp) continue;
+    if (!everybody && !(q.tuple.remote_address == peer)) continue;
     if (q.state == QpState::kConnecting || q.state == QpState::kOrphan ||
         (q.state == QpState::kConnected && !q.ending.transport_done)) {
       nic.Count(abi::NicCounter::kConnectionsReset);
@@ -458,7 +460,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
   }
   for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
     BacklogEntry& entry = nic.backlog(i);
-    if (!entry.in_use || !(entry.tuple.remote_address == peer)) continue;
+    if (!entry.in_use || !(everybody || entry.tuple.remote_address == peer)) continue;
     entry.in_use = false;
     --nic.listener(entry.listener).backlog_count;
   }

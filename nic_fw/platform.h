@@ -112,7 +112,8 @@ enum FrameFlags : uint32_t {
   kFrameSumValid = 1u << 0,  ///< the receive engine summed the bytes behind the IPv6 header
   kFrameTrusted = 1u << 1,   ///< the wire vouches for the content: no checksum to verify
   kFramePeerDown = 1u << 2,  ///< no frame: `header` holds 16 bytes, the address of a port that
-                             ///< died or detached; its connections are to be reset
+                             ///< died or detached; its connections are to be reset. The
+                             ///< unspecified address: everybody's, the link itself is gone
 };
 
 /// Bytes of a received frame the core can read; IPv6 with extension headers and TCP fit.

@@ -89,9 +89,12 @@ size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
   for (;;) {
     // Before arming: an interrupt from here on changes the word and ends the sleep below.
     const uint32_t seen = Interrupts().load(std::memory_order_acquire);
+    // Before the last look, so that what the failure has flushed is delivered first.
+    const bool failed = nic_->troubles().failure() != nullptr;
     ArmInterrupt();
     if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
     ThrowIfOverrun();
+    if (failed) nic_->troubles().ThrowIfFailed("wait for completions");
     if (deadline_ns != UINT64_MAX && nic_->platform().NowNs() >= deadline_ns) return 0;
     nic_->port().DriveUntil(&interrupts_, seen, deadline_ns);
   }
@@ -113,8 +116,11 @@ int CqImpl::fd() {
 bool CqImpl::Arm() {
   fd();
   if (HasCompletion()) return false;
+  nic_->troubles().ThrowIfFailed("wait for completions");
   fd_armed_.store(true, std::memory_order_release);
   ArmInterrupt();
+  // A failure since the look above may have found the descriptor unarmed.
+  if (nic_->troubles().failure() != nullptr) OnInterrupt();
   return true;
 }
 

@@ -73,6 +73,8 @@ const char* ToString(DisconnectReason reason) {
       return "unreachable";
     case DisconnectReason::kAborted:
       return "aborted";
+    case DisconnectReason::kWireFailed:
+      return "this NIC's own link is gone";
     case DisconnectReason::kLocalError:
       return "local error";
   }

@@ -29,6 +29,18 @@ class HandleTable {
                            : page->entries[handle & kPageMask].load(std::memory_order_acquire);
   }
 
+  /// Calls visit(object) for each object, on any thread. Slow.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& slot : pages_) {
+      const Page* page = slot.load(std::memory_order_acquire);
+      if (page == nullptr) continue;
+      for (const auto& entry : page->entries) {
+        if (T* object = entry.load(std::memory_order_acquire)) visit(*object);
+      }
+    }
+  }
+
   /// Handles above 24 bits are ignored: no doorbell could name them.
   void Set(uint32_t handle, T* object) {
     if (handle > kMaxHandle) return;

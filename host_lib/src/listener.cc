@@ -58,13 +58,15 @@ QueuePair* ListenerImpl::Accept(Timeout timeout) {
   nic_->channel().WaitUntil(
       [&] {
         const std::lock_guard lock(mutex_);
-        if (established_.empty()) return false;
+        if (established_.empty()) return nic_->troubles().failure() != nullptr;
         accepted = established_.front();
         established_.pop_front();
         return true;
       },
       deadline_ns);
-  return accepted == nullptr ? nullptr : accepted->facade();
+  if (accepted != nullptr) return accepted->facade();
+  nic_->troubles().ThrowIfFailed("accept");
+  return nullptr;
 }
 
 }  // namespace internal

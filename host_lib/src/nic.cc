@@ -34,6 +34,16 @@ void NicImpl::OnCompletionInterrupt(uint32_t cq) {
 
 void NicImpl::OnEventInterrupt() { channel_.OnInterrupt(); }
 
+void NicImpl::OnTrouble(const abi::Trouble& trouble) {
+  troubles_.Add(trouble, platform().NowNs());
+  if (!trouble.fatal) return;
+  // Whoever waits for anything looks again, and finds the failure.
+  cqs_.ForEach([](CqImpl& cq) { cq.OnInterrupt(); });
+  OnEventInterrupt();
+}
+
+void NicImpl::TellTroubles() { troubles_.Tell(); }
+
 void NicImpl::OnEvent(const abi::Event& event) {
   if (static_cast<abi::EventKind>(event.kind) == abi::EventKind::kCqError) {
     if (CqImpl* cq = cqs_.Find(event.object)) cq->OnOverrun();
@@ -113,6 +123,15 @@ in6_addr Nic::address() const { return internal::ToIn6(impl_->info().address); }
 uint32_t Nic::mtu() const { return impl_->info().mtu; }
 uint32_t Nic::max_datagram() const { return internal::kMaxDatagram; }
 const std::string& Nic::uri() const { return impl_->info().description; }
+
+std::optional<NicEvent> Nic::failure() const {
+  const NicEvent* event = impl_->troubles().failure();
+  return event == nullptr ? std::nullopt : std::optional(*event);
+}
+
+void Nic::SetEventHandler(std::function<void(const NicEvent&)> handler) {
+  impl_->troubles().SetHandler(std::move(handler));
+}
 
 std::map<std::string, uint64_t> Nic::Counters() {
   const auto words = internal::QueryCounters(*impl_);

@@ -9,6 +9,7 @@
 #include "handle_table.h"
 #include "nic_fw/abi/host_port.h"
 #include "qpip/qpip.h"
+#include "troubles.h"
 
 namespace qpip::internal {
 
@@ -28,6 +29,7 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   /// Serialised by event dispatch: Set only from a command's `on_done`.
   HandleTable<QpImpl>& qps() { return qps_; }
   HandleTable<CqImpl>& cqs() { return cqs_; }
+  Troubles& troubles() { return troubles_; }
   uint32_t NextProtectionDomain() { return ++last_protection_domain_; }
 
   /// The implementation behind a public handle.
@@ -38,10 +40,13 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   // abi::InterruptHandler; the core's lock is held.
   void OnCompletionInterrupt(uint32_t cq) override;
   void OnEventInterrupt() override;
+  void OnTrouble(const abi::Trouble& trouble) override;
+  void TellTroubles() override;  ///< without the lock
 
  private:
   void OnEvent(const abi::Event& event);
 
+  Troubles troubles_;
   // The channel uses the port; the port's core uses the channel's rings until it is stopped.
   std::unique_ptr<abi::HostPort> port_;
   CommandChannel channel_;

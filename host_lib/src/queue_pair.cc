@@ -241,6 +241,7 @@ void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
 
 void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
   const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
+  const uint64_t since = nic_.troubles().Now();
   StartConnect(peer, local_port);
   const bool decided =
       nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; }, deadline_ns);
@@ -250,11 +251,20 @@ void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port)
     // failed.
     const bool unreachable = has_notices() && TakeNotices().icmp_error;
     Abort();
-    if (unreachable) throw ConnectError(peer, DisconnectReason::kUnreachable);
-    throw Error(ETIMEDOUT, "connect to " + peer.ToString() +
-                               ": timed out: not established within the time given");
+    throw WhyNotConnected(
+        peer, unreachable ? DisconnectReason::kUnreachable : DisconnectReason::kTimedOut, since);
   }
-  throw ConnectError(peer, reason());
+  throw WhyNotConnected(peer, reason(), since);
+}
+
+Error QpImpl::WhyNotConnected(const Endpoint& peer, DisconnectReason reason, uint64_t since) {
+  // What the peer itself has said needs no other explanation.
+  if (reason != DisconnectReason::kRefused && reason != DisconnectReason::kReset) {
+    if (const std::optional<NicEvent> cause = nic_.troubles().About(peer.address, since)) {
+      return Error(cause->code, "connect to " + peer.ToString() + ": " + cause->what);
+    }
+  }
+  return ConnectError(peer, reason);
 }
 
 uint16_t QpImpl::Bind(uint16_t port) {
@@ -408,7 +418,9 @@ void QpImpl::OnEvent(const abi::Event& event) {
       break;
     case abi::EventKind::kConnectFailed:
     case abi::EventKind::kDisconnected:
-      Become(QpState::kClosed, ToDisconnectReason(event.status));
+      Become(QpState::kClosed, nic_.troubles().failure() == nullptr
+                                   ? ToDisconnectReason(event.status)
+                                   : DisconnectReason::kWireFailed);
       break;
     case abi::EventKind::kQpError:
       Become(QpState::kClosed, DisconnectReason::kLocalError);

@@ -83,6 +83,7 @@ class QpImpl {
   abi::Event ExecuteQp(abi::CommandOpcode opcode);
   void Become(QpState state, DisconnectReason reason);
   void BecomeConnected(const abi::Event& event);
+  Error WhyNotConnected(const Endpoint& peer, DisconnectReason reason, uint64_t since);
   std::shared_ptr<ListenerImpl> OfferedTo();
   void LeaveListener();
 

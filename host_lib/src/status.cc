@@ -86,6 +86,8 @@ Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
       return Error(ECONNRESET, what + "connection reset by the peer during the handshake");
     case DisconnectReason::kAborted:
       return Error(ECONNABORTED, what + "aborted from this side");
+    case DisconnectReason::kWireFailed:
+      return Error(ENETDOWN, what + "this NIC's own link is gone");
     case DisconnectReason::kNone:
     case DisconnectReason::kClosed:
     case DisconnectReason::kLocalError:

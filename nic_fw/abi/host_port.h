@@ -31,6 +31,15 @@ class HostPlatform {
   virtual void Relax() = 0;
 };
 
+/// What befalls a NIC, or its dealings with one peer, rather than a queue pair: its device is gone,
+/// there is no memory for a ring.
+struct Trouble {
+  bool fatal = false;    ///< the NIC carries nothing any more; its connections end
+  int code = 0;          ///< an errno value
+  Ip6Address peer = {};  ///< whom it concerns; unspecified: everybody
+  std::string what;      ///< one line: what, where, what to do
+};
+
 /// Receives the NIC's interrupts. Called on whatever thread runs the core, with the core's lock
 /// held: it must not block nor call back into the HostPort.
 class InterruptHandler {
@@ -38,6 +47,12 @@ class InterruptHandler {
   virtual ~InterruptHandler() = default;
   virtual void OnCompletionInterrupt(uint32_t cq) = 0;  ///< `cq`: an armed one
   virtual void OnEventInterrupt() = 0;                  ///< the event ring has grown
+  /// Comes before what the trouble does to connections. What somebody else is to be told must wait
+  /// for TellTroubles.
+  virtual void OnTrouble(const Trouble&) {}
+  /// Called soon after OnTrouble, without the lock, on a thread of the backend's or in Stop: may
+  /// take its time. One at a time.
+  virtual void TellTroubles() {}
 };
 
 /// Where the command and event rings are, given to the NIC when it starts.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <system_error>
@@ -42,18 +41,13 @@ class BlockSignals {
 Core::Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const CoreOptions& options)
     : firmware_(firmware), options_(options), wire_(std::move(wire)) {
   if (options_.occupancy) occupancy_ = std::make_unique<Occupancy>();
-  if (!options_.timeline.empty()) timeline_ = std::make_unique<Timeline>();
+  if (!options_.timeline.empty()) timeline_ = std::make_unique<Timeline>(options_.timeline);
   ports_ = std::make_unique<Ports>(*wire_, doorbells_, occupancy_.get(), timeline_.get());
+  wire_->ReportTo([this](const abi::Trouble& trouble) { OnTrouble(trouble); });
 }
 
 Core::~Core() {
-  try {
-    Stop();
-  } catch (const std::exception& error) {
-    // Stop throws when the timeline cannot be written; a destructor has nobody to tell but the
-    // user.
-    std::fprintf(stderr, "qpip: %s\n", error.what());
-  }
+  Stop();
   if (arena_ != nullptr) munmap(arena_, arena_bytes_);
 }
 
@@ -75,13 +69,25 @@ void Core::Start(const fw::NicConfig& config, abi::InterruptHandler* handler) {
   arena_bytes_ = bytes.total;
   ports_->set_interrupt_handler(handler);
   Lock();
+  handler_ = handler;
+  for (const abi::Trouble& trouble : std::exchange(early_troubles_, {})) OnTrouble(trouble);
   now_ns_ = clock_.NowNs();
   const bool formatted = firmware_.init(arena_, bytes.total, &config, &ports_->table(), now_ns_);
   running_ = formatted;
   Unlock();
   if (!formatted) throw std::runtime_error("the firmware could not format its arena");
+  StartThread();
+}
+
+void Core::StartThread() {
   BlockSignals blocked;
-  thread_ = std::thread([this] { ThreadMain(); });
+  try {
+    thread_ = std::thread([this] { ThreadMain(); });
+  } catch (const std::system_error& error) {
+    throw std::system_error(error.code(),
+                            "the NIC's thread cannot be started: end other processes, or raise the "
+                            "limit of threads (ulimit -u)");
+  }
   pthread_setname_np(thread_.native_handle(), "qpip-core");
 }
 
@@ -114,8 +120,15 @@ void Core::Stop() {
     wire_.reset();
   }
   Unlock();
-  if (timeline_ != nullptr) {
-    timeline_->Write(options_.timeline, options_.title, clock_.NanosecondsPerCycle());
+  if (timeline_ != nullptr) WriteTimeline();
+  TellTroubles();
+}
+
+void Core::WriteTimeline() {
+  try {
+    timeline_->Write(options_.title, clock_.NanosecondsPerCycle());
+  } catch (const std::system_error& error) {
+    OnTrouble({.code = error.code().value(), .what = error.what()});
   }
 }
 

@@ -81,7 +81,8 @@ class Core {
   /// firmware refuses the configuration, std::system_error when memory or threads are short.
   void Start(const fw::NicConfig& config, abi::InterruptHandler* handler);
   /// Stops everything: no firmware step, DMA or interrupt after it returns; the wire is closed and
-  /// the timeline written. Threads in DriveUntil return. Idempotent.
+  /// the timeline written. Threads in DriveUntil return. Idempotent. What cannot be written is a
+  /// trouble, told before it returns.
   void Stop();
 
   void RingDoorbell(const abi::Doorbell& doorbell) {
@@ -120,6 +121,8 @@ class Core {
   static Parker ParkerOf(uint64_t park) { return static_cast<Parker>(park & kParkerMask); }
 
   // core.cc: running
+  void StartThread();
+  void WriteTimeline();
   bool TryLock() {
     return !locked_.load(std::memory_order_relaxed) &&
            !locked_.exchange(true, std::memory_order_acquire);
@@ -149,6 +152,10 @@ class Core {
   void Standby();
   bool SleepTick(uint64_t interval_ns);
 
+  // troubles.cc
+  void OnTrouble(const abi::Trouble& trouble);
+  void TellTroubles();
+
   const Firmware firmware_;
   const CoreOptions options_;
   DoorbellFifo doorbells_;
@@ -166,6 +173,8 @@ class Core {
   std::unique_ptr<Timeline> timeline_;
   std::unique_ptr<Ports> ports_;
   CycleClock clock_;
+  abi::InterruptHandler* handler_ = nullptr;  ///< set by Start
+  std::vector<abi::Trouble> early_troubles_;  ///< before there was a handler
   struct Counts {
     uint64_t drives = 0;
     uint64_t drives_with_work = 0;
@@ -198,6 +207,7 @@ class Core {
   std::atomic<uint64_t> ticks_{0};
   std::atomic<uint64_t> hurried_ticks_{0};
   std::atomic<uint64_t> takeovers_{0};
+  std::atomic<bool> untold_{false};  ///< the handler has troubles to tell
   std::thread thread_;
 
   std::mutex stop_mutex_;             ///< serialises Stop

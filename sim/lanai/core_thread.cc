@@ -31,7 +31,9 @@ void Core::ThreadMain() {
 
 // Runs the firmware and sleeps for it, until an application thread takes over.
 void Core::Attend() {
-  while (!stopping_.load(std::memory_order_seq_cst) && TryLock()) {
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    TellTroubles();
+    if (!TryLock()) return;
     // Only a look: a runner's park is left as it is.
     if (ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kRunner) {
       Unlock();
@@ -61,6 +63,7 @@ void Core::Standby() {
     const uint32_t driven = driven_.load(std::memory_order_relaxed);
     const uint64_t park = park_.load(std::memory_order_relaxed);
     ticks_.fetch_add(1, std::memory_order_relaxed);
+    TellTroubles();
     if (!SleepTick(interval_ns)) {
       hurried_ticks_.fetch_add(1, std::memory_order_relaxed);
       interval_ns = kFirstTickNs;
@@ -83,7 +86,8 @@ bool Core::SleepTick(uint64_t interval_ns) {
   next_tick_ns_.store(until_ns, std::memory_order_seq_cst);
   const bool runner_left = interval_ns > kLastTickNs &&
                            ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
-  if (!runner_left && !stopping_.load(std::memory_order_seq_cst)) {
+  if (!runner_left && !stopping_.load(std::memory_order_seq_cst) &&
+      !untold_.load(std::memory_order_seq_cst)) {
     FutexWait(&tick_word_, word, until_ns);
   }
   next_tick_ns_.store(0, std::memory_order_seq_cst);

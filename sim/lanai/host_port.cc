@@ -99,7 +99,10 @@ class RealTimeHostPort : public abi::HostPort {
   void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override {
     core_.DriveUntil(word, expected, deadline_ns);
   }
-  std::string StatisticsJson() override { return core_.Statistics().dump(); }
+  std::string StatisticsJson() override {
+    // File names need not be UTF-8; JSON has to be.
+    return core_.Statistics().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
 
  private:
   fw::NicConfig config_;

@@ -57,7 +57,9 @@ bool Core::Park(Parker parker, const uint32_t* word, uint32_t expected, uint64_t
   // The last look: from here on whoever brings work also wakes this thread.
   Run(1, word != nullptr);
   const bool changed = word != nullptr && LoadWord(word) != expected;
-  const bool sleep = idle_ && !changed && !stopping_.load(std::memory_order_seq_cst);
+  const bool tell =
+      parker == Parker::kCoreThread && untold_.load(std::memory_order_seq_cst);  // its office
+  const bool sleep = idle_ && !changed && !tell && !stopping_.load(std::memory_order_seq_cst);
   if (sleep) {
     if (parker == Parker::kRunner) {
       ++counts_.parks_runner;

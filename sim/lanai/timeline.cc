@@ -11,6 +11,7 @@
 #include "nic_fw/abi/counters.h"
 #include "protocols/tcp/tcb.h"
 #include "sim/lanai/occupancy.h"
+#include "sim/wire/file_size_signal.h"
 
 namespace qpip::lanai {
 
@@ -132,8 +133,15 @@ json MetadataEvent(const char* what, uint32_t thread, const std::string& name) {
 
 }  // namespace
 
-Timeline::Timeline(uint32_t capacity)
-    : mask_(std::bit_ceil(std::max(capacity, 1u)) - 1), ring_(mask_ + 1) {}
+Timeline::Timeline(const std::string& path, uint32_t capacity)
+    : path_(path),
+      file_(path, std::ios::trunc),
+      mask_(std::bit_ceil(std::max(capacity, 1u)) - 1),
+      ring_(mask_ + 1) {
+  if (!file_) {
+    throw std::system_error(errno, std::generic_category(), "cannot write timeline file " + path);
+  }
+}
 
 void Timeline::AddStage(fw::Stage stage, fw::Variant variant, uint64_t begin, uint64_t end) {
   Record record;
@@ -193,10 +201,8 @@ nlohmann::json Timeline::ToEvent(const Record& record, bool last_step, uint64_t 
   return event;
 }
 
-void Timeline::Write(const std::string& path, const std::string& title,
-                     double nanoseconds_per_cycle) const {
-  std::ofstream file(path, std::ios::trunc);
-  if (!file) throw std::system_error(errno, std::generic_category(), "timeline file " + path);
+void Timeline::Write(const std::string& title, double nanoseconds_per_cycle) {
+  const wire::NoFileSizeSignal guard;
   const uint64_t kept = std::min<uint64_t>(recorded_, mask_ + 1);
   // A stage is recorded when it ends, after the operations inside it: the earliest begin is not
   // always the first record's.
@@ -210,22 +216,24 @@ void Timeline::Write(const std::string& path, const std::string& title,
     }
   }
   const double us_per_cycle = nanoseconds_per_cycle / 1000.0;
-  file << "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"records_lost\":" << recorded_ - kept
-       << "},\"traceEvents\":[\n"
-       << MetadataEvent("process_name", 0, title);
+  file_ << "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"records_lost\":" << recorded_ - kept
+        << "},\"traceEvents\":[\n"
+        << MetadataEvent("process_name", 0, title);
   for (const TrackName& track : kTracks) {
-    file << ",\n" << MetadataEvent("thread_name", static_cast<uint32_t>(track.track), track.name);
+    file_ << ",\n" << MetadataEvent("thread_name", static_cast<uint32_t>(track.track), track.name);
   }
   for (uint64_t i = recorded_ - kept; i < recorded_; ++i) {
     const Record& record = ring_[i & mask_];
     const auto last = last_steps.find(WorkRequestKey(record.values));
-    file << ",\n"
-         << ToEvent(record, last != last_steps.end() && last->second == i, origin, us_per_cycle)
-                .dump();
+    file_ << ",\n"
+          << ToEvent(record, last != last_steps.end() && last->second == i, origin, us_per_cycle)
+                 .dump();
+    if (!file_) break;  // errno is that of the write
   }
-  file << "\n]}\n";
-  file.close();
-  if (!file) throw std::system_error(errno, std::generic_category(), "timeline file " + path);
+  if (file_) file_ << "\n]}\n" << std::flush;
+  if (!file_) {
+    throw std::system_error(errno, std::generic_category(), "cannot write timeline file " + path_);
+  }
 }
 
 }  // namespace qpip::lanai

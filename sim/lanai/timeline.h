@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <fstream>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -40,17 +41,19 @@ enum class EngineOperation : uint8_t {
 /// Written by whoever holds the core. All times are ReadCycles().
 class Timeline {
  public:
-  /// Keeps the latest `capacity` records (32 bytes each); at least 1.
-  explicit Timeline(uint32_t capacity = 1u << 17);
+  /// Opens the file, so that one that cannot be written is known before the work is done. Keeps the
+  /// latest `capacity` records (32 bytes each); at least 1. Throws std::system_error naming the
+  /// path.
+  explicit Timeline(const std::string& path, uint32_t capacity = 1u << 17);
 
   void AddStage(fw::Stage stage, fw::Variant variant, uint64_t begin, uint64_t end);
   void AddOperation(Track track, EngineOperation operation, uint32_t bytes, uint64_t begin,
                     uint64_t end);
   void AddTrace(const fw::TraceRecord& record, uint64_t at);
 
-  /// Writes the JSON file. `title` names the process track. Throws std::system_error naming the
-  /// path when it cannot be written.
-  void Write(const std::string& path, const std::string& title, double nanoseconds_per_cycle) const;
+  /// Writes the JSON file, once. `title` names the process track. Throws std::system_error naming
+  /// the path when it cannot be written.
+  void Write(const std::string& title, double nanoseconds_per_cycle);
 
   uint64_t recorded() const { return recorded_; }
 
@@ -69,6 +72,8 @@ class Timeline {
                                 double us_per_cycle);
   void Add(const Record& record) { ring_[recorded_++ & mask_] = record; }
 
+  const std::string path_;
+  std::ofstream file_;
   uint64_t recorded_ = 0;
   uint64_t mask_ = 0;
   std::vector<Record> ring_;

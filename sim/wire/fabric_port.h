@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sim/wire/membership.h"
+#include "sim/wire/reporter.h"
 #include "sim/wire/ring.h"
 #include "sim/wire/shared_allocator.h"
 #include "sim/wire/wire.h"
@@ -20,6 +21,7 @@ class FabricPort final : public Wire {
   FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options);
   ~FabricPort() override;
 
+  void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override;
   bool Receive(InFrame* frame) override;
@@ -121,6 +123,7 @@ class FabricPort final : public Wire {
   const FabricOptions options_;
   const std::unique_ptr<Membership> membership_;
   const uint64_t self_bit_;
+  Reporter reporter_;
   SharedAllocator allocator_;
 
   std::array<Route, kMaxPorts> routes_;

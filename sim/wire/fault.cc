@@ -70,6 +70,7 @@ class FaultWire final : public Wire {
         random_(options.seed),
         start_ns_(clock_()) {}
 
+  void ReportTo(Report report) override { inner_->ReportTo(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t) override { return false; }  // never refers to payload
   bool Receive(InFrame* frame) override {

@@ -32,6 +32,7 @@
 #include "sim/wire/json.h"
 #include "sim/wire/kernel_device.h"
 #include "sim/wire/layout.h"
+#include "sim/wire/reporter.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::wire {
@@ -52,6 +53,7 @@ class KernelPort final : public Wire {
  public:
   explicit KernelPort(const KernelWireOptions& options);
 
+  void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t) override { return false; }  // the kernel copies at once
   bool Receive(InFrame* frame) override;
@@ -80,8 +82,10 @@ class KernelPort final : public Wire {
   SendResult Write(std::span<const iovec> pieces, size_t total);
   ssize_t Read(uint8_t* buffer);
   bool IsForUs(const uint8_t* packet, size_t bytes) const;
+  bool TellGone(InFrame* frame);
 
   const KernelWireOptions options_;
+  Reporter reporter_;
   const size_t link_bytes_;  ///< in front of the IPv6 header
   KernelDevice device_;
   uint32_t mtu_;
@@ -89,6 +93,7 @@ class KernelPort final : public Wire {
   FramePool pool_;
   std::atomic<bool> blocked_{false};  ///< a write found no room; read by Sleep without the lock
   std::atomic<bool> gone_{false};     ///< the device was deleted
+  bool gone_told_ = false;
 
   struct Statistics {
     uint64_t frames_sent = 0, bytes_sent = 0, frames_received = 0, bytes_received = 0;
@@ -249,8 +254,23 @@ bool KernelPort::IsForUs(const uint8_t* packet, size_t bytes) const {
          std::memcmp(ethernet, options_.mac.data(), options_.mac.size()) == 0;
 }
 
+// Once: why, to whoever listens, and a link event that ends all connections.
+bool KernelPort::TellGone(InFrame* frame) {
+  if (gone_told_) return false;
+  gone_told_ = true;
+  reporter_.Tell({.fatal = true,
+                  .code = ENETDOWN,
+                  .what = std::string(options_.ethernet ? "tap" : "tun") + " wire: the device " +
+                          options_.interface +
+                          " has been deleted: start this program again, which makes it anew, or "
+                          "prepare it before (ip tuntap add)"});
+  *frame = InFrame{};
+  frame->peer_down = true;
+  return true;
+}
+
 bool KernelPort::Receive(InFrame* frame) {
-  if (gone_.load(std::memory_order_relaxed)) return false;
+  if (gone_.load(std::memory_order_relaxed)) return TellGone(frame);
   const uint32_t index = pool_.Take();
   if (index == FramePool::kNone) return false;
   uint8_t* buffer = pool_.At(index);
@@ -258,7 +278,7 @@ bool KernelPort::Receive(InFrame* frame) {
     const ssize_t got = Read(buffer);
     if (got < 0) {
       pool_.Give(index);
-      return false;
+      return gone_.load(std::memory_order_relaxed) && TellGone(frame);
     }
     const size_t in_front = sizeof(VirtioNetHeader) + link_bytes_;
     const size_t bytes =

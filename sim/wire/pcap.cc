@@ -2,6 +2,7 @@
 #include <pcap/pcap.h>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <memory>
 #include <string>
@@ -9,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "sim/wire/file_size_signal.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
+#include "sim/wire/reporter.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::wire {
@@ -26,7 +29,12 @@ struct PcapClose {
 class PcapWire final : public Wire {
  public:
   PcapWire(std::unique_ptr<Wire> inner, const std::string& path);
+  ~PcapWire() override { FlushFile(); }
 
+  void ReportTo(Report report) override {
+    reporter_.To(report);
+    inner_->ReportTo(std::move(report));
+  }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return inner_->LeasePending(lease); }
   bool Receive(InFrame* frame) override;
@@ -64,8 +72,11 @@ class PcapWire final : public Wire {
   }
   void Record();
   void FlushFile();
+  void GiveUp(int error);
 
+  const std::string path_;
   const std::unique_ptr<Wire> inner_;
+  Reporter reporter_;
   std::unique_ptr<pcap_t, PcapClose> pcap_;
   std::unique_ptr<pcap_dumper_t, PcapClose> dumper_;
   std::vector<uint8_t> packet_;
@@ -75,7 +86,8 @@ class PcapWire final : public Wire {
 };
 
 PcapWire::PcapWire(std::unique_ptr<Wire> inner, const std::string& path)
-    : inner_(std::move(inner)),
+    : path_(path),
+      inner_(std::move(inner)),
       pcap_(pcap_open_dead_with_tstamp_precision(kLinkTypeIpv6, kMaxFrameBytes,
                                                  PCAP_TSTAMP_PRECISION_NANO)) {
   if (!pcap_) throw std::system_error(ENOMEM, std::generic_category(), "cannot set up libpcap");
@@ -83,6 +95,7 @@ PcapWire::PcapWire(std::unique_ptr<Wire> inner, const std::string& path)
   if (file == nullptr) {
     throw std::system_error(errno, std::generic_category(), "cannot write pcap file " + path);
   }
+  const NoFileSizeSignal guard;
   dumper_.reset(pcap_dump_fopen(pcap_.get(), file));
   if (!dumper_ || pcap_dump_flush(dumper_.get()) != 0) {
     const int error = errno;
@@ -123,19 +136,32 @@ void PcapWire::Record() {
   header.ts.tv_sec = now.tv_sec;
   header.ts.tv_usec = now.tv_nsec;  // nanoseconds, as the file's magic number says
   header.caplen = header.len = static_cast<bpf_u_int32>(packet_.size());
+  const NoFileSizeSignal guard;
   pcap_dump(static_cast<u_char*>(static_cast<void*>(dumper_.get())), &header, packet_.data());
   unflushed_ = true;
-  ++recorded_;
+  if (std::ferror(pcap_dump_file(dumper_.get())) != 0) {
+    GiveUp(errno);
+  } else {
+    ++recorded_;
+  }
 }
 
 void PcapWire::FlushFile() {
   if (!unflushed_) return;
   unflushed_ = false;
-  // A full disk ends the recording, not the traffic.
-  if (pcap_dump_flush(dumper_.get()) != 0) {
-    ++write_errors_;
-    dumper_.reset();
-  }
+  if (!dumper_) return;
+  const NoFileSizeSignal guard;
+  if (pcap_dump_flush(dumper_.get()) != 0) GiveUp(errno);
+}
+
+// A full disk ends the recording, not the traffic.
+void PcapWire::GiveUp(int error) {
+  ++write_errors_;
+  dumper_.reset();
+  reporter_.Tell({.code = error,
+                  .what = "the recording " + path_ + " ends after " + std::to_string(recorded_) +
+                          " packets: " + std::strerror(error) +
+                          ": make room, or raise the limit of file sizes (ulimit -f)"});
 }
 
 std::string PcapWire::StatisticsJson() const {

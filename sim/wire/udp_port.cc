@@ -25,6 +25,7 @@
 #include "sim/wire/frame_pool.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
+#include "sim/wire/reporter.h"
 #include "sim/wire/udp_peers.h"
 #include "sim/wire/wire.h"
 
@@ -45,6 +46,7 @@ class UdpPort final : public Wire {
   explicit UdpPort(const UdpOptions& options);
   ~UdpPort() override { SendBatch(); }
 
+  void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return lease > given_to_kernel_; }
   bool Receive(InFrame* frame) override;
@@ -87,6 +89,7 @@ class UdpPort final : public Wire {
 
   const UdpOptions options_;
   const bool learn_;
+  Reporter reporter_;
   Descriptor socket_;
   SocketAddress local_;
   DescriptorSleep sleep_;

@@ -8,12 +8,14 @@
 #include <sys/uio.h>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "nic_fw/abi/host_port.h"
 #include "nic_fw/abi/work_queue.h"
 
 namespace qpip::wire {
@@ -51,13 +53,21 @@ struct InFrame {
   /// The transport checksum need not be verified: the content cannot have been damaged, or has
   /// been verified already. Set by every wire for every frame.
   bool checksum_vouched = false;
-  bool peer_down = false;  ///< no frame: `peer` died or detached
-  abi::Ip6Address peer = {};
+  bool peer_down = false;     ///< no frame: `peer` died, detached or cannot be dealt with
+  abi::Ip6Address peer = {};  ///< peer_down: who; unspecified: everybody
 };
+
+/// Where a wire tells what it cannot do (abi::Trouble). Called within the wire's methods, as the
+/// caller of those: it must neither wait nor call the wire.
+using Report = std::function<void(const abi::Trouble&)>;
 
 class Wire {
  public:
   virtual ~Wire() = default;
+
+  /// From now on what goes wrong is told to `report`; what has before, at once. A decorator passes
+  /// it on, and may report of its own. Without it troubles are only counted.
+  virtual void ReportTo(Report report) = 0;
 
   /// Sends towards the destination address in the IPv6 header. `*lease` is set non-zero when the
   /// wire holds a reference to payload memory.

@@ -443,6 +443,14 @@ void FakeNic::FlushLocked(uint32_t handle, abi::CompletionStatus head) {
   while (qp.recv_completed != qp.recv_producer) PushRecvCqe(handle, {}, cqe);
 }
 
+void FakeNic::RaiseTrouble(const abi::Trouble& trouble) {
+  {
+    const std::lock_guard lock(core_);
+    handler_->OnTrouble(trouble);
+  }
+  handler_->TellTroubles();
+}
+
 void FakeNic::RaiseEvent(abi::EventKind kind, uint32_t object, uint8_t status) {
   const std::lock_guard lock(core_);
   DriveLocked();

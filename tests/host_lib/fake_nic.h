@@ -72,6 +72,8 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   /// Completes everything outstanding: the first send with `head`, the rest flushed.
   void Flush(uint32_t qp, abi::CompletionStatus head = abi::CompletionStatus::kFlushed);
   void RaiseEvent(abi::EventKind kind, uint32_t object, uint8_t status = 0);
+  /// A trouble of the NIC's, told at once.
+  void RaiseTrouble(const abi::Trouble& trouble);
   /// An offered queue pair is mated. Returns it.
   uint32_t Mate(uint32_t listener, const abi::Ip6Address& from, uint16_t port);
   /// Joins two queue pairs: what one sends, the other receives, as a byte stream.

@@ -30,6 +30,26 @@ void Send(ScriptedNic& nic, uint32_t object, uint32_t value) {
   nic.Ring(abi::DoorbellKind::kSendPosted, object, value);
 }
 
+/// A handler of troubles: what it was told of, and on which thread.
+class TroubleHandler : public abi::InterruptHandler {
+ public:
+  void OnCompletionInterrupt(uint32_t) override {}
+  void OnEventInterrupt() override {}
+  void OnTrouble(const abi::Trouble& trouble) override { noted.push_back(trouble.what); }
+  void TellTroubles() override {
+    teller = std::this_thread::get_id();
+    told.fetch_add(1);
+    told.notify_all();
+  }
+  void AwaitTold(uint32_t count) const {
+    for (uint32_t now = told.load(); now < count; now = told.load()) told.wait(now);
+  }
+
+  std::vector<std::string> noted;
+  std::thread::id teller;
+  std::atomic<uint32_t> told{0};
+};
+
 // --- Ping-pong in every combination of ways to wait
 
 struct Modes {
@@ -294,6 +314,83 @@ TEST(CoreStart, GivenAFirmwareThatCannotFormatWhenThePortStartsThenItSaysSo) {
   auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
   const auto port = MakeHostPort(uri, std::move(wire), refusing);
   EXPECT_THROW(port->Start({}, nullptr), std::runtime_error);
+}
+
+// --- Troubles: noted with the lock held, told by the core's own thread without it
+
+class CoreTroubles : public ::testing::Test {
+ protected:
+  CoreTroubles() {
+    auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
+    wire_ = wire.get();
+    NicUri uri;
+    uri.fabric.name = "scripted";
+    uri.spin_us = 0;
+    port_ = MakeHostPort(uri, std::move(wire), scripted::kFirmware);
+  }
+  void Start() { port_->Start({reinterpret_cast<uint64_t>(&mailboxes_), 0, 0, 0}, &handler_); }
+  // The next frame that is sent fails with a trouble.
+  void FailNextSend(const char* what) {
+    wire_->trouble_of_next_send = abi::Trouble{.what = what};
+    port_->RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, 0, 1));
+  }
+
+  TroubleHandler handler_;
+  Mailboxes mailboxes_;
+  ScriptedWire* wire_;
+  std::unique_ptr<abi::HostPort> port_;
+};
+
+TEST_F(CoreTroubles, GivenNobodyDrives_WhenTheWireFails_ThenTheCoreThreadTells) {
+  Start();
+  FailNextSend("broken");
+  handler_.AwaitTold(1);
+  EXPECT_EQ(handler_.noted, std::vector<std::string>{"broken"});
+  EXPECT_NE(handler_.teller, std::this_thread::get_id());
+}
+
+TEST_F(CoreTroubles, GivenAThreadThatWaits_WhenTheWireFails_ThenTheCoreThreadTells) {
+  Start();
+  uint32_t word = 0;
+  std::thread waiter([&] { port_->DriveUntil(&word, 0, UINT64_MAX); });
+  for (uint32_t i = 1; i <= 20; ++i) {
+    FailNextSend("broken");
+    handler_.AwaitTold(i);
+    EXPECT_NE(handler_.teller, waiter.get_id());
+  }
+  std::atomic_ref<uint32_t>(word).store(1);
+  port_->platform().Wake(&word);
+  waiter.join();
+}
+
+TEST_F(CoreTroubles, GivenATroubleBeforeTheStart_WhenThePortStarts_ThenItIsTold) {
+  wire_->Fail({.what = "warned"});
+  Start();
+  handler_.AwaitTold(1);
+  EXPECT_EQ(handler_.noted, std::vector<std::string>{"warned"});
+}
+
+TEST_F(CoreTroubles, GivenATimelineThatCannotBeWritten_WhenThePortStops_ThenThatIsToldAndNoMore) {
+  NicUri uri;
+  uri.fabric.name = "scripted";
+  uri.timeline = "/dev/full";
+  port_ = MakeHostPort(uri, std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0),
+                       scripted::kFirmware);
+  Start();
+  EXPECT_NO_THROW(port_->Stop());
+  ASSERT_EQ(handler_.noted.size(), 1u);
+  EXPECT_NE(handler_.noted[0].find("/dev/full"), std::string::npos);
+  EXPECT_EQ(handler_.told.load(), 1u);
+}
+
+TEST(CoreStart, GivenATimelineThatCannotBeWritten_WhenThePortIsMade_ThenItSaysSo) {
+  NicUri uri;
+  uri.fabric.name = "scripted";
+  uri.timeline = "/nonexistent/timeline.json";
+  EXPECT_THROW(
+      MakeHostPort(uri, std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0),
+                   scripted::kFirmware),
+      std::system_error);
 }
 
 }  // namespace

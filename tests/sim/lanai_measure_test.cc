@@ -140,12 +140,12 @@ TEST(Occupancy, GivenAMeasuredPortWhenTheFirmwareChargesThenTheCyclesBelongToThe
 
 TEST(Timeline, GivenRecordsOfEachKindWhenWrittenThenTheFileIsTraceEventJson) {
   TemporaryFile file;
-  Timeline timeline;
+  Timeline timeline(file.path());
   timeline.AddOperation(Track::kDmaToNic, EngineOperation::kRead, 64, 1100, 1200);
   timeline.AddStage(fw::Stage::kTxGetWr, fw::Variant::kData, 1000, 3000);
   timeline.AddTrace({fw::kTraceSendFetched, 5, 9, 0}, 2000);
   timeline.AddTrace({fw::kTraceTcpState, 5, 1, 3}, 2500);
-  timeline.Write(file.path(), "a NIC", 0.5);
+  timeline.Write("a NIC", 0.5);
   const json trace = file.Parse();
   EXPECT_EQ(trace["otherData"]["records_lost"], 0);
   json stage, operation, request, state;
@@ -173,14 +173,14 @@ TEST(Timeline, GivenRecordsOfEachKindWhenWrittenThenTheFileIsTraceEventJson) {
 
 TEST(Timeline, GivenWorkRequestsWhenWrittenThenTheLastStepOfEachEndsItsSlice) {
   TemporaryFile file;
-  Timeline timeline;
+  Timeline timeline(file.path());
   // Request 1 is signalled, request 2 is not, request 3 is on its way.
   for (const uint32_t kind : {fw::kTraceSendFetched, fw::kTraceSendSent, fw::kTraceSendAcked}) {
     for (const uint32_t wqe : {1u, 2u}) timeline.AddTrace({kind, 7, wqe, 0}, 100);
   }
   timeline.AddTrace({fw::kTraceSendCompleted, 7, 1, 0}, 100);
   timeline.AddTrace({fw::kTraceSendFetched, 7, 3, 0}, 100);
-  timeline.Write(file.path(), "a NIC", 1.0);
+  timeline.Write("a NIC", 1.0);
   std::map<std::string, std::string> phases;
   std::map<std::string, std::string> last_step;
   const json trace = file.Parse();
@@ -197,10 +197,10 @@ TEST(Timeline, GivenWorkRequestsWhenWrittenThenTheLastStepOfEachEndsItsSlice) {
 
 TEST(Timeline, GivenMoreRecordsThanItKeepsWhenWrittenThenTheLatestAreThere) {
   TemporaryFile file;
-  Timeline timeline(8);
+  Timeline timeline(file.path(), 8);
   for (uint32_t i = 0; i < 20; ++i) timeline.AddTrace({fw::kTraceSendPosted, 1, i, 0}, 100 + i);
   EXPECT_EQ(timeline.recorded(), 20u);
-  timeline.Write(file.path(), "a NIC", 1.0);
+  timeline.Write("a NIC", 1.0);
   const json trace = file.Parse();
   EXPECT_EQ(trace["otherData"]["records_lost"], 12);
   std::vector<uint32_t> producers;
@@ -210,13 +210,24 @@ TEST(Timeline, GivenMoreRecordsThanItKeepsWhenWrittenThenTheLatestAreThere) {
   EXPECT_EQ(producers, (std::vector<uint32_t>{12, 13, 14, 15, 16, 17, 18, 19}));
 }
 
-TEST(Timeline, GivenAPathThatCannotBeWrittenWhenWrittenThenTheErrorNamesIt) {
-  Timeline timeline;
+TEST(Timeline, GivenAPathThatCannotBeWrittenWhenOpenedThenTheErrorNamesIt) {
   try {
-    timeline.Write("/nonexistent/timeline.json", "a NIC", 1.0);
+    Timeline timeline("/nonexistent/timeline.json");
     FAIL() << "no error";
   } catch (const std::system_error& error) {
     EXPECT_NE(std::string(error.what()).find("/nonexistent/timeline.json"), std::string::npos);
+  }
+}
+
+TEST(Timeline, GivenAFullDiskWhenWrittenThenTheErrorNamesThePath) {
+  Timeline timeline("/dev/full");
+  timeline.AddTrace({fw::kTraceSendPosted, 1, 1, 0}, 100);
+  try {
+    timeline.Write("a NIC", 1.0);
+    FAIL() << "no error";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(), ENOSPC);
+    EXPECT_NE(std::string(error.what()).find("/dev/full"), std::string::npos);
   }
 }
 

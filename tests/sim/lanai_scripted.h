@@ -9,7 +9,9 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nic_fw/abi/host_port.h"
@@ -53,9 +55,13 @@ class ScriptedWire : public wire::Wire {
     link_->WakeEnd(1 - end_);
   }
 
+  void ReportTo(wire::Report report) override { report_ = std::move(report); }
+  /// As if something had gone wrong in the next call.
+  void Fail(const abi::Trouble& trouble) { report_(trouble); }
   wire::SendResult Send(const wire::OutFrame& frame, uint64_t* lease) override {
     *lease = 0;
     stable_sends += frame.payload_stable ? 1 : 0;
+    if (const auto trouble = std::exchange(trouble_of_next_send, std::nullopt)) Fail(*trouble);
     if (next_result != wire::SendResult::kSent) return next_result;
     std::vector<uint8_t> bytes(frame.header.begin(), frame.header.end());
     for (const iovec& piece : frame.payload) {
@@ -123,6 +129,7 @@ class ScriptedWire : public wire::Wire {
   bool is_trusted = true;
   size_t split = 0;  ///< received frames come in two pieces, the first of so many bytes; 0: one
   wire::SendResult next_result = wire::SendResult::kSent;
+  std::optional<abi::Trouble> trouble_of_next_send;
   uint64_t pending_lease = 0;
   uint32_t stable_sends = 0;
   uint32_t flushes = 0;
@@ -142,6 +149,7 @@ class ScriptedWire : public wire::Wire {
     }
   };
 
+  wire::Report report_;
   std::shared_ptr<ScriptedLink> link_;
   const int end_;
   abi::Ip6Address address_;

@@ -22,6 +22,7 @@ class RecordingWire final : public Wire {
   };
   explicit RecordingWire(Log* log) : log_(log) {}
 
+  void ReportTo(Report) override {}
   SendResult Send(const OutFrame& frame, uint64_t*) override {
     EXPECT_FALSE(frame.payload_stable) << "a decorator that may copy must not promise references";
     if (log_->answer != SendResult::kSent) return log_->answer;

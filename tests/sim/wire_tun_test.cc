@@ -453,12 +453,28 @@ TEST(TunWire, GivenASleepingPort_WhenTheKernelSendsOrItIsWoken_ThenItIsAwake) {
   });
 }
 
-TEST(TunWire, GivenADeviceThatIsDeleted_WhenUsed_ThenTheWireGoesQuiet) {
+TEST(TunWire, GivenADeviceThatIsDeleted_WhenUsed_ThenThatIsToldOnceAndTheWireGoesQuiet) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
+    std::vector<abi::Trouble> troubles;
+    wire->ReportTo([&](const abi::Trouble& trouble) { troubles.push_back(trouble); });
     ASSERT_EQ(std::system("ip link del qpiptest"), 0);
     InFrame frame;
-    while (wire->Receive(&frame)) wire->Release(frame);
+    uint32_t link_events = 0;
+    while (wire->Receive(&frame)) {
+      if (frame.peer_down) {
+        ++link_events;
+        EXPECT_EQ(frame.peer, abi::Ip6Address{}) << "it is everybody that is down";
+        EXPECT_EQ(troubles.size(), 1u) << "the reason comes first";
+      } else {
+        wire->Release(frame);
+      }
+    }
+    EXPECT_EQ(link_events, 1u);
+    ASSERT_EQ(troubles.size(), 1u);
+    EXPECT_TRUE(troubles[0].fatal);
+    EXPECT_EQ(troubles[0].code, ENETDOWN);
+    EXPECT_NE(troubles[0].what.find("qpiptest has been deleted"), std::string::npos);
     EXPECT_EQ(SendBytes(wire.get(), Packet(ipv6::kUdp, Datagram(1, 2, {}))), SendResult::kNoRoute);
     wire->PrepareSleep();
     wire->Sleep(MonotonicNs() + 1'000'000);

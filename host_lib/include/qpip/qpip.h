@@ -99,14 +99,16 @@ class CompletionQueue {
   /// none and no other thread does. Never blocks. Returns how many.
   size_t Poll(std::span<WorkCompletion> out);
   /// Like Poll, but sleeps until there is at least one completion or the time is over (returns 0).
-  /// Throws Error EIO when the queue has overrun, which CreateQp's check rules out.
+  /// Throws Error: EIO when the queue has overrun, which CreateQp's check rules out; what has ended
+  /// the NIC (Nic::failure), once there are no more completions.
   size_t Wait(std::span<WorkCompletion> out, Timeout timeout = std::nullopt);
 
   /// A file descriptor for poll/epoll: readable once a completion arrives after Arm().
   int fd();
   /// Asks for one notification on fd() for the next completion. Returns false, without arming,
   /// when completions are already there: poll first. Clear the descriptor with Acknowledge(). A
-  /// notification may turn out to be for a completion that has been polled meanwhile.
+  /// notification may turn out to be for a completion that has been polled meanwhile; the end of
+  /// the NIC notifies too. Throws Error when the NIC has ended (Nic::failure).
   bool Arm();
   void Acknowledge();  ///< Clears fd(). Never blocks.
 
@@ -177,7 +179,8 @@ class QueuePair {
 
   // --- Connection.
   /// TCP: connects; blocks until established. Throws Error: ECONNREFUSED, ETIMEDOUT,
-  /// EHOSTUNREACH, EADDRINUSE, EISCONN, EINVAL.
+  /// EHOSTUNREACH, EADDRINUSE, EISCONN, EINVAL; where the wire has told why it cannot reach the
+  /// peer (NicEvent), its code and text.
   void Connect(const Endpoint& peer, Timeout timeout = std::nullopt, uint16_t local_port = 0);
   /// TCP: starts connecting and returns as soon as the NIC has taken it on: state() then goes from
   /// kConnecting to kConnected, or to kClosed with the reason. Whoever polls the QP's CQ sees that.
@@ -226,7 +229,8 @@ class Listener {
   uint16_t port() const;  ///< listened on, host byte order
   /// Offers an idle TCP QP. Throws Error (EINVAL, EISCONN). The QP must outlive the offer.
   void Offer(QueuePair& qp);
-  /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out.
+  /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out. Throws
+  /// Error when the NIC has ended (Nic::failure).
   QueuePair* Accept(Timeout timeout = std::nullopt);
 
  private:
@@ -264,6 +268,17 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// Largest UDP payload of one datagram: 65,527 bytes. What is over MTU - 48 leaves in fragments.
   uint32_t max_datagram() const;
   const std::string& uri() const;  ///< as opened, with defaults filled in
+
+  /// What has ended the NIC as a whole, as the deletion of its device does; nullopt while it works.
+  /// From then on connections are closed (DisconnectReason::kWireFailed), and Connect, Accept,
+  /// CompletionQueue::Wait and Arm throw an Error with the event's code and text.
+  std::optional<NicEvent> failure() const;
+  /// Has `handler` called with every event: what has ended the NIC, what it could not do for one
+  /// peer. What happened before is told from this call, the rest on a thread of the NIC's, one at a
+  /// time and within a tenth of a second, the last of it while the NIC is destroyed. It may call
+  /// QPIP, but must not set the handler nor destroy objects. Events that repeat within ten seconds
+  /// are told once. Empty: nobody is told.
+  void SetEventHandler(std::function<void(const NicEvent&)> handler);
 
   /// NIC counters and drops by reason ("drop.bad_tcp_checksum").
   std::map<std::string, uint64_t> Counters();

@@ -47,8 +47,17 @@ enum class DisconnectReason {
   kUnreachable,  ///< the peer's port died or left the fabric
   kAborted,      ///< ended from this side
   kLocalError,   ///< a bad work request, or a message longer than its receive
+  kWireFailed,   ///< this NIC's own link is gone; `Nic::failure()` says why
 };
 const char* ToString(DisconnectReason reason);
+
+/// What befalls a NIC, or its dealings with one peer, rather than a queue pair.
+struct NicEvent {
+  bool fatal = false;  ///< the NIC carries nothing any more; its connections have ended
+  int code = 0;        ///< an errno value
+  in6_addr peer = {};  ///< whom it concerns, network byte order; unspecified: everybody
+  std::string what;    ///< one line: what, where, what to do
+};
 
 enum class QpState {
   kIdle,        ///< created, may be connected, offered or bound
