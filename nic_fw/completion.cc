@@ -5,17 +5,12 @@
 namespace qpip::fw {
 namespace {
 
-void Interrupt(const Nic& nic, InterruptKind kind, uint32_t object) {
-  nic.port.interrupt(nic.port.context, static_cast<uint32_t>(kind), object);
-}
-
 /// True when the ring has room. Reads the host's consumer index only when the cached one says no:
 /// that read is programmed I/O, slow on hardware.
 bool HasRoom(const Nic& nic, CompletionQueueState& cq) {
   const uint32_t size = 1u << cq.log2_size;
   if (cq.producer - cq.consumer_seen < size) return true;
-  cq.consumer_seen =
-      static_cast<uint32_t>(nic.port.host_load(nic.port.context, cq.consumer_address));
+  cq.consumer_seen = static_cast<uint32_t>(nic.hardware.HostLoad(cq.consumer_address));
   return cq.producer - cq.consumer_seen < size;
 }
 
@@ -53,8 +48,8 @@ void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, 
   std::memcpy(cqe.peer_address.bytes, detail.peer_address.bytes, sizeof(cqe.peer_address.bytes));
   cqe.valid = abi::CqeLap(cq.producer, cq.log2_size);
   const uint32_t slot = cq.producer & ((1u << cq.log2_size) - 1);
-  nic.port.dma_write(nic.port.context, cq.ring + uint64_t{slot} * sizeof(abi::Cqe), &cqe,
-                     sizeof(cqe), 0, kDmaPublish);
+  nic.hardware.DmaWrite(cq.ring + uint64_t{slot} * sizeof(abi::Cqe), &cqe, sizeof(cqe), 0,
+                        kDmaPublish);
   ++cq.producer;
   ++nic.state.notifications;
   nic.Count(abi::NicCounter::kCompletions);
@@ -62,7 +57,7 @@ void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, 
             static_cast<uint32_t>(detail.status));
   if (cq.armed && static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
     cq.armed = false;
-    Interrupt(nic, InterruptKind::kCompletion, handle);
+    nic.hardware.Interrupt(InterruptKind::kCompletion, handle);
   }
 }
 
@@ -71,7 +66,7 @@ void ArmCompletionQueue(const Nic& nic, uint32_t handle, uint32_t consumer) {
   CompletionQueueState& cq = nic.cq(handle);
   if (static_cast<int32_t>(cq.producer - consumer) > 0) {
     cq.armed = false;
-    Interrupt(nic, InterruptKind::kCompletion, handle);
+    nic.hardware.Interrupt(InterruptKind::kCompletion, handle);
     return;
   }
   cq.armed = true;
@@ -82,12 +77,12 @@ void WriteEvent(const Nic& nic, abi::Event event) {
   FirmwareState& s = nic.state;
   event.valid = abi::CqeLap(s.event_producer, s.config.event_log2);
   const uint32_t slot = s.event_producer & ((1u << s.config.event_log2) - 1);
-  nic.port.dma_write(nic.port.context, s.config.event_ring + uint64_t{slot} * sizeof(abi::Event),
-                     &event, sizeof(event), 0, kDmaPublish);
+  nic.hardware.DmaWrite(s.config.event_ring + uint64_t{slot} * sizeof(abi::Event), &event,
+                        sizeof(event), 0, kDmaPublish);
   ++s.event_producer;
   ++s.notifications;
   nic.Count(abi::NicCounter::kEvents);
-  Interrupt(nic, InterruptKind::kEvent, 0);
+  nic.hardware.Interrupt(InterruptKind::kEvent, 0);
 }
 
 }  // namespace qpip::fw

@@ -312,9 +312,9 @@ bool PollDraining(const Nic& nic) {
   uint32_t* link = &nic.state.drain_head;
   while (*link != kNone) {
     QueuePair& q = nic.qp(*link);
-    const bool busy = q.host_memory.dma_outstanding != 0 || q.in_blocked || q.in_batch ||
-                      (q.host_memory.lease != 0 &&
-                       nic.port.lease_pending(nic.port.context, q.host_memory.lease) != 0);
+    const bool busy =
+        q.host_memory.dma_outstanding != 0 || q.in_blocked || q.in_batch ||
+        (q.host_memory.lease != 0 && nic.hardware.LeasePending(q.host_memory.lease) != 0);
     if (busy) {
       link = &q.next_drain;
       continue;
@@ -426,7 +426,7 @@ uint32_t AllocateQueuePair(const Nic& nic) {
 }
 
 uint16_t EphemeralTcpPort(const Nic& nic, tcp::FourTuple tuple) {
-  const uint32_t start = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  const uint32_t start = static_cast<uint32_t>(nic.hardware.Random());
   for (uint32_t i = 0; i < kEphemeralPorts; ++i) {
     tuple.local_port =
         static_cast<uint16_t>(kFirstEphemeralPort + ((start + i) & (kEphemeralPorts - 1)));
@@ -436,7 +436,7 @@ uint16_t EphemeralTcpPort(const Nic& nic, tcp::FourTuple tuple) {
 }
 
 uint16_t EphemeralUdpPort(const Nic& nic) {
-  const uint32_t start = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  const uint32_t start = static_cast<uint32_t>(nic.hardware.Random());
   for (uint32_t i = 0; i < kEphemeralPorts; ++i) {
     const uint16_t port =
         static_cast<uint16_t>(kFirstEphemeralPort + ((start + i) & (kEphemeralPorts - 1)));

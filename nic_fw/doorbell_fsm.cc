@@ -78,22 +78,20 @@ void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t post
 /// look again (commands are announced again by whoever waits for their answer).
 void ScanAllQueues(const Nic& nic) {
   nic.Count(abi::NicCounter::kDoorbellOverflows);
-  const Platform& port = nic.port;
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair* q = Owned(nic, i);
     if (q == nullptr) continue;
-    const uint64_t send = port.host_load(port.context, q->indices);
+    const uint64_t send = nic.hardware.HostLoad(q->indices);
     OnSendPosted(nic, *q, static_cast<uint32_t>(send));
-    const uint64_t recv =
-        port.host_load(port.context, q->indices + offsetof(abi::QueueIndices, recv));
+    const uint64_t recv = nic.hardware.HostLoad(q->indices + offsetof(abi::QueueIndices, recv));
     OnRecvPosted(nic, *q, static_cast<uint32_t>(recv), static_cast<uint32_t>(recv >> 32));
   }
   for (uint32_t i = 0; i < nic.state.config.max_cqs; ++i) {
     if (nic.cq(i).in_use) {
-      port.interrupt(port.context, static_cast<uint32_t>(InterruptKind::kCompletion), i);
+      nic.hardware.Interrupt(InterruptKind::kCompletion, i);
     }
   }
-  port.interrupt(port.context, static_cast<uint32_t>(InterruptKind::kEvent), 0);
+  nic.hardware.Interrupt(InterruptKind::kEvent, 0);
 }
 
 void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
@@ -128,11 +126,11 @@ bool ServiceDoorbells(const Nic& nic) {
   bool progress = false;
   abi::Doorbell doorbell;
   for (uint32_t i = 0; i < kDoorbellsAtATime; ++i) {
-    if (nic.port.doorbell_pop(nic.port.context, &doorbell) == 0) break;
+    if (nic.hardware.DoorbellPop(&doorbell) == 0) break;
     Dispatch(nic, doorbell);
     progress = true;
   }
-  if (!progress && nic.port.doorbell_overflowed(nic.port.context) != 0) {
+  if (!progress && nic.hardware.DoorbellOverflowed() != 0) {
     ScanAllQueues(nic);
     progress = true;
   }

@@ -26,7 +26,7 @@ constexpr uint64_t kNeighbourRetryIntervalNs = 1000000;
 /// Handles one finished DMA operation. Returns false when there was none.
 bool ServiceDma(const Nic& nic) {
   DmaCompletion done;
-  if (nic.port.dma_poll(nic.port.context, &done) == 0) return false;
+  if (nic.hardware.DmaPoll(&done) == 0) return false;
   const uint32_t index = (done.tag & 0xffffffu) - 1;
   uint32_t owner = index;
   switch (static_cast<Tag>(done.tag >> 24)) {
@@ -107,9 +107,9 @@ Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
   return {static_cast<uint8_t*>(arena), *static_cast<FirmwareState*>(arena), *platform, now_ns};
 }
 
-uint64_t RandomNonZero(const Platform& port) {
-  uint64_t value = port.random(port.context);
-  while (value == 0) value = port.random(port.context);
+uint64_t RandomNonZero(const Nic& nic) {
+  uint64_t value = nic.hardware.Random();
+  while (value == 0) value = nic.hardware.Random();
   return value;
 }
 
@@ -137,8 +137,8 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
   if (!ComputeLayout(*config, state) || arena_bytes < state->bytes.total) return 0;
   const Nic nic = View(arena, platform, now_ns);
   FormatTables(nic);
-  state->hash_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
-  state->isn_key = {RandomNonZero(*platform), RandomNonZero(*platform)};
+  state->hash_key = {RandomNonZero(nic), RandomNonZero(nic)};
+  state->isn_key = {RandomNonZero(nic), RandomNonZero(nic)};
   state->icmp_tokens_at = now_ns;
   state->icmp_tokens = kIcmpErrorBurst;
   StartLink(nic);

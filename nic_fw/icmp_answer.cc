@@ -53,10 +53,9 @@ bool SendPacket(const Nic& nic, const ipv6::Address& destination,
       !OnEthernet(nic) || ResolveLink(nic, frame, 0, out.link_address) == LinkAnswer::kReady;
   uint64_t lease = 0;
   if (!resolved) nic.Drop(abi::DropReason::kNoNeighbour);
-  const uint32_t status =
-      resolved ? nic.port.frame_send(nic.port.context, &out, &lease) : uint32_t{kSendBusy};
+  const uint32_t status = resolved ? nic.hardware.FrameSend(&out, &lease) : uint32_t{kSendBusy};
   if (status == kSendBusy && payload.handle != 0) {
-    nic.port.payload_release(nic.port.context, payload.handle);
+    nic.hardware.PayloadRelease(payload.handle);
   }
   if (status != kSendOk) return false;
   nic.Count(abi::NicCounter::kFramesSent);
@@ -90,8 +89,7 @@ bool CopyFromFrame(const Nic& nic, const ReceivedPacket& packet, uint32_t offset
   *sum = 0;
   if (length == 0) return true;
   payload->length = length;
-  payload->handle =
-      nic.port.payload_from_frame(nic.port.context, packet.frame.frame, offset, length, sum);
+  payload->handle = nic.hardware.PayloadFromFrame(packet.frame.frame, offset, length, sum);
   return payload->handle != 0;
 }
 
@@ -108,11 +106,11 @@ bool SendWhole(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header head
 /// The message in fragments of `chunk` bytes.
 bool SendFragments(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header header,
                    uint32_t offset, uint32_t length, uint32_t chunk) {
-  const uint32_t whole = nic.port.frame_sum(nic.port.context, packet.frame.frame, offset, length);
+  const uint32_t whole = nic.hardware.FrameSum(packet.frame.frame, offset, length);
   nic.Charge(Stage::kChecksum, packet.variant, length);
   uint8_t message[kIcmp];
   EmitHeader(nic, packet.ip.source, header, length, static_cast<uint16_t>(whole), message);
-  const auto identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  const auto identification = static_cast<uint32_t>(nic.hardware.Random());
   for (uint32_t at = 0; at < kIcmp + length; at += chunk) {
     const uint32_t front = at == 0 ? kIcmp : 0;
     const uint32_t rest = kIcmp + length - at;
@@ -172,8 +170,8 @@ void FetchAnswer(const Nic& nic, uint32_t index) {
   }
   answer.fetching = length;
   const DmaSegment from{PoolOf(nic, index) + answer.next, length, 0};
-  answer.payload = nic.port.payload_fetch(nic.port.context, &from, 1, kDmaCopy | kDmaSum,
-                                          MakeTag(Tag::kAnswer, index));
+  answer.payload =
+      nic.hardware.PayloadFetch(&from, 1, kDmaCopy | kDmaSum, MakeTag(Tag::kAnswer, index));
   if (answer.payload == 0) EndAnswer(nic, index, false);
 }
 
@@ -207,7 +205,7 @@ void SendFromSlot(const Nic& nic, uint32_t index, icmpv6::Header header, uint32_
   if (answer.quoted == length) answer.end = answer.start;
   answer.chunk = chunk;
   if (chunk != 0) {
-    answer.identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
+    answer.identification = static_cast<uint32_t>(nic.hardware.Random());
     const uint16_t sum = ChecksumSubtract(
         slot.sum, ChecksumAdd({slot.head + slot.header_at, start - slot.header_at}));
     uint8_t bytes[kIcmp];
@@ -247,7 +245,7 @@ void SendFromFirstFragment(const Nic& nic, uint32_t index, icmpv6::Header header
 void OnAnswerFetched(const Nic& nic, uint32_t index, const DmaCompletion& completion) {
   ReassemblySlot& slot = SlotAt(nic, index);
   if (completion.status != kDmaOk) {
-    nic.port.payload_release(nic.port.context, slot.answer.payload);
+    nic.hardware.PayloadRelease(slot.answer.payload);
     EndAnswer(nic, index, false);
     return;
   }

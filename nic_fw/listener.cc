@@ -149,7 +149,7 @@ uint32_t FindListener(const Nic& nic, uint16_t port) {
 
 abi::CommandStatus OpenListener(const Nic& nic, uint16_t port, uint16_t backlog, uint32_t* handle) {
   if (port == 0) {
-    const uint32_t start = static_cast<uint32_t>(nic.port.random(nic.port.context));
+    const uint32_t start = static_cast<uint32_t>(nic.hardware.Random());
     for (uint32_t i = 0; i < 65536u - kFirstEphemeralPort && port == 0; ++i) {
       const uint16_t candidate =
           static_cast<uint16_t>(kFirstEphemeralPort + ((start + i) & 0x3fffu));

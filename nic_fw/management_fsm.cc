@@ -239,8 +239,8 @@ void FetchPages(const Nic& nic) {
                     nic.region(nic.state.command_region).first_page + done;
   nic.state.command_stage = kCommandPages;
   nic.state.command_pages_done = done + count;
-  nic.port.dma_read(nic.port.context, c.page_list + uint64_t{done} * 8, table, count * 8,
-                    MakeTag(Tag::kCommand, 0));
+  nic.hardware.DmaRead(c.page_list + uint64_t{done} * 8, table, count * 8,
+                       MakeTag(Tag::kCommand, 0));
 }
 
 void AnswerRegistered(const Nic& nic) {
@@ -278,8 +278,7 @@ void QueryCounters(const Nic& nic, const abi::QueryCounters& c) {
     return;
   }
   nic.state.command_stage = kCommandCounters;
-  nic.port.dma_write(nic.port.context, c.address, nic.state.counters, bytes,
-                     MakeTag(Tag::kCommand, 0), 0);
+  nic.hardware.DmaWrite(c.address, nic.state.counters, bytes, MakeTag(Tag::kCommand, 0), 0);
 }
 
 void Execute(const Nic& nic) {
@@ -336,8 +335,8 @@ bool ServiceManagement(const Nic& nic) {
   const uint32_t slot = s.command_consumer & ((1u << s.config.command_log2) - 1);
   ++s.command_consumer;
   s.command_stage = kCommandFetching;
-  nic.port.dma_read(nic.port.context, s.config.command_ring + uint64_t{slot} * sizeof(abi::Command),
-                    &s.command, sizeof(abi::Command), MakeTag(Tag::kCommand, 0));
+  nic.hardware.DmaRead(s.config.command_ring + uint64_t{slot} * sizeof(abi::Command), &s.command,
+                       sizeof(abi::Command), MakeTag(Tag::kCommand, 0));
   return true;
 }
 

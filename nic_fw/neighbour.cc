@@ -49,7 +49,7 @@ uint64_t RetransmitNs(const LinkState& link) { return link.retransmit_ms * kMs; 
 
 /// ReachableTime: half to one and a half times the base (RFC 4861 6.3.2).
 uint64_t ReachableNs(const Nic& nic, const LinkState& link) {
-  const uint64_t random = nic.port.random(nic.port.context) & 1023;
+  const uint64_t random = nic.hardware.Random() & 1023;
   return link.reachable_ms * (512 + random) / 1024 * kMs;
 }
 
@@ -137,7 +137,7 @@ bool SendFrame(const Nic& nic, const uint8_t* bytes, uint32_t length, const Link
   out.header_length = length;
   std::memcpy(out.link_address, to.data(), to.size());
   uint64_t lease = 0;
-  if (nic.port.frame_send(nic.port.context, &out, &lease) != kSendOk) return false;
+  if (nic.hardware.FrameSend(&out, &lease) != kSendOk) return false;
   nic.Count(abi::NicCounter::kFramesSent);
   nic.Count(abi::NicCounter::kBytesSent, length);
   return true;

@@ -38,8 +38,8 @@ void FetchRecords(const Nic& nic, QueuePair& q) {
   q.pool.drain.position = 0;
   q.pool.drain.reading = true;
   ++q.host_memory.dma_outstanding;
-  nic.port.dma_read(nic.port.context, q.pool.records + uint64_t{q.pool.record_read} * 4,
-                    q.pool.drain.words, count * 4, MakeTag(Tag::kDrainRecords, q.handle));
+  nic.hardware.DmaRead(q.pool.records + uint64_t{q.pool.record_read} * 4, q.pool.drain.words,
+                       count * 4, MakeTag(Tag::kDrainRecords, q.handle));
 }
 
 /// Makes the oldest record current. Returns false when it must be fetched first.
@@ -75,8 +75,7 @@ void SkipPool(QueuePair& q, uint32_t length) { q.pool.place = Advance(q, q.pool.
 
 void CommitPool(const Nic& nic, QueuePair& q, uint32_t length, bool ends_message) {
   const uint32_t record = (length << 1) | (ends_message ? 1u : 0u);
-  nic.port.dma_write(nic.port.context, q.pool.records + uint64_t{q.pool.record_written} * 4,
-                     &record, 4, 0, 0);
+  nic.hardware.DmaWrite(q.pool.records + uint64_t{q.pool.record_written} * 4, &record, 4, 0, 0);
   q.pool.record_written = Advance(q, q.pool.record_written, 1);
   ++q.pool.record_count;
   if (q.pool.used == 0) q.pool.read = q.pool.place;
@@ -107,8 +106,7 @@ void PumpDrain(const Nic& nic, QueuePair& q) {
   const uint32_t from_count = RingPieces(q, q.pool.read, length, from);
   q.pool.drain.issued = length;
   ++q.host_memory.dma_outstanding;
-  nic.port.dma_copy(nic.port.context, from, from_count, to, to_count,
-                    MakeTag(Tag::kDrainCopy, q.handle));
+  nic.hardware.DmaCopy(from, from_count, to, to_count, MakeTag(Tag::kDrainCopy, q.handle));
 }
 
 void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status) {

@@ -58,7 +58,7 @@ bool FindLinkAddress(const Nic& nic, const PayloadSource& payload, FrameOut* out
     case LinkAnswer::kUnreachable:
       break;
   }
-  if (payload.handle != 0) nic.port.payload_release(nic.port.context, payload.handle);
+  if (payload.handle != 0) nic.hardware.PayloadRelease(payload.handle);
   nic.Drop(abi::DropReason::kNoRoute);
   *status = kSendNoRoute;
   return false;
@@ -76,7 +76,7 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
     uint32_t status = kSendOk;
     if (!FindLinkAddress(nic, payload, &out, &status)) return status;
   }
-  const uint32_t status = nic.port.frame_send(nic.port.context, &out, lease);
+  const uint32_t status = nic.hardware.FrameSend(&out, lease);
   nic.Charge(Stage::kTxSend, variant, payload.length);
   if (status == kSendOk) {
     nic.Count(abi::NicCounter::kFramesSent);

@@ -4,8 +4,8 @@
 // host memory, and a link with a receive and a transmit engine. A backend supplies these as C
 // functions: sim/lanai on a host thread in real time, sim/ns3 in virtual time, later an
 // instruction-set simulator. The firmware never reads a clock: `now` is an argument of
-// `qpip_fw_step`, and port calls made inside a step are stamped by the backend with `now` plus the
-// cycles charged so far.
+// `qpip_fw_step`, and calls of the table made inside a step are stamped by the backend with `now`
+// plus the cycles charged so far.
 //
 // Rules every backend keeps
 //  * Asynchrony: an operation given a non-zero `tag` is finished only when `dma_poll` returns the
@@ -202,7 +202,7 @@ struct Platform {
   void (*payload_release)(void* context, uint32_t payload) = nullptr;
 
   // --- Link
-  /// Sends one IPv6 packet to the port that owns its destination address. `*lease` receives a
+  /// Sends one IPv6 packet to whoever owns its destination address. `*lease` receives a
   /// token that is not 0 when the wire refers to the payload's host memory rather than a copy.
   uint32_t (*frame_send)(void* context, const FrameOut* frame, uint64_t* lease) = nullptr;
   /// True while the wire may still read the host memory behind `lease`. Leases of one destination

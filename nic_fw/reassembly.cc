@@ -126,8 +126,8 @@ void StartPlacing(const Nic& nic, uint32_t index, const ReceivedPacket& packet) 
   context.slot = index;
   const DmaSegment to{PoolOf(nic, index) + packet.upper.fragment.offset, packet.upper.length, 0};
   ++slot.in_flight;
-  nic.port.payload_place(nic.port.context, context.frame, packet.upper.offset, &to, 1,
-                         MakeTag(Tag::kFragment, context_index));
+  nic.hardware.PayloadPlace(context.frame, packet.upper.offset, &to, 1,
+                            MakeTag(Tag::kFragment, context_index));
 }
 
 /// Takes the Fragment header out of `head`, which becomes the start of the whole packet. Returns
@@ -185,7 +185,7 @@ void FreeSlot(const Nic& nic, uint32_t index) {
 
 void ReleaseFrame(const Nic& nic, uint32_t frame) {
   if (!IsReassembled(frame)) {
-    nic.port.frame_release(nic.port.context, frame);
+    nic.hardware.FrameRelease(frame);
   } else if (SlotAt(nic, SlotOf(frame)).state == SlotState::kDelivered) {
     FreeSlot(nic, SlotOf(frame));
   }
@@ -194,13 +194,13 @@ void ReleaseFrame(const Nic& nic, uint32_t frame) {
 void PlaceFrame(const Nic& nic, uint32_t frame, uint32_t offset, const DmaSegment* to,
                 uint32_t count, uint32_t tag) {
   if (!IsReassembled(frame)) {
-    nic.port.payload_place(nic.port.context, frame, offset, to, count, tag);
+    nic.hardware.PayloadPlace(frame, offset, to, count, tag);
     return;
   }
   DmaSegment from;
   from.address = PoolOf(nic, SlotOf(frame)) + offset - SlotAt(nic, SlotOf(frame)).header_at;
   for (uint32_t i = 0; i < count; ++i) from.length += to[i].length;
-  nic.port.dma_copy(nic.port.context, &from, 1, to, count, tag);
+  nic.hardware.DmaCopy(&from, 1, to, count, tag);
 }
 
 void OnFragment(const Nic& nic, const ReceivedPacket& received) {

@@ -337,7 +337,7 @@ void ProcessPacket(const Nic& nic, ReceivedPacket& packet) {
 
 bool ServiceReceive(const Nic& nic) {
   ReceivedPacket packet;
-  if (nic.port.frame_poll(nic.port.context, &packet.frame) == 0) return EndBatch(nic);
+  if (nic.hardware.FramePoll(&packet.frame) == 0) return EndBatch(nic);
   const FrameIn& frame = packet.frame;
   if ((frame.flags & kFramePeerDown) != 0) {
     ipv6::Address peer;

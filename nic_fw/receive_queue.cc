@@ -21,9 +21,9 @@ void FetchReceives(const Nic& nic, QueuePair& q) {
   if (count > to_end) count = to_end;
   q.recv.window = {q.recv.next, 0, count};
   ++q.host_memory.dma_outstanding;
-  nic.port.dma_read(
-      nic.port.context, q.recv.ring + (uint64_t{q.recv.next & mask} << q.recv.log2_stride),
-      nic.RecvCache(q), count << q.recv.log2_stride, MakeTag(Tag::kRecvWqe, q.handle));
+  nic.hardware.DmaRead(q.recv.ring + (uint64_t{q.recv.next & mask} << q.recv.log2_stride),
+                       nic.RecvCache(q), count << q.recv.log2_stride,
+                       MakeTag(Tag::kRecvWqe, q.handle));
 }
 
 /// Whether a WQE's list lies in its entry and adds up; the host is not trusted.

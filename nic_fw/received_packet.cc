@@ -17,7 +17,7 @@ uint16_t UpperSum(const Nic& nic, const ReceivedPacket& packet) {
   }
   nic.Charge(Stage::kChecksum, packet.variant, packet.upper.length);
   return static_cast<uint16_t>(
-      nic.port.frame_sum(nic.port.context, frame.frame, packet.upper.offset, packet.upper.length));
+      nic.hardware.FrameSum(frame.frame, packet.upper.offset, packet.upper.length));
 }
 
 bool ChecksumOk(const Nic& nic, const ReceivedPacket& packet, uint8_t protocol) {

@@ -11,6 +11,7 @@
 #include "nic_fw/abi/completion.h"
 #include "nic_fw/abi/counters.h"
 #include "nic_fw/firmware.h"
+#include "nic_fw/hardware.h"
 #include "nic_fw/platform.h"
 #include "nic_fw/queue_pair.h"
 #include "protocols/common/siphash.h"
@@ -222,7 +223,7 @@ inline Variant PayloadVariant(const QueuePair& q) {
 struct Nic {
   uint8_t* base;
   FirmwareState& state;
-  const Platform& port;
+  Hardware hardware;
   uint64_t now;
 
   template <typename T>
@@ -267,12 +268,10 @@ struct Nic {
     Trace(kTraceDrop, 0, static_cast<uint32_t>(reason), 0);
   }
   void Charge(Stage stage, Variant variant, uint32_t units = 0) const {
-    if (port.charge != nullptr) port.charge(port.context, stage, variant, units);
+    hardware.Charge(stage, variant, units);
   }
   void Trace(TraceKind kind, uint32_t object, uint32_t from, uint32_t to) const {
-    if (port.trace == nullptr) return;
-    const TraceRecord trace_record{kind, object, from, to};
-    port.trace(port.context, &trace_record);
+    hardware.Trace({kind, object, from, to});
   }
 };
 

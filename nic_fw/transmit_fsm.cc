@@ -112,7 +112,7 @@ void DropBlocked(const Nic& nic, QueuePair& q) {
   while (q.refused.head != kNone) {
     const uint32_t index = q.refused.head;
     q.refused.head = nic.transmit(index).next;
-    nic.port.payload_release(nic.port.context, nic.transmit(index).payload);
+    nic.hardware.PayloadRelease(nic.transmit(index).payload);
     nic.Drop(abi::DropReason::kWireFull);
     if (q.type == abi::QpType::kUdp && q.state == QpState::kConnected) {
       OnDatagramLost(nic, q, nic.transmit(index));
@@ -186,7 +186,7 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
   context.sum = completion.sum;
   nic.Charge(Stage::kTxGetData, PayloadVariant(q), context.length);
   if (q.state != QpState::kConnected || completion.status != kDmaOk) {
-    nic.port.payload_release(nic.port.context, context.payload);
+    nic.hardware.PayloadRelease(context.payload);
     const uint32_t wqe_index = context.wqe_index;
     ReturnTransmitContext(nic, index);
     if (q.state == QpState::kConnected) {

@@ -47,7 +47,7 @@ inline void ReturnTransmitContext(const Nic& nic, uint32_t index) {
 }
 /// Room for one more segment or datagram on its way out.
 inline bool CanFetchPayload(const Nic& nic) {
-  return nic.state.free_transmit != kNone && nic.port.payload_room(nic.port.context) != 0;
+  return nic.state.free_transmit != kNone && nic.hardware.PayloadRoom() != 0;
 }
 
 /// The WQE `index`, which the cached window holds.

@@ -28,9 +28,9 @@ void FetchSendWqes(const Nic& nic, QueuePair& q, uint32_t index) {
   const uint32_t count = FetchableWqes(nic, q, index);
   q.send.window = {index, 0, count};
   ++q.host_memory.dma_outstanding;
-  nic.port.dma_read(nic.port.context, q.send.ring + (uint64_t{index & mask} << q.send.log2_stride),
-                    nic.SendCache(q), count << q.send.log2_stride,
-                    MakeTag(Tag::kSendWqe, q.handle));
+  nic.hardware.DmaRead(q.send.ring + (uint64_t{index & mask} << q.send.log2_stride),
+                       nic.SendCache(q), count << q.send.log2_stride,
+                       MakeTag(Tag::kSendWqe, q.handle));
 }
 
 abi::CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe) {

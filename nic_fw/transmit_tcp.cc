@@ -210,8 +210,8 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t context_index = TakeTransmitContext(nic);
   if (!text.is_inline) {
     const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
-    payload = nic.port.payload_fetch(nic.port.context, text.pieces, text.count, flags,
-                                     MakeTag(Tag::kTransmit, context_index));
+    payload = nic.hardware.PayloadFetch(text.pieces, text.count, flags,
+                                        MakeTag(Tag::kTransmit, context_index));
     if (payload == 0) {
       ReturnTransmitContext(nic, context_index);
       return kNoBufferTurn;

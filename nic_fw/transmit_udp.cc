@@ -57,8 +57,8 @@ Turn::Kind Fetch(const Nic& nic, QueuePair& q, uint32_t context_index, const abi
     return Turn::Kind::kIdle;
   }
   nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
-  context.payload = nic.port.payload_fetch(nic.port.context, pieces, count, flags,
-                                           MakeTag(Tag::kTransmit, context_index));
+  context.payload =
+      nic.hardware.PayloadFetch(pieces, count, flags, MakeTag(Tag::kTransmit, context_index));
   if (context.payload == 0) {
     ReturnTransmitContext(nic, context_index);
     return Turn::Kind::kNoBuffer;
@@ -100,7 +100,7 @@ void StartFragments(const Nic& nic, QueuePair& q, uint32_t chunk) {
   q.send.fragments.chunk = chunk;
   q.send.fragments.summing = true;
   // RFC 7739 section 5.3: not to be guessed.
-  q.send.fragments.identification = static_cast<uint32_t>(nic.port.random(nic.port.context));
+  q.send.fragments.identification = static_cast<uint32_t>(nic.hardware.Random());
 }
 
 /// The next part of a datagram that goes in fragments, to be summed or to be sent.
@@ -195,7 +195,7 @@ void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {
   // Parts begin at even offsets of the payload: no sum needs a swap.
   f.sum = ChecksumCombine(f.sum, static_cast<uint16_t>(sum));
   const bool all = f.next == kUdp + context.fragment.datagram_length;
-  nic.port.payload_release(nic.port.context, context.payload);
+  nic.hardware.PayloadRelease(context.payload);
   ReturnTransmitContext(nic, index);
   if (--f.being_summed == 0 && all) {
     f.summing = false;

@@ -1,6 +1,6 @@
-// The firmware as an image for a bare 32-bit core: entry, ports, and the LANai profile.
+// The firmware as an image for a bare 32-bit core: entry, imports, and the LANai profile.
 //
-// The image is the whole NIC program. Its ports (platform.h) are environment calls: the number in
+// The image is the whole NIC program. Its imports (platform.h) are environment calls: the number in
 // a7, the arguments where the C calling convention has put them, the answer in a0 (and a1). What
 // stands around the core, an instruction-set simulator or a board's monitor, carries them out.
 // Started, the image reports how the profile uses the SRAM, formats its arena there, steps until
@@ -11,39 +11,39 @@
 #include "nic_fw/firmware.h"
 #include "nic_fw/image/lanai_profile.h"
 
-// X(member of Platform): the ports, numbered from 1 in this order.
-#define QPIP_IMAGE_PORTS(X) \
-  X(doorbell_pop, 1)        \
-  X(doorbell_overflowed, 2) \
-  X(dma_read, 3)            \
-  X(dma_write, 4)           \
-  X(dma_copy, 5)            \
-  X(host_load, 6)           \
-  X(dma_poll, 7)            \
-  X(payload_fetch, 8)       \
-  X(payload_from_frame, 9)  \
-  X(payload_release, 10)    \
-  X(frame_send, 11)         \
-  X(lease_pending, 12)      \
-  X(frame_poll, 13)         \
-  X(payload_place, 14)      \
-  X(frame_sum, 15)          \
-  X(frame_release, 16)      \
-  X(interrupt, 17)          \
-  X(random, 18)             \
-  X(charge, 19)             \
-  X(trace, 20)              \
+// X(member of Platform): the imports, numbered from 1 in this order.
+#define QPIP_IMAGE_IMPORTS(X) \
+  X(doorbell_pop, 1)          \
+  X(doorbell_overflowed, 2)   \
+  X(dma_read, 3)              \
+  X(dma_write, 4)             \
+  X(dma_copy, 5)              \
+  X(host_load, 6)             \
+  X(dma_poll, 7)              \
+  X(payload_fetch, 8)         \
+  X(payload_from_frame, 9)    \
+  X(payload_release, 10)      \
+  X(frame_send, 11)           \
+  X(lease_pending, 12)        \
+  X(frame_poll, 13)           \
+  X(payload_place, 14)        \
+  X(frame_sum, 15)            \
+  X(frame_release, 16)        \
+  X(interrupt, 17)            \
+  X(random, 18)               \
+  X(charge, 19)               \
+  X(trace, 20)                \
   X(payload_room, 21)
 
 namespace qpip::fw {
 
 extern "C" {
-#define QPIP_DECLARE_PORT(name, number) \
-  std::remove_pointer_t<decltype(Platform::name)> qpip_port_##name;
-QPIP_IMAGE_PORTS(QPIP_DECLARE_PORT)
-#undef QPIP_DECLARE_PORT
+#define QPIP_DECLARE_IMPORT(name, number) \
+  std::remove_pointer_t<decltype(Platform::name)> qpip_import_##name;
+QPIP_IMAGE_IMPORTS(QPIP_DECLARE_IMPORT)
+#undef QPIP_DECLARE_IMPORT
 
-/// Beyond the ports: a named number for the report, and the end of the run.
+/// Beyond the imports: a named number for the report, and the end of the run.
 void qpip_monitor_report(const char* name, uint32_t value);
 [[noreturn]] void qpip_monitor_exit(uint32_t status);
 
@@ -58,11 +58,11 @@ extern uint8_t arena_end[];
 #define QPIP_DEFINE_CALL(symbol, number)                                                           \
   asm(".pushsection .text." #symbol ",\"ax\"\n.globl " #symbol "\n" #symbol ":\n  li a7, " #number \
       "\n  ecall\n  ret\n.popsection");
-#define QPIP_DEFINE_PORT(name, number) QPIP_DEFINE_CALL(qpip_port_##name, number)
-QPIP_IMAGE_PORTS(QPIP_DEFINE_PORT)
+#define QPIP_DEFINE_IMPORT(name, number) QPIP_DEFINE_CALL(qpip_import_##name, number)
+QPIP_IMAGE_IMPORTS(QPIP_DEFINE_IMPORT)
 QPIP_DEFINE_CALL(qpip_monitor_report, 64)
 QPIP_DEFINE_CALL(qpip_monitor_exit, 65)
-#undef QPIP_DEFINE_PORT
+#undef QPIP_DEFINE_IMPORT
 #undef QPIP_DEFINE_CALL
 
 asm(".pushsection .text.start,\"ax\"\n"
@@ -78,15 +78,15 @@ static_assert(LanaiProfile().mtu == 16456, "image.ld reserves this for each pack
 
 constexpr Platform MakePlatform() {
   Platform platform;
-#define QPIP_SET_PORT(name, number) platform.name = qpip_port_##name;
-  QPIP_IMAGE_PORTS(QPIP_SET_PORT)
-#undef QPIP_SET_PORT
+#define QPIP_SET_IMPORT(name, number) platform.name = qpip_import_##name;
+  QPIP_IMAGE_IMPORTS(QPIP_SET_IMPORT)
+#undef QPIP_SET_IMPORT
   return platform;
 }
-#define QPIP_COUNT_PORT(name, number) +1
-static_assert(sizeof(Platform) == (1 + QPIP_IMAGE_PORTS(QPIP_COUNT_PORT)) * sizeof(void*),
-              "a port of platform.h is missing from QPIP_IMAGE_PORTS");
-#undef QPIP_COUNT_PORT
+#define QPIP_COUNT_IMPORT(name, number) +1
+static_assert(sizeof(Platform) == (1 + QPIP_IMAGE_IMPORTS(QPIP_COUNT_IMPORT)) * sizeof(void*),
+              "an import of platform.h is missing from QPIP_IMAGE_IMPORTS");
+#undef QPIP_COUNT_IMPORT
 
 void ReportArena(const ArenaBytes& bytes) {
   qpip_monitor_report("header", bytes.header);

@@ -1,0 +1,77 @@
+// The platform's table of imports (platform.h), called as methods.
+//
+// One method an import, of the same name and meaning, without the context argument. Imports
+// that may be absent may be called all the same.
+#pragma once
+
+#include <cstdint>
+
+#include "nic_fw/platform.h"
+
+namespace qpip::fw {
+
+class Hardware {
+ public:
+  // Not explicit: a Nic is made of the table it came with.
+  Hardware(const Platform& table) : table_(table) {}
+
+  uint32_t DoorbellPop(abi::Doorbell* out) const { return table_.doorbell_pop(context(), out); }
+  uint32_t DoorbellOverflowed() const { return table_.doorbell_overflowed(context()); }
+
+  void DmaRead(uint64_t from, void* to, uint32_t length, uint32_t tag) const {
+    table_.dma_read(context(), from, to, length, tag);
+  }
+  void DmaWrite(uint64_t to, const void* from, uint32_t length, uint32_t tag,
+                uint32_t flags) const {
+    table_.dma_write(context(), to, from, length, tag, flags);
+  }
+  void DmaCopy(const DmaSegment* from, uint32_t from_count, const DmaSegment* to, uint32_t to_count,
+               uint32_t tag) const {
+    table_.dma_copy(context(), from, from_count, to, to_count, tag);
+  }
+  uint64_t HostLoad(uint64_t address) const { return table_.host_load(context(), address); }
+  uint32_t DmaPoll(DmaCompletion* out) const { return table_.dma_poll(context(), out); }
+
+  uint32_t PayloadRoom() const { return table_.payload_room(context()); }
+  uint32_t PayloadFetch(const DmaSegment* from, uint32_t count, uint32_t flags,
+                        uint32_t tag) const {
+    return table_.payload_fetch(context(), from, count, flags, tag);
+  }
+  uint32_t PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum) const {
+    return table_.payload_from_frame(context(), frame, offset, length, sum);
+  }
+  void PayloadRelease(uint32_t payload) const { table_.payload_release(context(), payload); }
+
+  uint32_t FrameSend(const FrameOut* frame, uint64_t* lease) const {
+    return table_.frame_send(context(), frame, lease);
+  }
+  uint32_t LeasePending(uint64_t lease) const { return table_.lease_pending(context(), lease); }
+  uint32_t FramePoll(FrameIn* out) const { return table_.frame_poll(context(), out); }
+  void PayloadPlace(uint32_t frame, uint32_t offset, const DmaSegment* to, uint32_t count,
+                    uint32_t tag) const {
+    table_.payload_place(context(), frame, offset, to, count, tag);
+  }
+  uint32_t FrameSum(uint32_t frame, uint32_t offset, uint32_t length) const {
+    return table_.frame_sum(context(), frame, offset, length);
+  }
+  void FrameRelease(uint32_t frame) const { table_.frame_release(context(), frame); }
+
+  void Interrupt(InterruptKind kind, uint32_t object) const {
+    table_.interrupt(context(), static_cast<uint32_t>(kind), object);
+  }
+  uint64_t Random() const { return table_.random(context()); }
+
+  void Charge(Stage stage, Variant variant, uint32_t units) const {
+    if (table_.charge != nullptr) table_.charge(context(), stage, variant, units);
+  }
+  void Trace(const TraceRecord& record) const {
+    if (table_.trace != nullptr) table_.trace(context(), &record);
+  }
+
+ private:
+  void* context() const { return table_.context; }
+
+  const Platform& table_;
+};
+
+}  // namespace qpip::fw
