@@ -34,14 +34,19 @@ add_library(qpip_firmware_options INTERFACE)
 target_compile_options(qpip_firmware_options INTERFACE
   -fno-exceptions -fno-rtti -fno-threadsafe-statics)
 
-# qpip_test(NAME SOURCES... LIBS...): one GoogleTest executable, its cases known to ctest.
+# qpip_test(NAME SOURCES... LIBS...): one GoogleTest executable, its cases known to ctest. What is
+# tested is optimised; the test's own sources are only where OPTIMISED says that they take the time.
 function(qpip_test name)
-  cmake_parse_arguments(arg "RUN_SERIAL" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} qpip_options GTest::gmock_main GTest::gtest)
+  if(NOT arg_OPTIMISED)
+    target_compile_options(${name} PRIVATE ${QPIP_QUICK_TO_COMPILE})
+    qpip_reuse_precompiled(${name} qpip_test_headers)
+  endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_RUN_SERIAL} LABELS "${arg_LABELS}")
 endfunction()

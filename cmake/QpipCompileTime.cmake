@@ -1,0 +1,57 @@
+# What makes compiling and linking quick and changes nothing in what is built: ccache, mold and
+# precompiled headers (docs/decisions/0042-build-time.md).
+
+# ccache. What it must know to cache with precompiled headers is said here, so that nobody has to set
+# it up; with the compiler's own list of dependencies it need not preprocess what it has not seen.
+find_program(QPIP_CCACHE ccache)
+if(QPIP_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_DEPEND=1 ${QPIP_CCACHE})
+endif()
+
+# mold links in a fraction of the time, and there are many test executables.
+include(CheckLinkerFlag)
+check_linker_flag(CXX -fuse-ld=mold QPIP_HAVE_MOLD)
+if(QPIP_HAVE_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# For sources whose run takes less than their optimisation. (GCC remarks on an ABI of 2010.)
+set(QPIP_QUICK_TO_COMPILE -O0 -Wno-psabi)
+
+option(QPIP_PRECOMPILE "Precompile the headers of others that many sources include" ON)
+
+# qpip_precompiled_headers(NAME HEADERS <...> LIBS targets OPTIONS options): headers that are not this
+# project's own, for executables to reuse.
+function(qpip_precompiled_headers name)
+  cmake_parse_arguments(arg "" "" "HEADERS;LIBS;OPTIONS" ${ARGN})
+  if(NOT QPIP_PRECOMPILE)
+    return()
+  endif()
+  set(source ${PROJECT_BINARY_DIR}/precompiled/${name}.cc)
+  if(NOT EXISTS ${source})
+    file(WRITE ${source} "")
+  endif()
+  add_library(${name} OBJECT ${source})
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} qpip_options)
+  # One that is precompiled with other options than it is used with would be refused.
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${name} PRIVATE -fPIE ${arg_OPTIONS})
+  target_precompile_headers(${name} PRIVATE ${arg_HEADERS})
+  qpip_cacheable_precompiled_headers(${name})
+endfunction()
+
+# qpip_reuse_precompiled(TARGET NAME): TARGET's sources begin with what NAME has precompiled.
+function(qpip_reuse_precompiled target name)
+  if(QPIP_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+    qpip_cacheable_precompiled_headers(${target})
+  endif()
+endfunction()
+
+# ccache asks for it.
+function(qpip_cacheable_precompiled_headers target)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
+  endif()
+endfunction()
