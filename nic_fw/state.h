@@ -15,7 +15,7 @@
 #include "nic_fw/platform.h"
 #include "nic_fw/queue_pair.h"
 #include "protocols/common/siphash.h"
-#include "protocols/ipv6/address.h"
+#include "protocols/common/ipv6_address.h"
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/isn.h"
 #include "protocols/tcp/tcb.h"

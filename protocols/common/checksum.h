@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "protocols/ipv6/address.h"
+#include "protocols/common/ipv6_address.h"
 
 namespace qpip {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "protocols/common/siphash.h"
-#include "protocols/ipv6/address.h"
+#include "protocols/common/ipv6_address.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {

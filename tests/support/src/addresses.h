@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "nic_fw/abi/work_queue.h"
-#include "protocols/ipv6/address.h"
+#include "protocols/common/ipv6_address.h"
 
 namespace qpip::testbench {
 
