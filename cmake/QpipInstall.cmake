@@ -38,19 +38,21 @@ if(TARGET qpip-sim)
 endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
-# The component ns3: find_package(QPIP COMPONENTS ns3) gives QPIP::ns3. Its headers include those of
-# the layers below by their paths in the source tree, so they have a folder of their own.
+# The component ns3: find_package(QPIP COMPONENTS ns3) gives QPIP::ns3. What ns-3 scripts include are
+# the helpers; these include headers of the layers below by their paths in the source tree, so those
+# that are needed (and no others) come along, in a folder of their own.
 if(QPIP_BUILD_NS3)
   set(ns3_include_dir ${CMAKE_INSTALL_INCLUDEDIR}/qpip-ns3)
   install(TARGETS qpip_ns3 ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  set(ns3_folders sim/ns3/model sim/ns3/helper sim/ns3/scenario nic_fw protocols)
+  set(ns3_headers sim/ns3/helper/*.h)
   if(QPIP_NS3_MPI)
-    list(APPEND ns3_folders sim/ns3/mpi)
+    list(APPEND ns3_headers sim/ns3/mpi/*.h)
   endif()
-  foreach(folder ${ns3_folders})
-    install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/ DESTINATION ${ns3_include_dir}/${folder}
-      FILES_MATCHING PATTERN "*.h")
-  endforeach()
+  install(CODE "
+    set(SOURCE \"${PROJECT_SOURCE_DIR}\")
+    set(ROOTS \"${ns3_headers}\")
+    set(DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${ns3_include_dir}\")
+    include(\"${CMAKE_CURRENT_LIST_DIR}/InstallHeaderClosure.cmake\")")
   configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPns3.cmake.in
     ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake INSTALL_DESTINATION ${package_dir}
     PATH_VARS ns3_include_dir CMAKE_INSTALL_LIBDIR NO_CHECK_REQUIRED_COMPONENTS_MACRO)
@@ -59,7 +61,7 @@ endif()
 
 # The component testbench: its public headers need nothing but those of host_lib.
 install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/tests/support/include/qpip
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/testbench/include/qpip
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
