@@ -27,17 +27,17 @@ void Fail(const Nic& nic, uint32_t handle) {
 
 }  // namespace
 
-void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, uint32_t index,
+void Complete(const Nic& nic, const WorkQueue& queue, abi::CompletionOpcode opcode, uint32_t index,
               const CompletionDetail& detail) {
   const bool send = opcode == abi::CompletionOpcode::kSend;
-  const uint32_t handle = send ? q.send.cq : q.recv.cq;
+  const uint32_t handle = queue.cq;
   CompletionQueueState& cq = nic.cq(handle);
   if (!HasRoom(nic, cq)) {
     Fail(nic, handle);
     return;
   }
   abi::Cqe cqe;
-  cqe.qp = q.handle;
+  cqe.qp = queue.owner;
   cqe.wqe_index = index;
   cqe.byte_length = detail.byte_length;
   cqe.opcode = static_cast<uint8_t>(opcode);
@@ -53,7 +53,7 @@ void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, 
   ++cq.producer;
   ++nic.state.notifications;
   nic.Count(abi::NicCounter::kCompletions);
-  nic.Trace(send ? kTraceSendCompleted : kTraceRecvCompleted, q.handle, index,
+  nic.Trace(send ? kTraceSendCompleted : kTraceRecvCompleted, queue.owner, index,
             static_cast<uint32_t>(detail.status));
   if (cq.armed && static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
     cq.armed = false;

@@ -15,9 +15,9 @@ struct CompletionDetail {
   ipv6::Address peer_address = {};
 };
 
-/// Writes one completion for the WQE `index` of `q`'s send or receive queue. On overrun the queue
-/// fails: the completion is counted as lost and the host hears kCqError.
-void Complete(const Nic& nic, const QueuePair& q, abi::CompletionOpcode opcode, uint32_t index,
+/// Writes one completion for the WQE `index` of `queue`. On overrun the completion queue fails: the
+/// completion is counted as lost and the host hears kCqError.
+void Complete(const Nic& nic, const WorkQueue& queue, abi::CompletionOpcode opcode, uint32_t index,
               const CompletionDetail& detail);
 
 /// Handles a kCqArm doorbell: interrupt when a completion beyond `consumer` exists or comes.

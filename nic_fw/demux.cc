@@ -42,7 +42,7 @@ uint32_t FindTcp(const Nic& nic, const tcp::FourTuple& tuple) {
       s.last_tcp_qp = handle;
       return handle;
     }
-    handle = q.demux_next;
+    handle = q.links.demux_next;
   }
   return kNone;
 }
@@ -52,25 +52,25 @@ uint32_t FindUdp(const Nic& nic, uint16_t port) {
   while (handle != kNone) {
     const QueuePair& q = nic.qp(handle);
     if (q.type == abi::QpType::kUdp && q.tuple.local_port == port) return handle;
-    handle = q.demux_next;
+    handle = q.links.demux_next;
   }
   return kNone;
 }
 
 void InsertDemux(const Nic& nic, QueuePair& q) {
   uint32_t& bucket = nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
-  q.demux_next = bucket;
-  q.in_demux = true;
+  q.links.demux_next = bucket;
+  q.links.in_demux = true;
   bucket = q.handle;
 }
 
 void RemoveDemux(const Nic& nic, QueuePair& q) {
-  if (!q.in_demux) return;
+  if (!q.links.in_demux) return;
   uint32_t* link = &nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
-  while (*link != kNone && *link != q.handle) link = &nic.qp(*link).demux_next;
-  if (*link == q.handle) *link = q.demux_next;
-  q.demux_next = kNone;
-  q.in_demux = false;
+  while (*link != kNone && *link != q.handle) link = &nic.qp(*link).links.demux_next;
+  if (*link == q.handle) *link = q.links.demux_next;
+  q.links.demux_next = kNone;
+  q.links.in_demux = false;
   if (nic.state.last_tcp_qp == q.handle) nic.state.last_tcp_qp = kNone;
 }
 

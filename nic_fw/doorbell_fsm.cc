@@ -3,10 +3,12 @@
 #include <cstddef>
 
 #include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
+#include "nic_fw/ending.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/receive_queue.h"
-#include "nic_fw/transmit_fsm.h"
+#include "nic_fw/receive_window.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
@@ -40,7 +42,7 @@ void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
     Activate(nic, q);
   } else if (q.state == QpState::kClosed) {
     // Posted while the connection ended: flushed like what was posted before.
-    FlushSends(nic, q);
+    FlushSends(nic, q.send, q.ending);
   }
 }
 
@@ -55,19 +57,16 @@ void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t post
   switch (q.state) {
     case QpState::kConnected:
       if (q.placement.end_of_stream == kEosDelivered) {
-        FlushReceives(nic, q);
+        FlushReceives(nic, q.recv, q.placement, q.ending);
         return;
       }
-      UpdateReceiveWindow(nic, q);
-      PumpReceive(nic, q);
-      DeliverEndOfStream(nic, q);
-      if (q.type == abi::QpType::kTcp && tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
+      AfterProgress(nic, q);
       return;
     case QpState::kConnecting:
       UpdateReceiveWindow(nic, q);
       return;
     case QpState::kClosed:
-      FlushReceives(nic, q);
+      FlushReceives(nic, q.recv, q.placement, q.ending);
       return;
     default:
       return;

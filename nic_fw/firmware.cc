@@ -2,12 +2,12 @@
 
 #include "nic_fw/connection.h"
 #include "nic_fw/doorbell_fsm.h"
+#include "nic_fw/ending.h"
 #include "nic_fw/icmp.h"
 #include "nic_fw/icmp_answer.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/neighbour.h"
-#include "nic_fw/overflow_pool.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
@@ -54,7 +54,7 @@ bool ServiceDma(const Nic& nic) {
       OnDrainCopied(nic, nic.qp(index), done.status);
       break;
     case Tag::kFragment:
-      OnFragmentPlaced(nic, index, done.status);
+      OnFragmentDma(nic, index, done.status);
       return true;
     case Tag::kAnswer:
       OnAnswerFetched(nic, index, done);
@@ -76,8 +76,8 @@ bool ServiceTimers(const Nic& nic) {
 }
 
 bool ServiceLists(const Nic& nic) {
-  const bool retried = RetryBlocked(nic);
-  const bool drained = nic.state.drain_head != kNone && PollDraining(nic);
+  const bool retried = RetryRefused(nic);
+  const bool drained = !nic.state.drain.empty() && PollDraining(nic);
   return retried || drained;
 }
 
@@ -167,7 +167,7 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
 
 uint32_t qpip_fw_ready(const void* arena) {
   const auto& state = *static_cast<const FirmwareState*>(arena);
-  return state.active_head != kNone || state.batch_head != kNone ||
+  return !state.active.empty() || !state.batch.empty() ||
          (state.command_stage == kCommandIdle && state.command_producer != state.command_consumer);
 }
 
@@ -182,7 +182,7 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   if (reassembly < timer) timer = reassembly;
   const uint64_t path_mtu = PathMtuDeadline(nic);
   if (path_mtu < timer) timer = path_mtu;
-  if (nic.state.blocked_head == kNone && nic.state.drain_head == kNone) return timer;
+  if (nic.state.refused.empty() && nic.state.drain.empty()) return timer;
   const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
   const uint64_t retry =
       nic.state.last_step_at + (resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs);

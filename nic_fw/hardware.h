@@ -54,6 +54,9 @@ class Hardware {
   uint32_t FrameSum(uint32_t frame, uint32_t offset, uint32_t length) const {
     return table_.frame_sum(context(), frame, offset, length);
   }
+  void FrameRead(uint32_t frame, uint32_t offset, uint32_t length, void* to) const {
+    table_.frame_read(context(), frame, offset, length, to);
+  }
   void FrameRelease(uint32_t frame) const { table_.frame_release(context(), frame); }
 
   void Interrupt(InterruptKind kind, uint32_t object) const {

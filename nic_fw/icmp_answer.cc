@@ -6,7 +6,7 @@
 #include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
-#include "nic_fw/reassembly.h"
+#include "nic_fw/received_frame.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/ipv6/fragment.h"

@@ -2,12 +2,13 @@
 
 #include <span>
 
-#include "nic_fw/connection.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/ending.h"
+#include "nic_fw/events.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
+#include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
-#include "nic_fw/transmit_fsm.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/tcp/machine.h"
 

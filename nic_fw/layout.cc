@@ -4,7 +4,7 @@
 
 #include "nic_fw/neighbour.h"
 #include "nic_fw/path_mtu.h"
-#include "nic_fw/reassembly.h"
+#include "nic_fw/received_frame.h"
 #include "protocols/ipv6/header.h"
 
 namespace qpip::fw {
@@ -126,6 +126,12 @@ void FormatQueuePair(const Nic& nic, uint32_t handle) {
   QueuePair& q = nic.qp(handle);
   q = QueuePair{};
   q.handle = handle;
+  q.send.owner = handle;
+  q.recv.owner = handle;
+  q.send.cache = s.wqe_offset + handle * 2 * config.wqe_cache_bytes;
+  q.recv.cache = q.send.cache + config.wqe_cache_bytes;
+  q.send.records = s.record_offset +
+                   (handle << config.send_depth_log2) * static_cast<uint32_t>(sizeof(SendRecord));
   // Not set to anything: on a host, memory that no connection has needed is not there yet.
   q.tcb.held.ranges.Place(
       nic.Table<tcp::HeldRange>(s.held_offset) + size_t{handle} * config.tcp_reassembly,
@@ -146,14 +152,11 @@ void FormatTables(const Nic& nic) {
   for (uint32_t i = 0; i <= s.demux_mask; ++i) buckets[i] = kNone;
   for (uint32_t i = s.config.transmit_contexts; i-- > 0;) {
     nic.transmit(i) = TransmitContext{};
-    nic.transmit(i).next = s.free_transmit;
-    s.free_transmit = i;
+    PushFront(s.free_transmit, TransmitLink{nic}, i);
   }
-  s.free_transmit_count = s.config.transmit_contexts;
   for (uint32_t i = s.config.receive_contexts; i-- > 0;) {
     nic.receive(i) = ReceiveContext{};
-    nic.receive(i).next = s.free_receive;
-    s.free_receive = i;
+    PushFront(s.free_receive, ReceiveLink{nic}, i);
   }
   for (uint32_t i = 0; i < s.config.path_mtu_entries; ++i) {
     nic.Table<PathMtuEntry>(s.path_mtu_offset)[i] = PathMtuEntry{};

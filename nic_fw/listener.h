@@ -16,11 +16,6 @@ abi::CommandStatus OpenListener(const Nic& nic, uint16_t port, uint16_t backlog,
 /// under way are reset.
 void CloseListener(const Nic& nic, uint32_t listener);
 
-/// Gives an idle queue pair to the listener; mated at once when a SYN waits.
-void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
-/// Takes an offered queue pair back.
-void WithdrawOffer(const Nic& nic, QueuePair& q);
-
 /// Segment arrival in LISTEN (RFC 9293 3.10.7.2).
 void OnListenSegment(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
                      const tcp::Segment& segment);

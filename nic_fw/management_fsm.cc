@@ -3,11 +3,15 @@
 #include <cstring>
 
 #include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/ending.h"
+#include "nic_fw/ephemeral_port.h"
+#include "nic_fw/events.h"
+#include "nic_fw/framing.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/memory.h"
-#include "nic_fw/transmit_fsm.h"
+#include "nic_fw/opening.h"
+#include "nic_fw/schedule.h"
 
 namespace qpip::fw {
 namespace {
@@ -72,9 +76,9 @@ Result DestroyCq(const Nic& nic, const abi::DestroyCq& c) {
 bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
   const bool tcp = c.type == static_cast<uint8_t>(abi::QpType::kTcp);
   const bool udp = c.type == static_cast<uint8_t>(abi::QpType::kUdp);
-  const bool framing = c.framing == static_cast<uint8_t>(abi::Framing::kSegment) ||
-                       c.framing == static_cast<uint8_t>(abi::Framing::kStream);
-  const bool stream = c.framing == static_cast<uint8_t>(abi::Framing::kStream);
+  const Framing* row = FindFraming(c.framing);
+  const bool framing = row != nullptr && !row->datagrams;
+  const bool stream = framing && !row->keeps_boundaries;
   const bool traffic_class = (c.traffic_class & 3) == 0;  // RFC 3168: those are TCP's
   const bool flags = (c.flags & ~abi::kQpNagle) == 0 && (c.flags == 0 || (tcp && stream));
   const uint64_t addresses = c.send_ring | c.recv_ring | c.indices;
@@ -101,7 +105,8 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   if (handle == kNone) return Status(CommandStatus::kNoResource);
   QueuePair& q = nic.qp(handle);
   q.type = static_cast<abi::QpType>(c.type);
-  q.framing = static_cast<abi::Framing>(c.framing);
+  q.send.framing = q.type == abi::QpType::kUdp ? kFramingDatagram : c.framing;
+  q.recv.framing = q.send.framing;
   q.send.ring = c.send_ring;
   q.recv.ring = c.recv_ring;
   q.indices = c.indices;
@@ -140,7 +145,12 @@ Result Connect(const Nic& nic, const abi::Connect& c) {
   if (remote.IsUnspecified() || remote.IsMulticast() || c.remote_port == 0) {
     return Status(CommandStatus::kBadCommand);
   }
-  if (tuple.local_port == 0) tuple.local_port = EphemeralTcpPort(nic, tuple);
+  if (tuple.local_port == 0) {
+    tuple.local_port = EphemeralPort(nic, [&](uint16_t port) {
+      tuple.local_port = port;
+      return FindTcp(nic, tuple) == kNone;
+    });
+  }
   if (tuple.local_port == 0 || FindTcp(nic, tuple) != kNone) {
     return Status(CommandStatus::kAddressInUse);
   }
@@ -180,7 +190,9 @@ Result BindUdp(const Nic& nic, const abi::BindUdp& c) {
   QueuePair* q = FindQp(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kUdp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kIdle) return Status(CommandStatus::kBadState);
-  const uint16_t port = c.port != 0 ? c.port : EphemeralUdpPort(nic);
+  const uint16_t port = c.port != 0 ? c.port : EphemeralPort(nic, [&](uint16_t candidate) {
+    return FindUdp(nic, candidate) == kNone;
+  });
   if (port == 0 || FindUdp(nic, port) != kNone) return Status(CommandStatus::kAddressInUse);
   q->tuple.local_port = port;
   InsertDemux(nic, *q);

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/connection.h"
+#include "nic_fw/ending.h"
 #include "nic_fw/packet.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"

@@ -1,161 +1,109 @@
 #include "nic_fw/overflow_pool.h"
 
-#include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
-#include "nic_fw/memory.h"
-#include "nic_fw/placement.h"
-#include "nic_fw/receive_queue.h"
-#include "nic_fw/transmit_fsm.h"
-#include "protocols/tcp/machine.h"
-
 namespace qpip::fw {
 namespace {
 
 constexpr uint32_t kRecordBatch = sizeof(PoolDrain::words) / sizeof(uint32_t);
 
 /// The ring's bytes [offset, offset + length) as one or two pieces.
-uint32_t RingPieces(const QueuePair& q, uint32_t offset, uint32_t length, DmaSegment pieces[2]) {
-  const uint32_t to_end = q.pool.bytes - offset;
+uint32_t RingPieces(const OverflowPool& pool, uint32_t offset, uint32_t length,
+                    DmaSegment pieces[2]) {
+  const uint32_t to_end = pool.bytes - offset;
   if (length <= to_end) {
-    pieces[0] = {q.pool.ring + offset, length, 0};
+    pieces[0] = {pool.ring + offset, length, 0};
     return 1;
   }
-  pieces[0] = {q.pool.ring + offset, to_end, 0};
-  pieces[1] = {q.pool.ring, length - to_end, 0};
+  pieces[0] = {pool.ring + offset, to_end, 0};
+  pieces[1] = {pool.ring, length - to_end, 0};
   return 2;
 }
 
-uint32_t Advance(const QueuePair& q, uint32_t offset, uint32_t by) {
+uint32_t Advance(const OverflowPool& pool, uint32_t offset, uint32_t by) {
   offset += by;  // both below 2^31: kCreateQp bounds the pool
-  return offset >= q.pool.bytes ? offset - q.pool.bytes : offset;
+  return offset >= pool.bytes ? offset - pool.bytes : offset;
 }
 
-void FetchRecords(const Nic& nic, QueuePair& q) {
-  uint32_t count = q.pool.record_count < kRecordBatch ? q.pool.record_count : kRecordBatch;
-  const uint32_t to_end = q.pool.bytes - q.pool.record_read;
+void CheckPool(const OverflowPool& pool) {
+  QPIP_ASSERT(pool.used <= pool.bytes);
+  QPIP_ASSERT(pool.read < pool.bytes || pool.bytes == 0);
+  QPIP_ASSERT(pool.drain.rest <= pool.used);
+}
+
+void FetchRecords(const Nic& nic, OverflowPool& pool, HostMemoryUse& use, uint32_t owner) {
+  PoolDrain& drain = pool.drain;
+  uint32_t count = pool.record_count < kRecordBatch ? pool.record_count : kRecordBatch;
+  const uint32_t to_end = pool.bytes - pool.record_read;
   if (count > to_end) count = to_end;
-  q.pool.drain.cached = count;
-  q.pool.drain.position = 0;
-  q.pool.drain.reading = true;
-  ++q.host_memory.dma_outstanding;
-  nic.hardware.DmaRead(q.pool.records + uint64_t{q.pool.record_read} * 4, q.pool.drain.words,
-                       count * 4, MakeTag(Tag::kDrainRecords, q.handle));
-}
-
-/// Makes the oldest record current. Returns false when it must be fetched first.
-bool LoadRecord(const Nic& nic, QueuePair& q) {
-  if (q.pool.drain.rest != 0) return true;
-  if (q.pool.drain.position == q.pool.drain.cached) {
-    FetchRecords(nic, q);
-    return false;
-  }
-  const uint32_t record = q.pool.drain.words[q.pool.drain.position];
-  q.pool.drain.rest = record >> 1;
-  q.pool.drain.push = (record & 1) != 0;
-  // The ring is in host memory: what comes back need not be what was written.
-  if (q.pool.drain.rest == 0 || q.pool.drain.rest > q.pool.used) {
-    q.pool.drain.rest = 0;
-    FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
-    return false;
-  }
-  return true;
+  drain.cached = count;
+  drain.position = 0;
+  drain.reading = true;
+  ++use.dma_outstanding;
+  nic.hardware.DmaRead(pool.records + uint64_t{pool.record_read} * 4, drain.words, count * 4,
+                       MakeTag(Tag::kDrainRecords, owner));
 }
 
 }  // namespace
 
-uint32_t PoolPlace(const QueuePair& q, tcp::SequenceNumber sequence, uint32_t length,
+uint32_t PoolPlace(const OverflowPool& pool, uint32_t ahead, uint32_t length,
                    DmaSegment pieces[2]) {
-  const uint32_t room = q.pool.bytes - q.pool.used;
-  const uint32_t ahead = tcp::AckableSequence(q.tcb).DistanceTo(sequence);
+  const uint32_t room = pool.bytes - pool.used;
   if (ahead > room || length > room - ahead) return 0;
-  return RingPieces(q, Advance(q, q.pool.place, ahead), length, pieces);
+  return RingPieces(pool, Advance(pool, pool.place, ahead), length, pieces);
 }
 
-void SkipPool(QueuePair& q, uint32_t length) { q.pool.place = Advance(q, q.pool.place, length); }
+void SkipPool(OverflowPool& pool, uint32_t length) {
+  pool.place = Advance(pool, pool.place, length);
+}
 
-void CommitPool(const Nic& nic, QueuePair& q, uint32_t length, bool ends_message) {
+void CommitPool(const Nic& nic, OverflowPool& pool, uint32_t length, bool ends_message) {
+  CheckPool(pool);
   const uint32_t record = (length << 1) | (ends_message ? 1u : 0u);
-  nic.hardware.DmaWrite(q.pool.records + uint64_t{q.pool.record_written} * 4, &record, 4, 0, 0);
-  q.pool.record_written = Advance(q, q.pool.record_written, 1);
-  ++q.pool.record_count;
-  if (q.pool.used == 0) q.pool.read = q.pool.place;
-  q.pool.place = Advance(q, q.pool.place, length);
-  q.pool.used += length;
+  nic.hardware.DmaWrite(pool.records + uint64_t{pool.record_written} * 4, &record, 4, 0, 0);
+  pool.record_written = Advance(pool, pool.record_written, 1);
+  ++pool.record_count;
+  if (pool.used == 0) pool.read = pool.place;
+  pool.place = Advance(pool, pool.place, length);
+  pool.used += length;
+  CheckPool(pool);
 }
 
-void PumpDrain(const Nic& nic, QueuePair& q) {
-  if (q.pool.record_count == 0 || q.pool.drain.reading || q.pool.drain.issued != 0) return;
-  if (q.recv.next == q.recv.producer || !LoadRecord(nic, q)) return;
-  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
-  if (wqe == nullptr) return;
-  const uint32_t space = wqe->length - q.recv.filled;
-  if (q.framing == abi::Framing::kSegment && q.pool.drain.rest > space) {
-    FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
-    return;
+RecordAnswer LoadRecord(const Nic& nic, OverflowPool& pool, HostMemoryUse& use, uint32_t owner) {
+  PoolDrain& drain = pool.drain;
+  if (pool.record_count == 0 || drain.reading) return RecordAnswer::kFetching;
+  if (drain.rest != 0) return RecordAnswer::kReady;
+  if (drain.position == drain.cached) {
+    FetchRecords(nic, pool, use, owner);
+    return RecordAnswer::kFetching;
   }
-  uint32_t length = q.pool.drain.rest < space ? q.pool.drain.rest : space;
-  DmaSegment to[kMaxDmaSegments];
-  const uint32_t to_count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite,
-                                      ReceiveList(*wqe), q.recv.filled, length, to, &length);
-  if (to_count == 0) {
-    nic.Count(abi::NicCounter::kProtectionErrors);
-    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
-    return;
-  }
+  const uint32_t record = drain.words[drain.position];
+  const uint32_t length = record >> 1;
+  if (length == 0 || length > pool.used) return RecordAnswer::kBad;
+  drain.rest = length;
+  drain.push = (record & 1) != 0;
+  return RecordAnswer::kReady;
+}
+
+void CopyFromPool(const Nic& nic, OverflowPool& pool, HostMemoryUse& use, uint32_t owner,
+                  uint32_t length, const DmaSegment* to, uint32_t to_count) {
+  QPIP_ASSERT(pool.drain.issued == 0 && length != 0 && length <= pool.drain.rest);
   DmaSegment from[2];
-  const uint32_t from_count = RingPieces(q, q.pool.read, length, from);
-  q.pool.drain.issued = length;
-  ++q.host_memory.dma_outstanding;
-  nic.hardware.DmaCopy(from, from_count, to, to_count, MakeTag(Tag::kDrainCopy, q.handle));
+  const uint32_t from_count = RingPieces(pool, pool.read, length, from);
+  pool.drain.issued = length;
+  ++use.dma_outstanding;
+  nic.hardware.DmaCopy(from, from_count, to, to_count, MakeTag(Tag::kDrainCopy, owner));
 }
 
-void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status) {
-  --q.host_memory.dma_outstanding;
-  q.pool.drain.reading = false;
-  if (q.state != QpState::kConnected) return;
-  if (status != kDmaOk) {
-    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
-    return;
-  }
-  PumpReceive(nic, q);
-}
-
-void OnDrainCopied(const Nic& nic, QueuePair& q, uint32_t status) {
-  --q.host_memory.dma_outstanding;
-  const uint32_t length = q.pool.drain.issued;
-  q.pool.drain.issued = 0;
-  if (q.state != QpState::kConnected) return;
-  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
-  if (status != kDmaOk || wqe == nullptr) {
-    if (q.state == QpState::kConnected) {
-      FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
-    }
-    return;
-  }
-  q.pool.read = Advance(q, q.pool.read, length);
-  q.pool.used -= length;
-  q.pool.drain.rest -= length;
-  q.recv.filled += length;
-  const bool record_done = q.pool.drain.rest == 0;
-  if (record_done) {
-    q.pool.record_read = Advance(q, q.pool.record_read, 1);
-    --q.pool.record_count;
-    ++q.pool.drain.position;
-  }
-  const bool message_ends = q.framing == abi::Framing::kSegment && record_done && q.pool.drain.push;
-  const bool stream_ends =
-      q.framing == abi::Framing::kStream && (q.recv.filled == wqe->length || !PoolInUse(q));
-  if (message_ends || stream_ends) {
-    CompletionDetail detail;
-    detail.byte_length = q.recv.filled;
-    const uint32_t index = q.recv.next;
-    ConsumeReceive(q, wqe->length);
-    Complete(nic, q, abi::CompletionOpcode::kRecv, index, detail);
-  }
-  UpdateReceiveWindow(nic, q);
-  PumpReceive(nic, q);
-  DeliverEndOfStream(nic, q);
-  if (q.state == QpState::kConnected && tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
+bool TakeFromPool(OverflowPool& pool, uint32_t length) {
+  CheckPool(pool);
+  pool.read = Advance(pool, pool.read, length);
+  pool.used -= length;
+  pool.drain.rest -= length;
+  if (pool.drain.rest != 0) return false;
+  pool.record_read = Advance(pool, pool.record_read, 1);
+  --pool.record_count;
+  ++pool.drain.position;
+  CheckPool(pool);
+  return true;
 }
 
 }  // namespace qpip::fw

@@ -34,8 +34,11 @@ uint16_t TransportSum(const Nic& nic, const ipv6::Address& destination, uint8_t 
   if (payload.handle != 0) upper += payload.length;
   uint16_t sum = PseudoHeaderSum(OwnAddress(nic), destination, upper, protocol);
   sum = ChecksumAdd(header_and_inline, sum);
-  // Transport headers have an even length, so the payload's sum needs no swap.
-  if (payload.handle != 0) sum = ChecksumCombine(sum, static_cast<uint16_t>(payload.sum));
+  if (payload.handle != 0) {
+    // Transport headers have an even length; inline bytes need not.
+    sum = ChecksumCombine(
+        sum, ChecksumAtOffset(static_cast<uint16_t>(payload.sum), payload.inline_length));
+  }
   return sum;
 }
 
@@ -77,7 +80,7 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
     if (!FindLinkAddress(nic, payload, &out, &status)) return status;
   }
   const uint32_t status = nic.hardware.FrameSend(&out, lease);
-  nic.Charge(Stage::kTxSend, variant, payload.length);
+  nic.Charge(Stage::kTxSend, variant, payload.total());
   if (status == kSendOk) {
     nic.Count(abi::NicCounter::kFramesSent);
     nic.Count(abi::NicCounter::kBytesSent,
@@ -92,12 +95,6 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
 
 }  // namespace
 
-ipv6::Address OwnAddress(const Nic& nic) {
-  ipv6::Address address;
-  std::memcpy(address.bytes, nic.state.config.address.bytes, sizeof(address.bytes));
-  return address;
-}
-
 uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header,
                  const PayloadSource& payload, Variant variant, uint64_t* lease) {
   uint8_t frame[kFrameBufferBytes];
@@ -107,8 +104,8 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
   uint32_t length =
       static_cast<uint32_t>(tcp::Emit(header, std::span<uint8_t>(transport, tcp::kMaxHeaderBytes)));
   if (payload.inline_bytes != nullptr) {
-    std::memcpy(transport + length, payload.inline_bytes, payload.length);
-    length += payload.length;
+    std::memcpy(transport + length, payload.inline_bytes, payload.inline_length);
+    length += payload.inline_length;
   }
   if (nic.state.config.wire_trusted == 0) {
     const uint16_t sum = TransportSum(nic, tuple.remote_address, ipv6::kTcp,
@@ -130,12 +127,12 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
   udp::Header header;
   header.source_port = local_port;
   header.destination_port = peer_port;
-  header.length = static_cast<uint16_t>(udp::kHeaderBytes + payload.length);
+  header.length = static_cast<uint16_t>(udp::kHeaderBytes + payload.total());
   udp::Emit(header, std::span<uint8_t, udp::kHeaderBytes>(transport, udp::kHeaderBytes));
   uint32_t length = udp::kHeaderBytes;
   if (payload.inline_bytes != nullptr) {
-    std::memcpy(transport + length, payload.inline_bytes, payload.length);
-    length += payload.length;
+    std::memcpy(transport + length, payload.inline_bytes, payload.inline_length);
+    length += payload.inline_length;
   }
   if (nic.state.config.wire_trusted == 0) {
     const uint16_t sum =

@@ -8,14 +8,16 @@ namespace qpip::fw {
 /// Header room of one outgoing frame: IPv6, TCP with options, and inline payload behind them.
 inline constexpr uint32_t kFrameBufferBytes = 40 + 60 + 512;
 
-/// Where payload comes from: at most one of inline bytes and a fetched payload.
+/// Where text comes from: bytes in SRAM, a fetched payload behind them, either or both.
 struct PayloadSource {
   const uint8_t* inline_bytes = nullptr;
+  uint32_t inline_length = 0;
   uint32_t handle = 0;
-  uint32_t length = 0;
+  uint32_t length = 0;        ///< of the fetched payload
   uint32_t sum = 0;           ///< of a fetched payload, when checksums are computed
   uint32_t segment_size = 0;  ///< TCP: as FrameOut's
   uint8_t traffic_class = 0;  ///< of the IPv6 header: DiffServ and ECN
+  uint32_t total() const { return inline_length + length; }
 };
 
 /// Sends one TCP segment of `tuple`; ports of `header` are filled in. Answers SendStatus; `*lease`
@@ -36,7 +38,5 @@ void SendReset(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Header& r
 
 /// Bytes that a fragment carries on a path of `mtu` bytes: a multiple of 8 (RFC 8200 4.5).
 constexpr uint32_t FragmentBytes(uint32_t mtu) { return (mtu - 48) & ~uint32_t{7}; }
-
-ipv6::Address OwnAddress(const Nic& nic);
 
 }  // namespace qpip::fw

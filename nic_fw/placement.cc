@@ -1,88 +1,105 @@
 #include "nic_fw/placement.h"
 
-#include <span>
-
-#include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
+#include "nic_fw/ending.h"
+#include "nic_fw/events.h"
+#include "nic_fw/framing.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/overflow_pool.h"
-#include "nic_fw/reassembly.h"
 #include "nic_fw/receive_queue.h"
+#include "nic_fw/receive_window.h"
+#include "nic_fw/received_frame.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/text_queue.h"
 #include "nic_fw/timers.h"
-#include "nic_fw/transmit_fsm.h"
-#include "protocols/tcp/machine.h"
+#include "nic_fw/work_queue.h"
 
 namespace qpip::fw {
 namespace {
 
-void Append(const Nic& nic, QueuePair& q, uint32_t index) {
-  if (q.placement.tail == kNone) {
-    q.placement.head = index;
-  } else {
-    nic.receive(q.placement.tail).next = index;
-  }
-  q.placement.tail = index;
+void PumpReceive(const Nic& nic, QueuePair& q);
+
+/// What is at hand for the next step of a context.
+Piece NextOf(const QueuePair& q, const ReceiveContext& context) {
+  return FramingOf(q.recv).next(q.placement.framing, {context.remaining, context.push});
 }
 
-void Remove(const Nic& nic, QueuePair& q, uint32_t index) {
-  uint32_t previous = kNone;
-  for (uint32_t i = q.placement.head; i != index; i = nic.receive(i).next) previous = i;
-  const uint32_t next = nic.receive(index).next;
-  if (previous == kNone) {
-    q.placement.head = next;
-  } else {
-    nic.receive(previous).next = next;
-  }
-  if (q.placement.tail == index) q.placement.tail = previous;
-}
-
-void AddToBatch(const Nic& nic, QueuePair& q) {
-  if (q.in_batch) return;
-  q.in_batch = true;
-  q.next_batch = nic.state.batch_head;
-  nic.state.batch_head = q.handle;
-}
-
-/// Starts moving the next bytes of a context to `pieces`.
-void Issue(const Nic& nic, QueuePair& q, uint32_t index, uint32_t length, const DmaSegment* pieces,
-           uint32_t count) {
+/// Starts moving the next bytes of a context to `pieces`: the first `length` of `piece`.
+void Issue(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piece, uint32_t length,
+           const DmaSegment* pieces, uint32_t count) {
   ReceiveContext& context = nic.receive(index);
+  QPIP_ASSERT(!context.issued && length <= context.remaining);
   PlaceFrame(nic, context.frame, context.offset, pieces, count, MakeTag(Tag::kPlace, index));
   ++q.host_memory.dma_outstanding;
+  context.issued = true;
   context.in_flight = length;
+  context.ends_message = piece.ends_message && length == piece.length;
   context.offset += length;
   context.sequence += length;
   context.remaining -= length;
 }
 
-/// Moves all of a context to its place in the overflow pool.
-void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index) {
+/// Moves `piece` of a context, all of it, to its place in the overflow pool.
+void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piece) {
   DmaSegment pieces[2];
   const ReceiveContext& context = nic.receive(index);
-  const uint32_t length = context.remaining;
-  const uint32_t count = PoolPlace(q, context.sequence, length, pieces);
+  // Headers that were taken out of the stream have no place in the pool.
+  const uint32_t ahead =
+      tcp::AckableSequence(q.tcb).DistanceTo(context.sequence) - q.placement.stripped;
+  const uint32_t count = PoolPlace(q.pool, ahead, piece.length, pieces);
   if (count == 0) {  // more than was ever advertised: cannot come from the TCP machine
     FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
-  Issue(nic, q, index, length, pieces, count);
-  nic.Count(abi::NicCounter::kOverflowPoolBytes, length);
+  Issue(nic, q, index, piece, piece.length, pieces, count);
+  nic.Count(abi::NicCounter::kOverflowPoolBytes, piece.length);
 }
 
 /// True when a context has to go to the pool: no receive is posted, or older bytes are there.
 bool GoesToPool(const QueuePair& q, const ReceiveContext& context) {
   if (q.type != abi::QpType::kTcp) return false;
-  if (PoolInUse(q) || q.recv.next == q.recv.producer) return true;
+  if (PoolInUse(q.pool) || q.recv.next == q.recv.producer) return true;
   return tcp::HasReleased(q.tcb) && q.tcb.held.ranges[0].start.Before(context.sequence);
 }
 
-/// Held text that follows what has just been placed lies in the pool, in order from now on.
-void CommitReleased(const Nic& nic, QueuePair& q) {
-  tcp::HeldRange range;
-  while (tcp::NextReleased(q.tcb, &range)) {
-    CommitPool(nic, q, range.length, range.push);
-    tcp::OnPlaced(q.tcb, range.length, nic.now);
-  }
+/// The receive being filled; nullptr when there is none now, or the queue pair has failed over it.
+const abi::RecvWqe* ReceiveAtHand(const Nic& nic, QueuePair& q) {
+  const CurrentReceive current = FindCurrentReceive(nic, q.recv, q.host_memory);
+  if (current.malformed) FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+  return current.wqe;
+}
+
+/// Where the next bytes of a receive lie.
+struct Target {
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;
+  uint32_t length = 0;  ///< bytes, perhaps fewer than were asked for
+};
+/// Answers false when the queue pair has failed over it.
+bool FindTarget(const Nic& nic, QueuePair& q, const abi::RecvWqe& wqe, uint32_t length,
+                Target* target) {
+  target->length = length;
+  if (length == 0) return true;
+  target->count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, ReceiveList(wqe),
+                            q.recv.filled, length, target->pieces, &target->length);
+  if (target->count != 0) return true;
+  nic.Count(abi::NicCounter::kProtectionErrors);
+  FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+  return false;
+}
+
+/// Whether the message that `piece` is of fits what is left of its receive.
+bool Fits(const QueuePair& q, const Piece& piece, uint32_t space) {
+  return !FramingOf(q.recv).keeps_boundaries || piece.message_rest <= space;
+}
+
+/// The one place that says when a receive is complete: it is filled up to `filled`, and the last
+/// bytes do or do not end a message.
+bool Completes(const QueuePair& q, const abi::RecvWqe& wqe, uint32_t filled, bool message_ends) {
+  return FramingOf(q.recv).keeps_boundaries ? message_ends : filled == wqe.length;
+}
+/// ... or, where boundaries mean nothing, when nothing more is at hand.
+bool CompletesWhenIdle(const QueuePair& q) {
+  return !FramingOf(q.recv).keeps_boundaries && q.placement.contexts.empty() && !PoolInUse(q.pool);
 }
 
 /// What became of an attempt to issue a context's next operation.
@@ -92,92 +109,179 @@ enum class Issued : uint8_t {
   kDropped,   // a datagram that does not fit: the context is gone
 };
 
+Issued DropDatagram(const Nic& nic, QueuePair& q, uint32_t index) {
+  nic.Drop(abi::DropReason::kDatagramTooLong);
+  --q.placement.datagrams;
+  Remove(q.placement.contexts, ReceiveLink{nic}, index);
+  ReturnReceiveContext(nic, index);
+  return Issued::kDropped;
+}
+
 /// Into the posted receive.
-Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index) {
-  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
+Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piece) {
+  const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
   if (wqe == nullptr) return Issued::kMustWait;
   ReceiveContext& context = nic.receive(index);
   const uint32_t space = wqe->length - q.recv.filled;
-  const bool whole = q.type == abi::QpType::kUdp || q.framing == abi::Framing::kSegment;
-  if (whole && context.remaining > space) {
-    if (q.type == abi::QpType::kTcp) {
-      FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
-      return Issued::kMustWait;
-    }
-    nic.Drop(abi::DropReason::kDatagramTooLong);
-    --q.placement.datagrams;
-    Remove(nic, q, index);
-    ReturnReceiveContext(nic, index);
-    return Issued::kDropped;
+  const bool datagram = FramingOf(q.recv).datagrams;
+  if (!Fits(q, piece, space)) {
+    if (datagram) return DropDatagram(nic, q, index);
+    FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
+    return Issued::kMustWait;
   }
-  uint32_t length = context.remaining < space ? context.remaining : space;
-  DmaSegment pieces[kMaxDmaSegments];
-  uint32_t count = 0;
-  if (length != 0) {
-    count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, ReceiveList(*wqe),
-                      q.recv.filled, length, pieces, &length);
-    if (count == 0) {
-      nic.Count(abi::NicCounter::kProtectionErrors);
-      FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
-      return Issued::kMustWait;
-    }
+  Target target;
+  if (!FindTarget(nic, q, *wqe, piece.length < space ? piece.length : space, &target)) {
+    return Issued::kMustWait;
   }
   context.to_pool = false;
   context.wqe_index = q.recv.next;
-  q.recv.filled += length;
+  q.recv.filled += target.length;
   context.filled_after = q.recv.filled;
-  Issue(nic, q, index, length, pieces, count);
-  const bool message_ends = whole && context.push && context.remaining == 0;
-  const bool full = q.framing == abi::Framing::kStream && q.recv.filled == wqe->length;
-  context.fills_wqe = message_ends || full;
-  if (q.type == abi::QpType::kUdp) --q.placement.datagrams;
-  if (context.fills_wqe) ConsumeReceive(q, wqe->length);
+  Issue(nic, q, index, piece, target.length, target.pieces, target.count);
+  FramingOf(q.recv).taken(q.placement.framing, piece, target.length, nullptr);
+  context.fills_wqe = Completes(q, *wqe, q.recv.filled, context.ends_message);
+  if (datagram) --q.placement.datagrams;
+  if (context.fills_wqe) ConsumeReceive(q.recv, wqe->length);
   return Issued::kYes;
 }
 
-void CompleteReceive(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
+/// Takes a header out of the stream. Its bytes count as placed with the operation that follows
+/// them, or with one without bytes, so that no acknowledgement overtakes what was issued before.
+/// Answers kMustWait when the queue pair has failed over it.
+Issued TakeHeader(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piece) {
+  ReceiveContext& context = nic.receive(index);
+  uint8_t header[FramingState::kMostHeaderBytes];
+  if (piece.kind != Piece::Kind::kHeader ||
+      !ReadFrame(nic, context.frame, context.offset, piece.length, header) ||
+      !FramingOf(q.recv).taken(q.placement.framing, piece, piece.length, header)) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+    return Issued::kMustWait;
+  }
+  context.offset += piece.length;
+  context.sequence += piece.length;
+  context.remaining -= piece.length;
+  context.stripped += piece.length;
+  q.placement.stripped += piece.length;
+  return Issued::kYes;
+}
+
+/// The next operation of a context that has none under way.
+Issued IssueNext(const Nic& nic, QueuePair& q, uint32_t index) {
+  ReceiveContext& context = nic.receive(index);
+  Piece piece = NextOf(q, context);
+  while (piece.kind != Piece::Kind::kMessage) {
+    if (TakeHeader(nic, q, index, piece) != Issued::kYes) return Issued::kMustWait;
+    if (context.remaining == 0) {
+      context.to_pool = false;
+      Issue(nic, q, index, Piece{}, 0, nullptr, 0);
+      return Issued::kYes;
+    }
+    piece = NextOf(q, context);
+  }
+  if (!GoesToPool(q, context)) return IssueToReceive(nic, q, index, piece);
+  context.to_pool = true;
+  q.pool.pending += piece.length;
+  IssueToPool(nic, q, index, piece);
+  FramingOf(q.recv).taken(q.placement.framing, piece, piece.length, nullptr);
+  return Issued::kYes;
+}
+
+/// Copies the oldest bytes of the pool into posted receives, as far as there are any.
+void PumpDrain(const Nic& nic, QueuePair& q) {
+  if (q.pool.drain.issued != 0 || q.recv.next == q.recv.producer) return;
+  switch (LoadRecord(nic, q.pool, q.host_memory, q.handle)) {
+    case RecordAnswer::kFetching:
+      return;
+    case RecordAnswer::kBad:
+      FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+      return;
+    case RecordAnswer::kReady:
+      break;
+  }
+  const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
+  if (wqe == nullptr) return;
+  const uint32_t rest = q.pool.drain.rest;
+  const uint32_t space = wqe->length - q.recv.filled;
+  if (!Fits(q, Piece{Piece::Kind::kMessage, rest, rest, q.pool.drain.push}, space)) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
+    return;
+  }
+  Target target;
+  if (!FindTarget(nic, q, *wqe, rest < space ? rest : space, &target)) return;
+  CopyFromPool(nic, q.pool, q.host_memory, q.handle, target.length, target.pieces, target.count);
+}
+
+/// Issues whatever can be.
+void PumpReceive(const Nic& nic, QueuePair& q) {
+  if (q.state != QpState::kConnected) return;
+  if (q.type == abi::QpType::kTcp) PumpDrain(nic, q);
+  uint32_t index = q.placement.contexts.head;
+  while (index != kNone && q.state == QpState::kConnected) {
+    ReceiveContext& context = nic.receive(index);
+    const uint32_t next = context.link.next;
+    const Issued result = context.issued ? Issued::kYes : IssueNext(nic, q, index);
+    if (result == Issued::kMustWait) return;
+    // A context that has bytes left goes on at its completion; those behind it wait.
+    if (result == Issued::kYes && context.remaining != 0) return;
+    index = next;
+  }
+}
+
+/// Held text that follows what has just been placed lies in the pool, in order from now on.
+void CommitReleased(const Nic& nic, QueuePair& q) {
+  tcp::HeldRange range;
+  while (tcp::NextReleased(q.tcb, &range)) {
+    CommitPool(nic, q.pool, range.length, range.push);
+    tcp::OnPlaced(q.tcb, range.length, nic.now);
+  }
+}
+
+void CompleteContext(const Nic& nic, const ReceiveQueue& recv, const ReceiveContext& context) {
   CompletionDetail detail;
   detail.byte_length = context.filled_after;
   detail.peer_port = context.peer_port;
   detail.peer_address = context.peer_address;
-  Complete(nic, q, abi::CompletionOpcode::kRecv, context.wqe_index, detail);
+  CompleteReceive(nic, recv, context.wqe_index, detail);
 }
 
-/// A receive that is used up, but will not be completed, is flushed with those behind it.
-void TakeBackReceive(QueuePair& q, const ReceiveContext& context) {
-  if (!context.fills_wqe || q.recv.next - context.wqe_index >= 0x80000000u) return;
-  q.recv.next = context.wqe_index;
-}
-
-/// Stream framing: a receive completes with what has arrived, once nothing more is at hand.
-void CompletePartial(const Nic& nic, QueuePair& q, ReceiveContext& context) {
-  if (q.framing != abi::Framing::kStream || q.type != abi::QpType::kTcp) return;
+/// A receive completes with what has arrived, once nothing more is at hand. `context` was the last
+/// text at hand, and is placed.
+void CompletePartial(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
   if (context.fills_wqe || context.to_pool || context.remaining != 0) return;
-  if (q.placement.tail != q.placement.head || q.recv.next != context.wqe_index) return;
-  if (PoolInUse(q)) return;  // what was held follows, and the copy completes the receive
-  const abi::RecvWqe* wqe = CurrentReceive(nic, q);
+  if (q.type != abi::QpType::kTcp || q.recv.next != context.wqe_index) return;
+  if (!CompletesWhenIdle(q)) return;  // or what was held follows, and the copy completes it
+  const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
   if (wqe == nullptr) return;
-  ConsumeReceive(q, wqe->length);
-  CompleteReceive(nic, q, context);
+  ConsumeReceive(q.recv, wqe->length);
+  CompleteContext(nic, q.recv, context);
+}
+
+/// An operation outside the list is over: held text, or what a connection has left behind.
+void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status) {
+  const bool counts = nic.receive(index).held && q.state == QpState::kConnected;
+  if (counts) nic.Charge(Stage::kRxPutData, Variant::kData, nic.receive(index).in_flight);
+  ReturnReceiveContext(nic, index);
+  if (!counts) return;
+  if (status != kDmaOk) FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+  nic.Charge(Stage::kRxUpdate, Variant::kData);
+}
+
+/// The bytes of a finished operation count: in the pool or past it, and for the TCP machine.
+void CountPlaced(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
+  const uint32_t length = context.in_flight;
+  if (q.type != abi::QpType::kTcp) return;
+  if (context.to_pool) {
+    q.pool.pending -= length;
+    CommitPool(nic, q.pool, length, context.ends_message);
+  } else {
+    SkipPool(q.pool, length);
+  }
+  q.placement.stripped -= context.stripped;
+  tcp::OnPlaced(q.tcb, length + context.stripped, nic.now, context.remaining == 0);
+  CommitReleased(nic, q);
 }
 
 }  // namespace
-
-bool CanQueueText(const Nic& nic) { return nic.state.free_receive != kNone; }
-
-uint32_t TakeReceiveContext(const Nic& nic) {
-  const uint32_t index = nic.state.free_receive;
-  nic.state.free_receive = nic.receive(index).next;
-  nic.receive(index) = ReceiveContext{};
-  return index;
-}
-
-void ReturnReceiveContext(const Nic& nic, uint32_t index) {
-  ReceiveContext& context = nic.receive(index);
-  ReleaseFrame(nic, context.frame);
-  context.next = nic.state.free_receive;
-  nic.state.free_receive = index;
-}
 
 bool CanQueueDatagram(const QueuePair& q) {
   return q.recv.producer - q.recv.next > q.placement.datagrams;
@@ -196,10 +300,11 @@ void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offse
   context.held = arrival.held;
   if (context.held) {
     nic.Count(abi::NicCounter::kTcpSegmentsHeld);
-    IssueToPool(nic, q, index);
+    const uint32_t all = context.remaining;
+    IssueToPool(nic, q, index, Piece{Piece::Kind::kMessage, all, all, context.push});
     return;
   }
-  Append(nic, q, index);
+  PushBack(q.placement.contexts, ReceiveLink{nic}, index);
   PumpReceive(nic, q);
 }
 
@@ -215,106 +320,60 @@ void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset
   context.peer_address = peer;
   context.peer_port = peer_port;
   ++q.placement.datagrams;
-  Append(nic, q, index);
+  PushBack(q.placement.contexts, ReceiveLink{nic}, index);
   PumpReceive(nic, q);
 }
 
-void PumpReceive(const Nic& nic, QueuePair& q) {
-  if (q.state != QpState::kConnected) return;
-  if (q.type == abi::QpType::kTcp) PumpDrain(nic, q);
-  uint32_t index = q.placement.head;
-  while (index != kNone && q.state == QpState::kConnected) {
-    ReceiveContext& context = nic.receive(index);
-    const uint32_t next = context.next;
-    // An empty datagram has no bytes in flight, but uses up its receive.
-    const bool issued = context.in_flight != 0 || context.fills_wqe;
-    Issued result = Issued::kYes;
-    if (!issued) {
-      if (GoesToPool(q, context)) {
-        context.to_pool = true;
-        q.pool.pending += context.remaining;
-        IssueToPool(nic, q, index);
-      } else {
-        result = IssueToReceive(nic, q, index);
-      }
-    }
-    if (result == Issued::kMustWait) return;
-    // A context that has bytes left goes on at its completion; those behind it wait.
-    if (result == Issued::kYes && context.remaining != 0) return;
-    index = next;
+void AfterProgress(const Nic& nic, QueuePair& q) {
+  UpdateReceiveWindow(nic, q);
+  PumpReceive(nic, q);
+  DeliverEndOfStream(nic, q);
+  if (q.state != QpState::kConnected || q.type != abi::QpType::kTcp) return;
+  if (tcp::AckDue(q.tcb, nic.now)) {
+    Activate(nic, q);
+  } else {
+    UpdateTimer(nic, q);  // the acknowledgement waits for the next segment, or its timer
   }
 }
-
-namespace {
-
-/// An operation outside the list is over: held text, or what a connection has left behind.
-void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status) {
-  const bool counts = nic.receive(index).held && q.state == QpState::kConnected;
-  if (counts) nic.Charge(Stage::kRxPutData, Variant::kData, nic.receive(index).in_flight);
-  ReturnReceiveContext(nic, index);
-  if (!counts) return;
-  if (status != kDmaOk) FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
-  nic.Charge(Stage::kRxUpdate, Variant::kData);
-}
-
-}  // namespace
 
 void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   ReceiveContext& context = nic.receive(index);
   QueuePair& q = nic.qp(context.qp);
+  QPIP_ASSERT(context.issued && q.host_memory.dma_outstanding != 0);
   --q.host_memory.dma_outstanding;
+  context.issued = false;
   if (context.detached || context.held) {
     OnHeldPlaced(nic, q, index, status);
     return;
   }
-  const uint32_t length = context.in_flight;
-  const bool fills_wqe = context.fills_wqe;
-  context.in_flight = 0;
-  nic.Charge(Stage::kRxPutData, PayloadVariant(q), length);
+  nic.Charge(Stage::kRxPutData, PayloadVariant(q), context.in_flight);
   if (status != kDmaOk) {
-    TakeBackReceive(q, context);
+    TakeBackReceive(q.recv, context);
     context.fills_wqe = false;  // nothing is under way any more
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
   }
-  if (context.to_pool) {
-    q.pool.pending -= length;
-    CommitPool(nic, q, length, context.push && context.remaining == 0);
-  } else {
-    SkipPool(q, length);
-  }
-  if (q.type == abi::QpType::kTcp) {
-    tcp::OnPlaced(q.tcb, length, nic.now, context.remaining == 0);
-    CommitReleased(nic, q);
-  }
+  CountPlaced(nic, q, context);
+  const bool fills_wqe = context.fills_wqe;
+  // Off the list when it is done, so that the list says what is still at hand.
+  const bool done = context.remaining == 0;
+  if (done) Remove(q.placement.contexts, ReceiveLink{nic}, index);
   if (fills_wqe) {
-    CompleteReceive(nic, q, context);
+    CompleteContext(nic, q.recv, context);
   } else {
     CompletePartial(nic, q, context);
   }
   context.fills_wqe = false;
-  if (context.remaining == 0) {
-    Remove(nic, q, index);
-    ReturnReceiveContext(nic, index);
-  }
-  UpdateReceiveWindow(nic, q);
+  context.in_flight = 0;
+  context.stripped = 0;
+  if (done) ReturnReceiveContext(nic, index);
   AddToBatch(nic, q);
-  PumpReceive(nic, q);
-  DeliverEndOfStream(nic, q);
-  if (q.state == QpState::kConnected && q.type == abi::QpType::kTcp) {
-    if (tcp::AckDue(q.tcb, nic.now)) {
-      Activate(nic, q);
-    } else {
-      UpdateTimer(nic, q);  // the acknowledgement waits for the next segment, or its timer
-    }
-  }
+  AfterProgress(nic, q);
   nic.Charge(Stage::kRxUpdate, PayloadVariant(q));
 }
 
 void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
-  --q.host_memory.dma_outstanding;
-  q.recv.window.count = q.recv.window.fetching;
-  q.recv.window.fetching = 0;
+  OnEntriesFetched(q.recv, q.host_memory);
   if (q.state != QpState::kConnected) return;
   nic.Charge(Stage::kRxGetWr, PayloadVariant(q), q.recv.window.count);
   if (status != kDmaOk) {
@@ -325,52 +384,69 @@ void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   DeliverEndOfStream(nic, q);
 }
 
-void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
-  if (q.placement.end_of_stream != kEosPending || q.placement.head != kNone ||
-      tcp::HasReleased(q.tcb))
+void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status) {
+  --q.host_memory.dma_outstanding;
+  q.pool.drain.reading = false;
+  if (q.state != QpState::kConnected) return;
+  if (status != kDmaOk) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
+  }
+  PumpReceive(nic, q);
+}
+
+void OnDrainCopied(const Nic& nic, QueuePair& q, uint32_t status) {
+  --q.host_memory.dma_outstanding;
+  const uint32_t length = q.pool.drain.issued;
+  q.pool.drain.issued = 0;
+  if (q.state != QpState::kConnected) return;
+  const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
+  if (status != kDmaOk || wqe == nullptr) {
+    if (q.state == QpState::kConnected) {
+      FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    }
+    return;
+  }
+  const bool message_ends = TakeFromPool(q.pool, length) && q.pool.drain.push;
+  q.recv.filled += length;
+  if (Completes(q, *wqe, q.recv.filled, message_ends) ||
+      (!FramingOf(q.recv).keeps_boundaries && !PoolInUse(q.pool))) {
+    CompletionDetail detail;
+    detail.byte_length = q.recv.filled;
+    const uint32_t index = q.recv.next;
+    ConsumeReceive(q.recv, wqe->length);
+    CompleteReceive(nic, q.recv, index, detail);
+  }
+  AfterProgress(nic, q);
+}
+
+void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
+  if (q.placement.end_of_stream != kEosPending || !q.placement.contexts.empty() ||
+      tcp::HasReleased(q.tcb)) {
+    return;
+  }
   if (q.state != QpState::kConnected) return;
   if (!q.ending.peer_closed_reported) {
     q.ending.peer_closed_reported = true;
-    ReportPeerClosed(nic, q);
+    Report(nic, q, abi::EventKind::kPeerClosed, 0);
   }
-  if (!PoolInUse(q) && q.recv.next != q.recv.producer) {
-    CompleteEndOfStream(nic, q);
-    FlushReceives(nic, q);  // nothing can fill what is left
+  if (!PoolInUse(q.pool) && q.recv.next != q.recv.producer) {
+    CompleteEndOfStream(nic, q.recv, q.placement);
+    FlushReceives(nic, q.recv, q.placement, q.ending);  // nothing can fill what is left
   }
   FinishOrderlyClose(nic, q);
 }
 
-void DropPlacements(const Nic& nic, QueuePair& q) {
-  for (uint32_t index = q.placement.head; index != kNone;) {
-    const uint32_t next = nic.receive(index).next;
-    TakeBackReceive(q, nic.receive(index));
-    // An operation without bytes (an empty datagram) is under way too.
-    if (nic.receive(index).in_flight != 0 || nic.receive(index).fills_wqe) {
-      nic.receive(index).detached = true;
-    } else {
-      ReturnReceiveContext(nic, index);
-    }
-    index = next;
-  }
-  q.placement.head = kNone;
-  q.placement.tail = kNone;
-  q.pool.pending = 0;
-  q.placement.datagrams = 0;
-}
-
 bool EndBatch(const Nic& nic) {
-  if (nic.state.batch_head == kNone) return false;
-  while (nic.state.batch_head != kNone) {
-    QueuePair& q = nic.qp(nic.state.batch_head);
-    nic.state.batch_head = q.next_batch;
-    q.next_batch = kNone;
-    q.in_batch = false;
+  if (nic.state.batch.empty()) return false;
+  for (;;) {
+    const uint32_t handle = PopFront(nic.state.batch, BatchLink{nic});
+    if (handle == kNone) return true;
+    QueuePair& q = nic.qp(handle);
     if (q.type != abi::QpType::kTcp || q.tcb.state == tcp::State::kClosed) continue;
     tcp::OnBatchEnd(q.tcb);
     if (tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
   }
-  return true;
 }
 
 }  // namespace qpip::fw

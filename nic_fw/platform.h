@@ -215,6 +215,9 @@ struct Platform {
                         uint32_t count, uint32_t tag) = nullptr;
   /// One's complement sum over a part of a received frame, computed by the core itself.
   uint32_t (*frame_sum)(void* context, uint32_t frame, uint32_t offset, uint32_t length) = nullptr;
+  /// Reads a few bytes of a received frame into SRAM, done by the core itself, synchronous.
+  void (*frame_read)(void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                     void* to) = nullptr;
   /// Returns the frame's buffer to the receive engine.
   void (*frame_release)(void* context, uint32_t frame) = nullptr;
 

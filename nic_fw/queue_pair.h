@@ -8,7 +8,7 @@
 //     host_memory      what still refers to the application's memory
 //     ending           how it ends, and how far that is
 //     notices          what the host has not asked for
-//     scheduling, ...  the lists it is on, its timer
+//     links, timer     the lists it is on
 //     tuple, tcb       the connection
 #pragma once
 
@@ -16,15 +16,13 @@
 #include <type_traits>
 
 #include "nic_fw/abi/command.h"
+#include "nic_fw/list.h"
 #include "protocols/tcp/isn.h"
 #include "protocols/tcp/tcb.h"
 
 namespace qpip::fw {
 
-/// No object: end of a list, empty slot.
-inline constexpr uint32_t kNone = 0xffffffffu;
-
-/// Life of a queue pair. Transitions are traced by SetQpState (connection.h).
+/// Life of a queue pair. Transitions are traced by SetQpState (events.h).
 enum class QpState : uint8_t {
   kFree = 0,
   kIdle = 1,        ///< created; receives may be posted
@@ -47,9 +45,10 @@ struct WqeWindow {
 /// One posted send, from its fetch to its acknowledgement: the retransmission store. Boundaries of
 /// messages survive because every message keeps where it lies in the sequence space.
 struct SendRecord {
-  tcp::SequenceNumber start;  ///< sequence number of the message's first byte
-  uint32_t length = 0;        ///< bytes, never 0
-  uint32_t flags = 0;         ///< abi::SendWqeFlags
+  tcp::SequenceNumber start;   ///< sequence number of the message's first byte
+  uint32_t length = 0;         ///< bytes of sequence space, what the framing adds included; never 0
+  uint32_t flags = 0;          ///< abi::SendWqeFlags
+  uint32_t message_bytes = 0;  ///< of the application
 };
 
 /// A datagram that leaves in fragments.
@@ -62,16 +61,25 @@ struct FragmentedSend {
   bool summing = false;  ///< the first of two passes
 };
 
-/// completed <= announced <= producer (free-running indices).
-struct SendQueue {
-  uint64_t ring = 0;  ///< host memory
+/// What the send and the receive queue have in common: a ring in host memory, and a few of its
+/// entries cached in SRAM (work_queue.h). Indices are free-running.
+struct WorkQueue {
+  uint32_t owner = 0;  ///< handle of the queue pair
   uint32_t cq = 0;
+  uint64_t ring = 0;        ///< host memory
+  uint32_t cache = 0;       ///< cached entries: offset in the arena
   uint8_t log2_depth = 0;   ///< entries
   uint8_t log2_stride = 0;  ///< bytes an entry
+  uint8_t framing = 0;      ///< id of the row in framing.h
   uint32_t producer = 0;    ///< posted by the host
-  uint32_t announced = 0;   ///< fetched, validated, in the retransmission store
-  uint32_t completed = 0;
   WqeWindow window;
+};
+
+/// completed <= announced <= producer.
+struct SendQueue : WorkQueue {
+  uint32_t records = 0;    ///< SendRecords: offset in the arena
+  uint32_t announced = 0;  ///< fetched, validated, in the retransmission store
+  uint32_t completed = 0;
   uint32_t cursor = 0;       ///< hint: record that holds snd_nxt
   FragmentedSend fragments;  ///< UDP: of `announced`
   bool shutdown_wanted = false;
@@ -79,18 +87,12 @@ struct SendQueue {
   uint16_t text_fetching = 0;   ///< TCP: segments whose text is being fetched
 };
 
-/// next <= producer (free-running indices).
-struct ReceiveQueue {
-  uint64_t ring = 0;  ///< host memory
-  uint32_t cq = 0;
-  uint8_t log2_depth = 0;
-  uint8_t log2_stride = 0;
-  uint32_t producer = 0;
+/// next <= producer.
+struct ReceiveQueue : WorkQueue {
   uint32_t posted_bytes = 0;    ///< modulo 2^32, from the doorbell
   uint32_t consumed_bytes = 0;  ///< modulo 2^32: lengths of completed receives
   uint32_t next = 0;            ///< the WQE being filled
   uint32_t filled = 0;          ///< bytes of it placed or being placed
-  WqeWindow window;
 };
 
 /// Progress of the peer's FIN towards the host.
@@ -100,11 +102,21 @@ enum EosStage : uint8_t {
   kEosDelivered = 2,  ///< the end-of-stream completion was written
 };
 
-/// Text on its way to receives: receive contexts in stream order.
+/// Where a stream stands between two messages, for framings that put headers into it.
+struct FramingState {
+  static constexpr uint32_t kMostHeaderBytes = 32;
+  uint32_t message_rest = 0;  ///< bytes of the present message still to come
+  uint8_t header_have = 0;    ///< bytes of `header` that have come
+  uint8_t header[kMostHeaderBytes] = {};
+};
+
+/// Text on its way to receives.
 struct Placement {
-  uint32_t head = kNone;
-  uint32_t tail = kNone;
-  uint32_t datagrams = 0;     ///< UDP: contexts that have no receive yet
+  List contexts;           ///< receive contexts in stream order
+  uint32_t datagrams = 0;  ///< UDP: contexts that have no receive yet
+  uint32_t stripped =
+      0;  ///< bytes of headers taken out of the stream, but not yet counted as placed
+  FramingState framing;
   uint8_t end_of_stream = 0;  ///< EosStage
 };
 
@@ -133,12 +145,6 @@ struct OverflowPool {
   uint32_t record_count = 0;    ///< records whose bytes are placed
   uint32_t record_written = 0;  ///< index of the next record to write
   PoolDrain drain;
-};
-
-/// Frames that the wire refused: transmit contexts in order.
-struct RefusedFrames {
-  uint32_t head = kNone;
-  uint32_t tail = kNone;
 };
 
 /// What still refers to host memory, before that may be given back.
@@ -172,11 +178,15 @@ struct Notices {
   uint32_t urgent_end = 0;       ///< TCP: behind the peer's urgent data, from the first byte on
 };
 
-/// The transmit scheduler's list and credit.
-struct Scheduling {
-  uint32_t next = kNone;
-  bool listed = false;
-  int32_t deficit = 0;
+/// The lists a queue pair can be on.
+struct QueuePairLinks {
+  Link active;   ///< the transmit scheduler's
+  Link batch;    ///< placements done, an acknowledgement may be due
+  Link offered;  ///< a listener's idle queue pairs
+  Link drain;    ///< kDraining, waits for DMA or leases
+  Link refused;  ///< frames refused by the wire
+  uint32_t demux_next = kNone;
+  bool in_demux = false;
 };
 
 /// Position in the heap of timers.h, and the deadline it is filed under.
@@ -189,33 +199,22 @@ struct QueuePair {
   uint32_t handle = 0;
   QpState state = QpState::kFree;
   abi::QpType type = abi::QpType::kTcp;
-  abi::Framing framing = abi::Framing::kSegment;
   uint8_t traffic_class = 0;  ///< DiffServ code point of its packets, in the upper six bits
+  int32_t deficit = 0;        ///< the transmit scheduler's credit, bytes
   uint32_t protection_domain = 0;
   uint64_t indices = 0;  ///< host memory: abi::QueueIndices
   uint32_t listener = kNone;
-
-  // Lists this queue pair can be on.
-  Scheduling scheduling;
-  uint32_t next_batch = kNone;    ///< placements done, acknowledgement may be due
-  uint32_t next_offered = kNone;  ///< a listener's idle queue pairs
-  uint32_t next_drain = kNone;    ///< kDraining, waiting for DMA or leases
-  uint32_t next_blocked = kNone;  ///< frames refused by the wire
-  uint32_t demux_next = kNone;
-  bool in_batch = false;
-  bool in_demux = false;
-  bool in_drain = false;
-  bool in_blocked = false;
-  TimerEntry timer;
 
   SendQueue send;
   ReceiveQueue recv;
   Placement placement;
   OverflowPool pool;
-  RefusedFrames refused;
+  List refused;  ///< transmit contexts whose frames the wire refused, in order
   HostMemoryUse host_memory;
   Ending ending;
   Notices notices;
+  QueuePairLinks links;
+  TimerEntry timer;
 
   tcp::FourTuple tuple;  ///< UDP: local_port only
   tcp::Tcb tcb;

@@ -3,8 +3,6 @@
 #include <cstring>
 
 #include "nic_fw/icmp.h"
-#include "nic_fw/placement.h"
-#include "nic_fw/receive_fsm.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 
@@ -144,30 +142,31 @@ bool Whole(ReassemblySlot& slot, uint32_t* packet_length) {
   return true;
 }
 
-/// All fragments are in the pool: the packet goes the way of any other.
-void Deliver(const Nic& nic, uint32_t index) {
+/// All fragments are in the pool: the packet goes the way of any other. Returns false when it is
+/// dropped.
+bool Deliver(const Nic& nic, uint32_t index, ReceivedPacket* packet) {
   ReassemblySlot& slot = SlotAt(nic, index);
-  ReceivedPacket packet;
-  packet.variant = Variant::kDatagram;
-  if (!Whole(slot, &packet.frame.length)) {
+  *packet = ReceivedPacket{};
+  packet->variant = Variant::kDatagram;
+  if (!Whole(slot, &packet->frame.length)) {
     nic.Drop(abi::DropReason::kBadFragment);
     FreeSlot(nic, index);
-    return;
+    return false;
   }
   if (!KeepMark(slot)) {
     nic.Drop(abi::DropReason::kFragmentMarks);
     FreeSlot(nic, index);
-    return;
+    return false;
   }
   slot.state = SlotState::kDelivered;
   slot.deadline = tcp::kNever;
-  packet.frame.header = slot.head;
-  packet.frame.header_length = slot.head_length;
-  packet.frame.frame = kReassembledFrame | index;
-  packet.frame.flags = kFrameSumValid;
-  packet.frame.sum = ChecksumAdd({slot.head + kHeader, slot.header_at - kHeader}, slot.sum);
+  packet->frame.header = slot.head;
+  packet->frame.header_length = slot.head_length;
+  packet->frame.frame = kReassembledFrame | index;
+  packet->frame.flags = kFrameSumValid;
+  packet->frame.sum = ChecksumAdd({slot.head + kHeader, slot.header_at - kHeader}, slot.sum);
   nic.Count(abi::NicCounter::kPacketsReassembled);
-  ProcessPacket(nic, packet);
+  return true;
 }
 
 void GiveUp(const Nic& nic, ReassemblySlot& slot, abi::DropReason reason) {
@@ -176,32 +175,6 @@ void GiveUp(const Nic& nic, ReassemblySlot& slot, abi::DropReason reason) {
 }
 
 }  // namespace
-
-void FreeSlot(const Nic& nic, uint32_t index) {
-  ReassemblySlot& slot = SlotAt(nic, index);
-  slot.state = SlotState::kFree;
-  slot.deadline = tcp::kNever;
-}
-
-void ReleaseFrame(const Nic& nic, uint32_t frame) {
-  if (!IsReassembled(frame)) {
-    nic.hardware.FrameRelease(frame);
-  } else if (SlotAt(nic, SlotOf(frame)).state == SlotState::kDelivered) {
-    FreeSlot(nic, SlotOf(frame));
-  }
-}
-
-void PlaceFrame(const Nic& nic, uint32_t frame, uint32_t offset, const DmaSegment* to,
-                uint32_t count, uint32_t tag) {
-  if (!IsReassembled(frame)) {
-    nic.hardware.PayloadPlace(frame, offset, to, count, tag);
-    return;
-  }
-  DmaSegment from;
-  from.address = PoolOf(nic, SlotOf(frame)) + offset - SlotAt(nic, SlotOf(frame)).header_at;
-  for (uint32_t i = 0; i < count; ++i) from.length += to[i].length;
-  nic.hardware.DmaCopy(&from, 1, to, count, tag);
-}
 
 void OnFragment(const Nic& nic, const ReceivedPacket& received) {
   ReceivedPacket packet = received;
@@ -220,7 +193,7 @@ void OnFragment(const Nic& nic, const ReceivedPacket& received) {
     Drop(nic, packet, abi::DropReason::kHeaderChainTooLong);
     return;
   }
-  if (!CanQueueText(nic)) {
+  if (!HasReceiveContext(nic)) {
     Drop(nic, packet, abi::DropReason::kNoReceiveContext);
     return;
   }
@@ -254,18 +227,18 @@ void OnFragment(const Nic& nic, const ReceivedPacket& received) {
   StartPlacing(nic, index, packet);
 }
 
-void OnFragmentPlaced(const Nic& nic, uint32_t context, uint32_t status) {
+bool OnFragmentPlaced(const Nic& nic, uint32_t context, uint32_t status, ReceivedPacket* whole) {
   const uint32_t index = nic.receive(context).slot;
   ReassemblySlot& slot = SlotAt(nic, index);
   nic.Charge(Stage::kRxPutData, Variant::kDatagram, nic.receive(context).in_flight);
   ReturnReceiveContext(nic, context);
   --slot.in_flight;
-  if (slot.state != SlotState::kCollecting) return;
+  if (slot.state != SlotState::kCollecting) return false;
   if (status != kDmaOk) {
     GiveUp(nic, slot, abi::DropReason::kBadFragment);
-    return;
+    return false;
   }
-  if (slot.map.Complete() && slot.in_flight == 0) Deliver(nic, index);
+  return slot.map.Complete() && slot.in_flight == 0 && Deliver(nic, index, whole);
 }
 
 bool ServiceReassembly(const Nic& nic) {

@@ -5,16 +5,20 @@
 
 #include "nic_fw/connection.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/ending.h"
+#include "nic_fw/events.h"
 #include "nic_fw/icmp.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/neighbour.h"
+#include "nic_fw/opening.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
 #include "nic_fw/timers.h"
-#include "nic_fw/transmit_fsm.h"
 #include "protocols/common/checksum.h"
 #include "protocols/tcp/listen.h"
 #include "protocols/tcp/machine.h"
@@ -132,7 +136,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
     q.notices.path_failed = false;
-    CompleteAcknowledged(nic, q);
+    CompleteAcknowledged(nic, q.send, q.tcb.snd_una);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
   if (alive && arrival.text_length != 0 && q.state == QpState::kOrphan) {
@@ -217,7 +221,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
     nic.Charge(Stage::kRxTransportParse, packet.variant);
     return;
   }
-  if (segment.text_length != 0 && !CanQueueText(nic)) {
+  if (segment.text_length != 0 && !HasReceiveContext(nic)) {
     // Nothing was acknowledged: the peer sends it again.
     DropFrame(nic, packet.frame, abi::DropReason::kNoReceiveContext);
     return;
@@ -226,10 +230,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   const tcp::State before = q.tcb.state;
   const tcp::Arrival arrival = tcp::OnSegment(q.tcb, segment, nic.now);
   NoteMtuSearch(nic, q);
-  if (q.tcb.state != before) {
-    nic.Trace(kTraceTcpState, q.handle, static_cast<uint32_t>(before),
-              static_cast<uint32_t>(q.tcb.state));
-  }
+  TraceTcpState(nic, q, before);
   if (packet.variant == Variant::kData && arrival.acked_bytes != 0) {
     packet.variant = Variant::kDataAck;
   }
@@ -272,7 +273,7 @@ void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
     DropFrame(nic, packet.frame, abi::DropReason::kNoReceivePosted);
     return;
   }
-  if (!CanQueueText(nic)) {
+  if (!HasReceiveContext(nic)) {
     DropFrame(nic, packet.frame, abi::DropReason::kNoReceiveContext);
     return;
   }
@@ -303,8 +304,7 @@ void Demultiplex(const Nic& nic, ReceivedPacket& packet) {
   }
 }
 
-}  // namespace
-
+/// Processes a packet of which the frame and the variant are known. Takes over the frame.
 void ProcessPacket(const Nic& nic, ReceivedPacket& packet) {
   const FrameIn& frame = packet.frame;
   const std::span<const uint8_t> readable(frame.header, frame.header_length);
@@ -333,6 +333,13 @@ void ProcessPacket(const Nic& nic, ReceivedPacket& packet) {
   } else {
     Demultiplex(nic, packet);
   }
+}
+
+}  // namespace
+
+void OnFragmentDma(const Nic& nic, uint32_t context, uint32_t status) {
+  ReceivedPacket whole;
+  if (OnFragmentPlaced(nic, context, status, &whole)) ProcessPacket(nic, whole);
 }
 
 bool ServiceReceive(const Nic& nic) {

@@ -3,19 +3,29 @@
 
 #include <span>
 
+#include "nic_fw/abi/work_queue.h"
+#include "nic_fw/completion.h"
 #include "nic_fw/state.h"
 
 namespace qpip::fw {
 
-/// The WQE being filled, checked. nullptr when none is posted, when it is being fetched (the
-/// completion pumps again), or when it was malformed and the queue pair has failed.
-const abi::RecvWqe* CurrentReceive(const Nic& nic, QueuePair& q);
+/// The WQE being filled, if it is at hand.
+struct CurrentReceive {
+  const abi::RecvWqe* wqe = nullptr;  ///< nullptr: none is posted, or it is being fetched
+  bool malformed = false;             ///< the host is to blame; `wqe` is nullptr
+};
+/// Answers what can be filled now. One that is posted but not cached is fetched; the completion of
+/// that pumps again.
+CurrentReceive FindCurrentReceive(const Nic& nic, ReceiveQueue& recv, HostMemoryUse& use);
 std::span<const abi::Sge> ReceiveList(const abi::RecvWqe& wqe);
 /// The current WQE, of `length` bytes, is used up (however much of it was filled).
-void ConsumeReceive(QueuePair& q, uint32_t length);
+void ConsumeReceive(ReceiveQueue& recv, uint32_t length);
+/// WQE `index` is complete.
+void CompleteReceive(const Nic& nic, const ReceiveQueue& recv, uint32_t index,
+                     const CompletionDetail& detail);
 /// Completes the next WQE with no bytes: the peer's FIN. A partly filled one completes before it.
-void CompleteEndOfStream(const Nic& nic, QueuePair& q);
-/// Tells the host that the peer has shut down its direction.
-void ReportPeerClosed(const Nic& nic, const QueuePair& q);
+void CompleteEndOfStream(const Nic& nic, ReceiveQueue& recv, Placement& placement);
+/// Completes all posted receives, the first with the status that `ending` records.
+void FlushReceives(const Nic& nic, ReceiveQueue& recv, Placement& placement, Ending& ending);
 
 }  // namespace qpip::fw

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "nic_fw/abi/command.h"
@@ -14,8 +15,8 @@
 #include "nic_fw/hardware.h"
 #include "nic_fw/platform.h"
 #include "nic_fw/queue_pair.h"
-#include "protocols/common/siphash.h"
 #include "protocols/common/ipv6_address.h"
+#include "protocols/common/siphash.h"
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/isn.h"
 #include "protocols/tcp/tcb.h"
@@ -54,9 +55,7 @@ struct ListenerState {
   uint16_t backlog_limit = 0;
   uint16_t backlog_count = 0;
   bool in_use = false;
-  uint32_t offered_head = kNone;
-  uint32_t offered_tail = kNone;
-  uint32_t offered_count = 0;
+  List offered;
   uint32_t half_open = 0;                 ///< queue pairs in SYN-RECEIVED
   uint64_t last_cookie_at = tcp::kNever;  ///< kNever: none was sent
 };
@@ -87,10 +86,10 @@ struct DatagramFragment {
 
 /// A segment or datagram between the scheduler and the wire: its payload is being fetched.
 struct TransmitContext {
-  uint32_t next = kNone;  ///< free list, or the queue pair's blocked list
+  Link link;  ///< free list, or the queue pair's refused frames
   uint32_t qp = kNone;
   uint32_t payload = 0;
-  uint32_t length = 0;
+  uint32_t length = 0;        ///< bytes of the payload
   uint32_t segment_size = 0;  ///< TCP: as FrameOut's
   uint32_t wqe_index = 0;
   uint32_t sum = 0;
@@ -104,16 +103,19 @@ struct TransmitContext {
   uint8_t wqe_flags = 0;
   DatagramPart part = DatagramPart::kWhole;
   DatagramFragment fragment;  ///< not of kWhole
+  uint8_t framing_bytes = 0;  ///< TCP: of `framing_header`, in front of the payload
+  uint8_t framing_header[FramingState::kMostHeaderBytes] = {};
 };
 
 /// A received segment or datagram whose text is being placed.
 struct ReceiveContext {
-  uint32_t next = kNone;  ///< free list, or the queue pair's placement list
+  Link link;  ///< free list, or the queue pair's placement list
   uint32_t qp = kNone;
   uint32_t frame = 0;
   uint32_t offset = 0;           ///< in the frame, of the next byte to issue
   uint32_t remaining = 0;        ///< bytes not yet issued
   uint32_t in_flight = 0;        ///< bytes of the operation under way (0: none)
+  uint32_t stripped = 0;         ///< bytes of headers in front of them
   tcp::SequenceNumber sequence;  ///< TCP: of the byte at `offset`
   uint32_t wqe_index = 0;        ///< the WQE that operation goes to
   uint32_t slot = 0;             ///< a fragment: where its packet is put together
@@ -123,6 +125,8 @@ struct ReceiveContext {
   bool to_pool = false;        ///< that operation goes to the overflow pool
   bool held = false;           ///< text behind a gap, on its way to its place in the pool
   bool fills_wqe = false;      ///< that operation completes the WQE
+  bool ends_message = false;   ///< its last byte is the last of a message
+  bool issued = false;         ///< an operation is under way, perhaps one without bytes
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;
 };
@@ -154,19 +158,15 @@ struct FirmwareState {
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
-  uint32_t active_head = kNone;
-  uint32_t active_tail = kNone;
-  uint32_t batch_head = kNone;
-  uint32_t drain_head = kNone;
-  uint32_t blocked_head = kNone;
-  uint32_t blocked_tail = kNone;
+  List active;
+  List batch;
+  List drain;
+  List refused;
+  List free_transmit;
+  List free_receive;
   uint32_t quantum = 0;
   uint32_t timer_count = 0;
-  uint32_t free_transmit = kNone;
-  uint32_t free_transmit_count = 0;
-  uint32_t free_receive = kNone;
-  uint32_t starved_transmit = 0;  ///< queue pairs wait for a payload buffer: retry
-  uint32_t last_tcp_qp = kNone;   ///< demultiplexer's one-entry cache
+  uint32_t last_tcp_qp = kNone;  ///< demultiplexer's one-entry cache
 
   // Management.
   uint32_t command_producer = 0;
@@ -247,19 +247,10 @@ struct Nic {
   ReceiveContext& receive(uint32_t index) const {
     return Table<ReceiveContext>(state.receive_offset)[index];
   }
-  SendRecord& record(const QueuePair& q, uint32_t index) const {
-    const uint32_t mask = (1u << q.send.log2_depth) - 1;
-    return Table<SendRecord>(
-        state.record_offset)[(q.handle << state.config.send_depth_log2) + (index & mask)];
+  SendRecord& record(const SendQueue& send, uint32_t index) const {
+    const uint32_t mask = (1u << send.log2_depth) - 1;
+    return Table<SendRecord>(send.records)[index & mask];
   }
-  /// SRAM for cached WQEs: the send window, then the receive window.
-  uint8_t* SendCache(const QueuePair& q) const {
-    return base + state.wqe_offset + q.handle * 2 * state.config.wqe_cache_bytes;
-  }
-  uint8_t* RecvCache(const QueuePair& q) const {
-    return SendCache(q) + state.config.wqe_cache_bytes;
-  }
-
   void Count(abi::NicCounter counter, uint64_t by = 1) const {
     state.counters[static_cast<uint32_t>(counter)] += by;
   }
@@ -273,6 +264,42 @@ struct Nic {
   void Trace(TraceKind kind, uint32_t object, uint32_t from, uint32_t to) const {
     hardware.Trace({kind, object, from, to});
   }
+};
+
+inline ipv6::Address OwnAddress(const Nic& nic) {
+  ipv6::Address address;
+  std::memcpy(address.bytes, nic.state.config.address.bytes, sizeof(address.bytes));
+  return address;
+}
+
+// How to reach the links of queue pairs and contexts (list.h).
+struct ActiveLink {
+  const Nic& nic;
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.active; }
+};
+struct BatchLink {
+  const Nic& nic;
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.batch; }
+};
+struct OfferedLink {
+  const Nic& nic;
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.offered; }
+};
+struct DrainLink {
+  const Nic& nic;
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.drain; }
+};
+struct RefusedLink {
+  const Nic& nic;
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.refused; }
+};
+struct TransmitLink {
+  const Nic& nic;
+  Link& operator()(uint32_t index) const { return nic.transmit(index).link; }
+};
+struct ReceiveLink {
+  const Nic& nic;
+  Link& operator()(uint32_t index) const { return nic.receive(index).link; }
 };
 
 }  // namespace qpip::fw

@@ -1,50 +1,19 @@
-#include <cstring>
-#include <span>
+#include "nic_fw/transmit_tcp.h"
 
-#include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
-#include "nic_fw/memory.h"
-#include "nic_fw/packet.h"
+#include <cstring>
+
+#include "nic_fw/ending.h"
+#include "nic_fw/framing.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
+#include "nic_fw/text_source.h"
 #include "nic_fw/timers.h"
-#include "nic_fw/transmit_internal.h"
+#include "nic_fw/transmit_context.h"
+#include "nic_fw/work_queue.h"
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
 namespace {
-
-constexpr uint32_t kMaxInlineText = 512;  // of one segment: kFrameBufferBytes has room for it
-
-bool RecordContains(const SendRecord& record, tcp::SequenceNumber sequence) {
-  return sequence.InWindow(record.start, record.length);
-}
-
-/// The announced message that holds `sequence`; kNone when there is none. New data is found at the
-/// cursor or right behind it, retransmissions by binary search.
-uint32_t FindRecord(const Nic& nic, QueuePair& q, tcp::SequenceNumber sequence) {
-  const uint32_t announced = q.send.announced - q.send.completed;
-  for (uint32_t guess = q.send.cursor; guess - q.send.cursor < 2; ++guess) {
-    if (guess - q.send.completed < announced && RecordContains(nic.record(q, guess), sequence)) {
-      q.send.cursor = guess;
-      return guess;
-    }
-  }
-  uint32_t low = 0;
-  uint32_t high = announced;
-  while (low < high) {
-    const uint32_t middle = low + (high - low) / 2;
-    const SendRecord& record = nic.record(q, q.send.completed + middle);
-    if (RecordContains(record, sequence)) {
-      q.send.cursor = q.send.completed + middle;
-      return q.send.cursor;
-    }
-    if (sequence.Before(record.start)) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return kNone;
-}
 
 Variant DataVariant(const QueuePair& q) {
   return q.tcb.segments_unacked > 0 || q.tcb.ack_now ? Variant::kDataAck : Variant::kData;
@@ -75,7 +44,7 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
     }
     UpdateTimer(nic, q);
     nic.Charge(Stage::kTxUpdate, variant);
-    Block(nic, q);
+    AwaitWire(nic, q);
     return kIdleTurn;
   }
   if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
@@ -89,158 +58,93 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   return SentTurn(60);
 }
 
-void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& context,
+void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& context, uint32_t length,
                       Variant variant) {
   if (context.retransmission) {
     nic.Count(abi::NicCounter::kTcpRetransmissions);
   } else if (context.last_of_message) {
-    nic.Trace(kTraceSendSent, q.handle, context.wqe_index, context.length);
+    nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);
   }
   UpdateTimer(nic, q);
   nic.Charge(Stage::kTxUpdate, variant);
 }
 
-/// Where a packet's text comes from: one or, with stream framing, several work requests.
-struct Gathered {
-  DmaSegment pieces[kMaxDmaSegments];
-  uint32_t count = 0;              ///< of pieces; 0: the text is inline
-  const uint8_t* bytes = nullptr;  ///< inline text
-  uint8_t copy[kMaxInlineText];    ///< of inline text that lies in several entries
-  uint32_t length = 0;
-  bool is_inline = false;
-  bool ends_message = false;  ///< the last byte is the last of its work request
-};
-
-/// Adds `want` inline bytes of one entry. Returns false when there is no room for them, or the host
-/// has changed the entry since it was announced.
-bool GatherInline(const abi::SendWqe& wqe, uint32_t offset, uint32_t want, Gathered* out) {
-  if (wqe.inline_length < offset + want || out->length + want > kMaxInlineText) return false;
-  const uint8_t* from = reinterpret_cast<const uint8_t*>(&wqe + 1) + offset;
-  if (out->length == 0) {
-    out->bytes = from;
-  } else {
-    if (out->bytes != out->copy) std::memcpy(out->copy, out->bytes, out->length);
-    std::memcpy(out->copy + out->length, from, want);
-    out->bytes = out->copy;
-  }
-  out->length += want;
-  return true;
-}
-
-/// Adds up to `want` bytes of one entry's list.
-bool GatherList(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t offset,
-                uint32_t want, Gathered* out) {
-  DmaSegment more[kMaxDmaSegments];
-  const bool first = out->count == 0;
-  uint32_t covered = 0;
-  const uint32_t count = Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, want,
-                                   first ? out->pieces : more, &covered);
-  if (count == 0 || out->count + count > kMaxDmaSegments) return false;
-  for (uint32_t i = 0; !first && i < count; ++i) out->pieces[out->count + i] = more[i];
-  out->count += count;
-  out->length += covered;
-  return true;
-}
-
-/// Collects up to `length` bytes from `offset` of work request `index` on. Only a stream has
-/// segments that span work requests, as far as these are in the cache and of one kind. False: not
-/// even the first can be read.
-bool Gather(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset, uint32_t length,
-            Gathered* out) {
-  out->is_inline = (CachedWqe(nic, q, index)->flags & abi::kSendInline) != 0;
-  for (uint32_t i = index; out->length < length; ++i, offset = 0) {
-    if (i != index &&
-        (q.framing != abi::Framing::kStream || i == q.send.announced || !q.send.window.Holds(i))) {
-      break;
-    }
-    const abi::SendWqe& wqe = *CachedWqe(nic, q, i);
-    const uint32_t before = out->length;
-    const uint32_t rest = nic.record(q, i).length - offset;
-    const uint32_t want = rest < length - before ? rest : length - before;
-    const bool same_kind = ((wqe.flags & abi::kSendInline) != 0) == out->is_inline;
-    const bool added = same_kind && (out->is_inline ? GatherInline(wqe, offset, want, out)
-                                                    : GatherList(nic, q, wqe, offset, want, out));
-    if (!added) break;
-    out->ends_message = out->length - before == rest;
-    if (!out->ends_message) break;
-  }
-  return out->length != 0;
-}
-
-/// Bytes that may go as one packet from `offset` of a work request on.
-uint32_t SegmentRest(const QueuePair& q, const tcp::SendIntent& intent, const SendRecord& record,
-                     uint32_t offset) {
-  // RFC 9293 3.8.6.2.1: a stream's segments are as large as can be.
-  if (q.framing == abi::Framing::kStream) return intent.sequence.DistanceTo(q.tcb.snd_end);
-  return record.length - offset;
-}
-
 /// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
-bool WaitsForText(QueuePair& q) {
-  q.send.waits_for_text = q.send.text_fetching != 0;
-  return q.send.waits_for_text;
+bool WaitsForText(SendQueue& send) {
+  send.waits_for_text = send.text_fetching != 0;
+  return send.waits_for_text;
+}
+
+/// Starts fetching a packet's payload. Returns false when no packet buffer is free.
+bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index) {
+  TransmitContext& context = nic.transmit(context_index);
+  const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
+  context.payload = nic.hardware.PayloadFetch(text.pieces, text.count, flags,
+                                              MakeTag(Tag::kTransmit, context_index));
+  if (context.payload == 0) return false;
+  ++q.host_memory.dma_outstanding;
+  ++q.send.text_fetching;
+  QPIP_ASSERT(text.inline_length <= sizeof(context.framing_header));
+  context.framing_bytes = static_cast<uint8_t>(text.inline_length);
+  if (text.inline_length != 0) {
+    std::memcpy(context.framing_header, text.bytes, text.inline_length);
+  }
+  return true;
 }
 
 /// Sends or starts one packet of text: a segment, or several that the wire cuts.
 Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
-  const uint32_t index = FindRecord(nic, q, intent.sequence);
+  const uint32_t index = FindRecord(nic, q.send, intent.sequence);
   if (index == kNone) return kIdleTurn;
-  const SendRecord record = nic.record(q, index);
+  const SendRecord record = nic.record(q.send, index);
   const uint32_t offset = record.start.DistanceTo(intent.sequence);
-  const uint32_t length = tcp::AllowedLength(q.tcb, intent, SegmentRest(q, intent, record, offset));
+  const uint32_t length = tcp::AllowedLength(q.tcb, intent, PacketRest(q, record, offset));
   if (length == 0) return kIdleTurn;
   if (!q.send.window.Holds(index)) {
-    FetchSendWqes(nic, q, index);  // its completion puts the queue pair back on the list
+    // Its completion puts the queue pair back on the list.
+    FetchEntries(nic, q.send, q.host_memory, index, Tag::kSendWqe);
     return kIdleTurn;
   }
-  const bool is_inline = (CachedWqe(nic, q, index)->flags & abi::kSendInline) != 0;
-  if (is_inline && WaitsForText(q)) return kIdleTurn;
+  const bool is_inline = (CachedSend(nic, q.send, index).flags & abi::kSendInline) != 0;
+  if (is_inline && WaitsForText(q.send)) return kIdleTurn;
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
   nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
-  Gathered text;
-  if (!Gather(nic, q, index, offset, length, &text)) {
-    // The host changed the entry, or its region went away, after it was announced.
+  GatheredText text;
+  if (!GatherText(nic, q, index, offset, length, &text)) {
     nic.Count(abi::NicCounter::kProtectionErrors);
     FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
     return kIdleTurn;
   }
   nic.Charge(Stage::kTxSchedule, DataVariant(q));
 
-  uint32_t payload = 0;
   const uint32_t context_index = TakeTransmitContext(nic);
-  if (!text.is_inline) {
-    const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
-    payload = nic.hardware.PayloadFetch(text.pieces, text.count, flags,
-                                        MakeTag(Tag::kTransmit, context_index));
-    if (payload == 0) {
-      ReturnTransmitContext(nic, context_index);
-      return kNoBufferTurn;
-    }
-    ++q.host_memory.dma_outstanding;
-    ++q.send.text_fetching;
+  const bool fetched = text.count != 0;
+  if (fetched && !FetchText(nic, q, text, context_index)) {
+    ReturnTransmitContext(nic, context_index);
+    return kNoBufferTurn;
   }
   TransmitContext& context = nic.transmit(context_index);
+  const uint32_t total = text.total();
   context.qp = q.handle;
-  context.payload = payload;
   context.length = text.length;
-  context.segment_size = text.length > intent.segment_size ? intent.segment_size : 0;
+  context.segment_size = total > intent.segment_size ? intent.segment_size : 0;
   context.wqe_index = index;
   context.last_of_message = text.ends_message;
   context.retransmission = intent.retransmission;
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
-  context.header = tcp::CommitSend(q.tcb, intent, text.length, text.ends_message, nic.now);
+  context.header = tcp::CommitSend(q.tcb, intent, total, text.ends_message, nic.now);
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
-  if (text.is_inline) {
-    nic.Charge(Stage::kTxGetData, DataVariant(q), text.length);
+  if (!fetched) {
+    nic.Charge(Stage::kTxGetData, DataVariant(q), total);
     PayloadSource source;
     source.inline_bytes = text.bytes;
-    source.length = text.length;
+    source.inline_length = text.inline_length;
     // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
     if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
     ReturnTransmitContext(nic, context_index);
   }
-  return SentTurn(text.length + 60);
+  return SentTurn(total + 60);
 }
 
 /// Where to fetch work requests from, to announce more; kNone: not now.
@@ -252,10 +156,10 @@ uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
   // Less than a segment of a stream is to go together with what follows it, as far as one fetch
   // reaches.
   const uint32_t pending = q.tcb.snd_nxt.DistanceTo(q.tcb.snd_end);
-  if (q.framing != abi::Framing::kStream || pending >= q.tcb.snd_mss) return kNone;
-  const uint32_t index = FindRecord(nic, q, q.tcb.snd_nxt);
+  if (FramingOf(q.send).keeps_boundaries || pending >= q.tcb.snd_mss) return kNone;
+  const uint32_t index = FindRecord(nic, q.send, q.tcb.snd_nxt);
   if (index == kNone) return kNone;
-  return FetchableWqes(nic, q, index) > q.send.announced - index ? index : kNone;
+  return FetchableEntries(nic, q.send, index) > q.send.announced - index ? index : kNone;
 }
 
 }  // namespace
@@ -263,50 +167,50 @@ uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
 void AnnounceSends(const Nic& nic, QueuePair& q) {
   while (q.send.announced != q.send.producer && q.send.window.Holds(q.send.announced)) {
     const uint32_t index = q.send.announced;
-    const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
-    const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
+    const abi::SendWqe& wqe = CachedSend(nic, q.send, index);
+    const abi::CompletionStatus status = CheckSend(nic, q.send, q.protection_domain, wqe);
     if (status != abi::CompletionStatus::kSuccess) {
       FailSend(nic, q, index, status);
       return;
     }
-    nic.record(q, index) = {q.tcb.snd_end, wqe.length, wqe.flags};
-    tcp::ExtendSend(q.tcb, wqe.length);
+    const uint32_t bytes = FramingOf(q.send).announce(wqe.length);
+    nic.record(q.send, index) = {q.tcb.snd_end, bytes, wqe.flags, wqe.length};
+    tcp::ExtendSend(q.tcb, bytes);
     if ((wqe.flags & abi::kSendUrgent) != 0) tcp::MarkUrgent(q.tcb);
     ++q.send.announced;
     nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
   }
 }
 
-bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context,
-                      PayloadSource payload) {
+bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text) {
   const Variant variant = DataVariant(q);
   const auto ecn =
       context.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
-  payload.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
+  text.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
   // The path's MTU may have fallen since it was set.
   const bool shrunk = context.segment_size > q.tcb.snd_mss;
-  payload.segment_size = shrunk ? q.tcb.snd_mss : context.segment_size;
-  tcp::RefreshHeader(q.tcb, &context.header, context.length, nic.now);
-  if (payload.segment_size != 0) {
+  text.segment_size = shrunk ? q.tcb.snd_mss : context.segment_size;
+  tcp::RefreshHeader(q.tcb, &context.header, text.total(), nic.now);
+  if (text.segment_size != 0) {
     // The host has asked for urgent mode since. Whoever cuts the packet would copy the pointer,
     // which counts from each segment's own number; what follows this packet has it.
     context.header.flags = static_cast<uint8_t>(context.header.flags & ~tcp::kUrg);
     context.header.urgent_pointer = 0;
   }
   uint64_t lease = 0;
-  const uint32_t status = SendTcp(nic, q.tuple, context.header, payload, variant, &lease);
+  const uint32_t status = SendTcp(nic, q.tuple, context.header, text, variant, &lease);
   if (status == kSendBusy) return false;
-  NoteLease(q, lease);
-  AfterSegmentSent(nic, q, context, variant);
+  NoteLease(q.host_memory, lease);
+  AfterSegmentSent(nic, q, context, text.total(), variant);
   return true;
 }
 
 Turn ServiceTcp(const Nic& nic, QueuePair& q) {
-  if (q.in_blocked || q.state == QpState::kFree) return kIdleTurn;
+  if (q.links.refused.linked() || q.state == QpState::kFree) return kIdleTurn;
   const bool host_memory = q.state == QpState::kConnected;
   const uint32_t fetch = host_memory ? FetchFrom(nic, q) : kNone;
   if (fetch != kNone) {
-    FetchSendWqes(nic, q, fetch);
+    FetchEntries(nic, q.send, q.host_memory, fetch, Tag::kSendWqe);
   } else if (host_memory && q.send.shutdown_wanted && !q.tcb.fin_queued &&
              q.send.announced == q.send.producer) {
     tcp::Close(q.tcb, nic.now);
@@ -319,7 +223,7 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
         return kIdleTurn;
       }
       if (q.tcb.fin_queued && !q.tcb.fin_sent && intent.sequence == q.tcb.snd_end &&
-          WaitsForText(q)) {
+          WaitsForText(q.send)) {
         return kIdleTurn;
       }
       return SendControl(nic, q, intent);

@@ -1,16 +1,14 @@
-// Datagrams on their way out. One that is larger than the path leaves in fragments (RFC 8200
-// section 4.5), a turn of the scheduler each. The first of them carries the checksum of all, so the
-// payload is read twice: once for its sum, part by part, and once to be sent. Only one part at a
-// time needs a packet buffer, however large the datagram is.
+#include "nic_fw/transmit_udp.h"
+
 #include <cstring>
 
-#include "nic_fw/completion.h"
-#include "nic_fw/connection.h"
+#include "nic_fw/ending.h"
 #include "nic_fw/memory.h"
-#include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
-#include "nic_fw/transmit_fsm.h"
-#include "nic_fw/transmit_internal.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
+#include "nic_fw/transmit_context.h"
+#include "nic_fw/work_queue.h"
 #include "protocols/common/checksum.h"
 #include "protocols/udp/header.h"
 
@@ -18,15 +16,6 @@ namespace qpip::fw {
 namespace {
 
 constexpr uint32_t kUdp = udp::kHeaderBytes;
-
-void CompleteDatagram(const Nic& nic, QueuePair& q, uint32_t index, uint32_t flags,
-                      uint32_t length) {
-  q.send.completed = index + 1;
-  if ((flags & abi::kSendSignaled) == 0) return;
-  CompletionDetail detail;
-  detail.byte_length = length;
-  Complete(nic, q, abi::CompletionOpcode::kSend, index, detail);
-}
 
 /// A context for `wqe`, or a part of it. There is one (CanFetchPayload).
 uint32_t FillContext(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t length) {
@@ -77,11 +66,11 @@ Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
     nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
     PayloadSource source;
     source.inline_bytes = reinterpret_cast<const uint8_t*>(&wqe + 1);
-    source.length = wqe.length;
+    source.inline_length = wqe.length;
     const bool sent = SendReadyDatagram(nic, q, nic.transmit(index), source);
     ReturnTransmitContext(nic, index);
     if (!sent) {
-      Block(nic, q);  // not announced yet: served again from the start
+      AwaitWire(nic, q);  // not announced yet: served again from the start
       return kIdleTurn;
     }
   } else {
@@ -136,19 +125,20 @@ Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
 }  // namespace
 
 Turn ServiceUdp(const Nic& nic, QueuePair& q) {
-  if (q.in_blocked || q.state != QpState::kConnected || q.send.announced == q.send.producer) {
+  if (q.links.refused.linked() || q.state != QpState::kConnected ||
+      q.send.announced == q.send.producer) {
     return kIdleTurn;
   }
   const uint32_t index = q.send.announced;
   if (!q.send.window.Holds(index)) {
-    FetchSendWqes(nic, q, index);
+    FetchEntries(nic, q.send, q.host_memory, index, Tag::kSendWqe);
     return kIdleTurn;
   }
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
-  const abi::SendWqe& wqe = *CachedWqe(nic, q, index);
+  const abi::SendWqe& wqe = CachedSend(nic, q.send, index);
   nic.Charge(Stage::kTxDoorbellProcess, Variant::kDatagram);
   if (q.send.fragments.chunk != 0) return StartPart(nic, q, wqe);
-  const abi::CompletionStatus status = CheckWqe(nic, q, wqe);
+  const abi::CompletionStatus status = CheckSend(nic, q.send, q.protection_domain, wqe);
   if (status != abi::CompletionStatus::kSuccess) {
     FailSend(nic, q, index, status);
     return kIdleTurn;
@@ -172,21 +162,14 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
                               : SendUdp(nic, q.tuple.local_port, context.peer_address,
                                         context.peer_port, payload, &lease);
   if (status == kSendBusy) return false;
-  NoteLease(q, lease);
+  NoteLease(q.host_memory, lease);
   if (!fragment || context.last_of_message) {
     const uint32_t length = fragment ? context.fragment.datagram_length : context.length;
     nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);
-    CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags, length);
+    CompleteDatagram(nic, q.send, context.wqe_index, context.wqe_flags, length);
   }
   nic.Charge(Stage::kTxUpdate, Variant::kDatagram);
   return true;
-}
-
-void OnDatagramLost(const Nic& nic, QueuePair& q, const TransmitContext& context) {
-  const bool fragment = context.part == DatagramPart::kFragment;
-  if (fragment && !context.last_of_message) return;
-  CompleteDatagram(nic, q, context.wqe_index, context.wqe_flags,
-                   fragment ? context.fragment.datagram_length : context.length);
 }
 
 void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {

@@ -33,7 +33,8 @@
   X(random, 18)               \
   X(charge, 19)               \
   X(trace, 20)                \
-  X(payload_room, 21)
+  X(payload_room, 21)         \
+  X(frame_read, 22)
 
 namespace qpip::fw {
 

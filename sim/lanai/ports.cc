@@ -276,6 +276,10 @@ void Ports::FillLinkPorts() {
   table_.frame_sum = [](void* context, uint32_t frame, uint32_t offset, uint32_t length) {
     return static_cast<Ports*>(context)->SumFrame(frame, offset, length);
   };
+  table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                         void* to) {
+    static_cast<Ports*>(context)->ReadFrame(frame, offset, length, static_cast<uint8_t*>(to));
+  };
   table_.frame_release = [](void* context, uint32_t frame) {
     static_cast<Ports*>(context)->ReleaseFrame(frame);
   };
@@ -429,6 +433,15 @@ uint32_t Ports::SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const
                                    [&](std::span<const uint8_t> part) { running.Add(part); });
   if (!complete) Die("frame_sum beyond the frame's end");
   return running.value();
+}
+
+void Ports::ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) const {
+  const bool complete = VisitFrame(frames_[frame - 1].frame.pieces, offset, length,
+                                   [&](std::span<const uint8_t> part) {
+                                     std::memcpy(to, part.data(), part.size());
+                                     to += part.size();
+                                   });
+  if (!complete) Die("frame_read beyond the frame's end");
 }
 
 inline void Ports::ReleaseFrame(uint32_t frame) {

@@ -95,6 +95,7 @@ class Ports {
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
                     uint32_t tag);
   uint32_t SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const;
+  void ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) const;
   void ReleaseFrame(uint32_t frame);
   uint64_t Random();
   void Charge(fw::Stage stage, fw::Variant variant);

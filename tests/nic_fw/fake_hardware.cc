@@ -195,6 +195,10 @@ void FakeHardware::FillLinkPorts() {
     const Frame& source = Self(c).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(source).subspan(offset, length));
   };
+  p.frame_read = [](void* c, uint32_t frame, uint32_t offset, uint32_t length, void* to) {
+    const Frame& source = Self(c).borrowed_.at(frame);
+    std::memcpy(to, std::span<const uint8_t>(source).subspan(offset, length).data(), length);
+  };
   p.frame_release = [](void* c, uint32_t frame) { Self(c).borrowed_.erase(frame); };
 }
 

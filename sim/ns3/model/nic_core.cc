@@ -391,6 +391,10 @@ void NicCore::FillLinkPorts() {
   table_.frame_sum = [](void* context, uint32_t frame, uint32_t offset, uint32_t length) {
     return Self(context).SumFrame(frame, offset, length);
   };
+  table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                         void* to) {
+    Self(context).ReadFrame(frame, offset, length, static_cast<uint8_t*>(to));
+  };
   table_.frame_release = [](void* context, uint32_t frame) { Self(context).ReleaseFrame(frame); };
 }
 

@@ -188,6 +188,7 @@ class NicCore : private LeaseHolder {
   void CopyHostMemory(const fw::DmaSegment* from, uint32_t from_count, const fw::DmaSegment* to,
                       uint32_t to_count, uint32_t tag);
   uint32_t SumFrame(uint32_t handle, uint32_t offset, uint32_t length) const;
+  void ReadFrame(uint32_t handle, uint32_t offset, uint32_t length, uint8_t* to) const;
   uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);
   bool FrameAnnounced();
   uint32_t PollFrame(fw::FrameIn* out);

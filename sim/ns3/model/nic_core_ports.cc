@@ -366,6 +366,14 @@ uint32_t NicCore::SumFrame(uint32_t handle, uint32_t offset, uint32_t length) co
   return sum;
 }
 
+void NicCore::ReadFrame(uint32_t handle, uint32_t offset, uint32_t length, uint8_t* to) const {
+  std::memset(to, 0, length);  // phantom bytes have no content
+  held_[handle - 1]->ForEach(offset, length, [&](const Piece& piece) {
+    if (piece.data != nullptr) std::memcpy(to, piece.data, piece.length);
+    to += piece.length;
+  });
+}
+
 void NicCore::PlacePayload(uint32_t handle, uint32_t offset, const fw::DmaSegment* to,
                            uint32_t count, uint32_t tag) {
   const uint32_t length = TotalLength(to, count);

@@ -189,6 +189,12 @@ void Hardware::FillLinkPorts() {
     const Bytes& bytes = Self(context).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(bytes).subspan(offset, length));
   };
+  platform_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                            void* to) {
+    const Bytes& bytes = Self(context).borrowed_.at(frame);
+    std::ranges::copy(std::span<const uint8_t>(bytes).subspan(offset, length),
+                      static_cast<uint8_t*>(to));
+  };
   platform_.frame_release = [](void* context, uint32_t frame) {
     Self(context).borrowed_.erase(frame);
   };

@@ -1,0 +1,76 @@
+#include "nic_fw/backlog.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint64_t kNsPerMs = 1000000;
+
+bool Expired(const Nic& nic, const BacklogEntry& entry) {
+  const uint32_t limit = nic.state.config.connect_timeout_ms;  // 0: never, as for a SYN sent
+  return limit != 0 && nic.now - entry.arrived_at > limit * kNsPerMs;
+}
+
+}  // namespace
+
+void ForgetSyn(const Nic& nic, BacklogEntry& entry) {
+  entry.in_use = false;
+  --nic.listener(entry.listener).backlog_count;
+}
+
+BacklogEntry* FindSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple) {
+  for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
+    BacklogEntry& entry = nic.backlog(i);
+    if (entry.in_use && entry.listener == listener && entry.tuple == tuple) return &entry;
+  }
+  return nullptr;
+}
+
+BacklogEntry* OldestSyn(const Nic& nic, uint32_t listener) {
+  BacklogEntry* oldest = nullptr;
+  for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
+    BacklogEntry& entry = nic.backlog(i);
+    if (!entry.in_use || entry.listener != listener) continue;
+    if (Expired(nic, entry)) {
+      ForgetSyn(nic, entry);
+    } else if (oldest == nullptr || entry.arrived_at < oldest->arrived_at) {
+      oldest = &entry;
+    }
+  }
+  return oldest;
+}
+
+bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
+  ListenerState& listener = nic.listener(handle);
+  BacklogEntry* entry = FindSyn(nic, handle, tuple);
+  if (entry == nullptr) {
+    OldestSyn(nic, handle);  // for its side effect: room from expired ones
+    if (listener.backlog_count < listener.backlog_limit) {
+      for (uint32_t i = 0; i < nic.state.config.max_backlog && entry == nullptr; ++i) {
+        if (!nic.backlog(i).in_use) entry = &nic.backlog(i);
+      }
+    }
+    if (entry == nullptr) return false;
+    entry->in_use = true;
+    entry->listener = handle;
+    entry->tuple = tuple;
+    entry->arrived_at = nic.now;
+    ++listener.backlog_count;
+  }
+  entry->syn = syn;
+  return true;
+}
+
+QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
+  const uint32_t handle = PopFront(listener.offered, OfferedLink{nic});
+  return handle == kNone ? nullptr : &nic.qp(handle);
+}
+
+void PutOffered(const Nic& nic, ListenerState& listener, const QueuePair& q) {
+  PushBack(listener.offered, OfferedLink{nic}, q.handle);
+}
+
+void RemoveOffered(const Nic& nic, ListenerState& listener, const QueuePair& q) {
+  if (q.links.offered.linked()) Remove(listener.offered, OfferedLink{nic}, q.handle);
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,249 @@
+#include "nic_fw/ending.h"
+
+#include "nic_fw/demux.h"
+#include "nic_fw/events.h"
+#include "nic_fw/layout.h"
+#include "nic_fw/opening.h"
+#include "nic_fw/packet.h"
+#include "nic_fw/receive_queue.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
+#include "nic_fw/text_queue.h"
+#include "nic_fw/timers.h"
+#include "nic_fw/transmit_context.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+constexpr uint64_t kNsPerMs = 1000000;
+
+/// The queue pair's connection is no more, as far as the NIC's own tables go.
+void Detach(const Nic& nic, QueuePair& q) {
+  CancelTimer(nic, q);
+  Deactivate(nic, q);
+  DropRefused(nic, q);
+  RemoveDemux(nic, q);
+  DropPlacements(nic, q);
+  if (q.state == QpState::kConnecting && q.listener != kNone) --nic.listener(q.listener).half_open;
+  q.tcb.state = tcp::State::kClosed;
+}
+
+/// RST, if the state calls for one.
+void ResetPeer(const Nic& nic, QueuePair& q) {
+  tcp::Header reset;
+  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
+}
+
+}  // namespace
+
+void EvictHalfOpen(const Nic& nic, QueuePair& q) {
+  Detach(nic, q);
+  SetQpState(nic, q, QpState::kIdle);
+}
+
+void EndTimeWait(const Nic& nic, QueuePair& q) {
+  if (q.state == QpState::kOrphan) {
+    EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    return;
+  }
+  q.tcb.state = tcp::State::kClosed;
+  CancelTimer(nic, q);
+  RemoveDemux(nic, q);
+}
+
+void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+                   abi::CompletionStatus head) {
+  if (q.state == QpState::kFree || q.state == QpState::kDraining) return;
+  const bool was_connecting = q.state == QpState::kConnecting;
+  Detach(nic, q);
+  if (q.state != QpState::kClosed && !q.ending.orphaned) {
+    q.ending.reason = static_cast<uint8_t>(reason);
+    q.ending.head_status = static_cast<uint8_t>(head);
+  }
+  const uint32_t listener = q.listener;
+  if (was_connecting && listener != kNone && !q.ending.destroy_wanted &&
+      nic.listener(listener).in_use && reason != abi::DisconnectReason::kAborted) {
+    // RFC 9293 3.10.7.4, SYN-RECEIVED from a passive open: back to LISTEN.
+    OfferQueuePair(nic, q, listener);
+    return;
+  }
+  if (was_connecting) {
+    Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
+  }
+  SetQpState(nic, q, QpState::kDraining);
+  AddToDrain(nic, q);
+  PollDraining(nic);
+}
+
+void AbortConnection(const Nic& nic, QueuePair& q) {
+  ResetPeer(nic, q);
+  EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
+}
+
+void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatus status) {
+  q.ending.error_index = index;
+  q.ending.send_status = static_cast<uint8_t>(status);
+  ResetPeer(nic, q);
+  EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
+}
+
+void FailReceive(const Nic& nic, QueuePair& q, abi::CompletionStatus status) {
+  q.ending.recv_status = static_cast<uint8_t>(status);
+  ResetPeer(nic, q);
+  EndConnection(nic, q, abi::DisconnectReason::kLocalError, abi::CompletionStatus::kFlushed);
+}
+
+void OnTransportDone(const Nic& nic, QueuePair& q) {
+  q.ending.transport_done = true;
+  if (q.state == QpState::kOrphan) {
+    if (q.tcb.state == tcp::State::kClosed) {
+      EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    }
+    return;
+  }
+  FinishOrderlyClose(nic, q);
+}
+
+void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
+  if (!q.ending.transport_done || q.state != QpState::kConnected) return;
+  const bool delivered = q.placement.contexts.empty() && q.pool.used == 0;
+  if (!delivered || tcp::HasReleased(q.tcb)) return;
+  if (q.host_memory.dma_outstanding != 0) return;  // asked again at its completion
+  q.ending.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
+  q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  SetQpState(nic, q, QpState::kClosed);
+  Deactivate(nic, q);
+  FlushSends(nic, q.send, q.ending);
+  FlushReceives(nic, q.recv, q.placement, q.ending);
+  if (q.tcb.state == tcp::State::kClosed) {
+    CancelTimer(nic, q);
+    RemoveDemux(nic, q);
+  } else if (tcp::AckDue(q.tcb, nic.now)) {
+    Activate(nic, q);  // the peer's FIN: it came with the text that has just been placed
+  } else {
+    UpdateTimer(nic, q);
+  }
+  Report(nic, q, abi::EventKind::kDisconnected, q.ending.reason);
+}
+
+namespace {
+
+/// Whether something still refers to the memory of `q`, or a list of the NIC to `q`.
+bool IsBusy(const Nic& nic, const QueuePair& q) {
+  const uint64_t lease = q.host_memory.lease;
+  return q.host_memory.dma_outstanding != 0 || q.links.refused.linked() || q.links.batch.linked() ||
+         (lease != 0 && nic.hardware.LeasePending(lease) != 0);
+}
+
+/// Nothing refers to the memory of `q` any more.
+void FinishDraining(const Nic& nic, QueuePair& q) {
+  Remove(nic.state.drain, DrainLink{nic}, q.handle);
+  q.host_memory.lease = 0;
+  if (!q.ending.orphaned) {
+    FlushSends(nic, q.send, q.ending);
+    FlushReceives(nic, q.recv, q.placement, q.ending);
+    q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    if (q.ending.connected_reported) {
+      Report(nic, q, abi::EventKind::kDisconnected, q.ending.reason);
+    }
+    if (q.type == abi::QpType::kUdp && q.ending.reason != 0) {
+      Report(nic, q, abi::EventKind::kQpError, q.ending.reason);
+    }
+  }
+  SetQpState(nic, q, QpState::kClosed);
+  if (!q.ending.destroy_wanted) return;
+  if (!q.ending.orphaned) ReportDestroyed(nic, q);
+  FreeQueuePair(nic, q);
+}
+
+}  // namespace
+
+bool PollDraining(const Nic& nic) {
+  bool progress = false;
+  for (uint32_t handle = nic.state.drain.head; handle != kNone;) {
+    QueuePair& q = nic.qp(handle);
+    handle = q.links.drain.next;
+    if (IsBusy(nic, q)) continue;
+    FinishDraining(nic, q);
+    progress = true;
+  }
+  return progress;
+}
+
+namespace {
+
+/// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
+/// FIN is on its way or acknowledged, and nothing waits to be delivered.
+bool CanOrphan(const QueuePair& q) {
+  if (q.type != abi::QpType::kTcp || q.host_memory.dma_outstanding != 0 || !q.refused.empty()) {
+    return false;
+  }
+  if (q.tcb.state == tcp::State::kTimeWait) return true;
+  return q.state == QpState::kConnected && q.tcb.fin_sent && q.placement.contexts.empty() &&
+         q.send.completed == q.send.producer;
+}
+
+}  // namespace
+
+void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
+  if (q.state == QpState::kOffered) WithdrawOffer(nic, q);
+  const bool orphan = CanOrphan(q);
+  q.ending.destroy_wanted = true;
+  q.ending.destroy_command = command_id;
+  if (orphan) {
+    q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    FlushReceives(nic, q.recv, q.placement, q.ending);
+    ReportDestroyed(nic, q);
+    --nic.cq(q.send.cq).references;
+    --nic.cq(q.recv.cq).references;
+    SetQpState(nic, q, QpState::kOrphan);
+    q.ending.orphaned = true;
+    q.ending.orphan_deadline = nic.now + nic.state.config.time_wait_ms * kNsPerMs;
+    if (q.tcb.state == tcp::State::kClosed) {
+      EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
+    } else {
+      FileOrphanTimer(nic, q);
+    }
+    return;
+  }
+  if (q.state == QpState::kDraining) return;  // answered when the flush is done
+  if (q.state == QpState::kClosed || q.state == QpState::kIdle) {
+    q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+    EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
+    return;
+  }
+  AbortConnection(nic, q);
+}
+
+void FreeQueuePair(const Nic& nic, QueuePair& q) {
+  QPIP_ASSERT(!q.links.active.linked() && !q.links.batch.linked() && !q.links.offered.linked() &&
+              !q.links.drain.linked() && !q.links.refused.linked());
+  QPIP_ASSERT(q.placement.contexts.empty() && q.refused.empty());
+  CancelTimer(nic, q);
+  RemoveDemux(nic, q);
+  if (!q.ending.orphaned) {
+    --nic.cq(q.send.cq).references;
+    --nic.cq(q.recv.cq).references;
+  }
+  FormatQueuePair(nic, q.handle);
+}
+
+uint32_t AllocateQueuePair(const Nic& nic) {
+  uint32_t oldest = kNone;
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    const QueuePair& q = nic.qp(i);
+    if (q.state == QpState::kFree) return i;
+    const bool evictable = q.state == QpState::kOrphan && q.host_memory.dma_outstanding == 0 &&
+                           !q.links.refused.linked() && !q.links.batch.linked() &&
+                           !q.links.active.linked() && !q.links.drain.linked();
+    if (evictable &&
+        (oldest == kNone || q.ending.orphan_deadline < nic.qp(oldest).ending.orphan_deadline)) {
+      oldest = i;
+    }
+  }
+  if (oldest != kNone) FreeQueuePair(nic, nic.qp(oldest));
+  return oldest;
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,146 @@
+#include "nic_fw/opening.h"
+
+#include "nic_fw/backlog.h"
+#include "nic_fw/demux.h"
+#include "nic_fw/events.h"
+#include "nic_fw/framing.h"
+#include "nic_fw/path_mtu.h"
+#include "nic_fw/receive_window.h"
+#include "nic_fw/schedule.h"
+#include "nic_fw/timers.h"
+#include "protocols/tcp/machine.h"
+#include "protocols/tcp/syn_cookie.h"
+
+namespace qpip::fw {
+namespace {
+
+tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
+  const tcp::Options& wish = q.tcb.options;
+  tcp::Options o = TcpDefaults(nic);
+  o.receive_buffer = q.pool.bytes;
+  if (wish.ack_delay_us != 0) o.ack_delay_us = wish.ack_delay_us;
+  if (wish.user_timeout_ms != 0) o.user_timeout_ms = wish.user_timeout_ms;
+  if (wish.ack_every != 0) o.ack_every = wish.ack_every;
+  if (wish.keepalive_idle_s != 0) o.keepalive_idle_s = wish.keepalive_idle_s;
+  o.nagle = wish.nagle;
+  if (FramingOf(q.recv).header_bytes != 0) {
+    o.reassembly = 0;
+    o.segmentation_limit = 0;
+  }
+  return o;
+}
+
+/// The Tcb is set up: the rest of what an opening connection needs.
+void FinishOpen(const Nic& nic, QueuePair& q) {
+  q.tcb.ts_offset = tcp::TimestampOffset(q.tuple, nic.state.isn_key);
+  q.notices.path_failed = false;
+  q.notices.icmp_errors = 0;
+  q.notices.last_icmp_error = 0;
+  q.notices.urgent_end = 0;
+  q.notices.pending = 0;
+  q.notices.announced = false;
+  SetQpState(nic, q, QpState::kConnecting);
+  UpdateReceiveWindow(nic, q);
+  UpdateTimer(nic, q);
+  Activate(nic, q);
+}
+
+}  // namespace
+
+tcp::Options TcpDefaults(const Nic& nic) {
+  const NicConfig& c = nic.state.config;
+  tcp::Options o;
+  const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
+  o.mss = mss > 65535 ? 65535 : mss;
+  o.segmentation_limit = c.segmentation_limit;
+  o.rto_initial_us = c.rto_initial_us;
+  o.rto_min_us = c.rto_min_us;
+  o.rto_max_us = c.rto_max_us;
+  o.ack_delay_us = c.ack_delay_us;
+  o.user_timeout_ms = c.user_timeout_ms;
+  o.connect_timeout_ms = c.connect_timeout_ms;
+  o.time_wait_ms = c.time_wait_ms;
+  o.ack_every = c.ack_every;
+  o.ack_on_batch_end = c.ack_on_batch_end != 0;
+  o.timestamps = c.tcp_timestamps != 0;
+  o.window_scaling = c.tcp_window_scaling != 0;
+  o.sack = c.tcp_sack != 0;
+  o.reassembly = static_cast<uint16_t>(c.tcp_reassembly);
+  o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
+  o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
+  // RFC 8257 section 3.1: DCTCP is nothing without marks.
+  if (o.congestion == tcp::CongestionAlgorithm::kDctcp) o.ecn = tcp::EcnMode::kRequest;
+  o.hystart = c.tcp_hystart != 0;
+  o.pacing = c.tcp_pacing != 0;
+  o.undo = c.tcp_undo != 0;
+  o.mtu_probing = static_cast<tcp::MtuProbing>(c.tcp_mtu_probing);
+  o.user_timeout_option = c.tcp_user_timeout_option != 0;
+  o.keepalive_idle_s = c.keepalive_idle_s;
+  o.keepalive_interval_s = c.keepalive_interval_s;
+  o.keepalive_probes = c.keepalive_probes;
+  return o;
+}
+
+void StartActiveOpen(const Nic& nic, QueuePair& q) {
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
+  tcp::OpenActive(q.tcb, TcpOptions(nic, q), iss, nic.now);
+  FinishOpen(nic, q);
+}
+
+void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                      const tcp::Header& syn) {
+  q.tuple = tuple;
+  q.listener = listener;
+  ++nic.listener(listener).half_open;
+  InsertDemux(nic, q);
+  tcp::Segment segment;
+  segment.header = syn;
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
+  tcp::OpenPassive(q.tcb, TcpOptions(nic, q), iss, segment, nic.now);
+  FinishOpen(nic, q);
+}
+
+void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                     const tcp::Header& ack, const tcp::Header& syn) {
+  q.tuple = tuple;
+  q.listener = listener;
+  ++nic.listener(listener).half_open;
+  InsertDemux(nic, q);
+  const tcp::CookieContext context{tuple, nic.state.isn_key, TcpOptions(nic, q)};
+  tcp::OpenFromCookie(q.tcb, context, ack, syn, nic.now);
+  FinishOpen(nic, q);
+}
+
+void OnEstablished(const Nic& nic, QueuePair& q) {
+  if (q.listener != kNone) --nic.listener(q.listener).half_open;
+  SetQpState(nic, q, QpState::kConnected);
+  q.ending.connected_reported = true;
+  q.notices.path_failed = false;
+  AdoptPathMtu(nic, q);
+  nic.Count(abi::NicCounter::kConnectionsEstablished);
+  ReportEstablished(nic, q);
+  UpdateReceiveWindow(nic, q);
+  Activate(nic, q);
+}
+
+void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
+  q.listener = handle;
+  q.tuple = tcp::FourTuple{};
+  SetQpState(nic, q, QpState::kOffered);
+  if (BacklogEntry* syn = OldestSyn(nic, handle)) {
+    const tcp::FourTuple tuple = syn->tuple;
+    const tcp::Header header = syn->syn;
+    ForgetSyn(nic, *syn);
+    StartPassiveOpen(nic, q, handle, tuple, header);
+    return;
+  }
+  PutOffered(nic, nic.listener(handle), q);
+}
+
+void WithdrawOffer(const Nic& nic, QueuePair& q) {
+  RemoveOffered(nic, nic.listener(q.listener), q);
+  q.listener = kNone;
+  SetQpState(nic, q, QpState::kIdle);
+}
+
+}  // namespace qpip::fw

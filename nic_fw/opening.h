@@ -1,0 +1,27 @@
+// How a connection begins: active and passive opens, offers to a listener.
+#pragma once
+
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+/// What connections of this NIC are opened with, as far as it does not depend on the queue pair.
+tcp::Options TcpDefaults(const Nic& nic);
+
+/// Starts an active open to `q.tuple`, which is filed already.
+void StartActiveOpen(const Nic& nic, QueuePair& q);
+/// Mates `q` with a SYN that arrived for `listener`.
+void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                      const tcp::Header& syn);
+/// Mates `q` with a handshake that a SYN cookie began; `ack` is to be delivered to it next.
+void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
+                     const tcp::Header& ack, const tcp::Header& syn);
+/// The handshake is complete: tells the host.
+void OnEstablished(const Nic& nic, QueuePair& q);
+
+/// Gives an idle queue pair to the listener; mated at once when a SYN waits.
+void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
+/// Takes an offered queue pair back.
+void WithdrawOffer(const Nic& nic, QueuePair& q);
+
+}  // namespace qpip::fw

@@ -1,0 +1,39 @@
+#include "nic_fw/transmit_context.h"
+
+#include "nic_fw/send_queue.h"
+
+namespace qpip::fw {
+
+PayloadSource SourceOf(const TransmitContext& context) {
+  PayloadSource source;
+  if (context.framing_bytes != 0) {
+    source.inline_bytes = context.framing_header;
+    source.inline_length = context.framing_bytes;
+  }
+  source.handle = context.payload;
+  source.length = context.length;
+  source.sum = context.sum;
+  return source;
+}
+
+void DropRefused(const Nic& nic, QueuePair& q) {
+  for (;;) {
+    const uint32_t index = PopFront(q.refused, TransmitLink{nic});
+    if (index == kNone) return;
+    nic.hardware.PayloadRelease(nic.transmit(index).payload);
+    nic.Drop(abi::DropReason::kWireFull);
+    if (q.type == abi::QpType::kUdp && q.state == QpState::kConnected) {
+      OnDatagramLost(nic, q.send, nic.transmit(index));
+    }
+    ReturnTransmitContext(nic, index);
+  }
+}
+
+void OnDatagramLost(const Nic& nic, SendQueue& send, const TransmitContext& context) {
+  const bool fragment = context.part == DatagramPart::kFragment;
+  if (fragment && !context.last_of_message) return;
+  CompleteDatagram(nic, send, context.wqe_index, context.wqe_flags,
+                   fragment ? context.fragment.datagram_length : context.length);
+}
+
+}  // namespace qpip::fw

@@ -1,0 +1,40 @@
+// Transmit contexts: what is on its way from a work request to the wire, and the frames that the
+// wire has refused.
+#pragma once
+
+#include "nic_fw/packet.h"
+#include "nic_fw/state.h"
+
+namespace qpip::fw {
+
+/// Takes a free context, or kNone.
+inline uint32_t TakeTransmitContext(const Nic& nic) {
+  const uint32_t index = PopFront(nic.state.free_transmit, TransmitLink{nic});
+  if (index == kNone) return kNone;
+  nic.transmit(index).payload = 0;
+  nic.transmit(index).framing_bytes = 0;
+  return index;
+}
+/// Gives it back.
+inline void ReturnTransmitContext(const Nic& nic, uint32_t index) {
+  PushFront(nic.state.free_transmit, TransmitLink{nic}, index);
+}
+/// Room for one more segment or datagram on its way out.
+inline bool CanFetchPayload(const Nic& nic) {
+  return !nic.state.free_transmit.empty() && nic.hardware.PayloadRoom() != 0;
+}
+
+/// Where the text of a context lies, its payload fetched.
+PayloadSource SourceOf(const TransmitContext& context);
+
+/// Gives back what the wire refused of `q`: lost, as in a switch with a full queue.
+void DropRefused(const Nic& nic, QueuePair& q);
+/// UDP: a datagram was refused for too long: its send is over.
+void OnDatagramLost(const Nic& nic, SendQueue& send, const TransmitContext& context);
+
+/// Notes that the wire refers to host memory.
+inline void NoteLease(HostMemoryUse& use, uint64_t lease) {
+  if (lease != 0) use.lease = lease;
+}
+
+}  // namespace qpip::fw
