@@ -221,6 +221,7 @@ void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
   if (!state_.compare_exchange_strong(idle, QpState::kConnecting)) {
     throw Error(EISCONN, what + ": the queue pair is or was connected or offered; use a new one");
   }
+  connecting_since_.store(nic_.troubles().Now(), std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     peer_ = peer;
@@ -239,32 +240,38 @@ void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
   }
 }
 
-void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
-  const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
-  const uint64_t since = nic_.troubles().Now();
-  StartConnect(peer, local_port);
-  const bool decided =
-      nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; }, deadline_ns);
-  if (established_.load(std::memory_order_acquire)) return;
-  if (!decided) {
-    // A soft error is no reason to give up (RFC 9293 3.9.2.2), but the best there is for having
-    // failed.
-    const bool unreachable = has_notices() && TakeNotices().icmp_error;
-    Abort();
-    throw WhyNotConnected(
-        peer, unreachable ? DisconnectReason::kUnreachable : DisconnectReason::kTimedOut, since);
-  }
-  throw WhyNotConnected(peer, reason(), since);
+bool QpImpl::WaitConnected(Timeout timeout) {
+  if (state() == QpState::kIdle) throw Error(ENOTCONN, "wait for a connection: none was started");
+  const bool decided = nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; },
+                                                DeadlineNs(nic_.platform(), timeout));
+  if (established_.load(std::memory_order_acquire)) return true;
+  if (decided) throw WhyNotConnected(reason());
+  return false;
 }
 
-Error QpImpl::WhyNotConnected(const Endpoint& peer, DisconnectReason reason, uint64_t since) {
+void QpImpl::GiveUpConnecting() {
+  // A soft error is no reason to give up (RFC 9293 3.9.2.2), but the best there is for having
+  // failed.
+  const bool unreachable = has_notices() && TakeNotices().icmp_error;
+  Abort();
+  throw WhyNotConnected(unreachable ? DisconnectReason::kUnreachable : DisconnectReason::kTimedOut);
+}
+
+void QpImpl::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port) {
+  StartConnect(peer, local_port);
+  if (!WaitConnected(timeout)) GiveUpConnecting();
+}
+
+Error QpImpl::WhyNotConnected(DisconnectReason reason) {
+  const Endpoint remote = peer();
   // What the peer itself has said needs no other explanation.
   if (reason != DisconnectReason::kRefused && reason != DisconnectReason::kReset) {
-    if (const std::optional<NicEvent> cause = nic_.troubles().About(peer.address, since)) {
-      return Error(cause->code, "connect to " + peer.ToString() + ": " + cause->what);
+    const uint64_t since = connecting_since_.load(std::memory_order_relaxed);
+    if (const std::optional<NicEvent> cause = nic_.troubles().About(remote.address, since)) {
+      return Error(cause->code, "connect to " + remote.ToString() + ": " + cause->what);
     }
   }
-  return ConnectError(peer, reason);
+  return ConnectError(remote, reason);
 }
 
 uint16_t QpImpl::Bind(uint16_t port) {
@@ -472,6 +479,8 @@ void QueuePair::Connect(const Endpoint& peer, Timeout timeout, uint16_t local_po
 void QueuePair::StartConnect(const Endpoint& peer, uint16_t local_port) {
   impl_->StartConnect(peer, local_port);
 }
+bool QueuePair::WaitConnected(Timeout timeout) { return impl_->WaitConnected(timeout); }
+void QueuePair::GiveUpConnecting() { impl_->GiveUpConnecting(); }
 uint16_t QueuePair::Bind(uint16_t port) { return impl_->Bind(port); }
 void QueuePair::Shutdown() { impl_->Shutdown(); }
 bool QueuePair::Disconnect(Timeout timeout) { return impl_->Disconnect(timeout); }

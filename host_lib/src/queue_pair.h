@@ -38,6 +38,8 @@ class QpImpl {
   // Connection; see QueuePair.
   void Connect(const Endpoint& peer, Timeout timeout, uint16_t local_port);
   void StartConnect(const Endpoint& peer, uint16_t local_port);
+  bool WaitConnected(Timeout timeout);
+  [[noreturn]] void GiveUpConnecting();
   uint16_t Bind(uint16_t port);
   void Shutdown();
   bool Disconnect(Timeout timeout);
@@ -83,7 +85,7 @@ class QpImpl {
   abi::Event ExecuteQp(abi::CommandOpcode opcode);
   void Become(QpState state, DisconnectReason reason);
   void BecomeConnected(const abi::Event& event);
-  Error WhyNotConnected(const Endpoint& peer, DisconnectReason reason, uint64_t since);
+  Error WhyNotConnected(DisconnectReason reason);
   std::shared_ptr<ListenerImpl> OfferedTo();
   void LeaveListener();
 
@@ -102,7 +104,8 @@ class QpImpl {
   std::atomic<QpState> state_{QpState::kIdle};
   std::atomic<bool> noticed_{false};
   std::atomic<DisconnectReason> reason_{DisconnectReason::kNone};
-  std::atomic<bool> established_{false};  ///< has been, whatever the state is now
+  std::atomic<uint64_t> connecting_since_{0};  ///< a moment of Troubles
+  std::atomic<bool> established_{false};       ///< has been, whatever the state is now
 
   std::mutex mutex_;  ///< guards what follows
   Endpoint local_;

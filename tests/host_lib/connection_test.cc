@@ -103,6 +103,26 @@ TEST_F(ConnectionTest, GivenNoAnswerYetWhenConnectingIsStartedThenPollingSeesHow
   EXPECT_EQ(refused->disconnect_reason(), DisconnectReason::kRefused);
 }
 
+TEST_F(ConnectionTest, GivenAnAttemptThatWasStartedWhenItIsWaitedForThenItGoesOnUntilItIsDecided) {
+  fake->connect_outcome = {.event = std::nullopt};
+  auto established = Idle();
+  auto refused = Idle();
+  EXPECT_EQ(ErrorOf([&] { refused->WaitConnected(); }), ENOTCONN);
+  established->StartConnect(kPeer, 1234);
+  EXPECT_FALSE(established->WaitConnected(std::chrono::milliseconds(5)));
+  EXPECT_EQ(established->state(), QpState::kConnecting);
+  EXPECT_EQ(fake->Count(CommandOpcode::kAbort), 0u);
+  Raise(*established, EventKind::kEstablished);
+  EXPECT_TRUE(established->WaitConnected());
+  refused->StartConnect(kPeer, 1235);
+  Raise(*refused, EventKind::kConnectFailed, abi::DisconnectReason::kRefused);
+  EXPECT_EQ(ErrorOf([&] { refused->WaitConnected(); }), ECONNREFUSED);
+  auto given_up = Idle();
+  given_up->StartConnect(kPeer, 1236);
+  EXPECT_EQ(ErrorOf([&] { given_up->GiveUpConnecting(); }), ETIMEDOUT);
+  EXPECT_EQ(given_up->state(), QpState::kClosed);
+}
+
 TEST_F(ConnectionTest, GivenPeerThatResetsAtOnceWhenConnectingThenItHadBeenEstablished) {
   fake->connect_outcome = {.event = std::nullopt};
   auto qp = Idle();

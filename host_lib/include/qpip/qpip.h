@@ -186,6 +186,11 @@ class QueuePair {
   /// kConnecting to kConnected, or to kClosed with the reason. Whoever polls the QP's CQ sees that.
   /// Throws Error: EADDRINUSE, EISCONN, EINVAL.
   void StartConnect(const Endpoint& peer, uint16_t local_port = 0);
+  /// TCP, after StartConnect: waits until established. Returns false on time-out: it goes on
+  /// connecting. Throws as Connect does once it has failed.
+  bool WaitConnected(Timeout timeout = std::nullopt);
+  /// TCP, after StartConnect: aborts the attempt and throws what Connect throws at its time-out.
+  [[noreturn]] void GiveUpConnecting();
   /// UDP: binds to a port (0: any) and makes the QP ready. Returns the port.
   uint16_t Bind(uint16_t port);
   /// TCP: half-close: FIN after everything posted. Sends may no longer be posted.
