@@ -2,10 +2,12 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <limits>
 #include <utility>
 
+#include "apps/common/stop.h"
 #include "qpip/types.h"
 
 namespace qpip::apps {
@@ -43,6 +45,22 @@ uint64_t ParseNumber(std::string_view text, const std::string& what, uint64_t mi
     throw UsageError(what + ": " + std::string(text) + " is out of range: give " + Range(min, max));
   }
   return value << shift;
+}
+
+std::chrono::nanoseconds ToNanoseconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::duration<double>(seconds));
+}
+
+uint16_t ParsePort(std::string_view text, const std::string& what) {
+  uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, port);
+  if (error != std::errc() || stop != end || port == 0) {
+    throw UsageError(what + ": '" + std::string(text) + "' is not a port: give " +
+                     Range(1, UINT16_MAX));
+  }
+  return port;
 }
 
 CommandLine::CommandLine(CommandInfo info)
@@ -130,11 +148,17 @@ std::string OneLine(std::string_view message) {
   return line;
 }
 
+void PrintErrorLine(const std::string& name, std::string_view message) {
+  const std::string line = name + ": " + OneLine(message) + "\n";
+  std::fputs(line.c_str(), stderr);
+}
+
 int RunCommand(const std::string& name, const std::function<int()>& body) {
   const auto report = [&name](const char* what, int status) {
-    std::cerr << name << ": " << OneLine(what) << std::endl;
+    PrintErrorLine(name, what);
     return status;
   };
+  IgnoreErrorSignals();
   try {
     const int status = body();
     std::cout.flush();

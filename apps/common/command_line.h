@@ -5,6 +5,7 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <stdexcept>
@@ -78,8 +79,18 @@ class CommandLine {
 /// Parses "8192", "64K", "1M", "2G". Throws UsageError naming `what` and the range [min, max].
 uint64_t ParseNumber(std::string_view text, const std::string& what, uint64_t min, uint64_t max);
 
-/// Runs a command's body. Exceptions become one line on stderr and an exit status; so does output
-/// that could not be written to stdout.
+/// What Seconds() gave.
+std::chrono::nanoseconds ToNanoseconds(double seconds);
+
+/// Parses a TCP or UDP port, 1 to 65535. Throws UsageError naming `what`.
+uint16_t ParsePort(std::string_view text, const std::string& what);
+
+/// One line on stderr, "qpip-ping: message", whole also beside other threads' lines.
+void PrintErrorLine(const std::string& name, std::string_view message);
+
+/// Runs a command's body. What would come as a signal, a closed pipe or a limit on the size of
+/// files, is an error code in it. Exceptions become one line on stderr and an exit status; so does
+/// output that could not be written to stdout.
 int RunCommand(const std::string& name, const std::function<int()>& body);
 
 /// `message` as one line: control characters become spaces.

@@ -30,23 +30,23 @@ size_t PollUntil(CompletionQueue& cq, std::span<WorkCompletion> out,
   }
 }
 
-struct StatusName {
+struct NamedStatus {
   ibv_wc_status status;
   const char* name;
   const char* meaning;
 };
 
-constexpr std::array kStatusNames = {
-    StatusName{IBV_WC_SUCCESS, "IBV_WC_SUCCESS", "success"},
-    StatusName{IBV_WC_LOC_LEN_ERR, "IBV_WC_LOC_LEN_ERR", "message longer than the posted receive"},
-    StatusName{IBV_WC_LOC_QP_OP_ERR, "IBV_WC_LOC_QP_OP_ERR", "malformed work request"},
-    StatusName{IBV_WC_LOC_PROT_ERR, "IBV_WC_LOC_PROT_ERR", "memory key, bounds or rights"},
-    StatusName{IBV_WC_WR_FLUSH_ERR, "IBV_WC_WR_FLUSH_ERR", "flushed: the connection has ended"},
-    StatusName{IBV_WC_REM_ABORT_ERR, "IBV_WC_REM_ABORT_ERR",
-               "connection reset by the peer, or the peer is gone"},
-    StatusName{IBV_WC_RETRY_EXC_ERR, "IBV_WC_RETRY_EXC_ERR", "the peer does not answer"},
-    StatusName{IBV_WC_RESP_TIMEOUT_ERR, "IBV_WC_RESP_TIMEOUT_ERR",
-               "the peer did not acknowledge data in time"},
+constexpr std::array kStatuses = {
+    NamedStatus{IBV_WC_SUCCESS, "IBV_WC_SUCCESS", "success"},
+    NamedStatus{IBV_WC_LOC_LEN_ERR, "IBV_WC_LOC_LEN_ERR", "message longer than the posted receive"},
+    NamedStatus{IBV_WC_LOC_QP_OP_ERR, "IBV_WC_LOC_QP_OP_ERR", "malformed work request"},
+    NamedStatus{IBV_WC_LOC_PROT_ERR, "IBV_WC_LOC_PROT_ERR", "memory key, bounds or rights"},
+    NamedStatus{IBV_WC_WR_FLUSH_ERR, "IBV_WC_WR_FLUSH_ERR", "flushed: the connection has ended"},
+    NamedStatus{IBV_WC_REM_ABORT_ERR, "IBV_WC_REM_ABORT_ERR",
+                "connection reset by the peer, or the peer is gone"},
+    NamedStatus{IBV_WC_RETRY_EXC_ERR, "IBV_WC_RETRY_EXC_ERR", "the peer does not answer"},
+    NamedStatus{IBV_WC_RESP_TIMEOUT_ERR, "IBV_WC_RESP_TIMEOUT_ERR",
+                "the peer did not acknowledge data in time"},
 };
 
 }  // namespace
@@ -93,11 +93,18 @@ size_t WaitOrStop(CompletionQueue& cq, std::span<WorkCompletion> out, const Stop
   return 0;
 }
 
-std::string StatusText(ibv_wc_status status) {
-  for (const StatusName& entry : kStatusNames) {
-    if (entry.status == status) return std::string(entry.meaning) + " (" + entry.name + ")";
+std::string StatusName(ibv_wc_status status) {
+  for (const NamedStatus& entry : kStatuses) {
+    if (entry.status == status) return entry.name;
   }
   return "work completion status " + std::to_string(static_cast<int>(status));
+}
+
+std::string StatusText(ibv_wc_status status) {
+  for (const NamedStatus& entry : kStatuses) {
+    if (entry.status == status) return std::string(entry.meaning) + " (" + entry.name + ")";
+  }
+  return StatusName(status);
 }
 
 }  // namespace qpip::apps

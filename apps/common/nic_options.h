@@ -29,6 +29,9 @@ std::string NicUri(const CommandLine& command_line, NicRole role);
 /// The same from its parts; `address` may be empty.
 std::string NicUri(const std::string& uri, const std::string& address, NicRole role);
 
+/// Whether the URI's query names the parameter.
+bool HasParameter(const std::string& uri, const std::string& name);
+
 /// Adds --statistics.
 void AddStatisticsOption(CommandLine& command_line);
 /// The NIC's counters and statistics, with --statistics in JSON: as "nic" in `result`; in text: as

@@ -2,8 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 
 namespace qpip::apps {
+
+/// How often a wait that no descriptor ends looks whether it is to stop: at once, to a user.
+inline constexpr std::chrono::nanoseconds kStopCheck = std::chrono::milliseconds(20);
 
 /// Set once, by any thread or a signal handler; seen as a flag and as a readable descriptor.
 class StopToken {
@@ -26,8 +30,11 @@ class StopToken {
 
 /// SIGINT and SIGTERM request `token` to stop; another one, over a second later, ends the
 /// process at once.
-/// SIGPIPE is ignored, so that a closed peer is an error code. `token` must outlive the process's
-/// signals: call once, from main.
+/// `token` must outlive the process's signals: call once, from main.
 void StopOnSignals(StopToken& token);
+
+/// SIGPIPE and SIGXFSZ are ignored: a closed pipe and a file that may not grow (`ulimit -f`) are
+/// error codes then, EPIPE and EFBIG, for the one that writes to deal with.
+void IgnoreErrorSignals();
 
 }  // namespace qpip::apps

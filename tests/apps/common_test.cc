@@ -6,6 +6,7 @@
 
 #include "apps/common/command_line.h"
 #include "apps/common/completions.h"
+#include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/statistics.h"
 #include "apps/common/stop.h"
@@ -131,6 +132,39 @@ TEST(ParsePeerTest, GivenTheFormsOfAPeerThenThePortIsItsOwnOrTheDefault) {
                            "[fd00::1]:70000", "fd00::1:99:zz"}) {
     EXPECT_THROW(ParsePeer(text, 7), UsageError) << text;
   }
+}
+
+TEST(ParsePeerTest, GivenABadPortThenItIsNotCalledABadAddress) {
+  for (const char* text : {"[fd00::1]:0", "[fd00::1]:70000", "[fd00::1]:7x", "[fd00::1]:"}) {
+    try {
+      ParsePeer(text, 7);
+      ADD_FAILURE() << text;
+    } catch (const UsageError& error) {
+      EXPECT_EQ(std::string(error.what()).find("address"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("1 to 65535"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(HasParameterTest, GivenAUriThenOnlyWholeNamesOfItsQueryCount) {
+  EXPECT_TRUE(HasParameter("shm:x?loss=0.1", "loss"));
+  EXPECT_TRUE(HasParameter("shm:x?mtu=1500&loss=0.1", "loss"));
+  EXPECT_FALSE(HasParameter("shm:x?glossy=1", "loss"));
+  EXPECT_FALSE(HasParameter("shm:x?lossy=1", "loss"));
+  EXPECT_FALSE(HasParameter("shm:loss=1", "loss"));
+}
+
+TEST(JsonTextTest, GivenBytesThatAreNoUtf8ThenTheTextIs) {
+  const nlohmann::json value = {{"name", "a\xff\xc3\"\n"}, {"\x80", 1}};
+  const nlohmann::json back = nlohmann::json::parse(JsonText(value));
+  EXPECT_EQ(back["name"], "a\xef\xbf\xbd\xef\xbf\xbd\"\n");
+  EXPECT_EQ(back["\xef\xbf\xbd"], 1);
+  EXPECT_EQ(JsonText({{"a", "\xc3\xa4"}}), "{\"a\":\"\xc3\xa4\"}");
+}
+
+TEST(PercentEncodedTest, GivenAPathThenWhatMeansSomethingInAUriIsEncoded) {
+  EXPECT_EQ(PercentEncoded("/tmp/disk-1_2.sock~"), "/tmp/disk-1_2.sock~");
+  EXPECT_EQ(PercentEncoded("/a b?c&d=e%f#\xff"), "/a%20b%3Fc%26d%3De%25f%23%FF");
 }
 
 TEST(LatencyRecorderTest, GivenSamplesThenPercentilesAreNearestRank) {

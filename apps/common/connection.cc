@@ -1,0 +1,118 @@
+#include "apps/common/connection.h"
+
+#include "apps/common/completions.h"
+#include "apps/common/nic_options.h"
+
+namespace qpip::apps {
+
+using std::chrono::nanoseconds;
+using std::chrono::steady_clock;
+
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr char kDefaultKeepalive[] = "60";
+constexpr uint64_t kMaxKeepaliveSeconds = 1'000'000;
+
+// RFC 4443 3.1.
+constexpr uint8_t kDestinationUnreachable = 1;
+constexpr uint8_t kPortUnreachable = 4;
+
+/// What a connection's end means to a user; nullptr where the work request's status says more.
+const char* Meaning(DisconnectReason reason) {
+  switch (reason) {
+    case DisconnectReason::kReset:
+      return "connection reset by the peer";
+    case DisconnectReason::kTimedOut:
+      return "the peer does not answer any more";
+    case DisconnectReason::kUnreachable:
+      return "the peer is gone";
+    case DisconnectReason::kRefused:
+      return "connection refused";
+    case DisconnectReason::kWireFailed:
+      return "this NIC's own link is gone";
+    case DisconnectReason::kNone:
+    case DisconnectReason::kClosed:
+    case DisconnectReason::kAborted:
+    case DisconnectReason::kLocalError:
+      break;
+  }
+  return nullptr;
+}
+
+void WaitConnected(QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
+  const auto deadline = steady_clock::now() + kConnectTimeout;
+  while (!qp.WaitConnected(kStopCheck)) {
+    if (stop.requested()) {
+      qp.Abort();
+      throw Interrupted("interrupted: connecting to " + peer.ToString() + ": not connected yet");
+    }
+    if (steady_clock::now() >= deadline) qp.GiveUpConnecting();
+  }
+}
+
+}  // namespace
+
+void AddKeepaliveOption(CommandLine& command_line) {
+  command_line.Options().add_options()(
+      "keepalive", po::value<std::string>()->value_name("SECONDS"),
+      "TCP: a peer silent for so long is asked whether it is there, and given up when it does not "
+      "answer (default 60; 0: never)");
+}
+
+std::chrono::seconds GetKeepalive(const CommandLine& command_line) {
+  const bool given = command_line.Has("keepalive");
+  const std::string uri = command_line.String("nic");
+  if (HasParameter(uri, "keepalive_idle_s")) {
+    if (!given) return std::chrono::seconds(0);
+    throw UsageError("keep-alive given twice: --nic " + uri +
+                     " and --keepalive: leave one of them out");
+  }
+  const uint64_t seconds =
+      given ? command_line.Number("keepalive", 0, kMaxKeepaliveSeconds)
+            : ParseNumber(kDefaultKeepalive, "keepalive", 0, kMaxKeepaliveSeconds);
+  return std::chrono::seconds(seconds);
+}
+
+std::string From(const Nic& nic) { return " (from " + AddressToString(nic.address()) + ")"; }
+
+void ConnectOrStop(const Nic& nic, QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
+  try {
+    qp.StartConnect(peer);
+    WaitConnected(qp, peer, stop);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.what() + From(nic));
+  }
+}
+
+QueuePair* AcceptOrStop(Listener& listener, const StopToken& stop) {
+  for (;;) {
+    if (QueuePair* const connected = listener.Accept(kStopCheck)) return connected;
+    if (stop.requested()) throw Interrupted("interrupted: nobody has connected");
+  }
+}
+
+void CloseOrStop(QueuePair& qp, nanoseconds timeout, const StopToken& stop) {
+  const auto deadline = steady_clock::now() + timeout;
+  while (!qp.Disconnect(kStopCheck)) {
+    if (stop.requested() || steady_clock::now() >= deadline) return;
+  }
+}
+
+std::string BrokenText(ibv_wc_status status, const QueuePair& qp) {
+  const char* const meaning = Meaning(qp.disconnect_reason());
+  if (meaning == nullptr) return StatusText(status);
+  return std::string(meaning) + " (" + StatusName(status) + ")";
+}
+
+std::string UnreachableText(QueuePair& qp) {
+  if (!qp.has_notices()) return {};
+  const QpNotices notices = qp.TakeNotices();
+  if (!notices.icmp_error || notices.icmp_type != kDestinationUnreachable) return {};
+  if (notices.icmp_code == kPortUnreachable) return "port unreachable: nobody has bound that port";
+  return "destination unreachable (ICMPv6 code " + std::to_string(notices.icmp_code) +
+         "): no route leads there, or the host is not there";
+}
+
+}  // namespace qpip::apps

@@ -1,0 +1,48 @@
+// Connecting, accepting and closing for commands: each ends when the command is to stop, and each
+// failure says its cause.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "apps/common/command_line.h"
+#include "apps/common/stop.h"
+#include "qpip/qpip.h"
+
+namespace qpip::apps {
+
+/// SIGINT or SIGTERM came before the work was done.
+class Interrupted : public Failure {
+ public:
+  using Failure::Failure;
+};
+
+/// Adds --keepalive, of a command that serves.
+void AddKeepaliveOption(CommandLine& command_line);
+/// For QpOptions::keepalive: what --keepalive says, or the default; 0 when --nic names
+/// keepalive_idle_s, which holds then. Throws UsageError when both are given.
+std::chrono::seconds GetKeepalive(const CommandLine& command_line);
+
+/// " (from fd00::c:1:2)": for the end of an error. A client's address may be one that was made up,
+/// and the cause.
+std::string From(const Nic& nic);
+
+/// Connects; blocks until established, for at most kConnectTimeout. Throws qpip::Error, naming
+/// both ends, and Interrupted.
+void ConnectOrStop(const Nic& nic, QueuePair& qp, const Endpoint& peer, const StopToken& stop);
+
+/// Waits for one of the queue pairs on offer to be connected. Throws Interrupted.
+QueuePair* AcceptOrStop(Listener& listener, const StopToken& stop);
+
+/// Half-closes and waits for the peer's close, for at most `timeout` or until told to stop.
+void CloseOrStop(QueuePair& qp, std::chrono::nanoseconds timeout, const StopToken& stop);
+
+/// Why a work request of `qp` failed: the connection's end where that is the cause, and the verbs'
+/// name of the status. "connection reset by the peer (IBV_WC_WR_FLUSH_ERR)".
+std::string BrokenText(ibv_wc_status status, const QueuePair& qp);
+
+/// "port unreachable: nobody has bound that port" when the notices tell that packets sent do not
+/// arrive (ICMPv6 destination unreachable, RFC 4443 3.1); empty otherwise. Of a UDP queue pair.
+std::string UnreachableText(QueuePair& qp);
+
+}  // namespace qpip::apps
