@@ -37,10 +37,11 @@ constexpr bool IsEcho(uint64_t id) { return (id & kEchoBit) != 0; }
 class EchoServer::Session {
  public:
   Session(Nic& nic, ProtectionDomain& pd, CompletionQueue& cq, uint32_t id, QpType type,
-          uint32_t max_bytes)
+          const EchoOptions& options)
       : id_(id),
         type_(type),
-        max_bytes_(type == QpType::kUdp ? std::min(max_bytes, nic.max_datagram()) : max_bytes),
+        max_bytes_(type == QpType::kUdp ? std::min(options.max_bytes, nic.max_datagram())
+                                        : options.max_bytes),
         memory_(pd.Allocate(size_t{max_bytes_} * kDepth)),
         qp_(nic.CreateQp(pd, {.type = type,
                               .send_cq = &cq,
@@ -48,7 +49,8 @@ class EchoServer::Session {
                               .send_depth = kDepth,
                               .recv_depth = kDepth,
                               .max_send_sge = 1,
-                              .max_recv_sge = 1})) {
+                              .max_recv_sge = 1,
+                              .keepalive = options.keepalive})) {
     for (uint32_t slot = 0; slot < kDepth; ++slot) PostReceive(slot);
   }
   ~Session() { qp_.reset(); }
@@ -56,8 +58,20 @@ class EchoServer::Session {
   Session& operator=(const Session&) = delete;
 
   QueuePair& qp() { return *qp_; }
+  uint32_t id() const { return id_; }
   QpType type() const { return type_; }
   bool accepted = false;
+
+  /// To be called now and then: hangs up a client that has sent nothing for `idle`.
+  void HangUpIfIdle(nanoseconds idle) {
+    const auto now = steady_clock::now();
+    if (!accepted || active_) {
+      active_ = false;
+      last_active_ = now;
+    } else if (idle.count() > 0 && now - last_active_ >= idle) {
+      StartClose();
+    }
+  }
 
   /// Returns how many bytes were echoed, 0 when the completion was something else.
   uint32_t OnCompletion(const WorkCompletion& wc) {
@@ -95,6 +109,7 @@ class EchoServer::Session {
   }
 
   uint32_t Echo(const WorkCompletion& wc) {
+    active_ = true;
     const uint32_t slot = SlotOf(wc.wr_id);
     const uint64_t id = MakeId(id_, slot, true);
     const ibv_sge element = memory_->Sge(size_t{slot} * max_bytes_, wc.byte_len);
@@ -116,6 +131,8 @@ class EchoServer::Session {
   std::unique_ptr<MemoryRegion> memory_;
   std::unique_ptr<QueuePair> qp_;
   bool broken_ = false;
+  bool active_ = false;  ///< since HangUpIfIdle looked
+  steady_clock::time_point last_active_ = steady_clock::now();
   std::optional<steady_clock::time_point> close_deadline_;
 };
 
@@ -124,18 +141,23 @@ EchoServer::EchoServer(Nic& nic, const EchoOptions& options)
       options_(options),
       pd_(nic.AllocatePd()),
       cq_(nic.CreateCq(static_cast<uint32_t>(kMaxSessions) * kDepth * 2)) {
-  AddSession(QpType::kUdp).qp().Bind(options.port);
+  if (options.mode == WaitMode::kWait) cq_->fd();  // now, while descriptors can be had
+  Add(NewSession(QpType::kUdp)).qp().Bind(options.port);
   if (!options.udp_only) {
     listener_ = nic.Listen(options.port, kBacklog);
-    OfferIdle();
+    OfferOne();  // without room for one client there is nothing to serve
+    TryToOfferIdle();
   }
 }
 
 EchoServer::~EchoServer() { listener_.reset(); }
 
-EchoServer::Session& EchoServer::AddSession(QpType type) {
-  const uint32_t id = next_id_++;
-  auto session = std::make_unique<Session>(nic_, *pd_, *cq_, id, type, options_.max_bytes);
+std::unique_ptr<EchoServer::Session> EchoServer::NewSession(QpType type) {
+  return std::make_unique<Session>(nic_, *pd_, *cq_, next_id_++, type, options_);
+}
+
+EchoServer::Session& EchoServer::Add(std::unique_ptr<Session> session) {
+  const uint32_t id = session->id();
   return *sessions_.emplace(id, std::move(session)).first->second;
 }
 
@@ -146,7 +168,27 @@ void EchoServer::OfferIdle() {
     if (session->type() == QpType::kTcp && !session->accepted) ++idle;
   }
   for (; idle < kIdleSessions && sessions_.size() < kMaxSessions; ++idle) {
-    listener_->Offer(AddSession(QpType::kTcp).qp());
+    OfferOne();
+  }
+}
+
+void EchoServer::OfferOne() {
+  // Offered before it is in the list: one whose offer fails is no client's.
+  auto session = NewSession(QpType::kTcp);
+  listener_->Offer(session->qp());
+  Add(std::move(session));
+}
+
+void EchoServer::TryToOfferIdle() {
+  try {
+    OfferIdle();
+    lacking_ = false;
+  } catch (const std::exception& error) {
+    if (!lacking_) {
+      PrintErrorLine("qpip-ping", std::string("no room for more clients: ") + error.what() +
+                                      ": they wait until one leaves");
+    }
+    lacking_ = true;
   }
 }
 
@@ -195,8 +237,9 @@ void EchoServer::Run(const StopToken& stop) {
     if (!unusual && steady_clock::now() < next_tick) continue;
     next_tick = steady_clock::now() + kTick;
     AcceptAll();
+    for (auto& [id, session] : sessions_) session->HangUpIfIdle(options_.idle);
     RemoveEnded();
-    OfferIdle();
+    TryToOfferIdle();
   }
 }
 

@@ -18,6 +18,9 @@ struct EchoOptions {
   bool udp_only = false;       ///< do not listen for TCP
   bool once = false;           ///< stop when the first TCP client has gone
   WaitMode mode = WaitMode::kWait;
+  std::chrono::seconds keepalive{60};  ///< of QpOptions; 0: the NIC's
+  std::chrono::nanoseconds idle =
+      std::chrono::minutes(5);  ///< a silent client is hung up; 0: never
 };
 
 struct EchoCounts {
@@ -28,7 +31,7 @@ struct EchoCounts {
 
 class EchoServer {
  public:
-  /// Listens and binds. Throws qpip::Error (port in use).
+  /// Listens and binds. Throws qpip::Error (port in use, no room for a first client).
   EchoServer(Nic& nic, const EchoOptions& options);
   ~EchoServer();
   EchoServer(const EchoServer&) = delete;
@@ -42,9 +45,14 @@ class EchoServer {
  private:
   class Session;
 
-  Session& AddSession(QpType type);
-  /// Keeps idle queue pairs on offer, up to the limit of sessions.
+  std::unique_ptr<Session> NewSession(QpType type);
+  Session& Add(std::unique_ptr<Session> session);
+  /// Keeps idle queue pairs on offer, up to the limit of sessions. Throws qpip::Error,
+  /// std::bad_alloc.
   void OfferIdle();
+  void OfferOne();
+  /// The same; what cannot be had is said once, and tried again later: meanwhile clients wait.
+  void TryToOfferIdle();
   void AcceptAll();
   void RemoveEnded();
   size_t Next(std::span<WorkCompletion> out, const StopToken& stop);
@@ -56,6 +64,7 @@ class EchoServer {
   std::unique_ptr<CompletionQueue> cq_;
   uint32_t next_id_ = 0;
   uint32_t ended_clients_ = 0;
+  bool lacking_ = false;  ///< the last attempt to offer a queue pair failed
   std::map<uint32_t, std::unique_ptr<Session>> sessions_;
   std::unique_ptr<Listener> listener_;  ///< goes first
 };

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "apps/common/command_line.h"
+#include "apps/common/connection.h"
+#include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/stop.h"
 #include "apps/ping/echo_server.h"
@@ -19,6 +21,7 @@ constexpr char kName[] = "qpip-ping";
 constexpr uint64_t kMaxCount = 100'000'000;
 constexpr uint64_t kMaxBytes = 1u << 20;
 constexpr double kMaxTimeoutSeconds = 3600;
+constexpr double kMaxIdleSeconds = 1e6;
 
 CommandLine MakeCommandLine() {
   CommandLine command_line(
@@ -45,7 +48,10 @@ CommandLine MakeCommandLine() {
       "echoed, default 64K)")(
       "timeout", po::value<std::string>()->default_value("1")->value_name("SECONDS"),
       "UDP: an echo that takes longer is lost; TCP: the connection is given up, but not before 10 "
-      "s")("once", "server: exit when the first TCP client has gone");
+      "s")("once", "server: exit when the first TCP client has gone")(
+      "idle", po::value<std::string>()->value_name("SECONDS"),
+      "server: a TCP client that sends nothing for so long is hung up (default 300; 0: never)");
+  AddKeepaliveOption(command_line);
   AddWaitOptions(command_line);
   AddStatisticsOption(command_line);
   command_line.Positional("server-address", 1);
@@ -54,13 +60,17 @@ CommandLine MakeCommandLine() {
 
 int RunServer(const CommandLine& command_line) {
   EchoOptions options;
-  options.port = static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX));
+  options.port = ParsePort(command_line.String("port"), "option --port");
   if (command_line.Has("length")) {
     options.max_bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
   }
   options.udp_only = command_line.Flag("udp");
   options.once = command_line.Flag("once");
   options.mode = GetWaitMode(command_line);
+  options.keepalive = GetKeepalive(command_line);
+  if (command_line.Has("idle")) {
+    options.idle = ToNanoseconds(command_line.Seconds("idle", kMaxIdleSeconds));
+  }
   if (!command_line.Strings("server-address").empty()) {
     throw UsageError("-s takes no address: command line: name the server's own with --address");
   }
@@ -70,7 +80,7 @@ int RunServer(const CommandLine& command_line) {
   EchoServer server(*nic, options);
   const std::string where = Endpoint{nic->address(), options.port}.ToString();
   if (command_line.json()) {
-    std::cout << nlohmann::json{{"listening", where}} << std::endl;
+    PrintJsonLine({{"listening", where}});
   } else {
     std::cout << "listening on " << where << (options.udp_only ? " (UDP)" : " (TCP and UDP)")
               << std::endl;
@@ -84,7 +94,7 @@ int RunServer(const CommandLine& command_line) {
               << counts.clients << " TCP clients" << std::endl;
   }
   ReportStatistics(command_line, *nic, &json);
-  if (command_line.json()) std::cout << json << std::endl;
+  if (command_line.json()) PrintJsonLine(json);
   return kExitOk;
 }
 
@@ -94,11 +104,12 @@ double CpuPerMessage(const PingResult& result) {
   return messages == 0 ? 0 : result.cpu_seconds * 1e6 / messages;
 }
 
-nlohmann::json ToJson(const PingOptions& options, const PingResult& result) {
+nlohmann::json ToJson(const Nic& nic, const PingOptions& options, const PingResult& result) {
   nlohmann::json json = result.latency;
   json.erase("count");
   json.update({{"transport", options.type == QpType::kUdp ? "udp" : "tcp"},
                {"mode", ToString(options.mode)},
+               {"address", AddressToString(nic.address())},
                {"peer", options.peer.ToString()},
                {"bytes", options.bytes},
                {"sent", result.sent},
@@ -106,6 +117,7 @@ nlohmann::json ToJson(const PingOptions& options, const PingResult& result) {
                {"lost", result.sent - result.received},
                {"seconds", result.seconds},
                {"cpu_us_per_message", CpuPerMessage(result)}});
+  if (!result.failure.empty()) json["error"] = result.failure;
   return json;
 }
 
@@ -127,8 +139,8 @@ int RunClient(const CommandLine& command_line) {
   }
   PingOptions options;
   options.type = command_line.Flag("udp") ? QpType::kUdp : QpType::kTcp;
-  options.peer = ParsePeer(addresses.front(),
-                           static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX)));
+  options.peer =
+      ParsePeer(addresses.front(), ParsePort(command_line.String("port"), "option --port"));
   options.count = command_line.Number("count", 1, kMaxCount);
   if (command_line.Has("length")) {
     options.bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
@@ -137,23 +149,24 @@ int RunClient(const CommandLine& command_line) {
   double timeout_seconds = command_line.Seconds("timeout", kMaxTimeoutSeconds);
   // TCP repairs losses by itself, which takes a few retransmission time-outs.
   if (options.type == QpType::kTcp) timeout_seconds = std::max(timeout_seconds, 10.0);
-  options.timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double>(timeout_seconds));
+  options.timeout = ToNanoseconds(timeout_seconds);
 
   StopToken stop;
   StopOnSignals(stop);
   const auto nic = Nic::Open(NicUri(command_line, NicRole::kClient));
-  PingClient client(*nic, options);
-  const PingResult result = client.Run(stop);
-  if (result.received == 0) {
-    throw Failure("no echo of " + std::to_string(result.sent) +
-                  " messages: " + options.peer.ToString() + ": is a qpip-ping -s running there?");
+  PingClient client(*nic, options, stop);
+  const PingResult result = client.Run();
+  if (result.received > 0) {
+    nlohmann::json json = ToJson(*nic, options, result);
+    if (!command_line.json()) PrintText(options, result);
+    ReportStatistics(command_line, *nic, &json);
+    if (command_line.json()) PrintJsonLine(json);
   }
-  nlohmann::json json = ToJson(options, result);
-  if (!command_line.json()) PrintText(options, result);
-  ReportStatistics(command_line, *nic, &json);
-  if (command_line.json()) std::cout << json << std::endl;
-  return kExitOk;
+  if (!result.failure.empty()) throw Failure(result.failure + From(*nic));
+  if (result.received > 0) return kExitOk;
+  if (stop.requested()) throw Interrupted("interrupted: before the first echo");
+  throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
+                options.peer.ToString() + ": is a qpip-ping -s running there?" + From(*nic));
 }
 
 }  // namespace

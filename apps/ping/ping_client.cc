@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "apps/common/nic_options.h"
+#include "apps/common/connection.h"
 
 namespace qpip::apps {
 
@@ -27,8 +27,9 @@ size_t RoundUp(size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kC
 
 }  // namespace
 
-PingClient::PingClient(Nic& nic, const PingOptions& options)
+PingClient::PingClient(Nic& nic, const PingOptions& options, const StopToken& stop)
     : options_(options),
+      stop_(stop),
       pd_(nic.AllocatePd()),
       slot_bytes_(RoundUp(options.bytes)),
       cq_(nic.CreateCq(kReceives + kSendDepth)) {
@@ -50,7 +51,7 @@ PingClient::PingClient(Nic& nic, const PingOptions& options)
   if (udp) {
     qp_->Bind(0);
   } else {
-    qp_->Connect(options.peer, kConnectTimeout);
+    ConnectOrStop(nic, *qp_, options.peer, stop_);
   }
 }
 
@@ -83,9 +84,10 @@ void PingClient::Send(uint64_t sequence) {
 
 bool PingClient::IsEcho(const WorkCompletion& completion) {
   if (completion.status != IBV_WC_SUCCESS) {
-    throw Failure(
-        "connection broken: " + options_.peer.ToString() + ": " + StatusText(completion.status) +
-        ": is the server running with --length at least " + std::to_string(options_.bytes) + "?");
+    throw Failure("connection broken: " + options_.peer.ToString() + ": " +
+                  BrokenText(completion.status, *qp_) +
+                  ": is the server running with --length at least " +
+                  std::to_string(options_.bytes) + "?");
   }
   if (completion.wr_id == kSendId) return false;
   if (completion.end_of_stream) {
@@ -111,34 +113,58 @@ std::optional<nanoseconds> PingClient::RoundTrip(uint64_t sequence) {
   for (;;) {
     const auto left = deadline - steady_clock::now();
     if (left <= nanoseconds(0)) break;
-    const size_t count = NextCompletions(*cq_, completions, options_.mode, left);
+    const size_t count =
+        NextCompletions(*cq_, completions, options_.mode, std::min<nanoseconds>(left, kStopCheck));
     bool echoed = false;
     for (size_t i = 0; i < count; ++i) echoed |= IsEcho(completions[i]);
     if (echoed) return steady_clock::now() - start;
+    if (count > 0) continue;
+    if (stop_.requested()) return std::nullopt;
+    ThrowIfUnreachable();
   }
   if (options_.type == QpType::kUdp) return std::nullopt;
   throw Failure("no echo: " + options_.peer.ToString() + ": is it a qpip-ping -s? (--timeout)");
 }
 
-PingResult PingClient::Run(const StopToken& stop) {
+void PingClient::ThrowIfUnreachable() {
+  if (options_.type != QpType::kUdp) return;
+  const std::string why = UnreachableText(*qp_);
+  if (why.empty()) return;
+  throw Failure("datagrams do not arrive: " + options_.peer.ToString() + ": " + why +
+                ": is a qpip-ping -s running there?");
+}
+
+void PingClient::RunRoundTrips(PingResult* result, LatencyRecorder* latencies) {
+  Progress progress("round trips", options_.count);
+  for (uint64_t i = 0; i < options_.count && !stop_.requested(); ++i) {
+    ++result->sent;
+    if (const auto latency = RoundTrip(i)) {
+      latencies->Add(*latency);
+    } else if (stop_.requested()) {
+      --result->sent;  // neither answered nor lost
+    }
+    progress.Update(i);
+  }
+}
+
+PingResult PingClient::Run() {
   PingResult result;
   LatencyRecorder latencies;
   latencies.Reserve(options_.count);
   // The payload behind the sequence number: anything but zeroes.
   for (uint32_t i = 0; i < options_.bytes; ++i) Slot(0)[i] = static_cast<uint8_t>(i * 7 + 1);
-  {
-    Progress progress("round trips", options_.count);
-    const double cpu_before = ProcessCpuSeconds();
-    const auto start = steady_clock::now();
-    for (uint64_t i = 0; i < options_.count && !stop.requested(); ++i) {
-      ++result.sent;
-      if (const auto latency = RoundTrip(i)) latencies.Add(*latency);
-      progress.Update(i);
-    }
-    result.seconds = std::chrono::duration<double>(steady_clock::now() - start).count();
-    result.cpu_seconds = ProcessCpuSeconds() - cpu_before;
+  const double cpu_before = ProcessCpuSeconds();
+  const auto start = steady_clock::now();
+  try {
+    RunRoundTrips(&result, &latencies);
+  } catch (const Failure& failure) {
+    result.failure = failure.what();
   }
-  if (options_.type == QpType::kTcp) qp_->Disconnect(kCloseTimeout);
+  result.seconds = std::chrono::duration<double>(steady_clock::now() - start).count();
+  result.cpu_seconds = ProcessCpuSeconds() - cpu_before;
+  if (options_.type == QpType::kTcp && result.failure.empty()) {
+    CloseOrStop(*qp_, kCloseTimeout, stop_);
+  }
   result.latency = latencies.Summarise();
   result.received = result.latency.count;
   return result;

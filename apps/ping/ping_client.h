@@ -29,21 +29,28 @@ struct PingResult {
   double seconds = 0;
   double cpu_seconds = 0;  ///< this process
   LatencyRecorder::Summary latency;
+  /// Why it ended before its time; empty when it did not. What came before counts.
+  std::string failure;
 };
 
 /// Connects or binds in the constructor. One thread.
 class PingClient {
  public:
-  /// Throws qpip::Error, Failure (a datagram of that size does not fit the MTU).
-  PingClient(Nic& nic, const PingOptions& options);
+  /// `stop` must outlive the client. Throws qpip::Error, Interrupted, Failure (a datagram of that
+  /// size does not fit the MTU).
+  PingClient(Nic& nic, const PingOptions& options, const StopToken& stop);
 
-  /// Throws Failure when a TCP connection breaks, does not answer in time or damages a message.
-  /// A UDP datagram that is not answered in time is lost, and counted.
-  PingResult Run(const StopToken& stop);
+  /// Ends early, with the reason in the result, when a TCP connection breaks, does not answer in
+  /// time or damages a message, and when the network says that datagrams cannot arrive; without
+  /// one when told to stop. A UDP datagram that is not answered in time is lost, and counted.
+  PingResult Run();
 
  private:
-  /// Returns the round trip's latency; nullopt when the datagram or its echo was lost.
+  /// Returns the round trip's latency; nullopt when the datagram or its echo was lost, or the
+  /// client is to stop. Throws Failure.
   std::optional<std::chrono::nanoseconds> RoundTrip(uint64_t sequence);
+  void ThrowIfUnreachable();
+  void RunRoundTrips(PingResult* result, LatencyRecorder* latencies);
   void Send(uint64_t sequence);
   /// Looks at a completion. Returns true when it is the echo of this message.
   bool IsEcho(const WorkCompletion& completion);
@@ -51,6 +58,7 @@ class PingClient {
   uint8_t* Slot(uint64_t slot) const;
 
   PingOptions options_;
+  const StopToken& stop_;
   std::unique_ptr<ProtectionDomain> pd_;
   std::unique_ptr<MemoryRegion> memory_;  ///< the message, then the receive slots
   size_t slot_bytes_;
