@@ -5,6 +5,8 @@
 #include <string>
 
 #include "apps/common/command_line.h"
+#include "apps/common/connection.h"
+#include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/stop.h"
 #include "apps/ttcp/transfer.h"
@@ -19,6 +21,7 @@ constexpr uint64_t kMaxLength = 16u << 20;
 constexpr uint64_t kMaxBuffers = 1'000'000'000'000;
 constexpr uint64_t kMaxDepth = 64;
 constexpr double kGigabyte = 1e9;
+constexpr double kMaxTimeoutSeconds = 1e6;
 
 CommandLine MakeCommandLine() {
   CommandLine command_line(
@@ -51,7 +54,10 @@ CommandLine MakeCommandLine() {
       "stream", "stream framing: no message boundaries, any TCP peer")(
       "depth", po::value<std::string>()->default_value("16")->value_name("COUNT"),
       "work requests outstanding, 1 to 64")("verify",
-                                            "send and check a position-dependent pattern");
+                                            "send and check a position-dependent pattern")(
+      "timeout", po::value<std::string>()->default_value("60")->value_name("SECONDS"),
+      "a transfer that stands still for so long is given up (0: never)");
+  AddKeepaliveOption(command_line);
   AddWaitOptions(command_line);
   AddStatisticsOption(command_line);
   command_line.Positional("receiver-address", 1);
@@ -86,18 +92,20 @@ struct Rates {
 
 nlohmann::json ToJson(const TransferOptions& options, const TransferResult& result, bool transmit) {
   const Rates rates(result);
-  return {{"role", transmit ? "transmit" : "receive"},
-          {"framing", options.framing == Framing::kStream ? "stream" : "segment"},
-          {"mode", ToString(options.mode)},
-          {"length", options.length},
-          {"depth", options.depth},
-          {"bytes", result.bytes},
-          {"messages", result.messages},
-          {"seconds", result.seconds},
-          {"bytes_per_second", rates.bytes_per_second},
-          {"cpu_seconds", result.cpu_seconds},
-          {"cpu_seconds_per_gb", rates.cpu_seconds_per_gb},
-          {"verified", result.verified}};
+  nlohmann::json json = {{"role", transmit ? "transmit" : "receive"},
+                         {"framing", options.framing == Framing::kStream ? "stream" : "segment"},
+                         {"mode", ToString(options.mode)},
+                         {"length", options.length},
+                         {"depth", options.depth},
+                         {"bytes", result.bytes},
+                         {"messages", result.messages},
+                         {"seconds", result.seconds},
+                         {"bytes_per_second", rates.bytes_per_second},
+                         {"cpu_seconds", result.cpu_seconds},
+                         {"cpu_seconds_per_gb", rates.cpu_seconds_per_gb},
+                         {"verified", result.verified}};
+  if (!result.failure.empty()) json["error"] = result.failure;
+  return json;
 }
 
 void PrintText(const TransferResult& result, bool transmit, const RateFormat& format) {
@@ -113,7 +121,7 @@ void PrintText(const TransferResult& result, bool transmit, const RateFormat& fo
 
 TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   TransferOptions options;
-  const auto port = static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX));
+  const uint16_t port = ParsePort(command_line.String("port"), "option --port");
   const std::vector<std::string> addresses = command_line.Strings("receiver-address");
   if (transmit && addresses.empty()) {
     throw UsageError("no receiver: command line: give its ADDRESS");
@@ -129,6 +137,8 @@ TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   options.depth = static_cast<uint32_t>(command_line.Number("depth", 1, kMaxDepth));
   options.verify = command_line.Flag("verify");
   options.mode = GetWaitMode(command_line);
+  options.timeout = ToNanoseconds(command_line.Seconds("timeout", kMaxTimeoutSeconds));
+  options.keepalive = GetKeepalive(command_line);
   return options;
 }
 
@@ -148,7 +158,7 @@ int Main(int argc, char** argv) {
   const auto nic = Nic::Open(NicUri(command_line, transmit ? NicRole::kClient : NicRole::kServer));
   const auto on_listening = [&](const Endpoint& where) {
     if (json) {
-      std::cout << nlohmann::json{{"listening", where.ToString()}} << std::endl;
+      PrintJsonLine({{"listening", where.ToString()}});
     } else {
       std::cout << "ttcp-r: listening on " << where.ToString() << std::endl;
     }
@@ -158,7 +168,8 @@ int Main(int argc, char** argv) {
   nlohmann::json report = ToJson(options, result, transmit);
   if (!json) PrintText(result, transmit, format);
   ReportStatistics(command_line, *nic, &report);
-  if (json) std::cout << report << std::endl;
+  if (json) PrintJsonLine(report);
+  if (!result.failure.empty()) throw Failure(result.failure + From(*nic));
   return kExitOk;
 }
 

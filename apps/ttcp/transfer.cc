@@ -5,9 +5,10 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "apps/common/nic_options.h"
+#include "apps/common/connection.h"
 #include "apps/common/statistics.h"
 #include "apps/ttcp/pattern.h"
 
@@ -17,8 +18,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// How often a waiting transfer looks whether it is to stop.
-constexpr std::chrono::nanoseconds kStopCheck = std::chrono::milliseconds(250);
 constexpr auto kCloseTimeout = std::chrono::seconds(5);
 constexpr uint64_t kEndOfStreamId = UINT64_MAX;
 constexpr size_t kBatch = 64;
@@ -46,7 +45,8 @@ class Transfer {
                               .recv_depth = recv_depth,
                               .max_send_sge = 1,
                               .max_recv_sge = 1,
-                              .receive_reservation = reservation});
+                              .receive_reservation = reservation,
+                              .keepalive = options_.keepalive});
   }
 
   void StartClocks() {
@@ -58,17 +58,47 @@ class Transfer {
     result_.cpu_seconds = ProcessCpuSeconds() - cpu_before_;
   }
 
+  /// Throws Interrupted, also of a busy transfer, and Failure of one that stands still.
   size_t Next(std::span<WorkCompletion> out) {
+    std::optional<steady_clock::time_point> quiet_since;
     for (;;) {
+      if (stop_.requested()) {
+        throw Interrupted("interrupted after " + std::to_string(result_.bytes) +
+                          " bytes: " + qp_->peer().ToString());
+      }
       if (const size_t count = NextCompletions(*cq_, out, options_.mode, kStopCheck)) return count;
-      if (stop_.requested()) throw Failure("interrupted: " + qp_->peer().ToString());
+      const auto now = steady_clock::now();
+      if (!quiet_since) quiet_since = now;
+      if (options_.timeout.count() > 0 && now - *quiet_since >= options_.timeout)
+        ThrowStandsStill();
     }
+  }
+
+  [[noreturn]] void ThrowStandsStill() const {
+    const auto seconds = std::chrono::duration<double>(options_.timeout).count();
+    throw Failure("transfer stands still after " + std::to_string(result_.bytes) +
+                  " bytes: " + qp_->peer().ToString() + ": nothing for " +
+                  std::to_string(static_cast<uint64_t>(seconds)) +
+                  " s: is the other end stopped? (--timeout)");
+  }
+
+  /// What has been done, when a transfer ends before its time. Throws when that is nothing.
+  template <typename Body>
+  TransferResult Keep(Body body) {
+    try {
+      body();
+    } catch (const Failure& failure) {
+      if (result_.bytes == 0) throw;
+      StopClocks();
+      result_.failure = failure.what();
+    }
+    return result_;
   }
 
   void ThrowUnlessSuccess(const WorkCompletion& wc, const char* advice) const {
     if (wc.status == IBV_WC_SUCCESS) return;
     throw Failure("transfer broken after " + std::to_string(result_.bytes) + " bytes: " +
-                  qp_->peer().ToString() + ": " + StatusText(wc.status) + ": " + advice);
+                  qp_->peer().ToString() + ": " + BrokenText(wc.status, *qp_) + ": " + advice);
   }
 
   std::span<uint8_t> Buffer(uint64_t slot) const {
@@ -100,15 +130,16 @@ class Transmitter : public Transfer {
     CreateQp(nic, options_.depth, 1);
     end_of_stream_memory_ = pd_->Allocate(sizeof(uint64_t));
     qp_->PostRecv(kEndOfStreamId, end_of_stream_memory_->Sge(0, sizeof(uint64_t)));
-    qp_->Connect(options_.peer, kConnectTimeout);
+    ConnectOrStop(nic, *qp_, options_.peer, stop_);
     for (uint64_t slot = 0; slot < options_.depth; ++slot) FillPattern(0, Buffer(slot));
     StartClocks();
-    SendAll();
-    qp_->Shutdown();
-    while (!peer_closed_) TakeCompletions();
-    StopClocks();
-    qp_->Disconnect(kCloseTimeout);
-    return result_;
+    return Keep([this] {
+      SendAll();
+      qp_->Shutdown();
+      while (!peer_closed_) TakeCompletions();
+      StopClocks();
+      CloseOrStop(*qp_, kCloseTimeout, stop_);
+    });
   }
 
  private:
@@ -170,17 +201,16 @@ class Receiver : public Transfer {
     const auto listener = nic.Listen(options_.peer.port);
     listener->Offer(*qp_);
     on_listening({nic.address(), listener->port()});
-    while (listener->Accept(kStopCheck) == nullptr) {
-      if (stop_.requested()) throw Failure("interrupted: nobody has connected");
-    }
+    AcceptOrStop(*listener, stop_);
     StartClocks();
-    ReceiveAll();
-    // The close tells the transmitter that everything has arrived, so it comes first.
-    qp_->Shutdown();
-    StopClocks();
-    qp_->Disconnect(kCloseTimeout);
-    result_.verified = options_.verify;
-    return result_;
+    return Keep([this] {
+      ReceiveAll();
+      // The close tells the transmitter that everything has arrived, so it comes first.
+      qp_->Shutdown();
+      StopClocks();
+      CloseOrStop(*qp_, kCloseTimeout, stop_);
+      result_.verified = options_.verify;
+    });
   }
 
  private:

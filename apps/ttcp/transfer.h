@@ -1,8 +1,10 @@
 // Bulk transfer over one TCP queue pair, and its measurement.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "apps/common/completions.h"
 #include "apps/common/stop.h"
@@ -13,10 +15,12 @@ namespace qpip::apps {
 struct TransferOptions {
   Endpoint peer;  ///< transmitter: the receiver; receiver: its port
   Framing framing = Framing::kSegment;
-  uint32_t length = 8192;   ///< of a buffer, bytes
-  uint64_t buffers = 2048;  ///< transmitter: how many to send
-  uint32_t depth = 16;      ///< work requests outstanding
-  bool verify = false;      ///< send, check the position-dependent pattern
+  uint32_t length = 8192;               ///< of a buffer, bytes
+  uint64_t buffers = 2048;              ///< transmitter: how many to send
+  uint32_t depth = 16;                  ///< work requests outstanding
+  bool verify = false;                  ///< send, check the position-dependent pattern
+  std::chrono::seconds keepalive{0};    ///< of QpOptions; 0: the NIC's
+  std::chrono::nanoseconds timeout{0};  ///< a transfer that stands still is given up; 0: never
   WaitMode mode = WaitMode::kWait;
 };
 
@@ -26,14 +30,16 @@ struct TransferResult {
   double seconds = 0;
   double cpu_seconds = 0;  ///< this process
   bool verified = false;   ///< the receiver has checked every byte
+  std::string failure;     ///< why it ended before its time; empty when it did not
 };
 
 /// Sends, half-closes and waits for the peer's close, which the receiver sends when it has
-/// everything. Throws Failure, qpip::Error.
+/// everything. A transfer that breaks, or is told to stop, gives what it has done so far, and why;
+/// Failure, Interrupted, qpip::Error are thrown when that is nothing.
 TransferResult Transmit(Nic& nic, const TransferOptions& options, const StopToken& stop);
 
-/// Listens, calls `on_listening`, takes one connection and receives until its end. Throws Failure,
-/// qpip::Error.
+/// Listens, calls `on_listening`, takes one connection and receives until its end. Result and
+/// exceptions as Transmit's.
 TransferResult Receive(Nic& nic, const TransferOptions& options, const StopToken& stop,
                        const std::function<void(const Endpoint&)>& on_listening);
 
