@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/command_line.h"
+#include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/stop.h"
 #include "apps/nbd/local_server.h"
@@ -40,23 +41,24 @@ apps::CommandLine MakeCommandLine() {
   return command_line;
 }
 
-void PrintReady(const std::string& socket_path, const Endpoint& server, bool json) {
-  const std::string uri = "nbd+unix:///?socket=" + std::filesystem::absolute(socket_path).string();
+void PrintReady(const std::string& socket_path, const Endpoint& server, const Nic& nic, bool json) {
+  const std::string uri = "nbd+unix:///?socket=" +
+                          apps::PercentEncoded(std::filesystem::absolute(socket_path).string());
+  const std::string address = AddressToString(nic.address());
   if (json) {
-    std::cout << nlohmann::json{{"ready", uri}, {"server", server.ToString()}} << std::endl;
-  } else {
-    std::cout << "ready: " << uri << std::endl;
+    return apps::PrintJsonLine(
+        {{"ready", uri}, {"server", server.ToString()}, {"address", address}});
   }
+  std::cout << "ready: " << uri << " (from " << address << " to " << server.ToString() << ")"
+            << std::endl;
 }
 
 void PrintResult(const LocalServerCounts& counts, bool json) {
   if (json) {
-    std::cout << nlohmann::json{{"connections", counts.connections},
+    return apps::PrintJsonLine({{"connections", counts.connections},
                                 {"failed", counts.failed},
                                 {"bytes_to_server", counts.bytes_up},
-                                {"bytes_from_server", counts.bytes_down}}
-              << std::endl;
-    return;
+                                {"bytes_from_server", counts.bytes_down}});
   }
   std::cout << "relayed " << counts.connections << " connections, " << counts.bytes_up
             << " bytes to the server, " << counts.bytes_down << " bytes from it" << std::endl;
@@ -71,8 +73,7 @@ int Main(int argc, char** argv) {
   }
   LocalServerOptions options;
   options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
-  options.patience = std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double>(command_line.Seconds("wait-server", kMaxWaitSeconds)));
+  options.patience = apps::ToNanoseconds(command_line.Seconds("wait-server", kMaxWaitSeconds));
   options.keep_serving = command_line.Flag("keep-serving");
   const std::string socket_path = command_line.String("socket");
   const std::string uri = apps::NicUri(command_line, apps::NicRole::kClient);
@@ -82,7 +83,7 @@ int Main(int argc, char** argv) {
   LocalSocket socket(socket_path);
   const std::shared_ptr<Nic> nic = Nic::Open(uri);
   LocalServer server(*nic, socket, options, stop);
-  PrintReady(socket_path, options.peer, command_line.json());
+  PrintReady(socket_path, options.peer, *nic, command_line.json());
   server.Run();
   PrintResult(server.counts(), command_line.json());
   return apps::kExitOk;

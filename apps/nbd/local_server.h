@@ -41,7 +41,8 @@ class LocalServer {
   LocalServer& operator=(const LocalServer&) = delete;
 
   /// Serves until stopped; then lets the relays finish for a bounded while. Throws apps::Failure
-  /// when a relay failed, unless it is to keep serving: then a line on stderr tells.
+  /// when a relay failed, unless it is to keep serving: then a line on stderr tells. So it does,
+  /// either way, of a connection for which there is no room while there are others.
   void Run();
 
   const LocalServerCounts& counts() const { return counts_; }
@@ -53,17 +54,26 @@ class LocalServer {
     Relay relay;
     std::thread thread;
     std::optional<std::string> failure;  ///< written before `ended`
+    bool lack = false;                   ///< the failure is only that of this one
     bool ended = false;                  ///< under mutex_
   };
 
+  /// Takes a connection that waits and starts its session. What cannot be had for it is said, and
+  /// it waits or is refused.
+  void AcceptOne();
   void StartSession(FileDescriptor local);
+  void RunSession(Session& session);
   /// Joins sessions that have ended and deals with their failures.
   void Reap();
   /// Waits until a connection or the end of a session has to be dealt with, or a stop request.
   void WaitForEvent();
-  /// Waits until all sessions have ended, or the time is over.
-  void AwaitSessions(std::chrono::nanoseconds timeout);
-  void OnFailure(const std::string& message);
+  /// Waits until all sessions have ended, or the time is over. Returns whether they have.
+  bool AwaitSessions(std::chrono::nanoseconds timeout);
+  /// Throws apps::Failure when nothing is left to go on with.
+  void OnFailure(const std::string& message, bool lack);
+  /// Lets the sessions pass on what is on its way, while something moves.
+  void FinishSessions();
+  uint64_t BytesRelayed() const;
 
   Nic& nic_;
   LocalSocket& socket_;
@@ -75,6 +85,7 @@ class LocalServer {
   std::condition_variable ended_;
   std::list<Session> sessions_;
   LocalServerCounts counts_;
+  bool lacking_ = false;  ///< a connection waits for what could not be had
 };
 
 }  // namespace qpip::nbd

@@ -85,10 +85,21 @@ LocalSocket::~LocalSocket() {
 
 FileDescriptor LocalSocket::Accept() {
   FileDescriptor fd(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!fd && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-    throw Failure("cannot accept: " + path_ + ": " + std::strerror(errno));
+  if (fd) return fd;
+  switch (errno) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+      return fd;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      throw Lack("no room for another connection: " + path_ + ": " + std::strerror(errno) +
+                 ": it waits until one ends");
+    default:
+      throw Failure("cannot accept: " + path_ + ": " + std::strerror(errno));
   }
-  return fd;
 }
 
 }  // namespace qpip::nbd

@@ -3,7 +3,16 @@
 
 #include <string>
 
+#include "apps/common/command_line.h"
+
 namespace qpip::nbd {
+
+/// Something that one connection needs cannot be had now, a later one may have it: the others go
+/// on.
+class Lack : public apps::Failure {
+ public:
+  using apps::Failure::Failure;
+};
 
 /// Owns a file descriptor.
 class FileDescriptor {
@@ -35,7 +44,8 @@ class LocalSocket {
 
   /// For poll: readable when a connection waits.
   int fd() const { return socket_.get(); }
-  /// Takes a waiting connection; empty when there is none. Throws apps::Failure.
+  /// Takes a waiting connection; empty when there is none. Throws Lack, and the connection goes on
+  /// waiting; apps::Failure.
   FileDescriptor Accept();
 
  private:

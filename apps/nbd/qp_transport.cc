@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/common/completions.h"
+#include "apps/common/connection.h"
 
 namespace qpip::nbd {
 
@@ -20,15 +21,16 @@ constexpr uint32_t kSendDepth = 64;
 constexpr uint32_t kSendElements = 2;
 /// After a stop request: how long the rest of a message, or room for replies, is waited for.
 constexpr auto kStopGrace = std::chrono::seconds(3);
+/// The same while nothing moves at all.
+constexpr auto kStuckGrace = std::chrono::milliseconds(500);
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
-/// How often a wait in the middle of a message looks at the stop request.
-constexpr nanoseconds kStopCheck = std::chrono::milliseconds(250);
 
 std::span<const std::byte> Bytes(std::span<const uint8_t> bytes) { return std::as_bytes(bytes); }
 
 }  // namespace
 
-QpTransport::QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop)
+QpTransport::QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop,
+                         std::chrono::seconds keepalive)
     : stop_(stop),
       cq_(nic.CreateCq(kReceives + kSendDepth)),
       qp_(nic.CreateQp(pd, {.framing = Framing::kStream,
@@ -38,12 +40,16 @@ QpTransport::QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& 
                             .recv_depth = kReceives,
                             .max_send_sge = kSendElements,
                             .max_recv_sge = 1,
-                            .receive_reservation = kReceives * kReceiveBytes})),
+                            .receive_reservation = kReceives * kReceiveBytes,
+                            .keepalive = keepalive})),
       reader_(std::make_unique<StreamReader>(
           pd, *qp_, StreamReaderOptions{.buffer_bytes = kReceiveBytes, .buffers = kReceives})),
       writer_(std::make_unique<StreamWriter>(pd, *qp_)),
       payload_(pd.Allocate(kPayloadBytes * kPayloads)),
-      tickets_(kPayloads, 0) {}
+      tickets_(kPayloads, 0) {
+  // A descriptor that cannot be had refuses this client now, and cuts none off later.
+  cq_->fd();
+}
 
 QpTransport::~QpTransport() {
   // The queue pair goes first: after that nothing refers to the memory.
@@ -52,7 +58,17 @@ QpTransport::~QpTransport() {
 
 void QpTransport::Close() {
   if (qp_->state() == QpState::kIdle || qp_->state() == QpState::kClosed) return;
-  qp_->Disconnect(kCloseTimeout);
+  qp_->Shutdown();
+  const auto deadline = Clock::now() + kCloseTimeout;
+  while (!qp_->Disconnect(apps::kStopCheck) && Clock::now() < deadline) {
+    HandOut(cq_->Poll(completions_));
+    if (stop_.requested() && writer_->idle()) return;
+  }
+}
+
+void QpTransport::SetDeadline(std::optional<Clock::time_point> deadline, std::string why) {
+  deadline_ = deadline;
+  deadline_why_ = std::move(why);
 }
 
 void QpTransport::HandOut(size_t count) {
@@ -63,19 +79,35 @@ void QpTransport::HandOut(size_t count) {
 
 void QpTransport::Pump(WaitFor what) {
   if (what == WaitFor::kNextMessage) {
-    return HandOut(apps::WaitOrStop(*cq_, completions_, stop_));
+    Timeout left;
+    if (deadline_) left = std::max(nanoseconds(0), nanoseconds(*deadline_ - Clock::now()));
+    HandOut(apps::WaitOrStop(*cq_, completions_, stop_, left));
+    return ThrowIfTimeIsUp();
   }
-  HandOut(cq_->Wait(completions_, kStopCheck));
-  if (!stop_.requested()) return;
-  if (!stop_deadline_) stop_deadline_ = Clock::now() + kStopGrace;
-  if (Clock::now() > *stop_deadline_) {
+  const size_t count = cq_->Wait(completions_, apps::kStopCheck);
+  HandOut(count);
+  ThrowIfTimeIsUp();
+  if (stop_.requested()) ThrowIfStoppedAndStuck(count > 0);
+}
+
+void QpTransport::ThrowIfTimeIsUp() {
+  if (!deadline_ || Clock::now() < *deadline_) return;
+  qp_->Abort();  // a peer that keeps silent would not answer a FIN either
+  throw ConnectionLost(deadline_why_);
+}
+
+void QpTransport::ThrowIfStoppedAndStuck(bool moved) {
+  const auto now = Clock::now();
+  if (!stop_deadline_) stop_deadline_ = now + kStopGrace;
+  if (!stuck_deadline_ || moved) stuck_deadline_ = now + kStuckGrace;
+  if (now > *stop_deadline_ || now > *stuck_deadline_) {
     throw ConnectionLost("the server stops and the peer does not go on");
   }
 }
 
 void QpTransport::ThrowIfSendFailed() const {
   if (writer_->state() != StreamState::kError) return;
-  throw ConnectionLost(apps::StatusText(writer_->error()));
+  throw ConnectionLost(apps::BrokenText(writer_->error(), *qp_));
 }
 
 size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
@@ -89,7 +121,7 @@ size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
     if (count > 0) return count;
     if (reader_->state() == StreamState::kEndOfStream) return 0;
     if (reader_->state() == StreamState::kError) {
-      throw ConnectionLost(apps::StatusText(reader_->error()));
+      throw ConnectionLost(apps::BrokenText(reader_->error(), *qp_));
     }
     if (what == WaitFor::kNextMessage && stop_.requested()) {
       // What has already arrived is still served.

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "apps/common/stop.h"
 #include "apps/nbd/transport.h"
@@ -18,12 +19,19 @@ namespace qpip::nbd {
 /// start, so the queue pair can be offered to a listener. One thread.
 class QpTransport : public Transport {
  public:
-  /// `stop` must outlive the transport. Throws qpip::Error.
-  QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop);
+  /// `stop` must outlive the transport. `keepalive`: of QpOptions. Throws qpip::Error: everything
+  /// that a connection needs is had from the start.
+  QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop,
+              std::chrono::seconds keepalive = std::chrono::seconds(0));
   ~QpTransport() override;
 
   QueuePair& qp() { return *qp_; }
-  /// Half-closes behind everything sent and waits a bounded while for the peer's close.
+  /// Waits that last until `deadline` end the connection and throw ConnectionLost with `why`;
+  /// nullopt: none do.
+  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
+                   std::string why = {});
+  /// Half-closes behind everything sent and waits a bounded while for the peer's close, or until
+  /// everything sent has arrived when the server is to stop.
   void Close();
 
   size_t WaitReadable(std::span<iovec> out, WaitFor what) override;
@@ -42,10 +50,16 @@ class QpTransport : public Transport {
   /// the peer a grace period, and then throws ConnectionLost.
   void Pump(WaitFor what);
   void HandOut(size_t count);
+  void ThrowIfTimeIsUp();
+  /// `moved`: something has completed since the last call.
+  void ThrowIfStoppedAndStuck(bool moved);
   void ThrowIfSendFailed() const;
 
   const apps::StopToken& stop_;
-  std::optional<Clock::time_point> stop_deadline_;
+  std::optional<Clock::time_point> deadline_;
+  std::string deadline_why_;
+  std::optional<Clock::time_point> stop_deadline_;   ///< nothing is waited for any longer
+  std::optional<Clock::time_point> stuck_deadline_;  ///< nor, until then, what does not move
   std::unique_ptr<CompletionQueue> cq_;
   std::unique_ptr<QueuePair> qp_;
   std::unique_ptr<StreamReader> reader_;

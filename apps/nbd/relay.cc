@@ -1,15 +1,17 @@
 #include "apps/nbd/relay.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <system_error>
 #include <thread>
 
 #include "apps/common/completions.h"
-#include "apps/common/nic_options.h"
+#include "apps/common/connection.h"
 
 namespace qpip::nbd {
 
@@ -22,7 +24,7 @@ constexpr uint32_t kReceives = 32;
 constexpr size_t kSendBytes = 128 * 1024;
 constexpr size_t kSends = 16;
 constexpr size_t kMaxRuns = 32;
-constexpr auto kRetryPeriod = std::chrono::milliseconds(100);
+constexpr int kRetryPeriodMs = 100;
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
 
 /// Failures that a server that is about to start would explain.
@@ -75,15 +77,20 @@ void Relay::CreateQp() {
   writer_ = std::make_unique<StreamWriter>(pd_, *qp_, StreamWriterOptions{.buffer_bytes = 4096});
 }
 
-void Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience) {
+bool Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience,
+                    const apps::StopToken& stop) {
   const auto deadline = steady_clock::now() + patience;
   for (;;) {
     try {
-      return qp_->Connect(peer, apps::kConnectTimeout);
+      apps::ConnectOrStop(nic_, *qp_, peer, stop);
+      return true;
+    } catch (const apps::Interrupted&) {
+      return false;
     } catch (const Error& error) {
       if (!MayPass(error.code()) || ended_here_ || steady_clock::now() >= deadline) throw;
     }
-    std::this_thread::sleep_for(kRetryPeriod);
+    pollfd stopped = {stop.fd(), POLLIN, 0};
+    if (poll(&stopped, 1, kRetryPeriodMs) > 0) return false;
     // A queue pair whose connection failed is closed for good; its flushed receives go with it.
     CreateQp();
     std::array<WorkCompletion, kReceives> flushed;
@@ -91,11 +98,16 @@ void Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience) {
   }
 }
 
-std::optional<std::string> Relay::Run(const Endpoint& peer, std::chrono::nanoseconds patience) {
+std::optional<std::string> Relay::Run(const Endpoint& peer, std::chrono::nanoseconds patience,
+                                      const apps::StopToken& stop) {
   try {
-    Connect(peer, patience);
+    if (!Connect(peer, patience, stop)) return std::nullopt;
     RunBothWays();
-    if (!ended_here_ && qp_->state() != QpState::kClosed) qp_->Disconnect(kCloseTimeout);
+    if (!ended_here_ && qp_->state() != QpState::kClosed) {
+      apps::CloseOrStop(*qp_, kCloseTimeout, stop);
+    }
+  } catch (const Lack&) {
+    throw;
   } catch (const std::exception& error) {
     return error.what();
   }
@@ -104,7 +116,12 @@ std::optional<std::string> Relay::Run(const Endpoint& peer, std::chrono::nanosec
 
 void Relay::RunBothWays() {
   // Joins in its destructor; should this side throw, it must not wait for the other for ever.
-  std::jthread downstream([this] { RunDownstream(); });
+  std::jthread downstream;
+  try {
+    downstream = std::jthread([this] { RunDownstream(); });
+  } catch (const std::system_error& error) {
+    throw Lack(std::string("no thread for another connection: ") + error.code().message());
+  }
   try {
     RunUpstream();
   } catch (...) {
@@ -202,8 +219,7 @@ std::optional<std::string> Relay::FailureText(const Endpoint& peer) const {
   // Of the two directions one names the cause, the other may only have been flushed.
   ibv_wc_status status = reading ? reader_->error() : writer_->error();
   if (status == IBV_WC_WR_FLUSH_ERR && writing) status = writer_->error();
-  return "connection broken: " + peer.ToString() + ": " + apps::StatusText(status) +
-         ", connection " + ToString(qp_->disconnect_reason()) +
+  return "connection broken: " + peer.ToString() + ": " + apps::BrokenText(status, *qp_) +
          ": is the server running, and the wire up?";
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/stop.h"
 #include "apps/nbd/local_socket.h"
 #include "qpip/qpip.h"
 #include "qpip/stream.h"
@@ -31,8 +32,10 @@ class Relay {
 
   /// Connects, and relays until both directions have ended. While the peer cannot be reached it is
   /// tried again until `patience` is over. Returns why the queue pair's side failed; nullopt when
-  /// both directions ended as they should, or from this side. Uses a second thread meanwhile.
-  std::optional<std::string> Run(const Endpoint& peer, std::chrono::nanoseconds patience);
+  /// both directions ended as they should, or from this side, also by `stop` before there was a
+  /// connection. Uses a second thread meanwhile. Throws Lack when there is none.
+  std::optional<std::string> Run(const Endpoint& peer, std::chrono::nanoseconds patience,
+                                 const apps::StopToken& stop);
 
   /// Ends the local tool's direction as if it had closed it: what it has sent is still relayed,
   /// and what comes back. Thread-safe.
@@ -45,7 +48,9 @@ class Relay {
 
  private:
   void CreateQp();
-  void Connect(const Endpoint& peer, std::chrono::nanoseconds patience);
+  /// Returns false when `stop` came first. Throws qpip::Error.
+  bool Connect(const Endpoint& peer, std::chrono::nanoseconds patience,
+               const apps::StopToken& stop);
   void RunBothWays();
   void RunUpstream();
   void RunDownstream();

@@ -1,8 +1,9 @@
 #include "apps/nbd/server.h"
 
 #include <chrono>
-#include <cstdio>
+#include <cmath>
 #include <string>
+#include <system_error>
 
 #include "apps/common/command_line.h"
 #include "apps/nbd/negotiation.h"
@@ -18,18 +19,17 @@ constexpr size_t kMaxConnections = 64;
 /// How often the thread that accepts looks at stop requests and ended connections.
 constexpr auto kAcceptPeriod = std::chrono::milliseconds(250);
 
-void Report(const Endpoint& peer, const char* what) {
-  const std::string line =
-      "qpip-nbd-server: connection ended: " + peer.ToString() + ": " + apps::OneLine(what) + "\n";
-  std::fputs(line.c_str(), stderr);
+void Report(const std::string& what, const Endpoint& peer, const std::string& why) {
+  apps::PrintErrorLine("qpip-nbd-server", what + ": " + peer.ToString() + ": " + why);
 }
 
 }  // namespace
 
 class Server::Connection {
  public:
-  Connection(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop)
-      : transport(nic, pd, stop) {}
+  Connection(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop,
+             std::chrono::seconds keepalive)
+      : transport(nic, pd, stop, keepalive) {}
 
   QpTransport transport;
   std::thread thread;
@@ -57,37 +57,53 @@ class Server::CountAtEnd {
   const Transmission& transmission_;
 };
 
-Server::Server(Nic& nic, const ExportTable& exports, uint16_t port, const apps::StopToken& stop)
+Server::Server(Nic& nic, const ExportTable& exports, const ServerOptions& options,
+               const apps::StopToken& stop)
     : nic_(nic),
       exports_(exports),
+      options_(options),
       stop_(stop),
       pd_(nic.AllocatePd()),
-      listener_(nic.Listen(port, kBacklog)) {}
+      listener_(nic.Listen(options.port, kBacklog)) {}
 
 Server::~Server() {
   listener_.reset();
   for (const auto& connection : connections_) connection->thread.join();
 }
 
-void Server::Run(bool once) {
+void Server::Run() {
   std::unique_ptr<Connection> idle;
   bool accepted = false;
   while (!stop_.requested()) {
     Reap();
-    const bool enough = once && accepted;
+    const bool enough = options_.once && accepted;
     if (enough && connections_.empty()) break;
-    if (!idle && !enough && connections_.size() < kMaxConnections) {
-      idle = std::make_unique<Connection>(nic_, *pd_, stop_);
-      listener_->Offer(idle->transport.qp());
-    }
+    if (!idle && !enough && connections_.size() < kMaxConnections) idle = TryToOffer();
     if (!idle) {
       AwaitAnEnd();
     } else if (listener_->Accept(kAcceptPeriod) != nullptr) {
-      Start(std::move(idle));
-      accepted = true;
+      accepted |= Start(std::move(idle));
     }
   }
   listener_.reset();  // takes the offer back before `idle` goes
+}
+
+std::unique_ptr<Server::Connection> Server::TryToOffer() {
+  try {
+    auto connection = std::make_unique<Connection>(nic_, *pd_, stop_, options_.keepalive);
+    listener_->Offer(connection->transport.qp());
+    offered_ = true;
+    lacking_ = false;
+    return connection;
+  } catch (const std::exception& error) {
+    if (!offered_) throw;
+    if (!lacking_) {
+      apps::PrintErrorLine("qpip-nbd-server", std::string("no room for another client: ") +
+                                                  error.what() + ": it waits until one leaves");
+    }
+    lacking_ = true;
+    return nullptr;
+  }
 }
 
 void Server::AwaitAnEnd() {
@@ -96,13 +112,21 @@ void Server::AwaitAnEnd() {
   an_end_.wait_for(lock, kAcceptPeriod, [&] { return ended_ != before; });
 }
 
-void Server::Start(std::unique_ptr<Connection> connection) {
-  {
-    const std::lock_guard lock(mutex_);
-    ++counts_.connections;
-  }
+bool Server::Start(std::unique_ptr<Connection> connection) {
+  const Endpoint peer = connection->transport.qp().peer();
   Connection& started = *connections_.emplace_back(std::move(connection));
-  started.thread = std::thread([this, &started] { Serve(started); });
+  try {
+    started.thread = std::thread([this, &started] { Serve(started); });
+  } catch (const std::system_error& error) {
+    connections_.pop_back();  // resets the connection
+    Report("client refused", peer,
+           std::string("no thread for it: ") + error.code().message() +
+               ": raise the limits on processes and memory, or serve fewer clients");
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  ++counts_.connections;
+  return true;
 }
 
 void Server::Reap() {
@@ -113,23 +137,35 @@ void Server::Reap() {
   });
 }
 
-void Server::Serve(Connection& connection) {
+void Server::ServeExport(Connection& connection) {
   QpTransport& transport = connection.transport;
-  const Endpoint peer = transport.qp().peer();
+  if (options_.handshake_limit.count() > 0) {
+    const auto limit = std::chrono::duration<double>(options_.handshake_limit).count();
+    transport.SetDeadline(std::chrono::steady_clock::now() + options_.handshake_limit,
+                          "no export chosen within " +
+                              std::to_string(static_cast<uint64_t>(std::ceil(limit))) +
+                              " s (--handshake-limit)");
+  }
+  const Export* const chosen = Negotiation(transport, exports_).Run();
+  if (chosen == nullptr) return;
+  transport.SetDeadline(std::nullopt);
+  BlockDevice& device = *chosen->device;
+  Transmission transmission(transport, device, LimitsOf(device));
+  const CountAtEnd count(*this, transmission);
+  transmission.Run();
+}
+
+void Server::Serve(Connection& connection) {
+  const Endpoint peer = connection.transport.qp().peer();
   try {
-    if (const Export* chosen = Negotiation(transport, exports_).Run()) {
-      BlockDevice& device = *chosen->device;
-      Transmission transmission(transport, device, LimitsOf(device));
-      const CountAtEnd count(*this, transmission);
-      transmission.Run();
-    }
+    ServeExport(connection);
   } catch (const std::exception& error) {
-    Report(peer, error.what());
+    Report("connection ended", peer, error.what());
   }
   try {
-    transport.Close();
+    connection.transport.Close();
   } catch (const std::exception& error) {
-    Report(peer, error.what());
+    Report("connection ended", peer, error.what());
   }
   connection.ended.store(true, std::memory_order_release);
   const std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <list>
@@ -21,17 +22,27 @@ struct ServerCounts {
   TransmissionCounts transmission;  ///< of connections that have ended
 };
 
+struct ServerOptions {
+  uint16_t port = 10809;
+  bool once = false;  ///< until the first connection has ended
+  /// A client that takes longer to choose an export is hung up on; 0: it may take any time.
+  std::chrono::nanoseconds handshake_limit = std::chrono::seconds(10);
+  std::chrono::seconds keepalive{60};  ///< of QpOptions; 0: the NIC's
+};
+
 class Server {
  public:
-  /// Listens. Throws qpip::Error (port in use). All arguments must outlive the server.
-  Server(Nic& nic, const ExportTable& exports, uint16_t port, const apps::StopToken& stop);
+  /// Listens. Throws qpip::Error (port in use). References must outlive the server.
+  Server(Nic& nic, const ExportTable& exports, const ServerOptions& options,
+         const apps::StopToken& stop);
   ~Server();  ///< Waits for the connections to end.
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   uint16_t port() const { return listener_->port(); }
-  /// Serves until stopped, or with `once` until the first connection has ended.
-  void Run(bool once);
+  /// Serves until stopped, or as `once` says. What cannot be had for a client is said on stderr,
+  /// and that one waits or is refused. Throws qpip::Error when there is no room for the first.
+  void Run();
   /// Thread-safe.
   ServerCounts counts() const;
 
@@ -39,15 +50,22 @@ class Server {
   class Connection;
   class CountAtEnd;
 
-  void Start(std::unique_ptr<Connection> connection);
+  /// A queue pair on offer; nullptr when there is no room for one now.
+  std::unique_ptr<Connection> TryToOffer();
+  /// Returns false when the client had to be refused.
+  bool Start(std::unique_ptr<Connection> connection);
   void Reap();
   /// Waits a while for a connection to end.
   void AwaitAnEnd();
   void Serve(Connection& connection);
+  void ServeExport(Connection& connection);
 
   Nic& nic_;
   const ExportTable& exports_;
+  ServerOptions options_;
   const apps::StopToken& stop_;
+  bool offered_ = false;  ///< there has been room for a client
+  bool lacking_ = false;  ///< there was none at the last attempt
   std::unique_ptr<ProtectionDomain> pd_;
   std::list<std::unique_ptr<Connection>> connections_;
   mutable std::mutex mutex_;  ///< of the counts

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/command_line.h"
+#include "apps/common/connection.h"
+#include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/stop.h"
 #include "apps/nbd/server.h"
@@ -15,6 +17,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr char kName[] = "qpip-nbd-server";
+constexpr double kMaxHandshakeSeconds = 86400;
 
 apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
@@ -32,7 +35,10 @@ apps::CommandLine MakeCommandLine() {
   command_line.Options().add_options()(
       "port,p", po::value<std::string>()->default_value("10809")->value_name("PORT"),
       "TCP port to listen on, 1 to 65535")("read-only,r", "refuse all writes")(
-      "once", "exit when the first connection has ended");
+      "once", "exit when the first connection has ended")(
+      "handshake-limit", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
+      "a client that has not chosen an export by then is hung up on (0: it may take any time)");
+  apps::AddKeepaliveOption(command_line);
   command_line.Positional("export", -1);
   return command_line;
 }
@@ -59,8 +65,7 @@ void PrintReady(const Endpoint& where, const ExportTable& exports, bool json) {
                       {"size_bytes", each.device->size_bytes()},
                       {"read_only", each.device->read_only()}});
     }
-    std::cout << nlohmann::json{{"listening", where.ToString()}, {"exports", list}} << std::endl;
-    return;
+    return apps::PrintJsonLine({{"listening", where.ToString()}, {"exports", list}});
   }
   std::cout << "listening on " << where.ToString() << ", exports:";
   for (const Export& each : exports.all()) std::cout << " " << each.name;
@@ -70,13 +75,11 @@ void PrintReady(const Endpoint& where, const ExportTable& exports, bool json) {
 void PrintResult(const ServerCounts& counts, bool json) {
   const TransmissionCounts& t = counts.transmission;
   if (json) {
-    std::cout << nlohmann::json{{"connections", counts.connections},
+    return apps::PrintJsonLine({{"connections", counts.connections},
                                 {"requests", t.requests},
                                 {"bytes_read", t.bytes_read},
                                 {"bytes_written", t.bytes_written},
-                                {"errors", t.errors}}
-              << std::endl;
-    return;
+                                {"errors", t.errors}});
   }
   std::cout << "served " << counts.connections << " connections, " << t.requests << " requests, "
             << t.bytes_read << " bytes read, " << t.bytes_written << " bytes written, " << t.errors
@@ -86,7 +89,12 @@ void PrintResult(const ServerCounts& counts, bool json) {
 int Main(int argc, char** argv) {
   apps::CommandLine command_line = MakeCommandLine();
   if (!command_line.Parse(argc, argv)) return apps::kExitOk;
-  const auto port = static_cast<uint16_t>(command_line.Number("port", 1, UINT16_MAX));
+  ServerOptions options;
+  options.port = apps::ParsePort(command_line.String("port"), "option --port");
+  options.once = command_line.Flag("once");
+  options.handshake_limit =
+      apps::ToNanoseconds(command_line.Seconds("handshake-limit", kMaxHandshakeSeconds));
+  options.keepalive = apps::GetKeepalive(command_line);
   const std::string uri = apps::NicUri(command_line, apps::NicRole::kServer);
   const ExportTable exports = OpenExports(command_line);
 
@@ -95,9 +103,9 @@ int Main(int argc, char** argv) {
   const std::shared_ptr<Nic> nic = Nic::Open(uri);
   ServerCounts counts;
   {
-    Server server(*nic, exports, port, stop);
+    Server server(*nic, exports, options, stop);
     PrintReady({nic->address(), server.port()}, exports, command_line.json());
-    server.Run(command_line.Flag("once"));
+    server.Run();
     counts = server.counts();
   }
   PrintResult(counts, command_line.json());

@@ -72,8 +72,8 @@ class QueuePairTest : public ::testing::Test {
     auto disk = std::make_unique<MemoryDevice>(kDiskBytes);
     disk_ = disk.get();
     exports_.Add("disk", std::move(disk));
-    server_ = std::make_unique<Server>(*server_nic_, exports_, kPort, server_stop_);
-    server_thread_ = std::thread([this] { server_->Run(false); });
+    server_ = std::make_unique<Server>(*server_nic_, exports_, ServerOptions{}, server_stop_);
+    server_thread_ = std::thread([this] { server_->Run(); });
   }
   ~QueuePairTest() override { StopServer(); }
 
@@ -97,14 +97,15 @@ class QueuePairTest : public ::testing::Test {
     session->tool = std::make_unique<Tool>(FileDescriptor(ends[0]));
     session->relay = std::make_unique<Relay>(*client_nic_, *pd_, FileDescriptor(ends[1]));
     Session* const running = session.get();
-    session->thread = std::thread([running, port] {
-      running->failure =
-          running->relay->Run({ParseAddress("fd00::1"), port}, std::chrono::nanoseconds(0));
+    session->thread = std::thread([this, running, port] {
+      running->failure = running->relay->Run({ParseAddress("fd00::1"), port},
+                                             std::chrono::nanoseconds(0), client_stop_);
     });
     return session;
   }
 
   apps::StopToken server_stop_;
+  apps::StopToken client_stop_;
   std::shared_ptr<Nic> server_nic_;
   std::shared_ptr<Nic> client_nic_;
   std::unique_ptr<ProtectionDomain> pd_;
