@@ -29,6 +29,8 @@ for command in qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client; do
   check "$command --version" "$bin/$command" --version
   expect 2 "unknown-option" $command --unknown-option
   expect 2 "nic" $command --nic
+  expect 2 "more than once" $command --json --json
+  expect 2 "more than once" $command --nic shm:a --nic shm:b
 done
 
 # Bad NIC URIs and addresses: all commands that get as far as opening one.
@@ -43,6 +45,16 @@ expect 2 "twice" qpip-ping --nic "shm:x?address=fd00::1" --address fd00::2 fd00:
 expect 2 "not-an-address" qpip-ping $client not-an-address
 expect 2 "port" qpip-ping $client -p 0 fd00::1
 expect 2 "port" qpip-ping $client -p 65536 fd00::1
+expect 2 "port of .*65536" qpip-ping $client "[fd00::1]:65536"
+expect 2 "port of" qpip-ping $client "[fd00::1]:0"
+expect 2 "port of" qpip-ping $client "[fd00::1]:7x"
+expect 2 "bracket" qpip-ping $client "[fd00::1"
+expect 2 "not a port" qpip-nbd-server -p 10K "$image"
+expect 2 "keep-alive given twice" qpip-ping -s --nic "$fabric?keepalive_idle_s=5" --keepalive 6
+expect 2 "keepalive" qpip-nbd-server --keepalive 1000001 "$image"
+expect 2 "handshake-limit" qpip-nbd-server --handshake-limit -1 "$image"
+expect 2 "idle" qpip-ping -s --nic "$fabric" --idle 1h
+expect 2 "timeout" qpip-ttcp -r --timeout never
 expect 2 "no server" qpip-ping $client
 expect 2 "count" qpip-ping $client -n 0 fd00::1
 expect 2 "length" qpip-ping $client -l 1T fd00::1
@@ -79,7 +91,8 @@ expect 1 "fd00::1" qpip-nbd-server --nic "$fabric" "$image"
 expect 1 "fd00::1" qpip-ping -s --nic "$fabric"
 expect 1 "fd00::1" qpip-ping $client fd00::1
 expect 1 "fd00::99" qpip-ping $client -n 1 fd00::99
-expect 1 "no echo" qpip-ping $client -u -n 2 --timeout 0.05 fd00::1
+expect 1 "port unreachable" qpip-ping $client -u fd00::1
+expect 1 "no echo" qpip-ping $client -u -n 2 --timeout 0.05 fd00::99
 expect 1 "fd00::1" qpip-ttcp -t $client fd00::1
 start client "$bin/qpip-nbd-client" --nic "$fabric" --address fd00::2 --socket "$work/s" fd00::1
 client_pid=$started

@@ -73,7 +73,6 @@ stop "$server"
 # the size of files, 2 GiB in POSIX's blocks of 512 bytes, stands for a full disk.
 truncate -s 2049M "$work/full"
 cat >"$work/limited" <<'END'
-trap '' XFSZ
 ulimit -f 4194304
 exec "$@"
 END

@@ -54,6 +54,7 @@ ping "after the death of a client" "$all" -n 100
 # A message longer than the server's receives ends that connection only.
 timeout 20 "$bin/qpip-ping" --nic "$fabric" -l 128K -n 1 fd00::1 >"$work/long" 2>&1 &&
   fail "a message too long for the server was echoed"
+grep -q "connection reset by the peer" "$work/long" || fail "too long a message: $(cat "$work/long")"
 ping "after a message that was too long" "$all" -n 100
 stop "$server"
 
