@@ -6,6 +6,7 @@
 #include "apps/common/command_line.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
+#include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
 #include "apps/nbd/local_server.h"
 #include "apps/nbd/local_socket.h"
@@ -81,12 +82,13 @@ int Main(int argc, char** argv) {
   apps::StopToken stop;
   apps::StopOnSignals(stop);
   LocalSocket socket(socket_path);
-  const std::shared_ptr<Nic> nic = Nic::Open(uri);
-  LocalServer server(*nic, socket, options, stop);
-  PrintReady(socket_path, options.peer, *nic, command_line.json());
-  server.Run();
-  PrintResult(server.counts(), command_line.json());
-  return apps::kExitOk;
+  return apps::WithNic(kName, uri, apps::NicRole::kClient, stop, [&](Nic& nic) {
+    LocalServer server(nic, socket, options, stop);
+    PrintReady(socket_path, options.peer, nic, command_line.json());
+    server.Run();
+    PrintResult(server.counts(), command_line.json());
+    return apps::kExitOk;
+  });
 }
 
 }  // namespace

@@ -86,6 +86,11 @@ void Server::Run() {
     }
   }
   listener_.reset();  // takes the offer back before `idle` goes
+  idle.reset();
+  while (!connections_.empty()) {
+    AwaitAnEnd();
+    Reap();
+  }
 }
 
 std::unique_ptr<Server::Connection> Server::TryToOffer() {
@@ -96,7 +101,7 @@ std::unique_ptr<Server::Connection> Server::TryToOffer() {
     lacking_ = false;
     return connection;
   } catch (const std::exception& error) {
-    if (!offered_) throw;
+    if (!offered_ || nic_.failure()) throw;
     if (!lacking_) {
       apps::PrintErrorLine("qpip-nbd-server", std::string("no room for another client: ") +
                                                   error.what() + ": it waits until one leaves");
@@ -155,17 +160,22 @@ void Server::ServeExport(Connection& connection) {
   transmission.Run();
 }
 
+void Server::ReportEnd(const Endpoint& peer, const std::exception& error) const {
+  if (nic_.failure()) return;  // which is told once for all
+  Report("connection ended", peer, error.what());
+}
+
 void Server::Serve(Connection& connection) {
   const Endpoint peer = connection.transport.qp().peer();
   try {
     ServeExport(connection);
   } catch (const std::exception& error) {
-    Report("connection ended", peer, error.what());
+    ReportEnd(peer, error);
   }
   try {
     connection.transport.Close();
   } catch (const std::exception& error) {
-    Report("connection ended", peer, error.what());
+    ReportEnd(peer, error);
   }
   connection.ended.store(true, std::memory_order_release);
   const std::lock_guard lock(mutex_);

@@ -59,6 +59,7 @@ class Server {
   void AwaitAnEnd();
   void Serve(Connection& connection);
   void ServeExport(Connection& connection);
+  void ReportEnd(const Endpoint& peer, const std::exception& error) const;
 
   Nic& nic_;
   const ExportTable& exports_;

@@ -7,6 +7,7 @@
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
+#include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
 #include "apps/nbd/server.h"
 #include "protocols/nbd/handshake.h"
@@ -100,16 +101,13 @@ int Main(int argc, char** argv) {
 
   apps::StopToken stop;
   apps::StopOnSignals(stop);
-  const std::shared_ptr<Nic> nic = Nic::Open(uri);
-  ServerCounts counts;
-  {
-    Server server(*nic, exports, options, stop);
-    PrintReady({nic->address(), server.port()}, exports, command_line.json());
+  return apps::WithNic(kName, uri, apps::NicRole::kServer, stop, [&](Nic& nic) {
+    Server server(nic, exports, options, stop);
+    PrintReady({nic.address(), server.port()}, exports, command_line.json());
     server.Run();
-    counts = server.counts();
-  }
-  PrintResult(counts, command_line.json());
-  return apps::kExitOk;
+    PrintResult(server.counts(), command_line.json());
+    return apps::kExitOk;
+  });
 }
 
 }  // namespace

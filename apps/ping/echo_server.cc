@@ -184,6 +184,7 @@ void EchoServer::TryToOfferIdle() {
     OfferIdle();
     lacking_ = false;
   } catch (const std::exception& error) {
+    if (nic_.failure()) throw;
     if (!lacking_) {
       PrintErrorLine("qpip-ping", std::string("no room for more clients: ") + error.what() +
                                       ": they wait until one leaves");

@@ -8,6 +8,7 @@
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
+#include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
 #include "apps/ping/echo_server.h"
 #include "apps/ping/ping_client.h"
@@ -58,6 +59,29 @@ CommandLine MakeCommandLine() {
   return command_line;
 }
 
+int Serve(Nic& nic, const CommandLine& command_line, const EchoOptions& options,
+          const StopToken& stop) {
+  EchoServer server(nic, options);
+  const std::string where = Endpoint{nic.address(), options.port}.ToString();
+  if (command_line.json()) {
+    PrintJsonLine({{"listening", where}});
+  } else {
+    std::cout << "listening on " << where << (options.udp_only ? " (UDP)" : " (TCP and UDP)")
+              << std::endl;
+  }
+  server.Run(stop);
+  const EchoCounts& counts = server.counts();
+  nlohmann::json json = {
+      {"clients", counts.clients}, {"messages", counts.messages}, {"bytes", counts.bytes}};
+  if (!command_line.json()) {
+    std::cout << "echoed " << counts.messages << " messages, " << counts.bytes << " bytes, "
+              << counts.clients << " TCP clients" << std::endl;
+  }
+  ReportStatistics(command_line, nic, &json);
+  if (command_line.json()) PrintJsonLine(json);
+  return kExitOk;
+}
+
 int RunServer(const CommandLine& command_line) {
   EchoOptions options;
   options.port = ParsePort(command_line.String("port"), "option --port");
@@ -76,26 +100,8 @@ int RunServer(const CommandLine& command_line) {
   }
   StopToken stop;
   StopOnSignals(stop);
-  const auto nic = Nic::Open(NicUri(command_line, NicRole::kServer));
-  EchoServer server(*nic, options);
-  const std::string where = Endpoint{nic->address(), options.port}.ToString();
-  if (command_line.json()) {
-    PrintJsonLine({{"listening", where}});
-  } else {
-    std::cout << "listening on " << where << (options.udp_only ? " (UDP)" : " (TCP and UDP)")
-              << std::endl;
-  }
-  server.Run(stop);
-  const EchoCounts& counts = server.counts();
-  nlohmann::json json = {
-      {"clients", counts.clients}, {"messages", counts.messages}, {"bytes", counts.bytes}};
-  if (!command_line.json()) {
-    std::cout << "echoed " << counts.messages << " messages, " << counts.bytes << " bytes, "
-              << counts.clients << " TCP clients" << std::endl;
-  }
-  ReportStatistics(command_line, *nic, &json);
-  if (command_line.json()) PrintJsonLine(json);
-  return kExitOk;
+  return WithNic(kName, NicUri(command_line, NicRole::kServer), NicRole::kServer, stop,
+                 [&](Nic& nic) { return Serve(nic, command_line, options, stop); });
 }
 
 /// CPU time of this process for one message, sent or received, microseconds.
@@ -132,6 +138,23 @@ void PrintText(const PingOptions& options, const PingResult& result) {
             << CpuPerMessage(result) << " us a message" << std::endl;
 }
 
+int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& options,
+            const StopToken& stop) {
+  PingClient client(nic, options, stop);
+  const PingResult result = client.Run();
+  if (result.received > 0) {
+    nlohmann::json json = ToJson(nic, options, result);
+    if (!command_line.json()) PrintText(options, result);
+    ReportStatistics(command_line, nic, &json);
+    if (command_line.json()) PrintJsonLine(json);
+  }
+  if (!result.failure.empty()) throw Failure(result.failure + From(nic));
+  if (result.received > 0) return kExitOk;
+  if (stop.requested()) throw Interrupted("interrupted: before the first echo");
+  throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
+                options.peer.ToString() + ": is a qpip-ping -s running there?" + From(nic));
+}
+
 int RunClient(const CommandLine& command_line) {
   const std::vector<std::string> addresses = command_line.Strings("server-address");
   if (addresses.empty()) {
@@ -153,20 +176,8 @@ int RunClient(const CommandLine& command_line) {
 
   StopToken stop;
   StopOnSignals(stop);
-  const auto nic = Nic::Open(NicUri(command_line, NicRole::kClient));
-  PingClient client(*nic, options, stop);
-  const PingResult result = client.Run();
-  if (result.received > 0) {
-    nlohmann::json json = ToJson(*nic, options, result);
-    if (!command_line.json()) PrintText(options, result);
-    ReportStatistics(command_line, *nic, &json);
-    if (command_line.json()) PrintJsonLine(json);
-  }
-  if (!result.failure.empty()) throw Failure(result.failure + From(*nic));
-  if (result.received > 0) return kExitOk;
-  if (stop.requested()) throw Interrupted("interrupted: before the first echo");
-  throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
-                options.peer.ToString() + ": is a qpip-ping -s running there?" + From(*nic));
+  return WithNic(kName, NicUri(command_line, NicRole::kClient), NicRole::kClient, stop,
+                 [&](Nic& nic) { return Measure(nic, command_line, options, stop); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
+#include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
 #include "apps/ttcp/transfer.h"
 
@@ -142,6 +143,26 @@ TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   return options;
 }
 
+int Run(Nic& nic, const CommandLine& command_line, const TransferOptions& options,
+        const RateFormat& format, bool transmit, const StopToken& stop) {
+  const bool json = command_line.json();
+  const auto on_listening = [&](const Endpoint& where) {
+    if (json) {
+      PrintJsonLine({{"listening", where.ToString()}});
+    } else {
+      std::cout << "ttcp-r: listening on " << where.ToString() << std::endl;
+    }
+  };
+  const TransferResult result =
+      transmit ? Transmit(nic, options, stop) : Receive(nic, options, stop, on_listening);
+  nlohmann::json report = ToJson(options, result, transmit);
+  if (!json) PrintText(result, transmit, format);
+  ReportStatistics(command_line, nic, &report);
+  if (json) PrintJsonLine(report);
+  if (!result.failure.empty()) throw Failure(result.failure + From(nic));
+  return kExitOk;
+}
+
 int Main(int argc, char** argv) {
   CommandLine command_line = MakeCommandLine();
   if (!command_line.Parse(argc, argv)) return kExitOk;
@@ -151,26 +172,12 @@ int Main(int argc, char** argv) {
   }
   const RateFormat format = ParseFormat(command_line.String("format"));
   const TransferOptions options = ReadOptions(command_line, transmit);
-  const bool json = command_line.json();
 
   StopToken stop;
   StopOnSignals(stop);
-  const auto nic = Nic::Open(NicUri(command_line, transmit ? NicRole::kClient : NicRole::kServer));
-  const auto on_listening = [&](const Endpoint& where) {
-    if (json) {
-      PrintJsonLine({{"listening", where.ToString()}});
-    } else {
-      std::cout << "ttcp-r: listening on " << where.ToString() << std::endl;
-    }
-  };
-  const TransferResult result =
-      transmit ? Transmit(*nic, options, stop) : Receive(*nic, options, stop, on_listening);
-  nlohmann::json report = ToJson(options, result, transmit);
-  if (!json) PrintText(result, transmit, format);
-  ReportStatistics(command_line, *nic, &report);
-  if (json) PrintJsonLine(report);
-  if (!result.failure.empty()) throw Failure(result.failure + From(*nic));
-  return kExitOk;
+  const NicRole role = transmit ? NicRole::kClient : NicRole::kServer;
+  return WithNic(kName, NicUri(command_line, role), role, stop,
+                 [&](Nic& nic) { return Run(nic, command_line, options, format, transmit, stop); });
 }
 
 }  // namespace

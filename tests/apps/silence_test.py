@@ -6,8 +6,8 @@ import unittest
 import commands
 from commands import Tool
 
-# Dead after a second of silence and one probe, a second later.
-PROBES = "keepalive_interval_s=1&keepalive_probes=1"
+# Dead after a second of silence and one probe, a second later; or when a second's data is not acknowledged.
+PROBES = "keepalive_interval_s=1&keepalive_probes=1&user_timeout_ms=1000"
 
 
 class SilenceTest(commands.CommandsTest):
