@@ -35,6 +35,10 @@ truncate -s 1M "$work/disk.img"
 start nbd inside "$bin/qpip-nbd-server" --nic "$nic" "$work/disk.img"
 lost "a block device's server" nbd "$started"
 
+nic 5
+start client inside "$bin/qpip-nbd-client" --nic "$nic" --keep-serving --socket "$work/s" fd00::2
+lost "a block device's client that nobody uses" client "$started"
+
 # With a connection of the kernel's that never ends.
 nic 4
 start ping inside "$bin/qpip-ping" -s --nic "$nic"
