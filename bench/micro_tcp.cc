@@ -71,14 +71,14 @@ void InOrderDataArrives(benchmark::State& state) {
   uint64_t now = kNow;
   Segment segment;
   segment.header.flags = kAck;
-  segment.header.acknowledgement = pair.server.snd_nxt;
+  segment.header.acknowledgement = pair.server.snd.nxt;
   segment.header.window = 1024;
   segment.header.has_timestamps = pair.server.timestamps_on;
   segment.header.ts_value = pair.server.ts_recent;
   segment.text_length = kMss;
   for (auto _ : state) {
     now += 1000;
-    segment.header.sequence = pair.server.rcv_nxt;
+    segment.header.sequence = pair.server.rcv.nxt;
     const Arrival arrival = OnSegment(pair.server, segment, now);
     if (arrival.text_length != kMss) state.SkipWithError("not accepted");
     OnPlaced(pair.server, arrival.text_length, now);

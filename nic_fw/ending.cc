@@ -180,7 +180,7 @@ bool CanOrphan(const QueuePair& q) {
     return false;
   }
   if (q.tcb.state == tcp::State::kTimeWait) return true;
-  return q.state == QpState::kConnected && q.tcb.fin_sent && q.placement.contexts.empty() &&
+  return q.state == QpState::kConnected && q.tcb.snd.fin_sent && q.placement.contexts.empty() &&
          q.send.completed == q.send.producer;
 }
 

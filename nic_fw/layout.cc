@@ -133,7 +133,7 @@ void FormatQueuePair(const Nic& nic, uint32_t handle) {
   q.send.records = s.record_offset +
                    (handle << config.send_depth_log2) * static_cast<uint32_t>(sizeof(SendRecord));
   // Not set to anything: on a host, memory that no connection has needed is not there yet.
-  q.tcb.held.ranges.Place(
+  q.tcb.rcv.held.ranges.Place(
       nic.Table<tcp::HeldRange>(s.held_offset) + size_t{handle} * config.tcp_reassembly,
       config.tcp_reassembly);
   q.tcb.sent.runs.Place(

@@ -44,7 +44,7 @@ QueuePair* StaleHalfOpen(const Nic& nic, uint32_t handle) {
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair& q = nic.qp(i);
     const bool stale =
-        q.state == QpState::kConnecting && q.listener == handle && q.tcb.backoff != 0;
+        q.state == QpState::kConnecting && q.listener == handle && q.tcb.rtt.backoff != 0;
     if (stale && (oldest == nullptr || q.tcb.opened_at < oldest->tcb.opened_at)) oldest = &q;
   }
   return oldest;

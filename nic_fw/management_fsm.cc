@@ -237,7 +237,7 @@ Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
   return {CommandStatus::kOk,
           {static_cast<uint32_t>(q->state), static_cast<uint32_t>(q->tcb.state), q->tcb.cwnd,
-           q->tcb.snd_wnd}};
+           q->tcb.snd.wnd}};
 }
 
 /// Fetches the next part of a region's page list straight into the translation table.

@@ -58,7 +58,7 @@ void IssueToPool(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piec
 bool GoesToPool(const QueuePair& q, const ReceiveContext& context) {
   if (q.type != abi::QpType::kTcp) return false;
   if (PoolInUse(q.pool) || q.recv.next == q.recv.producer) return true;
-  return tcp::HasReleased(q.tcb) && q.tcb.held.ranges[0].start.Before(context.sequence);
+  return tcp::HasReleased(q.tcb) && q.tcb.rcv.held.ranges[0].start.Before(context.sequence);
 }
 
 /// The receive being filled; nullptr when there is none now, or the queue pair has failed over it.

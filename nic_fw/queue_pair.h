@@ -80,7 +80,7 @@ struct SendQueue : WorkQueue {
   uint32_t records = 0;    ///< SendRecords: offset in the arena
   uint32_t announced = 0;  ///< fetched, validated, in the retransmission store
   uint32_t completed = 0;
-  uint32_t cursor = 0;       ///< hint: record that holds snd_nxt
+  uint32_t cursor = 0;       ///< hint: record that holds snd.nxt
   FragmentedSend fragments;  ///< UDP: of `announced`
   bool shutdown_wanted = false;
   bool waits_for_text = false;  ///< what goes next must not overtake text that is being fetched

@@ -123,7 +123,7 @@ void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
 }
 
 bool HasSomethingToSend(const Nic& nic, const QueuePair& q) {
-  return q.tcb.ack_now || tcp::MayHaveSegment(q.tcb) || q.send.announced != q.send.producer ||
+  return q.tcb.owed.ack_now || tcp::MayHaveSegment(q.tcb) || q.send.announced != q.send.producer ||
          q.send.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
 }
 
@@ -136,7 +136,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
     q.notices.path_failed = false;
-    CompleteAcknowledged(nic, q.send, q.tcb.snd_una);
+    CompleteAcknowledged(nic, q.send, q.tcb.snd.una);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
   if (alive && arrival.text_length != 0 && q.state == QpState::kOrphan) {
@@ -146,7 +146,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
     return;
   }
   if (alive && arrival.urgent) {
-    q.notices.urgent_end = (q.tcb.irs + 1).DistanceTo(q.tcb.rcv_up);
+    q.notices.urgent_end = (q.tcb.rcv.irs + 1).DistanceTo(q.tcb.rcv.up);
     Notify(nic, q, abi::kNoticeUrgent);
   }
   if (arrival.peer_closed) q.placement.end_of_stream = kEosPending;

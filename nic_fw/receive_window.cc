@@ -7,11 +7,11 @@
 namespace qpip::fw {
 namespace {
 
-/// Bytes of sequence space from rcv_nxt on for which there are receives.
+/// Bytes of sequence space from rcv.nxt on for which there are receives.
 uint32_t WindowOf(const QueuePair& q) {
   // Bytes accepted but unplaced, and those in the overflow pool, will use up receives before
   // anything new does.
-  const uint32_t unplaced = q.tcb.rcv_unplaced;
+  const uint32_t unplaced = q.tcb.rcv.unplaced;
   const uint32_t spoken_for = unplaced + q.pool.used;
   const uint32_t room = FramingOf(q.recv).room(q.recv, q.placement.framing);
   uint32_t window = room > spoken_for ? room - spoken_for : 0;
@@ -35,9 +35,9 @@ void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
   if (q.type != abi::QpType::kTcp) return;
   const uint32_t window = WindowOf(q);
   if (!FramingOf(q.recv).keeps_boundaries) tcp::NoteReceives(q.tcb, q.recv.producer - q.recv.next);
-  const uint64_t deadline = q.tcb.window_deadline;
+  const uint64_t deadline = q.tcb.rcv.window_deadline;
   tcp::SetReceiveWindow(q.tcb, window, nic.now);
-  if (q.tcb.window_deadline < deadline) UpdateTimer(nic, q);
+  if (q.tcb.rcv.window_deadline < deadline) UpdateTimer(nic, q);
 }
 
 }  // namespace qpip::fw

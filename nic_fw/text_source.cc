@@ -50,7 +50,7 @@ bool AddEntry(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint3
 uint32_t PacketRest(const QueuePair& q, const SendRecord& record, uint32_t offset) {
   // RFC 9293 3.8.6.2.1: where boundaries mean nothing, segments are as large as can be.
   if (FramingOf(q.send).keeps_boundaries) return record.length - offset;
-  return (record.start + offset).DistanceTo(q.tcb.snd_end);
+  return (record.start + offset).DistanceTo(q.tcb.snd.end);
 }
 
 bool GatherText(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset, uint32_t most,

@@ -16,13 +16,13 @@ namespace qpip::fw {
 namespace {
 
 Variant DataVariant(const QueuePair& q) {
-  return q.tcb.segments_unacked > 0 || q.tcb.ack_now ? Variant::kDataAck : Variant::kData;
+  return q.tcb.owed.segments_unacked > 0 || q.tcb.owed.ack_now ? Variant::kDataAck : Variant::kData;
 }
 
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   const bool first = !intent.retransmission;
-  const tcp::OwedAcknowledgements owed = tcp::Owed(q.tcb);
+  const tcp::Owed owed = q.tcb.owed;
   const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
   const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
@@ -36,11 +36,11 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
     // Nothing repeats an acknowledgement: it is due as it was. FIN has its timer; so has SYN, but a
     // long one.
     if (pure_ack) {
-      tcp::OweAgain(q.tcb, owed);
+      q.tcb.owed = owed;
     } else if (header.Has(tcp::kSyn)) {
       tcp::TakeBackSyn(q.tcb, first);
     } else {
-      q.tcb.ack_now = true;
+      q.tcb.owed.ack_now = true;
     }
     UpdateTimer(nic, q);
     nic.Charge(Stage::kTxUpdate, variant);
@@ -152,12 +152,12 @@ uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
   if (q.send.announced == q.send.producer) return kNone;
   // Only when all that is announced has gone out: one fetch then serves several messages, and the
   // cached window is never thrown away half used.
-  if (q.tcb.snd_nxt == q.tcb.snd_end) return q.send.announced;
+  if (q.tcb.snd.nxt == q.tcb.snd.end) return q.send.announced;
   // Less than a segment of a stream is to go together with what follows it, as far as one fetch
   // reaches.
-  const uint32_t pending = q.tcb.snd_nxt.DistanceTo(q.tcb.snd_end);
-  if (FramingOf(q.send).keeps_boundaries || pending >= q.tcb.snd_mss) return kNone;
-  const uint32_t index = FindRecord(nic, q.send, q.tcb.snd_nxt);
+  const uint32_t pending = q.tcb.snd.nxt.DistanceTo(q.tcb.snd.end);
+  if (FramingOf(q.send).keeps_boundaries || pending >= q.tcb.snd.mss) return kNone;
+  const uint32_t index = FindRecord(nic, q.send, q.tcb.snd.nxt);
   if (index == kNone) return kNone;
   return FetchableEntries(nic, q.send, index) > q.send.announced - index ? index : kNone;
 }
@@ -174,7 +174,7 @@ void AnnounceSends(const Nic& nic, QueuePair& q) {
       return;
     }
     const uint32_t bytes = FramingOf(q.send).announce(wqe.length);
-    nic.record(q.send, index) = {q.tcb.snd_end, bytes, wqe.flags, wqe.length};
+    nic.record(q.send, index) = {q.tcb.snd.end, bytes, wqe.flags, wqe.length};
     tcp::ExtendSend(q.tcb, bytes);
     if ((wqe.flags & abi::kSendUrgent) != 0) tcp::MarkUrgent(q.tcb);
     ++q.send.announced;
@@ -188,8 +188,8 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, Pa
       context.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
   text.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
   // The path's MTU may have fallen since it was set.
-  const bool shrunk = context.segment_size > q.tcb.snd_mss;
-  text.segment_size = shrunk ? q.tcb.snd_mss : context.segment_size;
+  const bool shrunk = context.segment_size > q.tcb.snd.mss;
+  text.segment_size = shrunk ? q.tcb.snd.mss : context.segment_size;
   tcp::RefreshHeader(q.tcb, &context.header, text.total(), nic.now);
   if (text.segment_size != 0) {
     // The host has asked for urgent mode since. Whoever cuts the packet would copy the pointer,
@@ -211,7 +211,7 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
   const uint32_t fetch = host_memory ? FetchFrom(nic, q) : kNone;
   if (fetch != kNone) {
     FetchEntries(nic, q.send, q.host_memory, fetch, Tag::kSendWqe);
-  } else if (host_memory && q.send.shutdown_wanted && !q.tcb.fin_queued &&
+  } else if (host_memory && q.send.shutdown_wanted && !q.tcb.snd.fin_queued &&
              q.send.announced == q.send.producer) {
     tcp::Close(q.tcb, nic.now);
   }
@@ -222,7 +222,7 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
       if (q.send.window.fetching != 0 && host_memory && tcp::AckDue(q.tcb, nic.now)) {
         return kIdleTurn;
       }
-      if (q.tcb.fin_queued && !q.tcb.fin_sent && intent.sequence == q.tcb.snd_end &&
+      if (q.tcb.snd.fin_queued && !q.tcb.snd.fin_sent && intent.sequence == q.tcb.snd.end &&
           WaitsForText(q.send)) {
         return kIdleTurn;
       }

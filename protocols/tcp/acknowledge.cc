@@ -7,51 +7,51 @@ namespace {
 /// SYN-RECEIVED: an acceptable ACK completes the handshake, any other is answered with RST.
 bool CheckAckSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
-  if (header.acknowledgement.AtOrBefore(tcb.snd_una) || header.acknowledgement.After(tcb.snd_max)) {
+  if (header.acknowledgement.AtOrBefore(tcb.snd.una) || header.acknowledgement.After(tcb.snd.max)) {
     arrival->refusal = Refusal::kBadAck;
     arrival->send_reset = ResetFor(segment, &arrival->reset);
     return false;
   }
-  const uint8_t syn_retransmissions = tcb.backoff;
-  tcb.snd_una = header.acknowledgement;
-  tcb.snd_nxt = Max(tcb.snd_nxt, tcb.snd_una);
+  const uint8_t syn_retransmissions = tcb.rtt.backoff;
+  tcb.snd.una = header.acknowledgement;
+  tcb.snd.nxt = Max(tcb.snd.nxt, tcb.snd.una);
   arrival->rtt_sampled = SampleRtt(tcb, header, now);
-  tcb.snd_wnd = static_cast<uint32_t>(header.window) << tcb.snd_wscale;
-  tcb.max_snd_wnd = Maximum(tcb.max_snd_wnd, tcb.snd_wnd);
-  tcb.snd_wl1 = header.sequence;
-  tcb.snd_wl2 = header.acknowledgement;
+  tcb.snd.wnd = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
+  tcb.snd.max_wnd = Maximum(tcb.snd.max_wnd, tcb.snd.wnd);
+  tcb.snd.wl1 = header.sequence;
+  tcb.snd.wl2 = header.acknowledgement;
   EnterEstablished(tcb, syn_retransmissions, now);
   arrival->outcome = Outcome::kEstablished;
   // Receives may have been posted since the SYN-ACK told what there was then.
-  if (ReceiveWindow(tcb) < kMaxWindowField) ConsiderWindowUpdate(tcb, now);
+  if (ReceiveWindow(tcb.rcv) < kMaxWindowField) ConsiderWindowUpdate(tcb, now);
   return true;
 }
 
 /// RFC 5681 section 2: what counts as a duplicate acknowledgement.
-bool IsDuplicate(const Tcb& tcb, const Segment& segment, uint32_t window) {
+bool IsDuplicate(const SendHalf& snd, const Segment& segment, uint32_t window) {
   const Header& header = segment.header;
-  return header.acknowledgement == tcb.snd_una && segment.text_length == 0 &&
-         !header.Has(kSyn | kFin) && window == tcb.snd_wnd && tcb.snd_nxt != tcb.snd_una;
+  return header.acknowledgement == snd.una && segment.text_length == 0 &&
+         !header.Has(kSyn | kFin) && window == snd.wnd && snd.nxt != snd.una;
 }
 
 void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window) {
   const bool newer =
-      tcb.snd_wl1.Before(header.sequence) ||
-      (tcb.snd_wl1 == header.sequence && tcb.snd_wl2.AtOrBefore(header.acknowledgement));
+      tcb.snd.wl1.Before(header.sequence) ||
+      (tcb.snd.wl1 == header.sequence && tcb.snd.wl2.AtOrBefore(header.acknowledgement));
   if (!newer) return;
   // A FIN that went into a shut window may have been refused: repeat it when the window opens.
-  if (tcb.snd_wnd == 0 && window != 0 && tcb.fin_sent && tcb.snd_una == tcb.snd_end &&
-      tcb.snd_nxt != tcb.snd_una) {
+  if (tcb.snd.wnd == 0 && window != 0 && tcb.snd.fin_sent && tcb.snd.una == tcb.snd.end &&
+      tcb.snd.nxt != tcb.snd.una) {
     tcb.retransmit_now = true;
   }
-  tcb.snd_wnd = window;
-  tcb.max_snd_wnd = Maximum(tcb.max_snd_wnd, window);
-  tcb.snd_wl1 = header.sequence;
-  tcb.snd_wl2 = header.acknowledgement;
+  tcb.snd.wnd = window;
+  tcb.snd.max_wnd = Maximum(tcb.snd.max_wnd, window);
+  tcb.snd.wl1 = header.sequence;
+  tcb.snd.wl2 = header.acknowledgement;
 }
 
 /// Our FIN has been acknowledged.
-bool IsFinAcknowledged(const Tcb& tcb) { return tcb.fin_sent && tcb.snd_una == tcb.snd_end + 1; }
+bool IsFinAcknowledged(const SendHalf& snd) { return snd.fin_sent && snd.una == snd.end + 1; }
 
 /// The state changes of the fifth check. Returns false when the segment is finished with.
 bool OnFinAcknowledged(Tcb& tcb, uint64_t now, Arrival* arrival) {
@@ -76,11 +76,11 @@ bool OnFinAcknowledged(Tcb& tcb, uint64_t now, Arrival* arrival) {
 }  // namespace
 
 void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
-  const uint32_t acked = tcb.snd_una.DistanceTo(header.acknowledgement);
-  tcb.snd_una = header.acknowledgement;
-  // After a time-out snd_nxt went back; the peer may have kept more than we thought.
-  tcb.snd_nxt = Max(tcb.snd_nxt, tcb.snd_una);
-  arrival->acked_bytes = acked - (IsFinAcknowledged(tcb) ? 1 : 0);
+  const uint32_t acked = tcb.snd.una.DistanceTo(header.acknowledgement);
+  tcb.snd.una = header.acknowledgement;
+  // After a time-out snd.nxt went back; the peer may have kept more than we thought.
+  tcb.snd.nxt = Max(tcb.snd.nxt, tcb.snd.una);
+  arrival->acked_bytes = acked - (IsFinAcknowledged(tcb.snd) ? 1 : 0);
   tcb.first_unacked_at = now;
   tcb.timed_out = false;
   MtuSearchOnAck(tcb);
@@ -88,10 +88,10 @@ void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival
   // RFC 6582 3.2 step 3: only the first partial ACK restarts the timer, so that a window with many
   // holes ends in a time-out rather than in one round trip a hole.
   const bool restart_timer =
-      tcb.sack_on || !tcb.in_recovery || !tcb.partial_seen || tcb.snd_una.AtOrAfter(tcb.recover);
+      tcb.sack_on || !tcb.in_recovery || !tcb.partial_seen || tcb.snd.una.AtOrAfter(tcb.recover);
   if (tcb.in_recovery) tcb.partial_seen = true;
   if (!tcb.sack_on) CongestionOnAck(tcb, header, acked, now);
-  if (tcb.snd_una == tcb.snd_nxt) {
+  if (tcb.snd.una == tcb.snd.nxt) {
     tcb.retransmit_deadline = kNever;  // RFC 6298 (5.2)
   } else if (restart_timer) {
     StartRetransmitTimer(tcb, now);  // RFC 6298 (5.3)
@@ -108,27 +108,27 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
     return CheckAckSynReceived(tcb, segment, now, arrival);
   }
   // RFC 5961 section 5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT, else ACK and drop.
-  if (header.acknowledgement.After(tcb.snd_max) ||
-      header.acknowledgement.Before(tcb.snd_una - tcb.max_snd_wnd)) {
+  if (header.acknowledgement.After(tcb.snd.max) ||
+      header.acknowledgement.Before(tcb.snd.una - tcb.snd.max_wnd)) {
     arrival->refusal = Refusal::kBadAck;
     ChallengeAck(tcb, now);
     return false;
   }
-  if (header.acknowledgement.Before(tcb.snd_una)) return true;  // old: its text may be new
-  const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd_wscale;
-  const SequenceNumber una_before = tcb.snd_una;
-  if (header.acknowledgement.After(tcb.snd_una)) {
+  if (header.acknowledgement.Before(tcb.snd.una)) return true;  // old: its text may be new
+  const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
+  const SequenceNumber una_before = tcb.snd.una;
+  if (header.acknowledgement.After(tcb.snd.una)) {
     AdvanceUnacknowledged(tcb, header, now, arrival);
-  } else if (!tcb.sack_on && IsDuplicate(tcb, segment, window)) {
+  } else if (!tcb.sack_on && IsDuplicate(tcb.snd, segment, window)) {
     CongestionOnDuplicateAck(tcb, now);
   }
   if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
-  EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd_una));
+  EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
   UpdateSendWindow(tcb, header, window);
   // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever. The user time-out
   // starts again with the next probe, which may be further away than the time-out is long.
-  if (tcb.snd_wnd == 0) tcb.first_unacked_at = kNever;
-  return !IsFinAcknowledged(tcb) || OnFinAcknowledged(tcb, now, arrival);
+  if (tcb.snd.wnd == 0) tcb.first_unacked_at = kNever;
+  return !IsFinAcknowledged(tcb.snd) || OnFinAcknowledged(tcb, now, arrival);
 }
 
 }  // namespace qpip::tcp::internal

@@ -45,7 +45,7 @@ uint32_t CubicWindow(const Tcb& tcb, uint64_t ticks) {
   uint64_t distance = before ? cubic.plateau_ticks - ticks : ticks - cubic.plateau_ticks;
   if (distance > kLongestTicks) distance = kLongestTicks;
   const uint64_t cube = distance * distance * distance;
-  const uint64_t bytes = (cube >> 20) * tcb.snd_mss * kCubeScale >> 21;
+  const uint64_t bytes = (cube >> 20) * tcb.snd.mss * kCubeScale >> 21;
   if (before) return bytes < cubic.window_max ? cubic.window_max - static_cast<uint32_t>(bytes) : 0;
   const uint64_t window = cubic.window_max + bytes;
   return window < kLargestWindow ? static_cast<uint32_t>(window) : kLargestWindow;
@@ -66,7 +66,7 @@ void BeginEpoch(Tcb& tcb, uint64_t now) {
     cubic.window_max = tcb.cwnd;
     cubic.plateau_ticks = 0;
   } else {
-    cubic.plateau_ticks = PlateauTicks(cubic.window_max - tcb.cwnd, tcb.snd_mss);
+    cubic.plateau_ticks = PlateauTicks(cubic.window_max - tcb.cwnd, tcb.snd.mss);
   }
   cubic.after_timeout = false;
 }
@@ -77,7 +77,7 @@ void GrowRenoWindow(Tcb& tcb, uint32_t acked) {
   CubicState& cubic = tcb.policy.cubic;
   const uint32_t alpha = cubic.reno_window < cubic.prior_window ? 9 : 17;
   const uint64_t unit = uint64_t{tcb.cwnd} * 17;
-  cubic.reno_growth += uint64_t{acked} * tcb.snd_mss * alpha;
+  cubic.reno_growth += uint64_t{acked} * tcb.snd.mss * alpha;
   if (cubic.reno_growth < unit) return;
   const uint64_t bytes = cubic.reno_growth / unit;
   cubic.reno_growth -= bytes * unit;
@@ -108,7 +108,7 @@ void AvoidCubic(Tcb& tcb, uint32_t acked, uint64_t now) {
     if (cubic.reno_window > tcb.cwnd) tcb.cwnd = cubic.reno_window;
     return;
   }
-  const uint64_t round_trip = MicrosToNanos(tcb.srtt_us >> 3) >> kTickShift;
+  const uint64_t round_trip = MicrosToNanos(tcb.rtt.srtt_us >> 3) >> kTickShift;
   GrowTowards(tcb, CubicWindow(tcb, ticks + round_trip), acked);
 }
 
@@ -116,12 +116,12 @@ void AvoidCubic(Tcb& tcb, uint32_t acked, uint64_t now) {
 uint32_t CutCubic(Tcb& tcb, CongestionEvent event) {
   CubicState& cubic = tcb.policy.cubic;
   // A window that was not used up is not what the path has borne.
-  const uint32_t window = Minimum(tcb.cwnd, Maximum(FlightSize(tcb), tcb.snd_mss));
+  const uint32_t window = Minimum(tcb.cwnd, Maximum(FlightSize(tcb.snd), tcb.snd.mss));
   cubic.window_max = tcb.cwnd < cubic.window_max ? TimesConvergence(window) : window;
   cubic.prior_window = window;
   cubic.in_epoch = false;
   cubic.after_timeout = event == CongestionEvent::kTimeout;
-  return Maximum(TimesBeta(window), tcb.snd_mss << 1);
+  return Maximum(TimesBeta(window), tcb.snd.mss << 1);
 }
 
 void PauseCubic(Tcb& tcb, uint64_t now) {

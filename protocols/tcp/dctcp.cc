@@ -15,7 +15,7 @@ void ObserveDctcp(Tcb& tcb, uint32_t acked, bool marked) {
   DctcpState& dctcp = tcb.policy.dctcp;
   dctcp.acked += acked;
   if (marked) dctcp.marked += acked;
-  if (dctcp.started && tcb.snd_una.AtOrBefore(dctcp.window_end)) return;
+  if (dctcp.started && tcb.snd.una.AtOrBefore(dctcp.window_end)) return;
   if (dctcp.started && dctcp.acked != 0) {
     const uint32_t share =
         static_cast<uint32_t>((uint64_t{dctcp.marked} << 10) / dctcp.acked);  // M, times 1024
@@ -27,13 +27,13 @@ void ObserveDctcp(Tcb& tcb, uint32_t acked, bool marked) {
   dctcp.started = true;
   dctcp.acked = 0;
   dctcp.marked = 0;
-  dctcp.window_end = tcb.snd_nxt;
+  dctcp.window_end = tcb.snd.nxt;
 }
 
 uint32_t CutDctcp(Tcb& tcb, CongestionEvent event) {
   if (event != CongestionEvent::kMark) return CutReno(tcb, event);  // section 3.4
   const uint64_t cut = uint64_t{tcb.cwnd} * tcb.policy.dctcp.alpha >> 11;
-  return Maximum(tcb.cwnd - static_cast<uint32_t>(cut), tcb.snd_mss << 1);
+  return Maximum(tcb.cwnd - static_cast<uint32_t>(cut), tcb.snd.mss << 1);
 }
 
 }  // namespace qpip::tcp::internal

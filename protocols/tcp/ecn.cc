@@ -22,7 +22,7 @@ void EcnOnText(Tcb& tcb, const Segment& segment) {
   const bool marked = segment.ecn == EcnCodepoint::kCongestionExperienced;
   if (PolicyOf(tcb.options.congestion).exact_echo) {
     if (segment.text_length == 0) return;
-    if (marked != tcb.ecn.echo) tcb.ack_now = true;  // RFC 8257 section 3.2
+    if (marked != tcb.ecn.echo) tcb.owed.ack_now = true;  // RFC 8257 section 3.2
     tcb.ecn.echo = marked;
     return;
   }
@@ -37,8 +37,8 @@ void EcnOnAck(Tcb& tcb, const Header& header, uint32_t acked) {
   if (policy.observe != nullptr && acked != 0) policy.observe(tcb, acked, marked);
   // 6.1.2: once for a window of data. The peer echoes until it sees CWR, which is on the text that
   // starts at cut_until.
-  const bool new_window = tcb.snd_una.After(tcb.ecn.cut_until);
-  if (new_window) tcb.ecn.cut_until = tcb.snd_una - 1;  // left behind, it would be ahead in 2 GiB
+  const bool new_window = tcb.snd.una.After(tcb.ecn.cut_until);
+  if (new_window) tcb.ecn.cut_until = tcb.snd.una - 1;  // left behind, it would be ahead in 2 GiB
   if (!marked || !new_window) return;
   if (tcb.in_recovery || tcb.timeout_recovery || tcb.go_back) return;
   tcb.ssthresh = policy.cut(tcb, CongestionEvent::kMark);
@@ -52,7 +52,7 @@ void EcnOnAck(Tcb& tcb, const Header& header, uint32_t acked) {
 void NoteWindowCut(Tcb& tcb) {
   if (!tcb.ecn.on) return;
   tcb.ecn.window_cut = true;
-  tcb.ecn.cut_until = tcb.snd_max;
+  tcb.ecn.cut_until = tcb.snd.max;
 }
 
 }  // namespace qpip::tcp::internal

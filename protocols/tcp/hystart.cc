@@ -19,7 +19,7 @@ void BeginRound(Tcb& tcb) {
   h.last_round_min_ns = h.round_min_ns;
   h.round_min_ns = kNever;
   h.samples = 0;
-  h.round_end = tcb.snd_nxt;
+  h.round_end = tcb.snd.nxt;
   h.in_round = true;
 }
 
@@ -64,12 +64,12 @@ void HyStartOnAck(Tcb& tcb, uint64_t round_trip_ns) {
     h.rounds_left = 0;
     h.baseline_min_ns = kNever;
   }
-  if (tcb.snd_una.AtOrAfter(h.round_end)) EndRound(tcb);
+  if (tcb.snd.una.AtOrAfter(h.round_end)) EndRound(tcb);
 }
 
 uint32_t HyStartGrowth(Tcb& tcb, uint32_t acked) {
   HyStart& h = tcb.hystart;
-  const uint32_t bytes = tcb.options.pacing ? acked : Minimum(acked, tcb.snd_mss << kLimitShift);
+  const uint32_t bytes = tcb.options.pacing ? acked : Minimum(acked, tcb.snd.mss << kLimitShift);
   if (h.rounds_left == 0) return bytes;
   h.growth += bytes;
   const uint32_t grown = h.growth >> kGrowthShift;

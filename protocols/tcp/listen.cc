@@ -23,7 +23,7 @@ bool TimeWaitYields(const Tcb& tcb, const Segment& segment) {
   }
   // RFC 6191 section 2: timestamps are new with this incarnation, and protect it.
   if (!tcb.timestamps_on && header.has_timestamps && tcb.options.timestamps) return true;
-  return header.sequence.After(tcb.rcv_nxt);
+  return header.sequence.After(tcb.rcv.nxt);
 }
 
 }  // namespace qpip::tcp

@@ -65,7 +65,7 @@ struct Arrival {
   SequenceNumber text_sequence;  ///< of the first of them
   bool push = false;             ///< the text includes the last byte of a PSH segment
   bool held = false;    ///< the text lies behind a gap: to be kept where NextReleased will find it
-  bool urgent = false;  ///< the peer has moved the end of its urgent data: to rcv_up
+  bool urgent = false;  ///< the peer has moved the end of its urgent data: to rcv.up
   bool peer_closed = false;  ///< the peer's FIN has become in-order with this segment
   uint32_t acked_bytes = 0;  ///< SND.UNA moved over this many bytes of text (not SYN, FIN)
   bool rtt_sampled = false;  ///< the RTT estimator ran: its multiplies are charged
@@ -92,9 +92,9 @@ struct SendIntent {
   SequenceNumber sequence;      ///< first byte
   uint32_t max_length = 0;      ///< kData: at most min(window, announced data) bytes; of one
                                 ///< segment unless segment_size is set
-  bool retransmission = false;  ///< starts before snd_max
+  bool retransmission = false;  ///< starts before snd.max
   bool window_probe = false;    ///< one byte into a zero window
-  bool mtu_probe = false;       ///< kData: larger than snd_mss, as one segment (RFC 4821)
+  bool mtu_probe = false;       ///< kData: larger than snd.mss, as one segment (RFC 4821)
   bool ecn_capable = false;     ///< the packet is to travel as ECT(0) (RFC 3168 section 6.1)
   uint32_t segment_size = 0;    ///< longer text is to be cut into segments of so many bytes, all
                                 ///< with this header, on its way out; 0: it is one segment
@@ -120,9 +120,9 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece = true);
 /// owner hands it on as a piece of its own and calls OnPlaced for it. False: there is none, yet.
 bool NextReleased(Tcb& tcb, HeldRange* out);
 /// Text that was held and is in order waits for NextReleased.
-inline bool HasReleased(const Tcb& tcb) { return tcb.held.released != 0; }
+inline bool HasReleased(const Tcb& tcb) { return tcb.rcv.held.released != 0; }
 
-/// The owner can take `bytes` from rcv_nxt on. The right edge never retracts, so a smaller value
+/// The owner can take `bytes` from rcv.nxt on. The right edge never retracts, so a smaller value
 /// than already advertised has no effect on the wire. Sets ack_now when the silly-window rules
 /// (RFC 9293 3.8.6.2.2) call for a window update.
 ///
@@ -142,7 +142,7 @@ uint32_t WindowUnit(const Tcb& tcb);
 /// The receive queue has drained: acknowledges what waits, when options.ack_on_batch_end.
 void OnBatchEnd(Tcb& tcb);
 
-/// Announces `bytes` more of data to send behind snd_end. Ignored after Close. The deadline may
+/// Announces `bytes` more of data to send behind snd.end. Ignored after Close. The deadline may
 /// become 0 by this (a shut window wants its probe timer started): look at NextDeadline afterwards.
 void ExtendSend(Tcb& tcb, uint32_t bytes);
 
@@ -150,7 +150,7 @@ void ExtendSend(Tcb& tcb, uint32_t bytes);
 /// New applications should not use it (RFC 6093).
 void MarkUrgent(Tcb& tcb);
 
-/// No more data will be announced: FIN goes after snd_end, and the state changes when it does (RFC
+/// No more data will be announced: FIN goes after snd.end, and the state changes when it does (RFC
 /// 9293 3.10.4). In SYN-SENT the Tcb goes to kClosed.
 void Close(Tcb& tcb, uint64_t now);
 
@@ -181,24 +181,6 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// not a retransmission.
 void TakeBackSyn(Tcb& tcb, bool first);
 
-/// What an acknowledgement settles as it is committed, and owes again if it has not gone out.
-struct OwedAcknowledgements {
-  SackBlock duplicate;
-  SequenceNumber last_ack_sent;
-  uint64_t ack_deadline = 0;
-  uint64_t keepalive_sent_at = 0;
-  uint8_t segments_unacked = 0;
-  uint8_t duplicates_owed = 0;
-  uint8_t keepalives_unanswered = 0;
-  bool ack_now = false;
-  bool keepalive_due = false;
-  bool user_timeout_due = false;
-};
-/// Before CommitSend.
-OwedAcknowledgements Owed(const Tcb& tcb);
-/// After CommitSend of a segment without text, SYN or FIN that has not gone out.
-void OweAgain(Tcb& tcb, const OwedAcknowledgements& owed);
-
 /// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
 /// notes that they were sent (clears pending acknowledgements). SACK blocks take what the segment's
 /// `text_length` bytes leave of the largest segment.
@@ -206,8 +188,8 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
 
 /// False when NextSend would surely find nothing but an acknowledgement.
 inline bool MayHaveSegment(const Tcb& tcb) {
-  return tcb.retransmit_now || tcb.keepalive_due || tcb.sent.lost != 0 || tcb.tail_probe.due ||
-         !(tcb.snd_nxt == tcb.snd_end);
+  return tcb.retransmit_now || tcb.owed.keepalive_due || tcb.sent.lost != 0 || tcb.tail_probe.due ||
+         !(tcb.snd.nxt == tcb.snd.end);
 }
 
 /// True when an acknowledgement is due (without other things to send, NextSend says kControl
@@ -256,7 +238,7 @@ MtuBounds SearchedMtu(const Tcb& tcb);
 /// none may be sent (the segment carries RST).
 bool ResetFor(const Segment& segment, Header* reset);
 
-/// The sequence number that acknowledgements may cover now: rcv_nxt less what is not yet placed.
+/// The sequence number that acknowledgements may cover now: rcv.nxt less what is not yet placed.
 SequenceNumber AckableSequence(const Tcb& tcb);
 
 }  // namespace qpip::tcp

@@ -59,10 +59,10 @@ constexpr bool TakesText(State state) {
   return state == State::kEstablished || state == State::kFinWait1 || state == State::kFinWait2;
 }
 
-/// Bytes between rcv_nxt and the right edge that the peer knows (RCV.WND).
-inline uint32_t ReceiveWindow(const Tcb& tcb) {
+/// Bytes between rcv.nxt and the right edge that the peer knows (RCV.WND).
+inline uint32_t ReceiveWindow(const ReceiveHalf& rcv) {
   // A FIN is accepted at the right edge and goes one beyond it.
-  return tcb.rcv_adv.After(tcb.rcv_nxt) ? tcb.rcv_nxt.DistanceTo(tcb.rcv_adv) : 0;
+  return rcv.adv.After(rcv.nxt) ? rcv.nxt.DistanceTo(rcv.adv) : 0;
 }
 
 // --- machine_open.cc
@@ -76,24 +76,24 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now);
 // --- acknowledge.cc
 /// Fifth check. Returns false when the segment is finished with.
 bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival);
-/// snd_una moves to `header.acknowledgement`, which lies in (snd_una, snd_max].
+/// snd.una moves to `header.acknowledgement`, which lies in (snd.una, snd.max].
 void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival);
 
 // --- receive.cc
 /// Seventh step: decides which text of an acceptable segment is taken.
 void TakeText(Tcb& tcb, const Segment& segment, Arrival* arrival);
-/// Takes the segment's text, all of it: it starts at rcv_nxt and fits the window.
+/// Takes the segment's text, all of it: it starts at rcv.nxt and fits the window.
 void AcceptText(Tcb& tcb, uint32_t offset, uint32_t length, bool push, Arrival* arrival);
 /// Asks for an ACK that tells the peer where we are, at a bounded rate (RFC 5961 section 7).
 void ChallengeAck(Tcb& tcb, uint64_t now);
 /// Text [start, start + length) has arrived before: told once by D-SACK (RFC 2883).
-void NoteDuplicate(Tcb& tcb, SequenceNumber start, uint32_t length);
+void NoteDuplicate(Owed& owed, SequenceNumber start, uint32_t length);
 /// Something behind a gap, up to `end`: one duplicate ACK each, so that the peer can count them
 /// (RFC 5681 section 4.2).
 void NoteOutOfOrder(Tcb& tcb, SequenceNumber end);
 /// SACK blocks of an ACK (RFC 2018 section 4), in `room` bytes of options.
 void ReportHeld(Tcb& tcb, Header* header, uint32_t room);
-/// Window field to send with `acknowledgement`; moves rcv_adv to what the peer will compute.
+/// Window field to send with `acknowledgement`; moves rcv.adv to what the peer will compute.
 uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn);
 /// Sets window_update when the right edge can move far enough to be told.
 void ConsiderWindowUpdate(Tcb& tcb, uint64_t now);
@@ -108,8 +108,8 @@ SequenceNumber EmptySegmentSequence(const Tcb& tcb);
 /// An acceptable segment of the peer: keep-alive starts anew.
 inline void NoteHeard(Tcb& tcb, uint64_t now) {
   tcb.last_heard_at = now;
-  tcb.keepalives_unanswered = 0;
-  tcb.keepalive_due = false;
+  tcb.owed.keepalives_unanswered = 0;
+  tcb.owed.keepalive_due = false;
 }
 /// The retransmission time-out with back-off, nanoseconds (RFC 6298 5.5).
 uint64_t RetransmissionTimeout(const Tcb& tcb);
@@ -118,8 +118,8 @@ inline void StartRetransmitTimer(Tcb& tcb, uint64_t now) {
 }
 /// Text waits, nothing is in flight, and the window holds it back: only probes can go on.
 inline bool IsWindowShut(const Tcb& tcb) {
-  if (tcb.snd_una != tcb.snd_nxt || tcb.snd_nxt.AtOrAfter(tcb.snd_end)) return false;
-  return tcb.snd_wnd < Minimum(tcb.snd_nxt.DistanceTo(tcb.snd_end), tcb.snd_mss) &&
+  if (tcb.snd.una != tcb.snd.nxt || tcb.snd.nxt.AtOrAfter(tcb.snd.end)) return false;
+  return tcb.snd.wnd < Minimum(tcb.snd.nxt.DistanceTo(tcb.snd.end), tcb.snd.mss) &&
          MaySendText(tcb.state);
 }
 /// Starts the persist timer when the window is shut, stops it when it is not (3.8.6.1).
@@ -134,7 +134,7 @@ void StopTimers(Tcb& tcb);
 inline uint32_t TimestampNow(const Tcb& tcb, uint64_t now) {
   return static_cast<uint32_t>(now >> 20) + tcb.ts_offset;
 }
-/// Measures with an ACK that moves snd_una. Returns true when the estimator ran.
+/// Measures with an ACK that moves snd.una. Returns true when the estimator ran.
 bool SampleRtt(Tcb& tcb, const Header& header, uint64_t now);
 
 // --- congestion.cc
@@ -142,13 +142,13 @@ inline constexpr uint32_t kLargestWindow = 1u << 30;  ///< RFC 7323 section 2.3
 
 /// RFC 6928 section 2: min(10 MSS, max(2 MSS, 14600)).
 uint32_t InitialWindow(uint32_t mss);
-inline uint32_t FlightSize(const Tcb& tcb) { return tcb.snd_una.DistanceTo(tcb.snd_max); }
+inline uint32_t FlightSize(const SendHalf& snd) { return snd.una.DistanceTo(snd.max); }
 inline void GrowWindow(Tcb& tcb, uint32_t bytes) {
   tcb.cwnd = Minimum(tcb.cwnd + bytes, kLargestWindow);
 }
 
 void StartCongestionControl(Tcb& tcb, bool syn_lost);
-/// Connections without SACK: `acked` bytes left the network with an ACK that moved snd_una (already
+/// Connections without SACK: `acked` bytes left the network with an ACK that moved snd.una (already
 /// moved).
 void CongestionOnAck(Tcb& tcb, const Header& header, uint32_t acked, uint64_t now);
 void CongestionOnDuplicateAck(Tcb& tcb, uint64_t now);
@@ -201,7 +201,7 @@ void NoteWindowCut(Tcb& tcb);
 /// What an ACK says.
 struct UndoEvidence {
   const Header* header = nullptr;
-  bool advanced = false;            ///< it moved snd_una
+  bool advanced = false;            ///< it moved snd.una
   bool original_delivered = false;  ///< it tells of text that was sent once, before the reduction
   uint32_t duplicate_bytes = 0;     ///< reported as having arrived twice
 };
@@ -218,7 +218,7 @@ void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new);
 
 // --- recovery.cc: connections with SACK
 void StartRecovery(Tcb& tcb);
-/// An acceptable ACK; snd_una has moved on from `una_before`.
+/// An acceptable ACK; snd.una has moved on from `una_before`.
 void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now);
 /// The timers that this file keeps.
 void RecoverOnTimer(Tcb& tcb, uint64_t now);
@@ -246,9 +246,9 @@ uint32_t BoundMtuSearch(Tcb& tcb, uint32_t ceiling);
 /// How large a probe new text should go as, once cwnd has room for it; 0: as none. Ask only while
 /// the search is on.
 uint32_t MtuProbeSize(const Tcb& tcb, uint64_t now);
-/// Text goes out; snd_nxt is past it.
+/// Text goes out; snd.nxt is past it.
 void MtuSearchOnSend(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t now);
-/// snd_una has moved.
+/// snd.una has moved.
 void MtuSearchOnAck(Tcb& tcb);
 /// The retransmission timer, before anything is made of it.
 void MtuSearchOnTimeout(Tcb& tcb, uint64_t now);

@@ -24,30 +24,30 @@ void InitialiseTcb(Tcb& tcb, Options options, SequenceNumber iss, uint64_t now) 
   if (tcb.options.ack_every == 0) tcb.options.ack_every = 1;
   if (tcb.options.reassembly == 0) tcb.options.sack = false;  // there would be nothing to tell
   tcb.options.receive_buffer = Minimum(options.receive_buffer, kLargestReceiveBuffer);
-  tcb.iss = iss;
-  tcb.snd_una = iss;
-  tcb.snd_nxt = iss;
-  tcb.snd_max = iss;
-  tcb.snd_end = iss + 1;
+  tcb.snd.iss = iss;
+  tcb.snd.una = iss;
+  tcb.snd.nxt = iss;
+  tcb.snd.max = iss;
+  tcb.snd.end = iss + 1;
   tcb.recover = iss;
   tcb.ecn.offer = options.ecn == EcnMode::kRequest;
   tcb.ecn.cut_until = iss;
-  tcb.rto_us = options.rto_initial_us;
+  tcb.rtt.rto_us = options.rto_initial_us;
   tcb.opened_at = now;
   tcb.user_timeout_ms = options.user_timeout_ms;
-  tcb.user_timeout_due = options.user_timeout_option;
+  tcb.owed.user_timeout_due = options.user_timeout_option;
   tcb.first_unacked_at = now;
 }
 
 }  // namespace
 
 void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
-  // Before this, rcv_adv counted from zero what our own SYN offered.
-  const uint32_t offered = tcb.rcv_nxt.DistanceTo(tcb.rcv_adv);
-  tcb.irs = syn.sequence;
-  tcb.rcv_nxt = syn.sequence + 1;
-  tcb.rcv_adv = tcb.rcv_nxt + offered;
-  tcb.last_ack_sent = tcb.irs;
+  // Before this, rcv.adv counted from zero what our own SYN offered.
+  const uint32_t offered = tcb.rcv.nxt.DistanceTo(tcb.rcv.adv);
+  tcb.rcv.irs = syn.sequence;
+  tcb.rcv.nxt = syn.sequence + 1;
+  tcb.rcv.adv = tcb.rcv.nxt + offered;
+  tcb.owed.last_ack_sent = tcb.rcv.irs;
 
   tcb.timestamps_on = tcb.options.timestamps && syn.has_timestamps;
   if (tcb.timestamps_on) {
@@ -57,23 +57,23 @@ void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
   tcb.window_scaling_on = tcb.options.window_scaling && syn.has_window_scale;
   if (tcb.window_scaling_on) {
     // RFC 7323 2.3: a shift over 14 is used as 14.
-    tcb.snd_wscale = syn.window_scale < kMaxWindowScale ? syn.window_scale : kMaxWindowScale;
-    tcb.rcv_wscale = OfferedWindowScale(tcb);
+    tcb.snd.wscale = syn.window_scale < kMaxWindowScale ? syn.window_scale : kMaxWindowScale;
+    tcb.rcv.wscale = OfferedWindowScale(tcb);
   }
   tcb.sack_on = tcb.options.sack && syn.sack_permitted;
   NegotiateEcn(tcb, syn);
   // RFC 9293 3.7.1: Eff.snd.MSS; the options of every segment are deducted (RFC 6691).
   uint32_t mss = syn.has_mss ? syn.mss : kDefaultPeerMss;
   mss = Minimum(Maximum(mss, kSmallestPeerMss), Maximum(tcb.options.mss, kSmallestPeerMss));
-  tcb.snd_mss = tcb.timestamps_on ? mss - kTimestampBytes : mss;
+  tcb.snd.mss = tcb.timestamps_on ? mss - kTimestampBytes : mss;
 
   TakeUserTimeout(tcb, syn);
 
   // The window of a SYN is never scaled (RFC 7323 2.2).
-  tcb.snd_wnd = syn.window;
-  tcb.max_snd_wnd = syn.window;
-  tcb.snd_wl1 = syn.sequence;
-  tcb.snd_wl2 = tcb.iss;
+  tcb.snd.wnd = syn.window;
+  tcb.snd.max_wnd = syn.window;
+  tcb.snd.wl1 = syn.sequence;
+  tcb.snd.wl2 = tcb.snd.iss;
 }
 
 uint8_t OfferedWindowScale(const Tcb& tcb) { return ScaleFor(tcb.options.receive_buffer); }
@@ -82,15 +82,15 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
   SetState(tcb, State::kEstablished);
   tcb.retransmit_deadline = kNever;
   tcb.timed_out = false;
-  tcb.recover = tcb.iss;
-  tcb.ecn.cut_until = tcb.iss;
+  tcb.recover = tcb.snd.iss;
+  tcb.ecn.cut_until = tcb.snd.iss;
   tcb.first_unacked_at = now;
   NoteHeard(tcb, now);
-  if (syn_retransmissions > 0 && !tcb.rtt_valid) {
+  if (syn_retransmissions > 0 && !tcb.rtt.valid) {
     // RFC 6298 (5.7): an RTO that proved too short for the SYN is not used for data.
-    tcb.rto_us = Minimum(Maximum(tcb.rto_us, kRtoAfterLostSynUs), tcb.options.rto_max_us);
+    tcb.rtt.rto_us = Minimum(Maximum(tcb.rtt.rto_us, kRtoAfterLostSynUs), tcb.options.rto_max_us);
   }
-  tcb.backoff = 0;
+  tcb.rtt.backoff = 0;
   if (tcb.options.mtu_probing == MtuProbing::kAlways) StartMtuSearch(tcb);
   // RFC 6928 section 2: one lost SYN may be bad luck, two are congestion.
   StartCongestionControl(tcb, syn_retransmissions > 1);

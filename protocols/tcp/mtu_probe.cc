@@ -1,6 +1,6 @@
 // The path's MTU found by what gets through (RFC 4821), for paths whose routers say nothing.
 //
-//     base            snd_mss                 high                  ceiling
+//     base            snd.mss                 high                  ceiling
 //      |  all paths     |  gets through         |  may              |  the link, the peer, a router
 //     -|----------------|----- probe sizes -----|---- have failed --|-> size
 //
@@ -32,23 +32,23 @@ bool IsCalm(const Tcb& tcb) {
   const bool repairs = tcb.in_recovery || tcb.timeout_recovery || tcb.go_back || tcb.timed_out;
   const bool doubts = tcb.duplicate_acks != 0 || tcb.sent.sacked != 0 || tcb.sent.lost != 0 ||
                       tcb.tail_probe.due || tcb.tail_probe.outstanding;
-  return !repairs && !doubts && !tcb.probe_due && tcb.snd_nxt == tcb.snd_max;
+  return !repairs && !doubts && !tcb.probe_due && tcb.snd.nxt == tcb.snd.max;
 }
 
 /// The size to try next; 0: none is worth it (RFC 4821 section 7.3).
 uint32_t NextSize(const Tcb& tcb, uint64_t now) {
   const MtuSearch& search = tcb.mtu_search;
-  const bool settled = search.high < tcb.snd_mss + kSmallestMtuStep;
+  const bool settled = search.high < tcb.snd.mss + kSmallestMtuStep;
   const bool again = settled && now >= search.raise_at;  // the path may have changed
   const uint32_t high = again ? search.ceiling : search.high;
-  if (high < tcb.snd_mss + kSmallestMtuStep) return 0;
+  if (high < tcb.snd.mss + kSmallestMtuStep) return 0;
   // The largest first: most paths take what both links take.
-  return high == search.ceiling ? high : (tcb.snd_mss + high + 1) >> 1;
+  return high == search.ceiling ? high : (tcb.snd.mss + high + 1) >> 1;
 }
 
 /// Losses that are not answered as congestion are to be rare: one a retransmission time-out.
 void WaitForNext(Tcb& tcb, uint64_t now) {
-  tcb.mtu_search.next_at = now + MicrosToNanos(tcb.rto_us);
+  tcb.mtu_search.next_at = now + MicrosToNanos(tcb.rtt.rto_us);
 }
 
 /// RFC 4821 7.6.2: the probe's size does not get through.
@@ -89,8 +89,8 @@ void Succeed(Tcb& tcb) {
 void FallToBase(Tcb& tcb) {
   MtuSearch& search = tcb.mtu_search;
   if (!search.on) StartMtuSearch(tcb);
-  tcb.snd_mss = BaseSize(tcb);
-  search.high = Maximum(search.high, tcb.snd_mss);
+  tcb.snd.mss = BaseSize(tcb);
+  search.high = Maximum(search.high, tcb.snd.mss);
   search.next_at = 0;
   search.tries = 0;
   search.unconfirmed = true;
@@ -100,17 +100,17 @@ void FallToBase(Tcb& tcb) {
 /// Without SACK, only the probe's text is walked over again: see MtuSearchOnSend.
 void RepeatProbe(Tcb& tcb) {
   tcb.mtu_search.repairing = true;
-  tcb.snd_nxt = tcb.snd_una;
+  tcb.snd.nxt = tcb.snd.una;
 }
 
 }  // namespace
 
 void StartMtuSearch(Tcb& tcb) {
   MtuSearch& search = tcb.mtu_search;
-  if (search.ceiling == 0) search.ceiling = tcb.snd_mss;
+  if (search.ceiling == 0) search.ceiling = tcb.snd.mss;
   search.high = search.ceiling;
   search.on = true;
-  tcb.snd_mss = Minimum(tcb.snd_mss, BaseSize(tcb));
+  tcb.snd.mss = Minimum(tcb.snd.mss, BaseSize(tcb));
 }
 
 uint32_t BoundMtuSearch(Tcb& tcb, uint32_t ceiling) {
@@ -119,7 +119,7 @@ uint32_t BoundMtuSearch(Tcb& tcb, uint32_t ceiling) {
   search.ceiling = ceiling;
   if (!search.on) return ceiling;
   search.high = raised ? ceiling : Minimum(search.high, ceiling);
-  return Minimum(tcb.snd_mss, ceiling);
+  return Minimum(tcb.snd.mss, ceiling);
 }
 
 uint32_t MtuProbeSize(const Tcb& tcb, uint64_t now) {
@@ -128,18 +128,18 @@ uint32_t MtuProbeSize(const Tcb& tcb, uint64_t now) {
   const uint32_t size = NextSize(tcb, now);
   if (size == 0) return 0;
   // RFC 4821 section 7.4: text and windows for the probe and for what tells of its loss.
-  const uint32_t needed = size + (tcb.snd_mss << kFollowersShift);
-  const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
-  const bool enough = tcb.snd_nxt.DistanceTo(tcb.snd_end) >= needed &&
-                      tcb.snd_wnd >= flight + needed && tcb.cwnd >= needed;
+  const uint32_t needed = size + (tcb.snd.mss << kFollowersShift);
+  const uint32_t flight = tcb.snd.una.DistanceTo(tcb.snd.nxt);
+  const bool enough = tcb.snd.nxt.DistanceTo(tcb.snd.end) >= needed &&
+                      tcb.snd.wnd >= flight + needed && tcb.cwnd >= needed;
   return enough ? size : 0;
 }
 
 void MtuSearchOnSend(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t now) {
   MtuSearch& search = tcb.mtu_search;
   const SequenceNumber end = intent.sequence + length;
-  if (intent.sequence == tcb.snd_una) search.head_length = length;
-  if (intent.mtu_probe && length > tcb.snd_mss) {
+  if (intent.sequence == tcb.snd.una) search.head_length = length;
+  if (intent.mtu_probe && length > tcb.snd.mss) {
     search.outstanding = true;
     search.failed = false;
     search.probe_start = intent.sequence;
@@ -154,9 +154,9 @@ void MtuSearchOnSend(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64
       end.After(search.probe_start)) {
     Doubt(tcb, now);
   }
-  if (search.repairing && tcb.snd_nxt.AtOrAfter(search.probe_end)) {
+  if (search.repairing && tcb.snd.nxt.AtOrAfter(search.probe_end)) {
     search.repairing = false;
-    tcb.snd_nxt = tcb.snd_max;
+    tcb.snd.nxt = tcb.snd.max;
   }
 }
 
@@ -164,11 +164,11 @@ void MtuSearchOnAck(Tcb& tcb) {
   MtuSearch& search = tcb.mtu_search;
   search.timeouts = 0;
   search.head_length = 0;
-  if (search.outstanding && tcb.snd_una.AtOrAfter(search.probe_end)) Succeed(tcb);
-  if (search.failed && tcb.snd_una.AtOrAfter(search.probe_end)) search.failed = false;
-  if (search.repairing && tcb.snd_una.AtOrAfter(search.probe_end)) {
+  if (search.outstanding && tcb.snd.una.AtOrAfter(search.probe_end)) Succeed(tcb);
+  if (search.failed && tcb.snd.una.AtOrAfter(search.probe_end)) search.failed = false;
+  if (search.repairing && tcb.snd.una.AtOrAfter(search.probe_end)) {
     search.repairing = false;
-    tcb.snd_nxt = tcb.snd_max;
+    tcb.snd.nxt = tcb.snd.max;
   }
   if (!search.unconfirmed) return;
   search.unconfirmed = false;  // smaller segments do get through
@@ -182,14 +182,14 @@ void MtuSearchOnTimeout(Tcb& tcb, uint64_t now) {
   if (search.timeouts < 0xff) ++search.timeouts;
   if (tcb.options.mtu_probing == MtuProbing::kOff || search.timeouts < kBlackHoleTimeouts) return;
   // What has timed out is no larger than the base: the path is not what is too small.
-  if (Minimum(search.head_length, tcb.snd_mss) <= BaseSize(tcb)) return;
+  if (Minimum(search.head_length, tcb.snd.mss) <= BaseSize(tcb)) return;
   FallToBase(tcb);
 }
 
 bool TakeProbeLoss(Tcb& tcb, uint64_t now) {
   const MtuSearch& search = tcb.mtu_search;
   if (!search.outstanding) return false;
-  SequenceNumber start = tcb.snd_una;
+  SequenceNumber start = tcb.snd.una;
   uint32_t length = search.probe_start.DistanceTo(search.probe_end);
   if (tcb.sack_on) {
     const bool alone = FirstLost(tcb.sent, &start, &length) && length == tcb.sent.lost;
@@ -204,13 +204,13 @@ bool TakeProbeLoss(Tcb& tcb, uint64_t now) {
 bool TakeProbeRefusal(Tcb& tcb, SequenceNumber refused, uint64_t now) {
   MtuSearch& search = tcb.mtu_search;
   const uint32_t size = search.probe_start.DistanceTo(search.probe_end);
-  if (!search.outstanding || refused != search.probe_start || size <= tcb.snd_mss) return false;
+  if (!search.outstanding || refused != search.probe_start || size <= tcb.snd.mss) return false;
   Fail(tcb, now);
   tcb.tail_probe.deadline = kNever;  // it would have nothing to find out
   tcb.tail_probe.due = false;
   if (tcb.sack_on) {
     LoseBetween(tcb.sent, search.probe_start, search.probe_end);
-  } else if (refused == tcb.snd_una) {
+  } else if (refused == tcb.snd.una) {
     RepeatProbe(tcb);
   } else {
     return false;  // what is before it may be missing as well: the caller starts from there
@@ -240,8 +240,8 @@ MtuBounds SearchedMtu(const Tcb& tcb) {
   const uint32_t negotiated = tcb.negotiated_mss == 0 ? search.ceiling : tcb.negotiated_mss;
   const uint32_t headers = HeaderBytes(tcb);
   MtuBounds bounds;
-  bounds.mtu = tcb.snd_mss + headers;
-  bounds.peers = tcb.snd_mss >= negotiated;
+  bounds.mtu = tcb.snd.mss + headers;
+  bounds.peers = tcb.snd.mss >= negotiated;
   if (search.high < search.ceiling) bounds.limit = search.high + headers;
   return bounds;
 }

@@ -22,30 +22,30 @@ void LoseFromRefused(Tcb& tcb, SequenceNumber refused) {
   tcb.tail_probe.outstanding = false;
 }
 
-/// Without, snd_nxt walks forward again, as after a time-out.
+/// Without, snd.nxt walks forward again, as after a time-out.
 void GoBack(Tcb& tcb) {
-  if (tcb.in_recovery) tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
+  if (tcb.in_recovery) tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd.mss);
   tcb.in_recovery = false;
   tcb.go_back = false;
   tcb.mtu_search.repairing = false;
   tcb.retransmit_now = false;
   tcb.duplicate_acks = 0;
-  tcb.recover = tcb.snd_max;  // duplicates of what is repeated are no news of loss
-  tcb.snd_nxt = tcb.snd_una;
+  tcb.recover = tcb.snd.max;  // duplicates of what is repeated are no news of loss
+  tcb.snd.nxt = tcb.snd.una;
 }
 
 }  // namespace
 
 void internal::SetSegmentSize(Tcb& tcb, uint32_t size) {
-  tcb.snd_mss = size;
+  tcb.snd.mss = size;
   tcb.cwnd = Maximum(tcb.cwnd, size);
   tcb.ssthresh = Maximum(tcb.ssthresh, size << 1);
 }
 
 void SetPathMtu(Tcb& tcb, uint32_t mtu) {
   if (tcb.negotiated_mss == 0) {
-    tcb.negotiated_mss = tcb.mtu_search.on ? tcb.mtu_search.ceiling : tcb.snd_mss;
-    tcb.refused_until = tcb.snd_una;
+    tcb.negotiated_mss = tcb.mtu_search.on ? tcb.mtu_search.ceiling : tcb.snd.mss;
+    tcb.refused_until = tcb.snd.una;
   }
   const uint32_t headers = kPlainHeaderBytes + (tcb.timestamps_on ? kTimestampBytes : 0);
   const uint32_t fits = mtu > headers ? mtu - headers : 0;
@@ -54,26 +54,26 @@ void SetPathMtu(Tcb& tcb, uint32_t mtu) {
 }
 
 bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence) {
-  return tcb.state != State::kClosed && sequence.AtOrAfter(tcb.snd_una) &&
-         sequence.Before(tcb.snd_max);
+  return tcb.state != State::kClosed && sequence.AtOrAfter(tcb.snd.una) &&
+         sequence.Before(tcb.snd.max);
 }
 
 bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now) {
   if (!IsSynchronised(tcb.state) || !IsOutstanding(tcb, refused)) return false;
-  const uint32_t before = tcb.snd_mss;
+  const uint32_t before = tcb.snd.mss;
   SetPathMtu(tcb, mtu);
   // The router's word comes behind the loss of a probe that it is about.
   const bool probe_known = tcb.mtu_search.failed && refused == tcb.mtu_search.probe_start;
-  if (tcb.snd_mss >= before && probe_known) return false;
-  if (tcb.snd_mss >= before && TakeProbeRefusal(tcb, refused, now)) {
+  if (tcb.snd.mss >= before && probe_known) return false;
+  if (tcb.snd.mss >= before && TakeProbeRefusal(tcb, refused, now)) {
     StartRetransmitTimer(tcb, now);
     return true;
   }
-  const bool known = tcb.snd_mss >= before && refused.Before(tcb.refused_until) &&
-                     tcb.refused_until.AtOrBefore(tcb.snd_max);
+  const bool known = tcb.snd.mss >= before && refused.Before(tcb.refused_until) &&
+                     tcb.refused_until.AtOrBefore(tcb.snd.max);
   if (known) return false;
-  tcb.refused_until = tcb.snd_max;
-  tcb.timing = false;  // Karn
+  tcb.refused_until = tcb.snd.max;
+  tcb.rtt.timing = false;  // Karn
   // What was refused goes now: new text, by which F-RTO judges a time-out, would be refused as
   // well.
   tcb.frto = FRto::kOff;

@@ -2,7 +2,7 @@
 // numbers SHOULD be held for later processing"), as ranges of the sequence space. The bytes
 // themselves are the owner's.
 //
-//     rcv_nxt            start   end      start      end          rcv_adv
+//     rcv.nxt            start   end      start      end          rcv.adv
 //        |   gap           |######|   gap   |#########|              |
 //     ---|-----------------|------|---------|---------|--------------|---> sequence
 //

@@ -42,13 +42,13 @@ void NoteRepeatedRange(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
   Rack& rack = tcb.rack;
   if (!rack.repeated || from.Before(rack.repeat_start)) rack.repeat_start = from;
   if (!rack.repeated || to.After(rack.repeat_end)) rack.repeat_end = to;
-  rack.repeat_until = Max(tcb.snd_max, to);
+  rack.repeat_until = Max(tcb.snd.max, to);
   rack.repeated = true;
 }
 
 /// The block names text that is outstanding.
 bool IsSensible(const Tcb& tcb, const SackBlock& block) {
-  return block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd_una) &&
+  return block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd.una) &&
          block.end.AtOrBefore(tcb.sent.End());
 }
 
@@ -65,7 +65,7 @@ void ReadSack(Tcb& tcb, const Header& header, bool duplicate_first, Delivery* de
       tcb.rack.fack = Max(tcb.rack.fack, header.sack[i].end);
     }
   }
-  tcb.rack.fack = Max(tcb.rack.fack, tcb.snd_una);
+  tcb.rack.fack = Max(tcb.rack.fack, tcb.snd.una);
 }
 
 /// RFC 8985 6.2, steps 1 to 3.
@@ -95,10 +95,10 @@ void UpdateRack(Tcb& tcb, const Header& header, const Delivery& delivery, uint64
 /// vain, and narrows after a number of recoveries without.
 void AdaptWindow(Tcb& tcb, bool duplicate_reported) {
   Rack& rack = tcb.rack;
-  if (rack.duplicate_round && tcb.snd_una.AtOrAfter(rack.round_end)) rack.duplicate_round = false;
+  if (rack.duplicate_round && tcb.snd.una.AtOrAfter(rack.round_end)) rack.duplicate_round = false;
   if (!duplicate_reported || rack.duplicate_round) return;
   rack.duplicate_round = true;
-  rack.round_end = tcb.snd_nxt;
+  rack.round_end = tcb.snd.nxt;
   if (rack.window_multiplier < 0xff) ++rack.window_multiplier;
   rack.window_persists = kWindowPersists;
 }
@@ -110,8 +110,8 @@ uint64_t ReorderingWindow(const Tcb& tcb) {
   }
   uint64_t window = 0;
   for (uint32_t i = 0; i < rack.window_multiplier; ++i) window += rack.min_rtt_ns >> 2;
-  const uint64_t limit = MicrosToNanos(tcb.srtt_us >> 3);
-  return window < limit || !tcb.rtt_valid ? window : limit;
+  const uint64_t limit = MicrosToNanos(tcb.rtt.srtt_us >> 3);
+  return window < limit || !tcb.rtt.valid ? window : limit;
 }
 
 /// Something that was sent after all of `run` has been delivered.
@@ -157,11 +157,11 @@ bool DetectLoss(Tcb& tcb, uint64_t now) {
 void EnterRecovery(Tcb& tcb, uint64_t now) {
   PrepareUndo(tcb, false, now);
   CutThreshold(tcb, CongestionEvent::kLoss);
-  tcb.recover = tcb.snd_max;
+  tcb.recover = tcb.snd.max;
   tcb.in_recovery = true;
   tcb.bytes_acked >>= 1;  // as large a part of a window as it was
   tcb.rate_reduction = RateReduction{};
-  tcb.rate_reduction.flight_size = Maximum(tcb.snd_una.DistanceTo(tcb.snd_nxt), 1);
+  tcb.rate_reduction.flight_size = Maximum(tcb.snd.una.DistanceTo(tcb.snd.nxt), 1);
   tcb.tail_probe.deadline = kNever;
   tcb.tail_probe.due = false;
   // What goes now has a round trip of its own before it, whatever detecting the loss has taken
@@ -182,17 +182,17 @@ void ReduceRate(Tcb& tcb, uint32_t delivered, bool safe) {
   } else {
     uint32_t limit = prr.delivered > prr.sent ? prr.delivered - prr.sent : 0;
     limit = Maximum(limit, delivered);
-    if (safe) limit += tcb.snd_mss;
+    if (safe) limit += tcb.snd.mss;
     send = Minimum(tcb.ssthresh - pipe, limit);
   }
-  if (prr.sent == 0) send = Maximum(send, tcb.snd_mss);  // the fast retransmit itself
-  tcb.cwnd = Maximum(pipe + send, tcb.snd_mss);
+  if (prr.sent == 0) send = Maximum(send, tcb.snd.mss);  // the fast retransmit itself
+  tcb.cwnd = Maximum(pipe + send, tcb.snd.mss);
 }
 
 /// Everything that was in flight when loss was detected is acknowledged.
 void EndRecovery(Tcb& tcb) {
   if (tcb.in_recovery) {
-    tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd_mss);
+    tcb.cwnd = Maximum(tcb.ssthresh, tcb.snd.mss);
   }
   tcb.in_recovery = false;
   tcb.timeout_recovery = false;
@@ -212,10 +212,10 @@ void ScheduleTailProbe(Tcb& tcb, uint64_t now) {
   probe.deadline = kNever;
   const uint32_t flight = tcb.sent.start.DistanceTo(tcb.sent.End());
   if (flight == 0 || probe.outstanding || probe.due || IsRecovering(tcb)) return;
-  if (!tcb.rtt_valid || tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
-  uint64_t wait = (MicrosToNanos(tcb.srtt_us >> 3) << 1) + kProbeSlackNs;
+  if (!tcb.rtt.valid || tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
+  uint64_t wait = (MicrosToNanos(tcb.rtt.srtt_us >> 3) << 1) + kProbeSlackNs;
   // A lone segment may wait for the peer's delayed acknowledgement.
-  if (flight <= tcb.snd_mss) wait += MicrosToNanos(tcb.options.rto_min_us);
+  if (flight <= tcb.snd.mss) wait += MicrosToNanos(tcb.options.rto_min_us);
   const uint64_t deadline = now + wait;
   if (deadline < tcb.retransmit_deadline) probe.deadline = deadline;
 }
@@ -223,10 +223,10 @@ void ScheduleTailProbe(Tcb& tcb, uint64_t now) {
 /// RFC 8985 7.4.2: whether the probe has repaired a loss, which then counts as congestion.
 void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
   TailProbe& probe = tcb.tail_probe;
-  if (!probe.outstanding || tcb.snd_una.Before(probe.end)) return;
+  if (!probe.outstanding || tcb.snd.una.Before(probe.end)) return;
   const bool in_vain = duplicate_reported && header.sack[0].end == probe.end;
   if (probe.repeats && !in_vain) {
-    if (tcb.snd_una == probe.end) return;  // the answer to either; the next one tells
+    if (tcb.snd.una == probe.end) return;  // the answer to either; the next one tells
     if (!IsRecovering(tcb)) {
       CutThreshold(tcb, CongestionEvent::kLoss);
       tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
@@ -256,31 +256,31 @@ bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bo
 void CountSacked(Tcb& tcb, uint32_t bytes) {
   if (bytes == 0) return;
   uint32_t segments = 1;
-  for (uint32_t more = tcb.snd_mss << 1; more <= bytes && segments < kDuplicateAckThreshold;) {
+  for (uint32_t more = tcb.snd.mss << 1; more <= bytes && segments < kDuplicateAckThreshold;) {
     ++segments;
-    more += tcb.snd_mss;
+    more += tcb.snd.mss;
   }
   tcb.rack.sacks = static_cast<uint8_t>(Minimum(tcb.rack.sacks + segments, 0xff));
 }
 
 /// The acknowledgement that HyStart++ learns from.
-uint64_t RoundTrip(const Delivery& delivery, uint64_t now) {
+uint64_t MeasuredRoundTrip(const Delivery& delivery, uint64_t now) {
   return delivery.any && !delivery.resent ? now - delivery.sent_at : kNever;
 }
 
 }  // namespace
 
 void StartRecovery(Tcb& tcb) {
-  ResetScoreboard(tcb.sent, tcb.snd_una);
+  ResetScoreboard(tcb.sent, tcb.snd.una);
   tcb.rack = Rack{};
-  tcb.rack.fack = tcb.snd_una;
+  tcb.rack.fack = tcb.snd.una;
   tcb.tail_probe = TailProbe{};
 }
 
 void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now) {
   Delivery delivery;
-  const bool advanced = tcb.snd_una != una_before;
-  if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd_una, tcb.rack.fack, &delivery);
+  const bool advanced = tcb.snd.una != una_before;
+  if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd.una, tcb.rack.fack, &delivery);
   const bool duplicate_reported = IsDuplicateReport(tcb, header);
   ReadSack(tcb, header, IsDuplicateBlock(header), &delivery);
   CountSacked(tcb, delivery.sacked_bytes);
@@ -290,9 +290,9 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   JudgeTailProbe(tcb, header, duplicate_reported);
 
   const bool undone = JudgeReduction(tcb, header, delivery, advanced, duplicate_reported);
-  const bool ended = undone || (IsRecovering(tcb) && tcb.snd_una.AtOrAfter(tcb.recover));
+  const bool ended = undone || (IsRecovering(tcb) && tcb.snd.una.AtOrAfter(tcb.recover));
   if (ended && !undone) EndRecovery(tcb);
-  HyStartOnAck(tcb, RoundTrip(delivery, now));
+  HyStartOnAck(tcb, MeasuredRoundTrip(delivery, now));
   const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
   if (lost && !IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
   if (tcb.in_recovery) {
@@ -302,9 +302,9 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
     // Most of what this one covers was delivered before.
     tcb.bytes_acked += delivery.bytes;
   } else if (advanced) {
-    GrowOnAck(tcb, una_before.DistanceTo(tcb.snd_una), now);
+    GrowOnAck(tcb, una_before.DistanceTo(tcb.snd.una), now);
   }
-  if (tcb.snd_una.After(tcb.rack.repeat_until)) tcb.rack.repeated = false;
+  if (tcb.snd.una.After(tcb.rack.repeat_until)) tcb.rack.repeated = false;
   if (tcb.sent.count == 0) tcb.tail_probe.due = false;
   if (advanced || delivery.sacked_bytes != 0) ScheduleTailProbe(tcb, now);
 }
@@ -339,7 +339,7 @@ void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t no
   if (repeats && !tcb.tail_probe.due) NoteRepeated(tcb, from, to, now);
   TailProbe& probe = tcb.tail_probe;
   // Of several segments that went as one packet, the last.
-  if (!repeats) probe.last_start = Max(from, to - tcb.snd_mss);
+  if (!repeats) probe.last_start = Max(from, to - tcb.snd.mss);
   if (probe.due) {
     probe.due = false;
     probe.outstanding = true;
@@ -354,8 +354,8 @@ bool RepeatsFin(const Tcb& tcb) {
   if (!tcb.sack_on) return false;
   SequenceNumber start;
   uint32_t length = 0;
-  if (FirstLost(tcb.sent, &start, &length)) return start == tcb.snd_end;
-  return tcb.tail_probe.due && tcb.snd_nxt == tcb.snd_end + 1;
+  if (FirstLost(tcb.sent, &start, &length)) return start == tcb.snd.end;
+  return tcb.tail_probe.due && tcb.snd.nxt == tcb.snd.end + 1;
 }
 
 bool RepeatIntent(const Tcb& tcb, SendIntent* intent) {
@@ -363,12 +363,12 @@ bool RepeatIntent(const Tcb& tcb, SendIntent* intent) {
   SequenceNumber start;
   uint32_t length = 0;
   if (!MaySendText(tcb.state) || !FirstLost(tcb.sent, &start, &length)) return false;
-  length = Minimum(Minimum(length, tcb.snd_mss), start.DistanceTo(tcb.snd_end));
+  length = Minimum(Minimum(length, tcb.snd.mss), start.DistanceTo(tcb.snd.end));
   // RFC 9293 3.8.6: what a shrunk window has left outside waits, but never for all of it: the
   // oldest segment goes at the retransmission timer's pace.
-  const uint32_t offset = tcb.snd_una.DistanceTo(start);
+  const uint32_t offset = tcb.snd.una.DistanceTo(start);
   if (offset != 0) {
-    length = Minimum(length, tcb.snd_wnd > offset ? tcb.snd_wnd - offset : 0);
+    length = Minimum(length, tcb.snd.wnd > offset ? tcb.snd.wnd - offset : 0);
   }
   const uint32_t pipe = tcb.sent.Pipe();
   if (length == 0 || (pipe != 0 && pipe + length > tcb.cwnd)) return false;
@@ -381,27 +381,27 @@ bool RepeatIntent(const Tcb& tcb, SendIntent* intent) {
 
 bool TailProbeIntent(const Tcb& tcb, SendIntent* intent) {
   if (!tcb.tail_probe.due || !MaySendText(tcb.state)) return false;
-  const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
-  const uint32_t offered = tcb.snd_wnd > flight ? tcb.snd_wnd - flight : 0;
-  const bool more = tcb.snd_nxt.Before(tcb.snd_end);
-  const uint32_t pending = more ? tcb.snd_nxt.DistanceTo(tcb.snd_end) : 0;
-  uint32_t fresh = Minimum(Minimum(pending, offered), tcb.snd_mss);
-  if (fresh < pending && fresh < tcb.snd_mss) fresh = 0;  // silly window
+  const uint32_t flight = tcb.snd.una.DistanceTo(tcb.snd.nxt);
+  const uint32_t offered = tcb.snd.wnd > flight ? tcb.snd.wnd - flight : 0;
+  const bool more = tcb.snd.nxt.Before(tcb.snd.end);
+  const uint32_t pending = more ? tcb.snd.nxt.DistanceTo(tcb.snd.end) : 0;
+  uint32_t fresh = Minimum(Minimum(pending, offered), tcb.snd.mss);
+  if (fresh < pending && fresh < tcb.snd.mss) fresh = 0;  // silly window
   intent->kind = SendIntent::Kind::kData;
   if (fresh != 0) {
-    intent->sequence = tcb.snd_nxt;
+    intent->sequence = tcb.snd.nxt;
     intent->max_length = fresh;
-    intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
+    intent->retransmission = tcb.snd.nxt.Before(tcb.snd.max);
     return true;
   }
-  SequenceNumber start = Max(tcb.tail_probe.last_start, tcb.snd_una);
-  const SequenceNumber end = tcb.snd_nxt.After(tcb.snd_end) ? tcb.snd_end : tcb.snd_nxt;
+  SequenceNumber start = Max(tcb.tail_probe.last_start, tcb.snd.una);
+  const SequenceNumber end = tcb.snd.nxt.After(tcb.snd.end) ? tcb.snd.end : tcb.snd.nxt;
   if (start.AtOrAfter(end)) {
     *intent = SendIntent{};
     return false;  // a FIN: RepeatsFin
   }
   intent->sequence = start;
-  intent->max_length = Minimum(start.DistanceTo(end), tcb.snd_mss);
+  intent->max_length = Minimum(start.DistanceTo(end), tcb.snd.mss);
   intent->retransmission = true;
   return true;
 }

@@ -14,13 +14,13 @@ Header ResetFrom(const Tcb& tcb) {
 void EnterClosed(Tcb& tcb) {
   SetState(tcb, State::kClosed);
   StopTimers(tcb);
-  tcb.ack_now = false;
-  tcb.window_update = false;
-  tcb.duplicates_owed = 0;
+  tcb.owed.ack_now = false;
+  tcb.rcv.window_update = false;
+  tcb.owed.duplicates = 0;
   tcb.retransmit_now = false;
   tcb.tail_probe.due = false;
   tcb.probe_due = false;
-  tcb.keepalive_due = false;
+  tcb.owed.keepalive_due = false;
 }
 
 }  // namespace internal

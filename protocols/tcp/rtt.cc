@@ -20,32 +20,32 @@ uint32_t TicksToMicros(uint32_t ticks) {
 }
 
 /// RFC 6298 (2.2), (2.3): srtt is kept times 8, rttvar times 4.
-void UpdateEstimate(Tcb& tcb, uint32_t sample_us) {
-  if (!tcb.rtt_valid) {
-    tcb.rtt_valid = true;
-    tcb.srtt_us = sample_us << 3;
-    tcb.rttvar_us = sample_us << 1;  // R / 2, times 4
+void UpdateEstimate(RoundTrip& rtt, const Options& options, uint32_t sample_us) {
+  if (!rtt.valid) {
+    rtt.valid = true;
+    rtt.srtt_us = sample_us << 3;
+    rtt.rttvar_us = sample_us << 1;  // R / 2, times 4
   } else {
-    const int32_t error = static_cast<int32_t>(sample_us) - static_cast<int32_t>(tcb.srtt_us >> 3);
+    const int32_t error = static_cast<int32_t>(sample_us) - static_cast<int32_t>(rtt.srtt_us >> 3);
     const int32_t deviation = error < 0 ? -error : error;
-    tcb.rttvar_us = static_cast<uint32_t>(static_cast<int32_t>(tcb.rttvar_us) + deviation -
-                                          static_cast<int32_t>(tcb.rttvar_us >> 2));
-    tcb.srtt_us = static_cast<uint32_t>(static_cast<int32_t>(tcb.srtt_us) + error);
+    rtt.rttvar_us = static_cast<uint32_t>(static_cast<int32_t>(rtt.rttvar_us) + deviation -
+                                          static_cast<int32_t>(rtt.rttvar_us >> 2));
+    rtt.srtt_us = static_cast<uint32_t>(static_cast<int32_t>(rtt.srtt_us) + error);
   }
-  const uint32_t rto = (tcb.srtt_us >> 3) + Maximum(kGranularityUs, tcb.rttvar_us);
-  tcb.rto_us = Minimum(Maximum(rto, tcb.options.rto_min_us), tcb.options.rto_max_us);
-  tcb.backoff = 0;  // RFC 6298 section 5: a fresh sample ends the back-off
+  const uint32_t rto = (rtt.srtt_us >> 3) + Maximum(kGranularityUs, rtt.rttvar_us);
+  rtt.rto_us = Minimum(Maximum(rto, options.rto_min_us), options.rto_max_us);
+  rtt.backoff = 0;  // RFC 6298 section 5: a fresh sample ends the back-off
 }
 
 }  // namespace
 
 bool SampleRtt(Tcb& tcb, const Header& header, uint64_t now) {
-  if (tcb.timing) {
+  if (tcb.rtt.timing) {
     // One segment a flight is timed with the full clock; Karn's rule is kept by CommitSend, which
     // gives the measurement up when the segment is sent again.
-    if (header.acknowledgement.Before(tcb.timed_sequence)) return false;
-    tcb.timing = false;
-    UpdateEstimate(tcb, NanosToMicros(now - tcb.timed_at));
+    if (header.acknowledgement.Before(tcb.rtt.timed_sequence)) return false;
+    tcb.rtt.timing = false;
+    UpdateEstimate(tcb.rtt, tcb.options, NanosToMicros(now - tcb.rtt.timed_at));
     return true;
   }
   if (!tcb.timestamps_on || !header.has_timestamps) return false;
@@ -54,7 +54,7 @@ bool SampleRtt(Tcb& tcb, const Header& header, uint64_t now) {
   const uint32_t ticks = TimestampNow(tcb, now) - header.ts_echo;
   const uint64_t age = (now - tcb.opened_at) >> 20;
   if (ticks > age + 1) return false;
-  UpdateEstimate(tcb, TicksToMicros(ticks));
+  UpdateEstimate(tcb.rtt, tcb.options, TicksToMicros(ticks));
   return true;
 }
 

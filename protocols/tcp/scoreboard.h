@@ -1,7 +1,7 @@
 // What became of the bytes in flight, as runs of the sequence space (RFC 6675's scoreboard, with
 // the times RFC 8985 needs).
 //
-//     snd_una                                                     snd_nxt
+//     snd.una                                                     snd.nxt
 //        | lost   | sacked      | lost | resent | sacked | in flight  |
 //     ---|--------|-------------|------|--------|--------|------------|---> sequence
 //
@@ -46,7 +46,7 @@ struct Scoreboard {
   static constexpr uint32_t kPlenty = 32;
   static constexpr uint32_t kLeastRuns = 8;
 
-  SequenceNumber start;          ///< of the first run: snd_una
+  SequenceNumber start;          ///< of the first run: snd.una
   uint32_t sacked = 0;           ///< bytes of runs that are sacked
   uint32_t lost = 0;             ///< bytes of runs that are lost
   SequenceNumber incomplete_to;  ///< incomplete: end of the highest block that was ignored

@@ -17,32 +17,32 @@ bool PawsRejects(const Tcb& tcb, const Header& header, uint64_t now) {
 /// RFC 7323 section 4.3 (2) and 5.3 R3: what to echo.
 void RecordTimestamp(Tcb& tcb, const Header& header, uint64_t now) {
   if (!tcb.timestamps_on || !header.has_timestamps) return;
-  if (header.sequence.After(tcb.last_ack_sent)) return;
+  if (header.sequence.After(tcb.owed.last_ack_sent)) return;
   tcb.ts_recent = header.ts_value;
   tcb.ts_recent_time = now;
 }
 
-/// The table of 3.10.7.4, first check, with the allowance for a shut window: what starts at rcv_nxt
+/// The table of 3.10.7.4, first check, with the allowance for a shut window: what starts at rcv.nxt
 /// is looked at, so that ACK, RST and FIN get through. A segment without text at the right edge is
 /// how a peer acknowledges that has filled our window and lost a part of it on the way.
-bool IsAcceptable(const Tcb& tcb, const Segment& segment) {
+bool IsAcceptable(const ReceiveHalf& rcv, const Segment& segment) {
   const Header& header = segment.header;
   const uint32_t length = segment.text_length + header.ControlLength();
-  const uint32_t window = ReceiveWindow(tcb);
-  const uint32_t ahead = tcb.rcv_nxt.DistanceTo(header.sequence);
+  const uint32_t window = ReceiveWindow(rcv);
+  const uint32_t ahead = rcv.nxt.DistanceTo(header.sequence);
   if (ahead == 0) return true;
   if (length == 0) return ahead < window || (ahead == window && !header.Has(kRst));
   if (ahead < window) return true;
   // Starts before the window: some of it has to reach in. (The RFC asks for the last byte to lie
   // inside, which would refuse a segment larger than the window that covers all of it.)
   const SequenceNumber end = header.sequence + length;
-  return window != 0 && header.sequence.Before(tcb.rcv_nxt) && end.After(tcb.rcv_nxt);
+  return window != 0 && header.sequence.Before(rcv.nxt) && end.After(rcv.nxt);
 }
 
 /// RFC 5961 section 3.2: the sequence numbers at which RST is believed. last_ack_sent is where a
 /// peer without the connection puts it (3.10.7.1) while text is on its way to memory.
 bool IsExactReset(const Tcb& tcb, const Header& header) {
-  return header.sequence == tcb.rcv_nxt || header.sequence == tcb.last_ack_sent;
+  return header.sequence == tcb.rcv.nxt || header.sequence == tcb.owed.last_ack_sent;
 }
 
 void RefuseUnacceptable(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
@@ -51,7 +51,7 @@ void RefuseUnacceptable(Tcb& tcb, const Segment& segment, uint64_t now, Arrival*
   if (header.Has(kRst)) return;  // dropped silently
   if (tcb.state == State::kTimeWait && header.Has(kFin)) StartTimeWait(tcb, now);
   if ((segment.text_length != 0 || header.Has(kFin)) && !header.Has(kSyn)) {
-    tcb.ack_now = true;
+    tcb.owed.ack_now = true;
   } else {
     // RFC 5961 section 4.2: any SYN is challenged, wherever it is. And two ends that disagree
     // must not answer each other's ACKs for ever.
@@ -75,11 +75,11 @@ bool CheckSequence(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arri
       return false;
     }
   }
-  if (!IsAcceptable(tcb, segment) && !(header.Has(kRst) && IsExactReset(tcb, header))) {
+  if (!IsAcceptable(tcb.rcv, segment) && !(header.Has(kRst) && IsExactReset(tcb, header))) {
     RefuseUnacceptable(tcb, segment, now, arrival);
     const SequenceNumber end = header.sequence + segment.text_length;
-    const bool old = segment.text_length != 0 && end.AtOrBefore(tcb.rcv_nxt);
-    if (old && !header.Has(kSyn)) NoteDuplicate(tcb, header.sequence, segment.text_length);
+    const bool old = segment.text_length != 0 && end.AtOrBefore(tcb.rcv.nxt);
+    if (old && !header.Has(kSyn)) NoteDuplicate(tcb.owed, header.sequence, segment.text_length);
     return false;
   }
   return true;
@@ -120,37 +120,37 @@ bool CheckSyn(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
 bool IsFinDue(Tcb& tcb, const Segment& segment, Arrival* arrival) {
   const Header& header = segment.header;
   // The peer has sent text behind its FIN: it was none.
-  if (tcb.fin_held && tcb.fin_held_at.Before(tcb.rcv_nxt)) tcb.fin_held = false;
+  if (tcb.rcv.fin_held && tcb.rcv.fin_held_at.Before(tcb.rcv.nxt)) tcb.rcv.fin_held = false;
   if (header.Has(kFin)) {
     const SequenceNumber fin = header.sequence + (header.Has(kSyn) ? 1u : 0u) + segment.text_length;
-    if (fin == tcb.rcv_nxt) return true;
+    if (fin == tcb.rcv.nxt) return true;
     // Text before it is missing: because it was lost, or because the window cut it off.
-    const bool ahead = fin.After(tcb.rcv_nxt) && fin.AtOrBefore(tcb.rcv_adv);
-    if (tcb.options.reassembly != 0 && ahead && !tcb.fin_held) {
-      tcb.fin_held = true;
-      tcb.fin_held_at = fin;
+    const bool ahead = fin.After(tcb.rcv.nxt) && fin.AtOrBefore(tcb.rcv.adv);
+    if (tcb.options.reassembly != 0 && ahead && !tcb.rcv.fin_held) {
+      tcb.rcv.fin_held = true;
+      tcb.rcv.fin_held_at = fin;
       if (segment.text_length == 0) NoteOutOfOrder(tcb, fin);
     } else if (segment.text_length == 0) {
       arrival->refusal = Refusal::kOutOfOrder;
-      tcb.ack_now = true;
+      tcb.owed.ack_now = true;
     }
   }
-  return tcb.fin_held && tcb.fin_held_at == tcb.rcv_nxt;
+  return tcb.rcv.fin_held && tcb.rcv.fin_held_at == tcb.rcv.nxt;
 }
 
 /// Eighth step: FIN.
 void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
-  if (tcb.fin_received || !IsFinDue(tcb, segment, arrival)) return;
-  tcb.rcv_nxt += 1;
-  tcb.rcv_adv = Max(tcb.rcv_adv, tcb.rcv_nxt);
-  tcb.fin_received = true;
-  tcb.fin_held = false;
-  tcb.held.count = tcb.held.released;  // nothing lies behind a FIN
-  tcb.gap_open = false;
-  tcb.duplicates_owed = 0;
-  tcb.window_update = false;
+  if (tcb.rcv.fin_received || !IsFinDue(tcb, segment, arrival)) return;
+  tcb.rcv.nxt += 1;
+  tcb.rcv.adv = Max(tcb.rcv.adv, tcb.rcv.nxt);
+  tcb.rcv.fin_received = true;
+  tcb.rcv.fin_held = false;
+  tcb.rcv.held.count = tcb.rcv.held.released;  // nothing lies behind a FIN
+  tcb.rcv.gap_open = false;
+  tcb.owed.duplicates = 0;
+  tcb.rcv.window_update = false;
   arrival->peer_closed = true;
-  if (tcb.rcv_unplaced == 0) tcb.ack_now = true;  // else OnPlaced does
+  if (tcb.rcv.unplaced == 0) tcb.owed.ack_now = true;  // else OnPlaced does
   switch (tcb.state) {
     case State::kEstablished:
       SetState(tcb, State::kCloseWait);
@@ -173,9 +173,9 @@ void CheckFin(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
 void CheckUrgent(Tcb& tcb, const Header& header, Arrival* arrival) {
   if (!header.Has(kUrg) || !TakesText(tcb.state)) return;
   const SequenceNumber end = header.sequence + header.urgent_pointer;
-  if (end.AtOrBefore(tcb.rcv_urgent ? tcb.rcv_up : tcb.rcv_nxt)) return;
-  tcb.rcv_urgent = true;
-  tcb.rcv_up = end;
+  if (end.AtOrBefore(tcb.rcv.urgent ? tcb.rcv.up : tcb.rcv.nxt)) return;
+  tcb.rcv.urgent = true;
+  tcb.rcv.up = end;
   arrival->urgent = true;
 }
 
@@ -192,8 +192,8 @@ void ArriveInSynSent(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   const Header& header = segment.header;
   const bool has_ack = header.Has(kAck);
   // First check: ACK in (ISS, SND.NXT].
-  if (has_ack &&
-      (header.acknowledgement.AtOrBefore(tcb.iss) || header.acknowledgement.After(tcb.snd_max))) {
+  if (has_ack && (header.acknowledgement.AtOrBefore(tcb.snd.iss) ||
+                  header.acknowledgement.After(tcb.snd.max))) {
     arrival->refusal = Refusal::kBadAck;
     arrival->send_reset = ResetFor(segment, &arrival->reset);
     return;
@@ -217,19 +217,19 @@ void ArriveInSynSent(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   if (!has_ack) {
     // Simultaneous open (3.5, figure 8): our SYN again, now with an ACK. Text comes again.
     SetState(tcb, State::kSynReceived);
-    tcb.snd_nxt = tcb.iss;
+    tcb.snd.nxt = tcb.snd.iss;
     tcb.retransmit_deadline = kNever;
     if (segment.text_length != 0) arrival->refusal = Refusal::kNoText;
     return;
   }
-  const uint8_t syn_retransmissions = tcb.backoff;
-  tcb.snd_una = header.acknowledgement;
-  tcb.snd_nxt = Max(tcb.snd_nxt, tcb.snd_una);
-  tcb.snd_wl2 = header.acknowledgement;
+  const uint8_t syn_retransmissions = tcb.rtt.backoff;
+  tcb.snd.una = header.acknowledgement;
+  tcb.snd.nxt = Max(tcb.snd.nxt, tcb.snd.una);
+  tcb.snd.wl2 = header.acknowledgement;
   arrival->rtt_sampled = SampleRtt(tcb, header, now);
   EnterEstablished(tcb, syn_retransmissions, now);
   arrival->outcome = Outcome::kEstablished;
-  tcb.ack_now = true;
+  tcb.owed.ack_now = true;
   TakeTextAndFin(tcb, segment, now, arrival);
 }
 
@@ -252,11 +252,11 @@ void ArriveInOtherStates(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
 /// SYN-RECEIVED sees the peer's SYN once more in two ways that the sequence check would turn away.
 void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
-  const bool same_syn = header.Has(kSyn) && header.sequence == tcb.irs && !header.Has(kRst);
+  const bool same_syn = header.Has(kSyn) && header.sequence == tcb.rcv.irs && !header.Has(kRst);
   if (same_syn && !header.Has(kAck)) {
     // Our SYN-ACK was lost or is late: repeat it now rather than at the time-out.
     arrival->refusal = Refusal::kUnacceptable;
-    tcb.snd_nxt = tcb.iss;
+    tcb.snd.nxt = tcb.snd.iss;
     return;
   }
   if (!same_syn) {
@@ -268,39 +268,39 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   without_syn.header.flags = static_cast<uint8_t>(header.flags & ~kSyn);
   without_syn.header.sequence = header.sequence + 1;
   // Its window is that of a SYN, not scaled (RFC 7323 2.2).
-  without_syn.header.window = static_cast<uint16_t>(header.window >> tcb.snd_wscale);
+  without_syn.header.window = static_cast<uint16_t>(header.window >> tcb.snd.wscale);
   ArriveInOtherStates(tcb, without_syn, now, arrival);
   // The peer may wait for its own SYN to be acknowledged.
-  if (tcb.state != State::kClosed) tcb.ack_now = true;
+  if (tcb.state != State::kClosed) tcb.owed.ack_now = true;
 }
 
 /// Header prediction, which 3.10.7.4 permits: the next text, or an ACK for data in flight, with
 /// nothing unusual about it. Returns false when the steps have to be taken one by one.
 bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
-  if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv_nxt) return false;
-  if (tcb.fin_held || header.sack_count != 0) return false;
-  if (header.acknowledgement.Before(tcb.snd_una) || header.acknowledgement.After(tcb.snd_max)) {
+  if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv.nxt) return false;
+  if (tcb.rcv.fin_held || header.sack_count != 0) return false;
+  if (header.acknowledgement.Before(tcb.snd.una) || header.acknowledgement.After(tcb.snd.max)) {
     return false;
   }
-  const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd_wscale;
-  if (window != tcb.snd_wnd || window == 0) return false;
+  const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
+  if (window != tcb.snd.wnd || window == 0) return false;
   if (tcb.timestamps_on) {
     if (!header.has_timestamps) return false;
     if (static_cast<int32_t>(header.ts_value - tcb.ts_recent) < 0) return false;
   }
-  const bool acknowledges = header.acknowledgement != tcb.snd_una;
+  const bool acknowledges = header.acknowledgement != tcb.snd.una;
   if (!acknowledges && segment.text_length == 0) return false;
-  if (segment.text_length > ReceiveWindow(tcb)) return false;
+  if (segment.text_length > ReceiveWindow(tcb.rcv)) return false;
 
   RecordTimestamp(tcb, header, now);
-  tcb.snd_wl1 = header.sequence;
-  tcb.snd_wl2 = header.acknowledgement;
+  tcb.snd.wl1 = header.sequence;
+  tcb.snd.wl2 = header.acknowledgement;
   if (acknowledges) {
-    const SequenceNumber una_before = tcb.snd_una;
+    const SequenceNumber una_before = tcb.snd.una;
     AdvanceUnacknowledged(tcb, header, now, arrival);
     if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
-    EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd_una));
+    EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
   }
   NoteHeard(tcb, now);
   if (segment.text_length != 0) {

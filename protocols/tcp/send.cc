@@ -1,10 +1,10 @@
 // The send side: what may go, as how large a segment, and what sending it changes.
 //
-//     snd_una          snd_nxt             snd_max        snd_end
+//     snd.una          snd.nxt             snd.max        snd.end
 //        |  in flight     |  sent, presumed   |  announced,  |  FIN, when
 //     ---|----------------|  lost ------------|  never sent -|- fin_queued ---> sequence
 //
-// After a time-out snd_nxt goes back to snd_una and walks forward again. With SACK it does not:
+// After a time-out snd.nxt goes back to snd.una and walks forward again. With SACK it does not:
 // what is to be sent again is on the scoreboard.
 #include "protocols/tcp/machine_internal.h"
 
@@ -14,8 +14,8 @@ namespace internal {
 SequenceNumber EmptySegmentSequence(const Tcb& tcb) {
   // SND.NXT in the RFC's sense is the highest ever sent. A byte that probed a shut window was not
   // taken, and a segment behind it would be outside the peer's window.
-  const SequenceNumber edge = tcb.snd_una + tcb.snd_wnd;
-  return tcb.snd_max.After(edge) && IsSynchronised(tcb.state) ? edge : tcb.snd_max;
+  const SequenceNumber edge = tcb.snd.una + tcb.snd.wnd;
+  return tcb.snd.max.After(edge) && IsSynchronised(tcb.state) ? edge : tcb.snd.max;
 }
 
 }  // namespace internal
@@ -29,56 +29,57 @@ enum class Control : uint8_t { kNone, kSyn, kFin };
 
 Control ControlDue(const Tcb& tcb) {
   if (tcb.state == State::kSynSent || tcb.state == State::kSynReceived) {
-    return tcb.snd_nxt == tcb.iss ? Control::kSyn : Control::kNone;
+    return tcb.snd.nxt == tcb.snd.iss ? Control::kSyn : Control::kNone;
   }
-  if (!tcb.fin_queued || !MaySendText(tcb.state)) return Control::kNone;
+  if (!tcb.snd.fin_queued || !MaySendText(tcb.state)) return Control::kNone;
   const bool repeat =
-      tcb.fin_sent && ((tcb.retransmit_now && tcb.snd_una == tcb.snd_end) || RepeatsFin(tcb));
-  return tcb.snd_nxt == tcb.snd_end || repeat ? Control::kFin : Control::kNone;
+      tcb.snd.fin_sent && ((tcb.retransmit_now && tcb.snd.una == tcb.snd.end) || RepeatsFin(tcb));
+  return tcb.snd.nxt == tcb.snd.end || repeat ? Control::kFin : Control::kNone;
 }
 
 SendIntent ControlIntent(const Tcb& tcb, SequenceNumber sequence) {
   SendIntent intent;
   intent.kind = SendIntent::Kind::kControl;
   intent.sequence = sequence;
-  intent.retransmission = sequence.Before(tcb.snd_max);
+  intent.retransmission = sequence.Before(tcb.snd.max);
   return intent;
 }
 
-/// Fast retransmit without SACK: one segment at snd_una, of bytes that were sent before.
+/// Fast retransmit without SACK: one segment at snd.una, of bytes that were sent before.
 uint32_t RepeatLength(const Tcb& tcb) {
   if (tcb.sack_on || !tcb.retransmit_now || !MaySendText(tcb.state)) return 0;
-  const SequenceNumber sent = tcb.snd_max.After(tcb.snd_end) ? tcb.snd_end : tcb.snd_max;
-  return Minimum(Minimum(tcb.snd_una.DistanceTo(sent), tcb.snd_mss), tcb.snd_wnd);
+  const SequenceNumber sent = tcb.snd.max.After(tcb.snd.end) ? tcb.snd.end : tcb.snd.max;
+  return Minimum(Minimum(tcb.snd.una.DistanceTo(sent), tcb.snd.mss), tcb.snd.wnd);
 }
 
 /// Bytes that both windows let go behind what is in flight.
 uint32_t UsableWindow(const Tcb& tcb) {
-  const uint32_t flight = tcb.snd_una.DistanceTo(tcb.snd_nxt);
+  const uint32_t flight = tcb.snd.una.DistanceTo(tcb.snd.nxt);
   if (tcb.sack_on) {
-    const uint32_t offered = tcb.snd_wnd > flight ? tcb.snd_wnd - flight : 0;
+    const uint32_t offered = tcb.snd.wnd > flight ? tcb.snd.wnd - flight : 0;
     const uint32_t pipe = tcb.sent.Pipe();
     return Minimum(offered, tcb.cwnd > pipe ? tcb.cwnd - pipe : 0);
   }
-  const uint32_t window = Minimum(tcb.snd_wnd, EffectiveCongestionWindow(tcb));
+  const uint32_t window = Minimum(tcb.snd.wnd, EffectiveCongestionWindow(tcb));
   return window > flight ? window - flight : 0;
 }
 
 /// RFC 9293 3.7.4: what is small waits while anything is unacknowledged.
 bool WaitsForNagle(const Tcb& tcb, uint32_t length) {
-  return tcb.options.nagle && length < tcb.snd_mss && tcb.snd_una != tcb.snd_nxt && !tcb.fin_queued;
+  return tcb.options.nagle && length < tcb.snd.mss && tcb.snd.una != tcb.snd.nxt &&
+         !tcb.snd.fin_queued;
 }
 
 /// Text of one packet: of one segment, or of as many full ones as whoever cuts it takes and the
 /// windows allow.
 uint32_t PacketText(const Tcb& tcb, uint32_t allowed, uint32_t pending) {
   constexpr uint32_t kHeaders = 40 + kMaxHeaderBytes;
-  const uint32_t mss = tcb.snd_mss;
+  const uint32_t mss = tcb.snd.mss;
   const uint32_t limit = tcb.options.segmentation_limit;
   const uint32_t allowed_and_there = Minimum(allowed, pending);
   // Text that is repeated goes a segment at a time, as only some of it may be lost. An urgent
   // pointer would be copied, but counts from each segment's own start.
-  const bool several = limit > kHeaders + mss && tcb.snd_nxt == tcb.snd_max && !tcb.snd_urgent;
+  const bool several = limit > kHeaders + mss && tcb.snd.nxt == tcb.snd.max && !tcb.snd.urgent;
   if (allowed_and_there <= mss || !several) return Minimum(allowed_and_there, mss);
   const uint32_t most = Minimum(allowed_and_there, Maximum(PacedPacket(tcb), mss));
   if (most == pending && most <= limit - kHeaders && !tcb.options.nagle) return most;
@@ -88,16 +89,16 @@ uint32_t PacketText(const Tcb& tcb, uint32_t allowed, uint32_t pending) {
   return whole;
 }
 
-/// Text at snd_nxt. Returns false when none may go now.
+/// Text at snd.nxt. Returns false when none may go now.
 bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
-  if (tcb.snd_nxt.AtOrAfter(tcb.snd_end) || !MaySendText(tcb.state)) return false;
-  const uint32_t pending = tcb.snd_nxt.DistanceTo(tcb.snd_end);
+  if (tcb.snd.nxt.AtOrAfter(tcb.snd.end) || !MaySendText(tcb.state)) return false;
+  const uint32_t pending = tcb.snd.nxt.DistanceTo(tcb.snd.end);
   const uint32_t usable = UsableWindow(tcb);
   const uint32_t probe = tcb.mtu_search.on ? MtuProbeSize(tcb, now) : 0;
   if (probe > usable) return false;  // cwnd has room for it once some of what is in flight arrives
   intent->mtu_probe = probe != 0;
   uint32_t length = probe != 0 ? probe : PacketText(tcb, usable, pending);
-  const bool paced = tcb.pace_deadline > now && tcb.snd_nxt == tcb.snd_max;
+  const bool paced = tcb.pace_deadline > now && tcb.snd.nxt == tcb.snd.max;
   if (length != 0 && paced && !tcb.probe_due) return false;
   if (length == 0) {
     if (!tcb.probe_due) return false;
@@ -105,15 +106,15 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
     intent->window_probe = true;
   }
   intent->kind = SendIntent::Kind::kData;
-  intent->sequence = tcb.snd_nxt;
+  intent->sequence = tcb.snd.nxt;
   intent->max_length = length;
-  intent->segment_size = length > tcb.snd_mss && probe == 0 ? tcb.snd_mss : 0;
-  intent->retransmission = tcb.snd_nxt.Before(tcb.snd_max);
+  intent->segment_size = length > tcb.snd.mss && probe == 0 ? tcb.snd.mss : 0;
+  intent->retransmission = tcb.snd.nxt.Before(tcb.snd.max);
   // Section 6.1.5 and 6.1.6 of RFC 3168: new text only.
   intent->ecn_capable = tcb.ecn.on && !intent->retransmission && !intent->window_probe;
   // A length that silly-window avoidance or Nagle's algorithm may hold back must not hold back an
   // acknowledgement.
-  const bool silly = length < tcb.snd_mss && length < pending && length < tcb.max_snd_wnd >> 1;
+  const bool silly = length < tcb.snd.mss && length < pending && length < tcb.snd.max_wnd >> 1;
   const bool may_wait =
       !intent->retransmission && !tcb.probe_due && (silly || WaitsForNagle(tcb, length));
   return !(may_wait && AckDue(tcb, now));
@@ -121,22 +122,22 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
 
 /// RFC 9293 3.8.4: a sequence number that the peer has acknowledged draws an acknowledgement.
 void CommitKeepalive(Tcb& tcb, Header* header, uint64_t now) {
-  header->sequence = tcb.snd_una - 1;
-  tcb.keepalive_due = false;
-  tcb.keepalive_sent_at = now;
-  if (tcb.keepalives_unanswered < 0xff) ++tcb.keepalives_unanswered;
+  header->sequence = tcb.snd.una - 1;
+  tcb.owed.keepalive_due = false;
+  tcb.owed.keepalive_sent_at = now;
+  if (tcb.owed.keepalives_unanswered < 0xff) ++tcb.owed.keepalives_unanswered;
 }
 
 /// RFC 5482 section 2: with the SYN, and once more when the peer is sure to keep it (4.1).
 void AdvertiseUserTimeout(Tcb& tcb, Header* header) {
-  if (!tcb.options.user_timeout_option || !(header->Has(kSyn) || tcb.user_timeout_due)) return;
+  if (!tcb.options.user_timeout_option || !(header->Has(kSyn) || tcb.owed.user_timeout_due)) return;
   header->has_user_timeout = true;
   header->user_timeout_s = (tcb.options.user_timeout_ms + 999) / 1000;
-  if (!header->Has(kSyn)) tcb.user_timeout_due = false;
+  if (!header->Has(kSyn)) tcb.owed.user_timeout_due = false;
 }
 
 void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
-  header->sequence = tcb.iss;
+  header->sequence = tcb.snd.iss;
   header->flags = tcb.state == State::kSynSent ? kSyn : kSyn | kAck;
   header->has_mss = true;
   header->mss = static_cast<uint16_t>(Minimum(tcb.options.mss, 0xffff));
@@ -145,46 +146,46 @@ void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
   header->has_window_scale = offer ? tcb.options.window_scaling : tcb.window_scaling_on;
   header->has_timestamps = offer ? tcb.options.timestamps : tcb.timestamps_on;
   header->sack_permitted = offer ? tcb.options.sack : tcb.sack_on;
-  if (tcb.snd_max != tcb.iss) tcb.ecn.offer = false;  // RFC 3168 6.1.1.1: a firewall may mind
+  if (tcb.snd.max != tcb.snd.iss) tcb.ecn.offer = false;  // RFC 3168 6.1.1.1: a firewall may mind
   header->flags = static_cast<uint8_t>(header->flags | EcnSynFlags(tcb));
   header->window_scale = OfferedWindowScale(tcb);
   AdvertiseUserTimeout(tcb, header);
-  if (tcb.snd_max == tcb.iss) {
-    tcb.timing = true;
-    tcb.timed_sequence = tcb.iss + 1;
-    tcb.timed_at = now;
+  if (tcb.snd.max == tcb.snd.iss) {
+    tcb.rtt.timing = true;
+    tcb.rtt.timed_sequence = tcb.snd.iss + 1;
+    tcb.rtt.timed_at = now;
   } else {
-    tcb.timing = false;  // Karn
+    tcb.rtt.timing = false;  // Karn
   }
-  tcb.snd_nxt = tcb.iss + 1;
-  tcb.snd_max = tcb.snd_nxt;
+  tcb.snd.nxt = tcb.snd.iss + 1;
+  tcb.snd.max = tcb.snd.nxt;
   StartRetransmitTimer(tcb, now);
 }
 
-/// Notes that [sequence, end) goes out: snd_max, user time-out, RTT measurement, timer.
+/// Notes that [sequence, end) goes out: snd.max, user time-out, RTT measurement, timer.
 void NoteSent(Tcb& tcb, SequenceNumber sequence, SequenceNumber end, uint64_t now) {
-  if (tcb.snd_una == tcb.snd_max || tcb.first_unacked_at == kNever) tcb.first_unacked_at = now;
-  if (sequence.Before(tcb.snd_max)) {
+  if (tcb.snd.una == tcb.snd.max || tcb.first_unacked_at == kNever) tcb.first_unacked_at = now;
+  if (sequence.Before(tcb.snd.max)) {
     // Karn: an ACK for what was sent twice measures nothing.
-    if (tcb.timing && sequence.Before(tcb.timed_sequence)) tcb.timing = false;
-  } else if (!tcb.timing) {
-    tcb.timing = true;
-    tcb.timed_sequence = end;
-    tcb.timed_at = now;
+    if (tcb.rtt.timing && sequence.Before(tcb.rtt.timed_sequence)) tcb.rtt.timing = false;
+  } else if (!tcb.rtt.timing) {
+    tcb.rtt.timing = true;
+    tcb.rtt.timed_sequence = end;
+    tcb.rtt.timed_at = now;
   }
-  tcb.snd_max = Max(tcb.snd_max, end);
+  tcb.snd.max = Max(tcb.snd.max, end);
 }
 
 void CommitFin(Tcb& tcb, Header* header, uint64_t now) {
-  header->sequence = tcb.snd_end;
+  header->sequence = tcb.snd.end;
   header->flags = kFin | kAck;
-  NoteSent(tcb, tcb.snd_end, tcb.snd_end + 1, now);
-  if (tcb.sack_on) RecoverOnSend(tcb, tcb.snd_end, tcb.snd_end + 1, now);
-  tcb.snd_nxt = tcb.snd_end + 1;
+  NoteSent(tcb, tcb.snd.end, tcb.snd.end + 1, now);
+  if (tcb.sack_on) RecoverOnSend(tcb, tcb.snd.end, tcb.snd.end + 1, now);
+  tcb.snd.nxt = tcb.snd.end + 1;
   tcb.retransmit_now = false;
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);
-  if (tcb.fin_sent) return;
-  tcb.fin_sent = true;
+  if (tcb.snd.fin_sent) return;
+  tcb.snd.fin_sent = true;
   SetState(tcb, tcb.state == State::kCloseWait ? State::kLastAck : State::kFinWait1);
 }
 
@@ -193,7 +194,7 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   if (intent.window_probe) {
     // The byte is not counted as in flight: the window did not admit it (3.8.6.1).
     NoteSent(tcb, intent.sequence, end, now);
-    tcb.timing = false;  // the answer comes when the window opens, not after a round trip
+    tcb.rtt.timing = false;  // the answer comes when the window opens, not after a round trip
     tcb.probe_due = false;
     if (tcb.persist_backoff < 16) ++tcb.persist_backoff;
     UpdatePersist(tcb, now);
@@ -203,13 +204,13 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   NoteSent(tcb, intent.sequence, end, now);
   if (tcb.sack_on) {
     RecoverOnSend(tcb, intent.sequence, end, now);
-  } else if (intent.sequence == tcb.snd_una) {
+  } else if (intent.sequence == tcb.snd.una) {
     tcb.retransmit_now = false;
     tcb.repeat_end = end;
   }
   if (!tcb.sack_on && intent.retransmission) NoteRepeated(tcb, intent.sequence, end, now);
   if (!intent.retransmission) Pace(tcb, length, now);
-  tcb.snd_nxt = Max(tcb.snd_nxt, end);
+  tcb.snd.nxt = Max(tcb.snd.nxt, end);
   MtuSearchOnSend(tcb, intent, length, now);
   if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   UpdatePersist(tcb, now);
@@ -217,37 +218,37 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
 }
 
 /// RFC 9293 3.8.5: the pointer is to the byte behind the urgent data (MUST-62).
-void PointToUrgent(Tcb& tcb, Header* header) {
+void PointToUrgent(SendHalf& snd, Header* header) {
   header->flags = static_cast<uint8_t>(header->flags & ~kUrg);
   header->urgent_pointer = 0;
-  if (tcb.snd_urgent && tcb.snd_up.AtOrBefore(tcb.snd_una)) tcb.snd_urgent = false;
-  if (!tcb.snd_urgent || !tcb.snd_up.After(header->sequence)) return;
+  if (snd.urgent && snd.up.AtOrBefore(snd.una)) snd.urgent = false;
+  if (!snd.urgent || !snd.up.After(header->sequence)) return;
   header->flags |= kUrg;
   header->urgent_pointer =
-      static_cast<uint16_t>(Minimum(header->sequence.DistanceTo(tcb.snd_up), 0xffff));
+      static_cast<uint16_t>(Minimum(header->sequence.DistanceTo(snd.up), 0xffff));
 }
 
 void NoteAcknowledgementSent(Tcb& tcb, SequenceNumber acknowledgement) {
-  tcb.last_ack_sent = acknowledgement;
-  tcb.segments_unacked = 0;
-  tcb.ack_deadline = kNever;
-  tcb.ack_now = tcb.window_update;  // which waits until duplicates have gone
+  tcb.owed.last_ack_sent = acknowledgement;
+  tcb.owed.segments_unacked = 0;
+  tcb.owed.ack_deadline = kNever;
+  tcb.owed.ack_now = tcb.rcv.window_update;  // which waits until duplicates have gone
 }
 
 }  // namespace
 
 void ExtendSend(Tcb& tcb, uint32_t bytes) {
-  if (tcb.fin_queued || tcb.state == State::kClosed) return;
-  tcb.snd_end += bytes;
+  if (tcb.snd.fin_queued || tcb.state == State::kClosed) return;
+  tcb.snd.end += bytes;
   if (IsWindowShut(tcb) && tcb.persist_deadline == kNever && !tcb.probe_due) {
     tcb.persist_deadline = kArmPersist;
   }
 }
 
 void MarkUrgent(Tcb& tcb) {
-  if (tcb.state == State::kClosed || tcb.snd_end == tcb.snd_una) return;
-  tcb.snd_urgent = true;
-  tcb.snd_up = tcb.snd_end;
+  if (tcb.state == State::kClosed || tcb.snd.end == tcb.snd.una) return;
+  tcb.snd.urgent = true;
+  tcb.snd.up = tcb.snd.end;
 }
 
 void Close(Tcb& tcb, uint64_t now) {
@@ -259,7 +260,7 @@ void Close(Tcb& tcb, uint64_t now) {
     case State::kSynReceived:  // queued until ESTABLISHED
     case State::kEstablished:
     case State::kCloseWait:
-      tcb.fin_queued = true;
+      tcb.snd.fin_queued = true;
       return;
     default:
       return;  // closing already
@@ -271,9 +272,9 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
   if (tcb.state == State::kClosed) return intent;
   switch (ControlDue(tcb)) {
     case Control::kSyn:
-      return ControlIntent(tcb, tcb.iss);
+      return ControlIntent(tcb, tcb.snd.iss);
     case Control::kFin:
-      return ControlIntent(tcb, tcb.snd_end);
+      return ControlIntent(tcb, tcb.snd.end);
     case Control::kNone:
       break;
   }
@@ -281,13 +282,13 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
   const uint32_t repeat = RepeatLength(tcb);
   if (repeat != 0) {
     intent.kind = SendIntent::Kind::kData;
-    intent.sequence = tcb.snd_una;
+    intent.sequence = tcb.snd.una;
     intent.max_length = repeat;
     intent.retransmission = true;
     return intent;
   }
   if (TextIntent(tcb, now, &intent)) return intent;
-  if (!AckDue(tcb, now) && !tcb.keepalive_due) return SendIntent{};
+  if (!AckDue(tcb, now) && !tcb.owed.keepalive_due) return SendIntent{};
   intent = SendIntent{};
   intent.kind = SendIntent::Kind::kControl;
   intent.sequence = EmptySegmentSequence(tcb);
@@ -297,16 +298,16 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
 uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t message_rest) {
   if (intent.kind != SendIntent::Kind::kData) return 0;
   // A message that is too short for the probe is a smaller one; one that says nothing new is none.
-  const uint32_t smallest = Minimum(intent.max_length, tcb.snd_mss + kSmallestMtuStep);
+  const uint32_t smallest = Minimum(intent.max_length, tcb.snd.mss + kSmallestMtuStep);
   const bool plain = intent.mtu_probe && message_rest < smallest;
-  const uint32_t most = plain ? tcb.snd_mss : intent.max_length;
+  const uint32_t most = plain ? tcb.snd.mss : intent.max_length;
   const uint32_t length = Minimum(most, message_rest);
   // Data that was sent before, or whose override time-out has come, goes in any size.
   if (intent.retransmission || intent.window_probe || tcb.probe_due) return length;
   if (WaitsForNagle(tcb, length)) return 0;
   // RFC 9293 3.8.6.2.1: (1) a full segment, (2) all of the message, (3) half of the largest window.
   const bool worthwhile =
-      length >= tcb.snd_mss || length == message_rest || length >= tcb.max_snd_wnd >> 1;
+      length >= tcb.snd.mss || length == message_rest || length >= tcb.snd.max_wnd >> 1;
   return worthwhile ? length : 0;
 }
 
@@ -335,11 +336,11 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
     case Control::kNone: {
       header.sequence = EmptySegmentSequence(tcb);
       header.flags = kAck;
-      if (tcb.keepalive_due) CommitKeepalive(tcb, &header, now);
+      if (tcb.owed.keepalive_due) CommitKeepalive(tcb, &header, now);
       AdvertiseUserTimeout(tcb, &header);
       // The window stays as it was while duplicates are owed: see AdvertiseWindow.
       RefreshHeader(tcb, &header, 0, now);
-      if (tcb.duplicates_owed != 0 && tcb.rcv_unplaced == 0) --tcb.duplicates_owed;
+      if (tcb.owed.duplicates != 0 && tcb.rcv.unplaced == 0) --tcb.owed.duplicates;
       break;
     }
   }
@@ -348,43 +349,15 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 
 void TakeBackSyn(Tcb& tcb, bool first) {
   if (tcb.state != State::kSynSent && tcb.state != State::kSynReceived) return;
-  tcb.snd_nxt = tcb.iss;
-  if (first) tcb.snd_max = tcb.iss;  // so that the next one is the first (RTT, ECN)
-}
-
-OwedAcknowledgements Owed(const Tcb& tcb) {
-  OwedAcknowledgements owed;
-  owed.duplicate = tcb.duplicate;
-  owed.last_ack_sent = tcb.last_ack_sent;
-  owed.ack_deadline = tcb.ack_deadline;
-  owed.keepalive_sent_at = tcb.keepalive_sent_at;
-  owed.segments_unacked = tcb.segments_unacked;
-  owed.duplicates_owed = tcb.duplicates_owed;
-  owed.keepalives_unanswered = tcb.keepalives_unanswered;
-  owed.ack_now = tcb.ack_now;
-  owed.keepalive_due = tcb.keepalive_due;
-  owed.user_timeout_due = tcb.user_timeout_due;
-  return owed;
-}
-
-void OweAgain(Tcb& tcb, const OwedAcknowledgements& owed) {
-  tcb.duplicate = owed.duplicate;
-  tcb.last_ack_sent = owed.last_ack_sent;
-  tcb.ack_deadline = owed.ack_deadline;
-  tcb.keepalive_sent_at = owed.keepalive_sent_at;
-  tcb.segments_unacked = owed.segments_unacked;
-  tcb.duplicates_owed = owed.duplicates_owed;
-  tcb.keepalives_unanswered = owed.keepalives_unanswered;
-  tcb.ack_now = owed.ack_now;
-  tcb.keepalive_due = owed.keepalive_due;
-  tcb.user_timeout_due = owed.user_timeout_due;
+  tcb.snd.nxt = tcb.snd.iss;
+  if (first) tcb.snd.max = tcb.snd.iss;  // so that the next one is the first (RTT, ECN)
 }
 
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {
   const bool is_syn = header->Has(kSyn);
   if (header->Has(kAck) && !is_syn) {
     // A segment that was cut before the path's MTU fell has no room left.
-    const uint32_t room = tcb.snd_mss > text_length ? tcb.snd_mss - text_length : 0;
+    const uint32_t room = tcb.snd.mss > text_length ? tcb.snd.mss - text_length : 0;
     ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : room);
   }
   if (header->Has(kAck)) {
@@ -397,9 +370,9 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
           static_cast<uint8_t>(tcb.ecn.echo ? header->flags | kEce : header->flags & ~kEce);
     }
   } else {
-    header->window = AdvertiseWindow(tcb, tcb.rcv_nxt, is_syn);
+    header->window = AdvertiseWindow(tcb, tcb.rcv.nxt, is_syn);
   }
-  if (!is_syn && header->Has(kAck)) PointToUrgent(tcb, header);
+  if (!is_syn && header->Has(kAck)) PointToUrgent(tcb.snd, header);
   if (!is_syn) header->has_timestamps = tcb.timestamps_on;
   if (header->has_timestamps) {
     header->ts_value = TimestampNow(tcb, now);

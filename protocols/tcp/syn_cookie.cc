@@ -123,11 +123,11 @@ void OpenFromCookie(Tcb& tcb, const CookieContext& context, const Header& ack, c
   Segment segment;
   segment.header = syn;
   OpenPassive(tcb, context.options, ack.acknowledgement - 1, segment, now);
-  tcb.snd_nxt = tcb.iss + 1;
-  tcb.snd_max = tcb.snd_nxt;
-  tcb.rcv_adv = tcb.rcv_nxt + kCookieWindow;
-  tcb.last_ack_sent = tcb.rcv_nxt;
-  if (tcb.window_scaling_on) tcb.rcv_wscale = kScale;
+  tcb.snd.nxt = tcb.snd.iss + 1;
+  tcb.snd.max = tcb.snd.nxt;
+  tcb.rcv.adv = tcb.rcv.nxt + kCookieWindow;
+  tcb.owed.last_ack_sent = tcb.rcv.nxt;
+  if (tcb.window_scaling_on) tcb.rcv.wscale = kScale;
   StartRetransmitTimer(tcb, now);  // should the ACK be refused after all
 }
 

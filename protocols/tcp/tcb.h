@@ -1,6 +1,6 @@
 // The transmission control block: all the state of one TCP connection, as plain data.
 //
-// Names follow RFC 9293 section 3.3.1 where the RFC has them (SND.UNA is snd_una). A Tcb has no
+// Names follow RFC 9293 section 3.3.1 where the RFC has them (SND.UNA is snd.una). A Tcb has no
 // pointers, no clock and no buffers: the machine (machine.h) turns events into plans, and the
 // owner (nic_fw) carries payload. Times are nanoseconds on the caller's monotonic clock unless
 // the name says otherwise.
@@ -134,19 +134,19 @@ struct Undo {
   PolicyState policy;
 };
 
-/// RFC 4821: mtu_probe.cc. Sizes are of text, as snd_mss, which is search_low.
+/// RFC 4821: mtu_probe.cc. Sizes are of text, as snd.mss, which is search_low.
 struct MtuSearch {
   uint64_t next_at = 0;      ///< no probe before this
   uint64_t raise_at = 0;     ///< sizes that have failed are tried again from then on
   uint32_t ceiling = 0;      ///< largest that link, peer and routers let through; 0: not set yet
   uint32_t high = 0;         ///< search_high: larger ones have failed
-  uint32_t head_length = 0;  ///< of the segment last sent at snd_una; 0: it was not at snd_una yet
+  uint32_t head_length = 0;  ///< of the segment last sent at snd.una; 0: it was not at snd.una yet
   SequenceNumber probe_start;  ///< outstanding, failed, repairing
   SequenceNumber probe_end;
-  bool on = false;           ///< sizes between snd_mss and high are tried
+  bool on = false;           ///< sizes between snd.mss and high are tried
   bool outstanding = false;  ///< the probe is in flight and was sent but once
   bool failed = false;       ///< it was lost, and what it was is not acknowledged yet
-  bool repairing = false;    ///< without SACK: snd_nxt walks over the lost probe
+  bool repairing = false;    ///< without SACK: snd.nxt walks over the lost probe
   bool unconfirmed = false;  ///< a black hole was presumed, nothing has got through since
   uint8_t timeouts = 0;      ///< in a row
   uint8_t tries = 0;         ///< probes in a row that have told nothing
@@ -160,83 +160,101 @@ enum class FRto : uint8_t {
   kSecondAck,  ///< new text went instead of more repetitions; the second ACK decides
 };
 
-/// Two of its tables lie elsewhere (annex.h): `held.ranges` and `sent.runs`. Whoever owns the Tcb
-/// places them before it is opened.
-struct Tcb {
+/// The send half: RFC 9293 3.3.1 (SND.UNA is snd.una), with a `max` as in 4.4BSD.
+struct SendHalf {
+  SequenceNumber iss;
+  SequenceNumber una;  ///< oldest unacknowledged
+  SequenceNumber nxt;  ///< next to send; goes back to una after a time-out, without SACK
+  SequenceNumber max;  ///< highest ever sent + 1
+  SequenceNumber end;  ///< end of the data the owner has announced (ExtendSend)
+  SequenceNumber wl1;
+  SequenceNumber wl2;
+  SequenceNumber up;        ///< behind our urgent data, while `urgent`
+  uint32_t wnd = 0;         ///< peer's window, scaled, bytes
+  uint32_t max_wnd = 0;     ///< largest window the peer ever offered (sender SWS, 3.8.6.2.1)
+  uint32_t mss = 536;       ///< largest payload of a segment we send, options deducted
+  uint8_t wscale = 0;       ///< shift of the peer's windows
+  bool urgent = false;      ///< urgent text waits or is in flight
+  bool fin_queued = false;  ///< owner closed: FIN goes after `end`
+  bool fin_sent = false;
+};
+
+/// The receive half.
+struct ReceiveHalf {
   Reassembly held;  ///< text ahead of its turn
+  SequenceNumber irs;
+  SequenceNumber nxt;          ///< next expected; text up to here has been accepted
+  SequenceNumber up;           ///< behind the peer's urgent data, while `urgent`
+  SequenceNumber adv;          ///< right edge of the advertised window; never retracts
+  uint32_t unplaced = 0;       ///< accepted bytes whose placement is not complete: not acknowledged
+  uint32_t wnd_limit = 0;      ///< bytes the owner can take from nxt on (SetReceiveWindow)
+  uint32_t receives = 0;       ///< posted by the owner now (NoteReceives)
+  uint32_t receives_most = 0;  ///< posted together, at most, since withheld window was last told
+  uint32_t max_wnd = 0;        ///< largest window ever advertised: the peer's max_wnd
+  uint64_t window_deadline = kNever;  ///< window that is withheld is told then
+  SequenceNumber gap_end;
+  SequenceNumber fin_held_at;
+  uint8_t wscale = 0;            ///< shift of our windows
+  bool urgent = false;           ///< urgent text is awaited, up to `up`
+  bool window_update = false;    ///< the right edge has moved enough to be told (3.8.6.2.2)
+  bool ack_when_placed = false;  ///< the batch ended before its text was placed
+  bool gap_open = false;         ///< text beyond nxt was seen, up to gap_end
+  bool fin_held = false;         ///< the peer's FIN was seen, behind a gap
+  bool fin_received = false;
+};
+
+/// What a segment without text, SYN or FIN settles as it is committed. One that has not gone out
+/// owes it again: the owner puts back what it read before CommitSend.
+struct Owed {
+  SackBlock duplicate;           ///< arrived twice, to be told once (RFC 2883); empty: nothing
+  SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
+  uint64_t ack_deadline = kNever;
+  uint64_t keepalive_sent_at = 0;
+  uint8_t segments_unacked = 0;  ///< segments placed since the last acknowledgement
+  uint8_t duplicates = 0;        ///< one ACK an out-of-order segment (RFC 5681 section 4.2)
+  uint8_t keepalives_unanswered = 0;
+  bool ack_now = false;
+  bool keepalive_due = false;
+  bool user_timeout_due = false;  ///< RFC 5482's option goes with the next acknowledgement
+};
+
+/// RFC 6298: the estimator, and what it measures with.
+struct RoundTrip {
+  uint32_t srtt_us = 0;    ///< scaled by 8
+  uint32_t rttvar_us = 0;  ///< scaled by 4
+  uint32_t rto_us = 1000000;
+  uint8_t backoff = 0;            ///< doublings of rto_us
+  bool valid = false;             ///< there was a sample
+  bool timing = false;            ///< one segment is being timed; not if retransmitted (Karn)
+  SequenceNumber timed_sequence;  ///< its end: an ACK of this or more ends the measurement
+  uint64_t timed_at = 0;
+};
+
+/// Two of its tables lie elsewhere (annex.h): `rcv.held.ranges` and `sent.runs`. Whoever owns the
+/// Tcb places them before it is opened.
+struct Tcb {
+  SendHalf snd;
+  ReceiveHalf rcv;
+  Owed owed;
+  RoundTrip rtt;
 
   State state = State::kClosed;
-
-  // --- Send sequence space: RFC 9293 3.3.1, with snd_max as in 4.4BSD.
-  SequenceNumber iss;
-  SequenceNumber snd_una;  ///< oldest unacknowledged
-  SequenceNumber snd_nxt;  ///< next to send; goes back to snd_una after a time-out
-  SequenceNumber snd_max;  ///< highest ever sent + 1
-  SequenceNumber snd_end;  ///< end of the data the owner has announced (ExtendSend)
-  SequenceNumber snd_wl1;
-  SequenceNumber snd_wl2;
-  SequenceNumber snd_up;     ///< behind our urgent data, while snd_urgent
-  uint32_t snd_wnd = 0;      ///< peer's window, scaled, bytes
-  uint32_t max_snd_wnd = 0;  ///< largest window the peer ever offered (sender SWS, 3.8.6.2.1)
-  uint32_t snd_mss = 536;    ///< largest payload of a segment we send, options deducted
-  uint8_t snd_wscale = 0;    ///< shift of the peer's windows
-  uint8_t rcv_wscale = 0;    ///< shift of ours
   bool timestamps_on = false;
   bool window_scaling_on = false;
-  bool sack_on = false;     ///< both SYNs permitted it
-  bool passive = false;     ///< opened by a SYN that arrived (3.10.7.4, fourth check)
-  bool snd_urgent = false;  ///< urgent text waits or is in flight
-  bool rcv_urgent = false;  ///< urgent text is awaited, up to rcv_up
-  bool fin_queued = false;  ///< owner closed: FIN goes after snd_end
-  bool fin_sent = false;
-  bool fin_received = false;
+  bool sack_on = false;  ///< both SYNs permitted it
+  bool passive = false;  ///< opened by a SYN that arrived (3.10.7.4, fourth check)
 
-  // --- Receive sequence space
-  SequenceNumber irs;
-  SequenceNumber rcv_nxt;      ///< next expected; text up to here has been accepted
-  SequenceNumber rcv_up;       ///< behind the peer's urgent data
-  uint32_t rcv_unplaced = 0;   ///< accepted bytes whose placement is not complete: not acknowledged
-  SequenceNumber rcv_adv;      ///< right edge of the advertised window; never retracts
-  uint32_t rcv_wnd_limit = 0;  ///< bytes the owner can take from rcv_nxt on (SetReceiveWindow)
-  uint32_t receives = 0;       ///< posted by the owner now (NoteReceives)
-  uint32_t receives_most =
-      0;  ///< posted together, at most, since withheld window was last told after all
-  uint32_t max_rcv_wnd = 0;      ///< largest window ever advertised: the peer's max_snd_wnd
-  SequenceNumber last_ack_sent;  ///< Last.ACK.sent of RFC 7323
-
-  // --- Acknowledgement policy
-  uint8_t segments_unacked = 0;  ///< segments placed since the last acknowledgement
-  bool ack_now = false;
-  bool ack_when_placed = false;  ///< the batch ended before its text was placed
-  bool window_update = false;    ///< the right edge has moved enough to be told (3.8.6.2.2)
-  bool gap_open = false;         ///< text beyond rcv_nxt was seen, up to gap_end
-  uint8_t duplicates_owed = 0;   ///< one ACK an out-of-order segment (RFC 5681 section 4.2)
-  uint8_t challenges_sent = 0;   ///< in the present second, see challenge_window
-  SequenceNumber gap_end;
-  uint64_t ack_deadline = kNever;
-  uint64_t window_deadline = kNever;  ///< window that is withheld is told then
-  uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts (RFC 5961, 7)
-
-  // --- Beside what is held
-  bool fin_held = false;  ///< the peer's FIN was seen, behind a gap
-  SequenceNumber fin_held_at;
-  SackBlock duplicate;  ///< what arrived twice, to be told once (RFC 2883); empty: nothing
+  // --- Challenge ACKs (RFC 5961 section 7)
+  uint8_t challenges_sent = 0;    ///< in the present second, see challenge_window
+  uint64_t challenge_window = 0;  ///< start of the second that challenges_sent counts
 
   // --- RFC 7323 timestamps
   uint32_t ts_offset = 0;  ///< added to the clock in TSval, a tick of 2^20 ns (1.05 ms)
   uint32_t ts_recent = 0;
   uint64_t ts_recent_time = 0;
 
-  // --- RFC 6298 retransmission timer
-  bool rtt_valid = false;
-  uint32_t srtt_us = 0;    ///< scaled by 8
-  uint32_t rttvar_us = 0;  ///< scaled by 4
-  uint32_t rto_us = 1000000;
-  uint8_t backoff = 0;
-  bool timing = false;            ///< one segment is being timed; not if retransmitted (Karn)
-  bool timed_out = false;         ///< the timer has expired and nothing was acknowledged since
-  SequenceNumber timed_sequence;  ///< its end: an ACK of this or more ends the measurement
-  uint64_t timed_at = 0;
+  // --- Timers
+  bool timed_out = false;  ///< the timer has expired and nothing was acknowledged since
   uint64_t retransmit_deadline = kNever;
   uint64_t persist_deadline = kNever;  ///< 0: OnTimer is to start the timer
   uint8_t persist_backoff = 0;
@@ -246,9 +264,8 @@ struct Tcb {
                                   ///< answered since, with a shut window
   uint64_t time_wait_deadline = kNever;
   uint64_t opened_at = 0;
-  uint32_t user_timeout_ms = 0;   ///< what holds: ours, or what the peer has asked for (RFC 5482)
-  bool user_timeout_due = false;  ///< to be told with the next acknowledgement
-  uint64_t last_sent_at = 0;      ///< when text was last sent: restart after idle (RFC 5681, 4.1)
+  uint32_t user_timeout_ms = 0;  ///< what holds: ours, or what the peer has asked for (RFC 5482)
+  uint64_t last_sent_at = 0;     ///< when text was last sent: restart after idle (RFC 5681, 4.1)
 
   // --- Congestion control: RFC 5681, RFC 6582 NewReno; the policy's own state is further down
   uint32_t cwnd = 0;
@@ -258,13 +275,13 @@ struct Tcb {
   bool in_recovery = false;       ///< fast recovery (RFC 6582)
   bool partial_seen = false;      ///< in_recovery: the first partial ACK has come
   bool timeout_recovery = false;  ///< slow start after a time-out, until `recover` is acknowledged
-  bool retransmit_now = false;    ///< one segment at snd_una is due
+  bool retransmit_now = false;    ///< one segment at snd.una is due
   bool go_back = false;       ///< everything up to `recover` is sent again: the peer keeps nothing
                               ///< that is out of order
   bool cwnd_limited = false;  ///< cwnd was used up; grows until limited_until is acknowledged
   SequenceNumber limited_until;
   SequenceNumber repeat_end;  ///< in_recovery: end of the segment last sent again
-  SequenceNumber recover;     ///< snd_max when loss was detected
+  SequenceNumber recover;     ///< snd.max when loss was detected
   FRto frto = FRto::kOff;
   SequenceNumber frto_limit;  ///< kSecondAck without SACK: new text may go up to here
   Ecn ecn;
@@ -273,11 +290,8 @@ struct Tcb {
 
   // --- Keep-alive: RFC 9293 3.8.4
   uint64_t last_heard_at = 0;  ///< when the last acceptable segment came
-  uint64_t keepalive_sent_at = 0;
-  uint8_t keepalives_unanswered = 0;
-  bool keepalive_due = false;
 
-  // --- Loss recovery of connections with SACK: recovery.cc. They never move snd_nxt back.
+  // --- Loss recovery of connections with SACK: recovery.cc. They never move snd.nxt back.
   Rack rack;
   TailProbe tail_probe;
   RateReduction rate_reduction;
@@ -287,7 +301,7 @@ struct Tcb {
   HyStart hystart;
 
   // --- RFC 8201: path_mtu.cc
-  uint32_t negotiated_mss = 0;   ///< snd_mss of the handshake; 0: the path has not been asked
+  uint32_t negotiated_mss = 0;   ///< snd.mss of the handshake; 0: the path has not been asked
   SequenceNumber refused_until;  ///< before this, what was too large is known to be lost
   MtuSearch mtu_search;
 
@@ -299,10 +313,10 @@ static_assert(std::is_trivially_copyable_v<Tcb>);
 
 /// As at first, with its tables where they are.
 inline void Clear(Tcb& tcb) {
-  const Annex<HeldRange> ranges = tcb.held.ranges;
+  const Annex<HeldRange> ranges = tcb.rcv.held.ranges;
   const Annex<SentRun> runs = tcb.sent.runs;
   tcb = Tcb{};
-  tcb.held.ranges = ranges;
+  tcb.rcv.held.ranges = ranges;
   tcb.sent.runs = runs;
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 /// `rto_us` doubled `times` times, at most rto_max; nanoseconds.
 uint64_t BackedOff(const Tcb& tcb, uint8_t times) {
-  const uint64_t backed_off = static_cast<uint64_t>(tcb.rto_us) << times;
+  const uint64_t backed_off = static_cast<uint64_t>(tcb.rtt.rto_us) << times;
   const uint64_t limit = tcb.options.rto_max_us;
   return MicrosToNanos(backed_off < limit ? backed_off : limit);
 }
@@ -20,7 +20,7 @@ uint64_t GiveUpDeadline(const Tcb& tcb) {
     return limit == 0 ? kNever : tcb.opened_at + MillisToNanos(limit);
   }
   const uint32_t limit = tcb.user_timeout_ms;
-  if (limit == 0 || tcb.snd_una == tcb.snd_max || tcb.first_unacked_at == kNever) return kNever;
+  if (limit == 0 || tcb.snd.una == tcb.snd.max || tcb.first_unacked_at == kNever) return kNever;
   return tcb.first_unacked_at + MillisToNanos(limit);
 }
 
@@ -28,21 +28,21 @@ uint64_t GiveUpDeadline(const Tcb& tcb) {
 uint64_t KeepaliveDeadline(const Tcb& tcb) {
   if (tcb.options.keepalive_idle_s == 0 || !IsSynchronised(tcb.state)) return kNever;
   // What is in flight has its own timer, as has a shut window, and TIME-WAIT.
-  if (tcb.snd_una != tcb.snd_max || tcb.persist_deadline != kNever || tcb.keepalive_due ||
+  if (tcb.snd.una != tcb.snd.max || tcb.persist_deadline != kNever || tcb.owed.keepalive_due ||
       tcb.state == State::kTimeWait) {
     return kNever;
   }
-  if (tcb.keepalives_unanswered == 0) {
+  if (tcb.owed.keepalives_unanswered == 0) {
     return tcb.last_heard_at + SecondsToNanos(tcb.options.keepalive_idle_s);
   }
-  return tcb.keepalive_sent_at + SecondsToNanos(tcb.options.keepalive_interval_s);
+  return tcb.owed.keepalive_sent_at + SecondsToNanos(tcb.options.keepalive_interval_s);
 }
 
 /// RFC 6298 (5.4) to (5.7), RFC 5681 3.1: everything in flight is presumed lost.
 void OnRetransmissionTimeout(Tcb& tcb, uint64_t now) {
   tcb.retransmit_deadline = kNever;  // starts again when the segment goes out
-  if (tcb.backoff < 16) ++tcb.backoff;
-  tcb.timing = false;
+  if (tcb.rtt.backoff < 16) ++tcb.rtt.backoff;
+  tcb.rtt.timing = false;
   if (IsSynchronised(tcb.state)) {
     MtuSearchOnTimeout(tcb, now);
     CongestionOnTimeout(tcb, now);
@@ -52,13 +52,13 @@ void OnRetransmissionTimeout(Tcb& tcb, uint64_t now) {
     RecoverOnTimeout(tcb);
     StartRetransmitTimer(tcb, now);
   } else {
-    tcb.snd_nxt = tcb.snd_una;
+    tcb.snd.nxt = tcb.snd.una;
   }
 }
 
 }  // namespace
 
-uint64_t RetransmissionTimeout(const Tcb& tcb) { return BackedOff(tcb, tcb.backoff); }
+uint64_t RetransmissionTimeout(const Tcb& tcb) { return BackedOff(tcb, tcb.rtt.backoff); }
 
 void UpdatePersist(Tcb& tcb, uint64_t now) {
   if (!IsWindowShut(tcb)) {
@@ -84,8 +84,8 @@ void StartTimeWait(Tcb& tcb, uint64_t now) {
 }
 
 void StopTimers(Tcb& tcb) {
-  tcb.ack_deadline = kNever;
-  tcb.window_deadline = kNever;
+  tcb.owed.ack_deadline = kNever;
+  tcb.rcv.window_deadline = kNever;
   tcb.retransmit_deadline = kNever;
   tcb.persist_deadline = kNever;
   tcb.time_wait_deadline = kNever;
@@ -113,21 +113,21 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
     return plan;
   }
   if (KeepaliveDeadline(tcb) <= now) {
-    if (tcb.keepalives_unanswered >= tcb.options.keepalive_probes) {
+    if (tcb.owed.keepalives_unanswered >= tcb.options.keepalive_probes) {
       plan.outcome = Outcome::kTimedOut;
       plan.send_reset = true;
       plan.reset = ResetFrom(tcb);
       EnterClosed(tcb);
       return plan;
     }
-    tcb.keepalive_due = true;
+    tcb.owed.keepalive_due = true;
   }
   if (tcb.pace_deadline <= now) tcb.pace_passed = true;
-  if (tcb.ack_deadline <= now) {
-    tcb.ack_deadline = kNever;
-    tcb.ack_now = true;
+  if (tcb.owed.ack_deadline <= now) {
+    tcb.owed.ack_deadline = kNever;
+    tcb.owed.ack_now = true;
   }
-  if (tcb.window_deadline <= now) OverrideWindow(tcb, now);
+  if (tcb.rcv.window_deadline <= now) OverrideWindow(tcb, now);
   if (tcb.retransmit_deadline <= now) {
     plan.retransmission_timeout = true;
     OnRetransmissionTimeout(tcb, now);
@@ -147,14 +147,14 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
 uint64_t NextDeadline(const Tcb& tcb) {
   if (tcb.state == State::kClosed) return kNever;
   uint64_t deadline = GiveUpDeadline(tcb);
-  if (tcb.ack_deadline < deadline) deadline = tcb.ack_deadline;
-  if (tcb.window_deadline < deadline) deadline = tcb.window_deadline;
+  if (tcb.owed.ack_deadline < deadline) deadline = tcb.owed.ack_deadline;
+  if (tcb.rcv.window_deadline < deadline) deadline = tcb.rcv.window_deadline;
   if (tcb.retransmit_deadline < deadline) deadline = tcb.retransmit_deadline;
   if (tcb.persist_deadline < deadline) deadline = tcb.persist_deadline;
   if (tcb.rack.deadline < deadline) deadline = tcb.rack.deadline;
   if (tcb.tail_probe.deadline < deadline) deadline = tcb.tail_probe.deadline;
   if (tcb.time_wait_deadline < deadline) deadline = tcb.time_wait_deadline;
-  const bool paced = !tcb.pace_passed && tcb.snd_nxt.Before(tcb.snd_end);
+  const bool paced = !tcb.pace_passed && tcb.snd.nxt.Before(tcb.snd.end);
   if (paced && tcb.pace_deadline < deadline) deadline = tcb.pace_deadline;
   if (tcb.options.keepalive_idle_s != 0) {
     const uint64_t keepalive = KeepaliveDeadline(tcb);

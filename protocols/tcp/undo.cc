@@ -15,8 +15,8 @@ namespace {
 void TakeBack(Tcb& tcb) {
   Undo& undo = tcb.undo;
   undo.possible = false;
-  const uint32_t initial = InitialWindow(tcb.snd_mss);
-  const uint32_t flight = tcb.sack_on ? tcb.snd_una.DistanceTo(tcb.snd_nxt) : FlightSize(tcb);
+  const uint32_t initial = InitialWindow(tcb.snd.mss);
+  const uint32_t flight = tcb.sack_on ? tcb.snd.una.DistanceTo(tcb.snd.nxt) : FlightSize(tcb.snd);
   tcb.ssthresh = Maximum(tcb.ssthresh, Maximum(undo.ssthresh, undo.cwnd));
   tcb.cwnd = Maximum(tcb.cwnd, Minimum(undo.cwnd, flight + initial));
   tcb.policy = undo.policy;
@@ -28,20 +28,20 @@ void TakeBack(Tcb& tcb) {
   tcb.duplicate_acks = 0;
   tcb.frto = FRto::kOff;
   tcb.cwnd_limited = true;
-  tcb.limited_until = tcb.snd_max;
+  tcb.limited_until = tcb.snd.max;
   tcb.ecn.window_cut = false;
   if (tcb.sack_on) {
     FindAll(tcb.sent);
   } else {
-    tcb.snd_nxt = tcb.snd_max;
-    tcb.recover = tcb.snd_una - 1;
+    tcb.snd.nxt = tcb.snd.max;
+    tcb.recover = tcb.snd.una - 1;
   }
 }
 
 /// RFC 3522: the first ACK for what was sent again.
 bool IsOlderThanRepetition(const Tcb& tcb, const Header& header) {
   if (!tcb.undo.stamped || !tcb.timestamps_on || !header.has_timestamps) return false;
-  if (tcb.snd_una.Before(tcb.undo.first_repeat_end)) return false;
+  if (tcb.snd.una.Before(tcb.undo.first_repeat_end)) return false;
   return static_cast<int32_t>(header.ts_echo - tcb.undo.first_repeat_stamp) < 0;
 }
 
@@ -49,7 +49,7 @@ bool IsOlderThanRepetition(const Tcb& tcb, const Header& header) {
 
 void PrepareUndo(Tcb& tcb, bool by_timer, uint64_t now) {
   Undo& undo = tcb.undo;
-  undo.until = tcb.snd_max;
+  undo.until = tcb.snd.max;
   // The timer has cut a recovery short. What there is to go back to is from before the recovery, so
   // what proves it must be about what the recovery repeated: not about what the timer repeats,
   // whose originals may be on their way while a real loss is being repaired.
@@ -68,7 +68,7 @@ void NoteRepeated(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now
   Undo& undo = tcb.undo;
   if (!undo.possible) return;
   undo.repeated += from.DistanceTo(to);
-  undo.until = tcb.snd_max;  // D-SACKs come with the ACKs of one round trip more
+  undo.until = tcb.snd.max;  // D-SACKs come with the ACKs of one round trip more
   if (undo.stamped) return;
   undo.stamped = true;
   undo.first_repeat_end = to;
@@ -88,7 +88,7 @@ bool TryUndo(Tcb& tcb, const UndoEvidence& evidence) {
     TakeBack(tcb);
     return true;
   }
-  if (tcb.snd_una.After(undo.until)) undo.possible = false;
+  if (tcb.snd.una.After(undo.until)) undo.possible = false;
   return false;
 }
 
@@ -104,12 +104,12 @@ void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new) {
   if (!advanced && !told_of_new) return;
   // Step 2b: up to two new segments tell more than a repetition. If they can go.
   const bool first = tcb.frto == FRto::kFirstAck;
-  const bool new_text = tcb.snd_max.Before(tcb.snd_end) &&
-                        (tcb.snd_max + tcb.snd_mss).AtOrBefore(tcb.snd_una + tcb.snd_wnd);
-  if (first && advanced && new_text && tcb.snd_una.Before(tcb.recover)) {
+  const bool new_text = tcb.snd.max.Before(tcb.snd.end) &&
+                        (tcb.snd.max + tcb.snd.mss).AtOrBefore(tcb.snd.una + tcb.snd.wnd);
+  if (first && advanced && new_text && tcb.snd.una.Before(tcb.recover)) {
     tcb.frto = FRto::kSecondAck;
-    tcb.frto_limit = tcb.snd_max + (tcb.snd_mss << 1);
-    if (!tcb.sack_on) tcb.snd_nxt = tcb.snd_max;
+    tcb.frto_limit = tcb.snd.max + (tcb.snd.mss << 1);
+    if (!tcb.sack_on) tcb.snd.nxt = tcb.snd.max;
   } else {
     tcb.frto = FRto::kOff;  // step 2a, 3a: the time-out was right
   }

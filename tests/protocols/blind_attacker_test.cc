@@ -57,7 +57,7 @@ class Forger {
     const uint32_t kind = random_.Below(10);
     if (kind == 0) return AlmostRight(target, now);
     Segment segment = Anything();
-    if (kind == 1) segment.header.acknowledgement = target.snd_una;
+    if (kind == 1) segment.header.acknowledgement = target.snd.una;
     if (kind == 2 || kind == 3) segment.header.sequence = InWindow(target);
     return segment;
   }
@@ -88,8 +88,8 @@ class Forger {
   }
 
   SequenceNumber InWindow(const Tcb& target) {
-    const uint32_t window = target.rcv_nxt.DistanceTo(target.rcv_adv);
-    return target.rcv_nxt + random_.Below(window + 1);
+    const uint32_t window = target.rcv.nxt.DistanceTo(target.rcv.adv);
+    return target.rcv.nxt + random_.Below(window + 1);
   }
 
   /// The peer's next segment, but for one field.
@@ -97,9 +97,9 @@ class Forger {
     Segment segment;
     Header& header = segment.header;
     header.flags = kAck;
-    header.sequence = target.rcv_nxt;
-    header.acknowledgement = target.snd_una;
-    header.window = static_cast<uint16_t>(target.snd_wnd >> target.snd_wscale);
+    header.sequence = target.rcv.nxt;
+    header.acknowledgement = target.snd.una;
+    header.window = static_cast<uint16_t>(target.snd.wnd >> target.snd.wscale);
     header.has_timestamps = target.timestamps_on;
     header.ts_value = target.ts_recent;
     header.ts_echo = static_cast<uint32_t>(now >> 20) + target.ts_offset;
@@ -117,14 +117,14 @@ class Forger {
         header.sequence = SequenceNumber(random_.Next32());
         break;
       case 1:  // beside the window; right below it would be a genuine segment, duplicated
-        header.sequence = random_.Below(2) == 0 ? target.rcv_adv + 1 + random_.Below(3000)
-                                                : target.rcv_nxt - (1 << 20) - random_.Below(3000);
+        header.sequence = random_.Below(2) == 0 ? target.rcv.adv + 1 + random_.Below(3000)
+                                                : target.rcv.nxt - (1 << 20) - random_.Below(3000);
         break;
       case 2:
         header.acknowledgement = SequenceNumber(random_.Next32());
         break;
       case 3:  // what has not been sent yet
-        header.acknowledgement = target.snd_max + 1 + random_.Below(3000);
+        header.acknowledgement = target.snd.max + 1 + random_.Below(3000);
         break;
       case 4:
         header.flags = random_.Below(2) == 0 ? kSyn : kSyn | kAck;
@@ -151,22 +151,22 @@ class Forger {
 bool IsRight(const Tcb& target, const Segment& segment) {
   const Header& header = segment.header;
   if (header.Has(kRst)) {  // RFC 5961 3.2; last_ack_sent: text on its way to memory
-    return header.sequence == target.rcv_nxt || header.sequence == target.last_ack_sent;
+    return header.sequence == target.rcv.nxt || header.sequence == target.owed.last_ack_sent;
   }
   if (header.Has(kSyn) || !header.Has(kAck)) return false;
   if (target.timestamps_on) {
     if (!header.has_timestamps) return false;
     if (static_cast<int32_t>(header.ts_value - target.ts_recent) < 0) return false;
   }
-  const uint32_t window = target.rcv_nxt.DistanceTo(target.rcv_adv);
+  const uint32_t window = target.rcv.nxt.DistanceTo(target.rcv.adv);
   const uint32_t length = segment.text_length + header.ControlLength();
   const SequenceNumber end = header.sequence + length;
-  const bool starts_inside = header.sequence.InWindow(target.rcv_nxt, window + 1);
+  const bool starts_inside = header.sequence.InWindow(target.rcv.nxt, window + 1);
   const bool reaches_inside =
-      length != 0 && header.sequence.Before(target.rcv_nxt) && end.After(target.rcv_nxt);
+      length != 0 && header.sequence.Before(target.rcv.nxt) && end.After(target.rcv.nxt);
   if (!starts_inside && !reaches_inside) return false;
-  return header.acknowledgement.AtOrAfter(target.snd_una - target.max_snd_wnd) &&
-         header.acknowledgement.AtOrBefore(target.snd_max);
+  return header.acknowledgement.AtOrAfter(target.snd.una - target.snd.max_wnd) &&
+         header.acknowledgement.AtOrBefore(target.snd.max);
 }
 
 // ---------------------------------------------------------------- what it must not do
@@ -184,15 +184,15 @@ std::string Harm(const Tcb& before, const Tcb& after, const Arrival& arrival) {
   if (arrival.outcome != Outcome::kNone) return "an outcome";
   if (arrival.send_reset) return "answered by RST";
   if (arrival.text_length != 0) return "text taken";
-  if (arrival.peer_closed || after.fin_held != before.fin_held) return "FIN taken";
-  if (arrival.acked_bytes != 0 || after.snd_una != before.snd_una) return "an ACK believed";
+  if (arrival.peer_closed || after.rcv.fin_held != before.rcv.fin_held) return "FIN taken";
+  if (arrival.acked_bytes != 0 || after.snd.una != before.snd.una) return "an ACK believed";
   if (after.state != before.state) return "another state";
-  if (after.rcv_nxt != before.rcv_nxt) return "RCV.NXT moved";
-  if (after.snd_wnd != before.snd_wnd) return "the window believed";
+  if (after.rcv.nxt != before.rcv.nxt) return "RCV.NXT moved";
+  if (after.snd.wnd != before.snd.wnd) return "the window believed";
   if (after.ts_recent != before.ts_recent) return "the timestamp believed";
   if (after.cwnd != before.cwnd || after.ssthresh != before.ssthresh) return "cwnd changed";
   if (after.sent.sacked != before.sent.sacked) return "SACK believed";
-  if (after.srtt_us != before.srtt_us) return "a round trip measured";
+  if (after.rtt.srtt_us != before.rtt.srtt_us) return "a round trip measured";
   return "";
 }
 
@@ -230,9 +230,9 @@ class BlindAttacker : public ::testing::TestWithParam<Variant> {
     ASSERT_EQ(Harm(before_, after, injection.arrival), "")
         << "segment " << attack_.injected << " to " << end << " in " << StateName(before_.state)
         << ": flags " << int{segment.header.flags} << " sequence "
-        << static_cast<int32_t>(before_.rcv_nxt.DistanceTo(segment.header.sequence))
+        << static_cast<int32_t>(before_.rcv.nxt.DistanceTo(segment.header.sequence))
         << " acknowledgement "
-        << static_cast<int32_t>(before_.snd_una.DistanceTo(segment.header.acknowledgement))
+        << static_cast<int32_t>(before_.snd.una.DistanceTo(segment.header.acknowledgement))
         << " text " << segment.text_length;
     if (attack_.injected % 64 == 0) checkers_[end].Check(after, net.now());
   }

@@ -120,7 +120,7 @@ Arrival Netsim::Accept(size_t index, uint32_t end, const Segment& segment, uint6
   const Arrival arrival = OnSegment(tcb, segment, now_);
   if (arrival.peer_closed) Close(tcb, now_);
   if (arrival.text_length == 0) return arrival;
-  const uint32_t offset = (tcb.irs + 1).DistanceTo(arrival.text_sequence) - arrival.text_offset;
+  const uint32_t offset = (tcb.rcv.irs + 1).DistanceTo(arrival.text_sequence) - arrival.text_offset;
   if (position == kForged || offset != static_cast<uint32_t>(position)) ++flow.totals.misplaced;
   if (arrival.held) return arrival;
   uint64_t placed = arrival.text_length;
@@ -137,8 +137,8 @@ Arrival Netsim::Accept(size_t index, uint32_t end, const Segment& segment, uint6
 
 void Netsim::Announce(Flow* flow) {
   Tcb& tcb = flow->ends[kSender].tcb;
-  const uint32_t announced = tcb.snd_una.DistanceTo(tcb.snd_end);
-  if (tcb.fin_queued || announced >= kAhead / 2) return;
+  const uint32_t announced = tcb.snd.una.DistanceTo(tcb.snd.end);
+  if (tcb.snd.fin_queued || announced >= kAhead / 2) return;
   const uint32_t more =
       static_cast<uint32_t>(std::min(uint64_t{kAhead - announced}, flow->unannounced));
   ExtendSend(tcb, more);
@@ -163,7 +163,7 @@ bool Netsim::SendOne(size_t index, uint32_t end) {
   if (intent.kind == SendIntent::Kind::kNone) return false;
   Segment segment;
   if (intent.kind == SendIntent::Kind::kData) {
-    segment.text_length = AllowedLength(tcb, intent, intent.sequence.DistanceTo(tcb.snd_end));
+    segment.text_length = AllowedLength(tcb, intent, intent.sequence.DistanceTo(tcb.snd.end));
     if (segment.text_length == 0) return false;
     ++flow.totals.segments;
     if (intent.retransmission) ++flow.totals.retransmissions;
@@ -171,7 +171,7 @@ bool Netsim::SendOne(size_t index, uint32_t end) {
   segment.header = CommitSend(tcb, intent, segment.text_length, false, now_);
   if (intent.ecn_capable) segment.ecn = EcnCodepoint::kCapable0;
   const Packet packet = {now_ + bottleneck_.round_trip_ns / 2, index,
-                         (tcb.iss + 1).DistanceTo(segment.header.sequence), segment};
+                         (tcb.snd.iss + 1).DistanceTo(segment.header.sequence), segment};
   if (end == kSender) {
     CarryForward(packet);
   } else {

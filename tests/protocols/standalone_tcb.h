@@ -12,7 +12,7 @@ struct StandaloneTcb : Tcb {
   static constexpr uint32_t kRuns = 256;  // what a NIC on a host has
 
   StandaloneTcb() {
-    this->held.ranges.Place(held_ranges, kRuns);
+    rcv.held.ranges.Place(held_ranges, kRuns);
     sent.runs.Place(sent_runs, kRuns);
   }
 

@@ -28,7 +28,7 @@ TEST(DelayedAck, GivenEverySecondSegmentThenAcknowledgedAtOnce) {
     c.ArriveAndPlace(c.WithText(100));
     const std::vector<SentSegment> sent = c.Drain();
     ASSERT_TRUE(IsOne(sent, kAck));
-    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
   }
 }
 
@@ -50,8 +50,8 @@ TEST(DelayedAck, GivenDataToSendThenAcknowledgementRidesOnIt) {
   const std::vector<SentSegment> sent = c.Send(10);
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].length, 10u);
-  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
-  EXPECT_EQ(c.tcb.ack_deadline, kNever);
+  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
+  EXPECT_EQ(c.tcb.owed.ack_deadline, kNever);
 }
 
 TEST(DelayedAck, GivenTextNotPlacedThenNothingIsAcknowledged) {
@@ -108,7 +108,7 @@ TEST(DelayedAck, GivenThreeSegmentsOutOfOrderThenThreeDuplicateAcksOfTheSameWind
   ASSERT_EQ(normal.size(), 1u);
   for (uint32_t i = 1; i <= 3; ++i) {
     Segment late = c.WithText(100);
-    late.header.sequence = c.tcb.rcv_nxt + i * 100;
+    late.header.sequence = c.tcb.rcv.nxt + i * 100;
     EXPECT_TRUE(c.Arrive(late).held);
     SetReceiveWindow(c.tcb, 20000, c.now);  // must not turn a duplicate into a window update
   }
@@ -126,7 +126,7 @@ TEST(DelayedAck, GivenGapThenEachSegmentThatFillsItIsAcknowledgedAtOnce) {
   Connection c;
   c.Establish();
   Segment late = c.WithText(100);
-  late.header.sequence = c.tcb.rcv_nxt + 200;
+  late.header.sequence = c.tcb.rcv.nxt + 200;
   c.Arrive(late);
   c.Drain();
   for (int i = 0; i < 2; ++i) {  // and the third is there already

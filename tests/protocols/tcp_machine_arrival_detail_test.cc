@@ -23,7 +23,7 @@ TEST(ArrivalDetail, GivenSharedCallsWhenAborted) {
     SCOPED_TRACE(StateName(row.state));
     Connection c;
     c.BringTo(row.state);
-    const SequenceNumber next = c.tcb.snd_max;
+    const SequenceNumber next = c.tcb.snd.max;
     Header reset;
     EXPECT_EQ(Abort(c.tcb, &reset), row.sends);
     if (row.sends) {
@@ -55,7 +55,7 @@ TEST(ArrivalDetail, GivenUnplacedTextWhenRstAtLastAckThenReset) {
   Connection c;
   c.Establish();
   c.Arrive(c.WithText(100));
-  ASSERT_EQ(c.tcb.rcv_unplaced, 100u);
+  ASSERT_EQ(c.tcb.rcv.unplaced, 100u);
   EXPECT_EQ(c.Arrive(Change(c, kRst, -100)).outcome, Outcome::kReset);
 }
 
@@ -65,13 +65,13 @@ TEST(ArrivalDetail, GivenZeroWindowThenAckRstAndFinAreProcessed) {
     c->Establish(100);
     c->ArriveAndPlace(c->WithText(100));
     c->Drain();
-    ASSERT_EQ(c->tcb.rcv_adv, c->tcb.rcv_nxt);
+    ASSERT_EQ(c->tcb.rcv.adv, c->tcb.rcv.nxt);
   };
   {
     Connection c;
     shut(&c);
     c.Send(50);
-    EXPECT_EQ(c.Arrive(c.WithAck(c.tcb.snd_max)).acked_bytes, 50u);
+    EXPECT_EQ(c.Arrive(c.WithAck(c.tcb.snd.max)).acked_bytes, 50u);
   }
   {
     Connection c;
@@ -96,7 +96,7 @@ TEST(ArrivalDetail, GivenZeroWindowThenAckRstAndFinAreProcessed) {
     EXPECT_EQ(c.tcb.state, State::kCloseWait);
     const std::vector<SentSegment> sent = c.Drain();
     ASSERT_TRUE(IsOne(sent, kAck));
-    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
     EXPECT_EQ(sent[0].header.window, 0);
   }
 }
@@ -106,8 +106,8 @@ TEST(ArrivalDetail, GivenWindowFullInFlightWhenAckAtRightEdgeThenProcessed) {
   Connection c;
   c.Establish(5000);
   c.Send(50);
-  Segment ack = c.WithAck(c.tcb.snd_max);
-  ack.header.sequence = c.tcb.rcv_nxt + 5000;
+  Segment ack = c.WithAck(c.tcb.snd.max);
+  ack.header.sequence = c.tcb.rcv.nxt + 5000;
   EXPECT_EQ(c.Arrive(ack).acked_bytes, 50u);
   EXPECT_TRUE(c.Drain().empty());
 }
@@ -199,7 +199,7 @@ TEST(BlindGuess, GivenTextWithABadAckThenItsTimestampIsNotKept) {
   c.Establish();
   const uint32_t ts_recent = c.tcb.ts_recent;
   Segment guess = c.WithText(100);
-  guess.header.acknowledgement = c.tcb.snd_max + 1000;
+  guess.header.acknowledgement = c.tcb.snd.max + 1000;
   guess.header.ts_value += 1u << 30;
   EXPECT_EQ(c.Arrive(guess).refusal, Refusal::kBadAck);
   EXPECT_EQ(c.tcb.ts_recent, ts_recent);
@@ -240,12 +240,12 @@ TEST(UrgentData, GivenTwoGigabytesLaterThenNewUrgentDataIsNews) {
   Connection c;
   c.Establish(20000);
   ASSERT_TRUE(c.ArriveAndPlace(Urgent(c, 100, 100)).urgent);
-  ASSERT_FALSE(c.tcb.rcv_urgent) << "all of it has come";
+  ASSERT_FALSE(c.tcb.rcv.urgent) << "all of it has come";
   // The stream goes on; what it is compared with must not wrap.
-  c.tcb.rcv_nxt += 0x80000100u;
-  c.tcb.rcv_adv += 0x80000100u;
-  c.tcb.last_ack_sent += 0x80000100u;
-  c.tcb.snd_wl1 = c.tcb.rcv_nxt;
+  c.tcb.rcv.nxt += 0x80000100u;
+  c.tcb.rcv.adv += 0x80000100u;
+  c.tcb.owed.last_ack_sent += 0x80000100u;
+  c.tcb.snd.wl1 = c.tcb.rcv.nxt;
   EXPECT_TRUE(OnSegment(c.tcb, Urgent(c, 30, 10), c.now).urgent);
 }
 
@@ -258,7 +258,7 @@ TEST(UrgentData, GivenASendMarkedThenSegmentsPointBehindItUntilItIsAcknowledged)
   ASSERT_EQ(both.size(), 2u);
   for (const SentSegment& sent : both) {
     EXPECT_TRUE(sent.header.Has(kUrg));
-    EXPECT_EQ(sent.header.sequence + sent.header.urgent_pointer, c.tcb.snd_end);
+    EXPECT_EQ(sent.header.sequence + sent.header.urgent_pointer, c.tcb.snd.end);
   }
   c.Arrive(c.Template());
   const std::vector<SentSegment> later = c.Send(10);
@@ -274,7 +274,7 @@ TEST(HeldFin, GivenTextBehindItWhenThatIsInOrderThenItWasNone) {
   c.ArriveAndPlace(Change(c, kAck, 20, 10));
   c.ArriveAndPlace(Change(c, kAck, 0, 10));
   c.ArriveAndPlace(c.WithText(10));
-  EXPECT_FALSE(c.tcb.fin_held);
+  EXPECT_FALSE(c.tcb.rcv.fin_held);
   EXPECT_EQ(c.tcb.state, State::kEstablished);
 }
 
@@ -287,7 +287,7 @@ TEST(OverrunWindow, GivenTextBeyondTheEdgeThenOneAckWhenThePartThatFitsIsPlaced)
   OnPlaced(c.tcb, 1000, c.now);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
-  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
 }
 
 TEST(Timestamps, GivenASynWithoutThemWhenTheyAreInUseThenChallenged) {

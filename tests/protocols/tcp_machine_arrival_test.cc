@@ -37,10 +37,10 @@ constexpr uint32_t kInFlight = 100;  // bytes sent and not acknowledged in state
 std::function<Segment(const Connection&)> Is(uint8_t flags, int32_t ahead, uint32_t text = 0) {
   return [=](const Connection& c) { return Change(c, flags, ahead, text); };
 }
-Segment AckAll(const Connection& c) { return c.WithAck(c.tcb.snd_max); }
-Segment AckOld(const Connection& c) { return c.WithAck(c.tcb.snd_una - 1); }
-Segment AckFuture(const Connection& c) { return c.WithAck(c.tcb.snd_max + 1); }
-Segment AckAncient(const Connection& c) { return c.WithAck(c.tcb.snd_una - c.tcb.max_snd_wnd - 1); }
+Segment AckAll(const Connection& c) { return c.WithAck(c.tcb.snd.max); }
+Segment AckOld(const Connection& c) { return c.WithAck(c.tcb.snd.una - 1); }
+Segment AckFuture(const Connection& c) { return c.WithAck(c.tcb.snd.max + 1); }
+Segment AckAncient(const Connection& c) { return c.WithAck(c.tcb.snd.una - c.tcb.snd.max_wnd - 1); }
 /// In-order text that also acknowledges all.
 Segment TextAndAck(const Connection& c) {
   Segment s = AckAll(c);
@@ -59,7 +59,7 @@ std::vector<Row> SynchronisedRows(State s) {
   const auto bad = Refusal::kUnacceptable;
   return {
       {"SYN in the window", Is(kSyn, kInside), {s, ack, bad}},
-      {"SYN at rcv_nxt", Is(kSyn, 0), {s, ack, bad}},
+      {"SYN at rcv.nxt", Is(kSyn, 0), {s, ack, bad}},
       {"SYN|ACK in the window", Is(kSyn | kAck, kInside), {s, ack, bad}},
       {"SYN outside the window", Is(kSyn, kOutside), {s, ack, bad}},
       {"the old SYN|ACK again",
@@ -88,18 +88,18 @@ std::vector<Row> SynchronisedRows(State s) {
   };
 }
 
-/// Ahead of rcv_nxt. A FIN that was received has taken one of the window.
+/// Ahead of rcv.nxt. A FIN that was received has taken one of the window.
 int32_t LastOfWindow(const Connection& c) {
-  return static_cast<int32_t>(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv)) - 1;
+  return static_cast<int32_t>(c.tcb.rcv.nxt.DistanceTo(c.tcb.rcv.adv)) - 1;
 }
 
 /// RST in states where it ends the connection.
 std::vector<Row> ResettableRows(State s) {
   return {
-      {"RST at rcv_nxt",
+      {"RST at rcv.nxt",
        Is(kRst, 0),
        {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kReset}},
-      {"RST|ACK at rcv_nxt",
+      {"RST|ACK at rcv.nxt",
        Is(kRst | kAck, 0),
        {State::kClosed, Reply::kNone, Refusal::kNone, Outcome::kReset}},
       {"RST in the window, not exact", Is(kRst, kInside), {s, Reply::kAck, Refusal::kUnacceptable}},
@@ -216,7 +216,7 @@ std::vector<Row> RowsOf(State s) {
       Append(&rows, NoTextRows(s));
       Append(&rows, {
                         // RFC 1337: no assassination.
-                        {"RST at rcv_nxt", Is(kRst, 0), {s, none, Refusal::kUnacceptable}},
+                        {"RST at rcv.nxt", Is(kRst, 0), {s, none, Refusal::kUnacceptable}},
                         {"RST in the window", Is(kRst, kInside), {s, none, Refusal::kUnacceptable}},
                     });
       break;
@@ -239,8 +239,8 @@ class Arrivals : public ::testing::TestWithParam<std::tuple<SequencePlan, bool>>
     if (sent[0].header.flags == (kSyn | kAck)) return Reply::kSynAck;
     EXPECT_EQ(sent[0].header.flags, kAck);
     // <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
-    EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_max);
-    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+    EXPECT_EQ(sent[0].header.sequence, c.tcb.snd.max);
+    EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
     return Reply::kAck;
   }
 
@@ -259,7 +259,7 @@ class Arrivals : public ::testing::TestWithParam<std::tuple<SequencePlan, bool>>
     EXPECT_EQ(arrival.push, row.then.text_length == segment.text_length - row.then.text_offset &&
                                 row.then.text_length != 0 && segment.header.Has(kPsh));
     EXPECT_EQ(StateName(c.tcb.state), StateName(row.then.state));
-    EXPECT_EQ(c.tcb.rcv_nxt, before.rcv_nxt + (row.then.held ? 0 : row.then.text_length) +
+    EXPECT_EQ(c.tcb.rcv.nxt, before.rcv.nxt + (row.then.held ? 0 : row.then.text_length) +
                                  (row.then.peer_closed ? 1u : 0u));
     EXPECT_EQ(static_cast<int>(ReplyOf(c, arrival)), static_cast<int>(row.then.reply));
   }
@@ -348,7 +348,7 @@ TEST_P(Arrivals, GivenSynSentWhenSynAckCarriesTextThenItIsAccepted) {
   EXPECT_EQ(arrival.outcome, Outcome::kEstablished);
   EXPECT_EQ(arrival.text_length, 12u);
   EXPECT_TRUE(arrival.push);
-  EXPECT_EQ(c.tcb.rcv_nxt, c.irs() + 13);
+  EXPECT_EQ(c.tcb.rcv.nxt, c.irs() + 13);
 }
 
 TEST_P(Arrivals, GivenSynSentWhenSynAckCarriesFinThenCloseWait) {
@@ -389,7 +389,7 @@ TEST_P(Arrivals, GivenSynReceivedByPassiveOpen) {
       {"ACK of the ISS", Base, {s, Reply::kReset, Refusal::kBadAck}},
       {"ACK of the future", AckFuture, {s, Reply::kReset, Refusal::kBadAck}},
       {"no ACK bit", Is(0, 0, 10), {s, none, Refusal::kBadAck}},
-      {"RST at rcv_nxt", Is(kRst, 0), {State::kClosed, none, Refusal::kNone, Outcome::kRefused}},
+      {"RST at rcv.nxt", Is(kRst, 0), {State::kClosed, none, Refusal::kNone, Outcome::kRefused}},
       {"RST in the window", Is(kRst, kInside), {s, Reply::kAck, bad}},
       {"RST outside the window", Is(kRst, kOutside), {s, none, bad}},
       {"the SYN again", syn_again, {s, Reply::kSynAck, bad}},
@@ -492,7 +492,7 @@ TEST(Listen, GivenTimeWaitWhenSynIsNewerThenItYields) {
   Connection c = MakeConnection({kSequencePlans[0], true});
   c.BringTo(State::kTimeWait);
   Segment syn = c.PeerSyn();
-  syn.header.sequence = c.tcb.rcv_nxt - 1000;
+  syn.header.sequence = c.tcb.rcv.nxt - 1000;
   syn.header.ts_value = c.peer_clock + 1;
   EXPECT_TRUE(TimeWaitYields(c.tcb, syn));
   syn.header.ts_value = c.peer_clock - 1;
@@ -500,7 +500,7 @@ TEST(Listen, GivenTimeWaitWhenSynIsNewerThenItYields) {
   // Equal timestamps, or none: the sequence number decides.
   syn.header.ts_value = c.peer_clock;
   EXPECT_FALSE(TimeWaitYields(c.tcb, syn));
-  syn.header.sequence = c.tcb.rcv_nxt + 1;
+  syn.header.sequence = c.tcb.rcv.nxt + 1;
   EXPECT_TRUE(TimeWaitYields(c.tcb, syn));
   syn.header.flags = kSyn | kAck;
   EXPECT_FALSE(TimeWaitYields(c.tcb, syn));

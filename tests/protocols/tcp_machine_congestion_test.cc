@@ -15,8 +15,8 @@ Connection Sending(uint32_t bytes = 1000000) {
   c.Send(bytes);
   return c;
 }
-uint32_t Flight(const Connection& c) { return c.tcb.snd_una.DistanceTo(c.tcb.snd_nxt); }
-void DuplicateAck(Connection& c) { c.Arrive(c.WithAck(c.tcb.snd_una)); }
+uint32_t Flight(const Connection& c) { return c.tcb.snd.una.DistanceTo(c.tcb.snd.nxt); }
+void DuplicateAck(Connection& c) { c.Arrive(c.WithAck(c.tcb.snd.una)); }
 
 TEST(Congestion, GivenEstablishedThenInitialWindowFollowsRfc6928) {
   struct Case {
@@ -37,15 +37,15 @@ TEST(Congestion, GivenEstablishedThenInitialWindowFollowsRfc6928) {
 TEST(Congestion, GivenSlowStartThenWindowGrowsByWhatIsAcknowledgedUpToTwoSegments) {
   Connection c = Sending();
   ASSERT_EQ(Flight(c), 10 * kMss);
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   EXPECT_EQ(c.tcb.cwnd, 11 * kMss);
   EXPECT_EQ(c.Drain().size(), 2u);
-  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + 2 * kMss));
   EXPECT_EQ(c.tcb.cwnd, 13 * kMss);
   c.Drain();
-  c.Arrive(c.WithAck(c.tcb.snd_una + 5 * kMss));  // L = 2 (RFC 3465)
+  c.Arrive(c.WithAck(c.tcb.snd.una + 5 * kMss));  // L = 2 (RFC 3465)
   EXPECT_EQ(c.tcb.cwnd, 15 * kMss);
-  c.Arrive(c.WithAck(c.tcb.snd_una + 100));  // ACK division buys nothing
+  c.Arrive(c.WithAck(c.tcb.snd.una + 100));  // ACK division buys nothing
   EXPECT_EQ(c.tcb.cwnd, 15 * kMss + 100);
 }
 
@@ -53,11 +53,11 @@ TEST(Congestion, GivenAvoidanceThenOneSegmentAWindow) {
   Connection c = Sending();
   c.tcb.ssthresh = c.tcb.cwnd;
   for (int i = 0; i < 9; ++i) {
-    c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+    c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
     c.Drain();
     EXPECT_EQ(c.tcb.cwnd, 10 * kMss);
   }
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   EXPECT_EQ(c.tcb.cwnd, 11 * kMss);
 }
 
@@ -68,11 +68,11 @@ TEST(Congestion, GivenAWindowOfSomeSegmentsAndAHalfThenItGrowsOnceItsWholeSegmen
   c.tcb.cwnd = 5 * kMss + kMss / 2;
   c.Send(50 * kMss);
   for (int i = 0; i < 4; ++i) {
-    c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+    c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
     c.Drain();
   }
   EXPECT_EQ(c.tcb.cwnd, 5 * kMss + kMss / 2);
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   EXPECT_EQ(c.tcb.cwnd, 6 * kMss + kMss / 2);
   EXPECT_EQ(c.tcb.bytes_acked, 0u);
 }
@@ -94,7 +94,7 @@ TEST(Congestion, GivenPeersWindowLimitsThenWindowDoesNotGrow) {
   c.Send(100000);
   for (int i = 0; i < 20; ++i) {
     ASSERT_EQ(Flight(c), 4000u);
-    c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+    c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
     c.Drain();
   }
   EXPECT_EQ(c.tcb.cwnd, 10 * kMss);
@@ -102,8 +102,8 @@ TEST(Congestion, GivenPeersWindowLimitsThenWindowDoesNotGrow) {
 
 TEST(Congestion, GivenIdleForLongerThanRtoThenRestartsFromInitialWindow) {
   Connection c = Sending(40000);
-  while (c.tcb.snd_una != c.tcb.snd_end) {
-    c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  while (c.tcb.snd.una != c.tcb.snd.end) {
+    c.Arrive(c.WithAck(c.tcb.snd.una + 2 * kMss));
     c.Drain();
   }
   ASSERT_GT(c.tcb.cwnd, 10 * kMss);
@@ -130,13 +130,13 @@ TEST(FastRetransmit, GivenTwoDuplicatesThenTwoNewSegmentsAndNoRetransmission) {
 
 TEST(FastRetransmit, GivenThreeDuplicatesThenFirstSegmentIsRepeatedOnce) {
   Connection c = Sending();
-  const SequenceNumber una = c.tcb.snd_una;
-  const uint32_t flight = c.tcb.snd_una.DistanceTo(c.tcb.snd_max);
+  const SequenceNumber una = c.tcb.snd.una;
+  const uint32_t flight = c.tcb.snd.una.DistanceTo(c.tcb.snd.max);
   DuplicateAck(c);
   c.Drain();  // limited transmit, which does not count in ssthresh (RFC 5681 3.2 step 2)
   DuplicateAck(c);
   c.Drain();
-  EXPECT_GT(c.tcb.snd_una.DistanceTo(c.tcb.snd_max), flight);
+  EXPECT_GT(c.tcb.snd.una.DistanceTo(c.tcb.snd.max), flight);
   DuplicateAck(c);
   EXPECT_TRUE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.ssthresh, flight / 2);
@@ -167,8 +167,8 @@ TEST(FastRetransmit, GivenWhatIsNoDuplicateThenNotCounted) {
     SCOPED_TRACE(row.what);
     Connection c = Sending();
     for (int i = 0; i < 5; ++i) {
-      Segment segment = c.WithAck(c.tcb.snd_una);
-      segment.header.window = static_cast<uint16_t>(c.tcb.snd_wnd);
+      Segment segment = c.WithAck(c.tcb.snd.una);
+      segment.header.window = static_cast<uint16_t>(c.tcb.snd.wnd);
       row.change(c, &segment);
       c.Arrive(segment);
     }
@@ -204,7 +204,7 @@ Connection Recovering() {
 TEST(NewReno, GivenPartialAckThenNextHoleIsRepeatedAndRecoveryGoesOn) {
   Connection c = Recovering();
   const uint32_t cwnd = c.tcb.cwnd;
-  c.Arrive(c.WithAck(c.tcb.snd_una + 3 * kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + 3 * kMss));
   EXPECT_TRUE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.cwnd, cwnd - 3 * kMss + kMss);  // deflate, add one back
   const std::vector<SentSegment> sent = c.Drain();
@@ -216,12 +216,12 @@ TEST(NewReno, GivenPartialAckThenNextHoleIsRepeatedAndRecoveryGoesOn) {
 TEST(NewReno, GivenPartialAcksThenOnlyTheFirstRestartsTheTimer) {
   Connection c = Recovering();
   c.now += 10 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + 2 * kMss));
   c.Drain();
   const uint64_t deadline = c.tcb.retransmit_deadline;
-  EXPECT_EQ(deadline, c.now + c.tcb.rto_us * kUs);
+  EXPECT_EQ(deadline, c.now + c.tcb.rtt.rto_us * kUs);
   c.now += 10 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + 2 * kMss));
   EXPECT_TRUE(c.tcb.in_recovery);
   EXPECT_EQ(c.tcb.retransmit_deadline, deadline);
 }
@@ -230,12 +230,12 @@ TEST(NewReno, GivenPartialAcksThenOnlyTheFirstRestartsTheTimer) {
 
 TEST(GoBack, GivenPartialAckOfJustWhatWasRepeatedThenAllOfItIsSentAgain) {
   Connection c = Recovering();
-  const SequenceNumber sent_before = c.tcb.snd_max;
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  const SequenceNumber sent_before = c.tcb.snd.max;
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   EXPECT_TRUE(c.tcb.go_back);
   EXPECT_EQ(c.tcb.cwnd, 5 * kMss);  // halved once
-  SequenceNumber next = c.tcb.snd_una;
-  while (c.tcb.snd_una != sent_before) {
+  SequenceNumber next = c.tcb.snd.una;
+  while (c.tcb.snd.una != sent_before) {
     const std::vector<SentSegment> sent = c.Drain();
     ASSERT_FALSE(sent.empty());
     for (const SentSegment& segment : sent) {
@@ -251,9 +251,9 @@ TEST(GoBack, GivenPartialAckOfJustWhatWasRepeatedThenAllOfItIsSentAgain) {
 
 TEST(GoBack, GivenPartOfItIsKeptThenThatIsSkipped) {
   Connection c = Recovering();
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   ASSERT_EQ(c.Drain().size(), 5u);
-  c.Arrive(c.WithAck(c.tcb.snd_una + 8 * kMss));  // it had them after all
+  c.Arrive(c.WithAck(c.tcb.snd.una + 8 * kMss));  // it had them after all
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].header.sequence, c.iss() + 1 + 9 * kMss);
@@ -261,10 +261,10 @@ TEST(GoBack, GivenPartOfItIsKeptThenThatIsSkipped) {
 
 TEST(GoBack, GivenLostAgainWhenThreeDuplicatesThenOnceMoreWithTheSameWindow) {
   Connection c = Recovering();
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   ASSERT_EQ(c.Drain().size(), 5u);
   const uint32_t cwnd = c.tcb.cwnd;
-  const SequenceNumber una = c.tcb.snd_una;
+  const SequenceNumber una = c.tcb.snd.una;
   for (int i = 0; i < 3; ++i) DuplicateAck(c);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 5u);
@@ -325,10 +325,10 @@ TEST(CongestionTimeout, GivenTimeOutThenWindowCollapsesAndSlowStarts) {
   c.AdvanceTo(c.tcb.retransmit_deadline);
   EXPECT_EQ(c.tcb.ssthresh, 5 * kMss);
   EXPECT_EQ(c.tcb.cwnd, kMss);
-  EXPECT_EQ(c.tcb.snd_nxt, c.tcb.snd_una);
+  EXPECT_EQ(c.tcb.snd.nxt, c.tcb.snd.una);
   ASSERT_EQ(c.Drain().size(), 1u);
-  // L = 1 in this slow start (RFC 3465 section 2.3); go-back-N from snd_una.
-  c.Arrive(c.WithAck(c.tcb.snd_una + 2 * kMss));
+  // L = 1 in this slow start (RFC 3465 section 2.3); go-back-N from snd.una.
+  c.Arrive(c.WithAck(c.tcb.snd.una + 2 * kMss));
   EXPECT_EQ(c.tcb.cwnd, 2 * kMss);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 2u);
@@ -350,7 +350,7 @@ TEST(CongestionTimeout, GivenDuplicatesOfWhatWasRepeatedThenNoFastRetransmit) {
   Connection c = Sending(20 * kMss);
   c.AdvanceTo(c.tcb.retransmit_deadline);
   c.Drain();
-  c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+  c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
   c.Drain();
   const uint32_t ssthresh = c.tcb.ssthresh;
   for (int i = 0; i < 4; ++i) DuplicateAck(c);

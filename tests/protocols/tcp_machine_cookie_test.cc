@@ -184,11 +184,11 @@ TEST(SynCookie, GivenConnectionFromACookieThenItIsAsIfTheListenerHadKeptIt) {
   EXPECT_EQ(NextSend(tcb, kStart + kMs).kind, SendIntent::Kind::kNone) << "the SYN-ACK is out";
   const Arrival arrival = OnSegment(tcb, ack, kStart + kMs);
   EXPECT_EQ(arrival.outcome, Outcome::kEstablished);
-  EXPECT_EQ(tcb.snd_wnd, 500u << 9);
+  EXPECT_EQ(tcb.snd.wnd, 500u << 9);
   EXPECT_TRUE(tcb.sack_on);
   EXPECT_TRUE(tcb.timestamps_on);
-  EXPECT_EQ(tcb.snd_mss, 1440u - 12);
-  EXPECT_EQ(tcb.rcv_adv, syn.sequence + 1 + kCookieWindow);
+  EXPECT_EQ(tcb.snd.mss, 1440u - 12);
+  EXPECT_EQ(tcb.rcv.adv, syn.sequence + 1 + kCookieWindow);
   // The window of the SYN-ACK was small: an update follows.
   const SendIntent intent = NextSend(tcb, kStart + kMs);
   ASSERT_EQ(intent.kind, SendIntent::Kind::kControl);

@@ -97,7 +97,7 @@ class Ecn : public ::testing::Test {
   Header Acknowledgement() {
     std::vector<SentSegment> sent = c.Drain();
     if (sent.empty()) {
-      c.AdvanceTo(c.tcb.ack_deadline);
+      c.AdvanceTo(c.tcb.owed.ack_deadline);
       sent = c.Drain();
     }
     EXPECT_EQ(sent.size(), 1u);
@@ -130,9 +130,9 @@ TEST_F(Ecn, GivenNewTextThenEctAndNothingElseIs) {
   EXPECT_TRUE(sent[0].intent.ecn_capable);
   EXPECT_TRUE(sent[1].intent.ecn_capable);
   Segment text = c.WithText(100);
-  text.header.acknowledgement = c.tcb.snd_una;
+  text.header.acknowledgement = c.tcb.snd.una;
   c.ArriveAndPlace(text);
-  c.AdvanceTo(c.tcb.ack_deadline);
+  c.AdvanceTo(c.tcb.owed.ack_deadline);
   const std::vector<SentSegment> ack = c.Drain();  // 6.1.4: a pure ACK
   ASSERT_EQ(ack.size(), 1u);
   EXPECT_FALSE(ack[0].intent.ecn_capable);
@@ -156,17 +156,17 @@ TEST_F(Ecn, GivenWindowProbeThenNotEct) {
 
 TEST_F(Ecn, GivenEchoThenTheWindowIsCutOnceAWindowAndThePeerIsTold) {
   c.Send(100 * kMss);
-  const uint32_t flight = c.tcb.snd_una.DistanceTo(c.tcb.snd_max);
+  const uint32_t flight = c.tcb.snd.una.DistanceTo(c.tcb.snd.max);
   ASSERT_EQ(flight, 10 * kMss);
-  c.Arrive(Echo(c.WithAck(c.tcb.snd_una + kMss)));
+  c.Arrive(Echo(c.WithAck(c.tcb.snd.una + kMss)));
   EXPECT_EQ(c.tcb.ssthresh, (flight - kMss) / 2 + kMss / 2 - kMss / 2);
   EXPECT_EQ(c.tcb.cwnd, c.tcb.ssthresh);
   EXPECT_FALSE(c.tcb.in_recovery);
   const uint32_t cut = c.tcb.cwnd;
-  const SequenceNumber marked_up_to = c.tcb.snd_max;
+  const SequenceNumber marked_up_to = c.tcb.snd.max;
   bool told = false;
-  while (c.tcb.snd_una.Before(marked_up_to)) {
-    c.Arrive(Echo(c.WithAck(c.tcb.snd_una + kMss)));
+  while (c.tcb.snd.una.Before(marked_up_to)) {
+    c.Arrive(Echo(c.WithAck(c.tcb.snd.una + kMss)));
     for (const SentSegment& sent : c.Drain()) {
       EXPECT_EQ(sent.header.Has(kCwr), !told) << "on the first new text";
       told = true;
@@ -175,17 +175,17 @@ TEST_F(Ecn, GivenEchoThenTheWindowIsCutOnceAWindowAndThePeerIsTold) {
   }
   EXPECT_TRUE(told);
   // The echo goes on although CWR is under way: it is about another window now.
-  c.Arrive(Echo(c.WithAck(c.tcb.snd_una + kMss)));
+  c.Arrive(Echo(c.WithAck(c.tcb.snd.una + kMss)));
   EXPECT_LT(c.tcb.cwnd, cut);
 }
 
 TEST_F(Ecn, GivenEchoDuringRecoveryThenNoSecondCut) {
   c.Send(100 * kMss);
-  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd_una));
+  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd.una));
   ASSERT_TRUE(c.tcb.in_recovery);
   const uint32_t threshold = c.tcb.ssthresh;
   c.Drain();
-  c.Arrive(Echo(c.WithAck(c.tcb.snd_una + kMss)));
+  c.Arrive(Echo(c.WithAck(c.tcb.snd.una + kMss)));
   EXPECT_EQ(c.tcb.ssthresh, threshold);
 }
 
@@ -195,7 +195,7 @@ TEST(EcnOff, GivenMarksAndEchoesThenNothingHappens) {
   Segment text = c.WithText(100);
   text.ecn = EcnCodepoint::kCongestionExperienced;
   c.ArriveAndPlace(text);
-  c.AdvanceTo(c.tcb.ack_deadline);
+  c.AdvanceTo(c.tcb.owed.ack_deadline);
   EXPECT_FALSE(c.Drain().at(0).header.Has(kEce));
   const std::vector<SentSegment> sent = c.Send(5 * kMss);
   EXPECT_FALSE(sent.at(0).intent.ecn_capable);

@@ -28,7 +28,7 @@ class NarrowPath : public Connection {
     peer_mss = kLargest;
     peer_sack = sack;
     Establish();
-    next = tcb.snd_una;
+    next = tcb.snd.una;
   }
 
   /// One flight: all that may go is sent, what fits arrives half a round trip later, and the
@@ -56,7 +56,7 @@ class NarrowPath : public Connection {
   /// As many flights with text at hand; when nothing goes, time passes.
   void Run(int flights) {
     for (int i = 0; i < flights; ++i) {
-      if (tcb.snd_una.DistanceTo(tcb.snd_end) < 40000) ExtendSend(tcb, 60000);
+      if (tcb.snd.una.DistanceTo(tcb.snd.end) < 40000) ExtendSend(tcb, 60000);
       if (!Flight().empty()) continue;
       const uint64_t deadline = NextDeadline(tcb);
       ASSERT_NE(deadline, kNever);
@@ -65,8 +65,8 @@ class NarrowPath : public Connection {
   }
   /// Until the segments have `size` bytes. Answers whether they ever have.
   bool RunUntil(uint32_t size) {
-    for (int i = 0; i < 400 && tcb.snd_mss != size; ++i) Run(1);
-    return tcb.snd_mss == size;
+    for (int i = 0; i < 400 && tcb.snd.mss != size; ++i) Run(1);
+    return tcb.snd.mss == size;
   }
 
   uint32_t fits;
@@ -122,10 +122,10 @@ class MtuProbe : public ::testing::TestWithParam<ProbeCase> {
 
 TEST_P(MtuProbe, GivenABlackHole_WhenFullSegmentsTimeOutFiveTimes_ThenTheTextGoesInBaseSegments) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 1300);
-  const SequenceNumber first = c.tcb.snd_una;
+  const SequenceNumber first = c.tcb.snd.una;
   c.Send(20000);
   for (int timeouts = 1; timeouts <= 5; ++timeouts) {
-    EXPECT_EQ(c.tcb.snd_mss, kLargest) << timeouts;
+    EXPECT_EQ(c.tcb.snd.mss, kLargest) << timeouts;
     while (!c.AdvanceTo(NextDeadline(c.tcb)).retransmission_timeout) c.Drain();
     if (timeouts < 5) {
       const auto again = c.Drain();
@@ -133,7 +133,7 @@ TEST_P(MtuProbe, GivenABlackHole_WhenFullSegmentsTimeOutFiveTimes_ThenTheTextGoe
       EXPECT_EQ(again[0].length, kLargest);
     }
   }
-  EXPECT_EQ(c.tcb.snd_mss, kBase);
+  EXPECT_EQ(c.tcb.snd.mss, kBase);
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuBlackHole);
   EXPECT_EQ(SearchedMtu(c.tcb).mtu, 1280u);
   EXPECT_EQ(SearchedMtu(c.tcb).limit, MtuBounds::kNoBound);
@@ -141,7 +141,7 @@ TEST_P(MtuProbe, GivenABlackHole_WhenFullSegmentsTimeOutFiveTimes_ThenTheTextGoe
   ASSERT_FALSE(again.empty());
   EXPECT_EQ(again[0].header.sequence, first);
   EXPECT_EQ(again[0].length, kBase);
-  EXPECT_EQ(c.tcb.snd_una, first + kBase);
+  EXPECT_EQ(c.tcb.snd.una, first + kBase);
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuBoundsFound) << "it gets through: others may know";
 }
 
@@ -149,9 +149,9 @@ TEST_P(MtuProbe, GivenABlackHole_WhenTheTextFlowsAgain_ThenTheSearchSettlesAtThe
   for (const uint32_t fits : {1220u, 1221u, 1300u, 1339u, 1400u, 1432u, 1439u}) {
     NarrowPath c = Open(MtuProbing::kBlackHole, fits);
     c.Run(300);
-    EXPECT_LE(c.tcb.snd_mss, fits);
-    EXPECT_GT(c.tcb.snd_mss + 8, fits) << "less than a step below";
-    EXPECT_EQ(c.tcb.backoff, 0);
+    EXPECT_LE(c.tcb.snd.mss, fits);
+    EXPECT_GT(c.tcb.snd.mss + 8, fits) << "less than a step below";
+    EXPECT_EQ(c.tcb.rtt.backoff, 0);
     EXPECT_GT(c.tcb.cwnd, 20000u) << "probes are no congestion";
     c.dropped = 0;
     c.Run(100);
@@ -162,7 +162,7 @@ TEST_P(MtuProbe, GivenABlackHole_WhenTheTextFlowsAgain_ThenTheSearchSettlesAtThe
 TEST_P(MtuProbe, GivenASilentSpell_WhenThePathTakesAllSizes_ThenTheFirstProbeBringsTheLargestBack) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 0);
   c.Run(16);
-  ASSERT_EQ(c.tcb.snd_mss, kBase);
+  ASSERT_EQ(c.tcb.snd.mss, kBase);
   c.fits = kLargest;
   c.dropped = 0;
   EXPECT_TRUE(c.RunUntil(kLargest));
@@ -177,8 +177,8 @@ TEST_P(MtuProbe, GivenSmallSegments_WhenTheyTimeOut_ThenThatIsNoBlackHole) {
     c.AdvanceTo(NextDeadline(c.tcb));
     c.Drain();
   }
-  EXPECT_GT(c.tcb.backoff, 5);
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  EXPECT_GT(c.tcb.rtt.backoff, 5);
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
   EXPECT_EQ(TakeMtuNews(c.tcb), 0);
 }
 
@@ -189,20 +189,20 @@ TEST_P(MtuProbe, GivenTimeOutsWithProgressBetweenThem_ThenThatIsNoBlackHole) {
     c.Send(kLargest);
     while (!c.AdvanceTo(NextDeadline(c.tcb)).retransmission_timeout) c.Drain();
     c.fits = kLargest;
-    while (c.tcb.snd_una != c.tcb.snd_end) c.Run(1);
+    while (c.tcb.snd.una != c.tcb.snd.end) c.Run(1);
   }
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
 }
 
 TEST_P(MtuProbe, GivenSwitchedOff_WhenFullSegmentsVanish_ThenTheyStayAsTheyAre) {
   NarrowPath c = Open(MtuProbing::kOff, 1300);
   c.Run(30);
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
   EXPECT_EQ(c.largest_sent, kLargest);
-  EXPECT_GE(c.tcb.backoff, 5);
+  EXPECT_GE(c.tcb.rtt.backoff, 5);
   EXPECT_EQ(TakeMtuNews(c.tcb), 0);
   SearchPathMtu(c.tcb, 1280);
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
 }
 
 TEST_P(MtuProbe, GivenAPathThatNarrowsLater_WhenASearchWasOver_ThenItStartsAgainFromTheBase) {
@@ -210,8 +210,8 @@ TEST_P(MtuProbe, GivenAPathThatNarrowsLater_WhenASearchWasOver_ThenItStartsAgain
   ASSERT_TRUE(c.RunUntil(kLargest));
   c.fits = 1350;
   c.Run(300);
-  EXPECT_LE(c.tcb.snd_mss, 1350u);
-  EXPECT_GT(c.tcb.snd_mss, 1342u);
+  EXPECT_LE(c.tcb.snd.mss, 1350u);
+  EXPECT_GT(c.tcb.snd.mss, 1342u);
 }
 
 // ---------------------------------------------------------------- probes
@@ -219,7 +219,7 @@ TEST_P(MtuProbe, GivenAPathThatNarrowsLater_WhenASearchWasOver_ThenItStartsAgain
 /// Sends flights until a probe is among what goes; leaves it unanswered.
 std::vector<SentSegment> FlightWithProbe(NarrowPath& c) {
   for (int i = 0; i < 50; ++i) {
-    if (c.tcb.snd_una.DistanceTo(c.tcb.snd_end) < 40000) ExtendSend(c.tcb, 60000);
+    if (c.tcb.snd.una.DistanceTo(c.tcb.snd.end) < 40000) ExtendSend(c.tcb, 60000);
     std::vector<SentSegment> sent;
     while (c.SendOne(&sent)) {
     }
@@ -229,7 +229,7 @@ std::vector<SentSegment> FlightWithProbe(NarrowPath& c) {
     c.now += 20 * kMs;
     for (const SentSegment& s : sent) c.Arrive(c.WithAck(s.header.sequence + s.length));
     if (sent.empty()) c.AdvanceTo(NextDeadline(c.tcb));
-    c.next = c.tcb.snd_una;
+    c.next = c.tcb.snd.una;
   }
   ADD_FAILURE() << "no probe";
   return {};
@@ -237,7 +237,7 @@ std::vector<SentSegment> FlightWithProbe(NarrowPath& c) {
 
 TEST_P(MtuProbe, GivenAlways_WhenAConnectionOpens_ThenItStartsFromTheBaseAndFindsTheLargest) {
   NarrowPath c = Open(MtuProbing::kAlways);
-  EXPECT_EQ(c.tcb.snd_mss, kBase);
+  EXPECT_EQ(c.tcb.snd.mss, kBase);
   const auto sent = FlightWithProbe(c);
   uint32_t probes = 0;
   for (const SentSegment& s : sent) {
@@ -249,8 +249,8 @@ TEST_P(MtuProbe, GivenAlways_WhenAConnectionOpens_ThenItStartsFromTheBaseAndFind
   EXPECT_EQ(probes, 1u) << "one at a time";
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuProbeSent);
   c.now += 20 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_max));
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  c.Arrive(c.WithAck(c.tcb.snd.max));
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuProbeSucceeded | kMtuBoundsFound);
 }
 
@@ -260,7 +260,7 @@ TEST_P(MtuProbe, GivenTooLittleText_ThenNoProbeGoes) {
   for (int i = 0; i < 20; ++i) {
     for (const SentSegment& s : c.Send(needed - 1)) EXPECT_LE(s.length, kBase);
     c.now += 20 * kMs;
-    c.Arrive(c.WithAck(c.tcb.snd_max));
+    c.Arrive(c.WithAck(c.tcb.snd.max));
   }
   const auto sent = c.Send(needed);
   ASSERT_FALSE(sent.empty());
@@ -289,7 +289,7 @@ TEST_P(MtuProbe, GivenAProbeThatIsLostAlone_ThenItsTextGoesAgainInSmallerSegment
   const uint32_t ssthresh = c.tcb.ssthresh;
   c.now += 20 * kMs;
   // What went before it arrives, and four segments behind it do.
-  if (probe != c.tcb.snd_una) c.Arrive(c.WithAck(probe));
+  if (probe != c.tcb.snd.una) c.Arrive(c.WithAck(probe));
   std::vector<SentSegment> again;
   for (uint32_t i = 1; i <= 4; ++i) {
     Segment duplicate = c.WithAck(probe);
@@ -304,7 +304,7 @@ TEST_P(MtuProbe, GivenAProbeThatIsLostAlone_ThenItsTextGoesAgainInSmallerSegment
   EXPECT_GE(c.tcb.cwnd, cwnd);
   EXPECT_EQ(c.tcb.ssthresh, ssthresh);
   EXPECT_FALSE(c.tcb.in_recovery);
-  EXPECT_EQ(c.tcb.snd_mss, kBase);
+  EXPECT_EQ(c.tcb.snd.mss, kBase);
   EXPECT_EQ(c.tcb.mtu_search.high, kLargest - 1);
   SequenceNumber repeated = probe;
   for (const SentSegment& s : again) {
@@ -315,10 +315,10 @@ TEST_P(MtuProbe, GivenAProbeThatIsLostAlone_ThenItsTextGoesAgainInSmallerSegment
   }
   EXPECT_TRUE(repeated.AtOrAfter(probe + kLargest)) << "all of the probe";
   EXPECT_TRUE(repeated.Before(probe + kLargest + kBase)) << "and hardly more";
-  EXPECT_EQ(c.tcb.snd_nxt, c.tcb.snd_max);
+  EXPECT_EQ(c.tcb.snd.nxt, c.tcb.snd.max);
   c.now += 20 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_max));
-  EXPECT_EQ(c.tcb.snd_una, c.tcb.snd_max);
+  c.Arrive(c.WithAck(c.tcb.snd.max));
+  EXPECT_EQ(c.tcb.snd.una, c.tcb.snd.max);
 }
 
 TEST_P(MtuProbe, GivenAProbeThatTimesOut_ThenItSaysNothing_UntilThreeHave) {
@@ -330,9 +330,9 @@ TEST_P(MtuProbe, GivenAProbeThatTimesOut_ThenItSaysNothing_UntilThreeHave) {
     }
     EXPECT_FALSE(c.tcb.mtu_search.outstanding);
     EXPECT_EQ(c.tcb.mtu_search.high, tries < 3 ? kLargest : kLargest - 1);
-    EXPECT_EQ(c.tcb.snd_mss, kBase);
+    EXPECT_EQ(c.tcb.snd.mss, kBase);
     c.now += 20 * kMs;
-    c.Arrive(c.WithAck(c.tcb.snd_max));
+    c.Arrive(c.WithAck(c.tcb.snd.max));
   }
 }
 
@@ -357,11 +357,11 @@ TEST_P(MtuProbe, GivenAFullWindow_WhenAProbeIsDue_ThenItWaitsForRoomAndNothingSt
   c.tcb.ssthresh = c.tcb.cwnd;  // no slow start: room comes a segment at a time
   c.tcb.mtu_search.next_at = c.now + 1;
   c.Send(60000);
-  ASSERT_LT(c.tcb.cwnd - c.tcb.snd_una.DistanceTo(c.tcb.snd_nxt), kBase) << "full";
+  ASSERT_LT(c.tcb.cwnd - c.tcb.snd.una.DistanceTo(c.tcb.snd.nxt), kBase) << "full";
   c.now += 20 * kMs;
   std::vector<SentSegment> sent;
   for (uint32_t i = 0; i < 4 && sent.empty(); ++i) {
-    c.Arrive(c.WithAck(c.tcb.snd_una + kBase));
+    c.Arrive(c.WithAck(c.tcb.snd.una + kBase));
     c.SendOne(&sent);
   }
   ASSERT_EQ(sent.size(), 1u);
@@ -373,11 +373,11 @@ TEST_P(MtuProbe, GivenShortMessages_WhenAProbeIsDue_ThenTheirBoundariesStay) {
   NarrowPath c = Open(MtuProbing::kAlways);
   ExtendSend(c.tcb, 20000);
   std::vector<SentSegment> sent;
-  const SequenceNumber first = c.tcb.snd_nxt;
+  const SequenceNumber first = c.tcb.snd.nxt;
   // Messages of little more than a segment's size.
   constexpr uint32_t kMessage = kBase + 7;
   for (;;) {
-    const uint32_t rest = kMessage - first.DistanceTo(c.tcb.snd_nxt) % kMessage;
+    const uint32_t rest = kMessage - first.DistanceTo(c.tcb.snd.nxt) % kMessage;
     if (!c.SendOne(&sent, rest)) break;
     EXPECT_LE(sent.back().length, kBase);
     EXPECT_LE(sent.back().length, rest);
@@ -396,8 +396,8 @@ TEST_P(MtuProbe, GivenMessagesBetweenTheSizes_WhenAProbeIsDue_ThenAWholeMessageI
   ASSERT_TRUE(c.SendOne(&sent, 1300));
   EXPECT_EQ(sent[1].length, kBase) << "one at a time";
   c.now += 20 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_max));
-  EXPECT_EQ(c.tcb.snd_mss, 1300u);
+  c.Arrive(c.WithAck(c.tcb.snd.max));
+  EXPECT_EQ(c.tcb.snd.mss, 1300u);
   EXPECT_EQ(c.tcb.mtu_search.high, kLargest) << "more may get through";
 }
 
@@ -416,15 +416,15 @@ TEST_P(MtuProbe, GivenAWireThatCutsPackets_WhenAProbeGoes_ThenItIsNotCut) {
 TEST_P(MtuProbe, GivenASettledSearch_WhenTenMinutesHavePassed_ThenTheLargestIsTriedAgain) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 1300);
   c.Run(300);
-  const uint32_t settled = c.tcb.snd_mss;
+  const uint32_t settled = c.tcb.snd.mss;
   ASSERT_LE(settled, 1300u);
   c.fits = kLargest;
   c.Run(20);
-  EXPECT_EQ(c.tcb.snd_mss, settled);
-  while (c.tcb.snd_una != c.tcb.snd_end) c.Flight();
+  EXPECT_EQ(c.tcb.snd.mss, settled);
+  while (c.tcb.snd.una != c.tcb.snd.end) c.Flight();
   c.now += uint64_t{600} * 1000 * kMs;
   c.Run(20);
-  EXPECT_EQ(c.tcb.snd_mss, kLargest);
+  EXPECT_EQ(c.tcb.snd.mss, kLargest);
 }
 
 // ---------------------------------------------------------------- beside Packet Too Big
@@ -440,7 +440,7 @@ SequenceNumber StartOfProbe(const std::vector<SentSegment>& sent) {
 
 /// What went before the probe arrives, and so do four segments behind it.
 void LoseAlone(NarrowPath& c, SequenceNumber probe) {
-  if (probe != c.tcb.snd_una) c.Arrive(c.WithAck(probe));
+  if (probe != c.tcb.snd.una) c.Arrive(c.WithAck(probe));
   for (uint32_t i = 1; i <= 4; ++i) {
     Segment duplicate = c.WithAck(probe);
     duplicate.header.sack_count = c.tcb.sack_on ? 1 : 0;
@@ -457,12 +457,12 @@ TEST_P(MtuProbe, GivenAProbeInFlight_WhenARouterTellsOthersOfLess_ThenNeitherFat
     const uint32_t ceiling = 1300 - 60;
     c.now += 20 * kMs;
     if (arrives) {
-      c.Arrive(c.WithAck(c.tcb.snd_max));
+      c.Arrive(c.WithAck(c.tcb.snd.max));
     } else {
       LoseAlone(c, probe);
       EXPECT_FALSE(c.tcb.mtu_search.outstanding);
     }
-    EXPECT_LE(c.tcb.snd_mss, ceiling);
+    EXPECT_LE(c.tcb.snd.mss, ceiling);
     EXPECT_LE(c.tcb.mtu_search.high, ceiling);
   }
 }
@@ -476,7 +476,7 @@ TEST_P(MtuProbe, GivenAProbeKnownToBeLost_WhenTheRouterSaysSoAfterAll_ThenNothin
   ASSERT_TRUE(c.tcb.mtu_search.failed);
   EXPECT_FALSE(OnPacketTooBig(c.tcb, probe, 1400, c.now));
   for (const SentSegment& s : c.Drain()) EXPECT_FALSE(s.intent.retransmission);
-  c.Arrive(c.WithAck(c.tcb.snd_max));
+  c.Arrive(c.WithAck(c.tcb.snd.max));
   EXPECT_FALSE(c.tcb.mtu_search.failed);
 }
 
@@ -488,19 +488,19 @@ TEST_P(MtuProbe, GivenARefusedProbe_ThenTheRoutersWordBoundsTheSearchAndOnlyTheP
     if (s.intent.mtu_probe) probe = s.header.sequence;
   }
   c.now += 5 * kMs;
-  if (probe != c.tcb.snd_una) c.Arrive(c.WithAck(probe));
+  if (probe != c.tcb.snd.una) c.Arrive(c.WithAck(probe));
   const uint32_t cwnd = c.tcb.cwnd;
   EXPECT_TRUE(OnPacketTooBig(c.tcb, probe, 1400, c.now));
   c.Check();
-  EXPECT_EQ(c.tcb.snd_mss, kBase);
+  EXPECT_EQ(c.tcb.snd.mss, kBase);
   EXPECT_EQ(c.tcb.cwnd, cwnd);
   uint32_t repeated = 0;
   for (const SentSegment& s : c.Drain()) repeated += s.intent.retransmission ? s.length : 0;
   EXPECT_GE(repeated, kLargest);
   EXPECT_LT(repeated, kLargest + kBase);
   c.now += 20 * kMs;
-  c.Arrive(c.WithAck(c.tcb.snd_max));
-  c.next = c.tcb.snd_una;
+  c.Arrive(c.WithAck(c.tcb.snd.max));
+  c.next = c.tcb.snd.una;
   c.largest_sent = 0;
   EXPECT_TRUE(c.RunUntil(1340)) << "the router's size, at the first try";
   EXPECT_EQ(c.largest_sent, 1340u);
@@ -509,21 +509,21 @@ TEST_P(MtuProbe, GivenARefusedProbe_ThenTheRoutersWordBoundsTheSearchAndOnlyTheP
 TEST_P(MtuProbe, GivenASearch_WhenTheRoutersWordAges_ThenMoreIsProbedForRatherThanSent) {
   NarrowPath c = Open(MtuProbing::kAlways, 1340);
   SetPathMtu(c.tcb, 1340);
-  EXPECT_EQ(c.tcb.snd_mss, kBase);
+  EXPECT_EQ(c.tcb.snd.mss, kBase);
   EXPECT_TRUE(c.RunUntil(1280));
   SetPathMtu(c.tcb, 1500);
-  EXPECT_EQ(c.tcb.snd_mss, 1280u);
+  EXPECT_EQ(c.tcb.snd.mss, 1280u);
   c.Run(100);
-  EXPECT_LE(c.tcb.snd_mss, 1340u);
-  EXPECT_GT(c.tcb.snd_mss, 1332u);
-  EXPECT_EQ(c.tcb.backoff, 0);
+  EXPECT_LE(c.tcb.snd.mss, 1340u);
+  EXPECT_GT(c.tcb.snd.mss, 1332u);
+  EXPECT_EQ(c.tcb.rtt.backoff, 0);
 }
 
 TEST_P(MtuProbe, GivenWhatOthersHaveFound_WhenAConnectionStartsFromIt_ThenItSearchesOn) {
   NarrowPath c = Open(MtuProbing::kBlackHole);
   SetPathMtu(c.tcb, 1480);
   SearchPathMtu(c.tcb, 1360);
-  EXPECT_EQ(c.tcb.snd_mss, 1300u);
+  EXPECT_EQ(c.tcb.snd.mss, 1300u);
   EXPECT_TRUE(c.RunUntil(1420));
   SetPathMtu(c.tcb, 1500);
   EXPECT_TRUE(c.RunUntil(kLargest));

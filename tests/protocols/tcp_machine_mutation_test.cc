@@ -16,7 +16,7 @@ class Mutator {
   /// The template with one to four fields changed: values near those that matter, or any at all.
   Segment Next(const Connection& c) {
     Segment s = c.Template();
-    if (Chance(3)) s.header.acknowledgement = c.tcb.snd_una;
+    if (Chance(3)) s.header.acknowledgement = c.tcb.snd.una;
     const uint64_t changes = random_() % 5;
     for (uint64_t i = 0; i < changes; ++i) Change(c, &s);
     return s;
@@ -30,10 +30,10 @@ class Mutator {
     s->ecn = static_cast<EcnCodepoint>(random_() % 4);
     switch (random_() % 12) {
       case 0:
-        h.sequence = Near(c.tcb.rcv_nxt, c.tcb.rcv_adv);
+        h.sequence = Near(c.tcb.rcv.nxt, c.tcb.rcv.adv);
         break;
       case 1:
-        h.acknowledgement = Near(c.tcb.snd_una, c.tcb.snd_max);
+        h.acknowledgement = Near(c.tcb.snd.una, c.tcb.snd.max);
         break;
       case 2:
         // RST and FIN rarely: most connections are to live long.
@@ -59,9 +59,9 @@ class Mutator {
       case 9:
         h.sack_count = static_cast<uint8_t>(1 + random_() % 4);
         for (uint32_t i = 0; i < h.sack_count; ++i) {
-          h.sack[i].start = Near(c.tcb.snd_una, c.tcb.snd_max);
+          h.sack[i].start = Near(c.tcb.snd.una, c.tcb.snd.max);
           h.sack[i].end = Chance(2) ? h.sack[i].start + static_cast<uint32_t>(random_() % 3000)
-                                    : Near(c.tcb.snd_una, c.tcb.snd_max);
+                                    : Near(c.tcb.snd.una, c.tcb.snd.max);
         }
         break;
       case 10:
@@ -92,17 +92,18 @@ void PlaceSome(Connection& c, Mutator& m) {
     OnPlaced(c.tcb, range.length, c.now);
     return;
   }
-  uint32_t waiting = c.tcb.rcv_unplaced;
-  if (HasReleased(c.tcb)) waiting = AckableSequence(c.tcb).DistanceTo(c.tcb.held.ranges[0].start);
+  uint32_t waiting = c.tcb.rcv.unplaced;
+  if (HasReleased(c.tcb))
+    waiting = AckableSequence(c.tcb).DistanceTo(c.tcb.rcv.held.ranges[0].start);
   OnPlaced(c.tcb, static_cast<uint32_t>(1 + m.Random(waiting)), c.now);
 }
 
 /// One owner's step between segments: place, send, let time pass, extend, post.
 void OwnersStep(Connection& c, Mutator& m) {
-  if (c.tcb.rcv_unplaced != 0 && !m.Chance(3)) PlaceSome(c, m);
+  if (c.tcb.rcv.unplaced != 0 && !m.Chance(3)) PlaceSome(c, m);
   if (m.Chance(4)) OnBatchEnd(c.tcb);
   if (m.Chance(3)) SetReceiveWindow(c.tcb, static_cast<uint32_t>(m.Random(100000)), c.now);
-  if (m.Chance(4) && c.tcb.snd_una.DistanceTo(c.tcb.snd_end) < 100000) {
+  if (m.Chance(4) && c.tcb.snd.una.DistanceTo(c.tcb.snd.end) < 100000) {
     ExtendSend(c.tcb, static_cast<uint32_t>(1 + m.Random(5000)));
   }
   c.now += m.Random(m.Chance(50) ? 400 * kMs : 50 * kUs);
@@ -140,14 +141,14 @@ Connection Fresh(Mutator& m) {
 
 /// After the storm: the peer behaves, and everything announced is acknowledged and a byte arrives.
 void ExpectAlive(Connection& c, Mutator& m) {
-  while (c.tcb.rcv_unplaced != 0) PlaceSome(c, m);
+  while (c.tcb.rcv.unplaced != 0) PlaceSome(c, m);
   c.peer_clock = c.tcb.ts_recent + 1;
-  c.peer_window = 65535u << c.tcb.snd_wscale;
-  for (int i = 0; i < 2000 && c.tcb.snd_una != c.tcb.snd_end; ++i) {
+  c.peer_window = 65535u << c.tcb.snd.wscale;
+  for (int i = 0; i < 2000 && c.tcb.snd.una != c.tcb.snd.end; ++i) {
     // A peer takes what comes next in order, then says what it has. Its sequence number is not
     // before one that has set the window (SND.WL1).
-    Segment ack = c.WithAck(c.tcb.snd_nxt);
-    ack.header.sequence = Max(c.tcb.rcv_nxt, c.tcb.snd_wl1);
+    Segment ack = c.WithAck(c.tcb.snd.nxt);
+    ack.header.sequence = Max(c.tcb.rcv.nxt, c.tcb.snd.wl1);
     c.Arrive(ack);
     if (c.Drain().empty() && NextDeadline(c.tcb) != kNever) {
       c.now = std::max(c.now, NextDeadline(c.tcb));
@@ -155,7 +156,7 @@ void ExpectAlive(Connection& c, Mutator& m) {
       c.Drain();
     }
   }
-  EXPECT_EQ(c.tcb.snd_una, c.tcb.snd_end);
+  EXPECT_EQ(c.tcb.snd.una, c.tcb.snd.end);
   SetReceiveWindow(c.tcb, 1000000, c.now);
   c.Drain();
   const Arrival arrival = c.ArriveAndPlace(c.WithText(1));
@@ -185,7 +186,7 @@ TEST(Mutation, GivenLiveConnectionsWhenMillionDamagedSegmentsThenInvariantsHold)
       OwnersStep(c, m);
       if (HasFatalFailure()) return;
     }
-    if (c.tcb.state == State::kEstablished && !c.tcb.fin_queued) {
+    if (c.tcb.state == State::kEstablished && !c.tcb.snd.fin_queued) {
       ++alive_checks;
       ExpectAlive(c, m);
       if (HasFailure()) return;

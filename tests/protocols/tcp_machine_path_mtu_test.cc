@@ -19,7 +19,7 @@ class PathMtuTest : public ::testing::TestWithParam<PathMtuCase> {
   PathMtuTest() : c(PlainOptions(), GetParam().plan) {
     c.peer_sack = GetParam().sack;
     c.Establish();
-    base = c.tcb.snd_una;
+    base = c.tcb.snd.una;
   }
   Connection c;
   SequenceNumber base;
@@ -45,7 +45,7 @@ TEST_P(PathMtuTest, GivenSegmentsInFlight_WhenTheFirstIsRefused_ThenAllGoAgainSm
   EXPECT_EQ(c.tcb.ssthresh, ssthresh);
   EXPECT_FALSE(c.tcb.in_recovery);
   c.Arrive(c.WithAck(base + 4000));
-  EXPECT_EQ(c.tcb.snd_una, base + 4000);
+  EXPECT_EQ(c.tcb.snd.una, base + 4000);
   EXPECT_EQ(c.Send(1600).size(), 2u);
 }
 
@@ -75,7 +75,7 @@ TEST_P(PathMtuTest, GivenASequenceNumberThatIsNotOutstanding_WhenReported_ThenNo
   for (const SequenceNumber forged : {base - 1, base + 1000, base + 0x40000000}) {
     EXPECT_FALSE(OnPacketTooBig(c.tcb, forged, kSmallMtu, c.now));
   }
-  EXPECT_EQ(c.tcb.snd_mss, 1000u);
+  EXPECT_EQ(c.tcb.snd.mss, 1000u);
   EXPECT_TRUE(c.Drain().empty());
 }
 
@@ -103,10 +103,10 @@ TEST_P(PathMtuTest, GivenAnotherConnectionsNews_WhenThePathShrinks_ThenOnlyNewSe
 
 TEST_P(PathMtuTest, GivenASmallPath_WhenItGrows_ThenNotBeyondTheHandshake) {
   SetPathMtu(c.tcb, kSmallMtu);
-  EXPECT_EQ(c.tcb.snd_mss, 800u);
+  EXPECT_EQ(c.tcb.snd.mss, 800u);
   SetPathMtu(c.tcb, 9000);
   c.Check();
-  EXPECT_EQ(c.tcb.snd_mss, 1000u);
+  EXPECT_EQ(c.tcb.snd.mss, 1000u);
 }
 
 TEST_P(PathMtuTest, GivenNothingAcknowledged_WhenRefusedSegmentsGoAgain_ThenTheTimerRuns) {
@@ -115,9 +115,9 @@ TEST_P(PathMtuTest, GivenNothingAcknowledged_WhenRefusedSegmentsGoAgain_ThenTheT
   EXPECT_TRUE(OnPacketTooBig(c.tcb, base, kSmallMtu, c.now));
   c.Drain();
   EXPECT_GT(c.tcb.retransmit_deadline, c.now);
-  const uint32_t before = c.tcb.backoff;
+  const uint32_t before = c.tcb.rtt.backoff;
   EXPECT_TRUE(c.AdvanceTo(c.tcb.retransmit_deadline).retransmission_timeout);
-  EXPECT_EQ(c.tcb.backoff, before + 1u);
+  EXPECT_EQ(c.tcb.rtt.backoff, before + 1u);
   ASSERT_FALSE(c.Drain().empty());
 }
 
@@ -137,7 +137,7 @@ TEST(PathMtuStates, GivenAnUnsynchronisedConnection_WhenReported_ThenNothingIsRe
   EXPECT_FALSE(OnPacketTooBig(c.tcb, c.iss(), kSmallMtu, c.now));
   Connection closed;
   closed.BringTo(State::kClosed);
-  EXPECT_FALSE(IsOutstanding(closed.tcb, closed.tcb.snd_una));
+  EXPECT_FALSE(IsOutstanding(closed.tcb, closed.tcb.snd.una));
 }
 
 TEST(PathMtuTimestamps, GivenTimestamps_WhenThePathIsKnown_ThenTheirOptionIsDeducted) {
@@ -147,7 +147,7 @@ TEST(PathMtuTimestamps, GivenTimestamps_WhenThePathIsKnown_ThenTheirOptionIsDedu
   c.peer_timestamps = true;
   c.Establish();
   SetPathMtu(c.tcb, kSmallMtu);
-  EXPECT_EQ(c.tcb.snd_mss, 788u);
+  EXPECT_EQ(c.tcb.snd.mss, 788u);
 }
 
 std::vector<PathMtuCase> Cases() {

@@ -47,14 +47,14 @@ class Endpoint {
 
   void Announce() {
     // Bounded, as send queues are.
-    while (announced_ < to_send_ && tcb.snd_una.DistanceTo(tcb.snd_end) < 200000) {
+    while (announced_ < to_send_ && tcb.snd.una.DistanceTo(tcb.snd.end) < 200000) {
       uint64_t length = 1 + random_() % largest_message_;
       length = std::min(length, to_send_ - announced_);
       announced_ += length;
       ends_[announced_] = true;
       ExtendSend(tcb, static_cast<uint32_t>(length));
     }
-    if (announced_ == to_send_ && !tcb.fin_queued) Close(tcb, 0);
+    if (announced_ == to_send_ && !tcb.snd.fin_queued) Close(tcb, 0);
   }
 
   /// Everything that may go now.
@@ -65,7 +65,7 @@ class Endpoint {
       if (intent.kind == SendIntent::Kind::kNone) return;
       Packet packet;
       if (intent.kind == SendIntent::Kind::kData) {
-        const uint64_t offset = (tcb.iss + 1).DistanceTo(intent.sequence);
+        const uint64_t offset = (tcb.snd.iss + 1).DistanceTo(intent.sequence);
         const uint64_t end = ends_.upper_bound(offset)->first;
         const uint32_t rest = static_cast<uint32_t>(end - offset);
         const uint32_t length = AllowedLength(tcb, intent, rest);
@@ -91,7 +91,7 @@ class Endpoint {
     ASSERT_FALSE(arrival.send_reset);
     ASSERT_NE(arrival.outcome, Outcome::kReset);
     ASSERT_LE(arrival.text_offset + arrival.text_length, packet.segment.text_length);
-    const uint64_t position = (tcb.irs + 1).DistanceTo(arrival.text_sequence);
+    const uint64_t position = (tcb.rcv.irs + 1).DistanceTo(arrival.text_sequence);
     for (uint32_t k = 0; k < arrival.text_length; ++k) {
       ASSERT_EQ(packet.text[arrival.text_offset + k], ByteAt(1 - direction_, position + k))
           << "at " << position + k;
@@ -112,7 +112,7 @@ class Endpoint {
       unplaced_.pop();
       HeldRange range;
       while (NextReleased(tcb, &range)) {
-        Place({(tcb.irs + 1).DistanceTo(range.start), range.length, range.push}, now);
+        Place({(tcb.rcv.irs + 1).DistanceTo(range.start), range.length, range.push}, now);
       }
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -161,7 +161,8 @@ class Endpoint {
   }
   /// Bytes accepted that the application has not drained.
   uint64_t Used() const {
-    const uint64_t accepted = (tcb.irs + 1).DistanceTo(tcb.rcv_nxt) - (tcb.fin_received ? 1 : 0);
+    const uint64_t accepted =
+        (tcb.rcv.irs + 1).DistanceTo(tcb.rcv.nxt) - (tcb.rcv.fin_received ? 1 : 0);
     return accepted - drained_;
   }
 
@@ -365,7 +366,7 @@ TEST_P(NarrowPipe, GivenSeedWhenTextIsTransferredThenEveryByteArrivesAndSegments
     for (const auto& [end, unused] : sender->ends()) ends.push_back(end);
     EXPECT_EQ(receiver->pushed(), ends);
     const uint32_t headers = 60 + (sender->tcb.timestamps_on ? kTimestampBytes : 0);
-    EXPECT_LE(sender->tcb.snd_mss + headers, pipe.largest);
+    EXPECT_LE(sender->tcb.snd.mss + headers, pipe.largest);
   }
 }
 

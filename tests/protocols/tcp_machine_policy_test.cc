@@ -32,7 +32,7 @@ void EstablishWide(Connection& c) {
 
 /// Keeps the window full.
 void Fill(Connection& c) {
-  const uint32_t announced = c.tcb.snd_nxt.DistanceTo(c.tcb.snd_end);
+  const uint32_t announced = c.tcb.snd.nxt.DistanceTo(c.tcb.snd.end);
   if (announced < 8u << 20) ExtendSend(c.tcb, 16u << 20);
   while (!c.Drain().empty()) {
   }
@@ -59,7 +59,7 @@ class Path {
 
  private:
   void Send(uint64_t rtt) {
-    if (c_.tcb.snd_nxt.DistanceTo(c_.tcb.snd_end) < 8u << 20) ExtendSend(c_.tcb, 16u << 20);
+    if (c_.tcb.snd.nxt.DistanceTo(c_.tcb.snd.end) < 8u << 20) ExtendSend(c_.tcb, 16u << 20);
     std::vector<SentSegment> sent;
     while (c_.SendOne(&sent)) {
     }
@@ -80,11 +80,11 @@ class Path {
 template <typename AfterAck>
 void RoundTrip(Connection& c, uint64_t rtt, AfterAck after_ack) {
   Fill(c);
-  const SequenceNumber end = c.tcb.snd_nxt;
-  const uint32_t segments = c.tcb.snd_una.DistanceTo(end) / kMss;
+  const SequenceNumber end = c.tcb.snd.nxt;
+  const uint32_t segments = c.tcb.snd.una.DistanceTo(end) / kMss;
   for (uint32_t i = 0; i < segments; ++i) {
     c.Advance(rtt / segments);
-    c.Arrive(c.WithAck(c.tcb.snd_una + kMss));
+    c.Arrive(c.WithAck(c.tcb.snd.una + kMss));
     after_ack();
     Fill(c);
   }
@@ -92,10 +92,10 @@ void RoundTrip(Connection& c, uint64_t rtt, AfterAck after_ack) {
 
 void LoseOneSegment(Connection& c) {
   Fill(c);
-  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd_una));
+  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd.una));
   ASSERT_TRUE(c.tcb.in_recovery);
   c.Drain();
-  c.Arrive(c.WithAck(c.tcb.snd_max));
+  c.Arrive(c.WithAck(c.tcb.snd.max));
   ASSERT_FALSE(c.tcb.in_recovery);
 }
 
@@ -184,7 +184,7 @@ TEST(Cubic, GivenTimeOutThenThePlateauIsWhereAvoidanceBegins) {
   EXPECT_NEAR(c.tcb.ssthresh, window * 0.7, kMss);
   EXPECT_EQ(c.tcb.cwnd, kMss);
   c.Drain();
-  c.Arrive(c.WithAck(c.tcb.snd_max));
+  c.Arrive(c.WithAck(c.tcb.snd.max));
   while (c.tcb.cwnd < c.tcb.ssthresh) RoundTrip(c, 50 * kMs, [] {});
   RoundTrip(c, 50 * kMs, [] {});
   EXPECT_EQ(c.tcb.policy.cubic.plateau_ticks, 0u);
@@ -197,14 +197,14 @@ TEST(Cubic, GivenTimeWithNothingToSendThenItDoesNotCountAsTimeOnTheCurve) {
   LoseOneSegment(c);
   for (int i = 0; i < 8; ++i) RoundTrip(c, 100 * kMs, [] {});
   // A trickle that never uses the window up, for a minute.
-  c.Arrive(c.WithAck(c.tcb.snd_max));
-  c.tcb.snd_end = c.tcb.snd_max;
+  c.Arrive(c.WithAck(c.tcb.snd.max));
+  c.tcb.snd.end = c.tcb.snd.max;
   c.tcb.cwnd_limited = false;
   const uint32_t window = c.tcb.cwnd;
   for (int i = 0; i < 600; ++i) {
     c.Send(kMss);
     c.Advance(100 * kMs);
-    c.Arrive(c.WithAck(c.tcb.snd_max));
+    c.Arrive(c.WithAck(c.tcb.snd.max));
   }
   ASSERT_EQ(c.tcb.cwnd, window);
   RoundTrip(c, 100 * kMs, [] {});
@@ -233,10 +233,10 @@ void EstablishMarked(Connection& c) {
 /// A round trip in which every `every`-th segment is acknowledged with ECE, counted by `*count`.
 void MarkedRoundTrip(Connection& c, uint32_t every, uint32_t* count) {
   Fill(c);
-  const uint32_t segments = c.tcb.snd_una.DistanceTo(c.tcb.snd_nxt) / kMss;
+  const uint32_t segments = c.tcb.snd.una.DistanceTo(c.tcb.snd.nxt) / kMss;
   for (uint32_t i = 0; i < segments; ++i) {
     c.Advance(kMs);
-    Segment ack = c.WithAck(c.tcb.snd_una + kMss);
+    Segment ack = c.WithAck(c.tcb.snd.una + kMss);
     if (every != 0 && (*count)++ % every == 0) ack.header.flags |= kEce;
     c.Arrive(ack);
     Fill(c);
@@ -271,7 +271,7 @@ TEST(Dctcp, GivenNoMarksThenAlphaGoesToZeroAndOneMarkCutsLittle) {
   for (int i = 0; i < 150; ++i) MarkedRoundTrip(c, 0, &count);
   EXPECT_EQ(c.tcb.policy.dctcp.alpha, 0u);
   const uint32_t window = c.tcb.cwnd;
-  Segment ack = c.WithAck(c.tcb.snd_una + kMss);
+  Segment ack = c.WithAck(c.tcb.snd.una + kMss);
   ack.header.flags |= kEce;
   c.Arrive(ack);
   EXPECT_EQ(c.tcb.cwnd, window);
@@ -285,8 +285,8 @@ TEST(Dctcp, GivenLossThenTheWindowIsHalved) {
   uint32_t count = 0;
   for (int i = 0; i < 3; ++i) MarkedRoundTrip(c, 0, &count);
   Fill(c);
-  const uint32_t flight = c.tcb.snd_una.DistanceTo(c.tcb.snd_max);
-  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd_una));
+  const uint32_t flight = c.tcb.snd.una.DistanceTo(c.tcb.snd.max);
+  for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(c.tcb.snd.una));
   EXPECT_EQ(c.tcb.ssthresh, flight / 2);
 }
 
@@ -301,7 +301,7 @@ TEST(Dctcp, GivenMarksComeAndGoThenEveryAcknowledgementTellsOfItsSegment) {
     c.ArriveAndPlace(text);
     std::vector<SentSegment> sent = c.Drain();
     if (sent.empty()) {
-      c.AdvanceTo(c.tcb.ack_deadline);
+      c.AdvanceTo(c.tcb.owed.ack_deadline);
       sent = c.Drain();
     }
     ASSERT_EQ(sent.size(), 1u);
@@ -381,7 +381,7 @@ TEST(Pacing, GivenAWindowThenItIsSpreadOverTheRoundTrip) {
     ExtendSend(c.tcb, kMss);
     c.Drain();
     c.Advance(100 * kMs);
-    c.Arrive(c.WithAck(c.tcb.snd_max));
+    c.Arrive(c.WithAck(c.tcb.snd.max));
   }
   c.tcb.ssthresh = c.tcb.cwnd;  // avoidance: a rate of 1.25 windows a round trip
   const uint32_t window = c.tcb.cwnd / kMss;
@@ -411,7 +411,7 @@ TEST(Pacing, GivenAPauseThenAShortMessageGoesAtOnceAndTheNextDoesNot) {
   Connection c(options);
   EstablishWide(c);
   c.tcb.cwnd = 100 * kMss;
-  c.tcb.srtt_us = 100'000 << 3;
+  c.tcb.rtt.srtt_us = 100'000 << 3;
   c.tcb.last_sent_at = c.now;
   c.Advance(50 * kMs);
   ExtendSend(c.tcb, 10 * kMss);

@@ -152,7 +152,7 @@ Segment Ahead(const Connection& c, uint32_t ahead, uint32_t length, bool push = 
   return segment;
 }
 
-/// Blocks of an ACK, as offsets from rcv_nxt at the start.
+/// Blocks of an ACK, as offsets from rcv.nxt at the start.
 std::vector<Span> BlocksOf(const SentSegment& sent, SequenceNumber base) {
   std::vector<Span> out;
   for (uint32_t i = 0; i < sent.header.sack_count; ++i) {
@@ -166,7 +166,7 @@ TEST(Sack, GivenGapWhenTextArrivesThenEachDuplicateAckNamesIt) {
   Connection c(SackOptions());
   c.peer_sack = true;
   c.Establish();
-  const SequenceNumber base = c.tcb.rcv_nxt;
+  const SequenceNumber base = c.tcb.rcv.nxt;
   c.Arrive(Ahead(c, 100, 100));
   std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
@@ -215,7 +215,7 @@ TEST(Sack, GivenDuplicateTextThenToldOnceInTheFirstBlock) {  // RFC 2883 section
   Connection c(SackOptions());
   c.peer_sack = true;
   c.Establish();
-  const SequenceNumber base = c.tcb.rcv_nxt;
+  const SequenceNumber base = c.tcb.rcv.nxt;
   c.ArriveAndPlace(Ahead(c, 0, 100));
   c.Arrive(Ahead(c, 200, 100));  // 300 to 400 from the base
   c.Drain();
@@ -237,7 +237,7 @@ TEST(Sack, GivenDuplicateOfTextPlacedInPartThenToldOnceAllIsAcknowledged) {  // 
   Connection c(SackOptions());
   c.peer_sack = true;
   c.Establish();
-  const SequenceNumber base = c.tcb.rcv_nxt;
+  const SequenceNumber base = c.tcb.rcv.nxt;
   c.ArriveAndPlace(Ahead(c, 0, 100));
   c.Drain();
   c.Arrive(Ahead(c, 0, 100));
@@ -258,7 +258,7 @@ TEST(Sack, GivenDuplicateOfTextNotYetPlacedThenToldOnceItIsAcknowledged) {  // R
   Connection c(SackOptions());
   c.peer_sack = true;
   c.Establish();
-  const SequenceNumber base = c.tcb.rcv_nxt;
+  const SequenceNumber base = c.tcb.rcv.nxt;
   c.Arrive(Ahead(c, 200, 100));
   c.Drain();
   const Segment first = Ahead(c, 0, 100);
@@ -269,7 +269,7 @@ TEST(Sack, GivenDuplicateOfTextNotYetPlacedThenToldOnceItIsAcknowledged) {  // R
   EXPECT_EQ(sent[0].header.acknowledgement, base);
   EXPECT_EQ(BlocksOf(sent[0], base), (std::vector<Span>{{200, 300}}));
   OnPlaced(c.tcb, 100, c.now);
-  c.tcb.ack_now = true;
+  c.tcb.owed.ack_now = true;
   sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].header.acknowledgement, base + 100);
@@ -311,7 +311,7 @@ TEST(Sack, GivenFinBehindGapWhenGapCloses_ThenPeerHasClosed) {
 TEST(Sack, GivenReleasedTextThenNotAcknowledgedBeforeItIsTaken) {
   Connection c(SackOptions());
   c.Establish();
-  const SequenceNumber base = c.tcb.rcv_nxt;
+  const SequenceNumber base = c.tcb.rcv.nxt;
   c.Arrive(Ahead(c, 100, 100));
   c.Drain();
   c.Arrive(Ahead(c, 0, 100));

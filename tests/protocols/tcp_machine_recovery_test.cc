@@ -224,8 +224,8 @@ class Recovery : public ::testing::Test {
         c.Arrive(c.WithAck(segment.header.sequence + segment.length));
       }
     }
-    ASSERT_EQ(c.tcb.snd_una, c.tcb.snd_max);
-    base = c.tcb.snd_una;
+    ASSERT_EQ(c.tcb.snd.una, c.tcb.snd.max);
+    base = c.tcb.snd.una;
   }
 
   /// Sends `count` segments, one a 100 µs.
@@ -294,7 +294,7 @@ TEST_F(Recovery, GivenLossDetectedThenTheTimerStartsWithTheRepetition) {
   Ack(0, {{1, 3}});
   Ack(0, {{1, 4}});
   EXPECT_EQ(Sent(), std::vector<int>{0});
-  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rto_us * kUs);
+  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rtt.rto_us * kUs);
 }
 
 TEST_F(Recovery, GivenNewTextBeforeAndAfterARepetitionThenItsDeliverySaysNothingOfTheLatter) {
@@ -331,7 +331,7 @@ TEST_F(Recovery, GivenSeveralHolesThenOnlyTheyAreSentAgain) {
   Ack(1, {{4, 7}, {2, 3}});
   Ack(1, {{8, 10}, {4, 7}, {2, 3}});  // 1, 3 and 7 are missing
   std::multiset<int> again;
-  for (int i = 0; i < 20 && c.tcb.snd_una != Segment(10); ++i) {
+  for (int i = 0; i < 20 && c.tcb.snd.una != Segment(10); ++i) {
     for (const int index : Sent()) again.insert(index);
     c.Advance(kRtt);
     // The peer has what was sent again.
@@ -344,7 +344,7 @@ TEST_F(Recovery, GivenSeveralHolesThenOnlyTheyAreSentAgain) {
     }
   }
   EXPECT_EQ(again, (std::multiset<int>{1, 3, 7}));
-  EXPECT_EQ(c.tcb.backoff, 0u);
+  EXPECT_EQ(c.tcb.rtt.backoff, 0u);
   EXPECT_FALSE(c.tcb.timed_out);
 }
 
@@ -463,7 +463,7 @@ TEST_F(Recovery, GivenTimeOutThenEverythingNotSackedIsSentAgainAndNothingElse) {
   c.AdvanceTo(c.tcb.retransmit_deadline);
   EXPECT_EQ(c.tcb.cwnd, kMss);
   std::multiset<int> again;
-  for (int i = 0; i < 10 && c.tcb.snd_una != Segment(5); ++i) {
+  for (int i = 0; i < 10 && c.tcb.snd.una != Segment(5); ++i) {
     for (const int index : Sent()) again.insert(index);
     c.Advance(kRtt);
     uint32_t una = 0;

@@ -84,7 +84,7 @@ TEST(TcpSegmentation, GivenPacing_WhenSent_ThenAPacketIsWhatLeavesInAMillisecond
     Options options = SegmentingOptions();
     options.pacing = true;
     Open c(row.window, options);
-    c.tcb.srtt_us = row.round_trip_ms * 1000 << 3;
+    c.tcb.rtt.srtt_us = row.round_trip_ms * 1000 << 3;
     const std::vector<SentSegment> sent = c.Send(30000);
     ASSERT_FALSE(sent.empty());
     EXPECT_EQ(sent[0].length, row.packet) << row.round_trip_ms;
@@ -117,7 +117,7 @@ TEST(TcpSegmentation, GivenALostTail_WhenProbed_ThenWithTheLastSegmentOfThePacke
   c.peer_sack = true;
   c.Establish();
   c.tcb.cwnd = 60000;
-  const SequenceNumber start = c.tcb.snd_nxt;
+  const SequenceNumber start = c.tcb.snd.nxt;
   ASSERT_EQ(c.Send(9000).size(), 1u);
   ASSERT_NE(c.tcb.tail_probe.deadline, kNever);
   c.AdvanceTo(c.tcb.tail_probe.deadline);

@@ -27,7 +27,7 @@ TEST(Keepalive, GivenSilenceThenProbesOfWhatIsAcknowledgedAlready) {
   c.Advance(1);
   const std::vector<SentSegment> probe = c.Drain();
   ASSERT_EQ(probe.size(), 1u);
-  EXPECT_EQ(probe[0].header.sequence, c.tcb.snd_max - 1);
+  EXPECT_EQ(probe[0].header.sequence, c.tcb.snd.max - 1);
   EXPECT_EQ(probe[0].header.flags, kAck);
   EXPECT_EQ(probe[0].length, 0u);
   EXPECT_EQ(NextDeadline(c.tcb), c.now + 75 * kSecond);
@@ -82,7 +82,7 @@ TEST(Keepalive, GivenThePeersProbeThenItIsAnswered) {
   Connection c;
   c.Establish();
   Segment probe = c.Template();
-  probe.header.sequence = c.tcb.rcv_nxt - 1;
+  probe.header.sequence = c.tcb.rcv.nxt - 1;
   c.Arrive(probe);
   EXPECT_EQ(c.Drain().size(), 1u);
 }
@@ -108,7 +108,7 @@ TEST(UserTimeout, GivenTheOptionThenSynAndFirstAcknowledgementTell) {
   c.Arrive(syn_ack);
   EXPECT_TRUE(c.Drain().at(0).header.has_user_timeout);
   c.ArriveAndPlace(c.WithText(100));
-  c.AdvanceTo(c.tcb.ack_deadline);
+  c.AdvanceTo(c.tcb.owed.ack_deadline);
   EXPECT_FALSE(c.Drain().at(0).header.has_user_timeout);
 }
 
@@ -177,13 +177,13 @@ TEST(Nagle, GivenTextThatWaitsThenAnAcknowledgementThatIsDueDoesNot) {
   c.Send(100);
   ASSERT_TRUE(c.Send(100).empty());
   Segment text = c.WithText(500);
-  text.header.acknowledgement = c.tcb.snd_una;
+  text.header.acknowledgement = c.tcb.snd.una;
   c.ArriveAndPlace(text);
-  c.AdvanceTo(c.tcb.ack_deadline);
+  c.AdvanceTo(c.tcb.owed.ack_deadline);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].length, 0u);
-  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv_nxt);
+  EXPECT_EQ(sent[0].header.acknowledgement, c.tcb.rcv.nxt);
 }
 
 TEST(Nagle, GivenAFullSegmentThenItGoes) {

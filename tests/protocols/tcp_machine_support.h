@@ -57,7 +57,7 @@ struct InvariantChecker {
     const std::string error = Violation(t, now);
     ASSERT_EQ(error, "") << "in " << StateName(t.state);
     if (t.state >= State::kSynReceived) {
-      edge = t.rcv_adv;
+      edge = t.rcv.adv;
       has_edge = true;
     }
   }
@@ -66,27 +66,28 @@ struct InvariantChecker {
     if (t.state == State::kClosed) {
       return NextDeadline(t) == kNever && !AckDue(t, now) ? "" : "a closed Tcb has work";
     }
-    if (t.snd_una.After(t.snd_nxt)) return "snd_una after snd_nxt";
-    if (t.snd_nxt.After(t.snd_max)) return "snd_nxt after snd_max";
-    if (t.snd_max.After(t.snd_end + (t.fin_sent ? 1 : 0))) return "snd_max beyond what was given";
-    if (t.fin_sent && !t.fin_queued) return "FIN sent but never asked for";
+    if (t.snd.una.After(t.snd.nxt)) return "snd.una after snd.nxt";
+    if (t.snd.nxt.After(t.snd.max)) return "snd.nxt after snd.max";
+    if (t.snd.max.After(t.snd.end + (t.snd.fin_sent ? 1 : 0)))
+      return "snd.max beyond what was given";
+    if (t.snd.fin_sent && !t.snd.fin_queued) return "FIN sent but never asked for";
     if (t.state >= State::kSynReceived) {
-      if (has_edge && t.rcv_adv.Before(edge)) return "right edge retracted";
-      if (t.rcv_nxt.After(t.rcv_adv + 1)) return "text taken beyond the window";
-      if (t.held.released == 0 && t.held.HoldsAny() &&
-          (t.held.ranges[0].start.AtOrBefore(t.rcv_nxt) ||
-           t.held.ranges[t.held.count - 1].End().After(t.rcv_adv))) {
+      if (has_edge && t.rcv.adv.Before(edge)) return "right edge retracted";
+      if (t.rcv.nxt.After(t.rcv.adv + 1)) return "text taken beyond the window";
+      if (t.rcv.held.released == 0 && t.rcv.held.HoldsAny() &&
+          (t.rcv.held.ranges[0].start.AtOrBefore(t.rcv.nxt) ||
+           t.rcv.held.ranges[t.rcv.held.count - 1].End().After(t.rcv.adv))) {
         return "held text outside the window";
       }
-      if (t.rcv_unplaced > t.irs.DistanceTo(t.rcv_nxt)) return "rcv_unplaced is too large";
-      if (t.last_ack_sent.After(AckableSequence(t))) return "acknowledged what is not placed";
+      if (t.rcv.unplaced > t.rcv.irs.DistanceTo(t.rcv.nxt)) return "rcv.unplaced is too large";
+      if (t.owed.last_ack_sent.After(AckableSequence(t))) return "acknowledged what is not placed";
     }
     if (t.state >= State::kEstablished) {
-      if (t.cwnd < t.snd_mss || t.cwnd > 1u << 30) return "cwnd out of range";
-      if (t.ssthresh < 2 * t.snd_mss) return "ssthresh below two segments";
-      const bool in_flight = t.snd_nxt != t.snd_una;
+      if (t.cwnd < t.snd.mss || t.cwnd > 1u << 30) return "cwnd out of range";
+      if (t.ssthresh < 2 * t.snd.mss) return "ssthresh below two segments";
+      const bool in_flight = t.snd.nxt != t.snd.una;
       if (in_flight && t.retransmit_deadline == kNever) return "in flight without a timer";
-      const bool waits = !in_flight && t.snd_nxt.Before(t.snd_end) && t.snd_wnd == 0;
+      const bool waits = !in_flight && t.snd.nxt.Before(t.snd.end) && t.snd.wnd == 0;
       if (waits && t.persist_deadline == kNever && !t.probe_due) return "shut window, no probe";
     }
     const uint64_t rto_max = t.options.rto_max_us * kUs;
@@ -96,7 +97,7 @@ struct InvariantChecker {
     if (t.persist_deadline != kNever && t.persist_deadline > now + rto_max) {
       return "probe too far away";
     }
-    if (t.ack_deadline != kNever && t.ack_deadline > now + t.options.ack_delay_us * kUs) {
+    if (t.owed.ack_deadline != kNever && t.owed.ack_deadline > now + t.options.ack_delay_us * kUs) {
       return "delayed ACK too late";
     }
     return "";
@@ -175,7 +176,7 @@ class Connection {
       case State::kClosing: {
         BringTo(State::kFinWait1);
         Segment fin = WithFlags(kFin | kAck);
-        fin.header.acknowledgement = tcb.snd_una;  // ours not acknowledged
+        fin.header.acknowledgement = tcb.snd.una;  // ours not acknowledged
         Arrive(fin);
         Drain();
         break;
@@ -199,9 +200,9 @@ class Connection {
   Segment Template() const {
     Segment segment;
     segment.header.flags = kAck;
-    segment.header.sequence = tcb.rcv_nxt;
-    segment.header.acknowledgement = tcb.snd_max;
-    segment.header.window = static_cast<uint16_t>(peer_window >> tcb.snd_wscale);
+    segment.header.sequence = tcb.rcv.nxt;
+    segment.header.acknowledgement = tcb.snd.max;
+    segment.header.window = static_cast<uint16_t>(peer_window >> tcb.snd.wscale);
     Stamp(&segment);
     return segment;
   }
@@ -273,7 +274,7 @@ class Connection {
     SentSegment sent;
     sent.intent = intent;
     if (intent.kind == SendIntent::Kind::kData) {
-      const uint32_t all = intent.sequence.DistanceTo(tcb.snd_end);
+      const uint32_t all = intent.sequence.DistanceTo(tcb.snd.end);
       sent.length = AllowedLength(tcb, intent, rest == 0 ? all : rest);
       if (sent.length == 0) return false;
       sent.header = CommitSend(tcb, intent, sent.length, sent.length == all, now);
@@ -329,11 +330,11 @@ inline constexpr int32_t kInside = 500;
 inline constexpr int32_t kOutside = static_cast<int32_t>(kWindow) + 1000;
 
 /// Acknowledges nothing new.
-inline Segment Base(const Connection& c) { return c.WithAck(c.tcb.snd_una); }
+inline Segment Base(const Connection& c) { return c.WithAck(c.tcb.snd.una); }
 inline Segment Change(const Connection& c, uint8_t flags, int32_t ahead, uint32_t text = 0) {
   Segment s = Base(c);
   s.header.flags = flags;
-  s.header.sequence = c.tcb.rcv_nxt + static_cast<uint32_t>(ahead);
+  s.header.sequence = c.tcb.rcv.nxt + static_cast<uint32_t>(ahead);
   s.text_length = text;
   return s;
 }

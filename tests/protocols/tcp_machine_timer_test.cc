@@ -68,8 +68,8 @@ TEST(OpenTimer, GivenSynLostWithoutTimestampsWhenEstablishedThenRtoIsThreeSecond
   syn_ack.header.flags = kSyn | kAck;
   syn_ack.header.acknowledgement = c.iss() + 1;
   EXPECT_FALSE(c.Arrive(syn_ack).rtt_sampled);  // Karn
-  EXPECT_EQ(c.tcb.rto_us, 3000000u);            // RFC 6298 (5.7)
-  EXPECT_EQ(c.tcb.backoff, 0);
+  EXPECT_EQ(c.tcb.rtt.rto_us, 3000000u);        // RFC 6298 (5.7)
+  EXPECT_EQ(c.tcb.rtt.backoff, 0);
 }
 
 TEST(OpenTimer, GivenTwoSynsLostWhenEstablishedThenInitialWindowIsOneSegment) {
@@ -102,16 +102,16 @@ TEST(Rtt, GivenFirstAndSecondSampleThenEstimateFollowsRfc6298) {
   syn_ack.header.flags = kSyn | kAck;
   syn_ack.header.acknowledgement = c.iss() + 1;
   EXPECT_TRUE(c.Arrive(syn_ack).rtt_sampled);
-  EXPECT_EQ(c.tcb.srtt_us >> 3, 80000u);
-  EXPECT_EQ(c.tcb.rttvar_us >> 2, 40000u);  // R / 2
-  EXPECT_EQ(c.tcb.rto_us, 240000u);         // SRTT + 4 RTTVAR
+  EXPECT_EQ(c.tcb.rtt.srtt_us >> 3, 80000u);
+  EXPECT_EQ(c.tcb.rtt.rttvar_us >> 2, 40000u);  // R / 2
+  EXPECT_EQ(c.tcb.rtt.rto_us, 240000u);         // SRTT + 4 RTTVAR
 
   c.Send(100);
   c.now += 160 * kMs;
   EXPECT_TRUE(c.Arrive(c.Template()).rtt_sampled);
-  EXPECT_EQ(c.tcb.srtt_us >> 3, 90000u);    // 7/8 80 + 1/8 160
-  EXPECT_EQ(c.tcb.rttvar_us >> 2, 50000u);  // 3/4 40 + 1/4 80
-  EXPECT_EQ(c.tcb.rto_us, 290000u);
+  EXPECT_EQ(c.tcb.rtt.srtt_us >> 3, 90000u);    // 7/8 80 + 1/8 160
+  EXPECT_EQ(c.tcb.rtt.rttvar_us >> 2, 50000u);  // 3/4 40 + 1/4 80
+  EXPECT_EQ(c.tcb.rtt.rto_us, 290000u);
 }
 
 TEST(Rtt, GivenTinyRttThenRtoIsAtLeastItsMinimum) {
@@ -120,7 +120,7 @@ TEST(Rtt, GivenTinyRttThenRtoIsAtLeastItsMinimum) {
   c.Send(100);
   c.now += 5 * kUs;
   c.Arrive(c.Template());
-  EXPECT_EQ(c.tcb.rto_us, 200000u);
+  EXPECT_EQ(c.tcb.rtt.rto_us, 200000u);
 }
 
 TEST(Rtt, GivenManySegmentsInFlightThenOneIsTimed) {
@@ -141,14 +141,14 @@ TEST(Rtt, GivenRetransmissionWithoutTimestampsWhenAcknowledgedThenNoSampleAndBac
   c.Send(100);
   c.AdvanceTo(c.tcb.retransmit_deadline);
   ASSERT_EQ(c.Drain().size(), 1u);
-  ASSERT_EQ(c.tcb.backoff, 1);
+  ASSERT_EQ(c.tcb.rtt.backoff, 1);
   EXPECT_FALSE(c.Arrive(c.Template()).rtt_sampled);
-  EXPECT_EQ(c.tcb.backoff, 1);  // Karn: until something sent once is acknowledged
+  EXPECT_EQ(c.tcb.rtt.backoff, 1);  // Karn: until something sent once is acknowledged
   c.Send(100);
-  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + 2 * c.tcb.rto_us * kUs);
+  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + 2 * c.tcb.rtt.rto_us * kUs);
   c.now += kMs;
   EXPECT_TRUE(c.Arrive(c.Template()).rtt_sampled);
-  EXPECT_EQ(c.tcb.backoff, 0);
+  EXPECT_EQ(c.tcb.rtt.backoff, 0);
 }
 
 Connection WithTimestamps() {
@@ -165,12 +165,12 @@ TEST(Rtt, GivenRetransmissionWithTimestampsWhenAcknowledgedThenEchoMeasuresIt) {
   c.Send(100);
   c.AdvanceTo(c.tcb.retransmit_deadline);
   c.Drain();
-  ASSERT_EQ(c.tcb.backoff, 1);
+  ASSERT_EQ(c.tcb.rtt.backoff, 1);
   c.now += 50 * kMs;
-  const uint32_t srtt = c.tcb.srtt_us;
+  const uint32_t srtt = c.tcb.rtt.srtt_us;
   EXPECT_TRUE(c.Arrive(c.Template()).rtt_sampled);  // echoes the retransmission's timestamp
-  EXPECT_EQ(c.tcb.backoff, 0);
-  EXPECT_NEAR(c.tcb.srtt_us, srtt - (srtt >> 3) + 50000, 2200);
+  EXPECT_EQ(c.tcb.rtt.backoff, 0);
+  EXPECT_NEAR(c.tcb.rtt.srtt_us, srtt - (srtt >> 3) + 50000, 2200);
 }
 
 TEST(Rtt, GivenEchoOfWhatWasNeverSentThenIgnored) {
@@ -192,14 +192,14 @@ TEST(RetransmissionTimer, GivenSegmentInFlightWhenRtoExactlyOverThenRepeated) {
   Connection c;
   c.Establish();
   c.Send(100);
-  const uint64_t due = c.now + c.tcb.rto_us * kUs;
+  const uint64_t due = c.now + c.tcb.rtt.rto_us * kUs;
   EXPECT_EQ(NextDeadline(c.tcb), due);
   EXPECT_FALSE(c.AdvanceTo(due - 1).retransmission_timeout);
   EXPECT_TRUE(c.Drain().empty());
   EXPECT_TRUE(c.AdvanceTo(due).retransmission_timeout);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
-  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_una);
+  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd.una);
   EXPECT_EQ(sent[0].length, 100u);
   EXPECT_TRUE(sent[0].header.Has(kPsh));  // the message's end is marked again
   EXPECT_TRUE(sent[0].intent.retransmission);
@@ -212,7 +212,7 @@ TEST(RetransmissionTimer, GivenNoAnswerThenIntervalDoublesUpToItsCap) {
   Connection c(options);
   c.Establish();
   c.Send(100);
-  uint64_t expected = c.tcb.rto_us * kUs;
+  uint64_t expected = c.tcb.rtt.rto_us * kUs;
   for (int i = 0; i < 12; ++i) {
     EXPECT_EQ(c.tcb.retransmit_deadline, c.now + expected) << i;
     c.AdvanceTo(c.tcb.retransmit_deadline);
@@ -225,8 +225,8 @@ TEST(RetransmissionTimer, GivenAllAcknowledgedThenTimerStops) {
   Connection c;
   c.Establish();
   c.Send(3000);
-  c.Arrive(c.WithAck(c.tcb.snd_una + 1000));
-  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rto_us * kUs);  // (5.3)
+  c.Arrive(c.WithAck(c.tcb.snd.una + 1000));
+  EXPECT_EQ(c.tcb.retransmit_deadline, c.now + c.tcb.rtt.rto_us * kUs);  // (5.3)
   c.Arrive(c.Template());
   EXPECT_EQ(c.tcb.retransmit_deadline, kNever);  // (5.2)
   EXPECT_EQ(NextDeadline(c.tcb), kNever);
@@ -245,18 +245,18 @@ TEST(RetransmissionTimer, GivenTimeOutWhenPeerHadMoreThanThoughtThenSendingSkips
   EXPECT_EQ(second[0].header.sequence, c.iss() + 1 + 4000);
   c.Arrive(c.Template());
   EXPECT_TRUE(c.Drain().empty());
-  EXPECT_EQ(c.tcb.snd_una, c.iss() + 1 + 5000);
+  EXPECT_EQ(c.tcb.snd.una, c.iss() + 1 + 5000);
 }
 
 TEST(RetransmissionTimer, GivenFinLostThenFinIsRepeated) {
   Connection c;
   c.BringTo(State::kFinWait1);
-  const SequenceNumber fin = c.tcb.snd_end;
+  const SequenceNumber fin = c.tcb.snd.end;
   EXPECT_TRUE(c.AdvanceTo(c.tcb.retransmit_deadline).retransmission_timeout);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_TRUE(IsOne(sent, kFin | kAck));
   EXPECT_EQ(sent[0].header.sequence, fin);
-  EXPECT_EQ(c.tcb.snd_max, fin + 1);
+  EXPECT_EQ(c.tcb.snd.max, fin + 1);
   c.Arrive(c.Template());
   EXPECT_EQ(c.tcb.state, State::kFinWait2);
 }
@@ -305,7 +305,7 @@ TEST(UserTimeout, GivenProgressThenItStartsAgain) {
   c.Establish();
   c.Send(200);
   c.now += 20 * kSecond;
-  c.Arrive(c.WithAck(c.tcb.snd_una + 100));
+  c.Arrive(c.WithAck(c.tcb.snd.una + 100));
   EXPECT_EQ(c.Advance(29 * kSecond).outcome, Outcome::kNone);
   EXPECT_EQ(c.Advance(kSecond).outcome, Outcome::kTimedOut);
 }
@@ -331,7 +331,7 @@ Connection WithShutWindow() {
 TEST(Persist, GivenShutWindowThenProbesOfOneByteWithBackOff) {
   Connection c = WithShutWindow();
   EXPECT_TRUE(c.Send(3000).empty());
-  uint64_t interval = c.tcb.rto_us * kUs;
+  uint64_t interval = c.tcb.rtt.rto_us * kUs;
   for (int i = 0; i < 4; ++i) {
     const uint64_t due = c.now + interval;
     EXPECT_EQ(c.tcb.persist_deadline, due) << i;
@@ -342,10 +342,10 @@ TEST(Persist, GivenShutWindowThenProbesOfOneByteWithBackOff) {
     ASSERT_EQ(sent.size(), 1u);
     EXPECT_EQ(sent[0].length, 1u);
     EXPECT_TRUE(sent[0].intent.window_probe);
-    EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_una);
-    EXPECT_EQ(c.tcb.snd_nxt, c.tcb.snd_una);
+    EXPECT_EQ(sent[0].header.sequence, c.tcb.snd.una);
+    EXPECT_EQ(c.tcb.snd.nxt, c.tcb.snd.una);
     // The peer answers: alive, shut.
-    c.Arrive(c.WithAck(c.tcb.snd_una));
+    c.Arrive(c.WithAck(c.tcb.snd.una));
     interval *= 2;
   }
 }
@@ -359,7 +359,7 @@ TEST(Persist, GivenPeerAnswersProbesThenTheyGoOnForEver) {
     ASSERT_EQ(c.AdvanceTo(NextDeadline(c.tcb)).outcome, Outcome::kNone);
     if (!c.Drain().empty()) {
       ++probes;
-      c.Arrive(c.WithAck(c.tcb.snd_una));
+      c.Arrive(c.WithAck(c.tcb.snd.una));
     }
   }
   EXPECT_GE(probes, 24 * 60);  // at least one a minute: rto_max
@@ -383,7 +383,7 @@ TEST(Persist, GivenWindowOpensThenSendingGoesOnFromTheProbe) {
   c.AdvanceTo(c.tcb.persist_deadline);
   ASSERT_EQ(c.Drain().size(), 1u);
   c.peer_window = 60000;
-  const SequenceNumber una = c.tcb.snd_una;
+  const SequenceNumber una = c.tcb.snd.una;
   c.Arrive(c.WithAck(una));  // the byte was not taken
   EXPECT_EQ(c.tcb.persist_deadline, kNever);
   const std::vector<SentSegment> sent = c.Drain();
@@ -398,7 +398,7 @@ TEST(Persist, GivenProbeByteIsTakenThenItCountsAsAcknowledged) {
   c.AdvanceTo(c.tcb.persist_deadline);
   c.Drain();
   EXPECT_EQ(c.Arrive(c.Template()).acked_bytes, 1u);
-  EXPECT_EQ(c.tcb.snd_nxt, c.tcb.snd_una);
+  EXPECT_EQ(c.tcb.snd.nxt, c.tcb.snd.una);
   EXPECT_NE(c.tcb.persist_deadline, kNever);
 }
 
@@ -409,13 +409,13 @@ TEST(Persist, GivenProbeOutstandingThenEmptySegmentsStayInsideThePeersWindow) {
   c.Drain();
   c.ArriveAndPlace([&] {
     Segment text = c.WithText(10);
-    text.header.acknowledgement = c.tcb.snd_una;
+    text.header.acknowledgement = c.tcb.snd.una;
     return text;
   }());
   c.Advance(40 * kMs);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_TRUE(IsOne(sent, kAck));
-  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_una);
+  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd.una);
 }
 
 TEST(Persist, GivenWindowShutsWithDataInFlightWhenTimeOutThenProbesInsteadOfSegments) {
@@ -423,7 +423,7 @@ TEST(Persist, GivenWindowShutsWithDataInFlightWhenTimeOutThenProbesInsteadOfSegm
   c.Establish();
   ASSERT_EQ(c.Send(3000).size(), 3u);
   c.peer_window = 0;
-  c.Arrive(c.WithAck(c.tcb.snd_una));
+  c.Arrive(c.WithAck(c.tcb.snd.una));
   c.AdvanceTo(c.tcb.retransmit_deadline);
   EXPECT_TRUE(c.Drain().empty());
   ASSERT_NE(c.tcb.persist_deadline, kNever);
@@ -432,7 +432,7 @@ TEST(Persist, GivenWindowShutsWithDataInFlightWhenTimeOutThenProbesInsteadOfSegm
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].length, 1u);
   c.peer_window = 60000;
-  c.Arrive(c.WithAck(c.tcb.snd_una));
+  c.Arrive(c.WithAck(c.tcb.snd.una));
   EXPECT_FALSE(c.Drain().empty());
 }
 
@@ -455,9 +455,9 @@ TEST(Persist, GivenFinAtShutWindowThenItIsSentAndRepeatedWhenTheWindowOpens) {
   Connection c = WithShutWindow();
   Close(c.tcb, c.now);
   ASSERT_TRUE(IsOne(c.Drain(), kFin | kAck));
-  c.Arrive(c.WithAck(c.tcb.snd_una));  // a peer that refuses it
+  c.Arrive(c.WithAck(c.tcb.snd.una));  // a peer that refuses it
   c.peer_window = 5000;
-  c.Arrive(c.WithAck(c.tcb.snd_una));
+  c.Arrive(c.WithAck(c.tcb.snd.una));
   EXPECT_TRUE(IsOne(c.Drain(), kFin | kAck));
   EXPECT_TRUE(c.Drain().empty());
 }
@@ -478,7 +478,7 @@ TEST(TimeWait, GivenTimeWaitWhenFinComesAgainThenAcknowledgedAndRestarted) {
   c.BringTo(State::kTimeWait);
   c.Advance(50 * kSecond);
   Segment fin = c.WithFlags(kFin | kAck);
-  fin.header.sequence = c.tcb.rcv_nxt - 1;
+  fin.header.sequence = c.tcb.rcv.nxt - 1;
   c.Arrive(fin);
   EXPECT_TRUE(IsOne(c.Drain(), kAck));
   EXPECT_EQ(NextDeadline(c.tcb), c.now + 60 * kSecond);

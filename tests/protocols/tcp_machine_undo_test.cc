@@ -35,7 +35,7 @@ class Undoing : public ::testing::TestWithParam<Peer> {
       for (const SentSegment& segment : sent)
         AckWith(segment.header.sequence + segment.length, segment);
     }
-    ASSERT_EQ(c.tcb.snd_una, c.tcb.snd_max);
+    ASSERT_EQ(c.tcb.snd.una, c.tcb.snd.max);
     cwnd = c.tcb.cwnd;
     ssthresh = c.tcb.ssthresh;
     ExtendSend(c.tcb, 200 * kMss);
@@ -59,7 +59,7 @@ class Undoing : public ::testing::TestWithParam<Peer> {
       c.Drain();
     }
     c.AdvanceTo(c.tcb.retransmit_deadline);
-    ASSERT_EQ(c.tcb.cwnd, c.tcb.snd_mss);
+    ASSERT_EQ(c.tcb.cwnd, c.tcb.snd.mss);
     again = c.Drain();
     ASSERT_EQ(again.size(), 1u);
     ASSERT_TRUE(again[0].intent.retransmission);
@@ -98,10 +98,10 @@ TEST_P(Undoing, GivenTimeOutThatWasRight_WhenOnlyTheRepetitionIsAcknowledged_The
   if (!sent[0].intent.retransmission) {
     std::vector<SackBlock> blocks;
     if (GetParam().sack) blocks.push_back({sent[0].header.sequence, End(sent[0])});
-    AckWith(c.tcb.snd_una, sent[0], blocks);
+    AckWith(c.tcb.snd.una, sent[0], blocks);
     sent = c.Drain();
     if (!GetParam().sack && sent.empty()) {
-      AckWith(c.tcb.snd_una, flight[0]);
+      AckWith(c.tcb.snd.una, flight[0]);
       sent = c.Drain();
     }
     ASSERT_FALSE(sent.empty());
@@ -109,7 +109,7 @@ TEST_P(Undoing, GivenTimeOutThatWasRight_WhenOnlyTheRepetitionIsAcknowledged_The
   EXPECT_TRUE(sent[0].intent.retransmission);
   EXPECT_EQ(sent[0].header.sequence, End(flight[0]));
   EXPECT_LT(c.tcb.ssthresh, cwnd);
-  EXPECT_LE(c.tcb.cwnd, 4 * c.tcb.snd_mss);
+  EXPECT_LE(c.tcb.cwnd, 4 * c.tcb.snd.mss);
 }
 
 TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
@@ -124,7 +124,7 @@ TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
 TEST_P(Undoing, GivenFastRetransmitOfWhatWasOnlyLate_WhenItIsKnown_ThenTheWindowsAreAsBefore) {
   if (!GetParam().timestamps && !GetParam().sack) {
     // Nothing tells them apart: the reduction stays.
-    for (int i = 1; i <= 3; ++i) AckWith(c.tcb.snd_una, flight[0]);
+    for (int i = 1; i <= 3; ++i) AckWith(c.tcb.snd.una, flight[0]);
     ASSERT_TRUE(c.tcb.in_recovery);
     c.Drain();
     AckWith(End(flight[9]), flight[0]);
@@ -136,7 +136,7 @@ TEST_P(Undoing, GivenFastRetransmitOfWhatWasOnlyLate_WhenItIsKnown_ThenTheWindow
     std::vector<SackBlock> blocks;
     if (GetParam().sack) blocks.push_back({flight[1].header.sequence, End(flight[i])});
     // RFC 7323 4.3: what fills no gap does not change the echo.
-    AckWith(c.tcb.snd_una, flight[0], blocks);
+    AckWith(c.tcb.snd.una, flight[0], blocks);
   }
   ASSERT_TRUE(c.tcb.in_recovery);
   again = c.Drain();
@@ -147,7 +147,7 @@ TEST_P(Undoing, GivenFastRetransmitOfWhatWasOnlyLate_WhenItIsKnown_ThenTheWindow
   if (GetParam().sack && !GetParam().timestamps) {
     EXPECT_LT(c.tcb.ssthresh, cwnd);
     // The repetition has come too, as a duplicate.
-    AckWith(c.tcb.snd_una, flight[0], {{flight[0].header.sequence, End(flight[0])}});
+    AckWith(c.tcb.snd.una, flight[0], {{flight[0].header.sequence, End(flight[0])}});
   }
   EXPECT_FALSE(c.tcb.in_recovery);
   EXPECT_GE(c.tcb.ssthresh, cwnd);
@@ -158,7 +158,7 @@ TEST_P(Undoing, GivenFastRetransmitThatWasNeededThenTheReductionStays) {
   for (size_t i = 1; i <= 3; ++i) {
     std::vector<SackBlock> blocks;
     if (GetParam().sack) blocks.push_back({flight[1].header.sequence, End(flight[i])});
-    AckWith(c.tcb.snd_una, flight[0], blocks);
+    AckWith(c.tcb.snd.una, flight[0], blocks);
   }
   ASSERT_TRUE(c.tcb.in_recovery);
   again = c.Drain();
@@ -174,7 +174,7 @@ TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShort_WhenItsRepetitionArrives_T
   for (size_t i = 1; i <= 3; ++i) {
     std::vector<SackBlock> blocks;
     if (GetParam().sack) blocks.push_back({flight[1].header.sequence, End(flight[i])});
-    AckWith(c.tcb.snd_una, flight[0], blocks);
+    AckWith(c.tcb.snd.una, flight[0], blocks);
   }
   ASSERT_TRUE(c.tcb.in_recovery);
   again = c.Drain();
@@ -194,12 +194,12 @@ TEST_P(Undoing, GivenTimeOut_WhenARouterRefusesWhatIsInFlight_ThenItGoesAgainAtO
   AckWith(End(flight[0]), again[0]);  // F-RTO waits for a second ACK
   c.Drain();
   ASSERT_EQ(c.tcb.frto, FRto::kSecondAck);
-  ASSERT_TRUE(OnPacketTooBig(c.tcb, c.tcb.snd_una, 1280 - 400, c.now));
+  ASSERT_TRUE(OnPacketTooBig(c.tcb, c.tcb.snd.una, 1280 - 400, c.now));
   c.Check();
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_FALSE(sent.empty());
   EXPECT_TRUE(sent[0].intent.retransmission);
-  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd_una);
+  EXPECT_EQ(sent[0].header.sequence, c.tcb.snd.una);
 }
 
 TEST_P(Undoing, GivenSwitchedOffThenAReductionStays) {

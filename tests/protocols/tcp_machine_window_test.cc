@@ -68,12 +68,12 @@ TEST(Handshake, GivenSynWithOptionsWhenPassiveThenSynAckAnswersThem) {
   EXPECT_EQ(sent[0].header.window_scale, 0);
   EXPECT_TRUE(sent[0].header.has_timestamps);
   EXPECT_EQ(sent[0].header.ts_echo, c.peer_clock);
-  EXPECT_EQ(c.tcb.snd_wscale, 7);
-  EXPECT_EQ(c.tcb.snd_wnd, 60000u);  // the SYN's own window is not scaled
+  EXPECT_EQ(c.tcb.snd.wscale, 7);
+  EXPECT_EQ(c.tcb.snd.wnd, 60000u);  // the SYN's own window is not scaled
   Segment ack = c.Template();
   ack.header.window = 100;
   c.Arrive(ack);
-  EXPECT_EQ(c.tcb.snd_wnd, 12800u);
+  EXPECT_EQ(c.tcb.snd.wnd, 12800u);
 }
 
 TEST(Handshake, GivenMssOptionsThenSmallerOneCountsLessOptions) {
@@ -100,7 +100,7 @@ TEST(Handshake, GivenMssOptionsThenSmallerOneCountsLessOptions) {
     syn.header.has_timestamps = true;
     StandaloneTcb tcb;
     OpenPassive(tcb, options, SequenceNumber(1), syn, kStart);
-    EXPECT_EQ(tcb.snd_mss, row.result) << row.peer << " " << row.ours;
+    EXPECT_EQ(tcb.snd.mss, row.result) << row.peer << " " << row.ours;
   }
 }
 
@@ -109,7 +109,7 @@ TEST(Handshake, GivenShiftOverFourteenThenFourteen) {
   c.peer_scales = true;
   c.peer_scale = 200;
   c.OpenPassively();
-  EXPECT_EQ(c.tcb.snd_wscale, 14);
+  EXPECT_EQ(c.tcb.snd.wscale, 14);
 }
 
 TEST(Handshake, GivenCloseBeforeEstablishedThenFinFollowsTheHandshake) {
@@ -150,7 +150,7 @@ TEST(Handshake, GivenTextAnnouncedBeforeEstablishedThenItGoesAfterwards) {
 TEST(ReceiveWindow, GivenTextArrivesThenTheEdgeStaysUntilTheOwnerCanTakeMore) {
   Connection c;
   c.Establish(10000);
-  const SequenceNumber edge = c.tcb.rcv_adv;
+  const SequenceNumber edge = c.tcb.rcv.adv;
   for (int i = 0; i < 4; ++i) {
     c.ArriveAndPlace(c.WithText(1000));
     c.ArriveAndPlace(c.WithText(1000));
@@ -163,7 +163,7 @@ TEST(ReceiveWindow, GivenTextArrivesThenTheEdgeStaysUntilTheOwnerCanTakeMore) {
 TEST(ReceiveWindow, GivenSmallerCapacityThenTheEdgeDoesNotRetract) {
   Connection c;
   c.Establish(10000);
-  const SequenceNumber edge = c.tcb.rcv_adv;
+  const SequenceNumber edge = c.tcb.rcv.adv;
   SetReceiveWindow(c.tcb, 0, c.now);
   EXPECT_TRUE(c.Drain().empty());
   EXPECT_EQ(EdgeOf(c.Send(10)[0].header, 0), edge);
@@ -178,7 +178,7 @@ TEST(ReceiveWindow, GivenUsedUpWindowWhenAnythingIsPostedThenUpdateAtOnce) {
     c.ArriveAndPlace(c.WithText(100));
     c.Drain();
     SetReceiveWindow(c.tcb, posted, c.now);
-    EXPECT_TRUE(c.tcb.ack_now);
+    EXPECT_TRUE(c.tcb.owed.ack_now);
     const std::vector<SentSegment> sent = c.Drain();
     ASSERT_TRUE(IsOne(sent, kAck)) << posted;
     EXPECT_EQ(sent[0].header.window, posted);
@@ -204,7 +204,7 @@ TEST(ReceiveWindow, GivenLessThanHalfOfTheLargestWindowIsLeftThenAnyGrowthIsTold
   c.Establish(10000);
   c.ArriveAndPlace(c.WithText(6000));
   c.Drain();
-  ASSERT_EQ(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv), 4000u);
+  ASSERT_EQ(c.tcb.rcv.nxt.DistanceTo(c.tcb.rcv.adv), 4000u);
   SetReceiveWindow(c.tcb, 4500, c.now);
   EXPECT_TRUE(IsOne(c.Drain(), kAck));
 }
@@ -277,7 +277,7 @@ TEST(ReceiveWindow, GivenPeerHasClosedThenNoUpdates) {
 TEST(ReceiveWindow, GivenCapacityBeyondTheBufferThenTheBufferLimits) {
   Connection c;  // receive_buffer 20000
   c.Establish(1000000);
-  EXPECT_EQ(c.irs().DistanceTo(c.tcb.rcv_adv), 20001u);
+  EXPECT_EQ(c.irs().DistanceTo(c.tcb.rcv.adv), 20001u);
 }
 
 TEST(ReceiveWindow, GivenScaleThenTheFieldIsRoundedDown) {
@@ -286,13 +286,13 @@ TEST(ReceiveWindow, GivenScaleThenTheFieldIsRoundedDown) {
   c.Establish(100);
   ASSERT_EQ(WindowUnit(c.tcb), 64u);
   // The SYN, not scaled, offered all 100.
-  EXPECT_EQ(c.irs().DistanceTo(c.tcb.rcv_adv), 101u);
+  EXPECT_EQ(c.irs().DistanceTo(c.tcb.rcv.adv), 101u);
   SetReceiveWindow(c.tcb, 1000000, c.now);
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].header.window, (1000000 - 63) / 64);  // room to round up later
-  EXPECT_EQ(c.tcb.rcv_adv, EdgeOf(sent[0].header, 6));
-  EXPECT_LE(c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv), 1000000u);
+  EXPECT_EQ(c.tcb.rcv.adv, EdgeOf(sent[0].header, 6));
+  EXPECT_LE(c.tcb.rcv.nxt.DistanceTo(c.tcb.rcv.adv), 1000000u);
 }
 
 TEST(ReceiveWindow, GivenScaleAndOneReceiveThenAMessageThatJustFitsIsAdmittedWhole) {
@@ -309,7 +309,7 @@ TEST(ReceiveWindow, GivenScaleAndRoomThenTheEdgeOnTheWireNeverRetracts) {
   Connection c(ScaledOptions(4000000));
   c.peer_scales = true;
   c.Establish(200000);
-  SequenceNumber edge = c.tcb.rcv_adv;
+  SequenceNumber edge = c.tcb.rcv.adv;
   uint32_t seed = 1;
   for (int i = 0; i < 2000; ++i) {
     seed = seed * 1103515245 + 12345;
@@ -327,19 +327,19 @@ TEST(ReceiveWindow, GivenScaleAndNoRoomThenTheEdgeRetractsByLessThanAUnitAndText
   Connection c(ScaledOptions(4000000));
   c.peer_scales = true;
   c.Establish(64000);
-  const SequenceNumber capacity = c.tcb.rcv_nxt + 64000;
+  const SequenceNumber capacity = c.tcb.rcv.nxt + 64000;
   uint32_t retracted = 0;
   for (int i = 0; i < 100; ++i) {
     c.ArriveAndPlace(c.WithText(7));
     for (const SentSegment& sent : c.Drain()) {
-      const uint32_t back = EdgeOf(sent.header, 6).DistanceTo(c.tcb.rcv_adv);
+      const uint32_t back = EdgeOf(sent.header, 6).DistanceTo(c.tcb.rcv.adv);
       EXPECT_LT(back, 64u);
       retracted = back > retracted ? back : retracted;
     }
-    ASSERT_TRUE(c.tcb.rcv_adv.AtOrBefore(capacity));
+    ASSERT_TRUE(c.tcb.rcv.adv.AtOrBefore(capacity));
   }
   EXPECT_GT(retracted, 0u);  // or this test shows nothing
-  const uint32_t left = c.tcb.rcv_nxt.DistanceTo(c.tcb.rcv_adv);
+  const uint32_t left = c.tcb.rcv.nxt.DistanceTo(c.tcb.rcv.adv);
   EXPECT_EQ(c.ArriveAndPlace(c.WithText(left)).text_length, left);
 }
 
@@ -434,12 +434,12 @@ TEST(SendWindow, GivenOldSegmentsThenTheyDoNotUpdateTheWindow) {
   c.Establish();
   c.ArriveAndPlace(c.WithText(100));
   c.ArriveAndPlace(c.WithText(100));
-  ASSERT_EQ(c.tcb.snd_wnd, 60000u);
+  ASSERT_EQ(c.tcb.snd.wnd, 60000u);
   Segment old = c.WithText(200);  // partly old: sent before the last one
-  old.header.sequence = c.tcb.rcv_nxt - 150;
+  old.header.sequence = c.tcb.rcv.nxt - 150;
   old.header.window = 5;
   c.Arrive(old);
-  EXPECT_EQ(c.tcb.snd_wnd, 60000u);
+  EXPECT_EQ(c.tcb.snd.wnd, 60000u);
 }
 
 TEST(SendWindow, GivenHeaderBuiltLateThenRefreshHeaderTellsTheLatest) {
@@ -450,11 +450,11 @@ TEST(SendWindow, GivenHeaderBuiltLateThenRefreshHeaderTellsTheLatest) {
   Header header = CommitSend(c.tcb, intent, 10, true, c.now);
   EXPECT_EQ(header.acknowledgement, c.irs() + 1);
   c.ArriveAndPlace(c.WithText(100));
-  ASSERT_NE(c.tcb.ack_deadline, kNever);
+  ASSERT_NE(c.tcb.owed.ack_deadline, kNever);
   RefreshHeader(c.tcb, &header, 10, c.now);
   EXPECT_EQ(header.acknowledgement, c.irs() + 101);
   EXPECT_EQ(header.flags, kAck | kPsh);
-  EXPECT_EQ(c.tcb.ack_deadline, kNever);
+  EXPECT_EQ(c.tcb.owed.ack_deadline, kNever);
 }
 
 TEST(SendWindow, GivenExtendSendAfterCloseThenIgnored) {
@@ -472,9 +472,9 @@ TEST(SendWindow, GivenRetransmissionOfSmallPieceThenSillyWindowAvoidanceDoesNotH
   c.Establish();
   ASSERT_EQ(c.Send(5000).size(), 1u);
   c.peer_window = 60000;
-  c.Arrive(c.WithAck(c.tcb.snd_una));
+  c.Arrive(c.WithAck(c.tcb.snd.una));
   c.Drain();
-  const SequenceNumber una = c.tcb.snd_una;
+  const SequenceNumber una = c.tcb.snd.una;
   for (int i = 0; i < 3; ++i) c.Arrive(c.WithAck(una));
   const std::vector<SentSegment> sent = c.Drain();
   ASSERT_FALSE(sent.empty());
@@ -499,7 +499,7 @@ TEST(SendWindow, GivenFourGigabytesThenSequenceNumbersWrapUnnoticed) {
     OnPlaced(c.tcb, 10000, c.now);
     SetReceiveWindow(c.tcb, 20000, c.now);
     Header ack = CommitSend(c.tcb, NextSend(c.tcb, c.now), 0, false, c.now);
-    ASSERT_EQ(ack.acknowledgement, c.tcb.rcv_nxt);
+    ASSERT_EQ(ack.acknowledgement, c.tcb.rcv.nxt);
   }
   c.Check();
 }
