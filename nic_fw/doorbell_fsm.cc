@@ -15,6 +15,9 @@ namespace qpip::fw {
 namespace {
 
 constexpr uint32_t kDoorbellsAtATime = 16;
+/// Turns that may find doorbells before the overflow flag is looked at all the same: a FIFO that
+/// others keep from running empty must not hide what was lost.
+constexpr uint32_t kBusyTurns = 16;
 
 /// The queue pair a host names, or nullptr: handles come from outside.
 QueuePair* Owned(const Nic& nic, uint32_t handle) {
@@ -24,15 +27,24 @@ QueuePair* Owned(const Nic& nic, uint32_t handle) {
   return owned ? &q : nullptr;
 }
 
-/// A producer index is believed when it moves forward and within the ring.
-bool Plausible(uint32_t producer, uint32_t old_producer, uint32_t consumer, uint32_t log2_depth) {
-  return static_cast<int32_t>(producer - old_producer) >= 0 &&
-         producer - consumer <= (1u << log2_depth);
+/// What a producer index says to a queue that knows an older or a newer one. Behind the known one
+/// is no error: a scan reads what the host has posted by then, and the doorbells that were in the
+/// FIFO at that moment come after it.
+enum class Producer : uint8_t {
+  kStale,     ///< at or behind what is known: nothing is new
+  kForward,   ///< believed
+  kNonsense,  ///< more than the ring holds
+};
+Producer Judge(uint32_t producer, uint32_t known, uint32_t consumer, uint32_t log2_depth) {
+  if (static_cast<int32_t>(producer - known) <= 0) return Producer::kStale;
+  return producer - consumer <= (1u << log2_depth) ? Producer::kForward : Producer::kNonsense;
 }
 
 void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
-  if (q.send.shutdown_wanted || producer == q.send.producer) return;
-  if (!Plausible(producer, q.send.producer, q.send.completed, q.send.log2_depth)) {
+  if (q.send.shutdown_wanted) return;
+  const Producer verdict = Judge(producer, q.send.producer, q.send.completed, q.send.log2_depth);
+  if (verdict == Producer::kStale) return;
+  if (verdict == Producer::kNonsense) {
     FailSend(nic, q, q.send.producer, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
@@ -47,8 +59,10 @@ void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
 }
 
 void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t posted_bytes) {
-  if (producer == q.recv.producer) return;
-  if (!Plausible(producer, q.recv.producer, q.recv.next, q.recv.log2_depth)) {
+  // The sum of bytes is as old as the index: a stale one must not take the window back.
+  const Producer verdict = Judge(producer, q.recv.producer, q.recv.next, q.recv.log2_depth);
+  if (verdict == Producer::kStale) return;
+  if (verdict == Producer::kNonsense) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
     return;
   }
@@ -109,8 +123,8 @@ void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
       return;
     case abi::DoorbellKind::kCommand:
       // Several callers may ring out of order: only forward, and never more than the ring holds.
-      if (Plausible(doorbell.producer, nic.state.command_producer, nic.state.command_consumer,
-                    nic.state.config.command_log2)) {
+      if (Judge(doorbell.producer, nic.state.command_producer, nic.state.command_consumer,
+                nic.state.config.command_log2) == Producer::kForward) {
         nic.state.command_producer = doorbell.producer;
       }
       return;
@@ -129,11 +143,12 @@ bool ServiceDoorbells(const Nic& nic) {
     Dispatch(nic, doorbell);
     progress = true;
   }
-  if (!progress && nic.hardware.DoorbellOverflowed() != 0) {
-    ScanAllQueues(nic);
-    progress = true;
-  }
-  return progress;
+  uint32_t& busy_turns = nic.state.busy_doorbell_turns;
+  if (progress && ++busy_turns < kBusyTurns) return true;
+  busy_turns = 0;
+  if (nic.hardware.DoorbellOverflowed() == 0) return progress;
+  ScanAllQueues(nic);
+  return true;
 }
 
 }  // namespace qpip::fw

@@ -133,7 +133,8 @@ struct ReceiveContext {
 
 struct FirmwareState {
   uint32_t magic = 0;
-  uint32_t next_fsm = 0;  ///< whose turn it is
+  uint32_t next_fsm = 0;             ///< whose turn it is
+  uint32_t busy_doorbell_turns = 0;  ///< that have found doorbells, since the flag was read
   NicConfig config;
   ArenaBytes bytes;
 

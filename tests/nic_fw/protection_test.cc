@@ -150,6 +150,76 @@ TEST_F(Protection, GivenDoorbellsLost_WhenFifoOverflows_ThenIndicesAreScanned) {
   EXPECT_GE(pair.a.Counter(abi::NicCounter::kDoorbellOverflows), 1u);
 }
 
+// --- Doorbells that are older than what a scan has read
+
+/// The doorbells of these posts find the FIFO full.
+void LoseDoorbells(FirmwareBench& nic, const std::function<void()>& posts) {
+  nic.hardware.doorbell_capacity = 0;
+  posts();
+  nic.hardware.doorbell_capacity = 64;
+}
+
+TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderSendDoorbellsPop_ThenNothingIsLost) {
+  for (int i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 4096)});
+  LoseDoorbells(pair.a, [&] {
+    for (int i = 0; i < 3; ++i) pair.a.PostInline(*pair.qp_a, "lost");
+  });
+  pair.cable.Run();
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 3u);
+  for (uint32_t producer = 1; producer <= 3; ++producer) {
+    pair.a.hardware.Ring(
+        abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, pair.qp_a->handle, producer));
+    pair.cable.Run();
+  }
+  pair.a.PostInline(*pair.qp_a, "goes on");
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.a, abi::EventKind::kDisconnected).size(), 0u);
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+}
+
+TEST_F(Protection, GivenRingHasGoneRound_WhenDoorbellOfLapsAgoPops_ThenItIsStale) {
+  for (uint32_t i = 0; i < 3 * 64; ++i) {
+    pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 4096)});
+    pair.a.PostInline(*pair.qp_a, "x");
+    pair.cable.Run();
+  }
+  pair.a.hardware.Ring(abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, pair.qp_a->handle, 1));
+  pair.b.hardware.Ring(
+      abi::Doorbell::Make(abi::DoorbellKind::kRecvPosted, pair.qp_b->handle, 1, 4096));
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.a, abi::EventKind::kDisconnected).size(), 0u);
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 0u);
+}
+
+TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderReceiveDoorbellPops_ThenWindowStays) {
+  const abi::Doorbell older =
+      abi::Doorbell::Make(abi::DoorbellKind::kRecvPosted, pair.qp_b->handle,
+                          pair.qp_b->recv_producer + 1, pair.qp_b->posted_bytes + 4096);
+  LoseDoorbells(pair.b, [&] {
+    for (int i = 0; i < 2; ++i) pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 4096)});
+  });
+  pair.cable.Run();
+  pair.b.hardware.Ring(older);
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 0u);
+  for (uint32_t i = 0; i < pair.qp_b->recv_producer; ++i) {
+    pair.a.PostSend(*pair.qp_a, {SgeOf(source, source_key, 0, 4096)});
+    pair.cable.Run();
+  }
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), pair.qp_b->recv_producer);
+}
+
+TEST_F(Protection, GivenFifoThatNeverRunsEmpty_WhenItOverflows_ThenWhatWasLostIsFoundAllTheSame) {
+  LoseDoorbells(pair.a, [&] { pair.a.PostInline(*pair.qp_a, "found anyway"); });
+  for (int turn = 0; turn < 400; ++turn) {
+    while (pair.a.hardware.doorbells.size() < 32) {
+      pair.a.hardware.Ring(abi::Doorbell::Make(abi::DoorbellKind::kCqArm, 1000, 0));
+    }
+    qpip_fw_step(pair.a.arena.data(), &pair.a.hardware.platform(), pair.a.now, 1);
+  }
+  EXPECT_EQ(pair.a.hardware.outgoing.size(), 1u);
+}
+
 TEST_F(Protection, GivenHostileRings_WhenRandomBytesAndDoorbells_ThenNeighbourIsUnharmed) {
   // Given a second connected pair of queue pairs on the same NICs
   auto victim_a = pair.a.CreateQp(*pair.cq_a);
