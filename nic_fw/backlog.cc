@@ -14,7 +14,8 @@ bool Expired(const Nic& nic, const BacklogEntry& entry) {
 
 void ForgetSyn(const Nic& nic, BacklogEntry& entry) {
   entry.in_use = false;
-  --nic.listener(entry.listener).backlog_count;
+  const uint32_t waiting = --nic.listener(entry.listener).backlog_count;
+  nic.Trace(kTraceSynsWaiting, entry.listener, waiting + 1, waiting);
 }
 
 BacklogEntry* FindSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple) {
@@ -55,9 +56,22 @@ bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const
     entry->tuple = tuple;
     entry->arrived_at = nic.now;
     ++listener.backlog_count;
+    nic.Count(abi::NicCounter::kSynsPutOff);
+    nic.Trace(kTraceSynsWaiting, handle, listener.backlog_count - 1u, listener.backlog_count);
   }
   entry->syn = syn;
   return true;
+}
+
+bool UnderPressure(const ListenerState& listener) {
+  const uint32_t total = listener.half_open + listener.offered.count;
+  const uint32_t limit = total - (total >> 2);
+  return listener.half_open != 0 && listener.half_open >= limit;
+}
+
+void OnHandshakeOver(const Nic& nic, ListenerState& listener) {
+  --listener.half_open;
+  if (listener.backlog_count != 0) nic.state.backlog_due = true;
 }
 
 QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {

@@ -1,5 +1,6 @@
 #include "nic_fw/ending.h"
 
+#include "nic_fw/backlog.h"
 #include "nic_fw/demux.h"
 #include "nic_fw/events.h"
 #include "nic_fw/layout.h"
@@ -25,7 +26,9 @@ void Detach(const Nic& nic, QueuePair& q) {
   DropRefused(nic, q);
   RemoveDemux(nic, q);
   DropPlacements(nic, q);
-  if (q.state == QpState::kConnecting && q.listener != kNone) --nic.listener(q.listener).half_open;
+  if (q.state == QpState::kConnecting && q.listener != kNone) {
+    OnHandshakeOver(nic, nic.listener(q.listener));
+  }
   q.tcb.state = tcp::State::kClosed;
 }
 

@@ -78,7 +78,8 @@ bool ServiceTimers(const Nic& nic) {
 bool ServiceLists(const Nic& nic) {
   const bool retried = RetryRefused(nic);
   const bool drained = !nic.state.drain.empty() && PollDraining(nic);
-  return retried || drained;
+  const bool taken_up = ServiceBacklogs(nic);
+  return retried || drained || taken_up;
 }
 
 /// The state machines take turns, so that none starves another. The order within a turn matters
@@ -167,7 +168,7 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
 
 uint32_t qpip_fw_ready(const void* arena) {
   const auto& state = *static_cast<const FirmwareState*>(arena);
-  return !state.active.empty() || !state.batch.empty() ||
+  return !state.active.empty() || !state.batch.empty() || state.backlog_due ||
          (state.command_stage == kCommandIdle && state.command_producer != state.command_consumer);
 }
 

@@ -15,15 +15,6 @@ namespace {
 
 constexpr uint64_t kCookieLifeNs = uint64_t{2} << 36;  // two periods of syn_cookie.h
 
-/// Handshakes that nobody may ever complete hold three quarters of the listener's queue pairs, or
-/// the only one: more SYNs get no more of them, but wait, and are answered by cookies when no more
-/// can wait.
-bool UnderPressure(const ListenerState& listener) {
-  const uint32_t total = listener.half_open + listener.offered.count;
-  const uint32_t limit = total - (total >> 2);
-  return listener.half_open != 0 && listener.half_open >= limit;
-}
-
 tcp::CookieContext ContextOf(const Nic& nic, const tcp::FourTuple& tuple) {
   return {tuple, nic.state.isn_key, TcpDefaults(nic)};
 }

@@ -100,6 +100,14 @@ void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp
   FinishOpen(nic, q);
 }
 
+/// Mates `q` with a SYN that has waited.
+static void StartWaiting(const Nic& nic, QueuePair& q, BacklogEntry& entry) {
+  const BacklogEntry syn = entry;
+  ForgetSyn(nic, entry);
+  nic.Count(abi::NicCounter::kSynsTakenUp);
+  StartPassiveOpen(nic, q, syn.listener, syn.tuple, syn.syn);
+}
+
 void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                      const tcp::Header& ack, const tcp::Header& syn) {
   q.tuple = tuple;
@@ -112,7 +120,7 @@ void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp:
 }
 
 void OnEstablished(const Nic& nic, QueuePair& q) {
-  if (q.listener != kNone) --nic.listener(q.listener).half_open;
+  if (q.listener != kNone) OnHandshakeOver(nic, nic.listener(q.listener));
   SetQpState(nic, q, QpState::kConnected);
   q.ending.connected_reported = true;
   q.notices.path_failed = false;
@@ -128,13 +136,26 @@ void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
   q.tuple = tcp::FourTuple{};
   SetQpState(nic, q, QpState::kOffered);
   if (BacklogEntry* syn = OldestSyn(nic, handle)) {
-    const tcp::FourTuple tuple = syn->tuple;
-    const tcp::Header header = syn->syn;
-    ForgetSyn(nic, *syn);
-    StartPassiveOpen(nic, q, handle, tuple, header);
+    StartWaiting(nic, q, *syn);
     return;
   }
   PutOffered(nic, nic.listener(handle), q);
+}
+
+bool ServiceBacklogs(const Nic& nic) {
+  if (!nic.state.backlog_due) return false;
+  nic.state.backlog_due = false;
+  bool progress = false;
+  for (uint32_t i = 0; i < nic.state.config.max_listeners; ++i) {
+    ListenerState& listener = nic.listener(i);
+    while (listener.in_use && !UnderPressure(listener) && !listener.offered.empty()) {
+      BacklogEntry* syn = OldestSyn(nic, i);
+      if (syn == nullptr) break;
+      StartWaiting(nic, *TakeOffered(nic, listener), *syn);
+      progress = true;
+    }
+  }
+  return progress;
 }
 
 void WithdrawOffer(const Nic& nic, QueuePair& q) {

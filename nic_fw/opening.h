@@ -21,6 +21,9 @@ void OnEstablished(const Nic& nic, QueuePair& q);
 
 /// Gives an idle queue pair to the listener; mated at once when a SYN waits.
 void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
+/// Takes up SYNs that had to wait for handshakes which have ended since. Returns true when there
+/// was one.
+bool ServiceBacklogs(const Nic& nic);
 /// Takes an offered queue pair back.
 void WithdrawOffer(const Nic& nic, QueuePair& q);
 

@@ -155,6 +155,7 @@ enum TraceKind : uint32_t {
   kTraceSendPosted = 9,       ///< object: QP; from: producer index seen by the doorbell FSM
   kTraceNeighbourState = 10,  ///< object: index; from, to: NeighbourState
   kTraceAddressState = 11,    ///< from, to: AddressState
+  kTraceSynsWaiting = 12,     ///< object: listener; from, to: how many wait for a queue pair
 };
 
 enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };

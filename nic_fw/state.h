@@ -134,6 +134,7 @@ struct ReceiveContext {
 struct FirmwareState {
   uint32_t magic = 0;
   uint32_t next_fsm = 0;             ///< whose turn it is
+  bool backlog_due = false;          ///< a handshake has ended while SYNs wait
   uint32_t busy_doorbell_turns = 0;  ///< that have found doorbells, since the flag was read
   NicConfig config;
   ArenaBytes bytes;

@@ -50,6 +50,8 @@ namespace qpip::abi {
   X(kPathMtuReductions, "path_mtu_reductions")                 \
   X(kSynCookiesSent, "syn_cookies_sent")                       \
   X(kSynCookiesAccepted, "syn_cookies_accepted")               \
+  X(kSynsPutOff, "syns_put_off")                               \
+  X(kSynsTakenUp, "syns_taken_up")                             \
   X(kMtuProbesSent, "mtu_probes_sent")                         \
   X(kMtuProbesSucceeded, "mtu_probes_succeeded")               \
   X(kMtuBlackHoles, "mtu_black_holes")

@@ -119,6 +119,8 @@ json TraceEvent(uint32_t kind, const uint32_t (&values)[3], bool last_step) {
                           {{"neighbour", object}, {"from", from}, {"to", to}});
     case fw::kTraceAddressState:
       return InstantEvent("address state " + std::to_string(to), {{"from", from}, {"to", to}});
+    case fw::kTraceSynsWaiting:
+      return InstantEvent("SYNs waiting " + std::to_string(to), {{"listener", object}});
     case fw::kTraceSendPosted:
       return InstantEvent("send posted", {{"qp", object}, {"producer", from}});
     default:

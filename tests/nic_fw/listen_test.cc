@@ -151,6 +151,96 @@ TEST(SynCookies, GivenHandshakesInOrdinaryNumbers_ThenNoCookieIsSent) {
   EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesSent), 0u);
 }
 
+// --- Many at once
+
+/// `count` queue pairs of `b` are offered, and as many of `a` connect before any frame moves.
+struct Simultaneous {
+  static NicConfig Config() {
+    NicConfig config = FirmwareBench::DefaultConfig();
+    config.max_qps = 1024;
+    config.event_log2 = 12;
+    return config;
+  }
+  FirmwareBench a{1, Config()}, b{2, Config()};
+  Cable cable{a, b, {}};
+  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
+  std::vector<std::unique_ptr<TestQp>> qps;
+  static QpSpec Small() {
+    return {.send_log2_depth = 1, .recv_log2_depth = 1, .overflow_bytes = 4096};
+  }
+  uint32_t listener = 0;
+
+  void Offer(uint32_t count) {
+    listener = b.Listen(7, 64).result[0];
+    for (uint32_t i = 0; i < count; ++i) {
+      qps.push_back(b.CreateQp(*cq_b, Small()));
+      ASSERT_EQ(b.Offer(listener, *qps.back()).status, 0);
+    }
+  }
+  void Connect(uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      qps.push_back(a.CreateQp(*cq_a, Small()));
+      ASSERT_EQ(a.Connect(*qps.back(), 2, 7).status, 0);
+    }
+  }
+};
+
+struct SomeSimultaneous : Simultaneous, ::testing::Test {};
+struct AllSimultaneous : Simultaneous, ::testing::TestWithParam<uint32_t> {};
+
+TEST_P(AllSimultaneous, GivenAsManyConnectsAsOffers_WhenFramesMove_ThenAllAreUpWithoutATimeOut) {
+  Offer(GetParam());
+  Connect(GetParam());
+  cable.Run();  // the clock stands still
+  EXPECT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), GetParam());
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), GetParam());
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynsPutOff), b.Counter(abi::NicCounter::kSynsTakenUp));
+}
+INSTANTIATE_TEST_SUITE_P(QueuePairs, AllSimultaneous,
+                         ::testing::Values(1u, 2u, 3u, 4u, 8u, 16u, 64u, 1000u));
+
+TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenAHandshakeIsReset_ThenTheNextGoesOn) {
+  Offer(4);
+  // Three strangers hold three quarters, a fourth SYN waits.
+  for (uint32_t i = 0; i < 3; ++i) {
+    b.hardware.incoming.push_back(MakeSegment(Spoofed(i), MakeSyn(i)));
+  }
+  b.Run();
+  b.hardware.outgoing.clear();
+  Connect(1);
+  cable.Run();
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 0u);
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynsPutOff), 1u);
+  tcp::Header reset = MakeSyn(0);
+  reset.flags = tcp::kRst;
+  reset.sequence = reset.sequence + 1;
+  b.hardware.incoming.push_back(MakeSegment(Spoofed(0), reset));
+  b.Run();
+  cable.Run();
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 1u);
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynsTakenUp), 1u);
+}
+
+TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenOneCompletesAfterLong_ThenTheNextNeedsNoRepetition) {
+  Offer(4);
+  uint32_t syns = 0;
+  std::vector<Frame> held;
+  cable.filter = [&](Frame& frame, bool from_a) {
+    syns += from_a && frame[40 + tcp::offset::kFlags] == tcp::kSyn;
+    if (from_a || held.size() == 3) return true;
+    held.push_back(frame);  // SYN-ACKs on a long way
+    return false;
+  };
+  Connect(4);
+  cable.Run();
+  EXPECT_EQ(syns, 4u);
+  for (const Frame& frame : held) a.hardware.incoming.push_back(frame);
+  a.Run();
+  cable.Run();
+  EXPECT_EQ(syns, 4u);
+  EXPECT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 4u);
+}
+
 /// `b` has closed first and waits; `a` opens again from the same port.
 TEST(TimeWait, GivenNewSynForTheSamePorts_WhenListening_ThenTheNewConnectionTakesOver) {
   FirmwareBench a{1}, b{2};

@@ -106,6 +106,9 @@ json Mark(const TraceMark& mark) {
       return Instant(mark, kReceiveFsm, "receive completed", request);
     case fw::kTraceDrop:
       return Instant(mark, kReceiveFsm, std::string("drop ") + abi::DropReasonName(from), {});
+    case fw::kTraceSynsWaiting:
+      return Instant(mark, kConnections, "SYNs waiting " + std::to_string(to),
+                     {{"listener", object}});
     default:
       return Instant(mark, kConnections, "trace " + std::to_string(kind), {{"object", object}});
   }
