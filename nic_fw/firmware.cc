@@ -8,6 +8,7 @@
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/neighbour.h"
+#include "nic_fw/opening.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
