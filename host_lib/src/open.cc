@@ -6,8 +6,27 @@
 
 namespace qpip {
 
+namespace {
+
+// The URI as a message has it: what is no printable ASCII percent-encoded (RFC 3986 2.1).
+std::string Printable(std::string_view uri) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string text;
+  for (const char c : uri) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > ' ' && byte < 0x7f) {
+      text += c;
+    } else {
+      text += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
 std::shared_ptr<Nic> Nic::Open(std::string_view uri) {
-  const std::string what = "open " + std::string(uri) + ": ";
+  const std::string what = "open " + Printable(uri) + ": ";
   try {
     return internal::NicImpl::Start(abi::OpenHostPort(uri));
   } catch (const std::invalid_argument&) {

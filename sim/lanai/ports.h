@@ -105,6 +105,7 @@ class Ports {
   abi::InterruptHandler* handler_ = nullptr;
   Occupancy* const occupancy_;
   Timeline* const timeline_;
+  const bool summed_;  ///< the firmware computes the checksums of what it sends
   const bool measured_;
   bool sent_ = false;
   uint64_t mark_ = 0;

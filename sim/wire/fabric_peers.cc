@@ -26,6 +26,10 @@ FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* wh
     if (slot == kMaxPorts) return nullptr;
     const Route& route = routes_[slot];
     peer = peers_[slot].get();
+    if (peer == nullptr && RefusalPending(slot)) {
+      *why_not = SendResult::kBusy;  // until both ends have let go of the earlier attempt
+      return nullptr;
+    }
     if (peer == nullptr) {
       peer = AddPeer(slot, {kPortLive, route.generation, route.address});
     } else if (peer->generation != route.generation) {
@@ -34,10 +38,7 @@ FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* wh
     }
   }
   if (peer->state != PeerState::kUp) return nullptr;
-  if (!peer->out_open && !OpenOut(peer)) {
-    *why_not = SendResult::kBusy;
-    return nullptr;
-  }
+  if (!peer->out_open && !OpenOut(peer)) return nullptr;
   last_destination_ = peer;
   return peer;
 }
@@ -46,8 +47,13 @@ bool FabricPort::OpenOut(Peer* peer) {
   const Mapping& memory = *membership_->own_memory();
   const size_t offset = RingOffset(peer->slot);
   if ((reserved_rings_ & Bit(peer->slot)) == 0) {
-    if (memory.Reserve(offset, kRingStride) != 0) {
+    if (const int error = memory.Reserve(offset, kRingStride); error != 0) {
       ++statistics_.ring_memory_exhausted;
+      Lack(*peer, error,
+           std::to_string(kRingStride >> 10) + " KiB for a ring towards " +
+               AddressText(peer->address));
+      // A peer that has begun waits for an answer.
+      if (peer->in.is_open()) Refuse(peer, error);
       return false;
     }
     memory.Populate(offset, kRingStride);
@@ -131,9 +137,10 @@ void FabricPort::AcceptSource(uint32_t slot) {
     return;
   }
   // The bit is cleared only now: as long as it is set, nobody removes the source's memory.
+  int lack = 0;
   std::shared_ptr<Mapping> memory = Bit(slot) == self_bit_
                                         ? membership_->own_memory()
-                                        : membership_->MapPort(slot, port.generation);
+                                        : membership_->MapPort(slot, port.generation, &lack);
   opened.fetch_and(~Bit(slot), std::memory_order_seq_cst);
   if (ReadPort(entry).generation != port.generation) {
     deferred_ |= Bit(slot);  // a successor may have set the bit that we cleared
@@ -142,7 +149,12 @@ void FabricPort::AcceptSource(uint32_t slot) {
   if (memory == nullptr) {
     ++statistics_.map_failures;
     if (peer == nullptr) peer = AddPeer(slot, port);
-    MarkDown(peer, PeerState::kBroken);
+    if (lack != 0) {
+      Lack(*peer, lack, "a view of the memory of " + AddressText(port.address));
+      Refuse(peer, lack);
+    } else {
+      MarkDown(peer, PeerState::kBroken);
+    }
     return;
   }
   uint8_t* ring = memory->base() + RingOffset(membership_->slot());
@@ -180,6 +192,14 @@ void FabricPort::ReportDown(Peer* peer, InFrame* frame) {
   frame->peer = peer->address;
   std::erase(active_, peer);
   peer->listed = false;
+  if (peer->state == PeerState::kRefused) {
+    if (peer->refusal != 0) {
+      refusing_ |= Bit(peer->slot);
+      refusing_whom_[peer->slot] = {peer->generation, peer->refusal};
+    }
+    Retire(peer->slot);
+    return;
+  }
   const PortSnapshot port = ReadPort(membership_->control().ports[peer->slot]);
   if (peer->state == PeerState::kBroken && port.state == kPortLive &&
       port.generation == peer->generation) {

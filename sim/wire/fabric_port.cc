@@ -1,6 +1,7 @@
 // The data path of a port: sending, receiving, sleeping. Who the peers are: fabric_peers.cc.
 #include "sim/wire/fabric_port.h"
 
+#include <algorithm>
 #include <bit>
 #include <stdexcept>
 #include <utility>
@@ -38,19 +39,14 @@ struct SleepTicket {
 thread_local SleepTicket sleep_ticket;
 
 void CheckOptions(const FabricOptions& options) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  };
-  bool fine = !options.name.empty() && options.name.size() <= 64;
-  for (const char c : options.name) fine = fine && allowed(c);
-  if (!fine) {
-    throw std::runtime_error("bad fabric name \"" + options.name +
-                             "\": 1 to 64 letters, digits, '-', '_' or '.' are allowed");
+  if (!IsFabricName(options.name)) {
+    throw std::runtime_error("bad fabric name \"" + options.name + "\": " + kFabricNameRule +
+                             " are accepted");
   }
-  if (options.mtu < 1280 || options.mtu > kMaxFrameBytes) {
-    throw std::runtime_error("bad mtu " + std::to_string(options.mtu) + ": 1280 to " +
-                             std::to_string(kMaxFrameBytes) + " bytes are allowed");
+  if (options.mtu < kMinMtu || options.mtu > kMaxMtu) {
+    throw std::runtime_error("bad mtu " + std::to_string(options.mtu) + ": " +
+                             std::to_string(kMinMtu) + " to " + std::to_string(kMaxMtu) +
+                             " bytes are allowed");
   }
   if (options.address == abi::Ip6Address{} || options.address.bytes[0] == 0xff) {
     throw std::runtime_error("bad address " + AddressText(options.address) +
@@ -59,6 +55,13 @@ void CheckOptions(const FabricOptions& options) {
 }
 
 }  // namespace
+
+bool IsFabricName(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
 
 FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options)
     : options_(options),
@@ -154,7 +157,8 @@ bool FabricPort::WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uin
     Split split;
     SplitFrame(frame, &split);
     if (!peer->out.Write(frame.header, {split.copied.data(), split.copied_count},
-                         split.copied_bytes, {split.references.data(), split.reference_count})) {
+                         split.copied_bytes, {split.references.data(), split.reference_count},
+                         frame.summed)) {
       return false;
     }
     *lease = MakeLease(peer->out.position(), peer->generation, peer->slot);
@@ -162,7 +166,8 @@ bool FabricPort::WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uin
     statistics_.bytes_referenced += total - split.copied_bytes;
     return true;
   }
-  return peer->out.Write(frame.header, frame.payload, static_cast<uint32_t>(total), {});
+  return peer->out.Write(frame.header, frame.payload, static_cast<uint32_t>(total), {},
+                         frame.summed);
 }
 
 bool FabricPort::LeasePending(uint64_t lease) {
@@ -194,13 +199,15 @@ bool FabricPort::Receive(InFrame* frame) {
   if (membership_->own_entry().opened.load(std::memory_order_acquire) != 0 || deferred_ != 0) {
     AcceptSources();
   }
+  if (refusing_ != 0 || membership_->own_entry().refused.load(std::memory_order_acquire) != 0) {
+    SettleRefusals();
+  }
   if (free_borrowed_ == kNone) return false;
   for (size_t i = active_.size(); i > 0; --i) {
     if (++cursor_ >= active_.size()) cursor_ = 0;
     Peer* peer = active_[cursor_];
-    if (peer->state != PeerState::kBroken && peer->in.is_open() && ReceiveFrom(peer, frame)) {
-      return true;
-    }
+    const bool readable = peer->state == PeerState::kUp || peer->state == PeerState::kDown;
+    if (readable && peer->in.is_open() && ReceiveFrom(peer, frame)) return true;
     if (peer->state != PeerState::kUp) {
       ReportDown(peer, frame);
       return true;
@@ -252,7 +259,9 @@ void FabricPort::Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame)
   frame->pieces = {borrowed.pieces, ring_frame.piece_count};
   frame->length = ring_frame.length;
   frame->token = index + 1;
-  frame->checksum_vouched = trusted();
+  // Frame by frame, so that the two ends need not agree: where there is a checksum the sender may
+  // have damaged the frame on purpose; where there is none the memory between vouches for it.
+  frame->checksum_vouched = !ring_frame.summed;
   frame->peer_down = false;
   frame->peer = peer->address;
 }
@@ -372,6 +381,7 @@ std::string FabricPort::StatisticsJson() const {
       .Add("rings_broken", s.rings_broken)
       .Add("ring_memory_exhausted", s.ring_memory_exhausted)
       .Add("map_failures", s.map_failures)
+      .Add("refused_by_peers", s.refused_by_peers)
       .Add("wakes_sent", s.wakes_sent)
       .Add("sleeps", sleeps_.load(std::memory_order_relaxed))
       .Add("shared_bytes_allocated", allocator_.allocated_bytes())

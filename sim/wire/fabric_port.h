@@ -50,6 +50,7 @@ class FabricPort final : public Wire {
     kDown,      ///< it left or died; the event waits behind the frames it had committed
     kBroken,    ///< its ring holds nonsense; the event is due, its frames are ignored
     kReported,  ///< broken and reported; kept so that nothing goes to it
+    kRefused,   ///< one side lacks memory or descriptors for the other; the event is due
   };
 
   /// One incarnation of another port (or of this one, towards itself), met by sending to it or by
@@ -61,6 +62,7 @@ class FabricPort final : public Wire {
     PeerState state = PeerState::kUp;
     bool out_open = false;
     bool listed = false;  ///< in active_
+    int refusal = 0;      ///< kRefused by this port: an errno value, to be told to the peer
     RingProducer out;
     RingConsumer in;
     std::shared_ptr<Mapping> memory;  ///< the peer's; set while `in` is open
@@ -120,6 +122,15 @@ class FabricPort final : public Wire {
   void Retire(uint32_t slot);
   void AnswerWaitingProducers();
 
+  // fabric_refusals.cc: what this port or another lacks for a pair of rings
+  void Lack(const Peer& peer, int error, const std::string& what);
+  void Refuse(Peer* peer, int error);
+  bool RefusalPending(uint32_t slot) const;
+  bool HoldsNothingOf(uint32_t slot) const;
+  void SettleRefusals();
+  void TellRefusal(uint32_t slot);
+  void HearRefusal(uint32_t slot);
+
   const FabricOptions options_;
   const std::unique_ptr<Membership> membership_;
   const uint64_t self_bit_;
@@ -138,6 +149,12 @@ class FabricPort final : public Wire {
   uint64_t unflushed_ = 0;       ///< destinations sent to since the last Flush
   uint64_t blocked_ = 0;         ///< destinations that had no room
   uint64_t deferred_ = 0;        ///< sources to accept later
+  uint64_t refusing_ = 0;        ///< ports that are still to be told that they are refused
+  struct Refusing {
+    uint32_t generation = 0;
+    int error = 0;
+  };
+  std::array<Refusing, kMaxPorts> refusing_whom_;
   uint64_t next_liveness_ns_ = 0;
 
   std::vector<Borrowed> borrowed_;
@@ -149,7 +166,7 @@ class FabricPort final : public Wire {
     uint64_t frames_sent = 0, bytes_sent = 0, frames_referenced = 0, bytes_referenced = 0;
     uint64_t frames_received = 0, bytes_received = 0, busy = 0, no_route = 0, refused = 0;
     uint64_t oversize_dropped = 0, peers_down = 0, rings_broken = 0, ring_memory_exhausted = 0;
-    uint64_t map_failures = 0, wakes_sent = 0;
+    uint64_t map_failures = 0, refused_by_peers = 0, wakes_sent = 0;
   };
   Statistics statistics_;
   std::atomic<uint64_t> sleeps_{0};

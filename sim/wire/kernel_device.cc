@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <bit>
@@ -18,6 +19,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 namespace qpip::wire {
@@ -27,6 +29,14 @@ std::string AddressText(const abi::Ip6Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
   ::inet_ntop(AF_INET6, address.bytes, text, sizeof text);
   return text;
+}
+
+/// A unique local prefix: fd, and 40 random bits (RFC 4193 3.2.2).
+std::string RandomPrefixText() {
+  abi::Ip6Address prefix = {};
+  prefix.bytes[0] = 0xfd;
+  if (::getrandom(&prefix.bytes[1], 5, 0) != 5) return "fd and 40 random bits";
+  return AddressText(prefix) + "/64";
 }
 
 std::string PrefixText(const HostPrefix& host) {
@@ -160,25 +170,44 @@ bool HasAddress(const KernelWireOptions& options) {
   return found;
 }
 
+/// What the kernel does with packets to an address.
+struct Route {
+  uint8_t type = RTN_UNSPEC;
+  uint8_t prefix_length = 0;  ///< of the table's entry
+  uint32_t interface = 0;     ///< index; 0: none
+};
+
+/// The route of an answer of so many bytes.
+Route ParseRoute(const nlmsghdr* answer, size_t bytes) {
+  Route route;
+  if (answer->nlmsg_type != RTM_NEWROUTE || !NLMSG_OK(answer, bytes)) return route;
+  const auto* message = static_cast<const rtmsg*>(NLMSG_DATA(answer));
+  route.type = message->rtm_type;
+  route.prefix_length = message->rtm_dst_len;
+  size_t rest = RTM_PAYLOAD(answer);
+  for (const rtattr* one = RTM_RTA(message); RTA_OK(one, rest); one = RTA_NEXT(one, rest)) {
+    if (one->rta_type == RTA_OIF) std::memcpy(&route.interface, RTA_DATA(one), sizeof(uint32_t));
+  }
+  return route;
+}
+
 /// One request to rtnetlink. Returns 0 or an errno; a route's answer goes to `*route`.
 template <typename Request>
-int AskRtnetlink(Request& request, rtmsg* route) {
+int AskRtnetlink(Request& request, Route* route) {
   request.header.nlmsg_len = sizeof request;
   const Descriptor fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   struct {
     nlmsghdr header;
-    union {
-      nlmsgerr error;
-      rtmsg route;
-    };
-    uint8_t rest[1024];
+    nlmsgerr error;
+    uint8_t rest[2048];
   } answer = {};
+  ssize_t got = 0;
   if (!fd.valid() || ::send(fd.get(), &request, sizeof request, 0) < 0 ||
-      ::recv(fd.get(), &answer, sizeof answer, 0) < 0) {
+      (got = ::recv(fd.get(), &answer, sizeof answer, 0)) < 0) {
     return errno;
   }
   if (answer.header.nlmsg_type == NLMSG_ERROR) return -answer.error.error;
-  if (route != nullptr) *route = answer.route;
+  if (route != nullptr) *route = ParseRoute(&answer.header, static_cast<size_t>(got));
   return 0;
 }
 
@@ -212,7 +241,7 @@ void AddAddress(const KernelWireOptions& options) {
                         : "");
 }
 
-bool IsLocal(const abi::Ip6Address& address) {
+Route RouteTo(const abi::Ip6Address& address) {
   struct {
     nlmsghdr header;
     rtmsg message;
@@ -223,10 +252,34 @@ bool IsLocal(const abi::Ip6Address& address) {
   request.header.nlmsg_flags = NLM_F_REQUEST;
   request.message.rtm_family = AF_INET6;
   request.message.rtm_dst_len = 128;
+  request.message.rtm_flags = RTM_F_FIB_MATCH;
   request.destination_head = {RTA_LENGTH(16), RTA_DST};
   std::memcpy(request.destination, address.bytes, 16);
-  rtmsg route = {};
-  return AskRtnetlink(request, &route) == 0 && route.rtm_type == RTN_LOCAL;
+  Route route;
+  if (AskRtnetlink(request, &route) != 0) return {};
+  return route;
+}
+
+bool IsLocal(const abi::Ip6Address& address) { return RouteTo(address).type == RTN_LOCAL; }
+
+// Before the kernel's side has its prefix: does the host reach those addresses elsewhere already? A
+// default route is for everything, and yields.
+std::string OverlapWarning(const KernelWireOptions& options) {
+  const uint32_t own = ::if_nametoindex(options.interface.c_str());
+  for (const abi::Ip6Address& address : {options.address, options.host->address}) {
+    const Route route = RouteTo(address);
+    const bool taken = route.type == RTN_UNICAST || route.type == RTN_LOCAL;
+    if (!taken || route.prefix_length == 0 || route.interface == 0 || route.interface == own) {
+      continue;
+    }
+    char name[IF_NAMESIZE] = "?";
+    ::if_indextoname(route.interface, name);
+    return std::string(options.ethernet ? "tap" : "tun") + " wire: the host has a route to " +
+           AddressText(address) + " already, by " + name + " (ip -6 route get " +
+           AddressText(address) + "): one of the two may become unreachable: take addresses of " +
+           "another prefix, as " + RandomPrefixText();
+  }
+  return "";
 }
 
 // The kernel adds the route to its own address after it has acknowledged the request for the
@@ -245,6 +298,7 @@ KernelDevice OpenHere(const KernelWireOptions& options) {
   if (options.host.has_value()) {
     if (options.mtu != 0 && control.Mtu() != options.mtu) control.SetMtu(options.mtu);
     if (!control.IsUp()) control.SetUp();
+    device.warning = OverlapWarning(options);
     if (!HasAddress(options)) AddAddress(options);
     AwaitAddress(options);
   }
@@ -276,14 +330,19 @@ KernelDevice OpenKernelDevice(const KernelWireOptions& options) {
   // A namespace is a thread's; the device's descriptor works from everywhere.
   KernelDevice device;
   std::exception_ptr failure;
-  std::thread([&] {
-    try {
-      Enter(options);
-      device = OpenHere(options);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }).join();
+  try {
+    std::thread([&] {
+      try {
+        Enter(options);
+        device = OpenHere(options);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    }).join();
+  } catch (const std::system_error& error) {
+    Fail(options, "no thread to enter a network namespace with", error.code().value(),
+         "end other processes, or raise the limit of threads (ulimit -u)");
+  }
   if (failure) std::rethrow_exception(failure);
   return device;
 }

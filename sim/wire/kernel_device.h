@@ -28,6 +28,7 @@ static_assert(sizeof(VirtioNetHeader) == 10);
 struct KernelDevice {
   Descriptor descriptor;  ///< non-blocking; each read or write is a VirtioNetHeader and a frame
   uint32_t mtu = 0;       ///< the kernel's, of the device
+  std::string warning;    ///< of what may not work though the device is open; empty: none
 };
 
 /// Attaches to a device or makes one. With `options.host` the kernel's side is set up as well:

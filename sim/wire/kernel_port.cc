@@ -108,6 +108,7 @@ KernelPort::KernelPort(const KernelWireOptions& options)
       device_(OpenKernelDevice(options)),
       mtu_(options.mtu != 0 ? options.mtu : device_.mtu),
       pool_(kReceiveFrames, kBufferBytes) {
+  if (!device_.warning.empty()) reporter_.Tell({.code = EEXIST, .what = device_.warning});
   if (mtu_ < ipv6::kMinMtu || mtu_ > kMaxFrameBytes) {
     throw std::runtime_error(std::string(options.ethernet ? "tap" : "tun") + " wire: the MTU of " +
                              options.interface + " is " + std::to_string(mtu_) + ", IPv6 needs " +

@@ -8,6 +8,7 @@
 //   |   address                |             | ...                           |
 //   |   wake word              |             | ring towards port 63          |
 //   |   who opened a ring to me|             | shared region (AllocateShared)|
+//   |   who refuses me, and why|             |                               |
 //   +--------------------------+             +-------------------------------+
 //
 // A ring lies in its *source's* memory. The receiver has to map that memory anyway, because frames
@@ -24,21 +25,21 @@
 #include <cstdint>
 #include <cstring>
 
-#include "nic_fw/abi/work_queue.h"
+#include "sim/wire/wire.h"
 
 namespace qpip::wire {
 
-inline constexpr uint32_t kMaxPorts = 64;           ///< ports of one fabric
-inline constexpr uint32_t kMaxFrameBytes = 65575;   ///< 40 + 65535: IPv6 without jumbograms
-inline constexpr uint32_t kMinFrameBytes = 40;      ///< an IPv6 header
-inline constexpr uint32_t kFirstPieceBytes = 256;   ///< InFrame: least length of the first piece
-inline constexpr uint32_t kDestinationOffset = 24;  ///< of the address in an IPv6 header
-inline constexpr uint32_t kMaxReferences = 20;      ///< payload references a frame may carry
+inline constexpr uint32_t kMaxPorts = 64;            ///< ports of one fabric
+inline constexpr uint32_t kMaxFrameBytes = kMaxMtu;  ///< IPv6 without jumbograms
+inline constexpr uint32_t kMinFrameBytes = 40;       ///< an IPv6 header
+inline constexpr uint32_t kFirstPieceBytes = 256;    ///< InFrame: least length of the first piece
+inline constexpr uint32_t kDestinationOffset = 24;   ///< of the address in an IPv6 header
+inline constexpr uint32_t kMaxReferences = 20;       ///< payload references a frame may carry
 inline constexpr uint32_t kCacheLine = 64;
 
 inline constexpr uint64_t kControlMagic = 0x4c52544350495051;  ///< "QPIPCTRL"
 inline constexpr uint64_t kPortMagic = 0x54524f5050495051;     ///< "QPIPPORT"
-inline constexpr uint32_t kLayoutVersion = 1;
+inline constexpr uint32_t kLayoutVersion = 2;
 
 /// State of a slot of the port table.
 enum PortState : uint32_t {
@@ -58,8 +59,19 @@ struct PortEntry {
   alignas(kCacheLine) std::atomic<uint32_t> wake_word;
   /// Bit s: source s has opened a ring towards this port. Set by sources, cleared by the port.
   alignas(kCacheLine) std::atomic<uint64_t> opened;
+  /// Bit s: port s cannot deal with this port now, and holds nothing of its memory any more; why:
+  /// refusals[s]. Set by port s; cleared by this port when it holds nothing of the other's either,
+  /// and not before does s open a ring to it again.
+  std::atomic<uint64_t> refused;
+  alignas(kCacheLine) std::atomic<uint32_t> refusals[kMaxPorts];  ///< MakeRefusal
 };
-static_assert(sizeof(PortEntry) == 3 * kCacheLine);
+static_assert(sizeof(PortEntry) == 3 * kCacheLine + kMaxPorts * sizeof(uint32_t));
+
+/// Why port s refuses another: low bits of its generation, and an errno value.
+constexpr uint32_t MakeRefusal(uint32_t generation, int error) {
+  return generation << 8 | (static_cast<uint32_t>(error) & 0xff);
+}
+constexpr int RefusalError(uint32_t refusal) { return static_cast<int>(refusal & 0xff); }
 
 struct ControlBlock {
   std::atomic<uint64_t> magic;

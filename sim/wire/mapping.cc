@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "sim/wire/file_size_signal.h"
 #include "sim/wire/layout.h"
 
 namespace qpip::wire {
@@ -39,6 +40,7 @@ Mapping::Mapping(UniqueFd fd, size_t bytes, const std::string& what)
 Mapping::~Mapping() { ::munmap(base_, bytes_); }
 
 int Mapping::Reserve(size_t offset, size_t bytes) const {
+  const NoFileSizeSignal guard;
   const size_t first = offset / kPageBytes * kPageBytes;
   while (::fallocate(fd_.get(), 0, static_cast<off_t>(first),
                      static_cast<off_t>(offset + bytes - first)) != 0) {
@@ -63,12 +65,23 @@ void Mapping::Populate(size_t offset, size_t bytes) const {
   ::madvise(base_ + first, offset + bytes - first, MADV_POPULATE_WRITE);
 }
 
+void SetFileSize(int fd, size_t bytes, const std::string& what) {
+  const NoFileSizeSignal guard;
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) == 0) return;
+  const int error = errno;
+  throw std::system_error(
+      error, std::generic_category(),
+      "cannot give " + what + " " + std::to_string(bytes >> 10) + " KiB" +
+          (error == EFBIG ? ", which the limit of file sizes forbids: raise it (ulimit -f)" : ""));
+}
+
 std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t bytes) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC));
-  if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+  if (!fd.valid()) {
     throw std::system_error(errno, std::generic_category(),
                             std::string("cannot create memory for ") + name);
   }
+  SetFileSize(fd.get(), bytes, name);
   return std::make_shared<Mapping>(std::move(fd), bytes, name);
 }
 

@@ -54,6 +54,10 @@ class Mapping {
   size_t bytes_ = 0;
 };
 
+/// ftruncate that raises no signal. The file stays sparse. `what` is used in the message. Throws
+/// std::system_error.
+void SetFileSize(int fd, size_t bytes, const std::string& what);
+
 /// Memory of this process that can be mapped again and grows on demand. Throws std::system_error.
 std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t bytes);
 

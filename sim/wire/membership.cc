@@ -122,6 +122,8 @@ void Membership::AnnounceLocked(const abi::Ip6Address& address) {
   entry.address_high.store(words[0], std::memory_order_release);
   entry.address_low.store(words[1], std::memory_order_release);
   entry.opened.store(0, std::memory_order_relaxed);
+  entry.refused.store(0, std::memory_order_relaxed);
+  for (std::atomic<uint32_t>& refusal : entry.refusals) refusal.store(0, std::memory_order_relaxed);
   entry.wake_word.store(0, std::memory_order_relaxed);
   entry.state.store(kPortLive, std::memory_order_release);
   control_->epoch.fetch_add(1, std::memory_order_seq_cst);

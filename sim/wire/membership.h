@@ -29,8 +29,9 @@ class Membership {
   uint32_t generation() const { return generation_; }
   const std::shared_ptr<Mapping>& own_memory() const { return own_memory_; }
 
-  /// Memory of another port's incarnation; nullptr when it is gone or not what it should be.
-  virtual std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation) = 0;
+  /// Memory of another port's incarnation; nullptr when it is gone or not what it should be
+  /// (`*lack` 0), or when this process lacks what it takes to map it (`*lack`: an errno value).
+  virtual std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) = 0;
   /// Bit s: slot s is taken, but its port has left or died. Enters the kernel.
   uint64_t DeadSlots();
   /// Frees slots of dead ports, unless a live port has yet to see what they sent. Best effort:

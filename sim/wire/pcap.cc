@@ -5,11 +5,18 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "protocols/common/byte_order.h"
+#include "protocols/common/checksum.h"
+#include "protocols/ipv6/extension.h"
+#include "protocols/ipv6/header.h"
+#include "protocols/tcp/header.h"
+#include "protocols/udp/header.h"
 #include "sim/wire/file_size_signal.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
@@ -20,6 +27,28 @@ namespace qpip::wire {
 namespace {
 
 constexpr int kLinkTypeIpv6 = 229;  // LINKTYPE_IPV6: packets start with the IPv6 header
+
+/// A peer on the same memory may have computed none. Recorded is what it would have sent elsewhere.
+void FillChecksum(std::span<uint8_t> packet) {
+  ipv6::Header ip;
+  ipv6::UpperLayer upper;
+  const auto length = static_cast<uint32_t>(packet.size());
+  if (ipv6::Parse(packet, length, &ip) != ipv6::ParseError::kNone ||
+      ipv6::FindUpperLayer(packet, ip, &upper) != ipv6::ParseError::kNone) {
+    return;
+  }
+  const bool tcp = upper.protocol == ipv6::kTcp;
+  const size_t field = upper.offset + (tcp ? tcp::offset::kChecksum : udp::offset::kChecksum);
+  if ((!tcp && upper.protocol != ipv6::kUdp) || field + 2 > packet.size() ||
+      upper.offset + upper.length > packet.size()) {
+    return;
+  }
+  StoreBe16(&packet[field], 0);
+  const uint16_t sum =
+      ChecksumCombine(PseudoHeaderSum(ip.source, ip.destination, upper.length, upper.protocol),
+                      ChecksumAdd(packet.subspan(upper.offset, upper.length)));
+  StoreBe16(&packet[field], tcp ? static_cast<uint16_t>(~sum) : udp::FinishChecksum(sum));
+}
 
 struct PcapClose {
   void operator()(pcap_t* pcap) const { pcap_close(pcap); }
@@ -119,10 +148,10 @@ SendResult PcapWire::Send(const OutFrame& frame, uint64_t* lease) {
 
 bool PcapWire::Receive(InFrame* frame) {
   if (!inner_->Receive(frame)) return false;
-  frame->checksum_vouched = false;
   if (!frame->peer_down && dumper_) {
     Begin();
     for (const iovec& piece : frame->pieces) Append(piece.iov_base, piece.iov_len);
+    if (frame->checksum_vouched) FillChecksum(packet_);
     Record();
   }
   return true;

@@ -9,7 +9,11 @@ constexpr uint64_t kMask = kRingDataBytes - 1;
 constexpr uint32_t kCommitBytes = 8;
 static_assert((kRingDataBytes & kMask) == 0);
 
-enum EntryKind : uint8_t { kFrameEntry = 1, kPadEntry = 2 };
+enum EntryKind : uint8_t {
+  kFrameEntry = 1,   ///< a frame whose transport checksum has not been computed
+  kPadEntry = 2,     ///< nothing up to the ring's end
+  kSummedEntry = 3,  ///< a frame whose checksum has been: what damages it later shows
+};
 
 // Commit word: tag (16 bits), kind (8), references (8), inline bytes (32). Never 0. The tag counts
 // laps, so that a reader led astray by a damaged ring stops at an entry of the lap before instead
@@ -96,7 +100,8 @@ bool RingProducer::RequestRoom() {
 }
 
 bool RingProducer::Write(std::span<const uint8_t> header, std::span<const iovec> pieces,
-                         uint32_t inline_bytes, std::span<const Reference> references) {
+                         uint32_t inline_bytes, std::span<const Reference> references,
+                         bool summed) {
   const uint32_t bytes = EntryBytes(inline_bytes, static_cast<uint32_t>(references.size()));
   const uint64_t to_end = kRingDataBytes - (head_ & kMask);
   const uint64_t pad = bytes > to_end ? to_end : 0;
@@ -116,9 +121,9 @@ bool RingProducer::Write(std::span<const uint8_t> header, std::span<const iovec>
   if (!references.empty()) {
     std::memcpy(entry + ReferencesOffset(inline_bytes), references.data(), references.size_bytes());
   }
-  CommitWord(start).store(
-      MakeCommit(start, kFrameEntry, static_cast<uint32_t>(references.size()), inline_bytes),
-      std::memory_order_release);
+  CommitWord(start).store(MakeCommit(start, summed ? kSummedEntry : kFrameEntry,
+                                     static_cast<uint32_t>(references.size()), inline_bytes),
+                          std::memory_order_release);
   if (pad != 0) {
     // The consumer stands before the pad, so this is what shows it the frame behind.
     CommitWord(head_).store(MakeCommit(head_, kPadEntry, 0, 0), std::memory_order_release);
@@ -143,7 +148,8 @@ RingRead RingConsumer::Read(iovec* pieces, RingFrame* frame) {
     if (word == 0) return RingRead::kEmpty;
     const Commit commit(word);
     if (commit.tag != Tag(next_)) return RingRead::kBroken;
-    if (commit.kind == kFrameEntry) return ReadAt(offset, word, pieces, frame);
+    if (commit.kind == kFrameEntry || commit.kind == kSummedEntry)
+      return ReadAt(offset, word, pieces, frame);
     if (commit.kind != kPadEntry || offset == 0) return RingRead::kBroken;
     next_ += kRingDataBytes - offset;
   }
@@ -183,6 +189,7 @@ RingRead RingConsumer::ReadAt(uint64_t offset, uint64_t word, iovec* pieces, Rin
   frame->length = static_cast<uint32_t>(length);
   frame->piece_count = 1u + commit.references;
   frame->has_references = commit.references > 0;
+  frame->summed = commit.kind == kSummedEntry;
   return RingRead::kFrame;
 }
 

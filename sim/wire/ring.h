@@ -39,9 +39,10 @@ class RingProducer {
   void Open(uint8_t* ring, uint32_t destination_generation);
 
   /// Appends a frame: copies of `header` and `pieces` (`inline_bytes` in total), then
-  /// `references`. Returns false when there is no room, or when the reader broke the ring.
+  /// `references`. `summed`: its transport checksum has been computed. Returns false when there is
+  /// no room, or when the reader broke the ring.
   bool Write(std::span<const uint8_t> header, std::span<const iovec> pieces, uint32_t inline_bytes,
-             std::span<const Reference> references);
+             std::span<const Reference> references, bool summed);
 
   /// Asks the consumer to say when there is room again. Returns true when there is room for a
   /// largest frame now: the request may then go unanswered.
@@ -76,6 +77,7 @@ struct RingFrame {
   uint32_t length = 0;
   uint32_t piece_count = 0;
   bool has_references = false;
+  bool summed = false;  ///< the transport checksum has been computed
 };
 inline constexpr uint32_t kMaxPieces = 1 + kMaxReferences;
 

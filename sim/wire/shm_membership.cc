@@ -30,6 +30,9 @@ constexpr off_t kSlotLocks = kAttachLock + 1;
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+/// Errors that are this process's want of something, not the other port's end.
+bool IsLack(int error) { return error == ENOMEM || error == EMFILE || error == ENFILE; }
+
 struct flock LockRange(short type, off_t start, off_t length) {
   struct flock range = {};
   range.l_type = type;
@@ -121,7 +124,7 @@ class ShmMembership final : public Membership {
   explicit ShmMembership(const FabricOptions& options);
   ~ShmMembership() override;
 
-  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation) override;
+  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) override;
   void ReclaimDead() override;
   bool shared_futex() const override { return true; }
 
@@ -241,10 +244,8 @@ void ShmMembership::MapControlLocked() {
   if (deserted) {
     // Whatever is there was left behind by the dead.
     RemovePortFiles(directory_.get());
-    if (::ftruncate(control_fd_, 0) != 0 ||
-        ::ftruncate(control_fd_, static_cast<off_t>(kControlBytes)) != 0) {
-      ThrowErrno("cannot size " + path_ + "/" + kControlFile);
-    }
+    SetFileSize(control_fd_, 0, path_ + "/" + kControlFile);
+    SetFileSize(control_fd_, kControlBytes, path_ + "/" + kControlFile);
   }
   const int descriptor = ::fcntl(control_fd_, F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
@@ -270,20 +271,24 @@ void ShmMembership::CreatePortLocked() {
   ::unlinkat(directory_.get(), name.c_str(), 0);
   UniqueFd file(::openat(directory_.get(), name.c_str(),
                          O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file.valid() || ::ftruncate(file.get(), static_cast<off_t>(kPortMemoryBytes)) != 0) {
-    ThrowErrno("cannot create " + path_ + "/" + name);
-  }
-  own_memory_ = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, path_ + "/" + name);
-  if (const int error = own_memory_->Reserve(0, kPageBytes); error != 0) {
+  if (!file.valid()) ThrowErrno("cannot create " + path_ + "/" + name);
+  try {
+    SetFileSize(file.get(), kPortMemoryBytes, path_ + "/" + name);
+    own_memory_ = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, path_ + "/" + name);
+    if (const int error = own_memory_->Reserve(0, kPageBytes); error != 0) {
+      throw std::system_error(error, std::generic_category(),
+                              "no room for " + path_ + "/" + name + " (see df /dev/shm)");
+    }
+  } catch (...) {
     ::unlinkat(directory_.get(), name.c_str(), 0);
-    errno = error;
-    ThrowErrno("no room for " + path_ + "/" + name + " (see df /dev/shm)");
+    throw;
   }
 }
 
-std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generation) {
+std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
   const std::string name = PortFileName(slot, generation);
   UniqueFd file(::openat(directory_.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  *lack = !file.valid() && IsLack(errno) ? errno : 0;
   struct stat status;
   if (!file.valid() || ::fstat(file.get(), &status) != 0 ||
       status.st_size != static_cast<off_t>(kPortMemoryBytes)) {
@@ -299,7 +304,8 @@ std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generati
       return nullptr;
     }
     return memory;
-  } catch (const std::system_error&) {
+  } catch (const std::system_error& error) {
+    if (IsLack(error.code().value())) *lack = error.code().value();
     return nullptr;
   }
 }

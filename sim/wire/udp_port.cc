@@ -23,9 +23,11 @@
 
 #include "sim/wire/descriptor.h"
 #include "sim/wire/frame_pool.h"
+#include "sim/wire/futex.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
 #include "sim/wire/reporter.h"
+#include "sim/wire/udp_failures.h"
 #include "sim/wire/udp_peers.h"
 #include "sim/wire/wire.h"
 
@@ -84,6 +86,7 @@ class UdpPort final : public Wire {
   const SocketAddress* Towards(const OutFrame& frame) const;
   uint64_t Queue(const OutFrame& frame, size_t total, const SocketAddress& to);
   void SendBatch();
+  void TellFailure(int error);
   bool ReceiveBatch();
   bool Accept(uint32_t slot);
 
@@ -95,6 +98,7 @@ class UdpPort final : public Wire {
   DescriptorSleep sleep_;
   UdpPeers peers_;
   std::optional<SocketAddress> default_peer_;
+  UdpFailures failures_;
 
   // Out: entries [out_first_, out_last_) wait for the kernel. They are sent in order, so a lease is
   // a count: pending until the kernel has been given that many.
@@ -218,7 +222,7 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
     return SendResult::kNoRoute;
   }
   const SocketAddress* to = Towards(frame);
-  if (to == nullptr) {
+  if (to == nullptr || (failures_.any() && failures_.Refused(*to, MonotonicNs()))) {
     ++statistics_.no_route;
     return SendResult::kNoRoute;
   }
@@ -271,7 +275,8 @@ void UdpPort::SendBatch() {
       return;
     }
     // Anything else befalls the first datagram alone (no route, a filter, a full device): lost, as
-    // on any network.
+    // on any network, but not without a word.
+    if (sent < 0) TellFailure(errno);
     const uint32_t done = sent > 0 ? static_cast<uint32_t>(sent) : 1;
     for (uint32_t i = 0; i < done; ++i) {
       if (sent > 0) {
@@ -286,6 +291,16 @@ void UdpPort::SendBatch() {
   }
   out_first_ = out_last_ = 0;
   blocked_.store(false, std::memory_order_relaxed);
+}
+
+// Of the oldest datagram that waits.
+void UdpPort::TellFailure(int error) {
+  const Outgoing& out = outgoing_[out_first_];
+  abi::Ip6Address peer;
+  std::memcpy(peer.bytes, out.bytes + kDestinationOffset, sizeof peer.bytes);
+  if (auto trouble = failures_.Note(error, out.length, peer, out_to_[out_first_])) {
+    reporter_.Tell(std::move(*trouble));
+  }
 }
 
 // --- Receiving

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nic_fw/abi/host_port.h"
@@ -36,6 +37,7 @@ struct OutFrame {
   /// (RFC 9293; PSH and FIN on the last only). 0: not to be cut. Only up to segmentation_limit().
   uint32_t segment_size = 0;
   LinkAddress link_address = {};  ///< Ethernet: whom it goes to
+  bool summed = false;            ///< its transport checksum has been computed (see Wire::trusted)
 };
 
 enum class SendResult : uint8_t {
@@ -136,10 +138,20 @@ struct FaultOptions {
   }
 };
 
+/// Bytes of the largest packet that a wire may be opened for (RFC 8200 section 5; 40 + 65535).
+inline constexpr uint32_t kMinMtu = 1280;
+inline constexpr uint32_t kMaxMtu = 65575;
+
+/// The rule of fabric names, in words that "are accepted" follows.
+inline constexpr char kFabricNameRule[] = "1 to 64 letters, digits, '-', '_' or '.'";
+bool IsFabricName(std::string_view name);
+/// 32 KiB of payload, 40 IPv6, 32 TCP with timestamps.
+inline constexpr uint32_t kFabricMtu = 32840;
+
 struct FabricOptions {
-  std::string name;              ///< fabric name: letters, digits, '-', '_', '.'
+  std::string name;              ///< see IsFabricName
   abi::Ip6Address address = {};  ///< this port's address; must not be in use by a live port
-  uint32_t mtu = 32840;          ///< 32 KiB of payload, 40 IPv6, 32 TCP with timestamps
+  uint32_t mtu = kFabricMtu;     ///< bytes
   bool copy = false;             ///< never pass payload by reference
   bool checksum = false;         ///< pretend not to be trusted: checksums are computed
 };
@@ -153,12 +165,14 @@ struct UdpPeer {
 
 /// Bytes of the largest IPv6 packet in a datagram that IPv4 can carry.
 inline constexpr uint32_t kMaxUdpMtu = 65535 - 20 - 8;
+/// A path of 1500 bytes less IPv6 and UDP headers.
+inline constexpr uint32_t kUdpMtu = 1452;
 
 struct UdpOptions {
   std::string host;              ///< where to bind; empty: every address of this machine
   uint16_t port = 0;             ///< 0: any free one
   abi::Ip6Address address = {};  ///< this port's
-  uint32_t mtu = 1452;           ///< a path of 1500 bytes less IPv6 and UDP headers
+  uint32_t mtu = kUdpMtu;        ///< bytes
   std::vector<UdpPeer> peers;    ///< static table
   /// Whether a peer that is not in the table is answered where it was heard from last. Not given:
   /// when the table is empty.

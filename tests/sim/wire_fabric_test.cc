@@ -428,6 +428,31 @@ TEST_P(FabricTest, GivenTheChecksumOptionWhenOpenedThenTheWireIsNotTrusted) {
   EXPECT_FALSE(Open(options)->trusted());
 }
 
+TEST_P(FabricTest, GivenEndsThatDisagreeOnChecksumsWhenFramesAreSentThenEachSaysForItself) {
+  FabricOptions options = Options(fabric_, 1);
+  auto plain = Open(options);
+  options = Options(fabric_, 2);
+  options.checksum = true;
+  auto summing = Open(options);
+  const auto send = [](Wire* from, uint8_t to, bool summed) {
+    const Bytes bytes = MakeFrame(Address(to), 100, 1);
+    OutFrame frame;
+    frame.header = bytes;
+    frame.summed = summed;
+    uint64_t lease = 0;
+    EXPECT_EQ(from->Send(frame, &lease), SendResult::kSent);
+  };
+  InFrame frame;
+  send(plain.get(), 2, false);
+  ASSERT_TRUE(summing->Receive(&frame));
+  EXPECT_TRUE(frame.checksum_vouched) << "there is none to verify, and nothing to damage it";
+  summing->Release(frame);
+  send(summing.get(), 1, true);
+  ASSERT_TRUE(plain->Receive(&frame));
+  EXPECT_FALSE(frame.checksum_vouched) << "it may have been damaged before it was sent";
+  plain->Release(frame);
+}
+
 // --- Sleeping
 
 TEST_P(FabricTest, GivenAFrameAfterPrepareSleepWhenSleepingThenItReturnsAtOnce) {

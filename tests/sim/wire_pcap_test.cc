@@ -100,9 +100,8 @@ TEST_F(PcapTest, GivenADiskThatFillsUpWhenRecordingThenTheTrafficGoesOn) {
     auto wire = DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), path_);
     ::signal(SIGXFSZ, SIG_DFL);
     uint32_t troubles = 0;
-    wire->ReportTo([&](const abi::Trouble& trouble) {
-      troubles += trouble.code == EFBIG && !trouble.fatal;
-    });
+    wire->ReportTo(
+        [&](const abi::Trouble& trouble) { troubles += trouble.code == EFBIG && !trouble.fatal; });
     const rlimit limit = {10000, 10000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     for (uint64_t i = 0; i < 20; ++i) {

@@ -486,6 +486,56 @@ TEST(TunWire, GivenADeviceThatIsDeleted_WhenUsed_ThenThatIsToldOnceAndTheWireGoe
   });
 }
 
+TEST(TunWire, GivenAnInterfaceNamedByOddBytes_WhenItIsReported_ThenTheReportIsJsonAndUtf8) {
+  InNamespace([] {
+    KernelWireOptions options = TunOptions();
+    options.interface = "a\"\\\xff";
+    const std::string json = OpenKernelWire(options)->StatisticsJson();
+    EXPECT_NE(json.find(R"("interface": "a\"\\\u00ff")"), std::string::npos) << json;
+  });
+}
+
+/// What a wire warns of when it is opened.
+std::vector<std::string> Warnings(const KernelWireOptions& options) {
+  std::vector<std::string> warnings;
+  const auto wire = OpenKernelWire(options);
+  wire->ReportTo([&](const abi::Trouble& trouble) {
+    EXPECT_FALSE(trouble.fatal);
+    warnings.push_back(trouble.what);
+  });
+  return warnings;
+}
+
+TEST(TunWire, GivenAHostWithARouteToThePrefix_WhenOpened_ThenItWarnsAndNamesTheInterface) {
+  InNamespace([] {
+    ASSERT_EQ(std::system("ip tuntap add dev other mode tun && ip link set other up && "
+                          "ip addr add fd00::9/64 dev other nodad"),
+              0);
+    const auto warnings = Warnings(TunOptions());
+    ASSERT_EQ(warnings.size(), 1u);
+    EXPECT_NE(warnings[0].find("a route to fd00::1 already, by other"), std::string::npos);
+    EXPECT_NE(warnings[0].find("another prefix, as fd"), std::string::npos) << warnings[0];
+  });
+}
+
+TEST(TunWire, GivenAHostThatHasTheNicsAddressItself_WhenOpened_ThenItWarns) {
+  InNamespace([] {
+    ASSERT_EQ(std::system("ip link set lo up && ip addr add fd00::1/128 dev lo nodad"), 0);
+    EXPECT_EQ(Warnings(TunOptions()).size(), 1u);
+  });
+}
+
+TEST(TunWire, GivenOnlyADefaultRouteOrThisDevicesOwn_WhenOpened_ThenThereIsNoWarning) {
+  InNamespace([] {
+    ASSERT_EQ(std::system("ip tuntap add dev other mode tun && ip link set other up && "
+                          "ip -6 route add default dev other && "
+                          "ip tuntap add dev qpiptest mode tun vnet_hdr && "
+                          "ip link set qpiptest up && ip addr add fd00::2/64 dev qpiptest nodad"),
+              0);
+    EXPECT_TRUE(Warnings(TunOptions()).empty());
+  });
+}
+
 TEST(TunWire, GivenANamespaceByPath_WhenOpenedFromOutside_ThenTheDeviceIsInThere) {
   InNamespace([] {
     const std::string path = "/proc/self/task/" + std::to_string(::gettid()) + "/ns/net";

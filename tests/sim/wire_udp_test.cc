@@ -1,11 +1,15 @@
 // The udp: wire, between sockets on this machine's loopback.
 #include <arpa/inet.h>
+#include <sched.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <future>
 #include <stdexcept>
+#include <thread>
 
 #include "sim/wire/descriptor.h"
+#include "sim/wire/udp_failures.h"
 #include "sim/wire/udp_peers.h"
 #include "wire_test_support.h"
 
@@ -282,6 +286,65 @@ TEST(UdpPeers, GivenSendersThatMakeUpAddresses_WhenLearned_ThenTheTableIsBounded
     EXPECT_EQ(*peers.Find(Address(i)), home);
     EXPECT_EQ(peers.Judge(Address(i), away), UdpPeers::Judgement::kNotItsOwn);
   }
+}
+
+// --- What the kernel refuses to send
+
+TEST(UdpWire, GivenNoRouteToThePeer_WhenSending_ThenThatIsToldAndTheNextHasNoRoute) {
+  std::thread([] {
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "run this test as root";
+    UdpOptions options = UdpAt(2);
+    options.host.clear();
+    options.peers = {{{}, "192.0.2.1", 4791}};
+    auto wire = OpenUdpWire(options);
+    std::vector<abi::Trouble> troubles;
+    wire->ReportTo([&](const abi::Trouble& trouble) { troubles.push_back(trouble); });
+    Give(wire.get(), FrameFrom(2, 1, 60, 1));
+    ASSERT_EQ(troubles.size(), 1u);
+    EXPECT_EQ(troubles[0].code, ENETUNREACH);
+    EXPECT_EQ(troubles[0].peer, Address(1));
+    EXPECT_FALSE(troubles[0].fatal) << "a route may come";
+    EXPECT_NE(troubles[0].what.find("192.0.2.1:4791"), std::string::npos) << troubles[0].what;
+    EXPECT_EQ(SendBytes(wire.get(), FrameFrom(2, 1, 60, 1)), SendResult::kNoRoute);
+  }).join();
+}
+
+TEST(UdpFailures, GivenARefusalOfLongAgo_WhenAsked_ThenItIsForgotten) {
+  UdpFailures failures;
+  const SocketAddress where = ResolveSocketAddress("192.0.2.1", 4791, AF_INET);
+  const SocketAddress other = ResolveSocketAddress("192.0.2.2", 4791, AF_INET);
+  ASSERT_TRUE(failures.Note(EHOSTUNREACH, 60, Address(1), where));
+  const uint64_t now_ns = MonotonicNs();
+  EXPECT_TRUE(failures.Refused(where, now_ns));
+  EXPECT_FALSE(failures.Refused(other, now_ns));
+  EXPECT_FALSE(failures.Refused(where, now_ns + 2'000'000'000));
+  EXPECT_FALSE(failures.any());
+}
+
+TEST(UdpFailures, GivenADatagramThatIsTooLarge_WhenNoted_ThenSmallerOnesAreNotRefused) {
+  UdpFailures failures;
+  const SocketAddress where = ResolveSocketAddress("2001:db8::1", 4791, AF_INET6);
+  const auto trouble = failures.Note(EMSGSIZE, 9000, Address(1), where);
+  ASSERT_TRUE(trouble);
+  EXPECT_NE(trouble->what.find("9000 bytes to [2001:db8::1]:4791"), std::string::npos);
+  EXPECT_NE(trouble->what.find("mtu"), std::string::npos);
+  EXPECT_FALSE(failures.Refused(where, MonotonicNs()));
+}
+
+TEST(UdpFailures, GivenMoreRefusalsThanAreKept_WhenAsked_ThenTheLatestIsKnown) {
+  UdpFailures failures;
+  for (uint16_t port = 1; port <= 100; ++port) {
+    const SocketAddress where = ResolveSocketAddress("192.0.2.1", port, AF_INET);
+    failures.Note(ENETUNREACH, 60, Address(1), where);
+    EXPECT_TRUE(failures.Refused(where, MonotonicNs()));
+  }
+}
+
+TEST(UdpFailures, GivenAFullQueue_WhenNoted_ThenThereIsNothingToTell) {
+  UdpFailures failures;
+  const SocketAddress where = ResolveSocketAddress("192.0.2.1", 1, AF_INET);
+  EXPECT_FALSE(failures.Note(ENOBUFS, 60, Address(1), where));
+  EXPECT_FALSE(failures.any());
 }
 
 }  // namespace

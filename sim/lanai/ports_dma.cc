@@ -1,0 +1,198 @@
+// DMA engines: memory copies that complete later, and payload on its way out.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "sim/lanai/ports_internal.h"
+
+namespace qpip::lanai {
+
+namespace {
+
+// Stores `length` bytes so that the last word appears last: whoever load-acquires it sees the rest.
+inline void Publish(uint8_t* to, const uint8_t* from, uint32_t length) {
+  uint32_t last;
+  if (length == 64) [[likely]] {  // CQEs and events: a copy of known size is a few moves
+    std::memcpy(to, from, 60);
+    std::memcpy(&last, from + 60, 4);
+    std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(to + 60))
+        .store(last, std::memory_order_release);
+    return;
+  }
+  if (length < 4) Die("kDmaPublish needs at least four bytes");
+  std::memcpy(to, from, length - 4);
+  std::memcpy(&last, from + length - 4, 4);
+  std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(to + length - 4))
+      .store(last, std::memory_order_release);
+}
+
+// Copies between two lists of pieces of equal total length.
+void CopySegments(const fw::DmaSegment* from, uint32_t from_count, const fw::DmaSegment* to,
+                  uint32_t to_count) {
+  uint32_t from_index = 0;
+  uint32_t from_offset = 0;
+  for (uint32_t i = 0; i < to_count; ++i) {
+    uint32_t to_offset = 0;
+    while (to_offset < to[i].length && from_index < from_count) {
+      const fw::DmaSegment& source = from[from_index];
+      const uint32_t bytes = std::min(to[i].length - to_offset, source.length - from_offset);
+      std::memmove(HostMemory(to[i].address) + to_offset, HostMemory(source.address) + from_offset,
+                   bytes);
+      to_offset += bytes;
+      from_offset += bytes;
+      if (from_offset == source.length) {
+        ++from_index;
+        from_offset = 0;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// --- DMA
+
+inline void Ports::Complete(uint32_t tag, uint32_t status, uint32_t sum) {
+  if (completion_tail_ == kMaxDmaSlots) [[unlikely]] {
+    // The FIFO has not run empty for a while: move what is left to its front.
+    if (completion_head_ == 0) Die("more DMA operations outstanding than dma_slots");
+    std::copy(completions_.begin() + completion_head_, completions_.end(), completions_.begin());
+    completion_tail_ -= completion_head_;
+    completion_head_ = 0;
+  }
+  completions_[completion_tail_++] = {tag, status, sum};
+}
+
+inline uint32_t Ports::PollCompletion(fw::DmaCompletion* out) {
+  if (completion_head_ == completion_tail_) return 0;
+  *out = completions_[completion_head_++];
+  if (completion_head_ == completion_tail_) completion_head_ = completion_tail_ = 0;
+  return 1;
+}
+
+inline uint32_t Ports::FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags,
+                                    uint32_t tag) {
+  if (count > fw::kMaxDmaSegments) Die("payload_fetch with more than kMaxDmaSegments pieces");
+  if (free_payloads_.empty()) return 0;
+  const uint32_t handle = free_payloads_.back();
+  free_payloads_.pop_back();
+  PayloadSlot& slot = payloads_[handle - 1];
+  slot.count = count;
+  slot.stable = (flags & fw::kDmaCopy) == 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    slot.pieces[i] = {HostMemory(from[i].address), from[i].length};
+  }
+  uint32_t sum = 0;
+  if ((flags & fw::kDmaSum) != 0) {
+    RunningSum running;
+    for (uint32_t i = 0; i < count; ++i) {
+      running.Add({HostMemory(from[i].address), from[i].length});
+    }
+    sum = running.value();
+  }
+  Complete(tag, fw::kDmaOk, sum);
+  return handle;
+}
+
+uint32_t Ports::CopyPayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length,
+                                     uint32_t* sum) {
+  if (free_payloads_.empty()) return 0;
+  const uint32_t handle = free_payloads_.back();
+  PayloadSlot& slot = payloads_[handle - 1];
+  slot.copy.clear();
+  RunningSum running;
+  const bool complete = VisitFrame(frames_[frame - 1].frame.pieces, offset, length,
+                                   [&](std::span<const uint8_t> part) {
+                                     running.Add(part);
+                                     slot.copy.insert(slot.copy.end(), part.begin(), part.end());
+                                   });
+  if (!complete) Die("payload_from_frame beyond the frame's end");
+  free_payloads_.pop_back();
+  slot.count = 1;
+  slot.stable = false;
+  slot.pieces[0] = {slot.copy.data(), slot.copy.size()};
+  *sum = running.value();
+  return handle;
+}
+
+inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to,
+                                uint32_t count, uint32_t tag) {
+  uint32_t index = 0;
+  uint32_t filled = 0;
+  bool complete = true;
+  const std::span<const iovec> pieces = frames_[frame - 1].frame.pieces;
+  complete = VisitFrame(pieces, offset, TotalLength(to, count), [&](std::span<const uint8_t> part) {
+    while (!part.empty()) {
+      while (filled == to[index].length) {
+        ++index;
+        filled = 0;
+      }
+      const size_t bytes = std::min<size_t>(part.size(), to[index].length - filled);
+      std::memcpy(HostMemory(to[index].address) + filled, part.data(), bytes);
+      filled += static_cast<uint32_t>(bytes);
+      part = part.subspan(bytes);
+    }
+  });
+  Complete(tag, complete ? fw::kDmaOk : fw::kDmaFault);
+}
+
+template <bool kTimed>
+void Ports::FillDmaPorts() {
+  table_.dma_read = [](void* context, uint64_t from, void* to, uint32_t length, uint32_t tag) {
+    auto* self = static_cast<Ports*>(context);
+    Measure<kTimed> measure(self, Track::kDmaToNic, EngineOperation::kRead, length);
+    std::memcpy(to, HostMemory(from), length);
+    self->Complete(tag, fw::kDmaOk);
+  };
+  table_.dma_write = [](void* context, uint64_t to, const void* from, uint32_t length, uint32_t tag,
+                        uint32_t flags) {
+    auto* self = static_cast<Ports*>(context);
+    Measure<kTimed> measure(self, Track::kDmaToHost, EngineOperation::kWrite, length);
+    if ((flags & fw::kDmaPublish) != 0) {
+      Publish(HostMemory(to), static_cast<const uint8_t*>(from), length);
+    } else {
+      std::memcpy(HostMemory(to), from, length);
+    }
+    if (tag != 0) self->Complete(tag, fw::kDmaOk);
+  };
+  table_.dma_copy = [](void* context, const fw::DmaSegment* from, uint32_t from_count,
+                       const fw::DmaSegment* to, uint32_t to_count, uint32_t tag) {
+    auto* self = static_cast<Ports*>(context);
+    Measure<kTimed> measure(self, Track::kDmaToHost, EngineOperation::kCopy,
+                            kTimed ? TotalLength(to, to_count) : 0);
+    CopySegments(from, from_count, to, to_count);
+    self->Complete(tag, fw::kDmaOk);
+  };
+  table_.dma_poll = [](void* context, fw::DmaCompletion* out) -> uint32_t {
+    return static_cast<Ports*>(context)->PollCompletion(out);
+  };
+  table_.payload_room = [](void* context) -> uint32_t {
+    return !static_cast<Ports*>(context)->free_payloads_.empty();
+  };
+  table_.payload_fetch = [](void* context, const fw::DmaSegment* from, uint32_t count,
+                            uint32_t flags, uint32_t tag) -> uint32_t {
+    auto* self = static_cast<Ports*>(context);
+    Measure<kTimed> measure(self, Track::kDmaToNic, EngineOperation::kFetch,
+                            kTimed ? TotalLength(from, count) : 0);
+    return self->FetchPayload(from, count, flags, tag);
+  };
+  table_.payload_from_frame = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                                 uint32_t* sum) -> uint32_t {
+    return static_cast<Ports*>(context)->CopyPayloadFromFrame(frame, offset, length, sum);
+  };
+  table_.payload_release = [](void* context, uint32_t payload) {
+    static_cast<Ports*>(context)->free_payloads_.push_back(payload);
+  };
+  table_.payload_place = [](void* context, uint32_t frame, uint32_t offset,
+                            const fw::DmaSegment* to, uint32_t count, uint32_t tag) {
+    auto* self = static_cast<Ports*>(context);
+    Measure<kTimed> measure(self, Track::kDmaToHost, EngineOperation::kPlace,
+                            kTimed ? TotalLength(to, count) : 0);
+    self->PlacePayload(frame, offset, to, count, tag);
+  };
+}
+
+template void Ports::FillDmaPorts<false>();
+template void Ports::FillDmaPorts<true>();
+
+}  // namespace qpip::lanai

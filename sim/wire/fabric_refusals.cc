@@ -1,0 +1,120 @@
+// One end of a pair of rings lacks memory or descriptors for the other. It says so to its own side,
+// ends what it has begun with that peer, and tells the peer, so that nobody there waits. Nothing is
+// remembered: the next attempt starts afresh.
+//
+//     refusing port                                  refused port
+//     Lack, Refuse: report, peer_down event
+//     ... until no frame of the peer is borrowed
+//     TellRefusal: refusals[self], bit in refused -> HearRefusal: report, peer_down event
+//                                                    ... until no frame of the other is borrowed
+//     RefusalPending no more: may open its ring  <-  bit in refused cleared
+//
+// So a ring is opened anew only when its former reader is gone.
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "sim/wire/fabric_port.h"
+
+namespace qpip::wire {
+namespace {
+
+constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
+
+std::string Advice(int error) {
+  switch (error) {
+    case ENOSPC:
+      return "make room in /dev/shm (df /dev/shm; docker run --shm-size)";
+    case ENOMEM:
+      return "raise the limit of address space (ulimit -v), or free memory";
+    case EFBIG:
+      return "raise the limit of file sizes (ulimit -f)";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit of descriptors (ulimit -n)";
+    default:
+      return "see the messages of both ends";
+  }
+}
+
+}  // namespace
+
+void FabricPort::Lack(const Peer& peer, int error, const std::string& what) {
+  reporter_.Tell({.code = error,
+                  .peer = peer.address,
+                  .what = "fabric " + options_.name + ": no " + what + ": " + std::strerror(error) +
+                          ": " + Advice(error)});
+}
+
+// Everything with the peer ends: its connections at once, the peer as soon as it can be told.
+void FabricPort::Refuse(Peer* peer, int error) {
+  if (peer->state != PeerState::kUp) return;
+  peer->state = PeerState::kRefused;
+  peer->refusal = error;
+  if (last_destination_ == peer) last_destination_ = nullptr;
+  unflushed_ &= ~Bit(peer->slot);
+  blocked_ &= ~Bit(peer->slot);
+  List(peer);
+}
+
+bool FabricPort::HoldsNothingOf(uint32_t slot) const {
+  return peers_[slot] == nullptr &&
+         std::none_of(retired_.begin(), retired_.end(),
+                      [slot](const auto& retired) { return retired->slot == slot; });
+}
+
+bool FabricPort::RefusalPending(uint32_t slot) const {
+  const uint64_t theirs =
+      membership_->control().ports[slot].refused.load(std::memory_order_acquire);
+  const uint64_t ours = membership_->own_entry().refused.load(std::memory_order_acquire);
+  return (theirs & self_bit_) != 0 || ((ours | refusing_) & Bit(slot)) != 0;
+}
+
+void FabricPort::SettleRefusals() {
+  for (uint64_t rest = refusing_; rest != 0; rest &= rest - 1) {
+    TellRefusal(static_cast<uint32_t>(std::countr_zero(rest)));
+  }
+  uint64_t rest = membership_->own_entry().refused.load(std::memory_order_acquire);
+  for (; rest != 0; rest &= rest - 1) HearRefusal(static_cast<uint32_t>(std::countr_zero(rest)));
+}
+
+void FabricPort::TellRefusal(uint32_t slot) {
+  if (!HoldsNothingOf(slot)) return;
+  refusing_ &= ~Bit(slot);
+  PortEntry& entry = membership_->control().ports[slot];
+  const PortSnapshot port = ReadPort(entry);
+  const Refusing& whom = refusing_whom_[slot];
+  if (port.state != kPortLive || port.generation != whom.generation) return;
+  entry.refusals[membership_->slot()].store(MakeRefusal(membership_->generation(), whom.error),
+                                            std::memory_order_relaxed);
+  entry.refused.fetch_or(self_bit_, std::memory_order_seq_cst);
+  if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
+}
+
+void FabricPort::HearRefusal(uint32_t slot) {
+  PortEntry& own = membership_->own_entry();
+  if (HoldsNothingOf(slot) && (refusing_ & Bit(slot)) == 0) {
+    own.refused.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+    if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
+    return;
+  }
+  Peer* peer = peers_[slot].get();
+  if (peer == nullptr || peer->state != PeerState::kUp) return;  // it is on its way out
+  const auto current = [&] {
+    const uint32_t refusal = own.refusals[slot].load(std::memory_order_acquire);
+    return MakeRefusal(peer->generation, RefusalError(refusal)) == refusal;
+  };
+  if (!current()) {
+    // Of a predecessor that has died since. The peer's own may come at this moment.
+    own.refused.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+    if (!current()) return;
+    own.refused.fetch_or(Bit(slot), std::memory_order_seq_cst);
+  }
+  ++statistics_.refused_by_peers;
+  const int error = RefusalError(own.refusals[slot].load(std::memory_order_relaxed));
+  Lack(*peer, error, "room for this port at " + AddressText(peer->address));
+  Refuse(peer, 0);
+}
+
+}  // namespace qpip::wire

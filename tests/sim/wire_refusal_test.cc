@@ -1,0 +1,260 @@
+// One end of a pair of rings lacks memory or descriptors for the other: both ends are told at once,
+// others go on, and so do these two when the lack is over.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+
+#include "sim/wire/layout.h"
+#include "sim/wire/membership.h"
+#include "wire_test_support.h"
+
+namespace qpip::wire::test {
+namespace {
+
+/// A port that notes its troubles.
+struct Port {
+  explicit Port(const std::string& fabric, uint8_t last)
+      : wire(OpenSharedMemoryWire(Options(fabric, last))) {
+    wire->ReportTo([this](const abi::Trouble& trouble) { troubles.push_back(trouble); });
+  }
+  /// The next link event, released frames aside; nullopt: none is there.
+  std::optional<abi::Ip6Address> NextDown() {
+    InFrame frame;
+    while (wire->Receive(&frame)) {
+      if (frame.peer_down) return frame.peer;
+      wire->Release(frame);
+    }
+    return std::nullopt;
+  }
+  SendResult Send(uint8_t to, uint64_t seed) {
+    return SendBytes(wire.get(), MakeFrame(Address(to), 100, seed));
+  }
+  bool Gets(uint8_t own, uint64_t seed) {
+    InFrame frame;
+    if (!wire->Receive(&frame)) return false;
+    const bool same = !frame.peer_down && Content(frame) == MakeFrame(Address(own), 100, seed);
+    if (!frame.peer_down) wire->Release(frame);
+    return same;
+  }
+
+  std::vector<abi::Trouble> troubles;
+  std::unique_ptr<Wire> wire;
+};
+
+/// A limit of this process while it exists.
+class Limit {
+ public:
+  Limit(__rlimit_resource what, rlim_t soft) : what_(what) {
+    ::getrlimit(what, &before_);
+    const rlimit now = {soft, before_.rlim_max};
+    ::setrlimit(what, &now);
+  }
+  ~Limit() { ::setrlimit(what_, &before_); }
+  Limit(const Limit&) = delete;
+  Limit& operator=(const Limit&) = delete;
+
+ private:
+  const __rlimit_resource what_;
+  rlimit before_ = {};
+};
+
+rlim_t FirstFreeDescriptor() {
+  const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::close(fd);
+  return static_cast<rlim_t>(fd);
+}
+
+rlim_t AddressSpaceInUse() {
+  std::ifstream file("/proc/self/statm");
+  rlim_t pages = 0;
+  file >> pages;
+  return pages * kPageBytes;
+}
+
+class RefusalTest : public testing::Test {
+ protected:
+  /// `b` cannot take `a` on while `limit` exists.
+  void ExpectRefusal(int error, const std::function<Limit()>& limit) {
+    {
+      const Limit now = limit();
+      ASSERT_EQ(a.Send(2, 1), SendResult::kSent);
+      EXPECT_EQ(b.NextDown(), Address(1)) << "its own connections with the other end";
+      EXPECT_EQ(b.NextDown(), std::nullopt) << "which tells the other";
+    }
+    ASSERT_EQ(b.troubles.size(), 1u);
+    EXPECT_EQ(b.troubles[0].code, error);
+    EXPECT_EQ(b.troubles[0].peer, Address(1));
+    EXPECT_FALSE(b.troubles[0].fatal);
+    EXPECT_EQ(a.NextDown(), Address(2)) << "nobody waits for an answer";
+    ASSERT_EQ(a.troubles.size(), 1u);
+    EXPECT_EQ(a.troubles[0].code, error);
+    EXPECT_EQ(a.troubles[0].peer, Address(2));
+  }
+  void ExpectTraffic(Port& one, uint8_t one_address, Port& other, uint8_t other_address) {
+    one.NextDown();  // lets go of what went before
+    for (uint64_t i = 0; i < 3; ++i) {
+      ASSERT_EQ(one.Send(other_address, i), SendResult::kSent);
+      ASSERT_TRUE(other.Gets(other_address, i));
+      ASSERT_EQ(other.Send(one_address, i), SendResult::kSent);
+      ASSERT_TRUE(one.Gets(one_address, i));
+    }
+  }
+
+  const std::string fabric_ = UniqueName();
+  Port a{fabric_, 1};
+  Port b{fabric_, 2};
+};
+
+TEST_F(RefusalTest, GivenNoDescriptor_WhenAPeerSends_ThenBothAreToldAndLaterItWorks) {
+  ExpectRefusal(EMFILE, [] { return Limit(RLIMIT_NOFILE, FirstFreeDescriptor()); });
+  ExpectTraffic(a, 1, b, 2);
+}
+
+TEST_F(RefusalTest, GivenNoAddressSpace_WhenAPeerSends_ThenBothAreToldAndLaterItWorks) {
+  ExpectRefusal(ENOMEM, [] { return Limit(RLIMIT_AS, AddressSpaceInUse() + (16 << 20)); });
+  ExpectTraffic(a, 1, b, 2);
+}
+
+TEST_F(RefusalTest, GivenNoDescriptorForOne_WhenThereIsAnother_ThenThatOneGoesOn) {
+  Port c{fabric_, 3};
+  ExpectTraffic(c, 3, b, 2);
+  ExpectRefusal(EMFILE, [] { return Limit(RLIMIT_NOFILE, FirstFreeDescriptor()); });
+  ExpectTraffic(c, 3, b, 2);
+  EXPECT_TRUE(c.troubles.empty());
+}
+
+TEST_F(RefusalTest, GivenALackThatLasts_WhenAPeerTriesAgainAndAgain_ThenEachAttemptIsAnswered) {
+  const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
+  for (size_t i = 1; i <= 50; ++i) {
+    ASSERT_EQ(a.Send(2, i), SendResult::kSent) << i;
+    ASSERT_EQ(b.NextDown(), Address(1)) << i;
+    ASSERT_EQ(b.NextDown(), std::nullopt) << i;
+    ASSERT_EQ(a.NextDown(), Address(2)) << i;
+    ASSERT_EQ(a.NextDown(), std::nullopt) << i;
+    ASSERT_EQ(a.troubles.size(), i);
+  }
+}
+
+TEST_F(RefusalTest, GivenARefusalNotHeardYet_WhenTheRefusedSends_ThenItWaitsUntilBothHaveLetGo) {
+  {
+    const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
+    ASSERT_EQ(a.Send(2, 1), SendResult::kSent);
+    ASSERT_EQ(b.NextDown(), Address(1));
+    ASSERT_EQ(b.NextDown(), std::nullopt);
+  }
+  EXPECT_EQ(b.Send(1, 5), SendResult::kBusy) << "the ring's old writer has not heard of it";
+  ASSERT_EQ(a.NextDown(), Address(2));
+  ASSERT_EQ(a.NextDown(), std::nullopt);
+  EXPECT_EQ(b.Send(1, 6), SendResult::kSent);
+  EXPECT_TRUE(a.Gets(1, 6));
+}
+
+/// Runs `body` in a child of its own, where /dev/shm is a tmpfs of so many bytes.
+int WithSharedMemory(size_t bytes, const std::function<int()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const std::string size = "size=" + std::to_string(bytes);
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("tmpfs", "/dev/shm", "tmpfs", 0, size.c_str()) != 0) {
+      ::_exit(100);
+    }
+    ::_exit(body());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+TEST(SmallSharedMemory, GivenRoomForOneRing_WhenTheOtherIsWanted_ThenBothAreTold) {
+  const std::string fabric = UniqueName();
+  EXPECT_EQ(WithSharedMemory(2 << 20,
+                             [&] {
+                               Port a(fabric, 1), b(fabric, 2);
+                               InFrame frame;
+                               if (a.Send(2, 1) != SendResult::kSent) return 1;
+                               if (!b.wire->Receive(&frame)) return 2;
+                               // The answer to a frame that is still held.
+                               if (b.Send(1, 2) != SendResult::kNoRoute) return 3;
+                               if (b.troubles.size() != 1 || b.troubles[0].code != ENOSPC) return 4;
+                               if (b.troubles[0].what.find("/dev/shm") == std::string::npos) {
+                                 return 5;
+                               }
+                               if (b.NextDown() != Address(1)) return 6;
+                               if (b.NextDown() || a.NextDown()) return 7;  // not before it is back
+                               b.wire->Release(frame);
+                               if (b.NextDown()) return 8;
+                               if (a.NextDown() != Address(2)) return 9;
+                               return a.troubles.size() == 1 && a.troubles[0].code == ENOSPC ? 0
+                                                                                             : 10;
+                             }),
+            0)
+      << "100: run this test as root";
+}
+
+TEST(SmallSharedMemory, GivenNoRoomForARing_WhenSending_ThenThereIsNoRouteAndTheReasonIsTold) {
+  const std::string fabric = UniqueName();
+  EXPECT_EQ(WithSharedMemory(512 << 10,
+                             [&] {
+                               Port a(fabric, 1), b(fabric, 2);
+                               if (a.Send(2, 1) != SendResult::kNoRoute) return 1;
+                               if (a.troubles.size() != 1 || a.troubles[0].code != ENOSPC) return 2;
+                               if (a.troubles[0].peer != Address(2)) return 3;
+                               return a.NextDown() || b.NextDown() || !b.troubles.empty() ? 4 : 0;
+                             }),
+            0)
+      << "100: run this test as root";
+}
+
+// --- Limits of file sizes: an error, not a signal
+
+template <typename Open>
+int ErrorUnderAFileLimit(Open open) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_DFL);
+    const Limit limit(RLIMIT_FSIZE, 4096);
+    try {
+      open();
+    } catch (const std::system_error& error) {
+      const std::string what = error.what();
+      ::_exit(what.find("ulimit -f") == std::string::npos ? 98 : error.code().value());
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+TEST(FileSizeLimit, GivenASmallOne_WhenAFabricIsOpened_ThenAnErrorSaysSoAndNothingIsLeft) {
+  const std::string fabric = UniqueName();
+  EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenSharedMemoryWire(Options(fabric, 1)); }), EFBIG);
+  EXPECT_NE(::access(FabricDirectory(fabric).c_str(), F_OK), 0);
+}
+
+TEST(FileSizeLimit, GivenASmallOne_WhenAFabricOfThisProcessIsOpened_ThenAnErrorSaysSo) {
+  EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenMemoryWire(Options(UniqueName(), 1)); }), EFBIG);
+}
+
+TEST(FileSizeLimit, GivenAnotherPortOnTheFabric_WhenOneIsRefused_ThenItsFileGoes) {
+  const std::string fabric = UniqueName();
+  Port stays(fabric, 1);
+  EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenSharedMemoryWire(Options(fabric, 2)); }), EFBIG);
+  int files = 0;
+  DIR* listing = ::opendir(FabricDirectory(fabric).c_str());
+  ASSERT_NE(listing, nullptr);
+  while (const dirent* entry = ::readdir(listing)) files += entry->d_name[0] != '.';
+  ::closedir(listing);
+  EXPECT_EQ(files, 2) << "the control block and one port";
+}
+
+}  // namespace
+}  // namespace qpip::wire::test
