@@ -3,6 +3,7 @@
 #include "nic_fw/abi/host_port.h"
 #include "nic_fw/firmware.h"
 #include "sim/lanai/host_port.h"
+#include "sim/lanai/scheme.h"
 #include "sim/lanai/uri.h"
 #include "sim/wire/wire.h"
 
@@ -10,22 +11,8 @@ namespace qpip::abi {
 
 namespace {
 
-std::unique_ptr<wire::Wire> OpenBareWire(const lanai::NicUri& uri) {
-  switch (uri.scheme) {
-    case lanai::Scheme::kMemory:
-      return wire::OpenMemoryWire(uri.fabric);
-    case lanai::Scheme::kUdp:
-      return wire::OpenUdpWire(uri.UdpWire());
-    case lanai::Scheme::kTun:
-    case lanai::Scheme::kTap:
-      return wire::OpenKernelWire(uri.KernelWire());
-    default:
-      return wire::OpenSharedMemoryWire(uri.fabric);
-  }
-}
-
 std::unique_ptr<wire::Wire> OpenWire(const lanai::NicUri& uri) {
-  std::unique_ptr<wire::Wire> wire = OpenBareWire(uri);
+  std::unique_ptr<wire::Wire> wire = uri.scheme->open(uri.scheme->complete(uri));
   // The recording is inside the faults: it shows what really went over the wire.
   if (!uri.pcap.empty()) wire = wire::DecoratePcap(std::move(wire), uri.pcap);
   if (uri.fault.any()) wire = wire::DecorateFault(std::move(wire), uri.fault);
@@ -42,7 +29,7 @@ constexpr lanai::Firmware kLinkedFirmware = {
 std::unique_ptr<HostPort> OpenHostPort(std::string_view uri) {
   lanai::NicUri parsed = lanai::ParseUri(uri);
   std::unique_ptr<wire::Wire> wire = OpenWire(parsed);
-  parsed.fabric.mtu = wire->mtu();  // the device's, unless given
+  parsed.mtu = wire->mtu();  // the device's, unless given
   return lanai::MakeHostPort(parsed, std::move(wire), kLinkedFirmware);
 }
 

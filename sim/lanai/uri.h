@@ -1,6 +1,7 @@
 // The URI that opens a NIC: `shm:FABRIC?address=fd00::1&mtu=9000` (docs/uri.md lists everything).
 #pragma once
 
+#include <any>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,20 +11,15 @@
 
 namespace qpip::lanai {
 
-enum class Scheme : uint8_t {
-  kSharedMemory,  ///< shm: a fabric that one user's processes share
-  kMemory,        ///< mem: a fabric inside this process
-  kUdp,           ///< udp: datagrams between hosts
-  kTun,           ///< tun: the Linux kernel's stack
-  kTap,           ///< tap: an Ethernet link with the Linux kernel
-};
+struct Scheme;  // scheme.h
 
 /// What a URI says, with defaults for what it does not say.
 struct NicUri {
-  Scheme scheme = Scheme::kSharedMemory;
-  wire::FabricOptions fabric;      ///< `address`, `mtu` and `checksum` also of the other schemes
-  wire::UdpOptions udp;            ///< UdpWire() completes it
-  wire::KernelWireOptions kernel;  ///< KernelWire() completes it
+  const Scheme* scheme;   ///< its row; never null
+  std::any wire_options;  ///< what only the scheme has: options of wire.h; see Wire
+  abi::Ip6Address address = {};
+  uint32_t mtu = 0;       ///< bytes; 0: the wire's own
+  bool checksum = false;  ///< checksums are computed although the wire would do without
   wire::FaultOptions fault;
   std::string pcap;      ///< file that records the traffic; empty: none
   std::string timeline;  ///< file for the Trace Event JSON; empty: none
@@ -31,19 +27,25 @@ struct NicUri {
   uint32_t spin_us = 20;  ///< how long a waiting thread polls before it sleeps
   fw::NicConfig nic;      ///< real-time profile; address, MTU and rings are filled in later
 
-  NicUri();
-  /// `udp`, with what it has in common with the other schemes.
-  wire::UdpOptions UdpWire() const;
-  /// `kernel` likewise. Without offload where checksums are to be on the wire: checksum=1, pcap,
-  /// and every fault.
-  wire::KernelWireOptions KernelWire() const;
+  NicUri();  ///< of the default scheme
+  explicit NicUri(const Scheme& row);
+
+  /// The scheme's own options; `Options` must be its type.
+  template <typename Options>
+  Options& Wire() {
+    return *std::any_cast<Options>(&wire_options);
+  }
+  template <typename Options>
+  const Options& Wire() const {
+    return *std::any_cast<Options>(&wire_options);
+  }
 };
 
 /// Parses a URI. Throws std::invalid_argument with one line that says what was wrong and what is
 /// accepted: unknown scheme or parameter, a number out of range, no address.
 NicUri ParseUri(std::string_view text);
 
-/// The URI with every default filled in; ParseUri gives the same value back.
+/// The URI with every default filled in, percent-encoded; ParseUri gives the same value back.
 std::string FormatUri(const NicUri& uri);
 
 }  // namespace qpip::lanai

@@ -15,11 +15,28 @@ int HexDigit(char c) {
   return -1;
 }
 
+// As it is, or percent-encoded.
+void AppendByte(std::string& text, char c, bool encoded) {
+  if (!encoded) {
+    text += c;
+    return;
+  }
+  constexpr char kHex[] = "0123456789ABCDEF";
+  const auto byte = static_cast<unsigned char>(c);
+  text += '%';
+  text += kHex[byte >> 4];
+  text += kHex[byte & 15];
+}
+
 }  // namespace
 
 void Refuse(const std::string& why) { throw std::invalid_argument(why); }
 
-std::string Quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string Quote(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) AppendByte(quoted, c, !(c >= ' ' && c <= '~'));
+  return quoted + '"';
+}
 
 uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high) {
   uint64_t number = 0;
@@ -77,13 +94,10 @@ HostAndPort ParseHostAndPort(std::string_view text) {
   bool fine = colon != std::string_view::npos;
   if (fine) {
     std::string_view host = text.substr(0, colon);
-    const std::string_view port = text.substr(colon + 1);
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parsed.port);
-    fine = error == std::errc() && end == port.data() + port.size();
     if (host.starts_with('[') && host.ends_with(']')) {
       host = host.substr(1, host.size() - 2);
     } else {
-      fine = fine && host.find_first_of(":[]") == std::string_view::npos;
+      fine = host.find_first_of(":[]") == std::string_view::npos;
     }
     parsed.host = host;
   }
@@ -91,6 +105,11 @@ HostAndPort ParseHostAndPort(std::string_view text) {
     Refuse(Quote(text) +
            " is no HOST:PORT; write 192.0.2.1:4791, [2001:db8::1]:4791, a name, or :4791 for "
            "every address of this machine");
+  }
+  const std::string_view port = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parsed.port);
+  if (error != std::errc() || end != port.data() + port.size()) {
+    Refuse("port " + Quote(port) + " in " + Quote(text) + ": a number from 0 to 65535 is wanted");
   }
   return parsed;
 }
@@ -121,7 +140,11 @@ std::string DecodePercent(std::string_view text) {
     }
     const int high = i + 1 < text.size() ? HexDigit(text[i + 1]) : -1;
     const int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) Refuse("in " + Quote(text) + " a % is not followed by two hex digits");
+    if (high < 0 || low < 0) {
+      Refuse("in " + Quote(text) +
+             " a % is not followed by two hex digits; a % itself is written %25");
+    }
+    if (high == 0 && low == 0) Refuse("in " + Quote(text) + " %00 stands for nothing");
     out += static_cast<char>(high * 16 + low);
     i += 2;
   }
@@ -129,17 +152,13 @@ std::string DecodePercent(std::string_view text) {
 }
 
 std::string EncodePercent(std::string_view text) {
-  constexpr char kHex[] = "0123456789ABCDEF";
+  // Unreserved, and of the reserved what means nothing in a query of ours.
+  constexpr std::string_view kPlain = "-._~!$'()*,;:@/=[]";
   std::string out;
   for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte >= 0x7f || c == '%' || c == '&' || c == '?' || c == '#') {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool digit = c >= '0' && c <= '9';
+    AppendByte(out, c, !letter && !digit && kPlain.find(c) == std::string_view::npos);
   }
   return out;
 }

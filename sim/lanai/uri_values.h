@@ -15,7 +15,7 @@ namespace qpip::lanai {
 
 /// Throws std::invalid_argument.
 [[noreturn]] void Refuse(const std::string& why);
-/// In double quotes, for messages.
+/// In double quotes, for messages; bytes that are no printable ASCII are percent-encoded.
 std::string Quote(std::string_view text);
 
 // `name` is the parameter's, for the message.

@@ -65,6 +65,15 @@ def first_column(text):
     return [word for row in table_rows(text) for word in code_words(row[0])]
 
 
+def scheme_sources():
+    """The files of the URI schemes' rows, in the order of their registration."""
+    order = re.findall(r"// (scheme_\w+\.cc)", read("sim/lanai/schemes.cc"))
+    found = sorted(p.name for p in (ROOT / "sim/lanai").glob("scheme_*.cc"))
+    if sorted(order) != found:
+        raise AssertionError(f"schemes.cc names {order}, there are {found}")
+    return "\n".join(read(f"sim/lanai/{name}") for name in order)
+
+
 def x_macro(text, name):
     """(enumerator, first quoted string) of each X(...) line of a macro."""
     body = re.search(rf"#define {name}\(X\)((?:.*\\\n)*.*)", text).group(1)
@@ -109,15 +118,15 @@ class Tables(unittest.TestCase):
             self.assertIn(f"case abi::CommandOpcode::{opcode}:", management)
 
     def test_schemes(self):
-        source = read("sim/lanai/uri.cc")
-        rows = table_rows(section(self.implemented, "Wires"))
-        omitted = {w for row in rows if "omitted" in row[1] for w in code_words(row[0])}
-        opened = {w for row in rows for w in code_words(row[0])} - omitted
-        self.assertEqual(opened, {f"{name}:" for name in
-                                  re.findall(r'if \(scheme == "(\w+)"\) return', source)})
-        refused = re.search(r'if \((scheme == "\w+"(?: \|\| scheme == "\w+")*)\) \{', source)
-        refused = re.findall(r'"(\w+)"', refused.group(1)) if refused else []
-        self.assertEqual(omitted, {f"{name}:" for name in refused})
+        """The rows of schemes (sim/lanai/scheme_*.cc), which schemes.cc registers."""
+        rows = re.findall(r'const Scheme (k\w+)Scheme = (?:Row(?:<\w+>)?\(|\{\s*\.name = )"(\w+)"',
+                          scheme_sources())
+        registered = re.search(r"kSchemes = \{(.*?)\}", read("sim/lanai/schemes.cc"), re.S).group(1)
+        self.assertEqual(re.findall(r"&(k\w+)Scheme", registered), [row for row, _ in rows])
+        named = {f"{name}:" for _, name in rows}
+        self.assertEqual(set(first_column(section(self.implemented, "Wires"))), named)
+        self.assertEqual({word.split(":")[0] + ":" for word in
+                          first_column(read("docs/uri.md").split("## Port")[0])}, named)
 
     def test_user_commands(self):
         built = set()
@@ -147,16 +156,15 @@ class Tables(unittest.TestCase):
 
     def test_uri_parameters(self):
         """Names, and the limits of whole numbers, as in the table that parses them."""
-        source = read("sim/lanai/uri.cc")
-        table = re.search(r"kParameters\[\] = \{(.*?)\n\};", source, re.S).group(1)
-        parsed = set(re.findall(r'(?:^    \{|QPIP_\w+\()"(\w+)"', table, re.M))
+        table = read("sim/lanai/parameters.cc") + scheme_sources()
+        parsed = set(re.findall(r'(?:^    \{|QPIP_\w+\(|Parameter k\w+ = \{\s*)"(\w+)"', table, re.M))
         rows = {code_words(row[0])[0]: row for row in table_rows(read("docs/uri.md"))
                 if re.fullmatch(r"`\w+`", row[0])}
         self.assertEqual(set(rows), parsed)
         values = {"kMax32": 2**32 - 1, "kMax64": 2**64 - 1, "kDayMs": 86400000, "1u << 20": 1 << 20}
         written = {"2^32 - 1": 2**32 - 1, "2^64 - 1": 2**64 - 1}
         checked = 0
-        for name, low, high in re.findall(r'QPIP_NUMBER\("(\w+)", [\w.]+, (\w+), ([^)]+)\)', table):
+        for name, low, high in re.findall(r'QPIP_URI_NUMBER\("(\w+)", [\w.()]+, (\w+), ([^)]+)\)', table):
             high = values.get(high, high)
             if f"{low}, {high}" == "0, 1":
                 expected = ("0, 1",)

@@ -300,7 +300,6 @@ TEST(CoreStart, GivenAFirmwareThatRefusesWhenThePortIsMadeThenItSaysSo) {
   Firmware refusing = scripted::kFirmware;
   refusing.arena = [](const fw::NicConfig*, fw::ArenaBytes*) -> uint32_t { return 0; };
   NicUri uri;
-  uri.fabric.name = "scripted";
   auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
   EXPECT_THROW(MakeHostPort(uri, std::move(wire), refusing), std::invalid_argument);
 }
@@ -310,7 +309,6 @@ TEST(CoreStart, GivenAFirmwareThatCannotFormatWhenThePortStartsThenItSaysSo) {
   refusing.init = [](void*, uint32_t, const fw::NicConfig*, const fw::Platform*,
                      uint64_t) -> uint32_t { return 0; };
   NicUri uri;
-  uri.fabric.name = "scripted";
   auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
   const auto port = MakeHostPort(uri, std::move(wire), refusing);
   EXPECT_THROW(port->Start({}, nullptr), std::runtime_error);
@@ -324,7 +322,6 @@ class CoreTroubles : public ::testing::Test {
     auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
     wire_ = wire.get();
     NicUri uri;
-    uri.fabric.name = "scripted";
     uri.spin_us = 0;
     port_ = MakeHostPort(uri, std::move(wire), scripted::kFirmware);
   }
@@ -372,7 +369,6 @@ TEST_F(CoreTroubles, GivenATroubleBeforeTheStart_WhenThePortStarts_ThenItIsTold)
 
 TEST_F(CoreTroubles, GivenATimelineThatCannotBeWritten_WhenThePortStops_ThenThatIsToldAndNoMore) {
   NicUri uri;
-  uri.fabric.name = "scripted";
   uri.timeline = "/dev/full";
   port_ = MakeHostPort(uri, std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0),
                        scripted::kFirmware);
@@ -385,7 +381,6 @@ TEST_F(CoreTroubles, GivenATimelineThatCannotBeWritten_WhenThePortStops_ThenThat
 
 TEST(CoreStart, GivenATimelineThatCannotBeWritten_WhenThePortIsMade_ThenItSaysSo) {
   NicUri uri;
-  uri.fabric.name = "scripted";
   uri.timeline = "/nonexistent/timeline.json";
   EXPECT_THROW(
       MakeHostPort(uri, std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0),

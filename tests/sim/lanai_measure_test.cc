@@ -235,7 +235,6 @@ TEST(Timeline, GivenANicWithATimelineWhenItStopsThenTheFileShowsWhatItsEnginesDi
   TemporaryFile file;
   auto link = std::make_shared<ScriptedLink>();
   NicUri uri;
-  uri.fabric.name = "scripted";
   uri.timeline = file.path();
   uri.occupancy = true;
   Mailboxes mailboxes;

@@ -314,8 +314,7 @@ class ScriptedNic : public abi::InterruptHandler {
  public:
   ScriptedNic(std::unique_ptr<wire::Wire> wire, uint32_t spin_us) {
     NicUri uri;
-    uri.fabric.name = "scripted";
-    uri.fabric.address = wire->address();
+    uri.address = wire->address();
     uri.spin_us = spin_us;
     port_ = MakeHostPort(uri, std::move(wire), scripted::kFirmware);
     port_->Start({reinterpret_cast<uint64_t>(&mailboxes_), 0, 0, 0}, this);

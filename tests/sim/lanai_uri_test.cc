@@ -10,12 +10,19 @@
 
 #include "protocols/tcp/congestion_control.h"
 #include "protocols/tcp/tcb.h"
+#include "sim/lanai/scheme.h"
 
 namespace qpip::lanai {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+/// What the wire is opened with.
+template <typename Options>
+Options Completed(const NicUri& uri) {
+  return std::any_cast<Options>(uri.scheme->complete(uri));
+}
 
 std::string Refusal(std::string_view text) {
   try {
@@ -28,11 +35,11 @@ std::string Refusal(std::string_view text) {
 
 TEST(Uri, GivenOnlyAnAddressWhenParsedThenTheRestIsTheRealTimeProfile) {
   const NicUri uri = ParseUri("shm:lab?address=fd00::1");
-  EXPECT_EQ(uri.scheme, Scheme::kSharedMemory);
-  EXPECT_EQ(uri.fabric.name, "lab");
-  EXPECT_EQ(uri.fabric.address.bytes[0], 0xfd);
-  EXPECT_EQ(uri.fabric.address.bytes[15], 1);
-  EXPECT_EQ(uri.fabric.mtu, wire::FabricOptions().mtu);
+  EXPECT_EQ(uri.scheme->name, "shm");
+  EXPECT_EQ(uri.Wire<wire::FabricOptions>().name, "lab");
+  EXPECT_EQ(uri.address.bytes[0], 0xfd);
+  EXPECT_EQ(uri.address.bytes[15], 1);
+  EXPECT_EQ(uri.mtu, wire::FabricOptions().mtu);
   EXPECT_EQ(uri.nic.max_qps, 1024u);
   EXPECT_FALSE(uri.fault.any());
   EXPECT_FALSE(uri.occupancy);
@@ -48,11 +55,11 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
       "&time_wait_ms=5&timestamps=0&spin_us=0&congestion=dctcp&ecn=request&hystart=0&pacing=1&undo="
       "0&mtu_probing=always&reassembly=7&scoreboard=8"
       "&keepalive_idle_s=7200&keepalive_interval_s=10&keepalive_probes=3&user_timeout_option=1");
-  EXPECT_EQ(uri.scheme, Scheme::kMemory);
-  EXPECT_EQ(uri.fabric.name, "a-B_c.9");
-  EXPECT_EQ(uri.fabric.mtu, 9000u);
-  EXPECT_TRUE(uri.fabric.copy);
-  EXPECT_TRUE(uri.fabric.checksum);
+  EXPECT_EQ(uri.scheme->name, "mem");
+  EXPECT_EQ(uri.Wire<wire::FabricOptions>().name, "a-B_c.9");
+  EXPECT_EQ(uri.mtu, 9000u);
+  EXPECT_TRUE(uri.Wire<wire::FabricOptions>().copy);
+  EXPECT_TRUE(uri.checksum);
   EXPECT_EQ(uri.fault.loss, 0.01);
   EXPECT_EQ(uri.fault.duplicate, 0.5);
   EXPECT_EQ(uri.fault.reorder, 1.0);
@@ -126,12 +133,41 @@ TEST(Uri, GivenAParsedUriWhenFormattedThenItParsesToTheSame) {
   EXPECT_EQ(FormatUri(ParseUri(text)), text);
 }
 
+TEST(Uri, GivenBytesThatAreNoPlainTextWhenFormattedThenTheyArePercentEncodedAndParseToTheSame) {
+  const NicUri uri = ParseUri(
+      "tun:a%26%3f%ff?address=fd00::1&netns=a b\"&timeline=/tmp/\xff\xc3\xa4{}+%2b%23.json");
+  EXPECT_EQ(uri.Wire<wire::KernelWireOptions>().interface, "a&?\xff");
+  EXPECT_EQ(uri.timeline, "/tmp/\xff\xc3\xa4{}++#.json");
+  const std::string text = FormatUri(uri);
+  EXPECT_THAT(text, HasSubstr("tun:a%26%3F%FF?address=fd00::1"));
+  EXPECT_THAT(text, HasSubstr("netns=a%20b%22"));
+  EXPECT_THAT(text, HasSubstr("timeline=/tmp/%FF%C3%A4%7B%7D%2B%2B%23.json"));
+  EXPECT_EQ(ParseUri(text).timeline, uri.timeline);
+  EXPECT_EQ(FormatUri(ParseUri(text)), text);
+}
+
+TEST(Uri, GivenBytesThatAreNoTextWhenRefusedThenTheMessageIsText) {
+  EXPECT_THAT(Refusal("shm:\xff\n?address=fd00::1"), HasSubstr("fabric name \"%FF%0A\""));
+}
+
+TEST(Uri, GivenEachSchemeThenItsRowIsComplete) {
+  for (const Scheme* scheme : Schemes()) {
+    EXPECT_EQ(NicUri(*scheme).scheme, scheme);
+    EXPECT_TRUE(NicUri(*scheme).wire_options.has_value()) << scheme->name;
+    for (const Parameter& parameter : scheme->parameters) {
+      EXPECT_NE(parameter.set, nullptr) << scheme->name << " " << parameter.name;
+      EXPECT_NE(parameter.get, nullptr) << scheme->name << " " << parameter.name;
+    }
+    EXPECT_THAT(Refusal("nothing"), HasSubstr(std::string(scheme->name) + ":"));
+  }
+}
+
 TEST(Uri, GivenAUdpUriWhenParsedThenTheLocalSocketAndThePeersAreNamed) {
   const NicUri uri = ParseUri(
       "udp:[2001:db8::1]:4791?address=fd00::1&peer=fd00::2@192.0.2.2:5000,fd00::3@[2001:db8::3]:6"
       "&peer=gateway:7&mtu=9000");
-  EXPECT_EQ(uri.scheme, Scheme::kUdp);
-  const wire::UdpOptions udp = uri.UdpWire();
+  EXPECT_EQ(uri.scheme->name, "udp");
+  const wire::UdpOptions udp = Completed<wire::UdpOptions>(uri);
   EXPECT_EQ(udp.host, "2001:db8::1");
   EXPECT_EQ(udp.port, 4791);
   EXPECT_EQ(udp.mtu, 9000u);
@@ -152,15 +188,15 @@ TEST(Uri, GivenAUdpUriWhenParsedThenTheLocalSocketAndThePeersAreNamed) {
 
 TEST(Uri, GivenAUdpServerWithoutPeersWhenFormattedThenItLearnsAndFitsAPathOf1500Bytes) {
   const NicUri uri = ParseUri("udp::4791?address=fd00::1");
-  EXPECT_EQ(uri.udp.host, "");
+  EXPECT_EQ(uri.Wire<wire::UdpOptions>().host, "");
   EXPECT_THAT(FormatUri(uri), HasSubstr("udp::4791?address=fd00::1&mtu=1452"));
   EXPECT_THAT(FormatUri(uri), HasSubstr("learn=1"));
 }
 
 TEST(Uri, GivenATunUriWhenParsedThenTheKernelsSideIsDescribed) {
   const NicUri uri = ParseUri("tun:qpip0?address=fd00::1&host=fd00::2/64&netns=lab&mtu=9000");
-  EXPECT_EQ(uri.scheme, Scheme::kTun);
-  const wire::KernelWireOptions kernel = uri.KernelWire();
+  EXPECT_EQ(uri.scheme->name, "tun");
+  const wire::KernelWireOptions kernel = Completed<wire::KernelWireOptions>(uri);
   EXPECT_EQ(kernel.interface, "qpip0");
   EXPECT_EQ(kernel.address.bytes[15], 1);
   ASSERT_TRUE(kernel.host.has_value());
@@ -171,14 +207,15 @@ TEST(Uri, GivenATunUriWhenParsedThenTheKernelsSideIsDescribed) {
   EXPECT_TRUE(kernel.offload);
   EXPECT_FALSE(kernel.ethernet);
   EXPECT_EQ(FormatUri(ParseUri(FormatUri(uri))), FormatUri(uri));
-  EXPECT_EQ(ParseUri("tun:x?address=fd00::1").KernelWire().mtu, 0u) << "the device's";
+  EXPECT_EQ(Completed<wire::KernelWireOptions>(ParseUri("tun:x?address=fd00::1")).mtu, 0u)
+      << "the device's";
 }
 
 TEST(Uri, GivenATapUriWhenParsedThenTheLinkIsDescribed) {
   const NicUri uri = ParseUri(
       "tap:t?address=fd00::1&mac=02:00:0a:0B:00:7f&prefix=48&dad=0&route=::/0@fd00::fe"
       "&route=2001:db8::/32@fd00::fd");
-  const wire::KernelWireOptions kernel = uri.KernelWire();
+  const wire::KernelWireOptions kernel = Completed<wire::KernelWireOptions>(uri);
   EXPECT_TRUE(kernel.ethernet);
   EXPECT_EQ(kernel.mac, (wire::LinkAddress{2, 0, 10, 11, 0, 0x7f}));
   EXPECT_EQ(uri.nic.link.prefix_length, 48);
@@ -187,15 +224,16 @@ TEST(Uri, GivenATapUriWhenParsedThenTheLinkIsDescribed) {
   EXPECT_EQ(uri.nic.link.routes[1].length, 32);
   EXPECT_EQ(uri.nic.link.routes[1].gateway.bytes[15], 0xfd);
   EXPECT_EQ(FormatUri(ParseUri(FormatUri(uri))), FormatUri(uri));
-  const wire::LinkAddress made = ParseUri("tap:t?address=fd00::1").KernelWire().mac;
+  const wire::LinkAddress made =
+      Completed<wire::KernelWireOptions>(ParseUri("tap:t?address=fd00::1")).mac;
   EXPECT_EQ(made[0], 2) << "locally administered";
-  EXPECT_NE(made, ParseUri("tap:t?address=fd00::2").KernelWire().mac);
+  EXPECT_NE(made, Completed<wire::KernelWireOptions>(ParseUri("tap:t?address=fd00::2")).mac);
 }
 
 TEST(Uri, GivenADecoratedTunWireWhenParsedThenNothingIsOffloaded) {
   for (const char* more : {"&pcap=/tmp/x.pcap", "&loss=0.1", "&checksum=1", "&offload=0"}) {
     const std::string text = std::string("tun:x?address=fd00::1") + more;
-    EXPECT_FALSE(ParseUri(text).KernelWire().offload) << text;
+    EXPECT_FALSE(Completed<wire::KernelWireOptions>(ParseUri(text)).offload) << text;
   }
 }
 
@@ -225,7 +263,12 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"tap:t?address=fd00::1&route=::/129@fd00::2", "\"129\" is no whole number"},
       {"tun:t?address=fd00::1&dad=0", "tun: has no parameter \"dad\""},
       {"udp:host?address=fd00::1", "\"host\" is no HOST:PORT; write 192.0.2.1:4791"},
-      {"udp:host:70000?address=fd00::1", "is no HOST:PORT"},
+      {"udp:host:70000?address=fd00::1", "port \"70000\" in \"host:70000\": a number from 0"},
+      {"udp:host:?address=fd00::1", "port \"\" in \"host:\": a number from 0 to 65535"},
+      {"udp:[fe80::1%eth0]:1?address=fd00::1", "a % itself is written %25"},
+      {"udp::1?address=fd00::1&peer=h:65536", "port \"65536\""},
+      {"tun:a%20b?address=fd00::1", "without '/', ':' or blanks"},
+      {"shm:lab?address=fd00::1&pcap=a%00b", "%00 stands for nothing"},
       {"udp:fd00::9:4791?address=fd00::1", "is no HOST:PORT"},
       {"udp::4791?address=fd00::1&peer=fd00::2@:9", "names no host or no port"},
       {"udp::4791?address=fd00::1&peer=fd00::2", "is no HOST:PORT"},
@@ -244,7 +287,8 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"shm:lab?address=10.0.0.1", "\"10.0.0.1\" is no IPv6 address"},
       {"shm:lab?address=::", "unspecified or a multicast address"},
       {"shm:lab?address=ff02::1", "unspecified or a multicast address"},
-      {"shm:lab?adress=fd00::1", "unknown parameter \"adress\"; accepted are address, mtu, copy"},
+      {"shm:lab?adress=fd00::1",
+       "unknown parameter \"adress\"; accepted are address, mtu, checksum, copy"},
       {"shm:lab?address", "parameter address has no value"},
       {"shm:lab?address=fd00::1&", "(accepted)"},
       {"shm:lab?address=fd00::1&&mtu=1500", "unknown parameter \"\""},
