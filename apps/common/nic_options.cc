@@ -1,6 +1,6 @@
 #include "apps/common/nic_options.h"
 
-#include <unistd.h>
+#include <sys/random.h>
 
 #include <cstdio>
 #include <iostream>
@@ -15,11 +15,16 @@ namespace {
 
 constexpr char kDefaultNic[] = "shm:default";
 
-/// fd00::c:PID, so that clients need not be given one; several processes may run at a time.
+/// fd00:: and 64 random bits, so that clients need not be given one. Of the kernel's generator:
+/// what is particular to a process, as its id, is the same in the next container.
 std::string ClientAddress() {
-  const auto pid = static_cast<uint32_t>(getpid());
+  uint16_t words[4] = {};
+  if (getrandom(words, sizeof words, 0) != static_cast<ssize_t>(sizeof words)) {
+    throw Failure(
+        "no random numbers for an address: the kernel's generator: give one with --address");
+  }
   char text[48];
-  std::snprintf(text, sizeof text, "fd00::c:%x:%x", pid >> 16, pid & 0xffff);
+  std::snprintf(text, sizeof text, "fd00::%x:%x:%x:%x", words[0], words[1], words[2], words[3]);
   return text;
 }
 
@@ -50,7 +55,7 @@ bool HasParameter(const std::string& uri, const std::string& name) {
 void AddNicOptions(CommandLine& command_line) {
   const std::string address_help =
       std::string("IPv6 address of this NIC, short for ?address= in --nic (default: servers ") +
-      kDefaultServerAddress + ", clients one made from their process id)";
+      kDefaultServerAddress + ", clients a random one)";
   command_line.Options().add_options()(
       "nic", po::value<std::string>()->default_value(kDefaultNic)->value_name("URI"),
       "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT, tun:IFNAME or tap:IFNAME, with query "

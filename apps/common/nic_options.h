@@ -24,7 +24,7 @@ inline constexpr std::chrono::seconds kConnectTimeout{10};
 void AddNicOptions(CommandLine& command_line);
 
 /// The URI that --nic and --address name together. Without an address a server gets fd00::1 and a
-/// client one made from its process id. Throws UsageError when the address is given twice.
+/// client a random one. Throws UsageError when the address is given twice.
 std::string NicUri(const CommandLine& command_line, NicRole role);
 /// The same from its parts; `address` may be empty.
 std::string NicUri(const std::string& uri, const std::string& address, NicRole role);
