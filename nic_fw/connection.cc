@@ -4,6 +4,7 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/events.h"
+#include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/schedule.h"
@@ -29,6 +30,19 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
     BacklogEntry& entry = nic.backlog(i);
     if (!entry.in_use || !(everybody || entry.tuple.remote_address == peer)) continue;
     ForgetSyn(nic, entry);
+  }
+}
+
+void OnNeighbourLost(const Nic& nic, const ipv6::Address& neighbour) {
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    QueuePair& q = nic.qp(i);
+    if (q.state != QpState::kConnecting || q.tcb.state != tcp::State::kSynSent) continue;
+    ipv6::Address next;
+    // Behind a router that failed another one is tried, by the next SYN.
+    if (!NextHop(nic, q.tuple.remote_address, &next) || next == neighbour) {
+      EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
+                    abi::CompletionStatus::kRetryExceeded);
+    }
   }
 }
 

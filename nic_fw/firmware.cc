@@ -69,7 +69,12 @@ bool ServiceDma(const Nic& nic) {
 }
 
 bool ServiceTimers(const Nic& nic) {
-  if (ServiceNeighbours(nic) || ServiceReassembly(nic) || ServicePathMtus(nic)) return true;
+  ipv6::Address lost;
+  if (ServiceNeighbours(nic, &lost)) {
+    if (!lost.IsUnspecified()) OnNeighbourLost(nic, lost);
+    return true;
+  }
+  if (ServiceReassembly(nic) || ServicePathMtus(nic)) return true;
   const uint32_t handle = PopDueTimer(nic);
   if (handle == kNone) return false;
   OnTimer(nic, nic.qp(handle));

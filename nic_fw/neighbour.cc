@@ -3,8 +3,6 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/ending.h"
-#include "nic_fw/packet.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/icmpv6/message.h"
@@ -261,8 +259,8 @@ ipv6::Address ToProtocol(const abi::Ip6Address& address) {
   return out;
 }
 
-/// Whom a packet is handed to on this link (RFC 4861 5.2): the longest match of static routes, own
-/// prefix and advertised prefixes, else a default router. Returns false when there is none.
+}  // namespace
+
 bool NextHop(const Nic& nic, const ipv6::Address& destination, ipv6::Address* next) {
   const LinkConfig& config = nic.state.config.link;
   const LinkState& link = LinkOf(nic);
@@ -296,6 +294,8 @@ bool NextHop(const Nic& nic, const ipv6::Address& destination, ipv6::Address* ne
   *next = chosen->address;
   return true;
 }
+
+namespace {
 
 DefaultRouter* FindRouter(LinkState& link, const ipv6::Address& address) {
   for (DefaultRouter& router : link.routers) {
@@ -337,33 +337,25 @@ void LearnFromSource(const Nic& nic, const ipv6::Address& source, const LinkAddr
   Learn(nic, index, address, false);
 }
 
-/// It did not answer: forgets it (7.3.3), and ends what waits for it.
-void GiveUp(const Nic& nic, uint32_t index) {
+/// It did not answer: forgets it (7.3.3). Returns its address.
+ipv6::Address GiveUp(const Nic& nic, uint32_t index) {
   const ipv6::Address address = NeighbourAt(nic, index).address;
   nic.Count(abi::NicCounter::kNeighboursUnreachable);
   DropPending(nic, index);
   SetNeighbourState(nic, index, NeighbourState::kFree, tcp::kNever);
   DefaultRouter* router = FindRouter(LinkOf(nic), address);
   if (router != nullptr) router->failed = true;
-  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
-    QueuePair& q = nic.qp(i);
-    if (q.state != QpState::kConnecting || q.tcb.state != tcp::State::kSynSent) continue;
-    ipv6::Address next;
-    // Behind a router that failed another one is tried, by the next SYN.
-    if (!NextHop(nic, q.tuple.remote_address, &next) || next == address) {
-      EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
-                    abi::CompletionStatus::kRetryExceeded);
-    }
-  }
+  return address;
 }
 
-void ServiceNeighbour(const Nic& nic, uint32_t index) {
+/// Returns the neighbour's address if it is given up, the unspecified one otherwise.
+ipv6::Address ServiceNeighbour(const Nic& nic, uint32_t index) {
   LinkState& link = LinkOf(nic);
   Neighbour& n = NeighbourAt(nic, index);
   switch (n.state) {
     case NeighbourState::kReachable:
       SetNeighbourState(nic, index, NeighbourState::kStale, tcp::kNever);
-      return;
+      return {};
     case NeighbourState::kDelay:
       SetNeighbourState(nic, index, NeighbourState::kProbe, nic.now);
       break;
@@ -372,17 +364,15 @@ void ServiceNeighbour(const Nic& nic, uint32_t index) {
       break;
     default:
       n.deadline = tcp::kNever;
-      return;
+      return {};
   }
   const uint8_t most =
       n.state == NeighbourState::kProbe ? kMaxUnicastSolicit : kMaxMulticastSolicit;
-  if (n.probes >= most) {
-    GiveUp(nic, index);
-    return;
-  }
+  if (n.probes >= most) return GiveUp(nic, index);
   ++n.probes;
   n.deadline = nic.now + RetransmitNs(link);
   Solicit(nic, n);
+  return {};
 }
 
 // ---------------------------------------------------------------- own address, routers
@@ -688,7 +678,8 @@ void StartLink(const Nic& nic) {
   }
 }
 
-bool ServiceNeighbours(const Nic& nic) {
+bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost) {
+  *lost = {};
   if (!OnEthernet(nic) || LinkOf(nic).next_deadline > nic.now) return false;
   LinkState& link = LinkOf(nic);
   if (link.address_deadline <= nic.now) ServiceAddress(nic);
@@ -696,7 +687,11 @@ bool ServiceNeighbours(const Nic& nic) {
   if (link.address_state == AddressState::kPreferred) {
     for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
       const Neighbour& n = NeighbourAt(nic, i);
-      if (n.state != NeighbourState::kFree && n.deadline <= nic.now) ServiceNeighbour(nic, i);
+      if (n.state == NeighbourState::kFree || n.deadline > nic.now) continue;
+      *lost = ServiceNeighbour(nic, i);
+      if (lost->IsUnspecified()) continue;
+      link.next_deadline = nic.now;  // the others' turn is the next
+      return true;
     }
   }
   link.next_deadline = ExpireAndSummarise(nic);

@@ -109,6 +109,10 @@ enum class LinkAnswer : uint8_t {
 /// them, so that it can be kept; 0 otherwise. Only on Ethernet.
 LinkAnswer ResolveLink(const Nic& nic, const uint8_t* frame, uint32_t small_length, uint8_t* link);
 
+/// Whom a packet is handed to on this link (RFC 4861 5.2): the longest match of static routes, own
+/// prefix and advertised prefixes, else a default router. Returns false when there is none.
+bool NextHop(const Nic& nic, const ipv6::Address& destination, ipv6::Address* next);
+
 /// Whether a packet to this address is for this NIC, and whether the address may be used for
 /// anything but neighbour discovery. Only on Ethernet.
 bool IsForUs(const Nic& nic, const ipv6::Address& destination);
@@ -122,8 +126,9 @@ void ConfirmNeighbour(const Nic& nic, const ipv6::Address& source);
 
 /// Starts to use the link. Once, when the arena has been formatted.
 void StartLink(const Nic& nic);
-/// Does what is due. Returns false when nothing was.
-bool ServiceNeighbours(const Nic& nic);
+/// Does what is due. Returns false when nothing was. `*lost`: a neighbour that did not answer and
+/// is forgotten, or the unspecified address.
+bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost);
 /// When something will be due; tcp::kNever on a point-to-point link.
 uint64_t NeighbourDeadline(const Nic& nic);
 

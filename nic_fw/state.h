@@ -11,7 +11,7 @@
 #include "nic_fw/abi/command.h"
 #include "nic_fw/abi/completion.h"
 #include "nic_fw/abi/counters.h"
-#include "nic_fw/firmware.h"
+#include "nic_fw/config.h"
 #include "nic_fw/hardware.h"
 #include "nic_fw/platform.h"
 #include "nic_fw/queue_pair.h"
