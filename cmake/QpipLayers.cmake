@@ -37,7 +37,7 @@ target_compile_options(qpip_firmware_options INTERFACE
 # qpip_test(NAME SOURCES... LIBS...): one GoogleTest executable, its cases known to ctest. What is
 # tested is optimised; the test's own sources are only where OPTIMISED says that they take the time.
 function(qpip_test name)
-  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT;PREFIX" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
@@ -47,6 +47,6 @@ function(qpip_test name)
     target_compile_options(${name} PRIVATE ${QPIP_QUICK_TO_COMPILE})
     qpip_reuse_precompiled(${name} qpip_test_headers)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${arg_PREFIX}"
     PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_RUN_SERIAL} LABELS "${arg_LABELS}")
 endfunction()

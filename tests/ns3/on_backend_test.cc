@@ -7,7 +7,6 @@
 #include <map>
 
 #include "on_backend.h"
-#include "sim/ns3/helper/qpip_helper.h"
 #include "sim/ns3/model/fibre.h"
 #include "sim/ns3/model/qpip_net_device.h"
 
@@ -44,7 +43,6 @@ class VirtualTime : public Testbed {
     fabric_ = ns3::CreateObject<sim::QpipFabric>();
     if (options.cable) {
       fabric_->Connect(devices_[1], devices_[2]);
-      if (getenv("PC")) sim::QpipHelper().EnablePcapAll(getenv("PC"));
     } else {
       fabric_->AddSwitch(2, *model_);
       for (const int last : {1, 2}) fabric_->Connect(devices_[last], 0, last - 1);
