@@ -177,7 +177,7 @@ class Tables(unittest.TestCase):
         self.assertGreater(checked, 10)
 
     def test_queue_pair_states(self):
-        enum = re.search(r"enum class QpState[^{]*\{(.*?)\};", read("nic_fw/state.h"), re.S).group(1)
+        enum = re.search(r"enum class QpState[^{]*\{(.*?)\};", read("nic_fw/queue_pair.h"), re.S).group(1)
         drawing = section(read("docs/architecture.md"), "Life of a queue pair")
         for state in re.findall(r"^\s*(k\w+) = \d+", enum, re.M):
             self.assertIn(state, drawing)
