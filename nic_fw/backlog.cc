@@ -79,12 +79,14 @@ QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
   return handle == kNone ? nullptr : &nic.qp(handle);
 }
 
-void PutOffered(const Nic& nic, ListenerState& listener, const QueuePair& q) {
-  PushBack(listener.offered, OfferedLink{nic}, q.handle);
+void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
+  PushBack(listener.offered, OfferedLink{nic}, queue_pair);
 }
 
-void RemoveOffered(const Nic& nic, ListenerState& listener, const QueuePair& q) {
-  if (q.links.offered.linked()) Remove(listener.offered, OfferedLink{nic}, q.handle);
+void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
+  if (OfferedLink{nic}(queue_pair).linked()) {
+    Remove(listener.offered, OfferedLink{nic}, queue_pair);
+  }
 }
 
 }  // namespace qpip::fw

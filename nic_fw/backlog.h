@@ -8,10 +8,10 @@ namespace qpip::fw {
 
 /// Takes the queue pair that was offered first, or nullptr.
 QueuePair* TakeOffered(const Nic& nic, ListenerState& listener);
-/// `q` waits for a connection.
-void PutOffered(const Nic& nic, ListenerState& listener, const QueuePair& q);
-/// `q` waits no longer.
-void RemoveOffered(const Nic& nic, ListenerState& listener, const QueuePair& q);
+/// The queue pair (its handle) waits for a connection.
+void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
+/// It waits no longer.
+void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
 
 BacklogEntry* FindSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple);
 /// The SYN that has waited longest; expired ones are forgotten on the way.

@@ -80,7 +80,7 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   } else {
     UpdateTimer(nic, q);
   }
-  Activate(nic, q);
+  Activate(nic, q.handle);
   nic.Charge(Stage::kTimer, Variant::kControl);
 }
 

@@ -51,7 +51,7 @@ void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
   q.send.producer = producer;
   nic.Trace(kTraceSendPosted, q.handle, producer, 0);
   if (q.state == QpState::kConnected) {
-    Activate(nic, q);
+    Activate(nic, q.handle);
   } else if (q.state == QpState::kClosed) {
     // Posted while the connection ended: flushed like what was posted before.
     FlushSends(nic, q.send, q.ending);

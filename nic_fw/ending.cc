@@ -75,7 +75,7 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
     Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
   }
   SetQpState(nic, q, QpState::kDraining);
-  AddToDrain(nic, q);
+  AddToDrain(nic, q.handle);
   PollDraining(nic);
 }
 
@@ -123,7 +123,7 @@ void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
     CancelTimer(nic, q);
     RemoveDemux(nic, q);
   } else if (tcp::AckDue(q.tcb, nic.now)) {
-    Activate(nic, q);  // the peer's FIN: it came with the text that has just been placed
+    Activate(nic, q.handle);  // the peer's FIN: it came with the text that has just been placed
   } else {
     UpdateTimer(nic, q);
   }

@@ -79,7 +79,7 @@ bool OnPacketTooBig(const Nic& nic, QueuePair& q, const Quotation& quoted, uint3
     const uint32_t known = PathMtuLimit(nic, quoted.destination);
     if (tcp::OnPacketTooBig(q.tcb, quoted.sequence, mtu < known ? mtu : known, nic.now)) {
       UpdateTimer(nic, q);
-      Activate(nic, q);
+      Activate(nic, q.handle);
     }
   }
   LearnPathMtu(nic, quoted.destination, mtu);

@@ -205,7 +205,7 @@ Result Shutdown(const Nic& nic, const abi::QpCommand& c) {
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kConnected) return Status(CommandStatus::kBadState);
   q->send.shutdown_wanted = true;
-  Activate(nic, *q);
+  Activate(nic, q->handle);
   return {};
 }
 

@@ -42,7 +42,7 @@ void FinishOpen(const Nic& nic, QueuePair& q) {
   SetQpState(nic, q, QpState::kConnecting);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
-  Activate(nic, q);
+  Activate(nic, q.handle);
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ void OnEstablished(const Nic& nic, QueuePair& q) {
   nic.Count(abi::NicCounter::kConnectionsEstablished);
   ReportEstablished(nic, q);
   UpdateReceiveWindow(nic, q);
-  Activate(nic, q);
+  Activate(nic, q.handle);
 }
 
 void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
@@ -139,7 +139,7 @@ void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
     StartWaiting(nic, q, *syn);
     return;
   }
-  PutOffered(nic, nic.listener(handle), q);
+  PutOffered(nic, nic.listener(handle), q.handle);
 }
 
 bool ServiceBacklogs(const Nic& nic) {
@@ -159,7 +159,7 @@ bool ServiceBacklogs(const Nic& nic) {
 }
 
 void WithdrawOffer(const Nic& nic, QueuePair& q) {
-  RemoveOffered(nic, nic.listener(q.listener), q);
+  RemoveOffered(nic, nic.listener(q.listener), q.handle);
   q.listener = kNone;
   SetQpState(nic, q, QpState::kIdle);
 }

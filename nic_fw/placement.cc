@@ -19,8 +19,8 @@ namespace {
 void PumpReceive(const Nic& nic, QueuePair& q);
 
 /// What is at hand for the next step of a context.
-Piece NextOf(const QueuePair& q, const ReceiveContext& context) {
-  return FramingOf(q.recv).next(q.placement.framing, {context.remaining, context.push});
+Piece NextOf(const Framing& framing, const FramingState& state, const ReceiveContext& context) {
+  return framing.next(state, {context.remaining, context.push});
 }
 
 /// Starts moving the next bytes of a context to `pieces`: the first `length` of `piece`.
@@ -88,18 +88,20 @@ bool FindTarget(const Nic& nic, QueuePair& q, const abi::RecvWqe& wqe, uint32_t 
 }
 
 /// Whether the message that `piece` is of fits what is left of its receive.
-bool Fits(const QueuePair& q, const Piece& piece, uint32_t space) {
-  return !FramingOf(q.recv).keeps_boundaries || piece.message_rest <= space;
+bool Fits(const Framing& framing, const Piece& piece, uint32_t space) {
+  return !framing.keeps_boundaries || piece.message_rest <= space;
 }
 
 /// The one place that says when a receive is complete: it is filled up to `filled`, and the last
 /// bytes do or do not end a message.
-bool Completes(const QueuePair& q, const abi::RecvWqe& wqe, uint32_t filled, bool message_ends) {
-  return FramingOf(q.recv).keeps_boundaries ? message_ends : filled == wqe.length;
+bool Completes(const Framing& framing, const abi::RecvWqe& wqe, uint32_t filled,
+               bool message_ends) {
+  return framing.keeps_boundaries ? message_ends : filled == wqe.length;
 }
 /// ... or, where boundaries mean nothing, when nothing more is at hand.
-bool CompletesWhenIdle(const QueuePair& q) {
-  return !FramingOf(q.recv).keeps_boundaries && q.placement.contexts.empty() && !PoolInUse(q.pool);
+bool CompletesWhenIdle(const Framing& framing, const Placement& placement,
+                       const OverflowPool& pool) {
+  return !framing.keeps_boundaries && placement.contexts.empty() && !PoolInUse(pool);
 }
 
 /// What became of an attempt to issue a context's next operation.
@@ -109,10 +111,10 @@ enum class Issued : uint8_t {
   kDropped,   // a datagram that does not fit: the context is gone
 };
 
-Issued DropDatagram(const Nic& nic, QueuePair& q, uint32_t index) {
+Issued DropDatagram(const Nic& nic, Placement& placement, uint32_t index) {
   nic.Drop(abi::DropReason::kDatagramTooLong);
-  --q.placement.datagrams;
-  Remove(q.placement.contexts, ReceiveLink{nic}, index);
+  --placement.datagrams;
+  Remove(placement.contexts, ReceiveLink{nic}, index);
   ReturnReceiveContext(nic, index);
   return Issued::kDropped;
 }
@@ -123,9 +125,9 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index, const Piece&
   if (wqe == nullptr) return Issued::kMustWait;
   ReceiveContext& context = nic.receive(index);
   const uint32_t space = wqe->length - q.recv.filled;
-  const bool datagram = FramingOf(q.recv).datagrams;
-  if (!Fits(q, piece, space)) {
-    if (datagram) return DropDatagram(nic, q, index);
+  const Framing& framing = FramingOf(q.recv);
+  if (!Fits(framing, piece, space)) {
+    if (framing.datagrams) return DropDatagram(nic, q.placement, index);
     FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
     return Issued::kMustWait;
   }
@@ -138,9 +140,9 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index, const Piece&
   q.recv.filled += target.length;
   context.filled_after = q.recv.filled;
   Issue(nic, q, index, piece, target.length, target.pieces, target.count);
-  FramingOf(q.recv).taken(q.placement.framing, piece, target.length, nullptr);
-  context.fills_wqe = Completes(q, *wqe, q.recv.filled, context.ends_message);
-  if (datagram) --q.placement.datagrams;
+  framing.taken(q.placement.framing, piece, target.length, nullptr);
+  context.fills_wqe = Completes(framing, *wqe, q.recv.filled, context.ends_message);
+  if (framing.datagrams) --q.placement.datagrams;
   if (context.fills_wqe) ConsumeReceive(q.recv, wqe->length);
   return Issued::kYes;
 }
@@ -167,8 +169,9 @@ Issued TakeHeader(const Nic& nic, QueuePair& q, uint32_t index, const Piece& pie
 
 /// The next operation of a context that has none under way.
 Issued IssueNext(const Nic& nic, QueuePair& q, uint32_t index) {
+  const Framing& framing = FramingOf(q.recv);
   ReceiveContext& context = nic.receive(index);
-  Piece piece = NextOf(q, context);
+  Piece piece = NextOf(framing, q.placement.framing, context);
   while (piece.kind != Piece::Kind::kMessage) {
     if (TakeHeader(nic, q, index, piece) != Issued::kYes) return Issued::kMustWait;
     if (context.remaining == 0) {
@@ -176,13 +179,13 @@ Issued IssueNext(const Nic& nic, QueuePair& q, uint32_t index) {
       Issue(nic, q, index, Piece{}, 0, nullptr, 0);
       return Issued::kYes;
     }
-    piece = NextOf(q, context);
+    piece = NextOf(framing, q.placement.framing, context);
   }
   if (!GoesToPool(q, context)) return IssueToReceive(nic, q, index, piece);
   context.to_pool = true;
   q.pool.pending += piece.length;
   IssueToPool(nic, q, index, piece);
-  FramingOf(q.recv).taken(q.placement.framing, piece, piece.length, nullptr);
+  framing.taken(q.placement.framing, piece, piece.length, nullptr);
   return Issued::kYes;
 }
 
@@ -200,9 +203,10 @@ void PumpDrain(const Nic& nic, QueuePair& q) {
   }
   const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
   if (wqe == nullptr) return;
+  const Framing& framing = FramingOf(q.recv);
   const uint32_t rest = q.pool.drain.rest;
   const uint32_t space = wqe->length - q.recv.filled;
-  if (!Fits(q, Piece{Piece::Kind::kMessage, rest, rest, q.pool.drain.push}, space)) {
+  if (!Fits(framing, Piece{Piece::Kind::kMessage, rest, rest, q.pool.drain.push}, space)) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalLengthError);
     return;
   }
@@ -249,7 +253,8 @@ void CompleteContext(const Nic& nic, const ReceiveQueue& recv, const ReceiveCont
 void CompletePartial(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
   if (context.fills_wqe || context.to_pool || context.remaining != 0) return;
   if (q.type != abi::QpType::kTcp || q.recv.next != context.wqe_index) return;
-  if (!CompletesWhenIdle(q)) return;  // or what was held follows, and the copy completes it
+  if (!CompletesWhenIdle(FramingOf(q.recv), q.placement, q.pool))
+    return;  // or what was held follows, and the copy completes it
   const abi::RecvWqe* wqe = ReceiveAtHand(nic, q);
   if (wqe == nullptr) return;
   ConsumeReceive(q.recv, wqe->length);
@@ -330,7 +335,7 @@ void AfterProgress(const Nic& nic, QueuePair& q) {
   DeliverEndOfStream(nic, q);
   if (q.state != QpState::kConnected || q.type != abi::QpType::kTcp) return;
   if (tcp::AckDue(q.tcb, nic.now)) {
-    Activate(nic, q);
+    Activate(nic, q.handle);
   } else {
     UpdateTimer(nic, q);  // the acknowledgement waits for the next segment, or its timer
   }
@@ -346,7 +351,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
     OnHeldPlaced(nic, q, index, status);
     return;
   }
-  nic.Charge(Stage::kRxPutData, PayloadVariant(q), context.in_flight);
+  nic.Charge(Stage::kRxPutData, PayloadVariant(q.type), context.in_flight);
   if (status != kDmaOk) {
     TakeBackReceive(q.recv, context);
     context.fills_wqe = false;  // nothing is under way any more
@@ -367,15 +372,15 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   context.in_flight = 0;
   context.stripped = 0;
   if (done) ReturnReceiveContext(nic, index);
-  AddToBatch(nic, q);
+  AddToBatch(nic, q.handle);
   AfterProgress(nic, q);
-  nic.Charge(Stage::kRxUpdate, PayloadVariant(q));
+  nic.Charge(Stage::kRxUpdate, PayloadVariant(q.type));
 }
 
 void OnRecvWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   OnEntriesFetched(q.recv, q.host_memory);
   if (q.state != QpState::kConnected) return;
-  nic.Charge(Stage::kRxGetWr, PayloadVariant(q), q.recv.window.count);
+  nic.Charge(Stage::kRxGetWr, PayloadVariant(q.type), q.recv.window.count);
   if (status != kDmaOk) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
     return;
@@ -409,8 +414,9 @@ void OnDrainCopied(const Nic& nic, QueuePair& q, uint32_t status) {
   }
   const bool message_ends = TakeFromPool(q.pool, length) && q.pool.drain.push;
   q.recv.filled += length;
-  if (Completes(q, *wqe, q.recv.filled, message_ends) ||
-      (!FramingOf(q.recv).keeps_boundaries && !PoolInUse(q.pool))) {
+  const Framing& framing = FramingOf(q.recv);
+  if (Completes(framing, *wqe, q.recv.filled, message_ends) ||
+      (!framing.keeps_boundaries && !PoolInUse(q.pool))) {
     CompletionDetail detail;
     detail.byte_length = q.recv.filled;
     const uint32_t index = q.recv.next;
@@ -445,7 +451,7 @@ bool EndBatch(const Nic& nic) {
     QueuePair& q = nic.qp(handle);
     if (q.type != abi::QpType::kTcp || q.tcb.state == tcp::State::kClosed) continue;
     tcp::OnBatchEnd(q.tcb);
-    if (tcp::AckDue(q.tcb, nic.now)) Activate(nic, q);
+    if (tcp::AckDue(q.tcb, nic.now)) Activate(nic, q.handle);
   }
 }
 

@@ -163,7 +163,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
                          q.state == QpState::kOrphan ||
                          (q.state == QpState::kClosed && q.tcb.state != tcp::State::kClosed);
   if (!scheduled) return;
-  if (HasSomethingToSend(nic, q)) Activate(nic, q);
+  if (HasSomethingToSend(nic, q)) Activate(nic, q.handle);
   if (q.state == QpState::kOrphan) {
     FileOrphanTimer(nic, q);
   } else {

@@ -5,9 +5,10 @@
 
 namespace qpip::fw {
 
-/// Puts `q` on the transmit scheduler's list if it is not there.
-inline void Activate(const Nic& nic, const QueuePair& q) {
-  if (!q.links.active.linked()) PushBack(nic.state.active, ActiveLink{nic}, q.handle);
+/// Puts `queue_pair` (a handle, as below) on the transmit scheduler's list if it is not there.
+inline void Activate(const Nic& nic, uint32_t queue_pair) {
+  if (!ActiveLink{nic}(queue_pair).linked())
+    PushBack(nic.state.active, ActiveLink{nic}, queue_pair);
 }
 
 /// Takes `q` off the transmit scheduler's list; its credit is gone.
@@ -17,19 +18,20 @@ inline void Deactivate(const Nic& nic, QueuePair& q) {
   q.deficit = 0;
 }
 
-/// `q` may owe an acknowledgement when the batch of received frames is over.
-inline void AddToBatch(const Nic& nic, const QueuePair& q) {
-  if (!q.links.batch.linked()) PushFront(nic.state.batch, BatchLink{nic}, q.handle);
+/// `queue_pair` may owe an acknowledgement when the batch of received frames is over.
+inline void AddToBatch(const Nic& nic, uint32_t queue_pair) {
+  if (!BatchLink{nic}(queue_pair).linked()) PushFront(nic.state.batch, BatchLink{nic}, queue_pair);
 }
 
-/// `q` waits for its DMA and leases to end (PollDraining).
-inline void AddToDrain(const Nic& nic, const QueuePair& q) {
-  if (!q.links.drain.linked()) PushFront(nic.state.drain, DrainLink{nic}, q.handle);
+/// `queue_pair` waits for its DMA and leases to end (PollDraining).
+inline void AddToDrain(const Nic& nic, uint32_t queue_pair) {
+  if (!DrainLink{nic}(queue_pair).linked()) PushFront(nic.state.drain, DrainLink{nic}, queue_pair);
 }
 
-/// `q` waits for the wire to take frames again (RetryRefused).
-inline void AwaitWire(const Nic& nic, const QueuePair& q) {
-  if (!q.links.refused.linked()) PushBack(nic.state.refused, RefusedLink{nic}, q.handle);
+/// `queue_pair` waits for the wire to take frames again (RetryRefused).
+inline void AwaitWire(const Nic& nic, uint32_t queue_pair) {
+  if (!RefusedLink{nic}(queue_pair).linked())
+    PushBack(nic.state.refused, RefusedLink{nic}, queue_pair);
 }
 
 }  // namespace qpip::fw

@@ -217,8 +217,8 @@ constexpr uint32_t MakeTag(Tag kind, uint32_t index) {
 }
 
 /// The column that payload of a queue pair is charged to.
-inline Variant PayloadVariant(const QueuePair& q) {
-  return q.type == abi::QpType::kUdp ? Variant::kDatagram : Variant::kData;
+inline Variant PayloadVariant(abi::QpType type) {
+  return type == abi::QpType::kUdp ? Variant::kDatagram : Variant::kData;
 }
 
 /// One arena, one step.

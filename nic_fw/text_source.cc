@@ -23,12 +23,12 @@ bool AddInline(const uint8_t* from, uint32_t length, GatheredText* out) {
 }
 
 /// Adds up to `want` bytes of one entry's list.
-bool AddList(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t offset,
+bool AddList(const Nic& nic, uint32_t protection_domain, const abi::SendWqe& wqe, uint32_t offset,
              uint32_t want, GatheredText* out) {
   DmaSegment more[kMaxDmaSegments];
   const bool first = out->count == 0;
   uint32_t covered = 0;
-  const uint32_t count = Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, want,
+  const uint32_t count = Translate(nic, protection_domain, 0, SgeList(wqe), offset, want,
                                    first ? out->pieces : more, &covered);
   if (count == 0 || out->count + count > kMaxDmaSegments) return false;
   for (uint32_t i = 0; !first && i < count; ++i) out->pieces[out->count + i] = more[i];
@@ -38,33 +38,34 @@ bool AddList(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32
 }
 
 /// Adds up to `want` bytes of one entry, from `offset` of its message on.
-bool AddEntry(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t offset,
+bool AddEntry(const Nic& nic, uint32_t protection_domain, const abi::SendWqe& wqe, uint32_t offset,
               uint32_t want, GatheredText* out) {
-  if ((wqe.flags & abi::kSendInline) == 0) return AddList(nic, q, wqe, offset, want, out);
+  if ((wqe.flags & abi::kSendInline) == 0)
+    return AddList(nic, protection_domain, wqe, offset, want, out);
   const bool there = wqe.inline_length >= offset + want;  // the host may have changed it
   return there && AddInline(reinterpret_cast<const uint8_t*>(&wqe + 1) + offset, want, out);
 }
 
 }  // namespace
 
-uint32_t PacketRest(const QueuePair& q, const SendRecord& record, uint32_t offset) {
+uint32_t PacketRest(const SendQueue& send, const SendRecord& record, uint32_t offset,
+                    tcp::SequenceNumber announced_end) {
   // RFC 9293 3.8.6.2.1: where boundaries mean nothing, segments are as large as can be.
-  if (FramingOf(q.send).keeps_boundaries) return record.length - offset;
-  return (record.start + offset).DistanceTo(q.tcb.snd.end);
+  if (FramingOf(send).keeps_boundaries) return record.length - offset;
+  return (record.start + offset).DistanceTo(announced_end);
 }
 
-bool GatherText(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset, uint32_t most,
-                GatheredText* out) {
-  const Framing& framing = FramingOf(q.send);
-  const bool is_inline = (CachedSend(nic, q.send, index).flags & abi::kSendInline) != 0;
+bool GatherText(const Nic& nic, const SendQueue& send, uint32_t protection_domain, uint32_t index,
+                uint32_t offset, uint32_t most, GatheredText* out) {
+  const Framing& framing = FramingOf(send);
+  const bool is_inline = (CachedSend(nic, send, index).flags & abi::kSendInline) != 0;
   for (uint32_t i = index; out->total() < most; ++i, offset = 0) {
-    if (i != index &&
-        (framing.keeps_boundaries || i == q.send.announced || !q.send.window.Holds(i))) {
+    if (i != index && (framing.keeps_boundaries || i == send.announced || !send.window.Holds(i))) {
       break;
     }
-    const abi::SendWqe& wqe = CachedSend(nic, q.send, i);
+    const abi::SendWqe& wqe = CachedSend(nic, send, i);
     if (((wqe.flags & abi::kSendInline) != 0) != is_inline) break;
-    const SendRecord& record = nic.record(q.send, i);
+    const SendRecord& record = nic.record(send, i);
     LocatedText at;
     framing.locate(record, offset, most - out->total(), &at);
     if (at.header_length != 0) {
@@ -73,7 +74,8 @@ bool GatherText(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t off
       AddInline(out->copy, at.header_length, out);
     }
     const uint32_t before = out->total();
-    const bool added = at.length == 0 || AddEntry(nic, q, wqe, at.message_offset, at.length, out);
+    const bool added =
+        at.length == 0 || AddEntry(nic, protection_domain, wqe, at.message_offset, at.length, out);
     if (!added) {
       if (i == index) return false;
       break;

@@ -22,14 +22,16 @@ struct GatheredText {
   uint32_t total() const { return inline_length + length; }
 };
 
-/// Bytes that may go as one packet from `offset` of the message `record` on.
-uint32_t PacketRest(const QueuePair& q, const SendRecord& record, uint32_t offset);
+/// Bytes that may go as one packet from `offset` of the message `record` on; `announced_end` is
+/// that of all that may be sent.
+uint32_t PacketRest(const SendQueue& send, const SendRecord& record, uint32_t offset,
+                    tcp::SequenceNumber announced_end);
 
 /// Collects up to `most` bytes of sequence space from `offset` of work request `index` on, which is
 /// cached. Only a framing without boundaries has segments that span work requests, as far as these
 /// are in the cache and of one kind. False: not even the first can be read, as the host has changed
 /// the entry, or its region has gone away, since it was announced.
-bool GatherText(const Nic& nic, const QueuePair& q, uint32_t index, uint32_t offset, uint32_t most,
-                GatheredText* out);
+bool GatherText(const Nic& nic, const SendQueue& send, uint32_t protection_domain, uint32_t index,
+                uint32_t offset, uint32_t most, GatheredText* out);
 
 }  // namespace qpip::fw

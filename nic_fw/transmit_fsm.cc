@@ -16,14 +16,14 @@ bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
   TransmitContext& context = nic.transmit(index);
   if (q.type == abi::QpType::kTcp) return SendReadySegment(nic, q, context, SourceOf(context));
   if (!SendReadyDatagram(nic, q, context, SourceOf(context))) return false;
-  if (q.send.announced != q.send.producer) Activate(nic, q);  // one may wait for this
+  if (q.send.announced != q.send.producer) Activate(nic, q.handle);  // one may wait for this
   return true;
 }
 
-/// Whether `q` may have something to send after all its refused frames have left.
-bool MaySend(const QueuePair& q) {
-  return q.state == QpState::kConnected || q.state == QpState::kConnecting ||
-         q.state == QpState::kOrphan || q.state == QpState::kClosed;
+/// States in which there may be something to send after all refused frames have left.
+bool MaySend(QpState state) {
+  return state == QpState::kConnected || state == QpState::kConnecting ||
+         state == QpState::kOrphan || state == QpState::kClosed;
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ bool ServiceTransmit(const Nic& nic) {
   // Deficit round robin (Shreedhar and Varghese, 1995): a turn's credit is `quantum` bytes.
   if (q.deficit <= 0) q.deficit += static_cast<int32_t>(s.quantum);
   if (q.deficit <= 0) {  // a packet larger than the quantum has taken several turns' credit
-    Activate(nic, q);
+    Activate(nic, q.handle);
     return true;
   }
   const Turn turn = q.type == abi::QpType::kTcp ? ServiceTcp(nic, q) : ServiceUdp(nic, q);
@@ -44,7 +44,7 @@ bool ServiceTransmit(const Nic& nic) {
     return true;
   }
   if (turn.kind == Turn::Kind::kNoBuffer) {
-    Activate(nic, q);
+    Activate(nic, q.handle);
     return false;
   }
   q.deficit -= static_cast<int32_t>(turn.bytes);
@@ -52,7 +52,7 @@ bool ServiceTransmit(const Nic& nic) {
   if (q.deficit > 0) {  // credit left: stays at the head
     PushFront(s.active, ActiveLink{nic}, q.handle);
   } else {
-    Activate(nic, q);
+    Activate(nic, q.handle);
   }
   return true;
 }
@@ -75,10 +75,10 @@ bool RetryRefused(const Nic& nic) {
     progress = true;
   }
   if (!q.refused.empty()) {
-    AwaitWire(nic, q);
+    AwaitWire(nic, q.handle);
     return progress;
   }
-  if (MaySend(q)) Activate(nic, q);
+  if (MaySend(q.state)) Activate(nic, q.handle);
   return progress;
 }
 
@@ -94,8 +94,8 @@ void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
     // New data behind a shut window starts the persist timer, and nothing else may come to file it.
     if (q.state == QpState::kConnected) UpdateTimer(nic, q);
   }
-  nic.Charge(Stage::kTxGetWr, PayloadVariant(q), q.send.window.count);
-  if (q.state == QpState::kConnected) Activate(nic, q);
+  nic.Charge(Stage::kTxGetWr, PayloadVariant(q.type), q.send.window.count);
+  if (q.state == QpState::kConnected) Activate(nic, q.handle);
 }
 
 void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& completion) {
@@ -104,10 +104,10 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
   --q.host_memory.dma_outstanding;
   if (q.type == abi::QpType::kTcp && --q.send.text_fetching == 0 && q.send.waits_for_text) {
     q.send.waits_for_text = false;
-    if (q.state == QpState::kConnected) Activate(nic, q);
+    if (q.state == QpState::kConnected) Activate(nic, q.handle);
   }
   context.sum = completion.sum;
-  nic.Charge(Stage::kTxGetData, PayloadVariant(q), context.length);
+  nic.Charge(Stage::kTxGetData, PayloadVariant(q.type), context.length);
   if (q.state != QpState::kConnected || completion.status != kDmaOk) {
     nic.hardware.PayloadRelease(context.payload);
     const uint32_t wqe_index = context.wqe_index;
@@ -118,13 +118,13 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
     return;
   }
   if (q.type == abi::QpType::kUdp && context.part == DatagramPart::kSummed) {
-    OnPartSummed(nic, q, index, completion.sum);
+    OnPartSummed(nic, q.send, index, completion.sum);
     return;
   }
   // Frames of one queue pair stay in order: behind refused ones, this one waits too.
   if (!q.refused.empty() || !TrySend(nic, q, index)) {
     PushBack(q.refused, TransmitLink{nic}, index);
-    AwaitWire(nic, q);
+    AwaitWire(nic, q.handle);
     return;
   }
   ReturnTransmitContext(nic, index);

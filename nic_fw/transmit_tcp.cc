@@ -44,7 +44,7 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
     }
     UpdateTimer(nic, q);
     nic.Charge(Stage::kTxUpdate, variant);
-    AwaitWire(nic, q);
+    AwaitWire(nic, q.handle);
     return kIdleTurn;
   }
   if (pure_ack) nic.Count(abi::NicCounter::kTcpAcksSent);
@@ -98,7 +98,8 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   if (index == kNone) return kIdleTurn;
   const SendRecord record = nic.record(q.send, index);
   const uint32_t offset = record.start.DistanceTo(intent.sequence);
-  const uint32_t length = tcp::AllowedLength(q.tcb, intent, PacketRest(q, record, offset));
+  const uint32_t length =
+      tcp::AllowedLength(q.tcb, intent, PacketRest(q.send, record, offset, q.tcb.snd.end));
   if (length == 0) return kIdleTurn;
   if (!q.send.window.Holds(index)) {
     // Its completion puts the queue pair back on the list.
@@ -110,7 +111,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
   nic.Charge(Stage::kTxDoorbellProcess, DataVariant(q));
   GatheredText text;
-  if (!GatherText(nic, q, index, offset, length, &text)) {
+  if (!GatherText(nic, q.send, q.protection_domain, index, offset, length, &text)) {
     nic.Count(abi::NicCounter::kProtectionErrors);
     FailSend(nic, q, index, abi::CompletionStatus::kLocalProtectionError);
     return kIdleTurn;

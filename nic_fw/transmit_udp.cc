@@ -18,12 +18,13 @@ namespace {
 constexpr uint32_t kUdp = udp::kHeaderBytes;
 
 /// A context for `wqe`, or a part of it. There is one (CanFetchPayload).
-uint32_t FillContext(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe, uint32_t length) {
+uint32_t FillContext(const Nic& nic, const SendQueue& send, const abi::SendWqe& wqe,
+                     uint32_t length) {
   const uint32_t index = TakeTransmitContext(nic);
   TransmitContext& context = nic.transmit(index);
-  context.qp = q.handle;
+  context.qp = send.owner;
   context.length = length;
-  context.wqe_index = q.send.announced;
+  context.wqe_index = send.announced;
   context.wqe_flags = wqe.flags;
   std::memcpy(context.peer_address.bytes, wqe.peer_address.bytes, 16);
   context.peer_port = wqe.peer_port;
@@ -61,7 +62,7 @@ Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
   const bool needs_no_fetch = (wqe.flags & abi::kSendInline) != 0 || wqe.length == 0;
   // It could leave at once, but sends complete in order: it waits for those before it.
   if (needs_no_fetch && q.send.completed != q.send.announced) return kIdleTurn;
-  const uint32_t index = FillContext(nic, q, wqe, wqe.length);
+  const uint32_t index = FillContext(nic, q.send, wqe, wqe.length);
   if (needs_no_fetch) {
     nic.Charge(Stage::kTxSchedule, Variant::kDatagram);
     PayloadSource source;
@@ -70,7 +71,7 @@ Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
     const bool sent = SendReadyDatagram(nic, q, nic.transmit(index), source);
     ReturnTransmitContext(nic, index);
     if (!sent) {
-      AwaitWire(nic, q);  // not announced yet: served again from the start
+      AwaitWire(nic, q.handle);  // not announced yet: served again from the start
       return kIdleTurn;
     }
   } else {
@@ -84,12 +85,12 @@ Turn StartWhole(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
 }
 
 /// Begins a datagram in fragments of `chunk` bytes.
-void StartFragments(const Nic& nic, QueuePair& q, uint32_t chunk) {
-  q.send.fragments = FragmentedSend{};
-  q.send.fragments.chunk = chunk;
-  q.send.fragments.summing = true;
+void StartFragments(const Nic& nic, FragmentedSend& fragments, uint32_t chunk) {
+  fragments = FragmentedSend{};
+  fragments.chunk = chunk;
+  fragments.summing = true;
   // RFC 7739 section 5.3: not to be guessed.
-  q.send.fragments.identification = static_cast<uint32_t>(nic.hardware.Random());
+  fragments.identification = static_cast<uint32_t>(nic.hardware.Random());
 }
 
 /// The next part of a datagram that goes in fragments, to be summed or to be sent.
@@ -100,7 +101,7 @@ Turn StartPart(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
   const uint32_t rest = total - f.next;
   const uint32_t bytes = rest < f.chunk ? rest : f.chunk;
   const uint32_t header = f.next == 0 ? kUdp : 0;
-  const uint32_t index = FillContext(nic, q, wqe, bytes - header);
+  const uint32_t index = FillContext(nic, q.send, wqe, bytes - header);
   TransmitContext& context = nic.transmit(index);
   context.part = f.summing ? DatagramPart::kSummed : DatagramPart::kFragment;
   context.fragment.identification = f.identification;
@@ -148,7 +149,7 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q) {
   const uint32_t mtu = PathMtu(nic, peer);
   // Inline bytes fit every path.
   if (wqe.length + 48 <= mtu) return StartWhole(nic, q, wqe);
-  StartFragments(nic, q, FragmentBytes(mtu));
+  StartFragments(nic, q.send.fragments, FragmentBytes(mtu));
   return StartPart(nic, q, wqe);
 }
 
@@ -172,8 +173,8 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
   return true;
 }
 
-void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {
-  FragmentedSend& f = q.send.fragments;
+void OnPartSummed(const Nic& nic, SendQueue& send, uint32_t index, uint32_t sum) {
+  FragmentedSend& f = send.fragments;
   const TransmitContext& context = nic.transmit(index);
   // Parts begin at even offsets of the payload: no sum needs a swap.
   f.sum = ChecksumCombine(f.sum, static_cast<uint16_t>(sum));
@@ -184,7 +185,7 @@ void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum) {
     f.summing = false;
     f.next = 0;
   }
-  Activate(nic, q);
+  Activate(nic, send.owner);
 }
 
 }  // namespace qpip::fw

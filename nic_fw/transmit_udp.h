@@ -17,6 +17,6 @@ Turn ServiceUdp(const Nic& nic, QueuePair& q);
 bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& context,
                        PayloadSource payload);
 /// A part of a datagram that was fetched for its sum alone.
-void OnPartSummed(const Nic& nic, QueuePair& q, uint32_t index, uint32_t sum);
+void OnPartSummed(const Nic& nic, SendQueue& send, uint32_t index, uint32_t sum);
 
 }  // namespace qpip::fw
