@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "protocols/common/checksum.h"
+#include "protocols/ipv6/header.h"
 #include "wire_test_support.h"
 
 namespace qpip::wire::test {
@@ -82,6 +84,34 @@ TEST_F(PcapTest, GivenAProcessThatIsKilledWhenItHadFlushedThenTheFileIsReadable)
   const auto packets = ReadBack();
   ASSERT_EQ(packets.size(), 100u);
   EXPECT_EQ(packets[99], MakeFrame(Address(1), 1000, 99));
+}
+
+TEST_F(PcapTest, GivenAFrameWithoutAChecksumWhenItIsRecordedThenTheFileHasTheRightOne) {
+  auto sender = OpenMemoryWire(Options(fabric_, 2));
+  {
+    auto wire = DecoratePcap(OpenMemoryWire(Options(fabric_, 1)), path_);
+    Bytes datagram = MakeFrame(Address(1), 48 + 33, 1);
+    datagram[4] = 0;  // payload length
+    datagram[5] = 8 + 33;
+    datagram[6] = 17;  // UDP
+    datagram[44] = 0;  // its length
+    datagram[45] = 8 + 33;
+    datagram[46] = datagram[47] = 0;
+    ASSERT_EQ(SendBytes(sender.get(), datagram), SendResult::kSent);
+    InFrame frame;
+    ASSERT_TRUE(wire->Receive(&frame));
+    EXPECT_TRUE(frame.checksum_vouched);
+    EXPECT_EQ(Content(frame), datagram) << "the packet itself is left alone";
+    wire->Release(frame);
+  }
+  const auto packets = ReadBack();
+  ASSERT_EQ(packets.size(), 1u);
+  ipv6::Address source, destination;
+  std::memcpy(source.bytes, &packets[0][8], 16);
+  std::memcpy(destination.bytes, &packets[0][24], 16);
+  EXPECT_EQ(ChecksumCombine(PseudoHeaderSum(source, destination, 41, 17),
+                            ChecksumAdd({&packets[0][40], 41})),
+            0xffff);
 }
 
 TEST_F(PcapTest, GivenAPathThatCannotBeWrittenWhenDecoratingThenAnErrorNamesIt) {
