@@ -21,10 +21,17 @@ set(QPIP_QUICK_TO_COMPILE -O0 -Wno-psabi)
 
 option(QPIP_PRECOMPILE "Precompile the headers of others that many sources include" ON)
 
-# qpip_precompiled_headers(NAME HEADERS <...> LIBS targets OPTIONS options): headers that are not this
-# project's own, for executables to reuse.
+# For what moves no data (options, JSON, tables): there templates are many and loops few.
+if(QPIP_SANITIZE)
+  set(QPIP_LIGHTLY_OPTIMISED -O0 -Wno-psabi)
+else()
+  set(QPIP_LIGHTLY_OPTIMISED -O1)
+endif()
+
+# qpip_precompiled_headers(NAME HEADERS <...> LIBS targets OPTIONS options [FOR_LIBRARIES]): headers
+# that are not this project's own, for executables to reuse, or for libraries.
 function(qpip_precompiled_headers name)
-  cmake_parse_arguments(arg "" "" "HEADERS;LIBS;OPTIONS" ${ARGN})
+  cmake_parse_arguments(arg "FOR_LIBRARIES" "" "HEADERS;LIBS;OPTIONS" ${ARGN})
   if(NOT QPIP_PRECOMPILE)
     return()
   endif()
@@ -35,8 +42,10 @@ function(qpip_precompiled_headers name)
   add_library(${name} OBJECT ${source})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} qpip_options)
   # One that is precompiled with other options than it is used with would be refused.
-  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_compile_options(${name} PRIVATE -fPIE ${arg_OPTIONS})
+  if(NOT arg_FOR_LIBRARIES)
+    qpip_as_executables_are(${name})
+  endif()
+  target_compile_options(${name} PRIVATE ${arg_OPTIONS})
   target_precompile_headers(${name} PRIVATE ${arg_HEADERS})
   qpip_cacheable_precompiled_headers(${name})
 endfunction()
@@ -47,6 +56,13 @@ function(qpip_reuse_precompiled target name)
     target_precompile_headers(${target} REUSE_FROM ${name})
     qpip_cacheable_precompiled_headers(${target})
   endif()
+endfunction()
+
+# Libraries are compiled for use in shared libraries as well; one that only executables link need not
+# be, and can then reuse what was precompiled for them.
+function(qpip_as_executables_are target)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIE)
 endfunction()
 
 # ccache asks for it.

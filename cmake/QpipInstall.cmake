@@ -60,9 +60,11 @@ if(QPIP_BUILD_NS3)
 endif()
 
 # The component testbench: its public headers need nothing but those of host_lib.
-install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/testbench/include/qpip
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+if(TARGET qpip_testbench)
+  install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/testbench/include/qpip
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+endif()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
   ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake INSTALL_DESTINATION ${package_dir}

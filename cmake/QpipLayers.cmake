@@ -36,8 +36,9 @@ target_compile_options(qpip_firmware_options INTERFACE
 
 # qpip_test(NAME SOURCES... LIBS...): one GoogleTest executable, its cases known to ctest. What is
 # tested is optimised; the test's own sources are only where OPTIMISED says that they take the time.
+# HEADERS: a precompiled target other than qpip_test_headers.
 function(qpip_test name)
-  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT;PREFIX" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT;PREFIX;HEADERS" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
@@ -45,7 +46,14 @@ function(qpip_test name)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} qpip_options GTest::gmock_main GTest::gtest)
   if(NOT arg_OPTIMISED)
     target_compile_options(${name} PRIVATE ${QPIP_QUICK_TO_COMPILE})
-    qpip_reuse_precompiled(${name} qpip_test_headers)
+    if(NOT arg_HEADERS)
+      set(arg_HEADERS qpip_test_headers)
+    endif()
+    qpip_reuse_precompiled(${name} ${arg_HEADERS})
+  endif()
+  # The target of tools/test --quick: with its own labels, see there.
+  if(NOT "${arg_LABELS}" MATCHES "build|long|ns3|processes")
+    add_dependencies(qpip_unit_tests ${name})
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${arg_PREFIX}"
     PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_RUN_SERIAL} LABELS "${arg_LABELS}")
