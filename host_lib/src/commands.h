@@ -13,9 +13,9 @@
 #include <mutex>
 #include <vector>
 
+#include "host_lib/port/host_port.h"
 #include "memory.h"
 #include "nic_fw/abi/command.h"
-#include "nic_fw/abi/host_port.h"
 #include "qpip/types.h"
 
 namespace qpip::internal {

@@ -7,7 +7,7 @@
 
 #include "commands.h"
 #include "handle_table.h"
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "qpip/qpip.h"
 #include "troubles.h"
 

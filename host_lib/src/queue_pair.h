@@ -7,9 +7,9 @@
 #include <memory>
 #include <mutex>
 
+#include "host_lib/port/host_port.h"
 #include "memory.h"
 #include "nic_fw/abi/command.h"
-#include "nic_fw/abi/host_port.h"
 #include "qpip/qpip.h"
 #include "work_queue.h"
 

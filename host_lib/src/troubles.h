@@ -10,7 +10,7 @@
 #include <mutex>
 #include <optional>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "qpip/qpip.h"
 
 namespace qpip::internal {

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "spin_lock.h"
 
 namespace qpip::internal {

@@ -40,7 +40,7 @@
 #include <thread>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "nic_fw/firmware.h"
 #include "sim/lanai/clock.h"
 #include "sim/lanai/doorbell_fifo.h"

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "sim/lanai/core.h"
 #include "sim/lanai/uri.h"
 #include "sim/wire/wire.h"

@@ -1,6 +1,6 @@
 // From a URI to a NIC: fabric, decorators, firmware.
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "nic_fw/firmware.h"
 #include "sim/lanai/host_port.h"
 #include "sim/lanai/scheme.h"

@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "nic_fw/platform.h"
 #include "sim/lanai/clock.h"
 #include "sim/lanai/doorbell_fifo.h"

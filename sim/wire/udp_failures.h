@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "sim/wire/udp_peers.h"
 
 namespace qpip::wire {

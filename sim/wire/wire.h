@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "nic_fw/abi/work_queue.h"
 
 namespace qpip::wire {

@@ -21,9 +21,9 @@
 #include <string>
 #include <vector>
 
+#include "host_lib/port/host_port.h"
 #include "nic_fw/abi/command.h"
 #include "nic_fw/abi/completion.h"
-#include "nic_fw/abi/host_port.h"
 
 namespace qpip::test {
 

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "host_lib/port/host_port.h"
 #include "nic_fw/abi/command.h"
-#include "nic_fw/abi/host_port.h"
 #include "sim/lanai/futex.h"
 
 namespace qpip::lanai {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "sim/lanai/core.h"
 #include "sim/lanai/futex.h"
 #include "sim/lanai/host_port.h"

@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "sim/ns3/model/fibre.h"
 #include "sim/ns3/model/nic_core.h"
 

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "nic_fw/firmware.h"
 #include "nic_fw/platform.h"
 #include "nic_fw/state.h"

@@ -1,7 +1,8 @@
 // The host's side of the bus: what a driver can do with a NIC that sits in a slot.
 //
 // host_lib reaches every NIC, real-time or simulated, through these two interfaces and the rings
-// of this folder, and nothing else. C++ host code only: the firmware does not include this file.
+// of nic_fw/abi, and nothing else; a backend implements them. C++ host code only: the firmware does
+// not include this file.
 #pragma once
 
 #include <cstddef>
