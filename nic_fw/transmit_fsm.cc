@@ -11,9 +11,21 @@
 namespace qpip::fw {
 namespace {
 
+/// Whether a segment's text was acknowledged, and a send that it is of completed, since its fetch
+/// began: the memory is the application's again and must not be read, even if a part of the segment
+/// is of sends that go on.
+bool Outlived(const QueuePair& q, const TransmitContext& context) {
+  return static_cast<int32_t>(context.wqe_index - q.send.completed) < 0;
+}
+
 /// Sends a context's frame if the wire takes it; answers false when it is still refused.
 bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
   TransmitContext& context = nic.transmit(index);
+  if (q.type == abi::QpType::kTcp && Outlived(q, context)) {
+    nic.hardware.PayloadRelease(context.payload);
+    UpdateTimer(nic, q);  // of what else it held, the peer is told by a retransmission
+    return true;
+  }
   if (q.type == abi::QpType::kTcp) return SendReadySegment(nic, q, context, SourceOf(context));
   if (!SendReadyDatagram(nic, q, context, SourceOf(context))) return false;
   if (q.send.announced != q.send.producer) Activate(nic, q.handle);  // one may wait for this

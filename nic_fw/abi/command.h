@@ -43,7 +43,7 @@ enum class CommandStatus : uint8_t {
   kBadHandle = 3,     ///< no such queue pair, completion queue, listener or key
   kBadState = 4,      ///< not possible in the object's present state
   kAddressInUse = 5,  ///< port or 4-tuple taken
-  kBusy = 6,          ///< still referenced
+  kBusy = 6,          ///< kDestroyCq: queue pairs are bound to it
 };
 
 enum class QpType : uint8_t { kTcp = 1, kUdp = 2 };
