@@ -32,6 +32,8 @@ struct LinkConfig {
   uint8_t prefix_length = 64;        ///< of the NIC's address: what is on the link, 0 to 128
   uint8_t dad_transmits = 1;         ///< RFC 4862 5.1: 0 switches duplicate address detection off
   uint8_t route_count = 0;           ///< static routes, at most kMaxStaticRoutes
+  uint8_t loops_back = 0;            ///< 1: brings back what the NIC sends to its own address; else
+                                     ///< a frame from that address is somebody's forgery
   uint16_t max_neighbours = 64;      ///< entries of the neighbour cache, 1 to 4096
   StaticRoute routes[kMaxStaticRoutes];  ///< the first `route_count` count
 };

@@ -20,6 +20,7 @@
 #include "nic_fw/send_queue.h"
 #include "nic_fw/timers.h"
 #include "protocols/common/checksum.h"
+#include "protocols/icmpv6/neighbour.h"
 #include "protocols/tcp/listen.h"
 #include "protocols/tcp/machine.h"
 #include "protocols/udp/header.h"
@@ -74,12 +75,22 @@ abi::DropReason IpDropReason(ipv6::ParseError error) {
   }
 }
 
-/// RFC 9293 3.9.2.3 (MUST-63): there is nobody to answer. Only neighbour discovery speaks from the
-/// unspecified address.
-bool FromNowhere(const Nic& nic, const ReceivedPacket& packet) {
-  if (!(packet.ip.source == ipv6::Address{})) return false;
-  DropFrame(nic, packet.frame, abi::DropReason::kBadSourceAddress);
-  return true;
+/// Whether anybody may send from this source. Nothing is answered, or filed, that comes from an
+/// address that is nobody's: the answer would go nowhere, or to ourselves, who would answer again.
+/// (Multicast sources have been refused by ipv6::Parse.)
+bool SourceAllowed(const Nic& nic, const ReceivedPacket& packet, bool whole) {
+  const ipv6::Address& source = packet.ip.source;
+  const bool readable = whole && packet.upper.protocol == ipv6::kIcmpv6 && OnEthernet(nic) &&
+                        !packet.UpperReadable().empty();
+  const uint8_t type = readable ? packet.UpperReadable()[0] : 0;  // 0 is none
+  const bool discovery = icmpv6::IsNeighbourDiscovery(type);
+  // RFC 4291 2.5.2, RFC 9293 3.9.2.3 (MUST-63): only who has no address yet speaks from none.
+  if (source.IsUnspecified()) return discovery;
+  // RFC 4291 2.5.3: never outside of a node.
+  if (source.IsLoopback()) return false;
+  // RFC 4862 5.4.4: who has our address already says so from that address.
+  const bool defends = type == icmpv6::kNeighbourAdvertisement;
+  return !(source == OwnAddress(nic)) || nic.state.config.link.loops_back != 0 || defends;
 }
 
 // ---------------------------------------------------------------- TCP
@@ -193,7 +204,6 @@ uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp:
 }
 
 void OnTcp(const Nic& nic, ReceivedPacket& packet) {
-  if (FromNowhere(nic, packet)) return;
   nic.Count(abi::NicCounter::kTcpSegmentsReceived);
   const std::span<const uint8_t> bytes = packet.UpperReadable();
   tcp::Segment segment;
@@ -247,7 +257,6 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
 // ---------------------------------------------------------------- UDP
 
 void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
-  if (FromNowhere(nic, packet)) return;
   const bool checked = (packet.frame.flags & kFrameTrusted) == 0;
   udp::Header header;
   const udp::ParseError error =
@@ -315,6 +324,13 @@ void ProcessPacket(const Nic& nic, ReceivedPacket& packet) {
   }
   if (error == ipv6::ParseError::kNone) {
     error = ipv6::FindUpperLayer(readable, packet.ip, &packet.upper);
+  }
+  const bool addressed = error != ipv6::ParseError::kTooShort &&
+                         error != ipv6::ParseError::kBadVersion &&
+                         error != ipv6::ParseError::kBadPayloadLength;
+  if (addressed && !SourceAllowed(nic, packet, error == ipv6::ParseError::kNone)) {
+    DropFrame(nic, frame, abi::DropReason::kBadSourceAddress);
+    return;
   }
   const bool fragment = error == ipv6::ParseError::kFragmented;
   if (error != ipv6::ParseError::kNone && !fragment) {

@@ -131,6 +131,7 @@ NicUri::NicUri(const Scheme& row) : scheme(&row), wire_options(row.make()), mtu(
   nic.tcp_scoreboard = 256;
   nic.path_mtu_entries = 1024;
   nic.tcp_pacing = row.leads_far ? 1 : 0;
+  nic.link.loops_back = row.leads_far ? 0 : 1;  // a fabric's port may talk to itself
 }
 
 NicUri ParseUri(std::string_view text) {
