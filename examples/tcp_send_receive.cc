@@ -18,22 +18,29 @@ void Check(bool ok, const char* what) {
   if (!ok) throw std::runtime_error(what);
 }
 
+/// Posts answer 0 or an errno value.
+void CheckPosted(int error) {
+  if (error != 0) throw qpip::Error(error, std::string("post: ") + std::strerror(error));
+}
+
 /// Waits for one completion and checks that it is good.
 qpip::WorkCompletion WaitForOne(qpip::CompletionQueue& cq) {
   std::array<qpip::WorkCompletion, 1> completion;
-  cq.Wait(completion);
-  Check(completion[0].status == IBV_WC_SUCCESS, "a work request failed");
+  Check(cq.Wait(completion) == 1, "no completion came");
+  if (completion[0].status != IBV_WC_SUCCESS) {
+    throw std::runtime_error(qpip::Describe(completion[0]));
+  }
   return completion[0];
 }
 
 void Serve(qpip::Nic& nic, qpip::Listener& listener) {
   auto pd = nic.AllocatePd();
   auto memory = pd->Allocate(kBytes);
-  auto cq = nic.CreateCq(128);
+  auto cq = nic.CreateCq();
   auto qp = nic.CreateQp(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()});
 
   // The receive is posted before there is a connection, so the first message finds it.
-  qp->PostRecv(1, memory->Sge(0, kBytes));
+  CheckPosted(qp->PostRecv(1, memory->Sge(0, kBytes)));
   listener.Offer(*qp);
   listener.Accept();
 
@@ -44,7 +51,7 @@ void Serve(qpip::Nic& nic, qpip::Listener& listener) {
   // Answers from the same memory, then waits until the client has acknowledged the answer.
   const std::string answer = "and the same to you";
   std::memcpy(memory->data(), answer.c_str(), answer.size() + 1);
-  qp->PostSend(2, memory->Sge(0, static_cast<uint32_t>(answer.size() + 1)));
+  CheckPosted(qp->PostSend(2, memory->Sge(0, static_cast<uint32_t>(answer.size() + 1))));
   WaitForOne(*cq);
   qp->Disconnect();
 }
@@ -52,15 +59,15 @@ void Serve(qpip::Nic& nic, qpip::Listener& listener) {
 void Talk(qpip::Nic& nic, const qpip::Endpoint& server) {
   auto pd = nic.AllocatePd();
   auto memory = pd->Allocate(2 * kBytes);  // the first half for sending, the second for receiving
-  auto cq = nic.CreateCq(128);
+  auto cq = nic.CreateCq();
   auto qp = nic.CreateQp(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()});
-  qp->PostRecv(1, memory->Sge(kBytes, kBytes));
+  CheckPosted(qp->PostRecv(1, memory->Sge(kBytes, kBytes)));
   qp->Connect(server);
 
   const std::string message = "a message over a queue pair";
   std::memcpy(memory->data(), message.c_str(), message.size() + 1);
   // Without IBV_SEND_SIGNALED only a failure would complete; the answer tells that it arrived.
-  Check(qp->PostSend(2, memory->Sge(0, static_cast<uint32_t>(message.size() + 1)), 0) == 0, "post");
+  CheckPosted(qp->PostSend(2, memory->Sge(0, static_cast<uint32_t>(message.size() + 1)), 0));
 
   const qpip::WorkCompletion received = WaitForOne(*cq);
   const char* const answer = static_cast<const char*>(memory->data()) + kBytes;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <string>
 #include <thread>
 
 #include "qpip/qpip.h"
@@ -16,6 +17,11 @@ constexpr uint32_t kBytes = 1024;
 constexpr int kMessages = 100;
 constexpr uint64_t kSend = 1000;  // wr_id of sends; receives carry the number of their buffer
 
+/// Posts answer 0 or an errno value.
+void Check(int error) {
+  if (error != 0) throw qpip::Error(error, std::string("post: ") + std::strerror(error));
+}
+
 /// Echoes datagrams until one is empty: a zero-length message is a datagram's privilege.
 void Serve(qpip::QueuePair& qp, qpip::CompletionQueue& cq, qpip::MemoryRegion& memory) {
   for (;;) {
@@ -26,11 +32,11 @@ void Serve(qpip::QueuePair& qp, qpip::CompletionQueue& cq, qpip::MemoryRegion& m
       if (wc.wr_id < kSend) {
         if (wc.byte_len == 0) return;
         // Back from the buffer it came in, to where it came from.
-        qp.PostSendTo(kSend + wc.wr_id, memory.Sge(wc.wr_id * kBytes, wc.byte_len), wc.peer);
+        Check(qp.PostSendTo(kSend + wc.wr_id, memory.Sge(wc.wr_id * kBytes, wc.byte_len), wc.peer));
       } else {
         // The datagram has left, so its buffer can receive again.
         const uint64_t buffer = wc.wr_id - kSend;
-        qp.PostRecv(buffer, memory.Sge(buffer * kBytes, kBytes));
+        Check(qp.PostRecv(buffer, memory.Sge(buffer * kBytes, kBytes)));
       }
     }
   }
@@ -39,21 +45,19 @@ void Serve(qpip::QueuePair& qp, qpip::CompletionQueue& cq, qpip::MemoryRegion& m
 int Talk(qpip::Nic& nic, const qpip::Endpoint& server) {
   auto pd = nic.AllocatePd();
   auto memory = pd->Allocate(2 * kBytes);
-  auto cq = nic.CreateCq(128);
+  auto cq = nic.CreateCq();
   auto qp =
       nic.CreateQp(*pd, {.type = qpip::QpType::kUdp, .send_cq = cq.get(), .recv_cq = cq.get()});
   qp->Bind(0);  // any port
 
   // Every send is signalled: its completion gives back its place in the send queue.
   const auto send = [&](uint32_t bytes) {
-    if (qp->PostSendTo(kSend, memory->Sge(0, bytes), server) != 0) {
-      throw std::runtime_error("the send queue is full");
-    }
+    Check(qp->PostSendTo(kSend, memory->Sge(0, bytes), server));
   };
   int echoed = 0;
   for (int i = 0; i < kMessages; ++i) {
     std::memset(memory->data(), i + 1, kBytes);
-    qp->PostRecv(0, memory->Sge(kBytes, kBytes));
+    Check(qp->PostRecv(0, memory->Sge(kBytes, kBytes)));
     send(kBytes);
     for (bool answered = false; !answered;) {
       std::array<qpip::WorkCompletion, 1> wc;
@@ -67,7 +71,7 @@ int Talk(qpip::Nic& nic, const qpip::Endpoint& server) {
   // Tells the server to end. On a fabric that loses datagrams this one might not arrive either.
   send(0);
   std::array<qpip::WorkCompletion, 1> wc;
-  cq->Wait(wc, std::chrono::seconds(1));
+  (void)cq->Wait(wc, std::chrono::seconds(1));  // until it has left
   return echoed;
 }
 
@@ -78,12 +82,12 @@ int main() try {
   auto client_nic = qpip::Nic::Open("mem:udp-echo?address=fd00::2");
 
   auto pd = server_nic->AllocatePd();
-  auto cq = server_nic->CreateCq(128);
+  auto cq = server_nic->CreateCq();
   auto qp = server_nic->CreateQp(
       *pd, {.type = qpip::QpType::kUdp, .send_cq = cq.get(), .recv_cq = cq.get()});
   constexpr uint64_t kBuffers = 4;
   auto memory = pd->Allocate(kBuffers * kBytes);
-  for (uint64_t i = 0; i < kBuffers; ++i) qp->PostRecv(i, memory->Sge(i * kBytes, kBytes));
+  for (uint64_t i = 0; i < kBuffers; ++i) Check(qp->PostRecv(i, memory->Sge(i * kBytes, kBytes)));
   qp->Bind(kPort);
 
   std::thread server([&] { Serve(*qp, *cq, *memory); });

@@ -11,13 +11,20 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "qpip/qpip.h"
 
 namespace {
+
+/// Posts answer 0 or an errno value.
+void Check(int error) {
+  if (error != 0) throw qpip::Error(error, std::string("post: ") + std::strerror(error));
+}
 
 constexpr uint16_t kPort = 5002;
 constexpr int kRoundTrips = 2000;
@@ -54,9 +61,9 @@ struct Side {
   explicit Side(qpip::Nic& nic)
       : pd(nic.AllocatePd()),
         memory(pd->Allocate(kReceives)),
-        cq(nic.CreateCq(128)),
+        cq(nic.CreateCq()),
         qp(nic.CreateQp(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()})) {
-    for (uint64_t i = 0; i < kReceives; ++i) qp->PostRecv(i, memory->Sge(i, 1));
+    for (uint64_t i = 0; i < kReceives; ++i) Check(qp->PostRecv(i, memory->Sge(i, 1)));
   }
 
   /// Sends one byte, copied at the post. Every 16th send is signalled, so that the send queue is
@@ -64,7 +71,7 @@ struct Side {
   void Send() {
     int flags = IBV_SEND_INLINE;
     if (++sends % 16 == 0) flags |= IBV_SEND_SIGNALED;
-    qp->PostSend(kSend, memory->Sge(0, 1), flags);
+    Check(qp->PostSend(kSend, memory->Sge(0, 1), flags));
   }
   /// Returns false at the end of the stream.
   bool Receive(const Waiter& wait) {
@@ -74,10 +81,10 @@ struct Side {
       bool received = false;
       for (size_t i = 0; i < count; ++i) {
         const qpip::WorkCompletion& wc = completions[i];
-        if (wc.status != IBV_WC_SUCCESS) throw std::runtime_error("the connection broke");
+        if (wc.status != IBV_WC_SUCCESS) throw std::runtime_error(qpip::Describe(wc));
         if (wc.end_of_stream) return false;
         if (wc.wr_id == kSend) continue;
-        qp->PostRecv(wc.wr_id, memory->Sge(wc.wr_id, 1));
+        Check(qp->PostRecv(wc.wr_id, memory->Sge(wc.wr_id, 1)));
         received = true;
       }
       if (received) return true;

@@ -169,8 +169,7 @@ int RunCommand(const std::string& name, const std::function<int()>& body) {
     return status;
   } catch (const UsageError& error) {
     return report(error.what(), kExitUsage);
-  } catch (const std::invalid_argument& error) {
-    // URIs, addresses and endpoints that do not parse; Failure and Error are no invalid_argument.
+  } catch (const ParseError& error) {  // a URI, an address or an endpoint
     return report(error.what(), kExitUsage);
   } catch (const std::bad_alloc&) {
     return report("out of memory: this process: lower depth, buffer length or count", kExitFailed);

@@ -118,7 +118,7 @@ Endpoint ParsePeer(const std::string& text, uint16_t default_port) {
   }
   try {
     return {ParseAddress(address), port};
-  } catch (const std::invalid_argument&) {
+  } catch (const ParseError&) {
     throw NotAPeer("not an IPv6 address", text, default_port);
   }
 }

@@ -94,7 +94,7 @@ bool Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience,
     // A queue pair whose connection failed is closed for good; its flushed receives go with it.
     CreateQp();
     std::array<WorkCompletion, kReceives> flushed;
-    recv_cq_->Poll(flushed);
+    (void)recv_cq_->Poll(flushed);
   }
 }
 

@@ -122,7 +122,8 @@ class EchoServer::Session {
 
   void PostReceive(uint32_t slot) {
     // Fails only when the connection is over, which its completions say.
-    qp_->PostRecv(MakeId(id_, slot, false), memory_->Sge(size_t{slot} * max_bytes_, max_bytes_));
+    (void)qp_->PostRecv(MakeId(id_, slot, false),
+                        memory_->Sge(size_t{slot} * max_bytes_, max_bytes_));
   }
 
   uint32_t id_;

@@ -129,7 +129,10 @@ class Transmitter : public Transfer {
   TransferResult Run(Nic& nic) {
     CreateQp(nic, options_.depth, 1);
     end_of_stream_memory_ = pd_->Allocate(sizeof(uint64_t));
-    qp_->PostRecv(kEndOfStreamId, end_of_stream_memory_->Sge(0, sizeof(uint64_t)));
+    const ibv_sge end = end_of_stream_memory_->Sge(0, sizeof(uint64_t));
+    if (const int error = qp_->PostRecv(kEndOfStreamId, end); error != 0) {
+      throw Error(error, "post the receive for the end of the stream");
+    }
     ConnectOrStop(nic, *qp_, options_.peer, stop_);
     for (uint64_t slot = 0; slot < options_.depth; ++slot) FillPattern(0, Buffer(slot));
     StartClocks();

@@ -33,10 +33,7 @@ ByteStream::ByteStream(Nic& nic, ProtectionDomain& pd, const ByteStreamOptions& 
   writer_ = std::make_unique<StreamWriter>(pd, *qp_, options.writer);
 }
 
-ByteStream::~ByteStream() {
-  // Before the memory of the reader and the writer.
-  qp_.reset();
-}
+ByteStream::~ByteStream() = default;
 
 void ByteStream::Connect(const Endpoint& peer) { qp_->Connect(peer, timeout_); }
 
@@ -46,13 +43,13 @@ std::span<const std::byte> ByteStream::WaitReadable() {
   return reader_->Readable();
 }
 
-size_t ByteStream::Read(std::span<std::byte> out) {
+size_t ByteStream::Read(MutableBytes out) {
   if (out.empty()) return 0;
   WaitReadable();
   return reader_->ReadSome(out);
 }
 
-bool ByteStream::ReadExact(std::span<std::byte> out) {
+bool ByteStream::ReadExact(MutableBytes out) {
   size_t total = 0;
   while (total < out.size()) {
     const size_t bytes = Read(out.subspan(total));
@@ -66,7 +63,8 @@ bool ByteStream::ReadExact(std::span<std::byte> out) {
   return true;
 }
 
-void ByteStream::Write(std::span<const std::byte> data) {
+void ByteStream::Write(ConstBytes bytes) {
+  std::span<const std::byte> data = bytes;
   while (!data.empty()) {
     data = data.subspan(writer_->Write(data));
     if (data.empty()) return;
@@ -76,7 +74,7 @@ void ByteStream::Write(std::span<const std::byte> data) {
 }
 
 StreamWriter::Ticket ByteStream::WriteRegistered(std::span<const ibv_sge> payload,
-                                                 std::span<const std::byte> header) {
+                                                 ConstBytes header) {
   for (;;) {
     if (const auto ticket = writer_->WriteRegistered(payload, header)) return *ticket;
     ThrowIfWriteFailed();
@@ -106,14 +104,20 @@ void ByteStream::Pump() {
 
 void ByteStream::ThrowIfWriteFailed() const {
   if (writer_->state() != StreamState::kError) return;
-  throw Error(ECONNRESET, "stream with " + qp_->peer().ToString() +
-                              ": writing failed: " + ToString(writer_->error()));
+  Throw("writing", writer_->error(), writer_->reason());
 }
 
 void ByteStream::ThrowIfReadFailed() const {
   if (reader_->state() != StreamState::kError) return;
-  throw Error(ECONNRESET, "stream with " + qp_->peer().ToString() +
-                              ": reading failed: " + ToString(reader_->error()));
+  Throw("reading", reader_->error(), reader_->reason());
+}
+
+void ByteStream::Throw(const char* doing, ibv_wc_status status, DisconnectReason reason) const {
+  const std::string what = std::string(doing) + " failed: ";
+  if (reason == DisconnectReason::kNone || reason == DisconnectReason::kLocalError) {
+    throw Error(EIO, what + "stream with " + qp_->peer().ToString() + ": " + ToString(status));
+  }
+  throw Error(ErrnoOf(reason), what + qp_->DescribeEnd());
 }
 
 }  // namespace qpip

@@ -226,8 +226,17 @@ bool CqImpl::Translate(const abi::Cqe& cqe, WorkCompletion* out) {
     out->src_qp = cqe.peer_port;
     out->peer = {.address = ToIn6(cqe.peer_address), .port = cqe.peer_port};
   }
+  if (out->status != IBV_WC_SUCCESS) [[unlikely]]
+    out->reason = WhyFailed(cqe);
   out->end_of_stream = (cqe.flags & abi::kCqeEndOfStream) != 0;
   return true;
+}
+
+// The firmware names the reason in whatever the end of a connection has failed or flushed.
+DisconnectReason CqImpl::WhyFailed(const abi::Cqe& cqe) const {
+  if (cqe.vendor_error == 0) return DisconnectReason::kNone;
+  if (nic_->troubles().failure() != nullptr) return DisconnectReason::kWireFailed;
+  return ToDisconnectReason(static_cast<uint8_t>(cqe.vendor_error));
 }
 
 bool CqImpl::HasCompletion() {

@@ -62,6 +62,7 @@ class CqImpl {
   size_t HarvestLocked(std::span<WorkCompletion> out);
   bool TakeLocked(WorkCompletion* out);
   bool Translate(const abi::Cqe& cqe, WorkCompletion* out);
+  DisconnectReason WhyFailed(const abi::Cqe& cqe) const;
   bool HasCompletion();
   void ArmInterrupt();
   void ThrowIfOverrun() const;

@@ -1,12 +1,25 @@
 // Text forms of addresses and endpoints.
 #include <arpa/inet.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 
 #include "qpip/types.h"
 
 namespace qpip {
+
+ParseError::ParseError(const std::string& what) : Error(EINVAL, what) {}
+
+AddressHandle::AddressHandle(const in6_addr& address) : address_(address) {}
+
+AddressHandle::AddressHandle(const ibv_ah_attr& attributes) {
+  if (attributes.is_global == 0) {
+    throw Error(EINVAL, "address handle: is_global is not set: the address is grh.dgid");
+  }
+  static_assert(sizeof(attributes.grh.dgid) == sizeof(address_));
+  std::memcpy(&address_, &attributes.grh.dgid, sizeof(address_));
+}
 
 bool Endpoint::operator==(const Endpoint& other) const {
   return port == other.port && std::memcmp(&address, &other.address, sizeof(address)) == 0;
@@ -18,8 +31,8 @@ std::string Endpoint::ToString() const {
 
 Endpoint Endpoint::Parse(std::string_view text) {
   const auto fail = [text](const std::string& why) {
-    return std::invalid_argument("endpoint '" + std::string(text) + "': " + why +
-                                 "; expected [ADDRESS]:PORT, for example [fd00::2]:5001");
+    return ParseError("endpoint '" + std::string(text) + "': " + why +
+                      "; expected [ADDRESS]:PORT, for example [fd00::2]:5001");
   };
   if (text.empty() || text.front() != '[') throw fail("does not begin with '['");
   const size_t close = text.find(']');
@@ -36,7 +49,7 @@ Endpoint Endpoint::Parse(std::string_view text) {
   endpoint.port = static_cast<uint16_t>(port);
   try {
     endpoint.address = ParseAddress(text.substr(1, close - 1));
-  } catch (const std::invalid_argument&) {
+  } catch (const ParseError&) {
     throw fail("what is between the brackets is not an IPv6 address");
   }
   return endpoint;
@@ -45,8 +58,7 @@ Endpoint Endpoint::Parse(std::string_view text) {
 in6_addr ParseAddress(std::string_view text) {
   in6_addr address;
   if (inet_pton(AF_INET6, std::string(text).c_str(), &address) != 1) {
-    throw std::invalid_argument("'" + std::string(text) +
-                                "' is not an IPv6 address; example: fd00::1");
+    throw ParseError("'" + std::string(text) + "' is not an IPv6 address; example: fd00::1");
   }
   return address;
 }
@@ -72,7 +84,7 @@ const char* ToString(DisconnectReason reason) {
     case DisconnectReason::kUnreachable:
       return "unreachable";
     case DisconnectReason::kAborted:
-      return "aborted";
+      return "aborted from this side";
     case DisconnectReason::kWireFailed:
       return "this NIC's own link is gone";
     case DisconnectReason::kLocalError:

@@ -54,17 +54,18 @@ void ListenerImpl::OnEstablished(QpImpl* qp) {
 
 QueuePair* ListenerImpl::Accept(Timeout timeout) {
   const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
-  QpImpl* accepted = nullptr;
+  QueuePair* accepted = nullptr;
   nic_->channel().WaitUntil(
       [&] {
         const std::lock_guard lock(mutex_);
         if (established_.empty()) return nic_->troubles().failure() != nullptr;
-        accepted = established_.front();
+        // With the lock: without it the queue pair may be destroyed between the two.
+        accepted = established_.front()->facade();
         established_.pop_front();
         return true;
       },
       deadline_ns);
-  if (accepted != nullptr) return accepted->facade();
+  if (accepted != nullptr) return accepted;
   nic_->troubles().ThrowIfFailed("accept");
   return nullptr;
 }

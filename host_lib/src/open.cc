@@ -29,8 +29,8 @@ std::shared_ptr<Nic> Nic::Open(std::string_view uri) {
   const std::string what = "open " + Printable(uri) + ": ";
   try {
     return internal::NicImpl::Start(abi::OpenHostPort(uri));
-  } catch (const std::invalid_argument&) {
-    throw;
+  } catch (const std::invalid_argument& error) {
+    throw ParseError(error.what());
   } catch (const Error&) {
     throw;
   } catch (const std::system_error& error) {

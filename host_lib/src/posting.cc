@@ -1,6 +1,7 @@
 // The data path of a queue pair: validate, fill, publish.
 #include <cerrno>
 #include <cstring>
+#include <type_traits>
 
 #include "nic_impl.h"
 #include "queue_pair.h"
@@ -49,10 +50,29 @@ int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   const std::lock_guard lock(send_->lock());
   const uint32_t before = send_->producer();
   int error = 0;
-  while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
+  if (options_.type == QpType::kUdp) {
+    error = PostDatagramsLocked(&wr);
+  } else {
+    while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
+  }
   if (send_->producer() != before) PublishSends();
   if (error != 0 && bad != nullptr) *bad = wr;
   return error;
+}
+
+// Each to the peer that its wr.ud names. `*wr` goes on to the first not posted.
+int QpImpl::PostDatagramsLocked(ibv_send_wr** wr) {
+  for (; *wr != nullptr; *wr = (*wr)->next) {
+    const auto& ud = (*wr)->wr.ud;
+    if (ud.ah == nullptr) return EDESTADDRREQ;
+    if (ud.remote_qpn > UINT16_MAX) return EINVAL;
+    // AddressHandle's first member is its ibv_ah.
+    static_assert(std::is_standard_layout_v<AddressHandle>);
+    const auto* to = reinterpret_cast<const AddressHandle*>(ud.ah);
+    const Endpoint peer = {.address = to->address(), .port = static_cast<uint16_t>(ud.remote_qpn)};
+    if (const int error = PostSendLocked(**wr, &peer); error != 0) return error;
+  }
+  return 0;
 }
 
 int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
@@ -162,6 +182,7 @@ void QpImpl::FillRecv(const ibv_recv_wr& wr, uint32_t length) {
 int QueuePair::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) { return impl_->PostSend(wr, bad); }
 
 int QueuePair::PostSendTo(const ibv_send_wr& wr, const Endpoint& peer) {
+  if (wr.next != nullptr) return EINVAL;  // what is behind it would be lost
   return impl_->PostSendOne(wr, &peer);
 }
 

@@ -2,10 +2,12 @@
 // events have told it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "host_lib/port/host_port.h"
 #include "memory.h"
@@ -14,6 +16,8 @@
 #include "work_queue.h"
 
 namespace qpip::internal {
+
+struct QpLayout;
 
 /// Largest UDP payload of one datagram, bytes: the largest IPv6 payload (RFC 8200 section 3) less
 /// the UDP header.
@@ -25,12 +29,21 @@ class QpImpl {
   /// Throws Error: EINVAL, ENOMEM.
   QpImpl(std::shared_ptr<PdImpl> pd, std::shared_ptr<CqImpl> send_cq,
          std::shared_ptr<CqImpl> recv_cq, const QpOptions& options);
-  /// Destroys the NIC's queue pair and waits until no DMA into its memory is outstanding.
   ~QpImpl();
   QpImpl(const QpImpl&) = delete;
   QpImpl& operator=(const QpImpl&) = delete;
 
-  // Data path; see QueuePair. `peer`: nullptr for none.
+  /// Destroys the NIC's queue pair and waits until no DMA into its memory is outstanding. Posts
+  /// answer ENOTCONN from here on. Does nothing the second time.
+  void Close();
+
+  /// A stream object takes all receives or all sends for itself; `memory`, which they will point
+  /// into, is kept until Close. Throws Error EBUSY the second time: completions of the first one's
+  /// work may still come.
+  enum Side { kReceives, kSends };
+  void GiveTo(Side side, std::shared_ptr<void> memory);
+
+  // Data path; see QueuePair. `peer`: nullptr for none, or for wr.ud's.
   int PostSend(ibv_send_wr* wr, ibv_send_wr** bad);
   int PostSendOne(const ibv_send_wr& wr, const Endpoint* peer);
   int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad);
@@ -53,6 +66,7 @@ class QpImpl {
 
   QpType type() const { return options_.type; }
   QpState state() const { return state_.load(std::memory_order_acquire); }
+  std::string DescribeEnd();
   DisconnectReason reason() const { return reason_.load(std::memory_order_acquire); }
   uint32_t qp_num() const { return qp_num_.load(std::memory_order_relaxed); }
   uint32_t handle() const { return handle_; }
@@ -69,14 +83,13 @@ class QpImpl {
   void OnEvent(const abi::Event& event);
 
  private:
-  struct Layout;
-  static Layout LayOut(const QpOptions& options, const abi::PortInfo& info);
   void Reserve();
-  void CreateOnNic(const Layout& layout);
+  void CreateOnNic(const QpLayout& layout);
 
   int ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* length) const;
   void FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length);
   int PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer);
+  int PostDatagramsLocked(ibv_send_wr** wr);
   void PublishSends();
   int ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const;
   void FillRecv(const ibv_recv_wr& wr, uint32_t length);
@@ -85,6 +98,7 @@ class QpImpl {
   abi::Event ExecuteQp(abi::CommandOpcode opcode);
   void Become(QpState state, DisconnectReason reason);
   void BecomeConnected(const abi::Event& event);
+  QpNotices AskForNotices();
   Error WhyNotConnected(DisconnectReason reason);
   std::shared_ptr<ListenerImpl> OfferedTo();
   void LeaveListener();
@@ -97,6 +111,7 @@ class QpImpl {
   MappedMemory memory_;
   std::unique_ptr<WorkQueue> send_;
   std::unique_ptr<WorkQueue> recv_;
+  bool closed_ = false;        ///< both queues' locks
   uint32_t posted_bytes_ = 0;  ///< receive lock; modulo 2^32
   uint32_t handle_ = 0;
 
@@ -112,6 +127,9 @@ class QpImpl {
   Endpoint peer_;
   std::shared_ptr<ListenerImpl> listener_;
   QueuePair* facade_ = nullptr;
+  QpNotices held_notices_;  ///< asked for on behalf of DescribeEnd: still to be told
+  bool given_[2] = {};      ///< by Side
+  std::array<std::shared_ptr<void>, 2> kept_;
 };
 
 }  // namespace qpip::internal

@@ -71,7 +71,7 @@ void ThrowIfFailed(const abi::Event& answer, const std::string& what) {
   if (error.code != 0) throw Error(error.code, what + ": " + error.text);
 }
 
-Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
+Error ConnectError(const Endpoint& peer, DisconnectReason reason, const QpNotices& notices) {
   const std::string what = "connect to " + peer.ToString() + ": ";
   switch (reason) {
     case DisconnectReason::kRefused:
@@ -79,6 +79,10 @@ Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
     case DisconnectReason::kTimedOut:
       return Error(ETIMEDOUT, what + "timed out: the peer did not answer");
     case DisconnectReason::kUnreachable:
+      if (notices.icmp_errors != 0) {
+        return Error(EHOSTUNREACH, what + "host unreachable: ICMPv6 error: " +
+                                       IcmpText(notices.icmp_type, notices.icmp_code));
+      }
       return Error(
           EHOSTUNREACH,
           what + "host unreachable: nobody on the link has that address, and no route leads there");
@@ -94,6 +98,45 @@ Error ConnectError(const Endpoint& peer, DisconnectReason reason) {
       break;
   }
   return Error(EIO, what + "the connection ended before it was established");
+}
+
+std::string IcmpText(uint8_t type, uint8_t code) {
+  static constexpr const char* kUnreachable[] = {
+      "no route to the destination",
+      "administratively prohibited",
+      "beyond the scope of the source address",
+      "address unreachable",
+      "port unreachable",
+      "source address failed a policy",
+      "route rejected",
+  };
+  static constexpr const char* kTypes[] = {"", "destination unreachable", "packet too big",
+                                           "time exceeded", "parameter problem"};
+  std::string text = "unknown error";
+  if (type == 1 && code < std::size(kUnreachable)) {
+    text = kUnreachable[code];
+  } else if (type != 0 && type < std::size(kTypes)) {
+    text = kTypes[type];
+  }
+  return text + " (type " + std::to_string(type) + ", code " + std::to_string(code) + ")";
+}
+
+ibv_wc_status StatusOf(DisconnectReason reason) {
+  switch (reason) {
+    case DisconnectReason::kReset:
+    case DisconnectReason::kRefused:
+      return IBV_WC_REM_ABORT_ERR;
+    case DisconnectReason::kTimedOut:
+    case DisconnectReason::kUnreachable:
+    case DisconnectReason::kWireFailed:
+      return IBV_WC_RETRY_EXC_ERR;
+    case DisconnectReason::kNone:
+    case DisconnectReason::kClosed:
+    case DisconnectReason::kAborted:
+    case DisconnectReason::kLocalError:
+      break;
+  }
+  return IBV_WC_WR_FLUSH_ERR;
 }
 
 in6_addr ToIn6(const abi::Ip6Address& address) {
@@ -113,6 +156,40 @@ abi::Ip6Address ToAbi(const in6_addr& address) {
 
 namespace qpip {
 
+int ErrnoOf(DisconnectReason reason) {
+  switch (reason) {
+    case DisconnectReason::kNone:
+      return 0;
+    case DisconnectReason::kClosed:
+      return EPIPE;
+    case DisconnectReason::kReset:
+      return ECONNRESET;
+    case DisconnectReason::kRefused:
+      return ECONNREFUSED;
+    case DisconnectReason::kTimedOut:
+      return ETIMEDOUT;
+    case DisconnectReason::kUnreachable:
+      return EHOSTUNREACH;
+    case DisconnectReason::kAborted:
+      return ECONNABORTED;
+    case DisconnectReason::kWireFailed:
+      return ENETDOWN;
+    case DisconnectReason::kLocalError:
+      break;
+  }
+  return EIO;
+}
+
+std::string Describe(const WorkCompletion& completion) {
+  std::string text = ToString(completion.status);
+  // Local statuses say themselves what was wrong.
+  if (completion.reason != DisconnectReason::kNone &&
+      completion.reason != DisconnectReason::kLocalError) {
+    text += std::string(": ") + ToString(completion.reason);
+  }
+  return text;
+}
+
 const char* ToString(ibv_wc_status status) {
   switch (status) {
     case IBV_WC_SUCCESS:
@@ -124,7 +201,7 @@ const char* ToString(ibv_wc_status status) {
     case IBV_WC_LOC_QP_OP_ERR:
       return "malformed work request";
     case IBV_WC_REM_ABORT_ERR:
-      return "peer reset the connection or died";
+      return "ended by the peer";
     case IBV_WC_RETRY_EXC_ERR:
       return "peer does not answer";
     case IBV_WC_RESP_TIMEOUT_ERR:

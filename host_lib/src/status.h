@@ -21,8 +21,16 @@ int ToErrno(uint8_t command_status);
 /// Throws Error "`what`: ..." unless the answer is kOk.
 void ThrowIfFailed(const abi::Event& answer, const std::string& what);
 
-/// The Error for a connection attempt to `peer` that ended with `reason`.
-Error ConnectError(const Endpoint& peer, DisconnectReason reason);
+/// The Error for a connection attempt to `peer` that ended with `reason`; `notices` may name an
+/// ICMPv6 error.
+Error ConnectError(const Endpoint& peer, DisconnectReason reason, const QpNotices& notices);
+
+/// An ICMPv6 error in words (RFC 4443 section 3): "address unreachable (type 1, code 3)".
+std::string IcmpText(uint8_t type, uint8_t code);
+
+/// The status that says what `reason` does, for work whose own completion cannot say more than that
+/// it was flushed.
+ibv_wc_status StatusOf(DisconnectReason reason);
 
 in6_addr ToIn6(const abi::Ip6Address& address);
 abi::Ip6Address ToAbi(const in6_addr& address);

@@ -4,15 +4,18 @@
 #include <string>
 
 #include "qpip/stream.h"
+#include "queue_pair.h"
+#include "status.h"
 
 namespace qpip {
 
 StreamReader::StreamReader(ProtectionDomain& pd, QueuePair& qp, const StreamReaderOptions& options)
-    : qp_(qp), buffer_bytes_(options.buffer_bytes) {
+    : qp_(qp.impl_), buffer_bytes_(options.buffer_bytes) {
   if (options.buffer_bytes == 0 || options.buffer_bytes > UINT32_MAX || options.buffers == 0) {
     throw Error(EINVAL, "stream reader: needs at least one buffer of 1 byte to 4 GiB");
   }
   memory_ = pd.Allocate(buffer_bytes_ * options.buffers);
+  qp_->GiveTo(internal::QpImpl::kReceives, memory_);
   for (uint32_t buffer = 0; buffer < options.buffers; ++buffer) {
     if (const int error = PostBuffer(buffer); error != 0) {
       throw Error(error, "stream reader: cannot post receive " + std::to_string(buffer + 1) +
@@ -23,20 +26,22 @@ StreamReader::StreamReader(ProtectionDomain& pd, QueuePair& qp, const StreamRead
 }
 
 int StreamReader::PostBuffer(uint32_t buffer) {
-  const int error = qp_.PostRecv(
-      buffer, memory_->Sge(buffer * buffer_bytes_, static_cast<uint32_t>(buffer_bytes_)));
+  ibv_sge sge = memory_->Sge(buffer * buffer_bytes_, static_cast<uint32_t>(buffer_bytes_));
+  ibv_recv_wr wr{.wr_id = buffer, .next = nullptr, .sg_list = &sge, .num_sge = 1};
+  const int error = qp_->PostRecv(&wr, nullptr);
   if (error == 0) ++outstanding_;
   return error;
 }
 
 void StreamReader::EndIfRefused() {
   if (!refused_ || outstanding_ != 0 || state_ != StreamState::kOpen) return;
-  if (qp_.disconnect_reason() == DisconnectReason::kClosed) {
+  if (qp_->reason() == DisconnectReason::kClosed) {
     state_ = StreamState::kEndOfStream;
     return;
   }
   state_ = StreamState::kError;
-  error_ = IBV_WC_WR_FLUSH_ERR;
+  reason_ = qp_->reason();
+  error_ = internal::StatusOf(reason_);
 }
 
 const std::byte* StreamReader::BufferAt(uint32_t buffer) const {
@@ -44,13 +49,15 @@ const std::byte* StreamReader::BufferAt(uint32_t buffer) const {
 }
 
 bool StreamReader::OnCompletion(const WorkCompletion& completion) {
-  if (completion.opcode != IBV_WC_RECV || completion.qp_num != qp_.qp_num()) return false;
+  if (completion.opcode != IBV_WC_RECV || completion.qp_num != qp_->qp_num()) return false;
   --outstanding_;
   if (completion.status != IBV_WC_SUCCESS) {
     // Receives left over at the end of a stream are flushed when the connection closes.
     if (state_ == StreamState::kOpen) {
       state_ = StreamState::kError;
-      error_ = completion.status;
+      reason_ = completion.reason;
+      error_ = completion.status == IBV_WC_WR_FLUSH_ERR ? internal::StatusOf(reason_)
+                                                        : completion.status;
     }
     return true;
   }
@@ -98,11 +105,11 @@ void StreamReader::Consume(size_t bytes) {
   EndIfRefused();
 }
 
-bool StreamReader::TryReadExact(std::span<std::byte> out) {
+bool StreamReader::TryReadExact(MutableBytes out) {
   return available_ >= out.size() && ReadSome(out) == out.size();
 }
 
-size_t StreamReader::ReadSome(std::span<std::byte> out) {
+size_t StreamReader::ReadSome(MutableBytes out) {
   size_t total = 0;
   while (total < out.size() && available_ != 0) {
     const std::span<const std::byte> run = Readable();

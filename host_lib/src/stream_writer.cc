@@ -5,6 +5,8 @@
 #include <string>
 
 #include "qpip/stream.h"
+#include "queue_pair.h"
+#include "status.h"
 
 namespace qpip {
 
@@ -16,16 +18,17 @@ constexpr size_t kMaxSge = 16;  // no queue pair has more
 }  // namespace
 
 StreamWriter::StreamWriter(ProtectionDomain& pd, QueuePair& qp, const StreamWriterOptions& options)
-    : qp_(qp), ring_bytes_(options.buffer_bytes), max_message_(options.max_message) {
+    : qp_(qp.impl_), ring_bytes_(options.buffer_bytes), max_message_(options.max_message) {
   if (ring_bytes_ < kMinRingBytes || ring_bytes_ > UINT32_MAX || max_message_ == 0) {
     throw Error(EINVAL,
                 "stream writer: buffer_bytes must be 4096 to 4 GiB and max_message at least 1");
   }
   memory_ = pd.Allocate(ring_bytes_);
+  qp_->GiveTo(internal::QpImpl::kSends, memory_);
 }
 
 bool StreamWriter::OnCompletion(const WorkCompletion& completion) {
-  if (completion.opcode != IBV_WC_SEND || completion.qp_num != qp_.qp_num()) return false;
+  if (completion.opcode != IBV_WC_SEND || completion.qp_num != qp_->qp_num()) return false;
   // Sends complete in order, each exactly once: the oldest is the one.
   if (!outstanding_.empty()) {
     ring_tail_ = outstanding_.front().ring_end;
@@ -34,7 +37,9 @@ bool StreamWriter::OnCompletion(const WorkCompletion& completion) {
   }
   if (completion.status != IBV_WC_SUCCESS && state_ == StreamState::kOpen) {
     state_ = StreamState::kError;
-    error_ = completion.status;
+    reason_ = completion.reason;
+    error_ =
+        completion.status == IBV_WC_WR_FLUSH_ERR ? internal::StatusOf(reason_) : completion.status;
   }
   return true;
 }
@@ -65,12 +70,15 @@ bool StreamWriter::Post(std::span<ibv_sge> list, uint64_t ring_end) {
   wr.num_sge = static_cast<int>(list.size());
   wr.opcode = IBV_WR_SEND;
   wr.send_flags = IBV_SEND_SIGNALED;
-  const int error = qp_.PostSend(&wr);
+  const int error = qp_->PostSend(&wr, nullptr);
   if (error == ENOMEM) return false;
   if (error == ENOTCONN) {
     // There may be no send outstanding whose completion could tell.
     state_ = StreamState::kError;
-    if (error_ == IBV_WC_SUCCESS) error_ = IBV_WC_WR_FLUSH_ERR;
+    if (error_ == IBV_WC_SUCCESS) {
+      reason_ = qp_->reason();
+      error_ = internal::StatusOf(reason_);
+    }
     return false;
   }
   if (error != 0) {
@@ -83,7 +91,7 @@ bool StreamWriter::Post(std::span<ibv_sge> list, uint64_t ring_end) {
   return true;
 }
 
-size_t StreamWriter::Write(std::span<const std::byte> data) {
+size_t StreamWriter::Write(ConstBytes data) {
   size_t total = 0;
   while (total < data.size() && state_ == StreamState::kOpen) {
     // One element a send, so that the queue pair may have max_send_sge 1.
@@ -98,7 +106,7 @@ size_t StreamWriter::Write(std::span<const std::byte> data) {
   return total;
 }
 
-bool StreamWriter::WriteAll(std::span<const std::byte> data) {
+bool StreamWriter::WriteAll(ConstBytes data) {
   if (data.empty()) return true;
   if (state_ != StreamState::kOpen || data.size() > room()) return false;
   std::array<ibv_sge, 2> list;
@@ -106,8 +114,8 @@ bool StreamWriter::WriteAll(std::span<const std::byte> data) {
   return Post(std::span(list).first(count), ring_head_ + data.size());
 }
 
-std::optional<StreamWriter::Ticket> StreamWriter::WriteRegistered(
-    std::span<const ibv_sge> payload, std::span<const std::byte> header) {
+std::optional<StreamWriter::Ticket> StreamWriter::WriteRegistered(std::span<const ibv_sge> payload,
+                                                                  ConstBytes header) {
   std::array<ibv_sge, kMaxSge> list;
   if (payload.size() + (header.empty() ? 0 : 1) > list.size() || header.size() > ring_bytes_) {
     throw Error(EINVAL,

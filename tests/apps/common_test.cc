@@ -105,7 +105,7 @@ TEST(RunCommandTest, GivenExceptionsThenStatusAndOneLine) {
   EXPECT_EQ(run([] { return kExitOk; }), std::pair(0, std::string()));
   EXPECT_EQ(run([]() -> int { throw UsageError("a\nb"); }),
             std::pair(2, std::string("qpip-test: a b\n")));
-  EXPECT_EQ(run([]() -> int { throw std::invalid_argument("uri"); }).first, 2);
+  EXPECT_EQ(run([]() -> int { throw ParseError("uri"); }).first, 2);
   EXPECT_EQ(run([]() -> int { throw Failure("broken"); }),
             std::pair(1, std::string("qpip-test: broken\n")));
   EXPECT_EQ(run([]() -> int { throw Error(EADDRINUSE, "port"); }).first, 1);
@@ -127,7 +127,7 @@ TEST(NicUriTest, GivenPartsThenTheUriHasOneAddress) {
             "shm:lab?mtu=1500&address=fd00::5");
   EXPECT_TRUE(NicUri("shm:lab", "", NicRole::kClient).starts_with("shm:lab?address=fd00::"));
   EXPECT_THROW(NicUri("shm:lab?address=fd00::5", "fd00::6", NicRole::kClient), UsageError);
-  EXPECT_THROW(NicUri("shm:lab", "not an address", NicRole::kClient), std::invalid_argument);
+  EXPECT_THROW(NicUri("shm:lab", "not an address", NicRole::kClient), ParseError);
 }
 
 TEST(ParsePeerTest, GivenTheFormsOfAPeerThenThePortIsItsOwnOrTheDefault) {

@@ -40,7 +40,9 @@ class EchoProcess {
     auto memory = side.pd->Allocate(16 * 4096);
     auto listener = side.nic->Listen(7000);
     auto qp = side.Qp();
-    for (uint32_t i = 0; i < 8; ++i) qp->PostRecv(i, memory->Sge(i * 4096, 4096));
+    for (uint32_t i = 0; i < 8; ++i) {
+      if (qp->PostRecv(i, memory->Sge(i * 4096, 4096)) != 0) _exit(1);
+    }
     listener->Offer(*qp);
     if (write(ready, "r", 1) != 1) _exit(1);
     listener->Accept();
@@ -49,9 +51,9 @@ class EchoProcess {
       if (side.cq->Wait({&wc, 1}) == 0) continue;
       if (wc.status != IBV_WC_SUCCESS || wc.end_of_stream) return;
       if (wc.opcode != IBV_WC_RECV) {
-        qp->PostRecv(wc.wr_id, memory->Sge(wc.wr_id * 4096, 4096));
+        if (qp->PostRecv(wc.wr_id, memory->Sge(wc.wr_id * 4096, 4096)) != 0) return;
       } else {
-        qp->PostSend(wc.wr_id, memory->Sge(wc.wr_id * 4096, wc.byte_len));
+        if (qp->PostSend(wc.wr_id, memory->Sge(wc.wr_id * 4096, wc.byte_len)) != 0) return;
       }
     }
   }

@@ -192,8 +192,8 @@ TEST_F(CompletionQueueTest, GivenArmDoorbellLostWhenTheNicScansThenTheWaiterArms
 
 TEST_F(CompletionQueueTest, GivenOverrunWhenWaitingThenItIsAnError) {
   fake->when_idle.push_back([&] { fake->RaiseEvent(abi::EventKind::kCqError, 0); });
-  EXPECT_EQ(ErrorOf([&] { cq->Wait(out, std::chrono::milliseconds(1)); }), EIO);
-  EXPECT_EQ(ErrorOf([&] { cq->Wait(out); }), EIO);
+  EXPECT_EQ(ErrorOf([&] { (void)cq->Wait(out, std::chrono::milliseconds(1)); }), EIO);
+  EXPECT_EQ(ErrorOf([&] { (void)cq->Wait(out); }), EIO);
 }
 
 TEST_F(CompletionQueueTest, GivenEmptySpanWhenPolledOrWaitedThenNothingHappens) {

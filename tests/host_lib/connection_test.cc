@@ -107,7 +107,7 @@ TEST_F(ConnectionTest, GivenAnAttemptThatWasStartedWhenItIsWaitedForThenItGoesOn
   fake->connect_outcome = {.event = std::nullopt};
   auto established = Idle();
   auto refused = Idle();
-  EXPECT_EQ(ErrorOf([&] { refused->WaitConnected(); }), ENOTCONN);
+  EXPECT_EQ(ErrorOf([&] { (void)refused->WaitConnected(); }), ENOTCONN);
   established->StartConnect(kPeer, 1234);
   EXPECT_FALSE(established->WaitConnected(std::chrono::milliseconds(5)));
   EXPECT_EQ(established->state(), QpState::kConnecting);
@@ -116,7 +116,7 @@ TEST_F(ConnectionTest, GivenAnAttemptThatWasStartedWhenItIsWaitedForThenItGoesOn
   EXPECT_TRUE(established->WaitConnected());
   refused->StartConnect(kPeer, 1235);
   Raise(*refused, EventKind::kConnectFailed, abi::DisconnectReason::kRefused);
-  EXPECT_EQ(ErrorOf([&] { refused->WaitConnected(); }), ECONNREFUSED);
+  EXPECT_EQ(ErrorOf([&] { (void)refused->WaitConnected(); }), ECONNREFUSED);
   auto given_up = Idle();
   given_up->StartConnect(kPeer, 1236);
   EXPECT_EQ(ErrorOf([&] { given_up->GiveUpConnecting(); }), ETIMEDOUT);

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include "qpip/types.h"
 
 namespace qpip {
@@ -24,9 +26,20 @@ TEST(EndpointTest, GivenBadTextWhenParsedThenTheMessageShowsTheForm) {
     try {
       Endpoint::Parse(text);
       ADD_FAILURE() << "accepted '" << text << "'";
-    } catch (const std::invalid_argument& error) {
+    } catch (const ParseError& error) {
       EXPECT_NE(std::string(error.what()).find("[ADDRESS]:PORT"), std::string::npos)
           << error.what();
+    }
+  }
+}
+
+TEST(EndpointTest, GivenBadTextWhenErrorsAreCaughtThenItIsOneOfThem) {
+  for (void (*parse)() : {+[] { (void)Endpoint::Parse("x"); }, +[] { (void)ParseAddress("x"); }}) {
+    try {
+      parse();
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), EINVAL);
     }
   }
 }
@@ -36,7 +49,7 @@ TEST(AddressTest, GivenTextWhenParsedThenBytesAreInNetworkOrder) {
   EXPECT_EQ(address.s6_addr[0], 0xfd);
   EXPECT_EQ(address.s6_addr[15], 2);
   EXPECT_EQ(AddressToString(address), "fd00::2");
-  EXPECT_THROW(ParseAddress("nonsense"), std::invalid_argument);
+  EXPECT_THROW(ParseAddress("nonsense"), ParseError);
 }
 
 }  // namespace

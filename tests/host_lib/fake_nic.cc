@@ -296,7 +296,7 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
       return CommandStatus::kOk;
     case CommandOpcode::kDestroyQp:
       for (auto& [handle, listener] : listeners_) std::erase(listener.offered, command.qp.qp);
-      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed);
+      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed, abi::DisconnectReason::kAborted);
       return qps_.erase(command.qp.qp) == 1 ? CommandStatus::kOk : CommandStatus::kBadHandle;
     case CommandOpcode::kListen:
       result[0] = FreeHandle(listeners_);
@@ -311,7 +311,7 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
       return CommandStatus::kOk;
     case CommandOpcode::kAbort:
       for (auto& [handle, listener] : listeners_) std::erase(listener.offered, command.qp.qp);
-      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed);
+      FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed, abi::DisconnectReason::kAborted);
       return CommandStatus::kOk;
     case CommandOpcode::kBindUdp:
       result[0] = command.bind_udp.port != 0 ? command.bind_udp.port : next_port_++;
@@ -364,7 +364,8 @@ void FakeNic::PushCqe(uint32_t handle, abi::Cqe cqe) {
   }
 }
 
-void FakeNic::PushSendCqe(uint32_t handle, uint32_t index, abi::CompletionStatus status) {
+void FakeNic::PushSendCqe(uint32_t handle, uint32_t index, abi::CompletionStatus status,
+                          abi::DisconnectReason reason) {
   Qp& qp = qps_.at(handle);
   const abi::SendWqe header = FetchLocked(qp, index).header;
   abi::Cqe cqe;
@@ -373,6 +374,7 @@ void FakeNic::PushSendCqe(uint32_t handle, uint32_t index, abi::CompletionStatus
   cqe.opcode = Byte(abi::CompletionOpcode::kSend);
   cqe.status = Byte(status);
   cqe.byte_length = header.length;
+  cqe.vendor_error = Byte(reason);
   qp.send_completed = index + 1;
   PushCqe(qp.setup.send_cq, cqe);
 }
@@ -424,22 +426,24 @@ void FakeNic::CompleteDatagram(uint32_t qp, std::span<const std::byte> data,
 
 void FakeNic::EndOfStream(uint32_t qp) { CompleteRecv(qp, {}, {}, abi::kCqeEndOfStream); }
 
-void FakeNic::Flush(uint32_t qp, abi::CompletionStatus head) {
+void FakeNic::Flush(uint32_t qp, abi::CompletionStatus head, abi::DisconnectReason reason) {
   const std::lock_guard lock(core_);
   DriveLocked();
-  FlushLocked(qp, head);
+  FlushLocked(qp, head, reason);
 }
 
-void FakeNic::FlushLocked(uint32_t handle, abi::CompletionStatus head) {
+void FakeNic::FlushLocked(uint32_t handle, abi::CompletionStatus head,
+                          abi::DisconnectReason reason) {
   const auto found = qps_.find(handle);
   if (found == qps_.end()) return;
   Qp& qp = found->second;
   while (qp.send_completed != qp.send_producer) {
-    PushSendCqe(handle, qp.send_completed, head);
+    PushSendCqe(handle, qp.send_completed, head, reason);
     head = abi::CompletionStatus::kFlushed;
   }
   abi::Cqe cqe;
   cqe.status = Byte(abi::CompletionStatus::kFlushed);
+  cqe.vendor_error = Byte(reason);
   while (qp.recv_completed != qp.recv_producer) PushRecvCqe(handle, {}, cqe);
 }
 

@@ -70,7 +70,8 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   void CompleteDatagram(uint32_t qp, std::span<const std::byte> data, const abi::Ip6Address& from,
                         uint16_t port);
   /// Completes everything outstanding: the first send with `head`, the rest flushed.
-  void Flush(uint32_t qp, abi::CompletionStatus head = abi::CompletionStatus::kFlushed);
+  void Flush(uint32_t qp, abi::CompletionStatus head = abi::CompletionStatus::kFlushed,
+             abi::DisconnectReason reason = abi::DisconnectReason::kAborted);
   void RaiseEvent(abi::EventKind kind, uint32_t object, uint8_t status = 0);
   /// A trouble of the NIC's, told at once.
   void RaiseTrouble(const abi::Trouble& trouble);
@@ -154,9 +155,10 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   void Answer(const abi::Command& command, abi::CommandStatus status, const uint32_t* result);
   void PushEvent(abi::Event event);
   void PushCqe(uint32_t cq, abi::Cqe cqe);
-  void PushSendCqe(uint32_t qp, uint32_t index, abi::CompletionStatus status);
+  void PushSendCqe(uint32_t qp, uint32_t index, abi::CompletionStatus status,
+                   abi::DisconnectReason reason = abi::DisconnectReason::kNone);
   uint32_t PushRecvCqe(uint32_t qp, std::span<const std::byte> data, abi::Cqe cqe);
-  void FlushLocked(uint32_t qp, abi::CompletionStatus head);
+  void FlushLocked(uint32_t qp, abi::CompletionStatus head, abi::DisconnectReason reason);
   void Established(uint32_t qp, uint32_t listener, const abi::Ip6Address& from, uint16_t port,
                    uint16_t local_port);
   bool MovePipes();

@@ -185,6 +185,19 @@ TEST_F(LifetimeTest, GivenOptionsOutOfRangeWhenAQpIsCreatedThenTheTextNamesTheOp
   EXPECT_EQ(fake->Count(CommandOpcode::kCreateQp), 0u);
 }
 
+TEST_F(LifetimeTest, GivenDefaultDepthsWhenQpsAreCreatedThenADefaultCompletionQueueHoldsEight) {
+  auto roomy = nic->CreateCq();
+  std::vector<std::unique_ptr<QueuePair>> qps;
+  for (int i = 0; i < 8; ++i) {
+    qps.push_back(nic->CreateQp(*pd, {.send_cq = roomy.get(), .recv_cq = roomy.get()}));
+  }
+  std::string what;
+  EXPECT_EQ(
+      ErrorOf([&] { nic->CreateQp(*pd, {.send_cq = roomy.get(), .recv_cq = roomy.get()}); }, &what),
+      ENOMEM);
+  EXPECT_THAT(what, testing::HasSubstr("larger capacity"));
+}
+
 TEST_F(LifetimeTest, GivenFullTablesWhenObjectsAreCreatedThenNoMemory) {
   fake->refuse = [](const abi::Command&) { return CommandStatus::kNoResource; };
   EXPECT_EQ(ErrorOf([&] { nic->CreateCq(8); }), ENOMEM);

@@ -97,6 +97,69 @@ TEST_F(PostingTest, GivenDatagramWhenPostedThenTheWqeNamesThePeer) {
   EXPECT_EQ(header.peer_address.bytes[15], 2);
 }
 
+// --- Lists of datagrams, each with its peer
+
+TEST_F(PostingTest, GivenListOfDatagramsWhenPostedThenEachGoesToItsOwnPeer) {
+  auto qp = Bound();
+  AddressHandle near(ParseAddress("fd00::2"));
+  ibv_ah_attr attributes{};
+  attributes.is_global = 1;
+  const in6_addr far_address = ParseAddress("2001:db8::77");
+  std::memcpy(&attributes.grh.dgid, &far_address, sizeof(far_address));
+  AddressHandle far(attributes);
+  ibv_sge sge = memory->Sge(0, 9);
+  ibv_send_wr second = SendOf(&sge), first = SendOf(&sge);
+  first.next = &second;
+  first.wr.ud = {.ah = near.get(), .remote_qpn = 7, .remote_qkey = 0};
+  second.wr.ud = {.ah = far.get(), .remote_qpn = 65535, .remote_qkey = 0};
+  const uint32_t before = fake->Doorbells(abi::DoorbellKind::kSendPosted);
+
+  ASSERT_EQ(qp->PostSend(&first), 0);
+
+  EXPECT_EQ(fake->SendsPosted(0), 2u);
+  EXPECT_EQ(fake->Doorbells(abi::DoorbellKind::kSendPosted), before + 1);
+  EXPECT_EQ(fake->Fetch(0, 0).header.peer_port, 7);
+  EXPECT_EQ(fake->Fetch(0, 0).header.peer_address.bytes[15], 2);
+  EXPECT_EQ(fake->Fetch(0, 1).header.peer_port, 65535);
+  EXPECT_EQ(fake->Fetch(0, 1).header.peer_address.bytes[0], 0x20);
+  EXPECT_EQ(fake->Fetch(0, 1).header.peer_address.bytes[15], 0x77);
+}
+
+TEST_F(PostingTest, GivenDatagramsWithBadPeersWhenPostedThenThoseBeforeThemAre) {
+  const struct {
+    bool handle;
+    uint32_t port;
+    int error;
+  } cases[] = {{false, 7, EDESTADDRREQ}, {true, 0, EDESTADDRREQ}, {true, 65536, EINVAL}};
+  for (const auto& bad : cases) {
+    auto qp = Bound();
+    AddressHandle peer(ParseAddress("fd00::2"));
+    ibv_sge sge = memory->Sge(0, 9);
+    ibv_send_wr second = SendOf(&sge), first = SendOf(&sge);
+    first.next = &second;
+    first.wr.ud = {.ah = peer.get(), .remote_qpn = 7, .remote_qkey = 0};
+    second.wr.ud = {
+        .ah = bad.handle ? peer.get() : nullptr, .remote_qpn = bad.port, .remote_qkey = 0};
+    ibv_send_wr* refused = nullptr;
+    EXPECT_EQ(qp->PostSend(&first, &refused), bad.error);
+    EXPECT_EQ(refused, &second);
+    EXPECT_EQ(fake->SendsPosted(0), 1u);
+  }
+}
+
+TEST_F(PostingTest, GivenListWhenPostedToOnePeerThenItIsRefusedRatherThanCutShort) {
+  auto qp = Bound();
+  ibv_sge sge = memory->Sge(0, 9);
+  ibv_send_wr second = SendOf(&sge), first = SendOf(&sge);
+  first.next = &second;
+  EXPECT_EQ(qp->PostSendTo(first, kPeer), EINVAL);
+  EXPECT_EQ(fake->SendsPosted(0), 0u);
+}
+
+TEST(AddressHandleTest, GivenAttributesWithoutAGlobalAddressThenInvalid) {
+  EXPECT_EQ(ErrorOf([] { AddressHandle(ibv_ah_attr{}); }), EINVAL);
+}
+
 // --- Chains
 
 TEST_F(PostingTest, GivenChainWhenPostedThenThereIsOneDoorbell) {

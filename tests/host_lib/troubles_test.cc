@@ -48,13 +48,13 @@ TEST_F(TroublesTest, GivenTheDeviceGone_WhenWaiting_ThenCompletionsComeFirstAndT
   fake->Flush(HandleOf(*qp), abi::CompletionStatus::kRemoteAborted);
   EXPECT_EQ(cq->Wait(out), 1u);
   std::string what;
-  EXPECT_EQ(ErrorOf([&] { cq->Wait(out); }, &what), ENETDOWN);
+  EXPECT_EQ(ErrorOf([&] { (void)cq->Wait(out); }, &what), ENETDOWN);
   EXPECT_THAT(what, HasSubstr(kGone));
 }
 
 TEST_F(TroublesTest, GivenAThreadThatWaits_WhenTheDeviceGoes_ThenItIsWokenWithTheCause) {
   fake->when_idle.push_back([&] { fake->RaiseTrouble(Gone()); });
-  EXPECT_EQ(ErrorOf([&] { cq->Wait(out); }), ENETDOWN);
+  EXPECT_EQ(ErrorOf([&] { (void)cq->Wait(out); }), ENETDOWN);
 }
 
 TEST_F(TroublesTest, GivenAServerThatAccepts_WhenTheDeviceGoes_ThenAcceptThrowsTheCause) {
@@ -71,7 +71,7 @@ TEST_F(TroublesTest, GivenAnArmedDescriptor_WhenTheDeviceGoes_ThenItIsReadableAn
   pollfd descriptor = {cq->fd(), POLLIN, 0};
   EXPECT_EQ(poll(&descriptor, 1, 0), 1);
   cq->Acknowledge();
-  EXPECT_EQ(ErrorOf([&] { cq->Arm(); }), ENETDOWN);
+  EXPECT_EQ(ErrorOf([&] { (void)cq->Arm(); }), ENETDOWN);
 }
 
 TEST_F(TroublesTest, GivenTheDeviceGone_WhenAConnectionEnds_ThenTheReasonIsTheWire) {
@@ -79,7 +79,7 @@ TEST_F(TroublesTest, GivenTheDeviceGone_WhenAConnectionEnds_ThenTheReasonIsTheWi
   fake->RaiseTrouble(Gone());
   fake->RaiseEvent(abi::EventKind::kDisconnected, HandleOf(*qp),
                    static_cast<uint8_t>(abi::DisconnectReason::kUnreachable));
-  cq->Poll(out);
+  (void)cq->Poll(out);
   EXPECT_EQ(qp->state(), QpState::kClosed);
   EXPECT_EQ(qp->disconnect_reason(), DisconnectReason::kWireFailed);
 }

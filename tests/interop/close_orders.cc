@@ -394,7 +394,7 @@ class CloseOrders {
       if (risen("tcp_segments_received") >= kProbes) return risen("drop.no_tcp_connection");
       if (steady_clock::now() > deadline) Fail("a probe was lost");
       std::array<WorkCompletion, 1> none;
-      cq_->Wait(none, milliseconds(1));
+      (void)cq_->Wait(none, milliseconds(1));
     }
   }
 

@@ -178,7 +178,7 @@ TEST(MidTransfer, GivenProgramsThatWait_WhenTheSimulationEnds_ThenTheyAreUnwound
         options.send_cq = options.recv_cq = cq.get();
         auto qp = nic->CreateQp(*pd, options);
         WorkCompletion wc;
-        cq->Wait({&wc, 1});
+        (void)cq->Wait({&wc, 1});
       });
     }
     Context::Current().SleepNs(1'000'000);
@@ -200,7 +200,7 @@ TEST(MidTransfer, GivenProgramsThatWait_WhenOnlyTheSimulatorIsDestroyed_ThenThey
     auto nic = device.OpenNic();
     auto cq = nic->CreateCq(16);
     WorkCompletion wc;
-    cq->Wait({&wc, 1});
+    (void)cq->Wait({&wc, 1});
   });
   nodes.Get(0)->AddApplication(program);
   ns3::Simulator::Stop(ns3::Seconds(1));

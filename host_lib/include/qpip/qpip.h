@@ -3,14 +3,16 @@
 //     auto nic = qpip::Nic::Open("shm:lab?address=fd00::1");
 //     auto pd = nic->AllocatePd();
 //     auto memory = pd->Register(buffer, size, IBV_ACCESS_LOCAL_WRITE);
-//     auto cq = nic->CreateCq(256);
+//     auto cq = nic->CreateCq();
 //     auto qp = nic->CreateQp(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()});
 //     qp->Connect(qpip::Endpoint::Parse("[fd00::2]:5001"));
-//     qp->PostSend(...);  cq->Poll(...) or cq->Wait(...)
+//     if (qp->PostSend(...) != 0) ...
+//     cq->Poll(...) or cq->Wait(...)
 //
-// Objects are RAII handles; an object keeps what it depends on alive. Set-up calls block and throw
-// qpip::Error; the data path (PostSend, PostRecv, Poll) never blocks, allocates or throws, and
-// returns 0 or an errno value as verbs does.
+// Objects are RAII handles. An object keeps what it depends on alive, so any order of destruction
+// is safe. Set-up calls block and throw qpip::Error, of which every exception here is one; the data
+// path (PostSend, PostRecv, Poll) never blocks, allocates or throws, and returns 0 or an errno
+// value as verbs does.
 //
 // Threads: different objects may be used by different threads at the same time. One QP's send
 // queue, one QP's receive queue and one CQ each serialise their callers internally.
@@ -50,7 +52,8 @@ class MrImpl;
 /// Registered memory: may be named by `lkey()` in the work requests of QPs of the same PD.
 class MemoryRegion {
  public:
-  ~MemoryRegion();  ///< Deregisters. Work requests that still use the key fail with LOC_PROT_ERR.
+  /// Deregisters. Work requests that still use the key fail with LOC_PROT_ERR.
+  ~MemoryRegion();
   MemoryRegion(const MemoryRegion&) = delete;
   MemoryRegion& operator=(const MemoryRegion&) = delete;
 
@@ -79,6 +82,7 @@ class ProtectionDomain {
   std::unique_ptr<MemoryRegion> Register(void* address, size_t bytes, int access);
   /// Allocates (zeroed, 64-byte aligned) and registers. The wire's own memory when it has such, so
   /// that payload travels with one copy; ordinary memory otherwise. Freed with the region.
+  /// Throws Error (EINVAL no bytes, ENOMEM).
   std::unique_ptr<MemoryRegion> Allocate(size_t bytes, int access = IBV_ACCESS_LOCAL_WRITE);
 
  private:
@@ -97,19 +101,20 @@ class CompletionQueue {
 
   /// Takes up to out.size() completions. Runs the NIC's core for a bounded while when there is
   /// none and no other thread does. Never blocks. Returns how many.
-  size_t Poll(std::span<WorkCompletion> out);
+  [[nodiscard]] size_t Poll(std::span<WorkCompletion> out);
   /// Like Poll, but sleeps until there is at least one completion or the time is over (returns 0).
   /// Throws Error: EIO when the queue has overrun, which CreateQp's check rules out; what has ended
   /// the NIC (Nic::failure), once there are no more completions.
-  size_t Wait(std::span<WorkCompletion> out, Timeout timeout = std::nullopt);
+  [[nodiscard]] size_t Wait(std::span<WorkCompletion> out, Timeout timeout = std::nullopt);
 
-  /// A file descriptor for poll/epoll: readable once a completion arrives after Arm().
+  /// A file descriptor for poll/epoll: readable once a completion arrives after Arm(). The queue's:
+  /// closed with it. Throws Error (EMFILE and what else eventfd(2) says).
   int fd();
   /// Asks for one notification on fd() for the next completion. Returns false, without arming,
   /// when completions are already there: poll first. Clear the descriptor with Acknowledge(). A
   /// notification may turn out to be for a completion that has been polled meanwhile; the end of
   /// the NIC notifies too. Throws Error when the NIC has ended (Nic::failure).
-  bool Arm();
+  [[nodiscard]] bool Arm();
   void Acknowledge();  ///< Clears fd(). Never blocks.
 
   uint32_t capacity() const;  ///< completions there is room for
@@ -121,14 +126,21 @@ class CompletionQueue {
   std::shared_ptr<internal::CqImpl> impl_;
 };
 
+/// Depth of a QP's queues unless QpOptions says another.
+inline constexpr uint32_t kDefaultDepth = 64;
+/// Room in a completion queue unless CreateCq is told another: for both queues of eight QPs with
+/// default options.
+inline constexpr uint32_t kDefaultCqCapacity = 8 * 2 * kDefaultDepth;
+
 /// Of a QP, fixed when it is created.
 struct QpOptions {
   QpType type = QpType::kTcp;                 ///< TCP or UDP
-  Framing framing = Framing::kSegment;        ///< of a TCP QP
-  CompletionQueue* send_cq = nullptr;         ///< required
-  CompletionQueue* recv_cq = nullptr;         ///< required; may be the same
-  uint32_t send_depth = 64;                   ///< outstanding sends; rounded up to a power of two
-  uint32_t recv_depth = 64;                   ///< posted receives; rounded up likewise
+  Framing framing = Framing::kSegment;        ///< TCP: kSegment needs QPIP as the peer; kStream for
+                                              ///< anybody else, as a kernel's socket
+  CompletionQueue* send_cq = nullptr;         ///< required; kept alive by the QP
+  CompletionQueue* recv_cq = nullptr;         ///< required, likewise; may be the same
+  uint32_t send_depth = kDefaultDepth;        ///< outstanding sends; rounded up to a power of two
+  uint32_t recv_depth = kDefaultDepth;        ///< posted receives; rounded up likewise
   uint32_t max_send_sge = 4;                  ///< 1 to 16
   uint32_t max_recv_sge = 4;                  ///< 1 to 16
   uint32_t max_inline = 64;                   ///< bytes that IBV_SEND_INLINE may carry, at most 448
@@ -151,31 +163,34 @@ struct QpOptions {
 /// A send queue and a receive queue, bound to a TCP connection or a UDP port.
 class QueuePair {
  public:
-  /// Ends the connection with RST if it is open. Completions not yet polled stay in the CQ; no new
-  /// ones appear after this returns.
+  /// Ends the connection with RST if it is open, or the offer. Completions not yet polled stay in
+  /// the CQ; no new ones appear after this returns, and the NIC reads and writes no memory for it.
   ~QueuePair();
   QueuePair(const QueuePair&) = delete;
   QueuePair& operator=(const QueuePair&) = delete;
 
   // --- Data path. Return 0, or an errno value with nothing posted:
-  // EINVAL (list too long, unsupported opcode, zero length on TCP), ENOMEM (queue full),
-  // ENOTCONN (QP not connected; receives may be posted in any state but kClosed), EDESTADDRREQ (UDP
-  // without a peer), EMSGSIZE (datagram over the MTU, inline over the limit).
+  // EINVAL (list of elements too long, unsupported opcode, zero length on TCP, a port that is
+  // none), ENOMEM (queue full), ENOTCONN (QP not connected; receives may be posted in any state but
+  // kClosed), EDESTADDRREQ (UDP without a peer), EMSGSIZE (a datagram that no packet holds, inline
+  // over the limit).
 
-  /// Posts a list of sends (`next`). On an error `*bad` is the first not posted. Opcode:
-  /// IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE, kSendUrgent.
-  int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
-  /// UDP: posts one datagram to `peer`.
-  int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
-  int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad = nullptr);  ///< Posts a list of receives.
+  /// Posts a list of sends (`next`). On an error `*bad` is the first not posted; those before it
+  /// are. Opcode: IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE, kSendUrgent. On a UDP QP
+  /// each names its own peer: wr.ud.ah is an AddressHandle's, wr.ud.remote_qpn the port.
+  [[nodiscard]] int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
+  /// UDP: posts one datagram to `peer`, whatever wr.ud says. EINVAL for a list.
+  [[nodiscard]] int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
+  /// Posts a list of receives. On an error `*bad` is the first not posted; those before it are.
+  [[nodiscard]] int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad = nullptr);
 
   // Shorthands for one element.
   /// One TCP message.
-  int PostSend(uint64_t wr_id, const ibv_sge& sge, int flags = IBV_SEND_SIGNALED);
+  [[nodiscard]] int PostSend(uint64_t wr_id, const ibv_sge& sge, int flags = IBV_SEND_SIGNALED);
   /// One datagram.
-  int PostSendTo(uint64_t wr_id, const ibv_sge& sge, const Endpoint& peer,
-                 int flags = IBV_SEND_SIGNALED);
-  int PostRecv(uint64_t wr_id, const ibv_sge& sge);  ///< one buffer
+  [[nodiscard]] int PostSendTo(uint64_t wr_id, const ibv_sge& sge, const Endpoint& peer,
+                               int flags = IBV_SEND_SIGNALED);
+  [[nodiscard]] int PostRecv(uint64_t wr_id, const ibv_sge& sge);  ///< one buffer
 
   // --- Connection.
   /// TCP: connects; blocks until established. Throws Error: ECONNREFUSED, ETIMEDOUT,
@@ -188,12 +203,14 @@ class QueuePair {
   void StartConnect(const Endpoint& peer, uint16_t local_port = 0);
   /// TCP, after StartConnect: waits until established. Returns false on time-out: it goes on
   /// connecting. Throws as Connect does once it has failed.
-  bool WaitConnected(Timeout timeout = std::nullopt);
+  [[nodiscard]] bool WaitConnected(Timeout timeout = std::nullopt);
   /// TCP, after StartConnect: aborts the attempt and throws what Connect throws at its time-out.
   [[noreturn]] void GiveUpConnecting();
-  /// UDP: binds to a port (0: any) and makes the QP ready. Returns the port.
+  /// UDP: binds to a port (0: any) and makes the QP ready. Returns the port. Throws Error:
+  /// EADDRINUSE, EISCONN (bound already), EINVAL.
   uint16_t Bind(uint16_t port);
-  /// TCP: half-close: FIN after everything posted. Sends may no longer be posted.
+  /// TCP: half-close: FIN after everything posted. Sends may no longer be posted. Nothing happens
+  /// when it is closed already. Throws Error: ENOTCONN, EINVAL.
   void Shutdown();
   /// TCP: Shutdown, then waits until the peer has closed too. Returns false on time-out. Data that
   /// arrives meanwhile completes receives as usual.
@@ -209,6 +226,10 @@ class QueuePair {
 
   QpState state() const;                       ///< as of the last event seen
   DisconnectReason disconnect_reason() const;  ///< kNone unless kClosed
+  /// Peer and reason in one line, for messages: "connection with [fd00::2]:7: timed out: the peer
+  /// does not answer"; with the ICMPv6 error, where there was one, and the NIC's failure. Asks the
+  /// NIC, as set-up calls do.
+  std::string DescribeEnd();
   /// wc.qp_num of this QP's completions: the port of a UDP QP, a 24-bit number of a TCP QP.
   uint32_t qp_num() const;
   Endpoint local() const;  ///< port 0 before there is one
@@ -218,6 +239,8 @@ class QueuePair {
  private:
   friend class Nic;
   friend class Listener;
+  friend class StreamReader;
+  friend class StreamWriter;
   friend class internal::NicImpl;
   explicit QueuePair(std::shared_ptr<internal::QpImpl> impl);
   std::shared_ptr<internal::QpImpl> impl_;
@@ -232,7 +255,8 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   uint16_t port() const;  ///< listened on, host byte order
-  /// Offers an idle TCP QP. Throws Error (EINVAL, EISCONN). The QP must outlive the offer.
+  /// Offers an idle TCP QP. Throws Error (EINVAL, EISCONN). A QP that is destroyed is offered no
+  /// more, and its Abort() withdraws the offer.
   void Offer(QueuePair& qp);
   /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out. Throws
   /// Error when the NIC has ended (Nic::failure).
@@ -249,11 +273,13 @@ class Listener {
 class Nic : public std::enable_shared_from_this<Nic> {
  public:
   /// Opens a NIC. URI: `shm:FABRIC?address=IPV6` (ports of one user's processes), `mem:NAME?...`
-  /// (same process). Query parameters: docs/uri.md. Throws std::invalid_argument (bad URI), Error.
+  /// (same process). Query parameters: docs/uri.md. Throws ParseError (bad URI), Error
+  /// (EADDRINUSE, ENOMEM, what the system says).
   static std::shared_ptr<Nic> Open(std::string_view uri);
   /// Starts a NIC that a backend outside of the library has made (the simulator's, a test's).
   /// Throws what the backend's Start throws.
   static std::shared_ptr<Nic> Attach(std::unique_ptr<abi::HostPort> port);
+  /// The NIC itself goes with the last of its objects.
   ~Nic();
   Nic(const Nic&) = delete;
   Nic& operator=(const Nic&) = delete;
@@ -261,8 +287,9 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// Never fails for want of a table; domains are numbers.
   std::unique_ptr<ProtectionDomain> AllocatePd();
   /// A completion queue with room for `capacity` completions (rounded up to a power of two). It
-  /// must have room for every work request of the QPs bound to it; CreateQp checks.
-  std::unique_ptr<CompletionQueue> CreateCq(uint32_t capacity);
+  /// must have room for every work request of the QPs bound to it; CreateQp checks. Throws Error:
+  /// EINVAL (0, or more than 2^20), ENOMEM.
+  std::unique_ptr<CompletionQueue> CreateCq(uint32_t capacity = kDefaultCqCapacity);
   /// Throws Error: EINVAL (limits), ENOMEM (tables full, CQ too small for the depths).
   std::unique_ptr<QueuePair> CreateQp(ProtectionDomain& pd, const QpOptions& options);
   /// Throws Error: EADDRINUSE. `backlog`: connections that may wait for an idle QP.

@@ -17,8 +17,12 @@
 //       c.MakeProgress();   // c.reader.TryReadExact(header), c.writer.Write(...)
 //     }
 //
-// All receives of the QP belong to its reader, all sends to its writer. Threads: one at a time for
-// each object; a reader and a writer of one QP may be used by two threads.
+// All receives of the QP belong to its reader, all sends to its writer, for the QP's life: it takes
+// one of each. Objects may be destroyed in any order: the QP keeps the memory that its posted work
+// points into, and a reader or a writer that outlives it finds the connection over.
+// Threads: one at a time for each object; a reader and a writer of one QP may be used by two
+// threads. Where bytes are written or read, strings, arrays and spans of char, unsigned char or
+// std::byte will do (qpip/bytes.h).
 #pragma once
 
 #include <cstddef>
@@ -28,6 +32,7 @@
 #include <optional>
 #include <span>
 
+#include "qpip/bytes.h"
 #include "qpip/qpip.h"
 
 namespace qpip {
@@ -49,8 +54,8 @@ struct StreamReaderOptions {
 /// the peer sees follows the posted buffers, so a reader that is not consumed stops its peer.
 class StreamReader {
  public:
-  /// `pd` must be the QP's. Destroy `qp` first: its posted receives point into the reader's memory.
-  /// Throws Error: EINVAL (options), ENOMEM (recv_depth too small, registration), ENOTCONN.
+  /// `pd` must be the QP's. Throws Error: EINVAL (options), ENOMEM (recv_depth too small,
+  /// registration), ENOTCONN, EBUSY (the QP has or had a reader).
   StreamReader(ProtectionDomain& pd, QueuePair& qp, const StreamReaderOptions& options = {});
   StreamReader(const StreamReader&) = delete;
   StreamReader& operator=(const StreamReader&) = delete;
@@ -70,15 +75,18 @@ class StreamReader {
 
   /// Copies exactly out.size() bytes and consumes them; returns false, taking nothing, when fewer
   /// are there.
-  bool TryReadExact(std::span<std::byte> out);
+  [[nodiscard]] bool TryReadExact(MutableBytes out);
   /// Copies and consumes what is there, at most out.size(). Returns how many bytes.
-  size_t ReadSome(std::span<std::byte> out);
+  [[nodiscard]] size_t ReadSome(MutableBytes out);
 
   StreamState state() const { return state_; }  ///< kOpen until the stream ends
   /// True once the stream has ended (either way) and every byte has been consumed.
   bool drained() const { return state_ != StreamState::kOpen && available_ == 0; }
-  /// Why the state is kError; IBV_WC_SUCCESS otherwise.
+  /// Status behind kError; IBV_WC_SUCCESS otherwise.
   ibv_wc_status error() const { return error_; }
+  /// How the connection ended, behind kError; kNone otherwise, and when a request of our own
+  /// failed.
+  DisconnectReason reason() const { return reason_; }
 
  private:
   struct Filled {
@@ -90,15 +98,16 @@ class StreamReader {
   void EndIfRefused();
   const std::byte* BufferAt(uint32_t buffer) const;
 
-  QueuePair& qp_;
+  std::shared_ptr<internal::QpImpl> qp_;
   size_t buffer_bytes_;
-  std::unique_ptr<MemoryRegion> memory_;
+  std::shared_ptr<MemoryRegion> memory_;  ///< the QP's too
   std::deque<Filled> filled_;
   size_t available_ = 0;
   uint32_t outstanding_ = 0;  ///< receives posted and not completed
   bool refused_ = false;      ///< one could not be posted: the connection is over
   StreamState state_ = StreamState::kOpen;
   ibv_wc_status error_ = IBV_WC_SUCCESS;
+  DisconnectReason reason_ = DisconnectReason::kNone;
 };
 
 /// Of a StreamWriter.
@@ -114,8 +123,8 @@ class StreamWriter {
   /// Identifies everything written up to and including one call; see Done().
   using Ticket = uint64_t;
 
-  /// `pd` must be the QP's. Destroy `qp` first: outstanding sends point into the writer's memory.
-  /// Throws Error: EINVAL (options), ENOMEM (registration).
+  /// `pd` must be the QP's. Throws Error: EINVAL (options), ENOMEM (registration), EBUSY (the QP
+  /// has or had a writer).
   StreamWriter(ProtectionDomain& pd, QueuePair& qp, const StreamWriterOptions& options = {});
   StreamWriter(const StreamWriter&) = delete;
   StreamWriter& operator=(const StreamWriter&) = delete;
@@ -126,18 +135,18 @@ class StreamWriter {
   /// Copies as much of `data` as there is room for and posts it. Returns how many bytes were
   /// taken: less than asked when the ring or the send queue is full (call again after a
   /// completion) or when state() is kError.
-  size_t Write(std::span<const std::byte> data);
+  [[nodiscard]] size_t Write(ConstBytes data);
   /// Like Write, but takes all of `data`, as one send, or nothing. Data larger than the ring is
   /// never taken. Throws Error EINVAL when the QP's max_send_sge is 1.
-  bool WriteAll(std::span<const std::byte> data);
+  [[nodiscard]] bool WriteAll(ConstBytes data);
 
   /// Posts registered memory without copying it, behind `header`, which is copied (a protocol's
   /// reply header and its payload become one send). The memory must stay unchanged until Done()
   /// of the ticket. `payload` has at most the QP's max_send_sge elements, less one with a header
   /// (Error EINVAL otherwise, and for an empty message).
   /// Returns nullopt, taking nothing, when the ring or the send queue is full, or in kError.
-  std::optional<Ticket> WriteRegistered(std::span<const ibv_sge> payload,
-                                        std::span<const std::byte> header = {});
+  [[nodiscard]] std::optional<Ticket> WriteRegistered(std::span<const ibv_sge> payload,
+                                                      ConstBytes header = {});
 
   /// Ticket of the last accepted write; 0: none yet.
   Ticket last() const { return posted_; }
@@ -152,6 +161,9 @@ class StreamWriter {
   StreamState state() const { return state_; }  ///< kOpen or kError
   /// Status of the first send that failed; IBV_WC_SUCCESS otherwise.
   ibv_wc_status error() const { return error_; }
+  /// How the connection ended, behind kError; kNone otherwise, and when a request of our own
+  /// failed.
+  DisconnectReason reason() const { return reason_; }
 
  private:
   struct Outstanding {
@@ -161,10 +173,10 @@ class StreamWriter {
   std::byte* RingAt(uint64_t position) const;
   size_t CopyIn(std::span<const std::byte> data, ibv_sge* list) const;
 
-  QueuePair& qp_;
+  std::shared_ptr<internal::QpImpl> qp_;
   size_t ring_bytes_;
   uint32_t max_message_;
-  std::unique_ptr<MemoryRegion> memory_;
+  std::shared_ptr<MemoryRegion> memory_;  ///< the QP's too
   std::deque<Outstanding> outstanding_;
   uint64_t ring_head_ = 0;  ///< bytes ever put in, gaps at the wrap included
   uint64_t ring_tail_ = 0;  ///< bytes ever given back
@@ -172,6 +184,7 @@ class StreamWriter {
   Ticket completed_ = 0;
   StreamState state_ = StreamState::kOpen;
   ibv_wc_status error_ = IBV_WC_SUCCESS;
+  DisconnectReason reason_ = DisconnectReason::kNone;
 };
 
 /// Of a ByteStream.
@@ -184,7 +197,9 @@ struct ByteStreamOptions {
 };
 
 /// A TCP QP of Framing::kStream with blocking calls. Owns QP, CQ, reader and writer. One thread
-/// at a time. All calls throw Error: ETIMEDOUT, ECONNRESET (the stream broke), and as documented.
+/// at a time. All calls throw Error: ETIMEDOUT (the time-out given, or the peer does not answer)
+/// and, when the connection broke, a code that says how: ECONNRESET, ECONNABORTED (from this side),
+/// EHOSTUNREACH, ENETDOWN (this NIC's link), EPIPE (closed), EIO; the text says the same in words.
 class ByteStream {
  public:
   /// Creates the QP, idle, with its receives posted: connect() or offer qp() to a Listener.
@@ -201,17 +216,16 @@ class ByteStream {
 
   void Connect(const Endpoint& peer);  ///< Blocks until connected; throws as QueuePair::Connect.
   /// Waits for at least one byte. Returns 0 at the end of the stream.
-  size_t Read(std::span<std::byte> out);
+  [[nodiscard]] size_t Read(MutableBytes out);
   /// Waits for exactly out.size() bytes. Returns false when the stream ended before the first of
   /// them; throws Error EPIPE when it ended in the middle.
-  bool ReadExact(std::span<std::byte> out);
+  [[nodiscard]] bool ReadExact(MutableBytes out);
   /// Waits until there is something in reader().Readable() or the stream has ended.
   std::span<const std::byte> WaitReadable();
   /// Takes all of `data`, waiting for room. Returns before the peer has acknowledged it.
-  void Write(std::span<const std::byte> data);
+  void Write(ConstBytes data);
   /// Sends registered memory without copying; waits for room, not for the acknowledgement.
-  StreamWriter::Ticket WriteRegistered(std::span<const ibv_sge> payload,
-                                       std::span<const std::byte> header = {});
+  StreamWriter::Ticket WriteRegistered(std::span<const ibv_sge> payload, ConstBytes header = {});
   /// Waits until the peer has acknowledged everything up to `ticket` (default: all).
   void Flush(std::optional<StreamWriter::Ticket> ticket = std::nullopt);
   /// Half-closes behind everything written: the peer reads end of stream. Reading goes on.
@@ -222,6 +236,7 @@ class ByteStream {
   void Pump();
   void ThrowIfWriteFailed() const;
   void ThrowIfReadFailed() const;
+  [[noreturn]] void Throw(const char* doing, ibv_wc_status status, DisconnectReason reason) const;
 
   Timeout timeout_;
   std::unique_ptr<CompletionQueue> cq_;

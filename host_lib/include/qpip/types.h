@@ -13,6 +13,26 @@
 
 namespace qpip {
 
+/// A failed operation, and the base of every exception that QPIP defines: catch this one. `what()`
+/// is one line that says what, where and what to do. Besides, only std::bad_alloc may come out of
+/// the library.
+class Error : public std::runtime_error {
+ public:
+  /// `code`: an errno value.
+  Error(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
+  int code() const { return code_; }  ///< an errno value
+
+ private:
+  int code_;
+};
+
+/// Text that has not the form it must have: a NIC's URI, an address, an endpoint. Its code is
+/// EINVAL. A command tells bad usage from a failure by it.
+class ParseError : public Error {
+ public:
+  explicit ParseError(const std::string& what);
+};
+
 /// An IPv6 address and a port (host byte order).
 struct Endpoint {
   in6_addr address = {};  ///< network byte order
@@ -21,20 +41,51 @@ struct Endpoint {
   bool operator==(const Endpoint& other) const;  ///< same address, same port
   /// "[fd00::1]:5001"
   std::string ToString() const;
-  /// Parses "[address]:port". Throws std::invalid_argument with a message that shows the form.
+  /// Parses "[address]:port". Throws ParseError, which shows the form.
   static Endpoint Parse(std::string_view text);
 };
 
-/// Parses an IPv6 address. Throws std::invalid_argument.
+/// Parses an IPv6 address. Throws ParseError.
 in6_addr ParseAddress(std::string_view text);
+/// "fd00::1", the shortest form (RFC 5952).
 std::string AddressToString(const in6_addr& address);
 
-enum class QpType { kTcp, kUdp };
+/// Where a datagram in a list of work requests goes: verbs' address handle, a GID being an IPv6
+/// address and a UDP QP's number its port.
+///
+///     qpip::AddressHandle to(qpip::ParseAddress("fd00::2"));
+///     wr.wr.ud = {.ah = to.get(), .remote_qpn = 7, .remote_qkey = 0};
+///
+/// To answer: the address of wc.peer, and wc.src_qp. A value; takes nothing of the NIC's. It may go
+/// as soon as the post has returned.
+class AddressHandle {
+ public:
+  explicit AddressHandle(const in6_addr& address);  ///< network byte order
+  /// As ibv_create_ah: the address is `grh.dgid`. Throws Error EINVAL unless `is_global` is set;
+  /// the DiffServ code point is the QP's (QpOptions::dscp), the rest means nothing here.
+  explicit AddressHandle(const ibv_ah_attr& attributes);
+
+  const in6_addr& address() const { return address_; }  ///< network byte order
+  ibv_ah* get() { return &handle_; }  ///< for wr.ud.ah; valid as long as this object
+
+ private:
+  ibv_ah handle_ = {};  ///< first, so that it leads back to the object
+  in6_addr address_;
+};
+
+/// What a QP is bound to.
+enum class QpType {
+  kTcp,  ///< a connection: messages or bytes, in order, none lost
+  kUdp,  ///< a port: datagrams, to and from anybody
+};
 
 /// How messages are found in a TCP QP's byte stream.
 enum class Framing {
-  kSegment,  ///< QPIP to QPIP: messages keep their boundaries
-  kStream,   ///< any TCP peer: a receive completes with what has arrived, up to its size
+  /// Messages keep their boundaries: one send, one receive. For QPIP at both ends. Nothing on the
+  /// wire tells the peer, and what a conventional socket would send has no boundaries to keep.
+  kSegment,
+  /// Bytes, for any TCP peer: a receive completes with what has arrived, up to its size.
+  kStream,
 };
 
 /// Why a connection ended.
@@ -49,7 +100,11 @@ enum class DisconnectReason {
   kLocalError,   ///< a bad work request, or a message longer than its receive
   kWireFailed,   ///< this NIC's own link is gone; `Nic::failure()` says why
 };
+/// A few words, for messages ("reset by peer").
 const char* ToString(DisconnectReason reason);
+/// The errno value that says the same: ECONNRESET, ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH,
+/// ECONNABORTED, ENETDOWN; EPIPE for kClosed, EIO for kLocalError, 0 for kNone.
+int ErrnoOf(DisconnectReason reason);
 
 /// What befalls a NIC, or its dealings with one peer, rather than a queue pair.
 struct NicEvent {
@@ -59,6 +114,7 @@ struct NicEvent {
   std::string what;    ///< one line: what, where, what to do
 };
 
+/// Where a QP is in its life, which goes forward only (but for an offer that is withdrawn).
 enum class QpState {
   kIdle,        ///< created, may be connected, offered or bound
   kConnecting,  ///< SYN sent, or offered to a listener
@@ -92,27 +148,22 @@ struct QpNotices {
 /// time-out included); IBV_WC_RESP_TIMEOUT_ERR (not produced yet); IBV_WC_WR_FLUSH_ERR (outstanding
 /// when the connection ended, or when this side aborted). The first outstanding request of each
 /// queue tells why the connection ended, those behind it are flushed; so is what is posted after
-/// the end, before the program knows of it: the QP's `disconnect_reason()` always tells.
+/// the end, before the program knows of it: `reason` tells in all of them, and the QP's
+/// `disconnect_reason()`.
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
                                ///< posted when both have closed, the QP's kClosed alone tells
+  /// Why the connection ended, in every completion that its end has failed or flushed.
+  DisconnectReason reason = DisconnectReason::kNone;
 };
 
-/// Text of a status, for messages ("peer aborted"). Unlike ibv_wc_status_str it needs no
+/// Text of a status, for messages ("malformed work request"). Unlike ibv_wc_status_str it needs no
 /// libibverbs.
 const char* ToString(ibv_wc_status status);
-
-/// A failed operation: `code()` is an errno value, `what()` says what, where and what to do.
-class Error : public std::runtime_error {
- public:
-  /// `code`: an errno value.
-  Error(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
-  int code() const { return code_; }  ///< an errno value
-
- private:
-  int code_;
-};
+/// A completion's status and, where the connection's end is behind it, the reason: "flushed when
+/// the connection ended: reset by peer".
+std::string Describe(const WorkCompletion& completion);
 
 using Timeout = std::optional<std::chrono::nanoseconds>;  ///< nullopt: wait for ever
 

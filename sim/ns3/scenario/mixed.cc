@@ -143,7 +143,7 @@ class Datagrams {
       if (sender_->qp->PostSendTo(0, sender_->message(), to) == 0) ++sent_;
       next_ns += interval_ns_;
       for (uint64_t now = HostNowNs(); now < next_ns; now = HostNowNs()) {
-        sender_->cq->Wait(room, std::chrono::nanoseconds(next_ns - now));
+        (void)sender_->cq->Wait(room, std::chrono::nanoseconds(next_ns - now));
       }
     }
     sender_done_ = true;
