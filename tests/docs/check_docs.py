@@ -218,6 +218,18 @@ class References(unittest.TestCase):
                 if re.fullmatch(rf"(?:{folders})/[\w./-]*", word):
                     self.assertTrue((ROOT / word).exists(), f"{document.name}: {word}")
 
+    def test_readme_program(self):
+        """The README's program is the example that is built and run."""
+        shown = re.search(r"```cpp\n(.*?)```", read("README.md"), re.S).group(1)
+        self.assertEqual(shown, read("examples/hello.cc"))
+
+    def test_readme_begins_with_what_why_and_how(self):
+        """What it is, the six lines and the program fill a screen and a half (of 60 lines)."""
+        lines = read("README.md").splitlines()
+        fences = [number for number, line in enumerate(lines) if line.startswith("```")]
+        self.assertLessEqual(fences[1], 90)
+        self.assertEqual(len(re.findall(r"^    \S.*$", section(read("README.md"), "Try it"), re.M)), 6)
+
     def test_file_names(self):
         """Names of source files without a folder."""
         names = {p.name for folder in SOURCE_FOLDERS for p in (ROOT / folder).rglob("*")}
@@ -287,20 +299,11 @@ class References(unittest.TestCase):
                     self.assertIn(match.group(2), script.read_text(), f"{document.name}: {line}")
 
 
-def program(document="README.md"):
-    """The document's C++ program."""
-    return re.search(r"```cpp\n(.*?)```", read(document), re.S).group(1)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--extract", metavar="FILE", help="write the README's program there, and stop")
     parser.add_argument("--command", action="append", default=[], metavar="PATH",
                         help="a built command, whose --help is compared with the documents")
     arguments, rest = parser.parse_known_args()
-    if arguments.extract:
-        Path(arguments.extract).write_text(program())
-        return
     COMMANDS.update({Path(path).name: path for path in arguments.command})
     unittest.main(argv=[sys.argv[0], *rest])
 
