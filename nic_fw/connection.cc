@@ -4,6 +4,7 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/events.h"
+#include "nic_fw/invariants.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
@@ -47,6 +48,7 @@ void OnNeighbourLost(const Nic& nic, const ipv6::Address& neighbour) {
 }
 
 void OnTimer(const Nic& nic, QueuePair& q) {
+  const Handler handler(nic, q);
   nic.Count(abi::NicCounter::kTimersFired);
   if (q.state == QpState::kOrphan && nic.now >= q.ending.orphan_deadline) {
     AbortConnection(nic, q);

@@ -4,6 +4,7 @@
 
 #include "nic_fw/completion.h"
 #include "nic_fw/ending.h"
+#include "nic_fw/invariants.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/receive_window.h"
@@ -41,6 +42,7 @@ Producer Judge(uint32_t producer, uint32_t known, uint32_t consumer, uint32_t lo
 }
 
 void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
+  const Handler handler(nic, q);
   if (q.send.shutdown_wanted) return;
   const Producer verdict = Judge(producer, q.send.producer, q.send.completed, q.send.log2_depth);
   if (verdict == Producer::kStale) return;
@@ -59,6 +61,7 @@ void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
 }
 
 void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t posted_bytes) {
+  const Handler handler(nic, q);
   // The sum of bytes is as old as the index: a stale one must not take the window back.
   const Producer verdict = Judge(producer, q.recv.producer, q.recv.next, q.recv.log2_depth);
   if (verdict == Producer::kStale) return;

@@ -8,6 +8,7 @@
 #include "nic_fw/ending.h"
 #include "nic_fw/events.h"
 #include "nic_fw/icmp.h"
+#include "nic_fw/invariants.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/neighbour.h"
 #include "nic_fw/opening.h"
@@ -237,6 +238,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
     return;
   }
   QueuePair& q = nic.qp(handle);
+  const Handler handler(nic, q);
   const tcp::State before = q.tcb.state;
   const tcp::Arrival arrival = tcp::OnSegment(q.tcb, segment, nic.now);
   NoteMtuSearch(nic, q);
@@ -278,6 +280,7 @@ void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
     return;
   }
   QueuePair& q = nic.qp(handle);
+  const Handler handler(nic, q);
   if (!CanQueueDatagram(q)) {
     DropFrame(nic, packet.frame, abi::DropReason::kNoReceivePosted);
     return;

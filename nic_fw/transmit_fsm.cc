@@ -1,6 +1,7 @@
 #include "nic_fw/transmit_fsm.h"
 
 #include "nic_fw/ending.h"
+#include "nic_fw/invariants.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_context.h"
@@ -44,6 +45,7 @@ bool ServiceTransmit(const Nic& nic) {
   FirmwareState& s = nic.state;
   if (s.active.empty()) return false;
   QueuePair& q = nic.qp(PopFront(s.active, ActiveLink{nic}));
+  const Handler handler(nic, q);
   // Deficit round robin (Shreedhar and Varghese, 1995): a turn's credit is `quantum` bytes.
   if (q.deficit <= 0) q.deficit += static_cast<int32_t>(s.quantum);
   if (q.deficit <= 0) {  // a packet larger than the quantum has taken several turns' credit
