@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "nic_fw/abi/host_port.h"
+#include "host_lib/port/host_port.h"
 #include "qpip/qpip.h"
 
 namespace qpip::internal {
