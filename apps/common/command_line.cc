@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 #include "apps/common/stop.h"
@@ -127,14 +128,16 @@ uint64_t CommandLine::Number(const std::string& option, uint64_t min, uint64_t m
   return ParseNumber(String(option), "option --" + option, min, max);
 }
 
-double CommandLine::Seconds(const std::string& option, double max) const {
+double CommandLine::Seconds(const std::string& option, double max, double min) const {
   const std::string text = String(option);
   double value = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end || !std::isfinite(value) || value < 0 || value > max) {
-    throw UsageError("option --" + option + ": '" + text + "' is not a time: give 0 to " +
-                     std::to_string(static_cast<uint64_t>(max)) + " seconds");
+  if (error != std::errc() || stop != end || !std::isfinite(value) || value < min || value > max) {
+    std::ostringstream range;
+    range << min << " to " << static_cast<uint64_t>(max);
+    throw UsageError("option --" + option + ": '" + text + "' is not a time: give " + range.str() +
+                     " seconds");
   }
   return value;
 }

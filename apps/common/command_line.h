@@ -62,8 +62,8 @@ class CommandLine {
   /// A number, in [min, max], with an optional suffix K, M or G (powers of 1024).
   /// Throws UsageError that names the option and the range.
   uint64_t Number(const std::string& option, uint64_t min, uint64_t max) const;
-  /// A decimal number of seconds in [0, max]. Throws UsageError.
-  double Seconds(const std::string& option, double max) const;
+  /// A decimal number of seconds in [0, max], or in [min, max]. Throws UsageError.
+  double Seconds(const std::string& option, double max, double min = 0) const;
   bool json() const { return Flag("json"); }
 
  private:

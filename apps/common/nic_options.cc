@@ -116,11 +116,18 @@ Endpoint ParsePeer(const std::string& text, uint16_t default_port) {
       port = ParsePort(rest.substr(1), "port of " + text);
     }
   }
+  Endpoint peer;
   try {
-    return {ParseAddress(address), port};
+    peer = {ParseAddress(address), port};
   } catch (const ParseError&) {
     throw NotAPeer("not an IPv6 address", text, default_port);
   }
+  // RFC 4291 2.5.2, 2.5.3 and 2.7: none of them leads to one other host.
+  if (IN6_IS_ADDR_UNSPECIFIED(&peer.address) || IN6_IS_ADDR_LOOPBACK(&peer.address) ||
+      IN6_IS_ADDR_MULTICAST(&peer.address)) {
+    throw NotAPeer("no other host's address", text, default_port);
+  }
+  return peer;
 }
 
 }  // namespace qpip::apps

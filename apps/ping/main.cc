@@ -21,6 +21,7 @@ namespace po = boost::program_options;
 constexpr char kName[] = "qpip-ping";
 constexpr uint64_t kMaxCount = 100'000'000;
 constexpr uint64_t kMaxBytes = 1u << 20;
+constexpr double kMinTimeoutSeconds = 1e-6;
 constexpr double kMaxTimeoutSeconds = 3600;
 constexpr double kMaxIdleSeconds = 1e6;
 
@@ -169,7 +170,7 @@ int RunClient(const CommandLine& command_line) {
     options.bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
   }
   options.mode = GetWaitMode(command_line);
-  double timeout_seconds = command_line.Seconds("timeout", kMaxTimeoutSeconds);
+  double timeout_seconds = command_line.Seconds("timeout", kMaxTimeoutSeconds, kMinTimeoutSeconds);
   // TCP repairs losses by itself, which takes a few retransmission time-outs.
   if (options.type == QpType::kTcp) timeout_seconds = std::max(timeout_seconds, 10.0);
   options.timeout = ToNanoseconds(timeout_seconds);

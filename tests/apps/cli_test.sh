@@ -55,6 +55,10 @@ expect 2 "keepalive" qpip-nbd-server --keepalive 1000001 "$image"
 expect 2 "handshake-limit" qpip-nbd-server --handshake-limit -1 "$image"
 expect 2 "idle" qpip-ping -s --nic "$fabric" --idle 1h
 expect 2 "timeout" qpip-ttcp -r --timeout never
+expect 2 "no other host" qpip-ping $client ::
+expect 2 "no other host" qpip-ttcp -t $client ff02::1
+expect 2 "no other host" qpip-nbd-client $client --socket "$work/s" ::1
+expect 2 "timeout" qpip-ping $client -u --timeout 0 fd00::1
 expect 2 "no server" qpip-ping $client
 expect 2 "count" qpip-ping $client -n 0 fd00::1
 expect 2 "length" qpip-ping $client -l 1T fd00::1

@@ -140,6 +140,12 @@ TEST(ParsePeerTest, GivenTheFormsOfAPeerThenThePortIsItsOwnOrTheDefault) {
   }
 }
 
+TEST(ParsePeerTest, GivenAnAddressOfNoOtherHostThenItIsRefused) {
+  for (const char* text : {"::", "[::]:7", "::1", "ff02::1", "[ff0e::1234]:7"}) {
+    EXPECT_THROW(ParsePeer(text, 7), UsageError) << text;
+  }
+}
+
 TEST(ParsePeerTest, GivenABadPortThenItIsNotCalledABadAddress) {
   for (const char* text : {"[fd00::1]:0", "[fd00::1]:70000", "[fd00::1]:7x", "[fd00::1]:"}) {
     try {
