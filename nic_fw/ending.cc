@@ -35,7 +35,8 @@ void Detach(const Nic& nic, QueuePair& q) {
 /// RST, if the state calls for one.
 void ResetPeer(const Nic& nic, QueuePair& q) {
   tcp::Header reset;
-  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset)) SendReset(nic, q.tuple, reset);
+  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset, nic.now))
+    SendReset(nic, q.tuple, reset);
 }
 
 }  // namespace

@@ -114,7 +114,11 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
     ChallengeAck(tcb, now);
     return false;
   }
-  if (header.acknowledgement.Before(tcb.snd.una)) return true;  // old: its text may be new
+  if (header.acknowledgement.Before(tcb.snd.una)) {
+    // Overtaken: its text may be new, and so may be what it says the peer holds (RFC 6675 5).
+    if (tcb.sack_on && header.sack_count != 0) RecoverOnAck(tcb, header, tcb.snd.una, now);
+    return true;
+  }
   const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
   const SequenceNumber una_before = tcb.snd.una;
   if (header.acknowledgement.After(tcb.snd.una)) {

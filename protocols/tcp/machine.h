@@ -155,7 +155,7 @@ void MarkUrgent(Tcb& tcb);
 void Close(Tcb& tcb, uint64_t now);
 
 /// Ends the connection (3.10.5). Returns true when `reset` is to be sent. Tcb goes to kClosed.
-bool Abort(Tcb& tcb, Header* reset);
+bool Abort(Tcb& tcb, Header* reset, uint64_t now);
 
 /// Runs what is due at `now`.
 TimerPlan OnTimer(Tcb& tcb, uint64_t now);

@@ -23,6 +23,7 @@
 #include <cstdint>
 
 #include "protocols/tcp/header.h"
+#include "protocols/tcp/invariants.h"
 #include "protocols/tcp/machine.h"
 #include "protocols/tcp/tcb.h"
 
@@ -220,6 +221,8 @@ void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new);
 void StartRecovery(Tcb& tcb);
 /// An acceptable ACK; snd.una has moved on from `una_before`.
 void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now);
+/// A tail loss probe is due, and takes the place of a time-out that is due as well.
+bool ProbesTail(Tcb& tcb, uint64_t now);
 /// The timers that this file keeps.
 void RecoverOnTimer(Tcb& tcb, uint64_t now);
 /// The retransmission timer: everything that is not sacked is presumed lost.
@@ -260,7 +263,7 @@ bool TakeProbeRefusal(Tcb& tcb, SequenceNumber refused, uint64_t now);
 
 // --- reset.cc
 /// <SEQ=SND.NXT><CTL=RST> (3.10.5).
-Header ResetFrom(const Tcb& tcb);
+Header ResetFrom(const Tcb& tcb, uint64_t now);
 /// All timers off, nothing due: CLOSED.
 void EnterClosed(Tcb& tcb);
 

@@ -59,6 +59,7 @@ bool IsOutstanding(const Tcb& tcb, SequenceNumber sequence) {
 }
 
 bool OnPacketTooBig(Tcb& tcb, SequenceNumber refused, uint32_t mtu, uint64_t now) {
+  const Invariants holds(tcb);
   if (!IsSynchronised(tcb.state) || !IsOutstanding(tcb, refused)) return false;
   const uint32_t before = tcb.snd.mss;
   SetPathMtu(tcb, mtu);

@@ -204,6 +204,8 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
 
 void ConsiderWindowUpdate(Tcb& tcb, uint64_t now) {
   if (!TakesText(tcb.state)) return;
+  // As much as a SYN can tell (RFC 7323 2.2) is plenty to begin with: the first ACK tells the rest.
+  if (tcb.rcv.nxt == tcb.rcv.irs + 1 && ReceiveWindow(tcb.rcv) >= kMaxWindowField) return;
   if (NextRightEdge(tcb, tcb.rcv.wscale, IsScarce(tcb.rcv)) != tcb.rcv.adv) {
     tcb.rcv.window_update = true;
     tcb.owed.ack_now = true;
@@ -233,6 +235,7 @@ SequenceNumber AckableSequence(const Tcb& tcb) {
 uint32_t WindowUnit(const Tcb& tcb) { return 1u << tcb.rcv.wscale; }
 
 void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece) {
+  const internal::Invariants holds(tcb);
   tcb.rcv.unplaced -= internal::Minimum(bytes, tcb.rcv.unplaced);
   if (bytes == 0 || tcb.state == State::kClosed) return;
   // What an offload engine has put together counts as the segments that it was.
@@ -257,10 +260,12 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece) {
 }
 
 bool NextReleased(Tcb& tcb, HeldRange* out) {
+  const internal::Invariants holds(tcb);
   return tcb.rcv.held.released != 0 && TakeReleased(tcb.rcv.held, AckableSequence(tcb), out);
 }
 
 void SetReceiveWindow(Tcb& tcb, uint32_t bytes, uint64_t now) {
+  const internal::Invariants holds(tcb);
   tcb.rcv.wnd_limit = internal::Minimum(bytes, tcb.options.receive_buffer);
   internal::ConsiderWindowUpdate(tcb, now);
 }
@@ -271,6 +276,7 @@ void NoteReceives(Tcb& tcb, uint32_t posted) {
 }
 
 void OnBatchEnd(Tcb& tcb) {
+  const internal::Invariants holds(tcb);
   if (!tcb.options.ack_on_batch_end || tcb.state < State::kSynReceived) return;
   if (tcb.rcv.unplaced != 0) {
     tcb.rcv.ack_when_placed = true;

@@ -7,6 +7,7 @@ namespace {
 
 constexpr uint8_t kWindowPersists = 16;              // RFC 8985 6.2, step 4
 constexpr uint64_t kProbeSlackNs = 2 * 1000 * 1000;  // for the peer's scheduling
+constexpr uint64_t kUnmeasuredWaitNs = 1000000000;   // RFC 8985 7.2
 
 bool IsRecovering(const Tcb& tcb) { return tcb.in_recovery || tcb.timeout_recovery; }
 
@@ -46,9 +47,9 @@ void NoteRepeatedRange(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
   rack.repeated = true;
 }
 
-/// The block names text that is outstanding.
+/// The block names text that is outstanding. It may start below snd.una when its ACK was overtaken.
 bool IsSensible(const Tcb& tcb, const SackBlock& block) {
-  return block.start.Before(block.end) && block.start.AtOrAfter(tcb.snd.una) &&
+  return block.start.Before(block.end) && block.end.After(tcb.snd.una) &&
          block.end.AtOrBefore(tcb.sent.End());
 }
 
@@ -58,7 +59,7 @@ void ReadSack(Tcb& tcb, const Header& header, bool duplicate_first, Delivery* de
   for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
     const SackBlock& block = header.sack[i];
     if (!IsSensible(tcb, block)) continue;
-    SackRuns(tcb.sent, block.start, block.end, tcb.rack.fack, delivery);
+    SackRuns(tcb.sent, Max(block.start, tcb.snd.una), block.end, tcb.rack.fack, delivery);
   }
   for (uint32_t i = duplicate_first ? 1 : 0; i < header.sack_count; ++i) {
     if (IsSensible(tcb, header.sack[i])) {
@@ -212,21 +213,24 @@ void ScheduleTailProbe(Tcb& tcb, uint64_t now) {
   probe.deadline = kNever;
   const uint32_t flight = tcb.sent.start.DistanceTo(tcb.sent.End());
   if (flight == 0 || probe.outstanding || probe.due || IsRecovering(tcb)) return;
-  if (!tcb.rtt.valid || tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
+  if (tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
   uint64_t wait = (MicrosToNanos(tcb.rtt.srtt_us >> 3) << 1) + kProbeSlackNs;
   // A lone segment may wait for the peer's delayed acknowledgement.
   if (flight <= tcb.snd.mss) wait += MicrosToNanos(tcb.options.rto_min_us);
+  if (!tcb.rtt.valid) wait = kUnmeasuredWaitNs;
   const uint64_t deadline = now + wait;
-  if (deadline < tcb.retransmit_deadline) probe.deadline = deadline;
+  // Not later than the time-out, whose place it takes then.
+  probe.deadline = deadline < tcb.retransmit_deadline ? deadline : tcb.retransmit_deadline;
 }
 
 /// RFC 8985 7.4.2: whether the probe has repaired a loss, which then counts as congestion.
 void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
   TailProbe& probe = tcb.tail_probe;
-  if (!probe.outstanding || tcb.snd.una.Before(probe.end)) return;
+  const SequenceNumber acknowledged = header.acknowledgement;  // of an overtaken ACK, below snd.una
+  if (!probe.outstanding || acknowledged.Before(probe.end)) return;
   const bool in_vain = duplicate_reported && header.sack[0].end == probe.end;
   if (probe.repeats && !in_vain) {
-    if (tcb.snd.una == probe.end) return;  // the answer to either; the next one tells
+    if (acknowledged == probe.end) return;  // the answer to either; the next one tells
     if (!IsRecovering(tcb)) {
       CutThreshold(tcb, CongestionEvent::kLoss);
       tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
@@ -291,12 +295,17 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
 
   const bool undone = JudgeReduction(tcb, header, delivery, advanced, duplicate_reported);
   const bool ended = undone || (IsRecovering(tcb) && tcb.snd.una.AtOrAfter(tcb.recover));
+  const bool after_timeout = ended && !undone && tcb.timeout_recovery;
   if (ended && !undone) EndRecovery(tcb);
   HyStartOnAck(tcb, MeasuredRoundTrip(delivery, now));
   const bool lost = tcb.sent.count != 0 && DetectLoss(tcb, now);
   if (lost && !IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
   if (tcb.in_recovery) {
     if (delivery.bytes != 0 || lost) ReduceRate(tcb, delivery.bytes, advanced && !lost);
+  } else if (after_timeout) {
+    // The last ACK of that slow start. Much of what it covers was delivered before: one segment, as
+    // RFC 3465 2.3 has it for all of it.
+    GrowOnAck(tcb, Minimum(delivery.bytes, tcb.snd.mss), now);
   } else if (ended) {
     // The window is what the end of the recovery has made of it, and grows from the next ACK on.
     // Most of what this one covers was delivered before.
@@ -309,14 +318,26 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (advanced || delivery.sacked_bytes != 0) ScheduleTailProbe(tcb, now);
 }
 
+bool ProbesTail(Tcb& tcb, uint64_t now) {
+  if (tcb.tail_probe.deadline > now) return false;
+  // Not into what a shrunk window has left outside (RFC 9293 3.8.6): there the oldest segment goes,
+  // at the time-out. A FIN goes one beyond the window.
+  if (tcb.snd.una.DistanceTo(tcb.snd.nxt) <= tcb.snd.wnd + (tcb.snd.fin_sent ? 1u : 0u))
+    return true;
+  tcb.tail_probe.deadline = kNever;
+  return false;
+}
+
 void RecoverOnTimer(Tcb& tcb, uint64_t now) {
   if (tcb.rack.deadline <= now && DetectLoss(tcb, now)) {
     if (!IsRecovering(tcb) && !TakeProbeLoss(tcb, now)) EnterRecovery(tcb, now);
     if (tcb.in_recovery) ReduceRate(tcb, 0, false);
   }
-  if (tcb.tail_probe.deadline <= now) {
+  if (ProbesTail(tcb, now)) {
     tcb.tail_probe.deadline = kNever;
     tcb.tail_probe.due = true;
+    // RFC 8985 7.3, whether or not it can go at once.
+    StartRetransmitTimer(tcb, now);
   }
 }
 

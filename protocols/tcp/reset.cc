@@ -4,10 +4,13 @@
 namespace qpip::tcp {
 namespace internal {
 
-Header ResetFrom(const Tcb& tcb) {
+Header ResetFrom(const Tcb& tcb, uint64_t now) {
   Header reset;
   reset.flags = kRst;
   reset.sequence = EmptySegmentSequence(tcb);
+  // RFC 7323 3.2: SHOULD. TSecr counts only beside an ACK.
+  reset.has_timestamps = tcb.timestamps_on;
+  if (tcb.timestamps_on) reset.ts_value = TimestampNow(tcb, now);
   return reset;
 }
 
@@ -39,7 +42,7 @@ bool ResetFor(const Segment& segment, Header* reset) {
   return true;
 }
 
-bool Abort(Tcb& tcb, Header* reset) {
+bool Abort(Tcb& tcb, Header* reset, uint64_t now) {
   bool send = false;
   switch (tcb.state) {
     case State::kSynReceived:
@@ -56,7 +59,7 @@ bool Abort(Tcb& tcb, Header* reset) {
     case State::kTimeWait:
       break;
   }
-  if (send) *reset = internal::ResetFrom(tcb);
+  if (send) *reset = internal::ResetFrom(tcb, now);
   internal::EnterClosed(tcb);
   return send;
 }

@@ -32,8 +32,10 @@ void UpdateEstimate(RoundTrip& rtt, const Options& options, uint32_t sample_us) 
                                           static_cast<int32_t>(rtt.rttvar_us >> 2));
     rtt.srtt_us = static_cast<uint32_t>(static_cast<int32_t>(rtt.srtt_us) + error);
   }
-  const uint32_t rto = (rtt.srtt_us >> 3) + Maximum(kGranularityUs, rtt.rttvar_us);
-  rtt.rto_us = Minimum(Maximum(rto, options.rto_min_us), options.rto_max_us);
+  // The floor is the variance term's, as Linux has it: one of the sum would leave a long round trip
+  // nothing for the peer's delayed acknowledgement.
+  const uint32_t variance = Maximum(Maximum(kGranularityUs, options.rto_min_us), rtt.rttvar_us);
+  rtt.rto_us = Minimum((rtt.srtt_us >> 3) + variance, options.rto_max_us);
   rtt.backoff = 0;  // RFC 6298 section 5: a fresh sample ends the back-off
 }
 

@@ -313,6 +313,7 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
 }  // namespace
 
 Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
+  const Invariants holds(tcb);
   Arrival arrival;
   switch (tcb.state) {
     case State::kClosed:  // 3.10.7.1

@@ -180,10 +180,10 @@ void CommitFin(Tcb& tcb, Header* header, uint64_t now) {
   header->sequence = tcb.snd.end;
   header->flags = kFin | kAck;
   NoteSent(tcb, tcb.snd.end, tcb.snd.end + 1, now);
+  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);
   if (tcb.sack_on) RecoverOnSend(tcb, tcb.snd.end, tcb.snd.end + 1, now);
   tcb.snd.nxt = tcb.snd.end + 1;
   tcb.retransmit_now = false;
-  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);
   if (tcb.snd.fin_sent) return;
   tcb.snd.fin_sent = true;
   SetState(tcb, tcb.state == State::kCloseWait ? State::kLastAck : State::kFinWait1);
@@ -202,6 +202,7 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   }
   CongestionBeforeSend(tcb, now);
   NoteSent(tcb, intent.sequence, end, now);
+  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   if (tcb.sack_on) {
     RecoverOnSend(tcb, intent.sequence, end, now);
   } else if (intent.sequence == tcb.snd.una) {
@@ -212,7 +213,6 @@ void CommitText(Tcb& tcb, const SendIntent& intent, uint32_t length, uint64_t no
   if (!intent.retransmission) Pace(tcb, length, now);
   tcb.snd.nxt = Max(tcb.snd.nxt, end);
   MtuSearchOnSend(tcb, intent, length, now);
-  if (tcb.retransmit_deadline == kNever) StartRetransmitTimer(tcb, now);  // RFC 6298 (5.1)
   UpdatePersist(tcb, now);
   CongestionAfterSend(tcb);
 }
@@ -238,6 +238,7 @@ void NoteAcknowledgementSent(Tcb& tcb, SequenceNumber acknowledgement) {
 }  // namespace
 
 void ExtendSend(Tcb& tcb, uint32_t bytes) {
+  const Invariants holds(tcb);
   if (tcb.snd.fin_queued || tcb.state == State::kClosed) return;
   tcb.snd.end += bytes;
   if (IsWindowShut(tcb) && tcb.persist_deadline == kNever && !tcb.probe_due) {
@@ -252,6 +253,7 @@ void MarkUrgent(Tcb& tcb) {
 }
 
 void Close(Tcb& tcb, uint64_t now) {
+  const Invariants holds(tcb);
   static_cast<void>(now);  // FIN's timer starts when it is sent; part of the contract
   switch (tcb.state) {
     case State::kSynSent:
@@ -268,6 +270,7 @@ void Close(Tcb& tcb, uint64_t now) {
 }
 
 SendIntent NextSend(const Tcb& tcb, uint64_t now) {
+  const Invariants holds(tcb);
   SendIntent intent;
   if (tcb.state == State::kClosed) return intent;
   switch (ControlDue(tcb)) {
@@ -312,6 +315,7 @@ uint32_t AllowedLength(const Tcb& tcb, const SendIntent& intent, uint32_t messag
 }
 
 Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push, uint64_t now) {
+  const Invariants holds(tcb);
   Header header;
   if (intent.kind == SendIntent::Kind::kData && length != 0) {
     header.sequence = intent.sequence;

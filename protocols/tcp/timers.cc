@@ -98,6 +98,7 @@ void StopTimers(Tcb& tcb) {
 using namespace internal;
 
 TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
+  const Invariants holds(tcb);
   TimerPlan plan;
   if (tcb.state == State::kClosed) return plan;
   if (tcb.time_wait_deadline <= now) {
@@ -108,7 +109,7 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
   if (GiveUpDeadline(tcb) <= now) {
     plan.outcome = Outcome::kTimedOut;
     plan.send_reset = IsSynchronised(tcb.state);
-    if (plan.send_reset) plan.reset = ResetFrom(tcb);
+    if (plan.send_reset) plan.reset = ResetFrom(tcb, now);
     EnterClosed(tcb);
     return plan;
   }
@@ -116,7 +117,7 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
     if (tcb.owed.keepalives_unanswered >= tcb.options.keepalive_probes) {
       plan.outcome = Outcome::kTimedOut;
       plan.send_reset = true;
-      plan.reset = ResetFrom(tcb);
+      plan.reset = ResetFrom(tcb, now);
       EnterClosed(tcb);
       return plan;
     }
@@ -128,7 +129,8 @@ TimerPlan OnTimer(Tcb& tcb, uint64_t now) {
     tcb.owed.ack_now = true;
   }
   if (tcb.rcv.window_deadline <= now) OverrideWindow(tcb, now);
-  if (tcb.retransmit_deadline <= now) {
+  // A tail loss probe that is due takes the time-out's place (RFC 8985 7.2).
+  if (tcb.retransmit_deadline <= now && !ProbesTail(tcb, now)) {
     plan.retransmission_timeout = true;
     OnRetransmissionTimeout(tcb, now);
   } else {

@@ -236,25 +236,27 @@ Document Rfc5961() {
 }
 
 Document Rfc6298() {
-  return {"RFC 6298",
-          "retransmission timer",
-          {
-              {"2.1", "2", "before a measurement the RTO is 1 s"},
-              {"2.2", "2",
-               "the first measurement R gives SRTT = R, RTTVAR = R/2, RTO = SRTT + 4 RTTVAR"},
-              {"2.3", "2", "later ones are smoothed by 1/8 and 1/4"},
-              {"2.4", "2", "an RTO below 1 s is rounded up to 1 s",
-               "deliberate, a SHOULD; `rto_min_us` is what Linux has"},
-              {"2.5", "2", "the RTO may be bounded, by 60 s at least"},
-              {"3", "3", "retransmitted segments are not measured, unless by timestamps"},
-              {"5.1-5.3", "5",
-               "the timer runs while data is outstanding, and starts again with each "
-               "ACK of new data"},
-              {"5.4", "5", "when it expires the earliest segment is sent again"},
-              {"5.5", "5", "... and the RTO doubles"},
-              {"5.7", "5", "after a lost SYN the RTO is 3 s for the data",
-               "met by the time-out backed off, which lasts until a measurement"},
-          }};
+  return {
+      "RFC 6298",
+      "retransmission timer",
+      {
+          {"2.1", "2", "before a measurement the RTO is 1 s"},
+          {"2.2", "2",
+           "the first measurement R gives SRTT = R, RTTVAR = R/2, RTO = SRTT + 4 RTTVAR"},
+          {"2.3", "2", "later ones are smoothed by 1/8 and 1/4"},
+          {"2.4", "2", "an RTO below 1 s is rounded up to 1 s",
+           "deliberate, a SHOULD; `rto_min_us` is what Linux has, and, as there, the least of K * "
+           "RTTVAR rather than of the sum"},
+          {"2.5", "2", "the RTO may be bounded, by 60 s at least"},
+          {"3", "3", "retransmitted segments are not measured, unless by timestamps"},
+          {"5.1-5.3", "5",
+           "the timer runs while data is outstanding, and starts again with each "
+           "ACK of new data"},
+          {"5.4", "5", "when it expires the earliest segment is sent again"},
+          {"5.5", "5", "... and the RTO doubles"},
+          {"5.7", "5", "after a lost SYN the RTO is 3 s for the data",
+           "met by the time-out backed off, which lasts until a measurement"},
+      }};
 }
 
 Document Rfc5681() {
@@ -296,6 +298,7 @@ Document Rfc7323() {
               {"2.3-1", "2.3", "a shift above 14 counts as 14"},
               {"3.2-1", "3.2", "timestamps only when both SYNs have them"},
               {"3.2-2", "3.2", "... then every segment but RST has them"},
+              {"3.2-4", "3.2", "... and RST, a SHOULD"},
               {"3.2-3", "3.2", "a segment without them is dropped",
                "the RFC says SHOULD, and that receivers may take it"},
               {"4.3-1", "4.3", "TSecr echoes the segment that advanced the window's left edge"},
@@ -330,6 +333,16 @@ Document Rfc2883() {
           }};
 }
 
+Document Rfc6675() {
+  return {"RFC 6675",
+          "loss recovery with SACK, as far as RFC 8985 has not replaced it",
+          {
+              {"5-1", "5",
+               "what any acceptable ACK says of the peer's holdings counts, also of one "
+               "that was overtaken"},
+          }};
+}
+
 Document Rfc8985() {
   return {"RFC 8985",
           "RACK-TLP",
@@ -340,6 +353,7 @@ Document Rfc8985() {
               {"6.3-1", "6.3", "a lost retransmission is found without a time-out"},
               {"7.2-1", "7.2", "a tail without ACK is probed after two round trips",
                "and 2 ms for the peer's scheduling"},
+              {"7.2-2", "7.2", "a time-out that would come first is a probe instead"},
               {"7.3-1", "7.3", "a probe is new data, else the last segment again"},
           }};
 }
@@ -412,8 +426,8 @@ Document Rfc4821() {
 
 const std::vector<Document>& Documents() {
   static const std::vector<Document> documents = {
-      Rfc9293(), Rfc9293States(), Rfc5961(), Rfc6298(), Rfc5681(), Rfc6582(), Rfc7323(),
-      Rfc2018(), Rfc2883(),       Rfc8985(), Rfc3168(), Rfc8200(), Rfc4443(), Rfc4821()};
+      Rfc9293(), Rfc9293States(), Rfc5961(), Rfc6298(), Rfc5681(), Rfc6582(), Rfc7323(), Rfc2018(),
+      Rfc2883(), Rfc6675(),       Rfc8985(), Rfc3168(), Rfc8200(), Rfc4443(), Rfc4821()};
   return documents;
 }
 

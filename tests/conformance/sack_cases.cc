@@ -199,6 +199,39 @@ void TailIsProbed() {
   ExpectEqual(s.Counter("tcp_retransmission_timeouts"), 0u, "time-outs");
 }
 
+void ProbeTakesTheTimeOutsPlace() {
+  Script s(kSack);
+  s.Accept();
+  for (uint32_t acked = 101; acked < 2000; acked += 100) {  // a calm path
+    s.connection->Send(Pattern(100));
+    s.Drain();
+    s.bench.Advance(milliseconds(20));
+    Sack(s, {}, acked);
+  }
+  const uint32_t window = s.connection->Info().cwnd;
+  const Time rto = s.connection->Info().rto;
+  const Time sent = s.bench.Now();
+  s.connection->Send(Pattern(100));
+  ExpectEqual(s.Drain(), 1, "segments");
+  const std::optional<TcpSegment> probe = s.peer.Wait(seconds(1));
+  Expect(probe && probe->payload.size() == 100, "nothing is probed");
+  Expect(s.peer.TakenAt() - sent <= rto, "the probe is later than the time-out");
+  ExpectEqual(s.Counter("tcp_retransmission_timeouts"), 0u, "time-outs");
+  ExpectEqual(s.connection->Info().cwnd, window, "cwnd");
+}
+
+void OvertakenAckIsRead() {
+  Script s(kSack);
+  Flight(s);
+  Sack(s, {Segments(7, 8)}, kStart + 3000);
+  Sack(s, {Segments(4, 6)}, kStart + 2000);
+  Sack(s, {}, kStart + 4000);
+  while (const std::optional<TcpSegment> segment = s.peer.Wait(milliseconds(100))) {
+    const bool held = segment->sequence >= kStart + 4000 && segment->sequence < kStart + 6000;
+    Expect(!held, "what the peer holds is sent again");
+  }
+}
+
 void ProbeIsNewDataIfThereIsAny() {
   Script s(kSack);
   s.Accept();
@@ -226,6 +259,8 @@ Topic SackTopic() {
           {"one_sack_waits_for_reordering", {"RFC 8985 6.2-2"}, OneSackWaitsForReordering},
           {"lost_retransmission_is_found", {"RFC 8985 6.3-1"}, LostRetransmissionIsFound},
           {"tail_is_probed", {"RFC 8985 7.2-1", "RFC 8985 7.3-1"}, TailIsProbed},
+          {"probe_takes_the_time_outs_place", {"RFC 8985 7.2-2"}, ProbeTakesTheTimeOutsPlace},
+          {"overtaken_ack_is_read", {"RFC 6675 5-1"}, OvertakenAckIsRead},
           {"probe_is_new_data_if_there_is_any", {"RFC 8985 7.3-1"}, ProbeIsNewDataIfThereIsAny},
       }};
 }

@@ -25,7 +25,7 @@ TEST(ArrivalDetail, GivenSharedCallsWhenAborted) {
     c.BringTo(row.state);
     const SequenceNumber next = c.tcb.snd.max;
     Header reset;
-    EXPECT_EQ(Abort(c.tcb, &reset), row.sends);
+    EXPECT_EQ(Abort(c.tcb, &reset, c.now), row.sends);
     if (row.sends) {
       EXPECT_EQ(reset.flags, kRst);
       EXPECT_EQ(reset.sequence, next);

@@ -145,7 +145,7 @@ class Connection {
         Establish();
         {
           Header reset;
-          Abort(tcb, &reset);
+          Abort(tcb, &reset, now);
         }
         break;
       case State::kSynSent:
