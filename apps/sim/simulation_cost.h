@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::apps {
 

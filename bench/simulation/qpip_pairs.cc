@@ -5,7 +5,7 @@
 
 #include "bench/simulation/pairs.h"
 #include "sim/ns3/model/phantom.h"
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::bench {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::sim::paper {
 

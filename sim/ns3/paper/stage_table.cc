@@ -6,7 +6,7 @@
 
 #include "sim/ns3/paper/one_way.h"
 #include "sim/ns3/paper/published.h"
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::sim::paper {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "sim/ns3/scenario/scenario.h"
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::sim {
 

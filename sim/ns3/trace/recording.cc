@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "sim/ns3/model/stage_names.h"
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 namespace qpip::sim {
 namespace {

@@ -1,4 +1,4 @@
-#include "sim/ns3/scenario/world.h"
+#include "sim/ns3/world/world.h"
 
 #include <ns3/double.h>
 #include <ns3/error-model.h>
