@@ -20,14 +20,6 @@ constexpr uint32_t kDoorbellsAtATime = 16;
 /// others keep from running empty must not hide what was lost.
 constexpr uint32_t kBusyTurns = 16;
 
-/// The queue pair a host names, or nullptr: handles come from outside.
-QueuePair* Owned(const Nic& nic, uint32_t handle) {
-  if (handle >= nic.state.config.max_qps) return nullptr;
-  QueuePair& q = nic.qp(handle);
-  const bool owned = q.state != QpState::kFree && !q.ending.orphaned && !q.ending.destroy_wanted;
-  return owned ? &q : nullptr;
-}
-
 /// What a producer index says to a queue that knows an older or a newer one. Behind the known one
 /// is no error: a scan reads what the host has posted by then, and the doorbells that were in the
 /// FIFO at that moment come after it.
@@ -95,7 +87,7 @@ void OnRecvPosted(const Nic& nic, QueuePair& q, uint32_t producer, uint32_t post
 void ScanAllQueues(const Nic& nic) {
   nic.Count(abi::NicCounter::kDoorbellOverflows);
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
-    QueuePair* q = Owned(nic, i);
+    QueuePair* q = QueuePairOfHost(nic, i);
     if (q == nullptr) continue;
     const uint64_t send = nic.hardware.HostLoad(q->indices);
     OnSendPosted(nic, *q, static_cast<uint32_t>(send));
@@ -114,10 +106,11 @@ void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
   nic.Count(abi::NicCounter::kDoorbells);
   switch (doorbell.kind()) {
     case abi::DoorbellKind::kSendPosted:
-      if (QueuePair* q = Owned(nic, doorbell.object())) OnSendPosted(nic, *q, doorbell.producer);
+      if (QueuePair* q = QueuePairOfHost(nic, doorbell.object()))
+        OnSendPosted(nic, *q, doorbell.producer);
       return;
     case abi::DoorbellKind::kRecvPosted:
-      if (QueuePair* q = Owned(nic, doorbell.object())) {
+      if (QueuePair* q = QueuePairOfHost(nic, doorbell.object())) {
         OnRecvPosted(nic, *q, doorbell.producer, doorbell.posted_bytes);
       }
       return;

@@ -88,17 +88,45 @@ bool ServiceDma(const Nic& nic) {
   return true;
 }
 
-bool ServiceTimers(const Nic& nic) {
+bool ServiceNeighbourTimers(const Nic& nic) {
   ipv6::Address lost;
-  if (ServiceNeighbours(nic, &lost)) {
-    if (!lost.IsUnspecified()) OnNeighbourLost(nic, lost);
-    return true;
-  }
-  if (ServiceReassembly(nic) || ServicePathMtus(nic)) return true;
+  if (!ServiceNeighbours(nic, &lost)) return false;
+  if (!lost.IsUnspecified()) OnNeighbourLost(nic, lost);
+  return true;
+}
+
+bool ServiceConnectionTimers(const Nic& nic) {
   const uint32_t handle = PopDueTimer(nic);
   if (handle == kNone) return false;
   OnTimer(nic, nic.qp(handle));
   return true;
+}
+
+/// When the lists are to be looked at again.
+uint64_t ListDeadline(const Nic& nic) {
+  if (nic.state.refused.empty() && nic.state.drain.empty()) return tcp::kNever;
+  const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
+  return nic.state.last_step_at + (resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs);
+}
+
+/// Whatever time brings about. `service` does what is due, one thing, and answers false when
+/// nothing was; `deadline` says when something will be, tcp::kNever if nothing.
+struct Timed {
+  bool (*service)(const Nic& nic);
+  uint64_t (*deadline)(const Nic& nic);
+};
+constexpr Timed kTimed[] = {
+    {ServiceNeighbourTimers, NeighbourDeadline},
+    {ServiceReassembly, ReassemblyDeadline},
+    {ServicePathMtus, PathMtuDeadline},
+    {ServiceConnectionTimers, EarliestTimer},
+};
+
+bool ServiceTimers(const Nic& nic) {
+  for (const Timed& timed : kTimed) {
+    if (timed.service(nic)) return true;
+  }
+  return false;
 }
 
 bool ServiceLists(const Nic& nic) {
@@ -110,25 +138,11 @@ bool ServiceLists(const Nic& nic) {
 
 /// The state machines take turns, so that none starves another. The order within a turn matters
 /// for latency only: what has finished first, then what the host wants, then the wire.
-constexpr uint32_t kFsmCount = 7;
-bool RunFsm(const Nic& nic, uint32_t fsm) {
-  switch (fsm) {
-    case 0:
-      return ServiceDma(nic);
-    case 1:
-      return ServiceDoorbells(nic);
-    case 2:
-      return ServiceManagement(nic);
-    case 3:
-      return ServiceReceive(nic);
-    case 4:
-      return ServiceTransmit(nic);
-    case 5:
-      return ServiceLists(nic);
-    default:
-      return ServiceTimers(nic);
-  }
-}
+constexpr bool (*kStateMachines[])(const Nic&) = {
+    ServiceDma,      ServiceDoorbells, ServiceManagement, ServiceReceive,
+    ServiceTransmit, ServiceLists,     ServiceTimers,
+};
+constexpr uint32_t kFsmCount = sizeof(kStateMachines) / sizeof(kStateMachines[0]);
 
 Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
   return {static_cast<uint8_t*>(arena), *static_cast<FirmwareState*>(arena), *platform, now_ns};
@@ -180,7 +194,7 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
   uint32_t idle = 0;
   uint32_t fsm = nic.state.next_fsm;
   while (done < budget && idle < kFsmCount) {
-    if (RunFsm(nic, fsm)) {
+    if (kStateMachines[fsm](nic)) {
       ++done;
       idle = 0;
     } else {
@@ -202,22 +216,20 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   // Only reads; Nic is a mutable view because everything else writes.
   static constexpr Platform kNoPlatform{};
   const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
-  const uint64_t neighbour = NeighbourDeadline(nic);
-  const uint64_t reassembly = ReassemblyDeadline(nic);
-  const uint64_t queue_pair = EarliestTimer(nic);
-  uint64_t timer = neighbour < queue_pair ? neighbour : queue_pair;
-  if (reassembly < timer) timer = reassembly;
-  const uint64_t path_mtu = PathMtuDeadline(nic);
-  if (path_mtu < timer) timer = path_mtu;
-  if (nic.state.refused.empty() && nic.state.drain.empty()) return timer;
-  const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
-  const uint64_t retry =
-      nic.state.last_step_at + (resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs);
-  return retry < timer ? retry : timer;
+  uint64_t earliest = ListDeadline(nic);
+  for (const Timed& timed : kTimed) {
+    const uint64_t deadline = timed.deadline(nic);
+    if (deadline < earliest) earliest = deadline;
+  }
+  return earliest;
 }
 
 uint64_t qpip_fw_notifications(const void* arena) {
   return static_cast<const FirmwareState*>(arena)->notifications;
+}
+
+const uint64_t* qpip_fw_counters(const void* arena) {
+  return static_cast<const FirmwareState*>(arena)->counters;
 }
 
 }  // extern "C"

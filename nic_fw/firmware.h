@@ -28,6 +28,8 @@ uint32_t qpip_fw_ready(const void* arena);
 uint64_t qpip_fw_next_deadline(const void* arena);
 /// Completions and events written so far; a driver that waits for either can stop when it grows.
 uint64_t qpip_fw_notifications(const void* arena);
+/// The NIC's counters: abi::kCounterWords words, NicCounter's, then DropReason's.
+const uint64_t* qpip_fw_counters(const void* arena);
 }
 
 }  // namespace qpip::fw

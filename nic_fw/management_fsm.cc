@@ -35,14 +35,6 @@ void Answer(const Nic& nic, const Result& result) {
   nic.Charge(Stage::kManagement, Variant::kControl);
 }
 
-/// The queue pair a command names, or nullptr.
-QueuePair* FindQp(const Nic& nic, uint32_t handle) {
-  if (handle >= nic.state.config.max_qps) return nullptr;
-  QueuePair& q = nic.qp(handle);
-  const bool there = q.state != QpState::kFree && !q.ending.orphaned && !q.ending.destroy_wanted;
-  return there ? &q : nullptr;
-}
-
 bool ValidCq(const Nic& nic, uint32_t handle) {
   return handle < nic.state.config.max_cqs && nic.cq(handle).in_use && !nic.cq(handle).failed;
 }
@@ -133,7 +125,7 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
 }
 
 Result Connect(const Nic& nic, const abi::Connect& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kIdle) return Status(CommandStatus::kBadState);
   tcp::FourTuple tuple;
@@ -176,7 +168,7 @@ Result CloseListenerCommand(const Nic& nic, const abi::CloseListener& c) {
 }
 
 Result OfferCommand(const Nic& nic, const abi::Offer& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp ||
       c.listener >= nic.state.config.max_listeners || !nic.listener(c.listener).in_use) {
     return Status(CommandStatus::kBadHandle);
@@ -187,7 +179,7 @@ Result OfferCommand(const Nic& nic, const abi::Offer& c) {
 }
 
 Result BindUdp(const Nic& nic, const abi::BindUdp& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kUdp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kIdle) return Status(CommandStatus::kBadState);
   const uint16_t port = c.port != 0 ? c.port : EphemeralPort(nic, [&](uint16_t candidate) {
@@ -201,7 +193,7 @@ Result BindUdp(const Nic& nic, const abi::BindUdp& c) {
 }
 
 Result Shutdown(const Nic& nic, const abi::QpCommand& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
   if (q->state != QpState::kConnected) return Status(CommandStatus::kBadState);
   q->send.shutdown_wanted = true;
@@ -210,7 +202,7 @@ Result Shutdown(const Nic& nic, const abi::QpCommand& c) {
 }
 
 Result Abort(const Nic& nic, const abi::QpCommand& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
   if (q->state == QpState::kOffered) {
     WithdrawOffer(nic, *q);
@@ -223,7 +215,7 @@ Result Abort(const Nic& nic, const abi::QpCommand& c) {
 }
 
 Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
-  QueuePair* q = FindQp(nic, c.qp);
+  QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
   const uint32_t notices = q->notices.pending;
   q->notices.pending = 0;
@@ -233,7 +225,7 @@ Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
 }
 
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
-  const QueuePair* q = FindQp(nic, c.qp);
+  const QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr) return Status(CommandStatus::kBadHandle);
   return {CommandStatus::kOk,
           {static_cast<uint32_t>(q->state), static_cast<uint32_t>(q->tcb.state), q->tcb.cwnd,
@@ -310,7 +302,7 @@ void Execute(const Nic& nic) {
     case abi::CommandOpcode::kCreateQp:
       return Answer(nic, CreateQp(nic, c.create_qp));
     case abi::CommandOpcode::kDestroyQp: {
-      QueuePair* q = FindQp(nic, c.qp.qp);
+      QueuePair* q = QueuePairOfHost(nic, c.qp.qp);
       if (q == nullptr) return Answer(nic, Status(CommandStatus::kBadHandle));
       nic.state.command_stage = kCommandIdle;  // answered once its memory is free
       return DestroyQueuePair(nic, *q, c.id);

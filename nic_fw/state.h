@@ -268,6 +268,24 @@ struct Nic {
   }
 };
 
+/// The queue pair that the host names, or nullptr: handles come from outside, and one that the host
+/// has let go of is none of its any more.
+inline QueuePair* QueuePairOfHost(const Nic& nic, uint32_t handle) {
+  if (handle >= nic.state.config.max_qps) return nullptr;
+  QueuePair& q = nic.qp(handle);
+  const bool there = q.state != QpState::kFree && !q.ending.orphaned && !q.ending.destroy_wanted;
+  return there ? &q : nullptr;
+}
+
+/// What lies in a formatted arena, for those that only look: test benches, debuggers.
+inline const FirmwareState& StateOf(const void* arena) {
+  return *static_cast<const FirmwareState*>(arena);
+}
+inline const QueuePair& QueuePairOf(const void* arena, uint32_t handle) {
+  const auto* table = static_cast<const uint8_t*>(arena) + StateOf(arena).qp_offset;
+  return reinterpret_cast<const QueuePair*>(table)[handle];
+}
+
 inline ipv6::Address OwnAddress(const Nic& nic) {
   ipv6::Address address;
   std::memcpy(address.bytes, nic.state.config.address.bytes, sizeof(address.bytes));

@@ -10,9 +10,7 @@ namespace {
 class InvariantsDeathTest : public testing::Test {
  protected:
   QueuePair& Inside() {
-    auto* base = reinterpret_cast<uint8_t*>(pair.a.arena.data());
-    const auto& state = *reinterpret_cast<const FirmwareState*>(base);
-    return reinterpret_cast<QueuePair*>(base + state.qp_offset)[pair.qp_a->handle];
+    return const_cast<QueuePair&>(QueuePairOf(pair.a.arena.data(), pair.qp_a->handle));
   }
   void Send() {
     pair.a.PostInline(*pair.qp_a, "x");

@@ -6,7 +6,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "nic_fw/state.h"
 #include "sim/ns3/model/fibre.h"
 #include "sim/ns3/model/virtual_time.h"
 
@@ -114,14 +113,12 @@ size_t NicCore::MemoryBytes() const {
 
 uint64_t NicCore::counter(abi::NicCounter counter) const {
   if (arena_.empty()) return 0;
-  const auto* state = reinterpret_cast<const fw::FirmwareState*>(arena_.data());
-  return state->counters[static_cast<uint32_t>(counter)];
+  return fw::qpip_fw_counters(arena_.data())[static_cast<uint32_t>(counter)];
 }
 
 uint64_t NicCore::drops(abi::DropReason reason) const {
   if (arena_.empty()) return 0;
-  const auto* state = reinterpret_cast<const fw::FirmwareState*>(arena_.data());
-  return state->counters[abi::kNicCounterCount + static_cast<uint32_t>(reason)];
+  return fw::qpip_fw_counters(arena_.data())[abi::kNicCounterCount + static_cast<uint32_t>(reason)];
 }
 
 // --- The event loop

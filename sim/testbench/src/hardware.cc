@@ -85,9 +85,7 @@ uint64_t Hardware::NextDeadlineNs() const {
 }
 
 const fw::QueuePair& Hardware::queue_pair(uint32_t handle) const {
-  const auto* base = reinterpret_cast<const uint8_t*>(arena_.data());
-  const auto* state = reinterpret_cast<const fw::FirmwareState*>(base);
-  return reinterpret_cast<const fw::QueuePair*>(base + state->qp_offset)[handle];
+  return fw::QueuePairOf(arena_.data(), handle);
 }
 
 void Hardware::FillHostPorts() {
