@@ -1,6 +1,8 @@
 #include "sim/ns3/model/nic_model.h"
 
 #include <cmath>
+#include <string>
+#include <utility>
 
 namespace qpip::sim {
 namespace {
@@ -88,6 +90,21 @@ NicModel::NicModel(const Profile& profile) {
       static_cast<uint32_t>(profile.GetOr("host.socket_buffer_bytes", kMaxReservation));
 
   ReadFirmware(profile);
+  RequireRoomForPackets();
+}
+
+/// A buffer that is smaller than the largest packet would hold it back for ever.
+void NicModel::RequireRoomForPackets() const {
+  const uint64_t packet = uint64_t{mtu} + link_overhead_bytes;
+  for (const auto& [name, bytes] : {std::pair("sram.receive_bytes", receive_bytes),
+                                    std::pair("switch.buffer_bytes", switch_buffer_bytes)}) {
+    if (bytes >= packet) continue;
+    throw ProfileError(std::string(name) + " is " + std::to_string(bytes) +
+                       ", but a packet takes up to " + std::to_string(packet) + " (link.mtu " +
+                       std::to_string(mtu) + " and link.overhead_bytes " +
+                       std::to_string(link_overhead_bytes) +
+                       ") and would never fit: give it more, or a smaller link.mtu");
+  }
 }
 
 /// Costs of the stages on this core.

@@ -80,6 +80,7 @@ struct NicModel {
  private:
   void ReadStages(const Profile& profile);
   void ReadFirmware(const Profile& profile);
+  void RequireRoomForPackets() const;
 };
 
 }  // namespace qpip::sim

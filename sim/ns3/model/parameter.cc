@@ -104,24 +104,31 @@ constexpr PlainSpec kPlainSpecs[] = {
     {"protocol.receive_contexts", "", 1, 65536, true, "segments being placed at a time"},
 };
 
+/// Counts, switches and sizes; and the firmware's own times, which are whole microseconds.
+bool IsWhole(const PlainSpec& plain) {
+  const std::string_view unit = plain.unit;
+  const std::string_view name = plain.name;
+  return unit.empty() || unit == "B" || (name.starts_with("protocol.") && unit == "us");
+}
+
 std::vector<ParameterSpec> MakeSpecs() {
   std::vector<ParameterSpec> specs;
   for (const PlainSpec& plain : kPlainSpecs) {
-    specs.push_back(
-        {plain.name, plain.unit, plain.minimum, plain.maximum, plain.required, plain.meaning});
+    specs.push_back({plain.name, plain.unit, plain.minimum, plain.maximum, plain.required,
+                     IsWhole(plain), plain.meaning});
   }
   for (uint32_t s = 0; s < fw::kStageCount; ++s) {
     const auto stage = static_cast<fw::Stage>(s);
     if (stage == fw::Stage::kChecksum) continue;  // has its own parameters
     for (uint32_t v = 0; v < kVariantCount; ++v) {
       const auto variant = static_cast<fw::Variant>(v);
-      specs.push_back({StageParameter(stage, variant), "us", 0, 1e6, false,
+      specs.push_back({StageParameter(stage, variant), "us", 0, 1e6, false, false,
                        "time of the stage on the reference core"});
     }
-    specs.push_back({StageParameter(stage) + ".cycles_per_byte", "cycles/B", 0, 1e3, false,
+    specs.push_back({StageParameter(stage) + ".cycles_per_byte", "cycles/B", 0, 1e3, false, false,
                      "added for every byte of payload"});
   }
-  specs.push_back({kIdleAckUpdate, "us", 0, 1e6, false,
+  specs.push_back({kIdleAckUpdate, "us", 0, 1e6, false, false,
                    "rx-update of an acknowledgement that completes no work request (else as ack)"});
   return specs;
 }

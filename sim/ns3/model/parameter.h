@@ -18,6 +18,7 @@ struct ParameterSpec {
   double minimum = 0;    ///< least value accepted
   double maximum = 0;    ///< greatest value accepted
   bool required = true;  ///< a complete profile gives it a value
+  bool whole = false;    ///< no fractions: a count, a switch, bytes
   std::string meaning;   ///< one sentence
 };
 

@@ -29,9 +29,13 @@ std::string Number(double value) {
 }
 
 void CheckRange(const ParameterSpec& spec, double value, const auto& fail) {
-  if (std::isfinite(value) && value >= spec.minimum && value <= spec.maximum) return;
-  fail("\"" + spec.name + "\" is " + Number(value) + "; accepted: " + Number(spec.minimum) +
-       " to " + Number(spec.maximum) + (spec.unit.empty() ? "" : " " + spec.unit));
+  if (std::isfinite(value) && value >= spec.minimum && value <= spec.maximum &&
+      (!spec.whole || value == std::floor(value))) {
+    return;
+  }
+  fail("\"" + spec.name + "\" is " + Number(value) +
+       "; accepted: " + (spec.whole ? "a whole number from " : "") + Number(spec.minimum) + " to " +
+       Number(spec.maximum) + (spec.unit.empty() ? "" : " " + spec.unit));
 }
 
 /// The known name that has most letters in common at the front and back, for "did you mean".
