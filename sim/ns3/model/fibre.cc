@@ -43,6 +43,7 @@ class Driver {
       if (!stopped_ && ns3::Simulator::IsFinished()) break;
     }
     current = self;
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     if (!stopped_) {
       throw std::runtime_error(
           "the simulation was stopped, or has run out of events, while the program waits: nothing "
@@ -53,9 +54,14 @@ class Driver {
     stopped_ = true;
     ns3::Simulator::Stop();
   }
+  void Fail(std::exception_ptr error) {
+    error_ = std::move(error);
+    Stop();
+  }
 
  private:
   bool stopped_ = false;
+  std::exception_ptr error_;
 };
 
 using GuardedStack = boost::context::protected_fixedsize_stack;
@@ -76,6 +82,7 @@ class Root : public Context {
  public:
   void Suspend() override { driver_.Drive(); }
   void Resume() override { driver_.Stop(); }
+  void Fail(std::exception_ptr error) { driver_.Fail(std::move(error)); }
   void Join() override { throw std::logic_error("the simulation's own thread cannot be joined"); }
   bool done() const override { return false; }
 
@@ -275,6 +282,8 @@ std::shared_ptr<Context> Context::Spawn(std::string name, std::function<void()> 
   return fibre;
 }
 
+void Context::Fail(std::exception_ptr error) { TheRoot().Fail(std::move(error)); }
+
 void Context::DestroyAll() {
   // The end of one may end others.
   while (!LiveFibres().empty()) {
@@ -285,10 +294,15 @@ void Context::DestroyAll() {
 
 void Context::SleepNs(uint64_t duration_ns) {
   struct Timer {
+    bool& sleeps;
     ns3::EventId event;
-    ~Timer() { ns3::Simulator::Cancel(event); }  // the fibre may be unwound
+    ~Timer() {  // the fibre may be unwound
+      ns3::Simulator::Cancel(event);
+      sleeps = false;
+    }
   };
-  const Timer timer{ScheduleAt(NowNs() + duration_ns, [this] { Resume(); })};
+  const Timer timer{sleeps, ScheduleAt(NowNs() + duration_ns, [this] { Resume(); })};
+  sleeps = true;
   Suspend();
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,8 @@ class Context {
   /// Unwinds every fibre that has not ended. Part of Simulator::Destroy; called before it, the
   /// destructors of programs still find their NICs working.
   static void DestroyAll();
+  /// Whoever runs the simulator, the thread outside of all fibres, gets `error` from its Suspend.
+  static void Fail(std::exception_ptr error);
 
   virtual ~Context() = default;
   Context(const Context&) = delete;
@@ -48,6 +51,9 @@ class Context {
 
   /// Host processor time spent but not yet let pass, see host_port.h.
   uint64_t debt_ps = 0;
+  /// While suspended: what for, by whoever suspended it. nullptr: for a time, or not said.
+  const std::string* waits_for = nullptr;
+  bool sleeps = false;  ///< in SleepNs
 
  protected:
   Context() = default;

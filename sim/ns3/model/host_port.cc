@@ -259,11 +259,13 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
         list.push_back(one);
       }
       ~Enrolled() {
+        waiter->context->waits_for = nullptr;
         std::erase(list, waiter);
         ns3::Simulator::Cancel(timer);
       }
     };
     Enrolled enrolled(waiters_, waiter);
+    waiter->context->waits_for = &options_.description;
     if (timeout_ns != UINT64_MAX) {
       enrolled.timer =
           ScheduleAt(sim::NowNs() + timeout_ns, [context = waiter->context] { context->Resume(); });

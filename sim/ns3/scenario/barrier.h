@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "sim/ns3/model/fibre.h"
@@ -17,14 +18,19 @@ class Barrier {
   void Arrive() {
     if (waiting_.size() + 1 < parties_) {
       waiting_.push_back(&Context::Current());
+      Context::Current().waits_for = &kOthers;
       Context::Current().Suspend();
       return;
     }
-    for (Context* context : waiting_) context->Resume();
+    for (Context* context : waiting_) {
+      context->waits_for = nullptr;
+      context->Resume();
+    }
     waiting_.clear();
   }
 
  private:
+  static inline const std::string kOthers = "the other programs to come as far";
   const size_t parties_;
   std::vector<Context*> waiting_;
 };

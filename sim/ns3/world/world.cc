@@ -31,6 +31,23 @@ ns3::Ptr<ns3::ErrorModel> PacketLoss(double rate) {
   return model;
 }
 
+/// What a NIC has lost or holds back.
+void AddTroubles(size_t index, QpipNetDevice& device, std::vector<std::string>* out) {
+  const std::string nic = "NIC " + std::to_string(index);
+  if (const size_t queued = device.link()->queued(); queued != 0) {
+    out->push_back(std::to_string(queued) + " frames of " + nic + " wait for room at the next hop");
+  }
+  if (const uint64_t lost = device.link()->lost; lost != 0) {
+    out->push_back(std::to_string(lost) + " frames of " + nic + " were lost");
+  }
+  for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
+    const uint64_t drops = device.core().drops(static_cast<abi::DropReason>(reason));
+    if (drops == 0) continue;
+    out->push_back(nic + " dropped " + std::to_string(drops) + " (" + abi::DropReasonName(reason) +
+                   ")");
+  }
+}
+
 WorldWatcher* world_watcher = nullptr;
 
 }  // namespace
@@ -81,6 +98,7 @@ World::World(const Profile& profile, const WorldOptions& options)
     hosts_.push_back(std::move(host));
   }
   Build(options);
+  watch_ = std::make_unique<Watch>([this] { return Work(); }, [this] { return WhatWaits(); });
   if (watcher_ != nullptr) watcher_->OnBuilt(*this);
   for (Host& host : hosts_) {
     host.nic = host.device->OpenNic();
@@ -89,6 +107,8 @@ World::World(const Profile& profile, const WorldOptions& options)
 }
 
 World::~World() {
+  watch_ = nullptr;
+  programs_.clear();
   Context::DestroyAll();
   if (watcher_ != nullptr) watcher_->OnEnd(*this);
   hosts_.clear();
@@ -123,7 +143,7 @@ void World::Build(const WorldOptions& options) {
 
 void World::Start(std::string name, std::function<void()> program) {
   ++running_;
-  Context::Spawn(std::move(name), [this, program = std::move(program)] {
+  auto context = Context::Spawn(name, [this, program = std::move(program)] {
     try {
       program();
     } catch (const std::exception&) {
@@ -132,6 +152,47 @@ void World::Start(std::string name, std::function<void()> program) {
     --running_;
     if (waiting_ != nullptr) waiting_->Resume();
   });
+  programs_.push_back({std::move(name), std::move(context)});
+}
+
+/// Grows with whatever brings a program forward. Retransmissions and probes do not.
+uint64_t World::Work() const {
+  uint64_t work = 0;
+  for (const Host& host : hosts_) {
+    const HostTotals& programs = host.processor();
+    work += programs.posts + programs.completions + programs.application_ps +
+            host.device->totals().dma_write_ps;
+  }
+  for (const Program& program : programs_) {
+    if (program.context->done()) ++work;
+    if (program.context->sleeps) work += sim::NowNs();  // a while, which ends
+  }
+  return work;
+}
+
+std::string World::WhatWaits() const {
+  constexpr size_t kMostNamed = 4;
+  std::vector<std::string> words;
+  for (const Program& program : programs_) {
+    if (program.context->done()) continue;
+    const std::string* what = program.context->waits_for;
+    words.push_back("\"" + program.name + "\" waits for " +
+                    (what != nullptr ? *what : "another program"));
+  }
+  if (programs_.empty() && Context::Current().waits_for != nullptr) {
+    words.push_back("the start waits for " + *Context::Current().waits_for);
+  }
+  if (words.size() > kMostNamed) {
+    const size_t more = words.size() - kMostNamed;
+    words.resize(kMostNamed);
+    words.push_back("so do " + std::to_string(more) + " more");
+  }
+  for (size_t i = 0; i < hosts_.size() && words.size() < 3 * kMostNamed; ++i) {
+    AddTroubles(i, *hosts_[i].device, &words);
+  }
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : "; ") + word;
+  return text;
 }
 
 void World::Run() {

@@ -13,6 +13,7 @@
 #include "sim/ns3/model/profile.h"
 #include "sim/ns3/model/qpip_net_device.h"
 #include "sim/ns3/model/virtual_time.h"
+#include "sim/ns3/world/watch.h"
 
 namespace qpip::sim {
 
@@ -78,16 +79,25 @@ class World {
 
   /// Starts a program on a fibre.
   void Start(std::string name, std::function<void()> program);
-  /// Runs until every program has ended. Rethrows what one of them threw.
+  /// Runs until every program has ended. Rethrows what one of them threw; throws Error ETIMEDOUT
+  /// that says what waits for what when virtual time passes and nothing is done in it (watch.h).
   void Run();
 
  private:
+  struct Program {
+    std::string name;
+    std::shared_ptr<Context> context;
+  };
   void Build(const WorldOptions& options);
+  uint64_t Work() const;
+  std::string WhatWaits() const;
 
   WorldWatcher* const watcher_;
   std::shared_ptr<const NicModel> model_;
   ns3::Ptr<QpipFabric> fabric_;
   std::vector<Host> hosts_;
+  std::unique_ptr<Watch> watch_;
+  std::vector<Program> programs_;
   Context* waiting_ = nullptr;  ///< in Run
   uint32_t running_ = 0;        ///< programs that have not ended
   std::exception_ptr error_;    ///< of the first that failed
