@@ -6,6 +6,7 @@
 
 #include "sim/ns3/paper/one_way.h"
 #include "sim/ns3/paper/published.h"
+#include "sim/ns3/world/stop.h"
 #include "sim/ns3/world/world.h"
 
 namespace qpip::sim::paper {
@@ -55,7 +56,7 @@ StageRun RunStages(const Profile& profile, const StageRunOptions& options) {
       return world.host(host).device->totals().core_busy_ps;
     };
     const std::array<uint64_t, 2> before = {busy(0), busy(1)};
-    for (; run.messages < options.messages; run.messages += kBurst) {
+    for (; run.messages < options.messages && !StopRequested(); run.messages += kBurst) {
       stream.Burst(kBurst);
       Context::Current().SleepNs(kQuietNs);
     }

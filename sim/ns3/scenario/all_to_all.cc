@@ -21,8 +21,13 @@ std::vector<Flow> MakeFlows(uint32_t nics, uint32_t peers) {
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
-  world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 2, 65536));
-  const auto given = static_cast<uint32_t>(arguments.Count("peers", 0, world_options.nics - 1));
+  world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
+  const auto given = static_cast<uint32_t>(arguments.Count("peers"));
+  if (given >= world_options.nics) {
+    throw ScenarioError("peers is " + std::to_string(given) + ", but there are " +
+                        std::to_string(world_options.nics - 1) +
+                        " other hosts: give nics more, or peers=0 for all");
+  }
   const uint32_t peers = given == 0 ? world_options.nics - 1 : given;
   return RunTraffic(profile, world_options, MakeFlows(world_options.nics, peers),
                     TrafficArguments(arguments));
@@ -32,11 +37,11 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 
 Scenario AllToAllScenario() {
   return {"all-to-all", "every host sends to many others at the same time",
-          TrafficParameters({{"nics", "16", "hosts"},
-                             {"peers", "0", "others each host sends to; 0: all"},
-                             {"message", "65536", "bytes a message"},
-                             {"messages", "1", "messages to each peer"},
-                             {"depth", "1", "messages outstanding to each peer"}}),
+          TrafficParameters({Whole("nics", 16, 2, 65536, "hosts"),
+                             Whole("peers", 0, 0, 65535, "others each host sends to; 0: all"),
+                             Whole("message", 65536, 1, 1u << 24, "bytes a message"),
+                             Whole("messages", 1, 1, 1u << 24, "messages to each peer"),
+                             Whole("depth", 1, 1, 128, "messages outstanding to each peer")}),
           Run};
 }
 

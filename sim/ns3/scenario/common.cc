@@ -1,17 +1,19 @@
+#include <cerrno>
+
 #include "sim/ns3/scenario/scenarios.h"
 
 namespace qpip::sim {
 
 WorldOptions CommonOptions(const ScenarioArguments& arguments) {
   WorldOptions options;
-  try {
-    options.topology = ParseTopology(arguments.Text("topology"));
-  } catch (const std::invalid_argument& error) {
-    throw ScenarioError(error.what());
-  }
-  options.loss = arguments.Number("loss", 0, 0.9);
-  options.seed = arguments.Count("seed", 0, uint64_t{1} << 53);
+  options.topology = ParseTopology(arguments.Text("topology"));
+  options.loss = arguments.Number("loss");
+  options.seed = arguments.Count("seed");
   return options;
+}
+
+void RequireNotStopped() {
+  if (StopRequested()) throw Error(EINTR, "interrupted before there was anything to measure");
 }
 
 uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& programs) {

@@ -6,7 +6,7 @@ namespace {
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
-  world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 2, 65536));
+  world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
   std::vector<Flow> flows;
   for (uint32_t i = 1; i < world_options.nics; ++i) flows.push_back({i, 0});
   return RunTraffic(profile, world_options, flows, TrafficArguments(arguments));
@@ -15,12 +15,13 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 }  // namespace
 
 Scenario IncastScenario() {
-  return {"incast", "many hosts send to one at the same time",
-          TrafficParameters({{"nics", "16", "hosts; all but the first send to the first"},
-                             {"message", "16384", "bytes a message"},
-                             {"messages", "64", "messages of each sender"},
-                             {"depth", "4", "messages outstanding of each sender"}}),
-          Run};
+  return {
+      "incast", "many hosts send to one at the same time",
+      TrafficParameters({Whole("nics", 16, 2, 65536, "hosts; all but the first send to the first"),
+                         Whole("message", 16384, 1, 1u << 24, "bytes a message"),
+                         Whole("messages", 64, 1, 1u << 24, "messages of each sender"),
+                         Whole("depth", 4, 1, 128, "messages outstanding of each sender")}),
+      Run};
 }
 
 }  // namespace qpip::sim

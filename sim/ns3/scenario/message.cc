@@ -22,7 +22,7 @@ void AddShares(const std::vector<PathStep>& path, ScenarioResult* result) {
 }
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
-  const auto bytes = static_cast<uint32_t>(arguments.Count("bytes", 1, 16384));
+  const auto bytes = static_cast<uint32_t>(arguments.Count("bytes"));
   const paper::MessageLife life = paper::RunMessageLife(profile, bytes);
   ScenarioResult result;
   result.Add("received_us", Us(life.received_ps - life.posted_ps));
@@ -53,7 +53,7 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 Scenario MessageScenario() {
   return {"message",
           "one message on idle NICs, acknowledged at once: its waterfall and critical path",
-          {{"bytes", "1", "bytes of the message"}},
+          {Whole("bytes", 1, 1, 16384, "bytes of the message")},
           Run};
 }
 

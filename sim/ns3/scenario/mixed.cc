@@ -32,15 +32,16 @@ struct Side {
   }
   void PostReceive() { Check(qp->PostRecv(0, memory->Sge(message_bytes, message_bytes))); }
   ibv_sge message() const { return memory->Sge(0, message_bytes); }
-  /// Looks until a message has been received.
-  void Receive() {
-    for (;;) {
+  /// Looks until a message has been received; false when the run shall end.
+  bool Receive() {
+    while (!StopRequested()) {
       WorkCompletion wc;
       if (cq->Poll({&wc, 1}) == 0) continue;
       if (wc.status != IBV_WC_SUCCESS)
         throw Error(EIO, std::string("mixed: ") + ToString(wc.status));
-      if (wc.opcode == IBV_WC_RECV) return;
+      if (wc.opcode == IBV_WC_RECV) return true;
     }
+    return false;
   }
 
   const uint32_t message_bytes;
@@ -64,7 +65,7 @@ class RoundTrips {
       listening_.Arrive();
       traffic.connected().Arrive();
       for (uint64_t i = 0; i < count_; ++i) {
-        server_->Receive();
+        if (!server_->Receive()) return;
         server_->PostReceive();
         Check(server_->qp->PostSend(0, server_->message()));
       }
@@ -74,7 +75,8 @@ class RoundTrips {
       listening_.Arrive();
       client_->qp->Connect({world_.host(world_.hosts().size() / 2).address(), kPingPort});
       traffic.connected().Arrive();
-      for (uint64_t i = 0; i < count_; ++i) Play(traffic);
+      for (uint64_t i = 0; i < count_ && Play(traffic); ++i) {
+      }
     });
   }
 
@@ -85,13 +87,15 @@ class RoundTrips {
   }
 
  private:
-  void Play(const Traffic& traffic) {
+  /// False when the run shall end.
+  bool Play(const Traffic& traffic) {
     const uint64_t begin = HostNowNs();
     Check(client_->qp->PostSend(0, client_->message()));
-    client_->Receive();
+    if (!client_->Receive()) return false;
     client_->PostReceive();
     const auto us = static_cast<float>(HostNowNs() - begin) / 1000;
     (traffic.done() ? idle_us_ : loaded_us_).push_back(us);
+    return true;
   }
 
   World& world_;
@@ -138,7 +142,7 @@ class Datagrams {
     const Endpoint to{world_.host(world_.hosts().size() - 1).address(), kUdpPort};
     WorkCompletion room[kSlots];
     uint64_t next_ns = HostNowNs();
-    for (uint64_t i = 0; i < count_; ++i) {
+    for (uint64_t i = 0; i < count_ && !StopRequested(); ++i) {
       // A full queue is the pace's fault, not an error: the datagram is not sent.
       if (sender_->qp->PostSendTo(0, sender_->message(), to) == 0) ++sent_;
       next_ns += interval_ns_;
@@ -173,14 +177,13 @@ class Datagrams {
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
-  world_options.nics = static_cast<uint32_t>(arguments.Count("nics", 4, 65536));
+  world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
   const TrafficOptions options = TrafficArguments(arguments);
-  const uint64_t pings = arguments.Count("pings", 1, 10000000);
-  const auto ping_bytes = static_cast<uint32_t>(arguments.Count("ping_bytes", 1, 1024));
-  const uint64_t datagrams = arguments.Count("datagrams", 1, 10000000);
-  const auto datagram_bytes = static_cast<uint32_t>(arguments.Count("datagram_bytes", 1, 1024));
-  const auto interval_ns =
-      static_cast<uint64_t>(arguments.Number("interval_us", 0.001, 1e6) * 1000);
+  const uint64_t pings = arguments.Count("pings");
+  const auto ping_bytes = static_cast<uint32_t>(arguments.Count("ping_bytes"));
+  const uint64_t datagrams = arguments.Count("datagrams");
+  const auto datagram_bytes = static_cast<uint32_t>(arguments.Count("datagram_bytes"));
+  const auto interval_ns = static_cast<uint64_t>(arguments.Number("interval_us") * 1000);
   std::vector<Flow> flows;
   for (uint32_t i = 0; i < world_options.nics; ++i) {
     flows.push_back({i, (i + 1) % world_options.nics});
@@ -210,17 +213,19 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 }  // namespace
 
 Scenario MixedScenario() {
-  return {"mixed", "bulk transfers, round trips and datagrams side by side",
-          TrafficParameters({{"nics", "8", "hosts, 4 at least; each sends bulk to the next"},
-                             {"message", "16384", "bytes of a bulk message"},
-                             {"messages", "64", "bulk messages of each host"},
-                             {"depth", "4", "bulk messages outstanding"},
-                             {"pings", "200", "round trips, first host and the one in the middle"},
-                             {"ping_bytes", "1", "bytes of a round trip's message"},
-                             {"datagrams", "100", "datagrams, second host to last"},
-                             {"datagram_bytes", "64", "bytes of a datagram"},
-                             {"interval_us", "500", "between two datagrams"}}),
-          Run};
+  return {
+      "mixed", "bulk transfers, round trips and datagrams side by side",
+      TrafficParameters(
+          {Whole("nics", 8, 4, 65536, "hosts, 4 at least; each sends bulk to the next"),
+           Whole("message", 16384, 1, 1u << 24, "bytes of a bulk message"),
+           Whole("messages", 64, 1, 1u << 24, "bulk messages of each host"),
+           Whole("depth", 4, 1, 128, "bulk messages outstanding"),
+           Whole("pings", 200, 1, 10000000, "round trips, first host and the one in the middle"),
+           Whole("ping_bytes", 1, 1, 1024, "bytes of a round trip's message"),
+           Whole("datagrams", 100, 1, 10000000, "datagrams, second host to last"),
+           Whole("datagram_bytes", 64, 1, 1024, "bytes of a datagram"),
+           Real("interval_us", "500", 0.001, 1e6, "between two datagrams")}),
+      Run};
 }
 
 }  // namespace qpip::sim

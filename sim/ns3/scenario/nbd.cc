@@ -71,8 +71,8 @@ class Port {
     options.send_cq = options.recv_cq = cq_.get();
     options.send_depth = options.recv_depth = entries;
     options.signal_all = true;
-    options.receive_reservation =
-        std::min(2 * slots * data_bytes, host.device->model().socket_buffer_bytes);
+    options.receive_reservation = static_cast<uint32_t>(std::min<uint64_t>(
+        uint64_t{2} * slots * data_bytes, host.device->model().socket_buffer_bytes));
     headers_ = host.pd->Allocate(2 * slots * nbd::kRequestBytes);
     data_ = host.pd->Register(AllocatePhantom(data_bytes), data_bytes, IBV_ACCESS_LOCAL_WRITE);
     qp_ = host.nic->CreateQp(*host.pd, options);
@@ -190,8 +190,10 @@ class Client {
   }
   QueuePair& qp() { return port_.qp(); }
 
-  void WriteFile(uint64_t bytes) {
-    for (uint64_t offset = 0; offset < bytes;) {
+  /// Bytes written: all, unless the run was stopped.
+  uint64_t WriteFile(uint64_t bytes) {
+    uint64_t offset = 0;
+    while (offset < bytes && !StopRequested()) {
       const uint32_t length = LengthAt(offset, bytes);
       SpendOnFile(true, length);
       while (Outstanding() >= storage_.write_requests) TakeReplies();
@@ -201,13 +203,16 @@ class Client {
     while (Outstanding() != 0) TakeReplies();
     Issue(nbd::kCommandFlush, 0, 0);
     while (Outstanding() != 0) TakeReplies();
+    return offset;
   }
 
-  void ReadFile(uint64_t bytes) {
+  /// Bytes read: all, unless the run was stopped.
+  uint64_t ReadFile(uint64_t bytes) {
     uint64_t asked = 0;
     const uint32_t first = answered_;
     uint32_t used = 0;
-    for (uint64_t offset = 0; offset < bytes;) {
+    uint64_t offset = 0;
+    while (offset < bytes && !StopRequested()) {
       const uint32_t length = LengthAt(offset, bytes);
       AskUpTo(used + 1, first, bytes, &asked);
       while (answered_ - first <= used) TakeReplies();
@@ -216,6 +221,8 @@ class Client {
       SpendOnFile(false, length);
       offset += length;
     }
+    while (Outstanding() != 0) TakeReplies();
+    return offset;
   }
 
   void Disconnect() { Issue(nbd::kCommandDisconnect, 0, 0); }
@@ -266,10 +273,11 @@ class Client {
   uint32_t answered_ = 0;
 };
 
-/// Runs one pass over the file and adds what it took, prefixed by "read" or "write".
+/// Runs one pass over the file, which says how many bytes it did, and adds what it took, prefixed
+/// by "read" or "write".
 template <typename Pass>
-void Measure(World& world, const std::string& name, uint64_t bytes, ScenarioResult* result,
-             Pass pass) {
+void Measure(World& world, const std::string& name, ScenarioResult* result, Pass pass) {
+  RequireNotStopped();
   Host& server = world.host(0);
   Host& client = world.host(1);
   const CoreTotals client_core = client.device->totals();
@@ -277,7 +285,7 @@ void Measure(World& world, const std::string& name, uint64_t bytes, ScenarioResu
   const HostTotals client_host = client.processor();
   const HostTotals server_host = server.processor();
   const uint64_t start = HostNowNs();
-  pass();
+  const uint64_t bytes = pass();
   const uint64_t end = HostNowNs();
   const double us = static_cast<double>(end - start) / 1000.0;
   const double megabytes = static_cast<double>(bytes) / 1e6;
@@ -292,7 +300,7 @@ void Measure(World& world, const std::string& name, uint64_t bytes, ScenarioResu
 }
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
-  const uint64_t bytes = arguments.Count("bytes", kPageBytes, uint64_t{1} << 40);
+  const uint64_t bytes = arguments.Count("bytes");
   const Storage storage(profile);
   World world(profile, CommonOptions(arguments));
   const uint32_t slots = std::max(storage.write_requests, storage.read_ahead_requests + 1) + 1;
@@ -305,8 +313,10 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   ScenarioResult result;
   world.Start("server", [&] { server.Run(); });
   world.Start("client", [&] {
-    Measure(world, "write", bytes, &result, [&] { client.WriteFile(bytes); });
-    Measure(world, "read", bytes, &result, [&] { client.ReadFile(bytes); });
+    Measure(world, "write", &result, [&] { return client.WriteFile(bytes); });
+    if (!StopRequested()) {
+      Measure(world, "read", &result, [&] { return client.ReadFile(bytes); });
+    }
     client.Disconnect();
   });
   world.Run();
@@ -317,7 +327,9 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 
 Scenario NbdScenario() {
   return {"nbd", "a network block device, written and read in sequence (paper Figure 7)",
-          WithCommonParameters({{"bytes", "409000000", "bytes of the file"}}), Run};
+          WithCommonParameters(
+              {Whole("bytes", 409000000, kPageBytes, uint64_t{1} << 40, "bytes of the file")}),
+          Run};
 }
 
 }  // namespace qpip::sim

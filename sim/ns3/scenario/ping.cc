@@ -1,5 +1,8 @@
 // Round trips: the paper's application-to-application latency of a 1-byte message (Figure 3).
 #include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "sim/ns3/scenario/scenarios.h"
@@ -18,12 +21,17 @@ struct Options {
   uint32_t bytes = 1;
   uint64_t count = 0;
   uint64_t warm_up = 0;
+  uint64_t timeout_ns = 0;  ///< of a datagram's answer; what TCP carries comes
+
+  uint64_t rounds() const { return count + warm_up; }
 };
 
-/// One side of the game.
+/// One side of the game. A message begins with its number, as far as there is room, so that an
+/// answer that comes late is not taken for the one expected.
 class Player {
  public:
-  Player(Host& host, const Options& options) : options_(options) {
+  Player(Host& host, const Options& options)
+      : options_(options), number_bytes_(std::min<size_t>(options.bytes, sizeof(uint64_t))) {
     cq_ = host.nic->CreateCq(256);
     QpOptions qp;
     qp.type = options.tcp ? QpType::kTcp : QpType::kUdp;
@@ -36,117 +44,220 @@ class Player {
   }
 
   QueuePair& qp() { return *qp_; }
-  void PostReceive() { Check(qp_->PostRecv(0, memory_->Sge(kReceiveBytes, kReceiveBytes))); }
-  void Send(const Endpoint& to) {
+  /// No more than fit: a lost message leaves its receive behind.
+  void PostReceive() {
+    if (posted_ == kReceives) return;
+    Check(qp_->PostRecv(0, memory_->Sge(kReceiveBytes, kReceiveBytes)));
+    ++posted_;
+  }
+  void Send(uint64_t number, const Endpoint& to) {
+    std::memcpy(memory_->data(), &number, number_bytes_);
     const int flags = ++sent_ % kSignalEvery == 0 ? IBV_SEND_SIGNALED : 0;
     const ibv_sge sge = memory_->Sge(0, options_.bytes);
     Check(options_.tcp ? qp_->PostSend(0, sge, flags) : qp_->PostSendTo(0, sge, to, flags));
   }
-  void Receive() {
-    for (;;) {
+  /// Waits for a message; false when the time is over, `done` or the run shall end.
+  bool Receive(uint64_t timeout_ns, const bool& done) {
+    const uint64_t deadline_ns = timeout_ns == kForever ? kForever : HostNowNs() + timeout_ns;
+    while (!done && !StopRequested()) {
       WorkCompletion wc;
-      const size_t found = options_.poll ? cq_->Poll({&wc, 1}) : cq_->Wait({&wc, 1});
-      if (found == 0) continue;
+      if (Take(&wc, deadline_ns) == 0) {
+        if (HostNowNs() >= deadline_ns) return false;
+        continue;
+      }
       if (wc.status != IBV_WC_SUCCESS)
         throw Error(EIO, std::string("ping: ") + ToString(wc.status));
-      if (wc.opcode == IBV_WC_RECV) return;
+      if (wc.opcode != IBV_WC_RECV) continue;
+      --posted_;
+      return true;
     }
+    return false;
+  }
+  /// Of the message received, as far as it is known.
+  uint64_t received_number() const {
+    uint64_t number = 0;
+    std::memcpy(&number, static_cast<const uint8_t*>(memory_->data()) + kReceiveBytes,
+                number_bytes_);
+    return number;
+  }
+  bool IsNumber(uint64_t number) const {
+    uint64_t known = 0;
+    std::memcpy(&known, &number, number_bytes_);
+    return received_number() == known;
   }
 
+  static constexpr uint64_t kForever = UINT64_MAX;
+
  private:
+  size_t Take(WorkCompletion* wc, uint64_t deadline_ns) {
+    if (options_.poll) return cq_->Poll({wc, 1});
+    if (deadline_ns == kForever) return cq_->Wait({wc, 1});
+    const uint64_t now = HostNowNs();
+    return cq_->Wait({wc, 1}, std::chrono::nanoseconds(std::max(deadline_ns, now) - now));
+  }
   static void Check(int error) {
     if (error != 0) throw Error(error, "ping: a post failed");
   }
   const Options options_;
+  const size_t number_bytes_;
   std::unique_ptr<CompletionQueue> cq_;
   std::unique_ptr<MemoryRegion> memory_;
   std::unique_ptr<QueuePair> qp_;
   uint32_t sent_ = 0;
+  uint32_t posted_ = 0;
 };
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
-  Options options;
-  options.tcp = arguments.Text("transport") != "udp";
-  options.poll = arguments.Text("completion") != "wait";
-  options.bytes = static_cast<uint32_t>(arguments.Count("bytes", 1, kReceiveBytes));
-  options.count = arguments.Count("count", 1, 10000000);
-  options.warm_up = 10;
-  World world(profile, CommonOptions(arguments));
-  Host& server = world.host(0);
-  Host& client = world.host(1);
-  Player ponger(server, options);
-  Player pinger(client, options);
-  const Endpoint server_at{server.address(), kPort};
-  const Endpoint client_at{client.address(), kPort};
-  std::unique_ptr<Listener> listener;
-  if (options.tcp) {
-    listener = server.nic->Listen(kPort);
-    listener->Offer(ponger.qp());
-    pinger.qp().Connect(server_at);
-    listener->Accept();
-  } else {
-    ponger.qp().Bind(kPort);
-    pinger.qp().Bind(kPort);
+/// Both sides, and what was measured.
+class Game {
+ public:
+  Game(World& world, const Options& options)
+      : options_(options),
+        server_(world.host(0)),
+        client_(world.host(1)),
+        ponger_(server_, options),
+        pinger_(client_, options) {
+    if (options.tcp) {
+      listener_ = server_.nic->Listen(kPort);
+      listener_->Offer(ponger_.qp());
+      pinger_.qp().Connect({server_.address(), kPort});
+      listener_->Accept();
+    } else {
+      ponger_.qp().Bind(kPort);
+      pinger_.qp().Bind(kPort);
+    }
   }
-  const uint64_t rounds = options.count + options.warm_up;
-  std::vector<double> rtt_us;
-  uint64_t start = 0;
-  CoreTotals client_before, server_before;
-  HostTotals client_host, server_host;
-  world.Start("ponger", [&] {
-    for (uint64_t i = 0; i < rounds; ++i) {
-      ponger.Receive();
-      ponger.Send(client_at);
-      ponger.PostReceive();
-    }
-  });
-  world.Start("pinger", [&] {
-    for (uint64_t i = 0; i < rounds; ++i) {
-      if (i == options.warm_up) {
-        start = HostNowNs();
-        client_before = client.device->totals();
-        server_before = server.device->totals();
-        client_host = client.processor();
-        server_host = server.processor();
+
+  void Start(World& world) {
+    world.Start("ponger", [this] { Pong(); });
+    world.Start("pinger", [this] { Ping(); });
+  }
+
+  ScenarioResult Result();
+
+ private:
+  struct Totals {
+    CoreTotals core;
+    HostTotals host;
+  };
+
+  void Pong() {
+    const Endpoint to{client_.address(), kPort};
+    while (!done_) {
+      if (!ponger_.Receive(options_.timeout_ns, done_)) {
+        if (StopRequested()) return;
+        continue;
       }
-      const uint64_t begin = HostNowNs();
-      pinger.Send(server_at);
-      pinger.PostReceive();
-      pinger.Receive();
-      if (i >= options.warm_up) {
-        rtt_us.push_back(static_cast<double>(HostNowNs() - begin) / 1000.0);
-      }
+      const uint64_t number = ponger_.received_number();
+      ponger_.Send(number, to);
+      ponger_.PostReceive();
+      if (++answered_ == options_.rounds()) return;
     }
-  });
-  world.Run();
-  const uint64_t end = NowNs();
+  }
+
+  void Ping() {
+    for (uint64_t i = 0; i < options_.rounds() && !StopRequested(); ++i) {
+      if (i == options_.warm_up) Begin();
+      Round(i);
+    }
+    end_ns_ = NowNs();
+    done_ = true;
+  }
+
+  void Begin() {
+    start_ns_ = HostNowNs();
+    client_before_ = {client_.device->totals(), client_.processor()};
+    server_before_ = {server_.device->totals(), server_.processor()};
+  }
+
+  void Round(uint64_t number) {
+    const uint64_t begin = HostNowNs();
+    pinger_.Send(number, {server_.address(), kPort});
+    pinger_.PostReceive();
+    bool answered = false;
+    do {
+      const uint64_t waited = HostNowNs() - begin;
+      const uint64_t left = options_.timeout_ns - std::min(options_.timeout_ns, waited);
+      answered = pinger_.Receive(options_.tcp ? Player::kForever : left, done_);
+    } while (answered && !pinger_.IsNumber(number));
+    if (number < options_.warm_up || (!answered && StopRequested())) return;
+    ++sent_;
+    if (answered) rtt_us_.push_back(static_cast<double>(HostNowNs() - begin) / 1000.0);
+  }
+
+  const Options options_;
+  Host& server_;
+  Host& client_;
+  Player ponger_;
+  Player pinger_;
+  std::unique_ptr<Listener> listener_;
+  bool done_ = false;
+  uint64_t answered_ = 0;  ///< by the ponger
+  uint64_t sent_ = 0;      ///< after the warm-up
+  std::vector<double> rtt_us_;
+  uint64_t start_ns_ = 0;
+  uint64_t end_ns_ = 0;
+  Totals client_before_;
+  Totals server_before_;
+};
+
+ScenarioResult Game::Result() {
+  if (rtt_us_.empty()) {
+    RequireNotStopped();
+    throw Error(ETIMEDOUT, "ping: none of " + std::to_string(sent_) +
+                               " messages was answered in time: lower loss, or give timeout_us "
+                               "more than " +
+                               std::to_string(options_.timeout_ns / 1000));
+  }
   ScenarioResult result;
-  std::vector<double> sorted = rtt_us;
+  std::vector<double> sorted = rtt_us_;
   std::sort(sorted.begin(), sorted.end());
   double sum = 0;
-  for (const double rtt : rtt_us) sum += rtt;
-  result.Add("rtt_mean_us", sum / static_cast<double>(rtt_us.size()));
+  for (const double rtt : rtt_us_) sum += rtt;
+  const auto rounds = static_cast<double>(rtt_us_.size());
+  result.Add("rtt_mean_us", sum / rounds);
   result.Add("rtt_median_us", sorted[sorted.size() / 2]);
   result.Add("rtt_min_us", sorted.front());
   result.Add("rtt_max_us", sorted.back());
-  const uint64_t work_ps = HostWorkPs(client, client.device->totals(), client.processor()) -
-                           HostWorkPs(client, client_before, client_host);
+  const uint64_t work_ps = HostWorkPs(client_, client_.device->totals(), client_.processor()) -
+                           HostWorkPs(client_, client_before_.core, client_before_.host);
   // A round trip is a message sent and one received at this host.
-  result.Add("host_overhead_us_per_message",
-             static_cast<double>(work_ps) / 1e6 / static_cast<double>(rtt_us.size()));
-  AddUtilisation(&result, "client", client, client_before, client_host, start, end);
-  AddUtilisation(&result, "server", server, server_before, server_host, start, end);
+  result.Add("host_overhead_us_per_message", static_cast<double>(work_ps) / 1e6 / rounds);
+  AddUtilisation(&result, "client", client_, client_before_.core, client_before_.host, start_ns_,
+                 end_ns_);
+  AddUtilisation(&result, "server", server_, server_before_.core, server_before_.host, start_ns_,
+                 end_ns_);
+  if (!options_.tcp) {
+    result.Add("sent", static_cast<double>(sent_));
+    result.Add("lost", static_cast<double>(sent_) - rounds);
+  }
   return result;
+}
+
+ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+  Options options;
+  options.tcp = arguments.Text("transport") == "tcp";
+  options.poll = arguments.Text("completion") == "poll";
+  options.bytes = static_cast<uint32_t>(arguments.Count("bytes"));
+  options.count = arguments.Count("count");
+  options.warm_up = 10;
+  options.timeout_ns = static_cast<uint64_t>(arguments.Number("timeout_us") * 1000);
+  World world(profile, CommonOptions(arguments));
+  Game game(world, options);
+  game.Start(world);
+  world.Run();
+  return game.Result();
 }
 
 }  // namespace
 
 Scenario PingScenario() {
   return {"ping", "round trips of small messages between two hosts (paper Figure 3)",
-          WithCommonParameters({{"transport", "tcp", "tcp or udp"},
-                                {"bytes", "1", "bytes a message"},
-                                {"count", "200", "round trips"},
-                                {"completion", "poll", "poll or wait"}}),
+          WithCommonParameters(
+              {OneOf("transport", "tcp", {"tcp", "udp"}),
+               Whole("bytes", 1, 1, kReceiveBytes, "bytes a message"),
+               Whole("count", 200, 1, 10000000, "round trips"),
+               OneOf("completion", "poll", {"poll", "wait"}),
+               Real("timeout_us", "100000", 1, 1e8, "udp: after which an answer counts as lost")}),
           Run};
 }
 

@@ -1,8 +1,13 @@
 #include "sim/ns3/scenario/scenario.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
+#include <utility>
 
 #include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/world/stop.h"
 
 namespace qpip::sim {
 namespace {
@@ -24,7 +29,59 @@ std::string UnknownParameter(const std::string& name,
   return text;
 }
 
+/// The number a text stands for; NaN when it is none.
+double ToNumber(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  return is_number ? value : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string Listed(const std::vector<std::string>& words) {
+  std::string list;
+  for (const std::string& word : words) list.append(list.empty() ? "" : ", ").append(word);
+  return list;
+}
+
+void CheckValue(const ScenarioParameter& parameter, const std::string& text) {
+  const std::string is = parameter.name + " is \"" + text + "\"; accepted: ";
+  if (!parameter.choices.empty()) {
+    const auto& known = parameter.choices;
+    if (std::find(known.begin(), known.end(), text) != known.end()) return;
+    throw ScenarioError(is + Listed(known));
+  }
+  const double value = ToNumber(text);
+  if (!(value >= parameter.minimum && value <= parameter.maximum) ||
+      (parameter.whole && value != std::floor(value))) {
+    throw ScenarioError(is + (parameter.whole ? "a whole number from " : "a number from ") +
+                        Short(parameter.minimum) + " to " + Short(parameter.maximum));
+  }
+}
+
 }  // namespace
+
+ScenarioParameter OneOf(std::string name, std::string fallback, std::vector<std::string> choices,
+                        const std::string& meaning) {
+  std::string text = Listed(choices);
+  if (const size_t comma = text.rfind(", "); comma != std::string::npos) {
+    text.replace(comma, 2, " or ");
+  }
+  return {std::move(name), std::move(fallback), text + (meaning.empty() ? "" : ": " + meaning),
+          std::move(choices)};
+}
+
+ScenarioParameter Whole(std::string name, uint64_t fallback, uint64_t minimum, uint64_t maximum,
+                        std::string meaning) {
+  return {std::move(name), std::to_string(fallback),     std::move(meaning),
+          /*choices=*/{},  static_cast<double>(minimum), static_cast<double>(maximum),
+          /*whole=*/true};
+}
+
+ScenarioParameter Real(std::string name, std::string fallback, double minimum, double maximum,
+                       std::string meaning) {
+  return {std::move(name), std::move(fallback), std::move(meaning), /*choices=*/{}, minimum,
+          maximum,         /*whole=*/false};
+}
 
 ScenarioArguments::ScenarioArguments(const std::vector<ScenarioParameter>& parameters,
                                      const std::map<std::string, std::string>& given) {
@@ -37,42 +94,19 @@ ScenarioArguments::ScenarioArguments(const std::vector<ScenarioParameter>& param
     }
     found->second = value;
   }
+  for (const ScenarioParameter& parameter : parameters) {
+    CheckValue(parameter, values_.at(parameter.name));
+  }
 }
 
 const std::string& ScenarioArguments::Text(const std::string& name) const {
   return values_.at(name);
 }
 
-const std::string& ScenarioArguments::Choice(const std::string& name,
-                                             const std::vector<std::string>& known) const {
-  const std::string& text = Text(name);
-  std::string list;
-  for (const std::string& one : known) {
-    if (one == text) return text;
-    list += (list.empty() ? "" : ", ") + one;
-  }
-  throw ScenarioError(name + " is \"" + text + "\"; accepted: " + list);
-}
+double ScenarioArguments::Number(const std::string& name) const { return ToNumber(Text(name)); }
 
-double ScenarioArguments::Number(const std::string& name, double minimum, double maximum) const {
-  const std::string& text = Text(name);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= minimum) ||
-      !(value <= maximum)) {
-    throw ScenarioError(name + " is \"" + text + "\"; accepted: a number from " + Short(minimum) +
-                        " to " + Short(maximum));
-  }
-  return value;
-}
-
-uint64_t ScenarioArguments::Count(const std::string& name, uint64_t minimum,
-                                  uint64_t maximum) const {
-  const double value = Number(name, static_cast<double>(minimum), static_cast<double>(maximum));
-  if (value != static_cast<double>(static_cast<uint64_t>(value))) {
-    throw ScenarioError(name + " is \"" + Text(name) + "\"; accepted: a whole number");
-  }
-  return static_cast<uint64_t>(value);
+uint64_t ScenarioArguments::Count(const std::string& name) const {
+  return static_cast<uint64_t>(Number(name));
 }
 
 double ScenarioResult::Metric(const std::string& name) const {
@@ -103,16 +137,27 @@ ScenarioResult RunScenario(const std::string& name, const Profile& profile,
   const Scenario& scenario = FindScenario(name);
   profile.RequireComplete();
   try {
-    return scenario.run(profile, ScenarioArguments(scenario.parameters, arguments));
+    ScenarioResult result =
+        scenario.run(profile, ScenarioArguments(scenario.parameters, arguments));
+    result.interrupted = StopRequested();
+    return result;
   } catch (const std::invalid_argument& error) {  // an impossible World
     throw ScenarioError(error.what());
   }
 }
 
+ScenarioParameter TopologyParameter() {
+  return OneOf("topology", "switch", {"cable", "pairs", "switch", "fat-tree"});
+}
+
+ScenarioParameter SeedParameter() {
+  return Whole("seed", 1, 0, uint64_t{1} << 53, "of everything random");
+}
+
 std::vector<ScenarioParameter> WithCommonParameters(std::vector<ScenarioParameter> own) {
-  own.push_back({"topology", "switch", "cable, switch or fat-tree"});
-  own.push_back({"loss", "0", "probability that a frame is lost"});
-  own.push_back({"seed", "1", "of everything random"});
+  own.push_back(TopologyParameter());
+  own.push_back(Real("loss", "0", 0, 0.9, "probability that a frame is lost"));
+  own.push_back(SeedParameter());
   return own;
 }
 

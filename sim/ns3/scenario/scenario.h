@@ -21,23 +21,36 @@ class ScenarioError : public std::runtime_error {
 /// A parameter of a scenario, beside those of the profile.
 struct ScenarioParameter {
   std::string name;
-  std::string fallback;  ///< value when not given
-  std::string meaning;   ///< one line, with the unit
+  std::string fallback;                   ///< value when not given
+  std::string meaning;                    ///< one line, with the unit
+  std::vector<std::string> choices = {};  ///< the words accepted; empty: a number
+  double minimum = 0;                     ///< least number accepted
+  double maximum = 0;                     ///< greatest number accepted
+  bool whole = true;                      ///< no fractions
 };
+/// A word: one of the choices, which stand before the meaning.
+ScenarioParameter OneOf(std::string name, std::string fallback, std::vector<std::string> choices,
+                        const std::string& meaning = "");
+/// A whole number.
+ScenarioParameter Whole(std::string name, uint64_t fallback, uint64_t minimum, uint64_t maximum,
+                        std::string meaning);
+/// Any number.
+ScenarioParameter Real(std::string name, std::string fallback, double minimum, double maximum,
+                       std::string meaning);
 
 /// The values of one run.
 class ScenarioArguments {
  public:
-  /// Throws ScenarioError for a name that `parameters` lacks.
+  /// Throws ScenarioError for a name that `parameters` lacks, and for a value that its parameter
+  /// does not accept.
   ScenarioArguments(const std::vector<ScenarioParameter>& parameters,
                     const std::map<std::string, std::string>& given);
 
   const std::string& Text(const std::string& name) const;
-  /// The value, which must be one of those. Throws ScenarioError, naming them.
-  const std::string& Choice(const std::string& name, const std::vector<std::string>& known) const;
-  /// Throw ScenarioError when the value is no number in the range.
-  double Number(const std::string& name, double minimum, double maximum) const;
-  uint64_t Count(const std::string& name, uint64_t minimum, uint64_t maximum) const;
+  /// Of a parameter that is a number.
+  double Number(const std::string& name) const;
+  /// Of a parameter that is a whole number.
+  uint64_t Count(const std::string& name) const;
 
   const std::map<std::string, std::string>& values() const { return values_; }
 
@@ -50,6 +63,7 @@ class ScenarioArguments {
 struct ScenarioResult {
   std::vector<std::pair<std::string, double>> metrics;
   nlohmann::json details = nlohmann::json::object();
+  bool interrupted = false;  ///< of what was measured until then
 
   void Add(const std::string& name, double value) { metrics.emplace_back(name, value); }
   double Metric(const std::string& name) const;  ///< throws std::out_of_range
@@ -71,7 +85,10 @@ const Scenario& FindScenario(const std::string& name);
 ScenarioResult RunScenario(const std::string& name, const Profile& profile,
                            const std::map<std::string, std::string>& arguments);
 
-/// Parameters that most scenarios have: topology, loss, seed.
+/// Parameters that most scenarios have.
+ScenarioParameter TopologyParameter();
+ScenarioParameter SeedParameter();
+/// Those two and loss, behind the scenario's own.
 std::vector<ScenarioParameter> WithCommonParameters(std::vector<ScenarioParameter> own);
 
 }  // namespace qpip::sim

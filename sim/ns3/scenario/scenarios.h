@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sim/ns3/scenario/scenario.h"
+#include "sim/ns3/world/stop.h"
 #include "sim/ns3/world/world.h"
 
 namespace qpip::sim {
@@ -19,6 +20,8 @@ Scenario MessageScenario();   ///< message.cc: one message's critical path
 
 /// Topology, loss and seed of the arguments.
 WorldOptions CommonOptions(const ScenarioArguments& arguments);
+/// Throws Error EINTR when the run shall end: before there was anything to measure.
+void RequireNotStopped();
 /// Processor time that the programs of a host have worked, and its core when the profile says that
 /// the core is one of the host's processors; in picoseconds.
 uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& programs);

@@ -17,10 +17,10 @@ std::string MetricName(fw::Stage stage, fw::Variant variant) {
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   paper::StageRunOptions options;
-  options.bytes = static_cast<uint32_t>(arguments.Count("bytes", 1, 16384));
-  options.messages = static_cast<uint32_t>(arguments.Count("messages", 4, 100000));
+  options.bytes = static_cast<uint32_t>(arguments.Count("bytes"));
+  options.messages = static_cast<uint32_t>(arguments.Count("messages"));
   options.topology = arguments.Text("topology");
-  options.seed = arguments.Count("seed", 0, uint64_t{1} << 53);
+  options.seed = arguments.Count("seed");
   const paper::StageTable table = paper::Tabulate(paper::RunStages(profile, options));
   ScenarioResult result;
   for (uint32_t s = 0; s < fw::kStageCount; ++s) {
@@ -43,10 +43,9 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 Scenario StagesScenario() {
   return {"stages",
           "core time of every stage a segment, data and acknowledgement (paper Tables 2 and 3)",
-          {{"bytes", "1", "bytes a message"},
-           {"messages", "64", "one-way messages watched, rounded up to bursts of 4"},
-           {"topology", "switch", "cable, switch or fat-tree"},
-           {"seed", "1", "of everything random"}},
+          {Whole("bytes", 1, 1, 16384, "bytes a message"),
+           Whole("messages", 64, 4, 100000, "one-way messages watched, rounded up to bursts of 4"),
+           TopologyParameter(), SeedParameter()},
           Run};
 }
 

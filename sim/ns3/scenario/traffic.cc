@@ -52,7 +52,7 @@ class HostProgram {
     traffic_.start_ns_ = NowNs();
     for (uint32_t i = 0; i < outgoing_.size(); ++i) PostSends(i);
     std::vector<WorkCompletion> room(32);
-    while (unfinished_ != 0) {
+    while (unfinished_ != 0 && !StopRequested()) {
       const size_t found = cq_->Poll(room);
       for (size_t i = 0; i < found; ++i) Handle(room[i]);
     }
@@ -121,17 +121,18 @@ class HostProgram {
     options.max_send_sge = options.max_recv_sge = 1;
     options.max_inline = 0;
     options.receive_reservation =
-        std::clamp(recv_depth * options_.message_bytes, kLeastReservation, Reservation());
+        std::min(std::max(recv_depth * options_.message_bytes, kLeastReservation), Reservation());
     return host_.nic->CreateQp(*host_.pd, options);
   }
   uint32_t Reservation() const {
     // Two segments at least, or nothing could be sent while an acknowledgement is on its way.
-    return std::clamp(options_.depth * options_.message_bytes, 2 * host_.nic->mtu(),
-                      host_.device->model().socket_buffer_bytes);
+    return std::min(std::max(options_.depth * options_.message_bytes, 2 * host_.nic->mtu()),
+                    host_.device->model().socket_buffer_bytes);
   }
 
   void Connect() {
     for (Outgoing& out : outgoing_) {
+      RequireNotStopped();
       out.posted_ns.resize(options_.depth);
       out.qp = CreateQp(options_.depth, 1);
       const Flow& flow = traffic_.flows_[out.flow];
@@ -178,6 +179,7 @@ class HostProgram {
     const uint64_t posted = out.posted_ns[out.done % options_.depth];
     traffic_.latencies_us_.push_back(static_cast<float>(now - posted) / 1000);
     ++out.done;
+    traffic_.times_[out.flow].messages = out.done;
     PostSends(index);
     if (out.done == options_.messages) traffic_.times_[out.flow].end_ns = now;
   }
@@ -264,28 +266,33 @@ void Traffic::Start() {
 }
 
 void Traffic::AddMetrics(ScenarioResult* result) const {
-  const double flow_bytes = static_cast<double>(options_.message_bytes) * options_.messages;
+  double bytes = 0;
   std::vector<double> rates;  // MB/s
   uint64_t last_ns = start_ns_;
   nlohmann::json listed = nlohmann::json::array();
   for (size_t i = 0; i < flows_.size(); ++i) {
-    const double us = static_cast<double>(times_[i].end_ns - start_ns_) / 1000;
-    rates.push_back(flow_bytes / us);
-    last_ns = std::max(last_ns, times_[i].end_ns);
+    const FlowTimes& times = times_[i];
+    const double flow_bytes = static_cast<double>(options_.message_bytes) * times.messages;
+    const uint64_t end_ns = times.end_ns != 0 ? times.end_ns : NowNs();  // it was stopped
+    const double us = static_cast<double>(end_ns - start_ns_) / 1000;
+    rates.push_back(us > 0 ? flow_bytes / us : 0);
+    bytes += flow_bytes;
+    last_ns = std::max(last_ns, end_ns);
     if (flows_.size() > kMostFlowsListed) continue;
     listed.push_back({{"source", flows_[i].source},
                       {"destination", flows_[i].destination},
                       {"MB_per_s", rates.back()}});
   }
+  if (bytes == 0) RequireNotStopped();
   const double sum = std::accumulate(rates.begin(), rates.end(), 0.0);
   const double squares = std::inner_product(rates.begin(), rates.end(), rates.begin(), 0.0);
   const auto count = static_cast<double>(rates.size());
   const double us = static_cast<double>(last_ns - start_ns_) / 1000;
   result->Add("flows", count);
-  result->Add("bytes", flow_bytes * count);
+  result->Add("bytes", bytes);
   result->Add("setup_us", static_cast<double>(start_ns_) / 1000);
   result->Add("completion_us", us);
-  result->Add("aggregate_MB_per_s", flow_bytes * count / us);
+  result->Add("aggregate_MB_per_s", bytes / us);
   result->Add("flow_min_MB_per_s", *std::min_element(rates.begin(), rates.end()));
   result->Add("flow_mean_MB_per_s", sum / count);
   result->Add("flow_max_MB_per_s", *std::max_element(rates.begin(), rates.end()));
@@ -355,18 +362,18 @@ void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
 }
 
 std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own) {
-  own.push_back({"payload", "phantom",
-                 "phantom (no content), verify (bytes that are checked) or sample (one host in "
-                 "16 checks what it receives)"});
+  own.push_back(OneOf("payload", "phantom", {"phantom", "verify", "sample"},
+                      "no content, bytes that are checked, or one host in 16 checks what it "
+                      "receives"));
   return WithCommonParameters(std::move(own));
 }
 
 TrafficOptions TrafficArguments(const ScenarioArguments& arguments) {
   TrafficOptions options;
-  options.message_bytes = static_cast<uint32_t>(arguments.Count("message", 1, 1u << 24));
-  options.messages = static_cast<uint32_t>(arguments.Count("messages", 1, 1u << 24));
-  options.depth = static_cast<uint32_t>(arguments.Count("depth", 1, 128));
-  const std::string& payload = arguments.Choice("payload", {"phantom", "verify", "sample"});
+  options.message_bytes = static_cast<uint32_t>(arguments.Count("message"));
+  options.messages = static_cast<uint32_t>(arguments.Count("messages"));
+  options.depth = static_cast<uint32_t>(arguments.Count("depth"));
+  const std::string& payload = arguments.Text("payload");
   if (payload != "phantom") options.check_every = payload == "verify" ? 1 : kSampledHosts;
   return options;
 }

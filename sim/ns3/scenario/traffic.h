@@ -58,7 +58,8 @@ class Traffic {
  private:
   friend class HostProgram;
   struct FlowTimes {
-    uint64_t end_ns = 0;  ///< last message acknowledged
+    uint64_t end_ns = 0;    ///< last message acknowledged; 0: not yet
+    uint32_t messages = 0;  ///< acknowledged
   };
 
   /// Whether a host checks what it receives.

@@ -13,10 +13,10 @@ void Check(int error) {
 }
 
 ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
-  const auto bytes = static_cast<uint32_t>(arguments.Count("message", 1, 1u << 24));
-  const uint64_t total = arguments.Count("bytes", 1, uint64_t{1} << 40);
-  const auto depth = static_cast<uint32_t>(arguments.Count("depth", 1, 128));
-  const bool poll = arguments.Text("completion") != "wait";
+  const auto bytes = static_cast<uint32_t>(arguments.Count("message"));
+  const uint64_t total = arguments.Count("bytes");
+  const auto depth = static_cast<uint32_t>(arguments.Count("depth"));
+  const bool poll = arguments.Text("completion") == "poll";
   const uint64_t messages = (total + bytes - 1) / bytes;
   World world(profile, CommonOptions(arguments));
   Host& server = world.host(0);
@@ -25,8 +25,8 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   auto client_cq = client.nic->CreateCq(512);
   QpOptions options;
   options.send_depth = options.recv_depth = depth;
-  options.receive_reservation =
-      std::min(std::max(2 * bytes * depth, 65536u), world.model().socket_buffer_bytes);
+  options.receive_reservation = static_cast<uint32_t>(std::min<uint64_t>(
+      std::max<uint64_t>(uint64_t{2} * bytes * depth, 65536), world.model().socket_buffer_bytes));
   options.send_cq = options.recv_cq = server_cq.get();
   auto sink = server.nic->CreateQp(*server.pd, options);
   options.send_cq = options.recv_cq = client_cq.get();
@@ -41,6 +41,7 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 
   const uint64_t start = NowNs();
   uint64_t end = start;
+  uint64_t received = 0;
   const CoreTotals client_before = client.device->totals();
   const CoreTotals server_before = server.device->totals();
   const HostTotals client_host = client.processor();
@@ -56,7 +57,7 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   };
   world.Start("receiver", [&] {
     std::vector<WorkCompletion> room(16);
-    for (uint64_t received = 0; received < messages;) {
+    while (received < messages && !StopRequested()) {
       const size_t found = take(*server_cq, room);
       for (size_t i = 0; i < found; ++i) Check(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
       received += found;
@@ -67,7 +68,7 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
     std::vector<WorkCompletion> room(16);
     uint64_t posted = 0;
     uint64_t done = 0;
-    while (done < messages) {
+    while (done < messages && !StopRequested()) {
       for (; posted < messages && posted - done < depth; ++posted) {
         Check(source->PostSend(posted, source_memory->Sge(0, bytes)));
       }
@@ -75,12 +76,13 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
     }
   });
   world.Run();
+  if (received == 0) RequireNotStopped();
 
   ScenarioResult result;
   const double us = static_cast<double>(end - start) / 1000.0;
-  result.Add("throughput_MB_per_s", static_cast<double>(messages * bytes) / us);
+  result.Add("throughput_MB_per_s", static_cast<double>(received * bytes) / us);
   result.Add("duration_us", us);
-  result.Add("us_per_message", us / static_cast<double>(messages));
+  result.Add("us_per_message", us / static_cast<double>(received));
   AddUtilisation(&result, "sender", client, client_before, client_host, start, end);
   AddUtilisation(&result, "receiver", server, server_before, server_host, start, end);
   result.Add("frames_sent", static_cast<double>(client.device->link()->frames));
@@ -94,12 +96,14 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
 }  // namespace
 
 Scenario TtcpScenario() {
-  return {"ttcp", "bulk transfer between two hosts (paper Figure 4)",
-          WithCommonParameters({{"bytes", "10000000", "bytes in all, rounded up to messages"},
-                                {"message", "16384", "bytes a message"},
-                                {"depth", "16", "messages outstanding and receives posted"},
-                                {"completion", "poll", "poll or wait"}}),
-          Run};
+  return {
+      "ttcp", "bulk transfer between two hosts (paper Figure 4)",
+      WithCommonParameters(
+          {Whole("bytes", 10000000, 1, uint64_t{1} << 40, "bytes in all, rounded up to messages"),
+           Whole("message", 16384, 1, 1u << 24, "bytes a message"),
+           Whole("depth", 16, 1, 128, "messages outstanding and receives posted"),
+           OneOf("completion", "poll", {"poll", "wait"})}),
+      Run};
 }
 
 }  // namespace qpip::sim
