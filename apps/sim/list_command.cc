@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/common/json_output.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "sim/ns3/model/parameter.h"
@@ -80,7 +81,7 @@ int SimList(int argc, const char* const* argv) {
   const std::string what = words.empty() ? "" : words[0];
   if (what == "scenarios") {
     if (command_line.json()) {
-      std::cout << ScenariosJson().dump(1) << '\n';
+      std::cout << JsonText(ScenariosJson(), 1) << '\n';
     } else {
       PrintScenarios();
     }
@@ -88,7 +89,7 @@ int SimList(int argc, const char* const* argv) {
     const bool profiles = what == "profiles";
     const nlohmann::json rows = profiles ? ProfilesJson() : ParametersJson();
     if (command_line.json()) {
-      std::cout << rows.dump(1) << '\n';
+      std::cout << JsonText(rows, 1) << '\n';
     } else {
       PrintNamed(rows, profiles ? "summary" : "meaning", profiles ? nullptr : "unit");
     }

@@ -1,9 +1,12 @@
 // qpip-sim occupancy: what the NICs of a scenario were busy with, and what a message waited for.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 
-#include "apps/sim/paper_files.h"
+#include "apps/common/json_output.h"
+#include "apps/sim/output_files.h"
 #include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
@@ -101,6 +104,22 @@ void AddOptions(CommandLine& command_line) {
   command_line.Positional("scenario", -1);
 }
 
+[[noreturn]] void FailTimeline(const CommandLine& command_line, const std::string& what) {
+  throw Failure("cannot write the timeline " + command_line.String("timeline") + ": " + what);
+}
+
+/// Before the run, which may take a while. Not open without --timeline.
+std::ofstream OpenTimeline(const CommandLine& command_line) {
+  std::ofstream out;
+  if (!command_line.Has("timeline")) return out;
+  out.open(command_line.String("timeline"));
+  if (!out) {
+    FailTimeline(command_line,
+                 std::string(std::strerror(errno)) + ": name a file that can be written");
+  }
+  return out;
+}
+
 }  // namespace
 
 int SimOccupancy(int argc, const char* const* argv) {
@@ -119,12 +138,9 @@ int SimOccupancy(int argc, const char* const* argv) {
   const auto arguments = GetArguments(command_line);
   const auto bins = static_cast<uint32_t>(command_line.Number("bins", 1, 100000));
   sim::ScopedRecording recorder;
-  sim::ScenarioResult result;
-  try {
-    result = sim::RunScenario(words[0], profile, arguments);
-  } catch (const sim::ScenarioError& error) {
-    throw UsageError(error.what());
-  }
+  std::ofstream timeline = OpenTimeline(command_line);
+  if (command_line.Has("out")) MakeDirectory(command_line.String("out"));
+  const sim::ScenarioResult result = RunInterruptibly(words[0], profile, arguments);
   const sim::Recording& recording = recorder.recording();
   const auto [from, to] = GetSpan(command_line, recording.EndPs());
   nlohmann::json study = ResultJson(words[0], profile, arguments, result);
@@ -132,13 +148,12 @@ int SimOccupancy(int argc, const char* const* argv) {
   study["path"] = PathOf(command_line, recording);
   study["truncated"] = recording.truncated;
   if (command_line.Has("timeline")) {
-    std::ofstream out(command_line.String("timeline"));
-    sim::WriteTraceEvents(recording, out);
-    out.close();
-    if (!out) throw Failure("cannot write " + command_line.String("timeline"));
+    sim::WriteTraceEvents(recording, timeline);
+    timeline.close();
+    if (!timeline) FailTimeline(command_line, "is the disk full?");
   }
   if (command_line.json()) {
-    std::cout << study.dump(1) << '\n';
+    std::cout << JsonText(study, 1) << '\n';
   } else {
     std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
     PrintMetrics(result);
@@ -151,7 +166,6 @@ int SimOccupancy(int argc, const char* const* argv) {
   }
   if (command_line.Has("out")) {
     const std::filesystem::path directory = command_line.String("out");
-    MakeDirectory(directory);
     WriteBoth(directory, "occupancy", study, FlatParts(study["occupancy"]),
               {"host", "resource", "label", "count", "busy_us", "share"});
     Plot({"occupancy", directory.string()}, study);

@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/common/json_output.h"
+#include "apps/sim/output_files.h"
 #include "apps/sim/paper_files.h"
 #include "apps/sim/paper_sensitivity.h"
 #include "apps/sim/paper_study.h"
@@ -123,9 +125,14 @@ int SimPaper(int argc, const char* const* argv) {
       "jobs,j", po::value<std::string>()->default_value("0")->value_name("N"),
       "simulations at a time; 0: one a processor");
   if (!command_line.Parse(argc, argv)) return kExitOk;
-  const nlohmann::json study = Study(GetOptions(command_line));
+  const PaperOptions options = GetOptions(command_line);
+  for (const char* directory : {"out", "report"}) {
+    if (command_line.Has(directory)) MakeDirectory(command_line.String(directory));
+  }
+  if (command_line.Has("markdown")) RequireWritable(command_line.String("markdown"));
+  const nlohmann::json study = Study(options);
   if (command_line.json()) {
-    std::cout << study.dump(1) << '\n';
+    std::cout << JsonText(study, 1) << '\n';
   } else {
     PrintSummary(study);
   }
@@ -133,10 +140,7 @@ int SimPaper(int argc, const char* const* argv) {
     WritePaperFiles(study, command_line.String("out"));
     Plot({"paper", command_line.String("out")}, study);
   }
-  if (command_line.Has("report")) {
-    MakeDirectory(command_line.String("report"));
-    Plot({"report", command_line.String("report")}, study);
-  }
+  if (command_line.Has("report")) Plot({"report", command_line.String("report")}, study);
   if (command_line.Has("markdown")) Plot({"markdown", command_line.String("markdown")}, study);
   return kExitOk;
 }

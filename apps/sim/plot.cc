@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "apps/common/command_line.h"
+#include "apps/common/json_output.h"
 
 namespace qpip::apps {
 namespace {
@@ -81,7 +82,7 @@ void Plot(const std::vector<std::string>& arguments, const nlohmann::json& study
   // -B: leaves no __pycache__ in a source or system directory.
   std::vector<std::string> command = {FindPython(), "-B", program.string()};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  if (Run(command, study.dump(), false) != 0) {
+  if (Run(command, JsonText(study), false) != 0) {
     throw Failure("cannot draw: " + program.string() + " failed, see above");
   }
 }

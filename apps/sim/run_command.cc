@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/common/json_output.h"
 #include "apps/sim/simulation_cost.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
@@ -24,20 +25,15 @@ int SimRun(int argc, const char* const* argv) {
   if (words.empty()) throw UsageError("name a scenario: qpip-sim list scenarios shows them");
   const sim::Profile profile = GetProfile(command_line);
   const auto arguments = GetArguments(command_line);
-  try {
-    sim::FindScenario(words[0]);
-    const SimulationCost cost;
-    const sim::ScenarioResult result = sim::RunScenario(words[0], profile, arguments);
-    if (command_line.json()) {
-      std::cout << ResultJson(words[0], profile, arguments, result).dump(1) << '\n';
-    } else {
-      std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
-      PrintMetrics(result);
-    }
-    std::fputs(cost.Text().c_str(), stderr);
-  } catch (const sim::ScenarioError& error) {
-    throw UsageError(error.what());
+  const SimulationCost cost;
+  const sim::ScenarioResult result = RunInterruptibly(words[0], profile, arguments);
+  if (command_line.json()) {
+    std::cout << JsonText(ResultJson(words[0], profile, arguments, result), 1) << '\n';
+  } else {
+    std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
+    PrintMetrics(result);
   }
+  std::fputs(cost.Text().c_str(), stderr);
   return kExitOk;
 }
 

@@ -1,11 +1,23 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/common/json_output.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "sim/ns3/model/parameter.h"
 
 namespace qpip::apps {
+
+namespace {
+
+bool IsKind(const std::string& word) {
+  for (uint8_t kind = 0; kind <= static_cast<uint8_t>(sim::ValueKind::kChosen); ++kind) {
+    if (word == sim::KindName(static_cast<sim::ValueKind>(kind))) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 int SimShow(int argc, const char* const* argv) {
   CommandLine command_line(
@@ -22,6 +34,10 @@ int SimShow(int argc, const char* const* argv) {
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const sim::Profile profile = GetProfile(command_line);
   const std::string kind = command_line.Has("kind") ? command_line.String("kind") : "";
+  if (!kind.empty() && !IsKind(kind)) {
+    throw UsageError("--kind \"" + kind +
+                     "\" is none of published, derived, fitted, assumed, chosen");
+  }
   nlohmann::json rows = nlohmann::json::array();
   for (const sim::ParameterSpec& spec : sim::ParameterSpecs()) {
     const auto found = profile.values().find(spec.name);
@@ -36,7 +52,7 @@ int SimShow(int argc, const char* const* argv) {
                     {"source", value.source}});
   }
   if (command_line.json()) {
-    std::cout << rows.dump(1) << '\n';
+    std::cout << JsonText(rows, 1) << '\n';
     return kExitOk;
   }
   std::printf("%s: %s\n", profile.name().c_str(), profile.summary().c_str());

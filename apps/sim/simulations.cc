@@ -1,16 +1,12 @@
 #include "apps/sim/simulations.h"
 
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
-#include <system_error>
 #include <thread>
 
 #include "apps/common/command_line.h"
+#include "apps/common/json_output.h"
 #include "apps/common/statistics.h"
+#include "apps/sim/children.h"
 #include "sim/ns3/scenario/scenario.h"
 
 namespace qpip::apps {
@@ -34,49 +30,13 @@ nlohmann::json RunHere(const Simulation& simulation) {
   }
 }
 
-/// A child process that runs one simulation and writes its result to a pipe.
-struct Child {
-  pid_t pid = -1;
-  int pipe = -1;
-  std::string command;
-  std::string text;
-};
-
-void WriteAll(int fd, const std::string& text) {
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t wrote = write(fd, text.data() + done, text.size() - done);
-    if (wrote < 0 && errno != EINTR) return;
-    if (wrote > 0) done += static_cast<size_t>(wrote);
-  }
-}
-
-Child Fork(const Simulation& simulation) {
-  int ends[2];
-  if (pipe(ends) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
-  std::fflush(nullptr);
-  const pid_t pid = fork();
-  if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (pid == 0) {
-    close(ends[0]);
-    WriteAll(ends[1], RunHere(simulation).dump());
-    _exit(0);
-  }
-  close(ends[1]);
-  return {pid, ends[0], simulation.Command(), {}};
-}
-
-SimulationOutcome Finish(const Child& child) {
-  close(child.pipe);
-  int status = 0;
-  while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {
-  }
+SimulationOutcome Outcome(const EndedChild& child) {
   SimulationOutcome outcome;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+  if (!child.fine) {
     outcome.error = "the simulation's process died";
     return outcome;
   }
-  const nlohmann::json json = nlohmann::json::parse(child.text, nullptr, false);
+  const nlohmann::json json = nlohmann::json::parse(child.output, nullptr, false);
   if (json.is_discarded()) {
     outcome.error = "the simulation's process gave no result";
   } else if (json.contains("error")) {
@@ -88,15 +48,6 @@ SimulationOutcome Finish(const Child& child) {
     outcome.details = json["details"];
   }
   return outcome;
-}
-
-/// Reads what has come; false at the end.
-bool ReadSome(Child* child) {
-  char buffer[65536];
-  const ssize_t got = read(child->pipe, buffer, sizeof(buffer));
-  if (got < 0) return errno == EINTR;
-  child->text.append(buffer, static_cast<size_t>(got));
-  return got != 0;
 }
 
 }  // namespace
@@ -128,22 +79,20 @@ void Simulations::Want(const Simulation& simulation) {
 void Simulations::RunAll(unsigned processes) {
   if (processes == 0) processes = std::max(std::thread::hardware_concurrency(), 1u);
   Progress progress("simulations", waiting_.size());
-  std::vector<Child> children;
+  Children children;
   size_t next = 0;
   uint64_t done = 0;
-  while (next < waiting_.size() || !children.empty()) {
+  while (next < waiting_.size() || children.size() != 0) {
     while (next < waiting_.size() && children.size() < processes) {
-      children.push_back(Fork(waiting_[next++]));
+      children.Start(next, [this, next](int output) {
+        WriteAll(output, JsonText(RunHere(waiting_[next])));
+        return kExitOk;
+      });
+      ++next;
     }
-    std::vector<pollfd> waits;
-    for (const Child& child : children) waits.push_back({child.pipe, POLLIN, 0});
-    if (poll(waits.data(), waits.size(), -1) < 0) continue;
-    for (size_t i = children.size(); i-- > 0;) {
-      if (waits[i].revents == 0 || ReadSome(&children[i])) continue;
-      outcomes_[children[i].command] = Finish(children[i]);
-      children.erase(children.begin() + static_cast<ptrdiff_t>(i));
-      progress.Update(++done);
-    }
+    const EndedChild ended = children.WaitForOne();
+    outcomes_[waiting_[ended.number].Command()] = Outcome(ended);
+    progress.Update(++done);
   }
   waiting_.clear();
 }

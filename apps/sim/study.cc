@@ -1,6 +1,10 @@
 #include "apps/sim/study.h"
 
 #include <cstdio>
+#include <set>
+
+#include "sim/ns3/model/nic_model.h"
+#include "sim/ns3/world/stop.h"
 
 namespace qpip::apps {
 
@@ -15,11 +19,50 @@ void AddProfileOptions(CommandLine& command_line) {
       "gives a parameter of the profile another value; repeatable (qpip-sim list parameters)");
 }
 
+void RequireSetOnce(const std::vector<std::string>& settings) {
+  std::set<std::string> names;
+  for (const std::string& setting : settings) {
+    const std::string name = setting.substr(0, setting.find('='));
+    if (!names.insert(name).second) {
+      throw UsageError("--set \"" + setting + "\": " + name + " is given twice: give it once");
+    }
+  }
+}
+
+StopToken& InterruptToken() {
+  static StopToken token;
+  static const bool listening = [] {
+    StopOnSignals(token);
+    return true;
+  }();
+  (void)listening;
+  return token;
+}
+
+sim::ScenarioResult RunInterruptibly(const std::string& scenario, const sim::Profile& profile,
+                                     const std::map<std::string, std::string>& arguments) {
+  InterruptToken();
+  const auto before = sim::SetStopQuery([] { return InterruptToken().requested(); });
+  try {
+    sim::ScenarioResult result = sim::RunScenario(scenario, profile, arguments);
+    sim::SetStopQuery(before);
+    if (result.interrupted) {
+      std::fputs("qpip-sim: interrupted: the numbers are of what had been done until then\n",
+                 stderr);
+    }
+    return result;
+  } catch (const sim::ScenarioError& error) {
+    throw UsageError(error.what());
+  }
+}
+
 sim::Profile GetProfile(const CommandLine& command_line) {
+  RequireSetOnce(command_line.Strings("set"));
   try {
     sim::Profile profile = sim::Profile::Load(command_line.String("profile"));
     for (const std::string& assignment : command_line.Strings("set")) profile.Set(assignment);
     profile.RequireComplete();
+    const sim::NicModel model(profile);  // it is possible, too
     return profile;
   } catch (const sim::ProfileError& error) {
     throw UsageError(error.what());
@@ -34,7 +77,10 @@ std::map<std::string, std::string> GetArguments(const CommandLine& command_line)
     if (equals == std::string::npos || equals == 0) {
       throw UsageError("\"" + words[i] + "\": a scenario's parameters are given as name=value");
     }
-    arguments[words[i].substr(0, equals)] = words[i].substr(equals + 1);
+    const std::string name = words[i].substr(0, equals);
+    if (!arguments.emplace(name, words[i].substr(equals + 1)).second) {
+      throw UsageError("\"" + words[i] + "\": " + name + " is given twice: give it once");
+    }
   }
   return arguments;
 }
@@ -48,8 +94,11 @@ nlohmann::json ResultJson(const std::string& scenario, const sim::Profile& profi
   }
   nlohmann::json metrics = nlohmann::json::object();
   for (const auto& [name, value] : result.metrics) metrics[name] = value;
-  return {{"scenario", scenario},   {"profile", profile.name()}, {"set", chosen},
-          {"arguments", arguments}, {"metrics", metrics},        {"details", result.details}};
+  nlohmann::json out = {{"scenario", scenario}, {"profile", profile.name()},
+                        {"set", chosen},        {"arguments", arguments},
+                        {"metrics", metrics},   {"details", result.details}};
+  if (result.interrupted) out["interrupted"] = true;
+  return out;
 }
 
 void PrintMetrics(const sim::ScenarioResult& result) {

@@ -1,20 +1,24 @@
 #include "apps/sim/sweep.h"
 
-#include <sys/wait.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "apps/common/command_line.h"
+#include "apps/common/json_output.h"
+#include "apps/common/statistics.h"
+#include "apps/sim/children.h"
+#include "apps/sim/output_files.h"
 #include "apps/sim/study.h"
+#include "sim/ns3/model/nic_model.h"
 
 namespace qpip::apps {
 namespace {
@@ -22,7 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxPoints = 1000000;
-constexpr auto kQuietFor = std::chrono::seconds(2);
 
 nlohmann::json PlanJson(const SweepPlan& plan) {
   nlohmann::json axes = nlohmann::json::array();
@@ -38,21 +41,6 @@ fs::path PointFile(const std::string& directory, uint64_t point) {
   char name[32];
   std::snprintf(name, sizeof(name), "%06llu.json", static_cast<unsigned long long>(point));
   return fs::path(directory) / "points" / name;
-}
-
-/// Writes a file so that it is there whole or not at all, also after a power cut.
-void WriteWhole(const fs::path& path, const std::string& text) {
-  const fs::path draft = path.string() + ".new";
-  FILE* file = std::fopen(draft.c_str(), "w");
-  const bool written = file != nullptr &&
-                       std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
-                       std::fflush(file) == 0 && fsync(fileno(file)) == 0;
-  const int error = errno;
-  if (file != nullptr) std::fclose(file);
-  if (!written) {
-    throw Failure("cannot write " + path.string() + ": " + std::strerror(error));
-  }
-  fs::rename(draft, path);
 }
 
 /// What one point runs: profile and arguments with the axes' values put in.
@@ -83,6 +71,8 @@ Point MakePoint(const SweepPlan& plan, uint64_t point) {
     }
   }
   out.profile.RequireComplete();
+  const sim::NicModel model(out.profile);                                    // is possible
+  const sim::ScenarioArguments checked(scenario.parameters, out.arguments);  // so are these
   return out;
 }
 
@@ -93,7 +83,7 @@ int RunPoint(const SweepPlan& plan, const std::string& directory, uint64_t point
     const sim::ScenarioResult result =
         sim::RunScenario(plan.scenario, made.profile, made.arguments);
     WriteWhole(PointFile(directory, point),
-               ResultJson(plan.scenario, made.profile, made.arguments, result).dump(1) + "\n");
+               JsonText(ResultJson(plan.scenario, made.profile, made.arguments, result), 1) + "\n");
     return kExitOk;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "qpip-sim sweep: point %llu: %s\n", static_cast<unsigned long long>(point),
@@ -102,37 +92,33 @@ int RunPoint(const SweepPlan& plan, const std::string& directory, uint64_t point
   }
 }
 
-class Progress {
+/// A lock on a directory, of this process; nobody else's runs in it.
+class DirectoryLock {
  public:
-  explicit Progress(uint64_t total) : total_(total), terminal_(isatty(STDERR_FILENO) != 0) {}
-  ~Progress() {
-    if (shown_) std::fprintf(stderr, "\r\x1b[K");
+  explicit DirectoryLock(const std::string& directory)
+      : fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0 || flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    close(fd_);
+    throw Failure("another sweep is running in " + directory +
+                  ": wait until it has ended, or give another directory with --out");
   }
-  void Show(uint64_t done) {
-    const auto elapsed = std::chrono::steady_clock::now() - start_;
-    if (!terminal_ || elapsed < kQuietFor) return;
-    constexpr uint64_t kWidth = 40;
-    const uint64_t filled = done * kWidth / total_;
-    std::fprintf(stderr, "\r[%s%s] %llu of %llu points", std::string(filled, '#').c_str(),
-                 std::string(kWidth - filled, ' ').c_str(), static_cast<unsigned long long>(done),
-                 static_cast<unsigned long long>(total_));
-    shown_ = true;
+  ~DirectoryLock() { Release(); }
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  /// In a child process: the lock is its parent's, and must not outlive it.
+  void Release() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
   }
 
  private:
-  const uint64_t total_;
-  const bool terminal_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  bool shown_ = false;
+  int fd_;
 };
 
 /// Makes the directory the sweep's own, or finds that it is.
 void ClaimDirectory(const SweepPlan& plan, const std::string& directory) {
   const fs::path plan_file = fs::path(directory) / "plan.json";
-  std::error_code error;
-  fs::create_directories(fs::path(directory) / "points", error);
-  if (error) throw Failure("cannot make the directory " + directory + ": " + error.message());
-  const std::string text = PlanJson(plan).dump(1) + "\n";
+  const std::string text = JsonText(PlanJson(plan), 1) + "\n";
   std::ifstream existing(plan_file);
   if (!existing) {
     WriteWhole(plan_file, text);
@@ -144,6 +130,14 @@ void ClaimDirectory(const SweepPlan& plan, const std::string& directory) {
     throw UsageError(directory +
                      " holds another sweep (its plan.json says which): give another "
                      "directory with --out, or remove this one");
+  }
+}
+
+void RequireEachOnce(const Axis& axis, const std::string& text) {
+  const std::set<std::string> values(axis.values.begin(), axis.values.end());
+  for (const std::string& value : values) {
+    if (std::count(axis.values.begin(), axis.values.end(), value) == 1) continue;
+    throw UsageError("--vary \"" + text + "\": the value " + value + " is there twice");
   }
 }
 
@@ -169,6 +163,7 @@ Axis ParseAxis(const std::string& text) {
       std::snprintf(value, sizeof(value), "%.10g", first + (last - first) * i / (count - 1));
       axis.values.push_back(value);
     }
+    RequireEachOnce(axis, text);
     return axis;
   }
   for (size_t at = 0; at <= values.size();) {
@@ -177,7 +172,21 @@ Axis ParseAxis(const std::string& text) {
     axis.values.push_back(values.substr(at, comma - at));
     at = comma + 1;
   }
+  RequireEachOnce(axis, text);
   return axis;
+}
+
+void RequireEachNameOnce(const SweepPlan& plan) {
+  RequireSetOnce(plan.settings);
+  std::set<std::string> names;
+  for (const auto& [name, value] : plan.arguments) names.insert(name);
+  for (const std::string& setting : plan.settings)
+    names.insert(setting.substr(0, setting.find('=')));
+  for (const Axis& axis : plan.axes) {
+    if (names.insert(axis.name).second) continue;
+    throw UsageError("--vary \"" + axis.name + "\": " + axis.name +
+                     " is given twice: give it once, as an axis or a fixed value");
+  }
 }
 
 uint64_t PointCount(const SweepPlan& plan) {
@@ -200,6 +209,7 @@ std::vector<std::string> PointValues(const SweepPlan& plan, uint64_t point) {
 }
 
 void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs) {
+  RequireEachNameOnce(plan);
   const uint64_t count = PointCount(plan);
   try {
     // Every name and value is looked at before the first run.
@@ -209,32 +219,34 @@ void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs
   } catch (const sim::ScenarioError& error) {
     throw UsageError(error.what());
   }
+  MakeDirectory(fs::path(directory) / "points");
+  DirectoryLock lock(directory);
   ClaimDirectory(plan, directory);
-  Progress progress(count);
-  std::set<pid_t> running;
+  Progress progress("points", count);
+  Children children;
   uint64_t done = 0;
   bool failed = false;
   const auto reap = [&] {
-    int status = 0;
-    const pid_t child = wait(&status);
-    if (child < 0) throw Failure(std::string("cannot wait for a point: ") + std::strerror(errno));
-    running.erase(child);
-    failed |= !WIFEXITED(status) || WEXITSTATUS(status) != kExitOk;
-    progress.Show(++done);
+    failed |= !children.WaitForOne().fine;
+    progress.Update(++done);
   };
-  for (uint64_t point = 0; point < count && !failed; ++point) {
-    if (fs::exists(PointFile(directory, point))) {
-      ++done;
-      continue;
+  try {
+    for (uint64_t point = 0; point < count && !failed; ++point) {
+      if (fs::exists(PointFile(directory, point))) {
+        ++done;
+        continue;
+      }
+      while (children.size() >= jobs) reap();
+      children.Start(point, [&](int) {
+        lock.Release();
+        return RunPoint(plan, directory, point);
+      });
     }
-    while (running.size() >= jobs) reap();
-    std::fflush(nullptr);
-    const pid_t child = fork();
-    if (child < 0) throw Failure(std::string("cannot start a process: ") + std::strerror(errno));
-    if (child == 0) _exit(RunPoint(plan, directory, point));
-    running.insert(child);
+    while (children.size() != 0) reap();
+  } catch (const Failure& failure) {
+    throw Failure(std::string(failure.what()) + ": the results of " + std::to_string(done) +
+                  " of " + std::to_string(count) + " points are kept: the same command goes on");
   }
-  while (!running.empty()) reap();
   if (failed) throw Failure("a point of the sweep failed; the others' results are kept");
 }
 
@@ -257,20 +269,18 @@ nlohmann::json CollectSweep(const SweepPlan& plan, const std::string& directory)
 }
 
 std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points) {
-  std::string out;
-  const auto cell = [&out](const std::string& text) {
-    if (!out.empty() && out.back() != '\n') out += ',';
-    out += text;
-  };
-  for (const Axis& axis : plan.axes) cell(axis.name);
-  for (const auto& [name, value] : points.at(0)["metrics"].items()) cell(name);
-  out += '\n';
+  std::vector<std::string> columns;
+  for (const Axis& axis : plan.axes) columns.push_back(axis.name);
+  std::set<std::string> metrics;  // a point has some, another others
+  nlohmann::json rows = nlohmann::json::array();
   for (const nlohmann::json& point : points) {
-    for (const Axis& axis : plan.axes) cell(point["axes"][axis.name].get<std::string>());
-    for (const auto& [name, value] : point["metrics"].items()) cell(value.dump());
-    out += '\n';
+    nlohmann::json row = point["metrics"];
+    for (const auto& [name, value] : row.items()) metrics.insert(name);
+    for (const auto& [name, value] : point["axes"].items()) row[name] = value;
+    rows.push_back(std::move(row));
   }
-  return out;
+  columns.insert(columns.end(), metrics.begin(), metrics.end());
+  return Csv(rows, columns);
 }
 
 }  // namespace qpip::apps

@@ -1,10 +1,10 @@
-#include <unistd.h>
-
+#include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <thread>
 
+#include "apps/common/json_output.h"
+#include "apps/sim/output_files.h"
 #include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
@@ -60,11 +60,10 @@ SweepPlan MakePlan(const CommandLine& command_line) {
   return plan;
 }
 
-void Write(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out) throw Failure("cannot write " + path + ": is the disk full?");
+bool HasMetric(const nlohmann::json& points, const std::string& metric) {
+  return std::any_of(points.begin(), points.end(), [&](const nlohmann::json& point) {
+    return point["metrics"].contains(metric);
+  });
 }
 
 }  // namespace
@@ -81,7 +80,7 @@ int SimSweep(int argc, const char* const* argv) {
   const nlohmann::json points = CollectSweep(plan, directory);
   const std::vector<std::string> metrics = command_line.Strings("plot");
   for (const std::string& metric : metrics) {
-    if (!points.at(0)["metrics"].contains(metric)) {
+    if (!HasMetric(points, metric)) {
       throw UsageError("the scenario has no metric \"" + metric +
                        "\" to plot; sweep.csv's header "
                        "names them");
@@ -96,11 +95,11 @@ int SimSweep(int argc, const char* const* argv) {
                               {"axes", axes},
                               {"plot", metrics},
                               {"points", points}};
-  Write(directory + "/sweep.json", all.dump(1) + "\n");
-  Write(directory + "/sweep.csv", SweepCsv(plan, points));
+  WriteFile(directory + "/sweep.json", JsonText(all, 1) + "\n");
+  WriteFile(directory + "/sweep.csv", SweepCsv(plan, points));
   if (!metrics.empty()) Plot({"sweep", directory}, all);
   if (command_line.json()) {
-    std::cout << all.dump(1) << '\n';
+    std::cout << JsonText(all, 1) << '\n';
   } else {
     std::printf("%s", SweepCsv(plan, points).c_str());
     std::fprintf(stderr, "results: %s/sweep.csv, sweep.json%s\n", directory.c_str(),

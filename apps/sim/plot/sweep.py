@@ -26,7 +26,8 @@ def lines(study, metric):
     found = {}
     for point in study["points"]:
         label = ", ".join(f"{name} = {point['axes'][name]}" for name in others)
-        found.setdefault(label, []).append((point["axes"][first], point["metrics"][metric]))
+        value = point["metrics"].get(metric)  # not every point has every metric
+        found.setdefault(label, []).append((point["axes"][first], float("nan") if value is None else value))
     return found
 
 
