@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "sim/ns3/scenario/barrier.h"
 #include "sim/ns3/scenario/scenario.h"
@@ -17,6 +18,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 constexpr char kProfile[] = "lanai9-hardware-checksum";
 
@@ -125,19 +127,16 @@ TEST(Words, GivenAWordThatIsNoChoice_WhenRun_ThenEveryScenarioRefusesIt) {
 }
 
 TEST(Profiles, GivenABufferSmallerThanAPacket_WhenLoaded_ThenBothNumbersAreNamed) {
-  for (const char* setting : {"sram.receive_bytes=1500", "switch.buffer_bytes=2000"}) {
+  const std::pair<const char*, const char*> buffers[] = {{"sram.receive_bytes", "1500"},
+                                                         {"switch.buffer_bytes", "9023"}};
+  for (const auto& [name, bytes] : buffers) {
     Profile profile = Profile::Load(kProfile);
     profile.Set("link.mtu=9000");
     profile.Set("link.overhead_bytes=24");
-    profile.Set(setting);
-    try {
-      RunScenario("ping", profile, {});
-      FAIL() << setting;
-    } catch (const ProfileError& error) {
-      EXPECT_THAT(error.what(),
-                  AllOf(HasSubstr("9024"),
-                        HasSubstr(std::string(setting).substr(setting[1] == 'r' ? 19 : 20))));
-    }
+    profile.Set(std::string(name) + "=" + bytes);
+    EXPECT_THAT(
+        [&] { RunScenario("ping", profile, {}); },
+        ThrowsMessage<ProfileError>(AllOf(HasSubstr(name), HasSubstr(bytes), HasSubstr("9024"))));
   }
 }
 

@@ -1,5 +1,6 @@
 // Round trips: the paper's application-to-application latency of a 1-byte message (Figure 3).
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -54,7 +55,14 @@ class Player {
     std::memcpy(memory_->data(), &number, number_bytes_);
     const int flags = ++sent_ % kSignalEvery == 0 ? IBV_SEND_SIGNALED : 0;
     const ibv_sge sge = memory_->Sge(0, options_.bytes);
-    Check(options_.tcp ? qp_->PostSend(0, sge, flags) : qp_->PostSendTo(0, sge, to, flags));
+    const int error =
+        options_.tcp ? qp_->PostSend(0, sge, flags) : qp_->PostSendTo(0, sge, to, flags);
+    if (error == ENOMEM && !options_.tcp) {
+      throw Error(
+          ETIMEDOUT,
+          "ping: messages are given up faster than the NIC sends them: give timeout_us more");
+    }
+    Check(error);
   }
   /// Waits for a message; false when the time is over, `done` or the run shall end.
   bool Receive(uint64_t timeout_ns, const bool& done) {
