@@ -1,5 +1,5 @@
 # What makes compiling and linking quick and changes nothing in what is built: ccache, mold and
-# precompiled headers (docs/decisions/0042-build-time.md).
+# precompiled headers (docs/decisions/0037-build-time.md).
 
 # ccache. What it must know to cache with precompiled headers is said here, so that nobody has to set
 # it up; with the compiler's own list of dependencies it need not preprocess what it has not seen.
