@@ -114,6 +114,7 @@ void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
   const bool delivered = q.placement.contexts.empty() && q.pool.used == 0;
   if (!delivered || tcp::HasReleased(q.tcb)) return;
   if (q.host_memory.dma_outstanding != 0) return;  // asked again at its completion
+  if (RepeatOnWire(nic, q.host_memory)) return;    // asked again when the wire has read it
   q.ending.reason = static_cast<uint8_t>(abi::DisconnectReason::kClosed);
   q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
   SetQpState(nic, q, QpState::kClosed);
@@ -143,8 +144,9 @@ bool IsBusy(const Nic& nic, const QueuePair& q) {
 /// Nothing refers to the memory of `q` any more.
 void FinishDraining(const Nic& nic, QueuePair& q) {
   Remove(nic.state.drain, DrainLink{nic}, q.handle);
-  q.host_memory.lease = 0;
+  q.host_memory = {};
   if (!q.ending.orphaned) {
+    CompleteAcknowledged(nic, q.send, q.tcb.snd.una);  // what waited for the lease
     FlushSends(nic, q.send, q.ending);
     FlushReceives(nic, q.recv, q.placement, q.ending);
     q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);

@@ -150,7 +150,9 @@ struct OverflowPool {
 /// What still refers to host memory, before that may be given back.
 struct HostMemoryUse {
   uint32_t dma_outstanding = 0;
-  uint64_t lease = 0;
+  uint64_t lease = 0;         ///< of the frame that left last
+  uint64_t repeat_lease = 0;  ///< of text sent again: what was sent first may be acknowledged
+                              ///< before the wire has read it
 };
 
 struct Ending {

@@ -18,8 +18,8 @@
 #include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
 #include "nic_fw/schedule.h"
-#include "nic_fw/send_queue.h"
 #include "nic_fw/timers.h"
+#include "nic_fw/transmit_context.h"
 #include "protocols/common/checksum.h"
 #include "protocols/icmpv6/neighbour.h"
 #include "protocols/tcp/listen.h"
@@ -148,7 +148,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   if (arrival.acked_bytes != 0) {
     ConfirmNeighbour(nic, packet.ip.source);
     q.notices.path_failed = false;
-    CompleteAcknowledged(nic, q.send, q.tcb.snd.una);
+    CompleteSends(nic, q);
   }
   const bool alive = q.state == QpState::kConnected || q.state == QpState::kOrphan;
   if (alive && arrival.text_length != 0 && q.state == QpState::kOrphan) {

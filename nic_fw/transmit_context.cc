@@ -1,5 +1,6 @@
 #include "nic_fw/transmit_context.h"
 
+#include "nic_fw/schedule.h"
 #include "nic_fw/send_queue.h"
 
 namespace qpip::fw {
@@ -14,6 +15,14 @@ PayloadSource SourceOf(const TransmitContext& context) {
   source.length = context.length;
   source.sum = context.sum;
   return source;
+}
+
+void CompleteSends(const Nic& nic, QueuePair& q) {
+  if (RepeatOnWire(nic, q.host_memory)) {
+    AwaitWire(nic, q.handle);
+  } else {
+    CompleteAcknowledged(nic, q.send, q.tcb.snd.una);
+  }
 }
 
 void DropRefused(const Nic& nic, QueuePair& q) {

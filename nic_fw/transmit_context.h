@@ -32,9 +32,23 @@ void DropRefused(const Nic& nic, QueuePair& q);
 /// UDP: a datagram was refused for too long: its send is over.
 void OnDatagramLost(const Nic& nic, SendQueue& send, const TransmitContext& context);
 
-/// Notes that the wire refers to host memory.
-inline void NoteLease(HostMemoryUse& use, uint64_t lease) {
-  if (lease != 0) use.lease = lease;
+/// Notes that the wire refers to host memory; `repeat`: by text that is sent again.
+inline void NoteLease(HostMemoryUse& use, uint64_t lease, bool repeat) {
+  if (lease == 0) return;
+  use.lease = lease;
+  if (repeat) use.repeat_lease = lease;
 }
+
+/// Whether the wire still refers to text that was sent again.
+inline bool RepeatOnWire(const Nic& nic, HostMemoryUse& use) {
+  if (use.repeat_lease == 0) return false;
+  if (nic.hardware.LeasePending(use.repeat_lease) != 0) return true;
+  use.repeat_lease = 0;
+  return false;
+}
+
+/// Completes the sends that are acknowledged. A completion gives the memory back: it waits for the
+/// wire while that refers to text that was sent again (RetryRefused goes on).
+void CompleteSends(const Nic& nic, QueuePair& q);
 
 }  // namespace qpip::fw

@@ -78,6 +78,10 @@ bool RetryRefused(const Nic& nic) {
   // A peer that does not read must not hold the contexts that others need: when they run short,
   // its frames are lost, as in a switch with a full queue.
   if (s.free_transmit.count < s.config.transmit_contexts / 4) DropRefused(nic, q);
+  if (q.type == abi::QpType::kTcp) {
+    CompleteSends(nic, q);
+    if (q.ending.transport_done) FinishOrderlyClose(nic, q);
+  }
   if (q.refused.empty() && q.type == abi::QpType::kTcp) {
     // It was a segment without text, which the connection makes anew.
     ServiceTcp(nic, q);
@@ -88,10 +92,8 @@ bool RetryRefused(const Nic& nic) {
     ReturnTransmitContext(nic, PopFront(q.refused, TransmitLink{nic}));
     progress = true;
   }
-  if (!q.refused.empty()) {
-    AwaitWire(nic, q.handle);
-    return progress;
-  }
+  if (!q.refused.empty()) AwaitWire(nic, q.handle);
+  if (q.links.refused.linked()) return progress;
   if (MaySend(q.state)) Activate(nic, q.handle);
   return progress;
 }

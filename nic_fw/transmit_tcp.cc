@@ -201,7 +201,7 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, Pa
   uint64_t lease = 0;
   const uint32_t status = SendTcp(nic, q.tuple, context.header, text, variant, &lease);
   if (status == kSendBusy) return false;
-  NoteLease(q.host_memory, lease);
+  NoteLease(q.host_memory, lease, context.retransmission);
   AfterSegmentSent(nic, q, context, text.total(), variant);
   return true;
 }

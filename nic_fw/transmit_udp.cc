@@ -163,7 +163,7 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
                               : SendUdp(nic, q.tuple.local_port, context.peer_address,
                                         context.peer_port, payload, &lease);
   if (status == kSendBusy) return false;
-  NoteLease(q.host_memory, lease);
+  NoteLease(q.host_memory, lease, false);
   if (!fragment || context.last_of_message) {
     const uint32_t length = fragment ? context.fragment.datagram_length : context.length;
     nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);

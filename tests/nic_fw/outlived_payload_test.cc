@@ -105,5 +105,51 @@ TEST_F(OutlivedPayload, GivenOneOfTwoThatWait_WhenAcknowledged_ThenOnlyTheOtherL
   EXPECT_EQ(Completed(), 1u);
 }
 
+TEST_F(OutlivedPayload, GivenARetransmissionOnTheWire_WhenAcknowledged_ThenCompletedWhenItIsRead) {
+  Receive(1);
+  Watch();
+  pair.a.hardware.give_leases = true;
+  Send(0);
+  pair.cable.Run();
+  pair.a.hardware.leases_ended = 1;
+  TimeOut();
+  Hear(0, 9);
+  EXPECT_EQ(Completed(), 0u);
+  pair.a.Advance(10 * kMs);
+  EXPECT_EQ(Completed(), 0u);
+  pair.a.hardware.leases_ended = 99;
+  pair.a.Advance(1 * kMs);
+  EXPECT_EQ(Completed(), 1u);
+}
+
+TEST_F(OutlivedPayload, GivenNoRetransmission_WhenAcknowledged_ThenCompletedWhateverTheLease) {
+  Receive(1);
+  Watch();
+  pair.a.hardware.give_leases = true;
+  Send(0);
+  pair.cable.Run();
+  Hear(0, 9);
+  EXPECT_EQ(Completed(), 1u);
+}
+
+TEST_F(OutlivedPayload, GivenARetransmissionOnTheWire_WhenResetAfterItsAck_ThenStillASuccess) {
+  Receive(1);
+  Watch();
+  pair.a.hardware.give_leases = true;
+  Send(0);
+  pair.cable.Run();
+  pair.a.hardware.leases_ended = 1;
+  TimeOut();
+  Hear(0, 9);
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.a.Run();
+  EXPECT_EQ(Completed(), 0u);
+  pair.a.hardware.leases_ended = 9;
+  pair.a.Advance(1 * kMs);
+  const auto completions = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, static_cast<uint8_t>(abi::CompletionStatus::kSuccess));
+}
+
 }  // namespace
 }  // namespace qpip::fw::test
