@@ -48,7 +48,7 @@ Simulation Implementation::Run(const PaperOptions& options, const std::string& s
   // A socket's program sleeps in read() and write().
   if (host_based && scenario != "nbd") run.arguments["completion"] = "wait";
   // What the hosts' file system costs is the same for all.
-  if (scenario == "nbd" && HasProfile(kStorage)) run.profile += std::string("+") + kStorage;
+  if (scenario == "nbd" && HasProfile(kStorage)) run.profile.append("+").append(kStorage);
   if (mtu) run.set.emplace_back("link.mtu", *mtu);
   return run;
 }
