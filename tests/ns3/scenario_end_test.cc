@@ -49,7 +49,7 @@ TEST(Watch, GivenAProgramThatSleepsUntilACompletion_WhenNoneComes_ThenItIsNamed)
   auto cq = world.host(1).nic->CreateCq(16);
   world.Start("sleeper", [&] {
     WorkCompletion completion;
-    cq->Wait({&completion, 1});
+    (void)cq->Wait({&completion, 1});
   });
   EXPECT_THAT(ErrorOf(world), HasSubstr("\"sleeper\" waits for"));
 }
