@@ -96,9 +96,11 @@ class Transfer {
   }
 
   void ThrowUnlessSuccess(const WorkCompletion& wc, const char* advice) const {
-    if (wc.status == IBV_WC_SUCCESS) return;
+    if (wc.status != IBV_WC_SUCCESS) ThrowBroken(wc.status, advice);
+  }
+  [[noreturn]] void ThrowBroken(ibv_wc_status status, const char* advice) const {
     throw Failure("transfer broken after " + std::to_string(result_.bytes) + " bytes: " +
-                  qp_->peer().ToString() + ": " + BrokenText(wc.status, *qp_) + ": " + advice);
+                  qp_->peer().ToString() + ": " + BrokenText(status, *qp_) + ": " + advice);
   }
 
   std::span<uint8_t> Buffer(uint64_t slot) const {
@@ -217,10 +219,18 @@ class Receiver : public Transfer {
   }
 
  private:
+  static constexpr const char* kBrokenAdvice =
+      "did the transmitter end, or is its buffer (-l) longer than ours?";
+
   void PostReceive(uint64_t slot) {
     const int error = qp_->PostRecv(slot, Element(slot));
-    if (error != 0 && error != ENOTCONN) {
+    if (error == 0) {
+      ++outstanding_;
+    } else if (error != ENOTCONN) {
       throw Failure(std::string("cannot post a receive: ") + std::strerror(error));
+    } else if (outstanding_ == 0) {
+      // The connection is over, and no receive is left whose flush would tell.
+      ThrowBroken(IBV_WC_WR_FLUSH_ERR, kBrokenAdvice);
     }
   }
 
@@ -229,8 +239,9 @@ class Receiver : public Transfer {
     std::array<WorkCompletion, kBatch> completions;
     for (;;) {
       const size_t count = Next(completions);
+      outstanding_ -= count;
       for (const WorkCompletion& wc : std::span(completions).first(count)) {
-        ThrowUnlessSuccess(wc, "did the transmitter end, or is its buffer (-l) longer than ours?");
+        ThrowUnlessSuccess(wc, kBrokenAdvice);
         if (wc.end_of_stream) return;
         Check(wc);
         result_.bytes += wc.byte_len;
@@ -248,6 +259,8 @@ class Receiver : public Transfer {
                     " of the stream: does the transmitter use --verify too?");
     }
   }
+
+  size_t outstanding_ = 0;  ///< receives posted and not completed
 };
 
 }  // namespace
