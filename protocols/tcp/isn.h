@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "protocols/common/siphash.h"
 #include "protocols/common/ipv6_address.h"
+#include "protocols/common/siphash.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {
