@@ -80,9 +80,8 @@ std::string NicUri(const std::string& uri, const std::string& address, NicRole r
 }
 
 std::string NicUri(const CommandLine& command_line, NicRole role) {
-  const std::string uri =
-      NicUri(command_line.String("nic"),
-             command_line.Has("address") ? command_line.String("address") : "", role);
+  std::string uri = NicUri(command_line.String("nic"),
+                           command_line.Has("address") ? command_line.String("address") : "", role);
   if (role == NicRole::kClient || HasParameter(uri, kProbeInterval)) return uri;
   return WithParameter(uri, kProbeInterval, kServerProbeInterval);
 }

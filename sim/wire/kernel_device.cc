@@ -184,9 +184,20 @@ Route ParseRoute(const nlmsghdr* answer, size_t bytes) {
   const auto* message = static_cast<const rtmsg*>(NLMSG_DATA(answer));
   route.type = message->rtm_type;
   route.prefix_length = message->rtm_dst_len;
+  const auto* at = reinterpret_cast<const uint8_t*>(message) + NLMSG_ALIGN(sizeof *message);
   size_t rest = RTM_PAYLOAD(answer);
-  for (const rtattr* one = RTM_RTA(message); RTA_OK(one, rest); one = RTA_NEXT(one, rest)) {
-    if (one->rta_type == RTA_OIF) std::memcpy(&route.interface, RTA_DATA(one), sizeof(uint32_t));
+  for (;;) {
+    rtattr one;
+    if (rest < sizeof one) break;
+    std::memcpy(&one, at, sizeof one);
+    if (one.rta_len < sizeof one || one.rta_len > rest) break;
+    if (one.rta_type == RTA_OIF && one.rta_len >= RTA_LENGTH(sizeof route.interface)) {
+      std::memcpy(&route.interface, at + RTA_LENGTH(0), sizeof route.interface);
+    }
+    const size_t step = RTA_ALIGN(one.rta_len);
+    if (step >= rest) break;
+    at += step;
+    rest -= step;
   }
   return route;
 }
