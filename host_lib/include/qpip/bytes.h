@@ -59,7 +59,8 @@ class MutableBytes : public std::span<std::byte> {
   template <typename Range>
   requires internal::SpannableAs<Range&&, std::byte> || internal::SpannableAs<Range&&, char> ||
       internal::SpannableAs<Range&&, unsigned char>
-      MutableBytes(Range&& range)  // NOLINT(google-explicit-constructor)
+      // NOLINTNEXTLINE(bugprone-forwarding-reference-overload, google-explicit-constructor)
+      MutableBytes(Range&& range)
       : std::span<std::byte>(reinterpret_cast<std::byte*>(std::data(range)), std::size(range)) {}
 };
 
