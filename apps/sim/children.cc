@@ -43,15 +43,25 @@ void Children::Start(size_t number, const std::function<int(int output)>& work) 
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) FailToStart();
   std::fflush(nullptr);
+  // A signal that comes before the child is ready to die of it waits until it is.
+  sigset_t ending;
+  sigset_t before;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGINT);
+  sigaddset(&ending, SIGTERM);
+  sigprocmask(SIG_BLOCK, &ending, &before);
   const pid_t pid = fork();
+  if (pid == 0) {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) {
     close(ends[0]);
     close(ends[1]);
     FailToStart();
   }
   if (pid == 0) {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
     close(ends[0]);
     for (const Child& other : children_) close(other.pipe);
     _exit(work(ends[1]));
