@@ -16,7 +16,8 @@ struct EndedChild {
   std::string output;
 };
 
-/// Some child processes at a time. Those that are left are ended when this is.
+/// Some child processes at a time. Those that are left are ended when this is, and killed when
+/// the process is.
 class Children {
  public:
   Children() = default;

@@ -227,6 +227,12 @@ class SimFaults(unittest.TestCase):
         self.assertIn(b"interrupted", err)
         self.assertEqual([child for child in left if Path("/proc", child).exists()], [])
 
+    def test_given_a_sweep_when_killed_then_its_children_go_with_it(self):
+        process = self.start("sweep", *LONG, "--vary", "depth=1,2", "--jobs", "2", "--out", self.work)
+        self.wait_until(process, lambda: len(children(process)) == 2)
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)  # the children hold its output: it ends when they do
+
     def test_given_two_sweeps_in_one_directory_when_started_then_the_second_says_so(self):
         words = ["sweep", *LONG, "--vary", "depth=1,2", "--jobs", "1", "--out", self.work]
         process = self.start(*words)

@@ -30,7 +30,7 @@ class Error : public std::runtime_error {
 /// EINVAL. A command tells bad usage from a failure by it.
 class ParseError : public Error {
  public:
-  explicit ParseError(const std::string& what);
+  explicit ParseError(const std::string& what);  ///< `what`: one line, with the form it should have
 };
 
 /// An IPv6 address and a port (host byte order).
