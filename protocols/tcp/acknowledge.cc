@@ -27,11 +27,12 @@ bool CheckAckSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   return true;
 }
 
-/// RFC 5681 section 2: what counts as a duplicate acknowledgement.
-bool IsDuplicate(const SendHalf& snd, const Segment& segment, uint32_t window) {
+/// A pure ACK that says what the last one did. While something is outstanding it is what RFC 5681
+/// section 2 calls a duplicate.
+bool RepeatsLast(const SendHalf& snd, const Segment& segment, uint32_t window) {
   const Header& header = segment.header;
   return header.acknowledgement == snd.una && segment.text_length == 0 &&
-         !header.Has(kSyn | kFin) && window == snd.wnd && snd.nxt != snd.una;
+         !header.Has(kSyn | kFin) && window == snd.wnd;
 }
 
 void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window) {
@@ -116,17 +117,18 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
   }
   if (header.acknowledgement.Before(tcb.snd.una)) {
     // Overtaken: its text may be new, and so may be what it says the peer holds (RFC 6675 5).
-    if (tcb.sack_on && header.sack_count != 0) RecoverOnAck(tcb, header, tcb.snd.una, now);
+    if (tcb.sack_on && header.sack_count != 0) RecoverOnAck(tcb, header, tcb.snd.una, false, now);
     return true;
   }
   const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
   const SequenceNumber una_before = tcb.snd.una;
+  const bool repeats_last = RepeatsLast(tcb.snd, segment, window);
   if (header.acknowledgement.After(tcb.snd.una)) {
     AdvanceUnacknowledged(tcb, header, now, arrival);
-  } else if (!tcb.sack_on && IsDuplicate(tcb.snd, segment, window)) {
+  } else if (!tcb.sack_on && repeats_last && tcb.snd.nxt != tcb.snd.una) {
     CongestionOnDuplicateAck(tcb, now);
   }
-  if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
+  if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, repeats_last, now);
   EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
   UpdateSendWindow(tcb, header, window);
   // RFC 9293 3.8.6.1: a peer that answers may keep its window shut for ever. The user time-out

@@ -219,8 +219,10 @@ void AdvanceFRto(Tcb& tcb, bool advanced, bool told_of_new);
 
 // --- recovery.cc: connections with SACK
 void StartRecovery(Tcb& tcb);
-/// An acceptable ACK; snd.una has moved on from `una_before`.
-void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now);
+/// An acceptable ACK; snd.una has moved on from `una_before`. `repeats_last`: it is a pure ACK that
+/// says what the last one did, SACK blocks apart.
+void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, bool repeats_last,
+                  uint64_t now);
 /// A tail loss probe is due, and takes the place of a time-out that is due as well.
 bool ProbesTail(Tcb& tcb, uint64_t now);
 /// The timers that this file keeps.

@@ -7,7 +7,6 @@ namespace {
 
 constexpr uint8_t kWindowPersists = 16;              // RFC 8985 6.2, step 4
 constexpr uint64_t kProbeSlackNs = 2 * 1000 * 1000;  // for the peer's scheduling
-constexpr uint64_t kUnmeasuredWaitNs = 1000000000;   // RFC 8985 7.2
 
 bool IsRecovering(const Tcb& tcb) { return tcb.in_recovery || tcb.timeout_recovery; }
 
@@ -155,6 +154,13 @@ bool DetectLoss(Tcb& tcb, uint64_t now) {
 
 // ---------------------------------------------------------------- how much to send
 
+/// RFC 8985 7.1: a recovery begins, which has its own answer to whatever was lost.
+void DropTailProbe(Tcb& tcb) {
+  tcb.tail_probe.deadline = kNever;
+  tcb.tail_probe.due = false;
+  tcb.tail_probe.outstanding = false;
+}
+
 void EnterRecovery(Tcb& tcb, uint64_t now) {
   PrepareUndo(tcb, false, now);
   CutThreshold(tcb, CongestionEvent::kLoss);
@@ -163,8 +169,7 @@ void EnterRecovery(Tcb& tcb, uint64_t now) {
   tcb.bytes_acked >>= 1;  // as large a part of a window as it was
   tcb.rate_reduction = RateReduction{};
   tcb.rate_reduction.flight_size = Maximum(tcb.snd.una.DistanceTo(tcb.snd.nxt), 1);
-  tcb.tail_probe.deadline = kNever;
-  tcb.tail_probe.due = false;
+  DropTailProbe(tcb);
   // What goes now has a round trip of its own before it, whatever detecting the loss has taken
   // (RFC 6675 section 6).
   StartRetransmitTimer(tcb, now);
@@ -207,30 +212,36 @@ void EndRecovery(Tcb& tcb) {
 
 // ---------------------------------------------------------------- tail loss probe
 
-/// RFC 8985 7.2: when to probe, if nothing is heard until then.
+/// RFC 8985 7.2: when to probe, if nothing is heard until then. What 7.3 has a sender check when
+/// the time has come is checked here, as only an ACK could change it: no other probe is in flight,
+/// and the round trip has been measured since the last one or, before any, at all.
 void ScheduleTailProbe(Tcb& tcb, uint64_t now) {
   TailProbe& probe = tcb.tail_probe;
   probe.deadline = kNever;
   const uint32_t flight = tcb.sent.start.DistanceTo(tcb.sent.End());
   if (flight == 0 || probe.outstanding || probe.due || IsRecovering(tcb)) return;
-  if (tcb.sent.sacked != 0 || tcb.sent.lost != 0) return;
+  if (tcb.sent.sacked != 0 || tcb.sent.lost != 0 || !tcb.rtt.fresh) return;
   uint64_t wait = (MicrosToNanos(tcb.rtt.srtt_us >> 3) << 1) + kProbeSlackNs;
-  // A lone segment may wait for the peer's delayed acknowledgement.
+  // A lone segment may wait for the peer's delayed acknowledgement. TLP.max_ack_delay is what a
+  // time-out allows for at least, as in Linux.
   if (flight <= tcb.snd.mss) wait += MicrosToNanos(tcb.options.rto_min_us);
-  if (!tcb.rtt.valid) wait = kUnmeasuredWaitNs;
   const uint64_t deadline = now + wait;
   // Not later than the time-out, whose place it takes then.
   probe.deadline = deadline < tcb.retransmit_deadline ? deadline : tcb.retransmit_deadline;
 }
 
 /// RFC 8985 7.4.2: whether the probe has repaired a loss, which then counts as congestion.
-void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported) {
+/// `repeats_last`: the ACK says what the last one did.
+void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported, bool repeats_last) {
   TailProbe& probe = tcb.tail_probe;
   const SequenceNumber acknowledged = header.acknowledgement;  // of an overtaken ACK, below snd.una
   if (!probe.outstanding || acknowledged.Before(probe.end)) return;
-  const bool in_vain = duplicate_reported && header.sack[0].end == probe.end;
+  const bool at_end = acknowledged == probe.end;
+  // Both have arrived: the peer reports the duplicate, or, if it reports none, acknowledges twice.
+  const bool in_vain = (duplicate_reported && header.sack[0].end == probe.end) ||
+                       (at_end && repeats_last && header.sack_count == 0);
   if (probe.repeats && !in_vain) {
-    if (acknowledged == probe.end) return;  // the answer to either; the next one tells
+    if (at_end) return;  // the answer to either; the next one tells
     if (!IsRecovering(tcb)) {
       CutThreshold(tcb, CongestionEvent::kLoss);
       tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
@@ -281,7 +292,8 @@ void StartRecovery(Tcb& tcb) {
   tcb.tail_probe = TailProbe{};
 }
 
-void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uint64_t now) {
+void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, bool repeats_last,
+                  uint64_t now) {
   Delivery delivery;
   const bool advanced = tcb.snd.una != una_before;
   if (advanced) AcknowledgeRuns(tcb.sent, tcb.snd.una, tcb.rack.fack, &delivery);
@@ -291,7 +303,7 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, uin
   if (tcb.sent.sacked == 0) tcb.rack.sacks = 0;
   UpdateRack(tcb, header, delivery, now);
   AdaptWindow(tcb, duplicate_reported);
-  JudgeTailProbe(tcb, header, duplicate_reported);
+  JudgeTailProbe(tcb, header, duplicate_reported, repeats_last);
 
   const bool undone = JudgeReduction(tcb, header, delivery, advanced, duplicate_reported);
   const bool ended = undone || (IsRecovering(tcb) && tcb.snd.una.AtOrAfter(tcb.recover));
@@ -347,9 +359,7 @@ void RecoverOnTimeout(Tcb& tcb) {
   if (reneged) tcb.frto = FRto::kOff;
   LoseAll(tcb.sent, reneged);
   tcb.rack.deadline = kNever;
-  tcb.tail_probe.deadline = kNever;
-  tcb.tail_probe.due = false;
-  tcb.tail_probe.outstanding = false;
+  DropTailProbe(tcb);
 }
 
 void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t now) {
@@ -366,6 +376,7 @@ void RecoverOnSend(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint64_t no
     probe.outstanding = true;
     probe.repeats = repeats;
     probe.end = tcb.sent.End();
+    tcb.rtt.fresh = false;
     StartRetransmitTimer(tcb, now);  // RFC 8985 7.3
   }
   if (!repeats) ScheduleTailProbe(tcb, now);

@@ -36,6 +36,7 @@ void UpdateEstimate(RoundTrip& rtt, const Options& options, uint32_t sample_us) 
   // nothing for the peer's delayed acknowledgement.
   const uint32_t variance = Maximum(Maximum(kGranularityUs, options.rto_min_us), rtt.rttvar_us);
   rtt.rto_us = Minimum((rtt.srtt_us >> 3) + variance, options.rto_max_us);
+  rtt.fresh = true;
   rtt.backoff = 0;  // RFC 6298 section 5: a fresh sample ends the back-off
 }
 

@@ -299,7 +299,7 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   if (acknowledges) {
     const SequenceNumber una_before = tcb.snd.una;
     AdvanceUnacknowledged(tcb, header, now, arrival);
-    if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, now);
+    if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, false, now);
     EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
   }
   NoteHeard(tcb, now);

@@ -226,6 +226,7 @@ struct RoundTrip {
   uint8_t backoff = 0;            ///< doublings of rto_us
   bool valid = false;             ///< there was a sample
   bool timing = false;            ///< one segment is being timed; not if retransmitted (Karn)
+  bool fresh = false;             ///< there was a sample since the last tail loss probe, if any
   SequenceNumber timed_sequence;  ///< its end: an ACK of this or more ends the measurement
   uint64_t timed_at = 0;
 };
