@@ -39,7 +39,10 @@ class BlockSignals {
 }  // namespace
 
 Core::Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const CoreOptions& options)
-    : firmware_(firmware), options_(options), wire_(std::move(wire)) {
+    : firmware_(firmware),
+      options_(options),
+      doorbells_(options.doorbell_entries),
+      wire_(std::move(wire)) {
   if (options_.occupancy) occupancy_ = std::make_unique<Occupancy>();
   if (!options_.timeline.empty()) timeline_ = std::make_unique<Timeline>(options_.timeline);
   ports_ = std::make_unique<Ports>(*wire_, doorbells_, occupancy_.get(), timeline_.get());

@@ -64,6 +64,7 @@ struct Firmware {
 
 struct CoreOptions {
   uint64_t spin_ns = 20000;  ///< DriveUntil polls for so long before it sleeps
+  uint32_t doorbell_entries = DoorbellFifo::kDefaultEntries;  ///< see DoorbellFifo
   bool occupancy = false;
   std::string timeline;  ///< path of the Trace Event file; empty: none
   std::string title;     ///< names the NIC in the timeline
@@ -72,6 +73,7 @@ struct CoreOptions {
 /// One NIC's core. Thread-safe except Start.
 class Core {
  public:
+  /// Throws std::invalid_argument for a doorbell FIFO that cannot be.
   Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const CoreOptions& options);
   ~Core();
   Core(const Core&) = delete;

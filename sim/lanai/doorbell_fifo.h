@@ -6,9 +6,11 @@
 // writer that finds no free slot sets the sticky flag instead and never waits.
 #pragma once
 
-#include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
+#include <memory>
+#include <stdexcept>
 
 #include "nic_fw/abi/doorbell.h"
 
@@ -16,10 +18,18 @@ namespace qpip::lanai {
 
 class DoorbellFifo {
  public:
-  static constexpr uint32_t kEntries = 1024;
+  static constexpr uint32_t kDefaultEntries = 1024;
+  /// A slot that is full for one lap must differ from one that is free for the next: two at least.
+  static constexpr uint32_t kMinEntries = 2;
+  static constexpr uint32_t kMaxEntries = 65536;
 
-  DoorbellFifo() {
-    for (uint32_t i = 0; i < kEntries; ++i) slots_[i].sequence.store(i, std::memory_order_relaxed);
+  /// `entries`: a power of two from kMinEntries to kMaxEntries. Throws std::invalid_argument.
+  explicit DoorbellFifo(uint32_t entries = kDefaultEntries) : mask_(entries - 1) {
+    if (!std::has_single_bit(entries) || entries < kMinEntries || entries > kMaxEntries) {
+      throw std::invalid_argument("a doorbell FIFO has 2 to 65536 entries, a power of two");
+    }
+    slots_ = std::make_unique<Slot[]>(entries);
+    for (uint32_t i = 0; i < entries; ++i) slots_[i].sequence.store(i, std::memory_order_relaxed);
   }
   DoorbellFifo(const DoorbellFifo&) = delete;
   DoorbellFifo& operator=(const DoorbellFifo&) = delete;
@@ -30,7 +40,7 @@ class DoorbellFifo {
   bool Push(const abi::Doorbell& doorbell) {
     uint32_t position = tail_.load(std::memory_order_relaxed);
     for (;;) {
-      Slot& slot = slots_[position & kMask];
+      Slot& slot = slots_[position & mask_];
       const uint32_t sequence = slot.sequence.load(std::memory_order_acquire);
       if (sequence == position) {
         if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
@@ -49,11 +59,11 @@ class DoorbellFifo {
 
   /// Takes the oldest entry; false when there is none. One thread at a time.
   bool Pop(abi::Doorbell* out) {
-    Slot& slot = slots_[head_ & kMask];
+    Slot& slot = slots_[head_ & mask_];
     // Sequentially consistent for the reader's last look before it sleeps; an ordinary load on x86.
     if (slot.sequence.load(std::memory_order_seq_cst) != head_ + 1) return false;
     *out = slot.doorbell;
-    slot.sequence.store(head_ + kEntries, std::memory_order_release);
+    slot.sequence.store(head_ + mask_ + 1, std::memory_order_release);
     ++head_;
     return true;
   }
@@ -66,18 +76,17 @@ class DoorbellFifo {
   }
 
  private:
-  static constexpr uint32_t kMask = kEntries - 1;
-  static_assert((kEntries & kMask) == 0);
-
   struct alignas(32) Slot {
     std::atomic<uint32_t> sequence;
     abi::Doorbell doorbell;
   };
 
+  // Only read after construction: a cache line that everybody keeps.
+  alignas(64) const uint32_t mask_;
+  std::unique_ptr<Slot[]> slots_;
   alignas(64) std::atomic<uint32_t> tail_{0};
   alignas(64) uint32_t head_ = 0;
   alignas(64) std::atomic<bool> overflow_{false};
-  alignas(64) std::array<Slot, kEntries> slots_;
 };
 
 }  // namespace qpip::lanai

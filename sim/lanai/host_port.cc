@@ -49,6 +49,7 @@ fw::NicConfig MakeConfig(const NicUri& uri, const wire::Wire& wire) {
 CoreOptions MakeOptions(const NicUri& uri, const std::string& description) {
   CoreOptions options;
   options.spin_ns = uint64_t{uri.spin_us} * 1000;
+  options.doorbell_entries = uri.doorbells;
   options.occupancy = uri.occupancy;
   options.timeline = uri.timeline;
   options.title = description;

@@ -87,6 +87,12 @@ constexpr Parameter kNicParameters[] = {
     QPIP_URI_NUMBER("keepalive_interval_s", uri.nic.keepalive_interval_s, 1, 1000000),
     QPIP_URI_NUMBER("keepalive_probes", uri.nic.keepalive_probes, 1, 255),
     QPIP_URI_NUMBER("user_timeout_option", uri.nic.tcp_user_timeout_option, 0, 1),
+    {"doorbells",
+     [](NicUri& uri, std::string_view name, std::string_view value) {
+       uri.doorbells = static_cast<uint32_t>(
+           ParsePowerOfTwo(name, value, DoorbellFifo::kMinEntries, DoorbellFifo::kMaxEntries));
+     },
+     [](const NicUri& uri) { return std::to_string(uri.doorbells); }},
     QPIP_URI_NUMBER("spin_us", uri.spin_us, 0, 1000000),
 };
 

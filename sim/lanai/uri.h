@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "nic_fw/firmware.h"
+#include "sim/lanai/doorbell_fifo.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::lanai {
@@ -25,7 +26,8 @@ struct NicUri {
   std::string timeline;  ///< file for the Trace Event JSON; empty: none
   bool occupancy = false;
   uint32_t spin_us = 20;  ///< how long a waiting thread polls before it sleeps
-  fw::NicConfig nic;      ///< real-time profile; address, MTU and rings are filled in later
+  uint32_t doorbells = DoorbellFifo::kDefaultEntries;  ///< entries of the doorbell FIFO
+  fw::NicConfig nic;  ///< real-time profile; address, MTU and rings are filled in later
 
   NicUri();  ///< of the default scheme
   explicit NicUri(const Scheme& row);

@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 
+#include <bit>
 #include <charconv>
+#include <optional>
 #include <stdexcept>
 
 namespace qpip::lanai {
@@ -28,6 +30,19 @@ void AppendByte(std::string& text, char c, bool encoded) {
   text += kHex[byte & 15];
 }
 
+std::optional<uint64_t> Whole(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+[[noreturn]] void RefuseNumber(std::string_view name, std::string_view value, const char* kind,
+                               uint64_t low, uint64_t high) {
+  Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is no " + kind + " from " +
+         std::to_string(low) + " to " + std::to_string(high));
+}
+
 }  // namespace
 
 void Refuse(const std::string& why) { throw std::invalid_argument(why); }
@@ -39,13 +54,20 @@ std::string Quote(std::string_view text) {
 }
 
 uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size() || number < low || number > high) {
-    Refuse("parameter " + std::string(name) + ": " + Quote(value) + " is no whole number from " +
-           std::to_string(low) + " to " + std::to_string(high));
+  const std::optional<uint64_t> number = Whole(value);
+  if (!number || *number < low || *number > high) {
+    RefuseNumber(name, value, "whole number", low, high);
   }
-  return number;
+  return *number;
+}
+
+uint64_t ParsePowerOfTwo(std::string_view name, std::string_view value, uint64_t low,
+                         uint64_t high) {
+  const std::optional<uint64_t> number = Whole(value);
+  if (!number || !std::has_single_bit(*number) || *number < low || *number > high) {
+    RefuseNumber(name, value, "power of two", low, high);
+  }
+  return *number;
 }
 
 size_t ParseChoice(std::string_view name, std::string_view value,

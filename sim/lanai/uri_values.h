@@ -22,6 +22,9 @@ std::string Quote(std::string_view text);
 
 /// A whole number in [low, high].
 uint64_t ParseNumber(std::string_view name, std::string_view value, uint64_t low, uint64_t high);
+/// A power of two in [low, high].
+uint64_t ParsePowerOfTwo(std::string_view name, std::string_view value, uint64_t low,
+                         uint64_t high);
 /// The position of `value` in a list of words, and the word at a position.
 size_t ParseChoice(std::string_view name, std::string_view value,
                    std::initializer_list<std::string_view> choices);

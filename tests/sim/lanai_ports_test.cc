@@ -25,7 +25,7 @@ class PortsTest : public ::testing::Test {
   ~PortsTest() override { ports_->ReleaseFrames(); }
 
   void MakePorts() {
-    ports_ = std::make_unique<Ports>(wire_, *doorbells_, nullptr, nullptr);
+    ports_ = std::make_unique<Ports>(wire_, doorbells_, nullptr, nullptr);
     port_ = ports_->table();
   }
 
@@ -59,7 +59,8 @@ class PortsTest : public ::testing::Test {
 
   std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
   ScriptedWire wire_{link_, 0};
-  std::unique_ptr<DoorbellFifo> doorbells_ = std::make_unique<DoorbellFifo>();
+  static constexpr uint32_t kDoorbells = 8;
+  DoorbellFifo doorbells_{kDoorbells};
   std::unique_ptr<Ports> ports_;
   fw::Platform port_;
 };
@@ -154,11 +155,11 @@ TEST_F(PortsTest, GivenAWordOfHostMemoryWhenLoadedThenItsValueComesBack) {
 TEST_F(PortsTest, GivenDoorbellsWhenPoppedThroughTheTableThenTheyArriveAndTheFlagReads) {
   abi::Doorbell out;
   EXPECT_EQ(port_.doorbell_pop(port_.context, &out), 0u);
-  doorbells_->Push(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 1, 2));
+  doorbells_.Push(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 1, 2));
   EXPECT_EQ(port_.doorbell_pop(port_.context, &out), 1u);
   EXPECT_EQ(out.producer, 2u);
   EXPECT_EQ(port_.doorbell_overflowed(port_.context), 0u);
-  for (uint32_t i = 0; i <= DoorbellFifo::kEntries; ++i) doorbells_->Push(out);
+  for (uint32_t i = 0; i <= kDoorbells; ++i) doorbells_.Push(out);
   EXPECT_EQ(port_.doorbell_overflowed(port_.context), 1u);
   EXPECT_EQ(port_.doorbell_overflowed(port_.context), 0u);
 }

@@ -41,6 +41,7 @@ TEST(Uri, GivenOnlyAnAddressWhenParsedThenTheRestIsTheRealTimeProfile) {
   EXPECT_EQ(uri.address.bytes[15], 1);
   EXPECT_EQ(uri.mtu, wire::FabricOptions().mtu);
   EXPECT_EQ(uri.nic.max_qps, 1024u);
+  EXPECT_EQ(uri.doorbells, 1024u);
   EXPECT_FALSE(uri.fault.any());
   EXPECT_FALSE(uri.occupancy);
   EXPECT_TRUE(uri.timeline.empty());
@@ -50,7 +51,8 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   const NicUri uri = ParseUri(
       "mem:a-B_c.9?address=fd00::2&mtu=9000&copy=1&checksum=1&loss=0.01&duplicate=0.5&reorder=1"
       "&corrupt=1e-3&delay_us=7&flap_period_ms=100&flap_down_ms=10&cut_after_frames=12&seed=99"
-      "&pcap=/tmp/a.pcap&occupancy=1&timeline=t.json&max_qps=5&ack_every=3&ack_delay_us=400"
+      "&pcap=/tmp/"
+      "a.pcap&occupancy=1&timeline=t.json&max_qps=5&doorbells=4&ack_every=3&ack_delay_us=400"
       "&rto_min_us=1000&rto_initial_us=2000&user_timeout_ms=3000&connect_timeout_ms=4000"
       "&time_wait_ms=5&timestamps=0&spin_us=0&congestion=dctcp&ecn=request&hystart=0&pacing=1&undo="
       "0&mtu_probing=always&reassembly=7&scoreboard=8"
@@ -73,6 +75,7 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_TRUE(uri.occupancy);
   EXPECT_EQ(uri.timeline, "t.json");
   EXPECT_EQ(uri.nic.max_qps, 5u);
+  EXPECT_EQ(uri.doorbells, 4u);
   EXPECT_EQ(uri.nic.ack_every, 3u);
   EXPECT_EQ(uri.nic.ack_delay_us, 400u);
   EXPECT_EQ(uri.nic.rto_min_us, 1000u);
@@ -304,6 +307,11 @@ TEST(Uri, GivenABadUriWhenParsedThenTheMessageSaysWhatIsWrongInOneLine) {
       {"shm:lab?address=fd00::1&loss=-0.1", "\"-0.1\" is no probability"},
       {"shm:lab?address=fd00::1&max_qps=0", "parameter max_qps: \"0\""},
       {"shm:lab?address=fd00::1&max_qps=1048577", "from 1 to 1048576"},
+      {"shm:lab?address=fd00::1&doorbells=1", "\"1\" is no power of two from 2 to 65536"},
+      {"shm:lab?address=fd00::1&doorbells=1000", "parameter doorbells: \"1000\" is no power of"},
+      {"shm:lab?address=fd00::1&doorbells=131072", "from 2 to 65536"},
+      {"shm:lab?address=fd00::1&doorbells=4k", "\"4k\" is no power of two"},
+      {"shm:lab?address=fd00::1&doorbells=-4", "\"-4\" is no power of two"},
       {"shm:lab?address=fd00::1&ack_delay_us=500000", "from 0 to 499999"},
       {"shm:lab?address=fd00::1&seed=18446744073709551616", "parameter seed"},
       {"shm:lab?address=fd00::1&pcap=", "parameter pcap: no file name"},
