@@ -68,6 +68,12 @@ void ReadSack(Tcb& tcb, const Header& header, bool duplicate_first, Delivery* de
   tcb.rack.fack = Max(tcb.rack.fack, tcb.snd.una);
 }
 
+/// RACK.min_RTT, which before any text's is the SYN's; kNever: not known.
+uint64_t LeastRoundTrip(const Tcb& tcb) {
+  if (tcb.rack.min_rtt_ns != kNever || !tcb.rtt.valid) return tcb.rack.min_rtt_ns;
+  return MicrosToNanos(tcb.rtt.srtt_us >> 3);
+}
+
 /// RFC 8985 6.2, steps 1 to 3.
 void UpdateRack(Tcb& tcb, const Header& header, const Delivery& delivery, uint64_t now) {
   Rack& rack = tcb.rack;
@@ -80,7 +86,7 @@ void UpdateRack(Tcb& tcb, const Header& header, const Delivery& delivery, uint64
     const uint32_t clock = TimestampNow(tcb, delivery.sent_at);
     const bool older = tcb.timestamps_on && header.has_timestamps &&
                        static_cast<int32_t>(header.ts_echo - clock) < 0;
-    if (older || rtt < rack.min_rtt_ns) return;
+    if (older || rtt < LeastRoundTrip(tcb)) return;
   } else if (rtt < rack.min_rtt_ns) {
     rack.min_rtt_ns = rtt;
   }

@@ -11,18 +11,23 @@ namespace {
 constexpr uint64_t kRoundTrip = 10 * kMs;
 constexpr uint32_t kSegment = 1000;
 
+/// Opens a connection with SACK in one round trip.
+void Open(Connection& c) {
+  c.peer_sack = true;
+  c.OpenActively();
+  c.Drain();
+  c.now += kRoundTrip;
+  Segment syn_ack = c.PeerSyn();
+  syn_ack.header.flags = kSyn | kAck;
+  syn_ack.header.acknowledgement = c.iss() + 1;
+  c.Arrive(syn_ack);
+  c.Drain();
+}
+
 class ProbeAnswer : public ::testing::Test {
  protected:
   void SetUp() override {
-    c.peer_sack = true;
-    c.OpenActively();
-    c.Drain();
-    c.now += kRoundTrip;
-    Segment syn_ack = c.PeerSyn();
-    syn_ack.header.flags = kSyn | kAck;
-    syn_ack.header.acknowledgement = c.iss() + 1;
-    c.Arrive(syn_ack);
-    c.Drain();
+    Open(c);
     for (int i = 0; i < 10; ++i) {
       c.Send(10 * kSegment);
       c.now += kRoundTrip;
@@ -89,6 +94,24 @@ TEST_F(ProbeAnswer, GivenSeveralLossesAreRepairedThenTheWindowIsCutOnce) {
   ASSERT_FALSE(c.tcb.in_recovery);
   SendOneMore(6);
   EXPECT_EQ(c.tcb.ssthresh, threshold);
+}
+
+TEST(FirstFlight, GivenNothingArrivesButTheProbeThenTheRestIsRepairedWithoutATimeOut) {
+  Connection c{PlainOptions()};
+  Open(c);
+  const SequenceNumber start = c.tcb.snd.max;
+  ASSERT_EQ(c.Send(3 * kSegment).size(), 3u);
+  ASSERT_FALSE(c.AdvanceTo(c.tcb.tail_probe.deadline).retransmission_timeout);
+  ASSERT_EQ(c.Drain().size(), 1u);
+  c.now += kRoundTrip;
+  Segment ack = c.WithAck(start);
+  ack.header.sack_count = 1;
+  ack.header.sack[0] = {start + 2 * kSegment, start + 3 * kSegment};
+  c.Arrive(ack);
+  EXPECT_TRUE(c.tcb.in_recovery);
+  const std::vector<SentSegment> again = c.Drain();
+  ASSERT_FALSE(again.empty());
+  EXPECT_EQ(again[0].header.sequence, start);
 }
 
 TEST_F(ProbeAnswer, GivenADuplicateFromAPeerThatReportsNoneThenTheWindowStays) {
