@@ -4,7 +4,7 @@
 namespace qpip::tcp::internal {
 namespace {
 
-constexpr uint32_t kGranularityUs = 1000;  // G of RFC 6298: the timestamp clock's tick
+constexpr uint32_t kGranularityUs = 1000;  // G of RFC 6298: about the timestamp clock's tick
 
 /// Microseconds of a measured time: exact up to 34 s, which is also the largest that is believed.
 /// One 32-bit division.
@@ -32,8 +32,9 @@ void UpdateEstimate(RoundTrip& rtt, const Options& options, uint32_t sample_us) 
                                           static_cast<int32_t>(rtt.rttvar_us >> 2));
     rtt.srtt_us = static_cast<uint32_t>(static_cast<int32_t>(rtt.srtt_us) + error);
   }
-  // The floor is the variance term's, as Linux has it: one of the sum would leave a long round trip
-  // nothing for the peer's delayed acknowledgement.
+  // Deliberately not (2.4), which has at least a second. The floor is the variance term's, as Linux
+  // has it: one of the sum would leave a long round trip nothing for the peer's delayed
+  // acknowledgement.
   const uint32_t variance = Maximum(Maximum(kGranularityUs, options.rto_min_us), rtt.rttvar_us);
   rtt.rto_us = Minimum((rtt.srtt_us >> 3) + variance, options.rto_max_us);
   rtt.fresh = true;

@@ -30,8 +30,8 @@ std::vector<Requirement> Rfc9293Text() {
       {"SHLD-17", "3.8.6", "data beyond the shrunk window does not time the connection out"},
       {"MUST-34", "3.8.6", "a sender copes with a window that shrinks"},
       {"MAY-8", "3.8.6.1", "a receiver may keep its window shut for ever"},
-      {"MUST-35", "3.8.6.1", "zero windows are probed"},
-      {"MUST-36", "3.8.6.1", "a sender takes up a window that opens again"},
+      {"MUST-35", "3.8.6", "a window that has shrunk to zero is probed"},
+      {"MUST-36", "3.8.6.1", "zero windows are probed"},
       {"SHLD-29", "3.8.6.1", "the first probe leaves after a retransmission time-out"},
       {"SHLD-30", "3.8.6.1", "the time between probes doubles"},
       {"MUST-37", "3.8.6.1", "a peer that answers probes may keep its window shut"},
@@ -245,8 +245,8 @@ Document Rfc6298() {
            "the first measurement R gives SRTT = R, RTTVAR = R/2, RTO = SRTT + 4 RTTVAR"},
           {"2.3", "2", "later ones are smoothed by 1/8 and 1/4"},
           {"2.4", "2", "an RTO below 1 s is rounded up to 1 s",
-           "deliberate, a SHOULD; `rto_min_us` is what Linux has, and, as there, the least of K * "
-           "RTTVAR rather than of the sum"},
+           "deliberate, a SHOULD; as in Linux the floor, `rto_min_us`, is one of K * RTTVAR rather "
+           "than of the sum"},
           {"2.5", "2", "the RTO may be bounded, by 60 s at least"},
           {"3", "3", "retransmitted segments are not measured, unless by timestamps"},
           {"5.1-5.3", "5",
@@ -255,7 +255,7 @@ Document Rfc6298() {
           {"5.4", "5", "when it expires the earliest segment is sent again"},
           {"5.5", "5", "... and the RTO doubles"},
           {"5.7", "5", "after a lost SYN the RTO is 3 s for the data",
-           "met by the time-out backed off, which lasts until a measurement"},
+           "where no timestamps tell how long the round trip was"},
       }};
 }
 
@@ -297,14 +297,19 @@ Document Rfc7323() {
               {"2.2-2", "2.2", "windows of SYNs are not scaled"},
               {"2.3-1", "2.3", "a shift above 14 counts as 14"},
               {"3.2-1", "3.2", "timestamps only when both SYNs have them"},
-              {"3.2-2", "3.2", "... then every segment but RST has them"},
-              {"3.2-4", "3.2", "... and RST, a SHOULD"},
-              {"3.2-3", "3.2", "a segment without them is dropped",
-               "the RFC says SHOULD, and that receivers may take it"},
-              {"4.3-1", "4.3", "TSecr echoes the segment that advanced the window's left edge"},
+              {"3.2-2", "3.2", "... then every segment has them, which is a MUST, but for RST"},
+              {"3.2-4", "3.2", "... which has them as well, a SHOULD",
+               "where this end has a connection; see 5.2"},
+              {"3.2-3", "3.2", "a segment without them is dropped, and does not end the connection",
+               "to drop it is a SHOULD"},
+              {"4.3-1", "4.3",
+               "of segments that are acknowledged together TSecr echoes the first, which advanced "
+               "the window's left edge"},
               {"4.3-2", "4.3", "with a gap, TSecr stays that of the last segment in order"},
+              {"5.2-1", "5.2",
+               "an RST that answers a segment with timestamps has them, and echoes that segment's"},
+              {"5.2-2", "5.2", "RST is not subject to PAWS"},
               {"5.3-1", "5.3", "PAWS drops an old timestamp and acknowledges"},
-              {"5.3-2", "5.3", "RST is not subject to PAWS"},
               {"5.5-1", "5.5", "after 24 days of silence any timestamp is taken"},
               {"5.4-1", "5.4", "the clock of timestamps ticks between 1 ms and 1 s"},
           }};
@@ -338,24 +343,41 @@ Document Rfc6675() {
           "loss recovery with SACK, as far as RFC 8985 has not replaced it",
           {
               {"5-1", "5",
-               "what any acceptable ACK says of the peer's holdings counts, also of one "
-               "that was overtaken"},
+               "what any ACK says of the peer's holdings is noted, also of one that was overtaken",
+               "any that RFC 5961 5.2 lets in: none that is older than the largest window"},
           }};
 }
 
 Document Rfc8985() {
-  return {"RFC 8985",
-          "RACK-TLP",
-          {
-              {"6.2-1", "6.2",
-               "a segment is lost once one sent later is delivered, and three are sacked"},
-              {"6.2-2", "6.2", "fewer sacks wait for a reordering window"},
-              {"6.3-1", "6.3", "a lost retransmission is found without a time-out"},
-              {"7.2-1", "7.2", "a tail without ACK is probed after two round trips",
-               "and 2 ms for the peer's scheduling"},
-              {"7.2-2", "7.2", "a time-out that would come first is a probe instead"},
-              {"7.3-1", "7.3", "a probe is new data, else the last segment again"},
-          }};
+  return {
+      "RFC 8985",
+      "RACK-TLP",
+      {
+          {"6.2-1", "6.2",
+           "a segment is lost once one sent later is delivered, and three are sacked"},
+          {"6.2-2", "6.2", "fewer sacks wait for a reordering window"},
+          {"6.2-3", "6.2", "a lost retransmission is found without a time-out"},
+          {"6.2-4", "6.2", "RACK.min_RTT is the least of recent round trips",
+           "it is the least of the connection: on a path that has become longer D-SACKs widen the "
+           "window"},
+          {"6.3-1", "6.3",
+           "a time-out deems lost the first segment, and others by the same rule as an ACK",
+           "it deems lost whatever is not sacked, as RFC 5681 3.1 does; F-RTO tells when it was "
+           "not"},
+          {"7.1-1", "7.1", "a recovery that begins forgets the probe"},
+          {"7.2-1", "7.2", "a tail without ACK is probed after two round trips",
+           "and 2 ms for the peer's scheduling"},
+          {"7.2-2", "7.2", "a time-out that would come first is a probe instead"},
+          {"7.2-3", "7.2", "a lone segment may be given time for a delayed ACK",
+           "`rto_min_us`, as in Linux; what fits one segment counts as one"},
+          {"7.3-1", "7.3", "a probe is new data, else the last segment again"},
+          {"7.3-2", "7.3",
+           "no probe unless the round trip has been measured since the last one, or at all",
+           "then none is scheduled either, and the time-out stays where it was"},
+          {"7.4-1", "7.4.2", "a loss that the probe has repaired counts as congestion"},
+          {"7.4-2", "7.4.2",
+           "... but not when a D-SACK or a second ACK shows that both segments have arrived"},
+      }};
 }
 
 Document Rfc3168() {
@@ -396,7 +418,9 @@ Document Rfc4443() {
               {"3.1-1", "3.1", "UDP to a port without listener: port unreachable"},
               {"2.4-c", "2.4", "an error carries as much of the packet as fits 1280 bytes"},
               {"2.4-e1", "2.4", "no error about an ICMPv6 error"},
-              {"2.4-e3", "2.4", "no error about a packet to a multicast address"},
+              {"2.4-e3", "2.4", "no error about a packet to a multicast address",
+               "but for the option that asks for one"},
+              {"2.4-e6", "2.4", "no error about a packet from an address that is not one node's"},
               {"2.4-f", "2.4", "errors are limited in rate"},
               {"2.3-1", "2.3", "a bad checksum drops the message"},
               {"2.4-d", "2.4", "errors received are passed to the upper layer"},

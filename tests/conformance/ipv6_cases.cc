@@ -256,6 +256,16 @@ void NoErrorAboutMulticast() {
   s.Silent();
 }
 
+void NoErrorToAnAddressThatIsNobodys() {
+  for (const char* source : {"::", "::1", "ff02::1"}) {
+    Station s;
+    s.ip.source = ParseAddress(source);
+    s.datagram.destination_port = 10;
+    s.Inject();
+    s.Silent();
+  }
+}
+
 void ErrorsAreLimited() {
   Station s;
   s.datagram.destination_port = 10;
@@ -303,6 +313,9 @@ Topic Ipv6Topic() {
               {"errors_fit_the_smallest_mtu", {"RFC 4443 2.4-c"}, ErrorsFitTheSmallestMtu},
               {"no_error_about_an_error", {"RFC 4443 2.4-e1"}, NoErrorAboutAnError},
               {"no_error_about_multicast", {"RFC 4443 2.4-e3"}, NoErrorAboutMulticast},
+              {"no_error_to_an_address_that_is_nobodys",
+               {"RFC 4443 2.4-e6"},
+               NoErrorToAnAddressThatIsNobodys},
               {"errors_are_limited", {"RFC 4443 2.4-f"}, ErrorsAreLimited},
               {"damaged_echo_is_dropped", {"RFC 4443 2.3-1"}, DamagedEchoIsDropped},
           }};

@@ -241,6 +241,76 @@ void ProbeIsNewDataIfThereIsAny() {
   Expect(probe && probe->sequence == 10'001, "the probe is not new data");
 }
 
+/// Three segments of which the last is probed, and a round trip after that.
+void ProbeTail(Script& s) {
+  s.Accept();
+  s.connection->Send(Pattern(3000));
+  ExpectEqual(s.Drain(), 3, "segments");
+  const std::optional<TcpSegment> probe = s.peer.Wait(seconds(1));
+  Expect(probe && probe->sequence == 2001, "no probe");
+  s.bench.Advance(milliseconds(20));
+}
+
+/// One segment more, and its ACK: the first beyond the probe. Answers ssthresh.
+uint32_t ThresholdAfterOneMore(Script& s, uint32_t sequence) {
+  s.connection->Send(Pattern(1000));
+  ExpectEqual(s.Drain(), 1, "segments");
+  s.bench.Advance(milliseconds(20));
+  Sack(s, {}, sequence + 1000);
+  return s.connection->Info().ssthresh;
+}
+
+void RecoveryForgetsTheProbe() {
+  Script s(kSack);
+  s.Accept();
+  s.connection->Send(Pattern(10'000));
+  ExpectEqual(s.Drain(), 10, "segments of the initial window");
+  Expect(s.peer.Wait(seconds(1)).has_value(), "no probe");
+  s.bench.Advance(milliseconds(20));
+  Sack(s, {Segments(1, 10)});
+  Expect(s.peer.Wait(milliseconds(20)).has_value(), "the hole is not sent again");
+  const uint32_t threshold = s.connection->Info().ssthresh;
+  s.bench.Advance(milliseconds(20));
+  Sack(s, {}, 10'001);
+  ExpectEqual(ThresholdAfterOneMore(s, 10'001), threshold, "ssthresh");
+}
+
+void ProbeNeedsAMeasurement() {
+  Script s(kSack);  // without timestamps, which would measure what was sent twice
+  s.Accept();
+  s.connection->Send(Pattern(100));
+  ExpectEqual(s.Drain(), 1, "segments");
+  while (s.Counter("tcp_retransmission_timeouts") == 0) {
+    Expect(s.peer.Wait(seconds(10)).has_value(), "neither probe nor time-out");
+  }
+  Sack(s, {}, 101);
+  s.connection->Send(Pattern(100));
+  ExpectEqual(s.Drain(), 1, "segments");
+  Expect(s.peer.Wait(seconds(10)).has_value(), "no time-out");
+  ExpectEqual(s.Counter("tcp_retransmission_timeouts"), 2u, "time-outs");
+}
+
+void LossThatTheProbeRepairedCounts() {
+  Script s(kSack);
+  ProbeTail(s);
+  const uint32_t threshold = s.connection->Info().ssthresh;
+  Sack(s, {}, 3001);
+  Expect(ThresholdAfterOneMore(s, 3001) < threshold, "ssthresh stays");
+}
+
+void ProbeInVainIsNoLoss() {
+  Script reported(kSack);
+  ProbeTail(reported);
+  const uint32_t threshold = reported.connection->Info().ssthresh;
+  Sack(reported, {{2001, 3001}}, 3001);
+  ExpectEqual(ThresholdAfterOneMore(reported, 3001), threshold, "ssthresh after a D-SACK");
+  Script twice(kSack);
+  ProbeTail(twice);
+  Sack(twice, {}, 3001);
+  Sack(twice, {}, 3001);
+  ExpectEqual(ThresholdAfterOneMore(twice, 3001), threshold, "ssthresh after two ACKs");
+}
+
 }  // namespace
 
 Topic SackTopic() {
@@ -257,9 +327,15 @@ Topic SackTopic() {
           {"three_sacked_one_by_one_mean_loss", {"RFC 8985 6.2-1"}, ThreeSackedOneByOneMeanLoss},
           {"three_sacked_at_once_mean_loss", {"RFC 8985 6.2-1"}, ThreeSackedAtOnceMeanLoss},
           {"one_sack_waits_for_reordering", {"RFC 8985 6.2-2"}, OneSackWaitsForReordering},
-          {"lost_retransmission_is_found", {"RFC 8985 6.3-1"}, LostRetransmissionIsFound},
+          {"lost_retransmission_is_found", {"RFC 8985 6.2-3"}, LostRetransmissionIsFound},
           {"tail_is_probed", {"RFC 8985 7.2-1", "RFC 8985 7.3-1"}, TailIsProbed},
           {"probe_takes_the_time_outs_place", {"RFC 8985 7.2-2"}, ProbeTakesTheTimeOutsPlace},
+          {"recovery_forgets_the_probe", {"RFC 8985 7.1-1"}, RecoveryForgetsTheProbe},
+          {"probe_needs_a_measurement", {"RFC 8985 7.3-2"}, ProbeNeedsAMeasurement},
+          {"loss_that_the_probe_repaired_counts",
+           {"RFC 8985 7.4-1"},
+           LossThatTheProbeRepairedCounts},
+          {"probe_in_vain_is_no_loss", {"RFC 8985 7.4-2"}, ProbeInVainIsNoLoss},
           {"overtaken_ack_is_read", {"RFC 6675 5-1"}, OvertakenAckIsRead},
           {"probe_is_new_data_if_there_is_any", {"RFC 8985 7.3-1"}, ProbeIsNewDataIfThereIsAny},
       }};

@@ -76,7 +76,9 @@ void SegmentWithoutTimestampsIsDropped() {
   TcpSegment bare = s.peer.Segment(kAck | kPsh, Pattern(10));
   bare.timestamps.reset();
   s.Injects(bare);
+  s.Silent();
   ExpectEqual(s.connection->Available(), 0u, "bytes received");
+  s.State(TcpState::kEstablished);
 }
 
 void EchoIsOfTheSegmentThatMovedTheEdge() {
@@ -87,7 +89,7 @@ void EchoIsOfTheSegmentThatMovedTheEdge() {
   s.Silent();
   s.peer.ts_value = 3000;
   s.peer.Data(Pattern(10));
-  // Two segments, one ACK: the first of them counts (4.2, case A).
+  // Two segments, one ACK: the first of them counts (4.3, case A).
   ExpectEqual(s.Next().timestamps->echo, 2000u, "TSecr");
 }
 
@@ -130,6 +132,13 @@ void ResetHasTimestamps() {
   without.Accept();
   without.connection->Abort();
   Expect(!without.Next().timestamps.has_value(), "timestamps that were not agreed on");
+}
+
+void AnsweringResetEchoesTimestamps() {
+  Script s(kStamped);
+  s.peer.Syn();  // nobody listens
+  const TcpSegment reset = s.Next();
+  Expect((reset.flags & kRst) != 0 && reset.timestamps.has_value(), "no RST with timestamps");
 }
 
 void ResetIsNotSubjectToPaws() {
@@ -175,6 +184,10 @@ Topic TimestampTopic() {
           {"shift_above_14_counts_as_14", {"RFC 7323 2.3-1"}, ShiftAbove14CountsAs14},
           {"timestamps_need_both_syns", {"RFC 7323 3.2-1"}, TimestampsNeedBothSyns},
           {"reset_has_timestamps", {"RFC 7323 3.2-4"}, ResetHasTimestamps},
+          {"answering_reset_echoes_timestamps",
+           {"RFC 7323 5.2-1"},
+           AnsweringResetEchoesTimestamps,
+           "RECOMMENDED for research by the RFC, and not done, as in Linux"},
           {"every_segment_has_timestamps", {"RFC 7323 3.2-2"}, EverySegmentHasTimestamps},
           {"segment_without_timestamps_is_dropped",
            {"RFC 7323 3.2-3"},
@@ -186,7 +199,7 @@ Topic TimestampTopic() {
           {"old_timestamp_is_dropped_and_acknowledged",
            {"RFC 7323 5.3-1"},
            OldTimestampIsDroppedAndAcknowledged},
-          {"reset_is_not_subject_to_paws", {"RFC 7323 5.3-2"}, ResetIsNotSubjectToPaws},
+          {"reset_is_not_subject_to_paws", {"RFC 7323 5.2-2"}, ResetIsNotSubjectToPaws},
           {"after_weeks_any_timestamp_is_taken", {"RFC 7323 5.5-1"}, AfterWeeksAnyTimestampIsTaken},
           {"clock_ticks_a_millisecond", {"RFC 7323 5.4-1"}, ClockTicksAMillisecond},
       }};

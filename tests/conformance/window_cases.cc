@@ -95,6 +95,17 @@ void ShrunkWindowDoesNotTimeOut() {
   ExpectEqual(s.connection->BytesAcknowledged(), 20000u, "acknowledged in the end");
 }
 
+void WindowShrunkToZeroIsProbed() {
+  Script s(kShrinking);
+  Shrink(s);
+  s.peer.window = 0;
+  s.peer.next_ack = 10'001;  // all that is outstanding has arrived, and nothing more may come
+  s.peer.Ack();
+  s.Silent();
+  const std::optional<TcpSegment> probe = s.peer.Wait(seconds(10));
+  Expect(probe && probe->sequence == 10'001 && probe->payload.size() == 1, "no probe");
+}
+
 /// A connection with 5000 bytes to send and a peer whose window is shut.
 void Shut(Script& s) {
   s.Accept();
@@ -267,7 +278,8 @@ Topic WindowTopic() {
               {"shrunk_window_does_not_time_out",
                {"RFC 9293 SHLD-17", "RFC 9293 MUST-34"},
                ShrunkWindowDoesNotTimeOut},
-              {"zero_window_is_probed", {"RFC 9293 MUST-35"}, ZeroWindowIsProbed},
+              {"window_shrunk_to_zero_is_probed", {"RFC 9293 MUST-35"}, WindowShrunkToZeroIsProbed},
+              {"zero_window_is_probed", {"RFC 9293 MUST-36"}, ZeroWindowIsProbed},
               {"first_probe_after_an_rto", {"RFC 9293 SHLD-29"}, FirstProbeAfterAnRto},
               {"probes_back_off", {"RFC 9293 SHLD-30"}, ProbesBackOff},
               {"shut_window_may_stay_shut", {"RFC 9293 MUST-37"}, ShutWindowMayStayShut},
