@@ -83,7 +83,7 @@ struct NicConfig {
   uint8_t tcp_sack = 1;             ///< offer SACK, RFC 2018
   uint32_t ack_delay_us = 40000;    ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
   uint32_t rto_initial_us = 1000000;     ///< RFC 6298 (2.1)
-  uint32_t rto_min_us = 200000;          ///< below RFC 6298's 1 s, as Linux does
+  uint32_t rto_min_us = 200000;          ///< of K * RTTVAR, as in Linux; not RFC 6298 (2.4)
   uint32_t rto_max_us = 60000000;        ///< RFC 6298 (2.5)
   uint32_t time_wait_ms = 60000;         ///< 2 MSL
   uint32_t user_timeout_ms = 100000;     ///< give up unacknowledged data, RFC 9293 3.8.3; 0: never

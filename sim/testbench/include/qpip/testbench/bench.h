@@ -57,7 +57,7 @@ struct TestBenchOptions {
                                  ///< false: acknowledgements wait for ack_every or ack_delay
   Time ack_delay = std::chrono::milliseconds(40);    ///< delayed-ACK timer, below 500 ms
   Time rto_initial = std::chrono::seconds(1);        ///< RFC 6298 (2.1); 100 us to 60 s
-  Time rto_min = std::chrono::milliseconds(200);     ///< RFC 6298 (2.4) has 1 s; 100 us to 60 s
+  Time rto_min = std::chrono::milliseconds(200);     ///< beyond the RTT; 100 us to 60 s
   Time rto_max = std::chrono::seconds(60);           ///< RFC 6298 (2.5); 1 h at most, not below
                                                      ///< rto_initial and rto_min
   Time time_wait = std::chrono::seconds(60);         ///< 2 MSL; 240 s at most
