@@ -53,13 +53,9 @@ abi::Event CommandChannel::Execute(const abi::Command& command, const EventHandl
   if (!TryPost(command, &pending)) {
     WaitUntil([&] { return TryPost(command, &pending); }, UINT64_MAX);
   }
-  uint32_t seen = interrupts_.load(std::memory_order_acquire);
   const auto answered = [&] {
     if (pending.done.load(std::memory_order_acquire)) return true;
-    // The NIC interrupts everybody after its doorbell FIFO has overflowed: ours may be lost.
-    const uint32_t now = interrupts_.load(std::memory_order_acquire);
-    if (now != seen) Announce();
-    seen = now;
+    AnnounceAgain();
     return false;
   };
   WaitUntil(answered, UINT64_MAX);
@@ -78,13 +74,28 @@ bool CommandChannel::TryPost(const abi::Command& command, Pending* pending) {
   entry = command;
   entry.id = id;
   ++command_producer_;
-  // In the lock: doorbells of two callers must reach the NIC in the order of their indices.
-  port_.RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, command_producer_));
+  AnnounceLocked();
   return true;
 }
 
-void CommandChannel::Announce() {
+void CommandChannel::AnnounceAgain() {
+  // The NIC interrupts after its doorbell FIFO has overflowed, and somebody's command may be lost.
+  // One doorbell announces all there are: many who wait are not to fill the FIFO with theirs.
+  if (announced_at_.load(std::memory_order_acquire) ==
+      interrupts_.load(std::memory_order_acquire)) {
+    return;
+  }
   const std::lock_guard lock(command_mutex_);
+  if (announced_at_.load(std::memory_order_relaxed) !=
+      interrupts_.load(std::memory_order_acquire)) {
+    AnnounceLocked();
+  }
+}
+
+// In the lock: doorbells of two callers must reach the NIC in the order of their indices.
+void CommandChannel::AnnounceLocked() {
+  // Read before: if this doorbell is lost, an interrupt that is not among these follows it.
+  announced_at_.store(interrupts_.load(std::memory_order_acquire), std::memory_order_release);
   port_.RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, command_producer_));
 }
 

@@ -78,7 +78,8 @@ class CommandChannel {
   abi::Event& EventAt(uint32_t index) const;
   bool EventWaiting() const;
   bool TryPost(const abi::Command& command, Pending* pending);
-  void Announce();
+  void AnnounceAgain();
+  void AnnounceLocked();
   void TryDispatch();
   void Dispatch();
   void DispatchLocked();
@@ -100,6 +101,8 @@ class CommandChannel {
   std::atomic<uint32_t> event_consumer_{0};  ///< written under dispatch_mutex_
 
   std::atomic<uint32_t> interrupts_{0};
+  /// What `interrupts_` was when the commands were announced last; written under command_mutex_.
+  std::atomic<uint32_t> announced_at_{0};
   alignas(64) uint32_t progress_ = 0;  ///< shared with the NIC's sleeping threads
 };
 

@@ -37,6 +37,23 @@ TEST_F(CommandTest, GivenDoorbellLostWhenTheNicScansThenTheCommandIsAnnouncedAga
   EXPECT_GE(fake->Doorbells(abi::DoorbellKind::kCommand), 2u);
 }
 
+TEST_F(CommandTest, GivenDoorbellLostWhenTheNicScansBeforeAnybodyWaitsThenItIsAnnouncedAgain) {
+  const size_t before = fake->Doorbells(abi::DoorbellKind::kCommand);
+  fake->lose_doorbells = fake->scan_at_once = true;
+  EXPECT_NO_THROW(pd->Allocate(64));  // registered, again, then deregistered
+  EXPECT_EQ(fake->Doorbells(abi::DoorbellKind::kCommand), before + 3);
+}
+
+TEST_F(CommandTest, GivenEventsBetweenCommandsWhenNothingIsLostThenEachIsAnnouncedOnce) {
+  auto qp = Connected();
+  const size_t before = fake->Doorbells(abi::DoorbellKind::kCommand);
+  for (int i = 0; i < 5; ++i) {
+    fake->RaiseEvent(abi::EventKind::kPeerClosed, HandleOf(*qp));
+    EXPECT_NO_THROW(pd->Allocate(64));  // registered, then deregistered
+  }
+  EXPECT_EQ(fake->Doorbells(abi::DoorbellKind::kCommand), before + 10);
+}
+
 TEST_F(CommandTest, GivenAnswersOutOfOrderWhenThreadsWaitThenEachGetsItsOwn) {
   fake->threaded = true;
   fake->held.insert(CommandOpcode::kRegisterMemory);

@@ -55,13 +55,16 @@ void FakeNic::Start(const abi::RingSetup& rings, abi::InterruptHandler* handler)
 void FakeNic::Stop() { stopped = true; }
 
 void FakeNic::RingDoorbell(const abi::Doorbell& doorbell) {
-  const std::lock_guard lock(fifo_mutex_);
-  ++doorbells_[doorbell.kind()];
-  if (lose_doorbells) {
+  {
+    const std::lock_guard lock(fifo_mutex_);
+    ++doorbells_[doorbell.kind()];
+    if (!lose_doorbells) {
+      fifo_.push_back(doorbell);
+      return;
+    }
     overflowed_ = true;
-  } else {
-    fifo_.push_back(doorbell);
   }
+  if (scan_at_once) Drive(false);
 }
 
 uint64_t FakeNic::DmaAddress(const void* address) {
