@@ -515,19 +515,22 @@ void OnAdvertisement(const Nic& nic, const NeighbourMessage& message) {
   const uint32_t index = FindNeighbour(nic, message.target);
   if (index == kNone) return;
   const Neighbour& n = NeighbourAt(nic, index);
+  const bool incomplete = n.state == NeighbourState::kIncomplete;
+  if (incomplete && !message.has_target_link) return;
+  const bool other = message.has_target_link && !(message.target_link == n.link);
+  if (other && !incomplete && !message.override_entry) {
+    if (n.state == NeighbourState::kReachable) {
+      SetNeighbourState(nic, index, NeighbourState::kStale, tcp::kNever);
+    }
+    return;
+  }
+  // What is ignored, as that was, says nothing of its being a router either.
   if (!message.router) {
     DefaultRouter* router = FindRouter(link, message.target);
     if (router != nullptr) *router = DefaultRouter{};  // a router no more
   }
-  if (n.state == NeighbourState::kIncomplete) {
-    if (message.has_target_link) Learn(nic, index, message.target_link, message.solicited);
-    return;
-  }
-  const bool other = message.has_target_link && !(message.target_link == n.link);
-  if (other && !message.override_entry) {
-    if (n.state == NeighbourState::kReachable) {
-      SetNeighbourState(nic, index, NeighbourState::kStale, tcp::kNever);
-    }
+  if (incomplete) {
+    Learn(nic, index, message.target_link, message.solicited);
     return;
   }
   if (message.solicited) {

@@ -514,6 +514,7 @@ struct Routed : OnLink {
 };
 
 constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
+constexpr ipv6::Address kRouter = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe}};
 constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
 
 TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsAwaited) {
@@ -579,6 +580,36 @@ TEST_F(Routed, GivenARouter_WhenItsLifetimeEnds_ThenItIsNoRouteAnyMore) {
   Advance(100 * kSecond);
   AskedFor(kAdvertised);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 3u) << "and its prefix went";
+}
+
+/// What a router says of itself (7.2.5), its router flag not set.
+NeighbourMessage NoRouterAnyMore(const ipv6::Address& router, bool override_entry) {
+  NeighbourMessage message;
+  message.type = icmpv6::kNeighbourAdvertisement;
+  message.target = router;
+  message.override_entry = override_entry;
+  return message;
+}
+
+TEST_F(Routed, GivenARouter_WhenItSaysThatItIsNone_ThenItIsNoRouteAnyMore) {
+  AdvertiseRouter(1800);
+  Arrive(NoRouterAnyMore(kRouter, false), kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+}
+
+TEST_F(Routed, GivenARouter_WhenSomebodyElseAnswersForItWithoutOverride_ThenItStays) {
+  AdvertiseRouter(1800);
+  NeighbourMessage proxy = NoRouterAnyMore(kRouter, false);
+  proxy.has_target_link = true;
+  proxy.target_link = {2, 0, 0, 0, 0, 0x77};
+  Arrive(proxy, kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 0u);
+  proxy.override_entry = true;
+  Arrive(proxy, kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
 }
 
 TEST(OnLinkRoutes, GivenStaticRoutes_WhenRouted_ThenTheLongestPrefixWins) {
