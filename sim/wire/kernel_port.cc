@@ -245,13 +245,16 @@ ssize_t KernelPort::Read(uint8_t* buffer) {
 }
 
 // Whether a frame holds an IPv6 packet and is addressed to this port, as a MAC filters: to its own
-// address or to an IPv6 multicast group (RFC 2464 section 7).
+// address or to an IPv6 multicast group (RFC 2464 section 7). In a frame to a group there is a
+// packet to one: any other would be answered with an error by everybody, which RFC 4443 2.4 (e.4)
+// forbids, and the firmware does not see whom the frame was for. Broadcast frames (e.5) are none.
 bool KernelPort::IsForUs(const uint8_t* packet, size_t bytes) const {
   if (bytes < kMinFrameBytes || packet[0] >> 4 != 6) return false;
   if (!options_.ethernet) return true;
   const uint8_t* ethernet = packet - kEthernetBytes;
   if (LoadBe16(ethernet + 12) != kEtherTypeIpv6) return false;
-  return (ethernet[0] == 0x33 && ethernet[1] == 0x33) ||
+  const bool to_group = ethernet[0] == 0x33 && ethernet[1] == 0x33;
+  return (to_group && packet[ipv6::offset::kDestination] == 0xff) ||
          std::memcmp(ethernet, options_.mac.data(), options_.mac.size()) == 0;
 }
 
