@@ -30,9 +30,9 @@ bool TakeErrorToken(const Nic& nic) {
   return true;
 }
 
-/// RFC 4443 2.4(e): never about an error (e.1) or redirect (e.2), to a source that is not one node's
-/// (e.6), or about a packet to many (e.3) but for an option that asks for it. A frame to many that
-/// holds a packet to one (e.4, e.5) is the wire's to refuse.
+/// RFC 4443 2.4(e): never about an error (e.1) or redirect (e.2), to a source that is not one
+/// node's (e.6), or about a packet to many (e.3) but for an option that asks for it. A frame to
+/// many that holds a packet to one (e.4, e.5) is the wire's to refuse.
 bool MayReport(const Nic& nic, const ReceivedPacket& packet, uint8_t type, uint8_t code) {
   if (packet.ip.source.IsUnspecified() || packet.ip.source.IsMulticast()) return false;
   const bool by_option = type == icmpv6::kParameterProblem && code == icmpv6::kUnknownOption;

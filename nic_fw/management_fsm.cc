@@ -134,7 +134,9 @@ Result Connect(const Nic& nic, const abi::Connect& c) {
   tuple.remote_port = c.remote_port;
   tuple.local_port = c.local_port;
   const ipv6::Address& remote = tuple.remote_address;
-  if (remote.IsUnspecified() || remote.IsMulticast() || c.remote_port == 0) {
+  // RFC 9293 3.9.1.1 (MUST-46); RFC 4291 2.5.2, 2.5.3: none of them is another node's.
+  const bool nobodys = remote.IsUnspecified() || remote.IsLoopback() || remote.IsMulticast();
+  if (nobodys || c.remote_port == 0) {
     return Status(CommandStatus::kBadCommand);
   }
   if (tuple.local_port == 0) {

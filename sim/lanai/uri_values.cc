@@ -107,6 +107,10 @@ abi::Ip6Address ParseUnicast(std::string_view name, std::string_view value) {
   if (address == abi::Ip6Address{} || address.bytes[0] == 0xff) {
     Refuse(where + " is the unspecified or a multicast address" + example);
   }
+  abi::Ip6Address loopback = {};
+  loopback.bytes[15] = 1;
+  // RFC 4291 2.5.3: no interface has it, and nothing comes from it or goes to it outside of a node.
+  if (address == loopback) Refuse(where + " is the loopback address" + example);
   return address;
 }
 

@@ -100,7 +100,7 @@ void SynHasTheNicsAddress() {
 }
 
 void OpenToAnInvalidAddressIsRefused() {
-  for (const char* address : {"ff02::1", "::"}) {
+  for (const char* address : {"ff02::1", "::", "::1"}) {
     Script s;
     try {
       auto attempt = s.bench.Connect({ParseAddress(address), 7});

@@ -1,4 +1,5 @@
-// Packets from addresses that nobody may send from (RFC 4291 section 2.5): no answer, no delivery.
+// Packets from addresses that nobody may send from (RFC 4291 2.5.2, 2.5.3 and 2.7), and from the
+// NIC's own: no answer, no delivery.
 #include "packets.h"
 #include "protocols/tcp/header.h"
 #include "test_support.h"

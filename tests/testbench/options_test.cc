@@ -52,6 +52,7 @@ TEST(BenchOptionsTest, GivenOptionsOutOfRangeWhenConstructedThenTheRangeIsTold) 
   } cases[] = {
       {{.address = ParseAddress("::")}, "address is the unspecified or a multicast"},
       {{.address = ParseAddress("ff02::1")}, "address is the unspecified or a multicast"},
+      {{.address = ParseAddress("::1")}, "address is the loopback address"},
       {{.mtu = 1279}, "mtu is 1279, must be 1280 to 65575"},
       {{.mtu = 65576}, "mtu is 65576"},
       {{.clock_start = seconds(-1)}, "clock_start is -1 s"},

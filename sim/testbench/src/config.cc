@@ -48,9 +48,10 @@ void CheckTimes(const TestBenchOptions& options) {
 /// The ranges are those of a NIC URI (sim/lanai/uri.cc), where it has such a parameter.
 void CheckRanges(const TestBenchOptions& options) {
   const ipv6::Address address = ToAddress(options.address);
-  if (address == ipv6::Address{} || address.bytes[0] == 0xff) {
+  if (address.IsUnspecified() || address.IsMulticast()) {
     Refuse("address is the unspecified or a multicast address");
   }
+  if (address.IsLoopback()) Refuse("address is the loopback address");
   CheckNumber("mtu", options.mtu, 1280, 65575);
   CheckNumber("max_queue_pairs", options.max_queue_pairs, 1, 16384);
   CheckNumber("hop_limit", options.hop_limit, 1, 255);
