@@ -20,7 +20,7 @@ std::vector<Requirement> Rfc9293Text() {
       {"MUST-61", "3.9.1.2", "without a say: the last segment there is carries PSH"},
       {"MAY-17", "3.9.1.3", "a received PSH may be passed on to the application",
        "by `segment` framing, where it ends a message; not by `stream`"},
-      {"SHLD-28", "3.8.6.2.1", "segments of the largest size are sent where possible"},
+      {"SHLD-28", "3.9.1.2", "segments of the largest size are sent where possible"},
 
       {"MUST-1", "3.1", "the window is an unsigned number"},
       {"REC-1", "3.1", "windows are kept in 32 bits"},
@@ -62,7 +62,8 @@ std::vector<Requirement> Rfc9293Headers() {
       {"MAY-3", "3.7.1", "the MSS option may be sent always"},
       {"MUST-15", "3.7.1", "without an MSS option 1220 bytes are assumed over IPv6"},
       {"MUST-16", "3.7.1", "the segment size is the smaller of what both ends take, less options"},
-      {"SHLD-6", "3.7.1", "the MSS sent follows the MTU"},
+      {"SHLD-6", "3.7.3", "the MSS sent is that of the interface's least MTU",
+       "an interface here has one MTU"},
       {"MUST-65", "3.7.1", "the MSS option is sent with SYN only"},
       {"MUST-67", "3.7.1", "the MSS sent is what IP can reassemble less the TCP header",
        "the MTU counts: a segment is not to travel in fragments, though those are reassembled"},
@@ -86,7 +87,7 @@ std::vector<Requirement> Rfc9293OpenClose() {
       {"MUST-42", "3.9.1.1", "listening on a port of a connection that is being opened"},
       {"MUST-44", "3.9.1.1", "the source address of a SYN is asked of IP"},
       {"MUST-45", "3.9.1.1", "... and stays that of the connection"},
-      {"MUST-46", "3.9.2.3", "an open to a broadcast or multicast address is refused"},
+      {"MUST-46", "3.9.1.1", "an open to an invalid address, as a multicast one, is refused"},
       {"MUST-57", "3.9.2.3", "a SYN to a multicast address is discarded silently"},
 
       {"SHLD-2", "3.5.3", "RST may carry data"},
@@ -104,12 +105,12 @@ std::vector<Requirement> Rfc9293OpenClose() {
 /// Retransmission, acknowledgement, what is small, giving up, keep-alive.
 std::vector<Requirement> Rfc9293Timers() {
   return {
-      {"MUST-19", "3.8.1", "exponential back-off, slow start and congestion avoidance"},
+      {"MUST-19", "3.8.2", "exponential back-off, slow start and congestion avoidance"},
       {"MAY-4", "3.8.1", "a retransmission may have the same IP identification",
        "IPv6 has none outside of fragments"},
       {"MUST-18", "3.8.1", "Karn's algorithm"},
 
-      {"MUST-58", "3.8.6.3", "acknowledgements are aggregated"},
+      {"MUST-58", "3.10.7.4", "acknowledgements are aggregated"},
       {"SHLD-31", "3.10.7.4", "segments ahead of their turn are kept"},
       {"MUST-59", "3.10.7.4", "all that was kept is dealt with before it is acknowledged"},
       {"MAY-13", "3.10.7.4", "a segment ahead of its turn may be acknowledged at once"},
@@ -152,9 +153,9 @@ std::vector<Requirement> Rfc9293Timers() {
 /// Towards IP and the application.
 std::vector<Requirement> Rfc9293Interfaces() {
   return {
-      {"MUST-50", "3.9.2.1", "IP options that are not understood are ignored"},
-      {"MAY-10", "3.9.2.1", "IP timestamps", kIpv4},
-      {"MAY-11", "3.9.2.1", "record route", kIpv4},
+      {"MUST-50", "3.9.2", "IP options that are not understood are ignored"},
+      {"MAY-10", "3.9.2", "IP timestamps", kIpv4},
+      {"MAY-11", "3.9.2", "record route", kIpv4},
       {"MUST-51", "3.9.2.1", "an application can give a source route", kSourceRoute},
       {"MUST-52", "3.9.2.1", "... which overrides that of a datagram", kSourceRoute},
       {"MUST-53", "3.9.2.1", "a source route is answered by its return route", kSourceRoute},
@@ -163,17 +164,21 @@ std::vector<Requirement> Rfc9293Interfaces() {
       {"MUST-54", "3.9.2.2", "ICMP errors are acted on"},
       {"SHLD-25", "3.9.2.2", "soft unreachable errors are told to the application"},
       {"MUST-56", "3.9.2.2", "soft errors do not end a connection"},
-      {"SHLD-26", "3.9.2.2", "hard errors do"},
+      {"SHLD-26", "3.9.2.2", "hard errors do",
+       "while it is being opened; one that is established outlives them (RFC 5927)"},
       {"MUST-55", "3.9.2.2", "source quench is discarded", "of IPv4 only; ICMPv6 has none"},
 
       {"MUST-63", "3.9.2.3", "a SYN from an invalid address is ignored"},
 
-      {"MUST-47", "3.9.1.8", "soft errors are reported to the application"},
+      {"MUST-47", "3.9.1.8", "soft errors are reported to the application",
+       "ICMPv6 errors and urgent data; of excessive retransmissions, which are to be reported too, "
+       "only "
+       "the end is told"},
       {"SHLD-20", "3.9.1.8", "... which can switch that off", "there is nothing to switch off"},
       {"MUST-48", "3.9.1.9", "an application can set the DiffServ field"},
       {"SHLD-21", "3.9.1.9", "... and change it", "there is no call for it"},
       {"SHLD-22", "3.9.1.9", "... and it is passed to IP as it is"},
-      {"SHLD-23", "3.9.1.9", "an application does not change it during a connection",
+      {"SHLD-23", "3.9.2", "an application does not change it during a connection",
        "there is no call for it"},
       {"MAY-9", "3.9.1.9", "a received DiffServ field may be passed on", "it is not"},
       {"MAY-14", "3.9.1.7", "a FLUSH call", "there is none; Abort flushes"},
