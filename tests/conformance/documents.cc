@@ -36,7 +36,7 @@ std::vector<Requirement> Rfc9293Text() {
       {"SHLD-30", "3.8.6.1", "the time between probes doubles"},
       {"MUST-37", "3.8.6.1", "a peer that answers probes may keep its window shut"},
       {"MAY-7", "3.8.6", "data beyond the shrunk window may be sent again", "it is not"},
-      {"MUST-66", "3.10.7.4", "RST and URG are processed at a zero window"},
+      {"MUST-66", "3.4", "RST and URG are processed at a zero window"},
 
       {"MUST-30", "3.8.5", "the urgent mechanism is implemented"},
       {"MUST-62", "3.8.5", "the urgent pointer points behind the urgent data"},
@@ -51,12 +51,12 @@ std::vector<Requirement> Rfc9293Text() {
 /// Options, checksums.
 std::vector<Requirement> Rfc9293Headers() {
   return {
-      {"MUST-4", "3.2", "end of list, no-operation and MSS are supported"},
+      {"MUST-4", "3.1", "end of list, no-operation and MSS are supported"},
       {"MUST-5", "3.1", "options are accepted in any segment"},
       {"MUST-6", "3.1", "unknown options are ignored"},
       {"MUST-68", "3.1", "options other than those of one byte have a length"},
       {"MUST-7", "3.1", "impossible option lengths do no harm"},
-      {"MUST-64", "3.1", "options need not be aligned"},
+      {"MUST-64", "3.2", "options need not be aligned"},
       {"MUST-14", "3.7.1", "the MSS option is sent and heeded"},
       {"SHLD-5", "3.7.1", "the MSS option is sent unless it is the default"},
       {"MAY-3", "3.7.1", "the MSS option may be sent always"},
@@ -64,7 +64,7 @@ std::vector<Requirement> Rfc9293Headers() {
       {"MUST-16", "3.7.1", "the segment size is the smaller of what both ends take, less options"},
       {"SHLD-6", "3.7.3", "the MSS sent is that of the interface's least MTU",
        "an interface here has one MTU"},
-      {"MUST-65", "3.7.1", "the MSS option is sent with SYN only"},
+      {"MUST-65", "3.2", "the MSS option is sent with SYN only"},
       {"MUST-67", "3.7.1", "the MSS sent is what IP can reassemble less the TCP header",
        "the MTU counts: a segment is not to travel in fragments, though those are reassembled"},
       {"MUST-69", "3.1", "the header is padded with zeros"},
@@ -400,7 +400,7 @@ Document Rfc8200() {
   return {"RFC 8200",
           "IPv6",
           {
-              {"4-1", "4", "extension headers may be in any order, but hop-by-hop is first"},
+              {"4.1-1", "4.1", "extension headers may be in any order, but hop-by-hop is first"},
               {"4.2-1", "4.2", "an unknown option of type 00 is skipped"},
               {"4.2-2", "4.2", "... of type 01 discards the packet"},
               {"4.2-3", "4.2", "... of type 10 also sends a parameter problem"},

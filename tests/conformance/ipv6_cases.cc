@@ -288,8 +288,8 @@ void DamagedEchoIsDropped() {
 Topic Ipv6Topic() {
   return {"Ipv6",
           {
-              {"extension_headers_in_any_order", {"RFC 8200 4-1"}, ExtensionHeadersInAnyOrder},
-              {"later_hop_by_hop_is_refused", {"RFC 8200 4-1"}, LaterHopByHopIsRefused},
+              {"extension_headers_in_any_order", {"RFC 8200 4.1-1"}, ExtensionHeadersInAnyOrder},
+              {"later_hop_by_hop_is_refused", {"RFC 8200 4.1-1"}, LaterHopByHopIsRefused},
               {"unknown_option_is_skipped", {"RFC 8200 4.2-1"}, UnknownOptionIsSkipped},
               {"unknown_option_discards", {"RFC 8200 4.2-2"}, UnknownOptionDiscards},
               {"unknown_option_is_reported", {"RFC 8200 4.2-3"}, UnknownOptionIsReported},
