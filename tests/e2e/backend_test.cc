@@ -17,6 +17,7 @@ INSTANTIATE_TEST_SUITE_P(
                       RealTime("mem_checksum", "mem", "checksum=1"),
                       RealTime("shm_copy", "shm", "copy=1"),
                       RealTime("shm_mtu1500", "shm", "mtu=1500"),
+                      RealTime("mem_short_fifo", "mem", "doorbells=2"),
                       RealTime("mem_faults", "mem",
                                "loss=0.01&duplicate=0.01&reorder=0.01&corrupt=0.001&seed=3"
                                "&rto_min_us=5000&rto_initial_us=20000")),

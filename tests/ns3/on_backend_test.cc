@@ -19,6 +19,7 @@ struct SimOptions {
   bool cable = false;
   double loss = 0;
   double corruption = 0;
+  double doorbell_entries = 1024;
 };
 
 class Fibre : public Task {
@@ -38,6 +39,7 @@ class VirtualTime : public Testbed {
     ns3::RngSeedManager::SetSeed(3);
     sim::Profile profile = sim::Profile::Load(options.profile);
     profile.Set("link.mtu", options.mtu, "the test's");
+    profile.Set("doorbell.entries", options.doorbell_entries, "the test's");
     model_ = std::make_shared<const sim::NicModel>(profile);
     for (const int last : {1, 2}) devices_[last] = MakeDevice(options, last);
     fabric_ = ns3::CreateObject<sim::QpipFabric>();
@@ -92,6 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, OnBackend,
     ::testing::Values(Simulated("ns3_switch", {}), Simulated("ns3_cable", {.cable = true}),
                       Simulated("ns3_mtu1500", {.mtu = 1500}),
+                      Simulated("ns3_short_fifo", {.doorbell_entries = 1}),
                       Simulated("ns3_firmware_checksum", {.profile = "lanai9-firmware-checksum"}),
                       Simulated("ns3_faults", {.mtu = 1500, .loss = 0.01, .corruption = 0.001})),
     [](const auto& test) { return test.param.name; });
