@@ -68,3 +68,15 @@ function(qpip_cacheable_precompiled_headers target)
     target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()
 endfunction()
+
+option(QPIP_TOGETHER "Compile several sources at a time where their headers cost most: for builds that are made whole" OFF)
+
+# qpip_together(TARGET [EXCEPT sources]): with QPIP_TOGETHER, its sources eight at a time. EXCEPT those
+# whose names in anonymous namespaces are others' too.
+function(qpip_together target)
+  cmake_parse_arguments(arg "" "" "EXCEPT" ${ARGN})
+  if(QPIP_TOGETHER)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    set_source_files_properties(${arg_EXCEPT} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+endfunction()
