@@ -8,7 +8,7 @@
 #include "nic_fw/invariants.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
-#include "nic_fw/neighbour.h"
+#include "nic_fw/neighbour_discovery.h"
 #include "nic_fw/opening.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"

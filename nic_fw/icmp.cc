@@ -2,7 +2,8 @@
 
 #include "nic_fw/icmp_answer.h"
 #include "nic_fw/icmp_errors.h"
-#include "nic_fw/neighbour.h"
+#include "nic_fw/neighbour_discovery.h"
+#include "nic_fw/own_address.h"
 #include "nic_fw/received_frame.h"
 #include "protocols/icmpv6/message.h"
 #include "protocols/icmpv6/neighbour.h"

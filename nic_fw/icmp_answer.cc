@@ -3,7 +3,7 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/neighbour.h"
+#include "nic_fw/neighbour_cache.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/received_frame.h"

@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include "nic_fw/neighbour.h"
+#include "nic_fw/link_state.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/received_frame.h"
 #include "protocols/ipv6/header.h"

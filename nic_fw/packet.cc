@@ -3,7 +3,7 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/neighbour.h"
+#include "nic_fw/neighbour_cache.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/ipv6/fragment.h"

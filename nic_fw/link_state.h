@@ -1,16 +1,8 @@
-// Neighbour discovery on an Ethernet link (RFC 4861), and the use of the NIC's address on it
-// (RFC 4862 section 5.4). On a point-to-point link there is none of this, and no table for it.
-//
-//     frame for fd00::9 --> NextHop --> Neighbour --> link address        -> frame_send
-//                           routes,     INCOMPLETE --> pending, or blocked
-//                           prefixes,   STALE      --> DELAY --> PROBE --> REACHABLE, or gone
-//                           routers
-//
-// A small frame waits here for its neighbour's address (a SYN is not lost); one with a payload is
-// answered as by a full wire, and its queue pair tries again.
+// What the firmware keeps of an Ethernet link: its own address there, the neighbours, the routers
+// and prefixes that were advertised, and the frames that wait. On a point-to-point link there is
+// none of this.
 #pragma once
 
-#include "nic_fw/received_packet.h"
 #include "nic_fw/state.h"
 #include "protocols/icmpv6/neighbour.h"
 
@@ -97,39 +89,17 @@ inline Neighbour& NeighbourAt(const Nic& nic, uint32_t index) {
                               static_cast<uint32_t>(sizeof(LinkState)))[index];
 }
 
-/// What is to become of an outgoing frame.
-enum class LinkAnswer : uint8_t {
-  kReady,        ///< `link` is filled in
-  kQueued,       ///< copied; goes out when the address is known
-  kWait,         ///< try again later
-  kUnreachable,  ///< no route, or the NIC's own address may not be used
-};
+inline constexpr uint64_t kLinkMs = 1000000;  ///< in nanoseconds
+inline constexpr uint64_t kLinkSecond = 1000 * kLinkMs;
 
-/// Finds the link address for a frame. `small_length`: its bytes when it has no payload behind
-/// them, so that it can be kept; 0 otherwise. Only on Ethernet.
-LinkAnswer ResolveLink(const Nic& nic, const uint8_t* frame, uint32_t small_length, uint8_t* link);
+inline uint64_t Earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-/// Whom a packet is handed to on this link (RFC 4861 5.2): the longest match of static routes, own
-/// prefix and advertised prefixes, else a default router. Returns false when there is none.
-bool NextHop(const Nic& nic, const ipv6::Address& destination, ipv6::Address* next);
+/// Something is due at `deadline` now: the summary must not be later.
+inline void Hasten(LinkState& link, uint64_t deadline) {
+  link.next_deadline = Earlier(link.next_deadline, deadline);
+}
 
-/// Whether a packet to this address is for this NIC, and whether the address may be used for
-/// anything but neighbour discovery. Only on Ethernet.
-bool IsForUs(const Nic& nic, const ipv6::Address& destination);
-bool AddressUsable(const Nic& nic);
-
-/// Takes a neighbour discovery message whose checksum is right; the frame stays the caller's.
-void OnNeighbourDiscovery(const Nic& nic, const ReceivedPacket& packet);
-
-/// New data was acknowledged from there: the way to it works (RFC 4861 7.3.1).
-void ConfirmNeighbour(const Nic& nic, const ipv6::Address& source);
-
-/// Starts to use the link. Once, when the arena has been formatted.
-void StartLink(const Nic& nic);
-/// Does what is due. Returns false when nothing was. `*lost`: a neighbour that did not answer and
-/// is forgotten, or the unspecified address.
-bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost);
-/// When something will be due; tcp::kNever on a point-to-point link.
-uint64_t NeighbourDeadline(const Nic& nic);
+/// RetransTimer (RFC 4861 section 10), nanoseconds.
+inline uint64_t RetransmitNs(const LinkState& link) { return link.retransmit_ms * kLinkMs; }
 
 }  // namespace qpip::fw

@@ -1,0 +1,161 @@
+// Which neighbour a packet goes to: static routes, routers, prefixes.
+#include "nic_fw/routes.h"
+
+#include "on_link.h"
+
+namespace qpip::fw::test {
+namespace {
+
+struct Routed : OnLink {
+  /// Connects to an address off the link and answers which neighbour is asked for.
+  ipv6::Address AskedFor(const ipv6::Address& destination) {
+    auto qp = nic.CreateQp(*cq);
+    Take();
+    abi::Command command;
+    command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kConnect);
+    command.connect.qp = qp->handle;
+    std::memcpy(command.connect.remote_address.bytes, destination.bytes, 16);
+    command.connect.remote_port = 80;
+    nic.Command(command);
+    qps_.push_back(std::move(qp));
+    const auto questions = Take(icmpv6::kNeighbourSolicitation);
+    return questions.empty() ? ipv6::Address{} : Read(questions.back()).target;
+  }
+
+ private:
+  std::vector<std::unique_ptr<TestQp>> qps_;
+};
+
+constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
+constexpr ipv6::Address kRouter = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe}};
+constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
+
+TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsAwaited) {
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  Advance(3500 * kMs);  // as long as a router may take
+  EXPECT_TRUE(EventsOf(nic, abi::EventKind::kConnectFailed).empty());
+  Take();
+  AdvertiseRouter(1800);
+  Advance(kMs);
+  const auto frames = Take();
+  ASSERT_FALSE(frames.empty());
+  EXPECT_EQ(frames.back().bytes[6], ipv6::kTcp);
+  EXPECT_EQ(frames.back().to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+}
+
+TEST_F(Routed, GivenAStart_WhenNoRouterAnswers_ThenWhatWaitsFails) {
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  Advance(4 * kSecond + kMs);
+  EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
+}
+
+TEST_F(Routed, GivenNoRouter_WhenConnectingOffTheLink_ThenThereIsNoRoute) {
+  Advance(4 * kSecond);
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+}
+
+TEST_F(Routed, GivenARouterAdvertisement_WhenReceived_ThenItsRouterPrefixMtuAndHopLimitAreUsed) {
+  Advance(20 * kSecond);
+  EXPECT_EQ(Take(icmpv6::kRouterSolicitation).size(), 3u);
+  AdvertiseRouter(1800);
+  EXPECT_EQ(AskedFor(kAdvertised), kAdvertised) << "on the link";
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{}) << "the router's link address came with it";
+  auto qp = nic.CreateQp(*cq);
+  Take();
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kConnect);
+  command.connect.qp = qp->handle;
+  std::memcpy(command.connect.remote_address.bytes, kFar.bytes, 16);
+  command.connect.remote_port = 80;
+  nic.Command(command);
+  const auto frames = Take();
+  ASSERT_EQ(frames.size(), 1u);
+  EXPECT_EQ(frames[0].to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+  EXPECT_EQ(frames[0].bytes[7], 17) << "hop limit";
+  tcp::Header syn;
+  size_t header_bytes = 0;
+  ASSERT_EQ(tcp::Parse(std::span(frames[0].bytes).subspan(40), &syn, &header_bytes),
+            tcp::ParseError::kNone);
+  EXPECT_EQ(syn.mss, 1400 - 60);
+}
+
+TEST_F(Routed, GivenARouter_WhenItsLifetimeEnds_ThenItIsNoRouteAnyMore) {
+  AdvertiseRouter(1800);
+  AdvertiseRouter(0);
+  EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+  AdvertiseRouter(5);
+  Advance(6 * kSecond);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 2u);
+  Advance(100 * kSecond);
+  AskedFor(kAdvertised);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 3u) << "and its prefix went";
+}
+
+/// What a router says of itself (7.2.5), its router flag not set.
+NeighbourMessage NoRouterAnyMore(const ipv6::Address& router, bool override_entry) {
+  NeighbourMessage message;
+  message.type = icmpv6::kNeighbourAdvertisement;
+  message.target = router;
+  message.override_entry = override_entry;
+  return message;
+}
+
+TEST_F(Routed, GivenARouter_WhenItSaysThatItIsNone_ThenItIsNoRouteAnyMore) {
+  AdvertiseRouter(1800);
+  Arrive(NoRouterAnyMore(kRouter, false), kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+}
+
+TEST_F(Routed, GivenARouter_WhenSomebodyElseAnswersForItWithoutOverride_ThenItStays) {
+  AdvertiseRouter(1800);
+  NeighbourMessage proxy = NoRouterAnyMore(kRouter, false);
+  proxy.has_target_link = true;
+  proxy.target_link = {2, 0, 0, 0, 0, 0x77};
+  Arrive(proxy, kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 0u);
+  proxy.override_entry = true;
+  Arrive(proxy, kRouter, icmpv6::kAllNodes);
+  AskedFor(kFar);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+}
+
+TEST(OnLinkRoutes, GivenStaticRoutes_WhenRouted_ThenTheLongestPrefixWins) {
+  NicConfig config = EthernetConfig();
+  config.link.route_count = 2;
+  config.link.routes[0].gateway = Address(0xaa);
+  config.link.routes[1].prefix = {{0x20, 2}};
+  config.link.routes[1].length = 16;
+  config.link.routes[1].gateway = Address(0xbb);
+  FirmwareBench nic(1, config);
+  auto cq = nic.CreateCq();
+  const auto gateway_for = [&](uint8_t first, uint8_t second) {
+    auto qp = nic.CreateQp(*cq);
+    nic.Run();
+    nic.hardware.outgoing.clear();
+    abi::Command command;
+    command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kConnect);
+    command.connect.qp = qp->handle;
+    command.connect.remote_address.bytes[0] = first;
+    command.connect.remote_address.bytes[1] = second;
+    command.connect.remote_address.bytes[15] = 5;
+    command.connect.remote_port = 80;
+    nic.Command(command);
+    nic.Run();
+    for (const Frame& frame : nic.hardware.outgoing) {
+      if (frame[40] == icmpv6::kNeighbourSolicitation) return int{frame[63]};
+    }
+    return -1;
+  };
+  EXPECT_EQ(gateway_for(0x20, 1), 0xaa);
+  EXPECT_EQ(gateway_for(0x20, 2), 0xbb);
+  EXPECT_EQ(gateway_for(0xfd, 0), 5) << "the link itself";
+}
+
+}  // namespace
+}  // namespace qpip::fw::test
