@@ -1,0 +1,153 @@
+// Payload that a frame refers to on both fabrics, how long its lease lasts, and the memory it lies
+// in.
+#include "wire_fabric.h"
+
+namespace qpip::wire::test {
+namespace {
+
+class FabricLeases : public FabricTest {};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, FabricLeases, kFabricKinds,
+                         [](const auto& tested) { return tested.param.name; });
+
+TEST_P(FabricLeases, GivenSharedPayloadWhenSentThenTheLeaseLastsUntilRelease) {
+  auto a = Open(1);
+  auto b = Open(2);
+  const SharedPayload payload(a.get(), 16384, 0xa5);
+  const Bytes header = MakeFrame(Address(2), 72, 1);
+  uint64_t lease = 0;
+  ASSERT_EQ(a->Send(payload.Frame(header), &lease), SendResult::kSent);
+  EXPECT_NE(lease, 0u);
+  EXPECT_TRUE(a->LeasePending(lease));
+
+  InFrame frame;
+  ASSERT_TRUE(b->Receive(&frame));
+  EXPECT_EQ(frame.length, 72u + 16384u);
+  EXPECT_GE(frame.pieces[0].iov_len, 256u) << "headers are in the first piece";
+  Bytes expected = header;
+  expected.resize(72 + 16384, 0xa5);
+  EXPECT_EQ(Content(frame), expected);
+  EXPECT_TRUE(a->LeasePending(lease));
+  b->Release(frame);
+  EXPECT_FALSE(a->LeasePending(lease));
+  EXPECT_EQ(Counter(*a, "frames_sent_by_reference"), 1u);
+}
+
+TEST_P(FabricLeases, GivenTwoLeasesWhenReleasedOutOfOrderThenTheyEndInOrder) {
+  auto a = Open(1);
+  auto b = Open(2);
+  const SharedPayload payload(a.get(), 4096, 1);
+  const Bytes header = MakeFrame(Address(2), 60, 1);
+  uint64_t first = 0;
+  uint64_t second = 0;
+  ASSERT_EQ(a->Send(payload.Frame(header), &first), SendResult::kSent);
+  ASSERT_EQ(a->Send(payload.Frame(header), &second), SendResult::kSent);
+  InFrame one;
+  InFrame two;
+  ASSERT_TRUE(b->Receive(&one));
+  ASSERT_TRUE(b->Receive(&two));
+  b->Release(two);
+  EXPECT_TRUE(a->LeasePending(first));
+  EXPECT_TRUE(a->LeasePending(second));
+  b->Release(one);
+  EXPECT_FALSE(a->LeasePending(first));
+  EXPECT_FALSE(a->LeasePending(second));
+}
+
+TEST_P(FabricLeases, GivenManyPiecesWhenReferredToThenTheirBytesArriveInOrder) {
+  auto a = Open(1);
+  auto b = Open(2);
+  auto* memory = static_cast<uint8_t*>(a->AllocateShared(20 * 1000));
+  Bytes expected = MakeFrame(Address(2), 60, 1);
+  const Bytes header = expected;
+  std::vector<iovec> pieces;
+  for (uint8_t i = 0; i < 20; ++i) {
+    std::memset(memory + i * 1000, i, 1000);
+    // Backwards, and of different lengths, some shorter than what is copied, one empty.
+    const size_t length = i == 1 ? 0 : i < 5 ? 50 : 700 + i;
+    pieces.push_back({memory + (19 - i) * 1000, length});
+    expected.insert(expected.end(), length, static_cast<uint8_t>(19 - i));
+  }
+  for (uint8_t i = 0; i < 20; ++i) std::memset(memory + i * 1000, i, 1000);
+  uint64_t lease = 0;
+  ASSERT_EQ(a->Send({header, pieces, true}, &lease), SendResult::kSent);
+  EXPECT_NE(lease, 0u);
+  InFrame frame;
+  ASSERT_TRUE(b->Receive(&frame));
+  EXPECT_EQ(Content(frame), expected);
+  b->Release(frame);
+  EXPECT_FALSE(a->LeasePending(lease));
+}
+
+TEST_P(FabricLeases, GivenPayloadThatCannotBeReferredToWhenSentThenItIsCopiedWithoutLease) {
+  FabricOptions copying = Options(fabric_, 3);
+  copying.copy = true;
+  auto a = Open(1);
+  auto b = Open(2);
+  auto c = Open(copying);
+  EXPECT_TRUE(a->carries_references());
+  EXPECT_FALSE(c->carries_references());
+  const Bytes header = MakeFrame(Address(2), 60, 1);
+  Bytes local(5000, 7);
+  const iovec piece = {local.data(), local.size()};
+  const SharedPayload small(a.get(), 200, 7);
+  const SharedPayload shared(a.get(), 5000, 7);
+  const SharedPayload of_copying(c.get(), 5000, 7);
+  OutFrame unstable = shared.Frame(header);
+  unstable.payload_stable = false;
+  const std::vector<std::pair<Wire*, OutFrame>> cases = {
+      {a.get(), {header, {&piece, 1}, true}},  // ordinary memory
+      {a.get(), small.Frame(header)},          // not worth a reference
+      {a.get(), unstable},                     // about to change
+      {c.get(), of_copying.Frame(header)},     // asked not to
+  };
+  for (const auto& [wire, out] : cases) {
+    uint64_t lease = 1;
+    ASSERT_EQ(wire->Send(out, &lease), SendResult::kSent);
+    EXPECT_EQ(lease, 0u);
+    EXPECT_FALSE(wire->LeasePending(lease));
+    InFrame frame;
+    ASSERT_TRUE(b->Receive(&frame));
+    EXPECT_EQ(frame.pieces.size(), 1u);
+    EXPECT_EQ(frame.length, 60 + out.payload[0].iov_len);
+    b->Release(frame);
+  }
+}
+
+TEST_P(FabricLeases, GivenAFrameUnderLeaseWhenTheReceiverLeavesThenTheLeaseEnds) {
+  auto a = Open(1);
+  auto b = Open(2);
+  const SharedPayload payload(a.get(), 5000, 7);
+  const Bytes header = MakeFrame(Address(2), 60, 1);
+  uint64_t lease = 0;
+  ASSERT_EQ(a->Send(payload.Frame(header), &lease), SendResult::kSent);
+  EXPECT_TRUE(a->LeasePending(lease));
+  b.reset();
+  InFrame frame;
+  ASSERT_TRUE(a->Receive(&frame));
+  EXPECT_TRUE(frame.peer_down);
+  EXPECT_EQ(frame.peer, Address(2));
+  EXPECT_FALSE(a->LeasePending(lease));
+}
+
+TEST_P(FabricLeases, GivenTheAllocatorWhenMemoryIsReusedThenItIsZeroedAndAligned) {
+  auto a = Open(1);
+  for (const size_t bytes : {1u, 100u, 70000u}) {
+    auto* memory = static_cast<uint8_t*>(a->AllocateShared(bytes));
+    ASSERT_NE(memory, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % 64, 0u);
+    EXPECT_EQ(std::count(memory, memory + bytes, 0), static_cast<ptrdiff_t>(bytes));
+    std::memset(memory, 0xff, bytes);
+    a->FreeShared(memory, bytes);
+    auto* again = static_cast<uint8_t*>(a->AllocateShared(bytes));
+    EXPECT_EQ(again, memory) << "first fit";
+    EXPECT_EQ(std::count(again, again + bytes, 0), static_cast<ptrdiff_t>(bytes));
+    a->FreeShared(again, bytes);
+  }
+  EXPECT_EQ(Counter(*a, "shared_bytes_allocated"), 0u);
+  EXPECT_EQ(a->AllocateShared(size_t{1} << 40), nullptr) << "more than there is";
+  EXPECT_EQ(a->AllocateShared(0), nullptr);
+}
+
+}  // namespace
+}  // namespace qpip::wire::test
