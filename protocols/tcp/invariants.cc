@@ -67,9 +67,9 @@ void AssertInvariants(const Tcb& tcb) {
   if (tcb.state < State::kSynReceived) return;
   AssertReceiveHalf(tcb);
   if (!IsSynchronised(tcb.state)) return;
-  // Neither it nor ssthresh need be a segment: a path whose MTU has grown makes them larger at
-  // once.
   QPIP_ASSERT(tcb.cwnd <= kLargestWindow);
+  QPIP_ASSERT(tcb.cwnd >= tcb.snd.mss);
+  QPIP_ASSERT(tcb.ssthresh >= 2 * tcb.snd.mss);
   if (tcb.sack_on) AssertScoreboard(tcb.sent, tcb.snd);
   AssertTimers(tcb);
 }
