@@ -132,4 +132,32 @@ struct ArenaBytes {
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs
 };
 
+/// One number of ArenaBytes, for reports.
+struct ArenaPart {
+  const char* name;
+  uint32_t ArenaBytes::*bytes;
+};
+inline constexpr ArenaPart kArenaParts[] = {
+    {"header", &ArenaBytes::header},
+    {"qp_table", &ArenaBytes::qp_table},
+    {"send_records", &ArenaBytes::send_records},
+    {"cq_table", &ArenaBytes::cq_table},
+    {"regions", &ArenaBytes::regions},
+    {"page_entries", &ArenaBytes::page_entries},
+    {"listeners", &ArenaBytes::listeners},
+    {"demux", &ArenaBytes::demux},
+    {"timers", &ArenaBytes::timers},
+    {"contexts", &ArenaBytes::contexts},
+    {"wqe_cache", &ArenaBytes::wqe_cache},
+    {"reassembly", &ArenaBytes::reassembly},
+    {"held_ranges", &ArenaBytes::held_ranges},
+    {"sent_runs", &ArenaBytes::sent_runs},
+    {"path_mtus", &ArenaBytes::path_mtus},
+    {"neighbours", &ArenaBytes::neighbours},
+    {"arena_total", &ArenaBytes::total},
+    {"arena_per_qp", &ArenaBytes::per_qp},
+};
+static_assert(sizeof(kArenaParts) / sizeof(ArenaPart) == sizeof(ArenaBytes) / sizeof(uint32_t),
+              "each number is in the list");
+
 }  // namespace qpip::fw

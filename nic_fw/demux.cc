@@ -35,7 +35,7 @@ uint32_t BucketOf(const Nic& nic, const QueuePair& q) {
 uint32_t FindTcp(const Nic& nic, const tcp::FourTuple& tuple) {
   FirmwareState& s = nic.state;
   if (s.last_tcp_qp != kNone && Same(nic.qp(s.last_tcp_qp).tuple, tuple)) return s.last_tcp_qp;
-  uint32_t handle = nic.Table<uint32_t>(s.demux_offset)[TcpBucket(nic, tuple)];
+  uint32_t handle = nic.Table(s.tables.demux)[TcpBucket(nic, tuple)];
   while (handle != kNone) {
     const QueuePair& q = nic.qp(handle);
     if (q.type == abi::QpType::kTcp && Same(q.tuple, tuple)) {
@@ -48,7 +48,7 @@ uint32_t FindTcp(const Nic& nic, const tcp::FourTuple& tuple) {
 }
 
 uint32_t FindUdp(const Nic& nic, uint16_t port) {
-  uint32_t handle = nic.Table<uint32_t>(nic.state.demux_offset)[UdpBucket(nic, port)];
+  uint32_t handle = nic.Table(nic.state.tables.demux)[UdpBucket(nic, port)];
   while (handle != kNone) {
     const QueuePair& q = nic.qp(handle);
     if (q.type == abi::QpType::kUdp && q.tuple.local_port == port) return handle;
@@ -58,7 +58,7 @@ uint32_t FindUdp(const Nic& nic, uint16_t port) {
 }
 
 void InsertDemux(const Nic& nic, QueuePair& q) {
-  uint32_t& bucket = nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
+  uint32_t& bucket = nic.Table(nic.state.tables.demux)[BucketOf(nic, q)];
   q.links.demux_next = bucket;
   q.links.in_demux = true;
   bucket = q.handle;
@@ -66,7 +66,7 @@ void InsertDemux(const Nic& nic, QueuePair& q) {
 
 void RemoveDemux(const Nic& nic, QueuePair& q) {
   if (!q.links.in_demux) return;
-  uint32_t* link = &nic.Table<uint32_t>(nic.state.demux_offset)[BucketOf(nic, q)];
+  uint32_t* link = &nic.Table(nic.state.tables.demux)[BucketOf(nic, q)];
   while (*link != kNone && *link != q.handle) link = &nic.qp(*link).links.demux_next;
   if (*link == q.handle) *link = q.links.demux_next;
   q.links.demux_next = kNone;

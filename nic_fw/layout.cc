@@ -1,6 +1,7 @@
 #include "nic_fw/layout.h"
 
 #include <bit>
+#include <type_traits>
 
 #include "nic_fw/link_state.h"
 #include "nic_fw/path_mtu.h"
@@ -50,24 +51,126 @@ bool InRange(const NicConfig& c) {
          LinkInRange(c.link);
 }
 
-/// Hands out consecutive, 8-byte aligned pieces and refuses to pass 4 GiB.
-class Allocator {
- public:
-  explicit Allocator(uint32_t start) : next_(start) {}
+// ---------------------------------------------------------------- the tables
 
-  /// Reserves `count` entries of `size` bytes; the size goes to `*bytes`, the answer is the offset.
-  uint32_t Take(uint64_t count, uint64_t size, uint32_t* bytes) {
-    const uint64_t total = (count * size + 7) & ~uint64_t{7};
-    const uint64_t offset = next_;
-    *bytes = static_cast<uint32_t>(total);
-    next_ += total;
-    return static_cast<uint32_t>(offset);
-  }
-  uint64_t total() const { return next_; }
-
- private:
-  uint64_t next_;
+/// A table of the arena: all there is to say of it but what its entries mean.
+struct TableRow {
+  uint32_t& (*offset)(Tables&);
+  uint32_t entry_bytes;
+  uint32_t ArenaBytes::*bytes;                   ///< under which name it is accounted for
+  uint32_t (*each_qp)(const NicConfig&);         ///< entries that a queue pair costs, or nullptr
+  uint32_t (*count)(const NicConfig&);           ///< entries; nullptr: `each_qp` of all queue pairs
+  void (*format)(const Nic&, uint32_t entries);  ///< what they begin as; nullptr: nothing
 };
+
+template <auto kTable>
+uint32_t& OffsetOf(Tables& tables) {
+  return (tables.*kTable).bytes;
+}
+
+template <typename T>
+constexpr uint32_t EntryBytes(TableOffset<T> Tables::* /*table*/) {
+  return sizeof(T);
+}
+
+/// A table of so many entries for each queue pair.
+template <auto kTable>
+constexpr TableRow EachQp(uint32_t ArenaBytes::*bytes, uint32_t (*each_qp)(const NicConfig&),
+                          void (*format)(const Nic&, uint32_t)) {
+  return {OffsetOf<kTable>, EntryBytes(kTable), bytes, each_qp, nullptr, format};
+}
+
+/// A table whose size the configuration says.
+template <auto kTable>
+constexpr TableRow Shared(uint32_t ArenaBytes::*bytes, uint32_t (*count)(const NicConfig&),
+                          void (*format)(const Nic&, uint32_t)) {
+  return {OffsetOf<kTable>, EntryBytes(kTable), bytes, nullptr, count, format};
+}
+
+uint32_t One(const NicConfig& /*config*/) { return 1; }
+uint32_t Buckets(const NicConfig& c) { return std::bit_ceil(c.max_qps); }
+
+/// Every entry begins as its type says.
+template <auto kTable>
+void Clear(const Nic& nic, uint32_t entries) {
+  auto* table = nic.Table(nic.state.tables.*kTable);
+  for (uint32_t i = 0; i < entries; ++i) table[i] = std::remove_reference_t<decltype(*table)>{};
+}
+
+/// Every context is cleared and free, the first of them to be taken first.
+template <auto kTable, auto kFree, typename LinkOfContext>
+void ClearAndFree(const Nic& nic, uint32_t entries) {
+  Clear<kTable>(nic, entries);
+  for (uint32_t i = entries; i-- > 0;) PushFront(nic.state.*kFree, LinkOfContext{nic}, i);
+}
+
+void FormatQueuePairs(const Nic& nic, uint32_t entries) {
+  for (uint32_t i = 0; i < entries; ++i) FormatQueuePair(nic, i);
+}
+
+void EmptyBuckets(const Nic& nic, uint32_t entries) {
+  uint32_t* buckets = nic.Table(nic.state.tables.demux);
+  for (uint32_t i = 0; i < entries; ++i) buckets[i] = kNone;
+}
+
+/// In the order in which they lie in the arena. Those that are not set to anything are written
+/// before they are read: on a host, memory that nothing has needed is not there yet.
+constexpr TableRow kTables[] = {
+    EachQp<&Tables::queue_pairs>(&ArenaBytes::qp_table, One, FormatQueuePairs),
+    EachQp<&Tables::send_records>(
+        &ArenaBytes::send_records,
+        [](const NicConfig& c) { return uint32_t{1} << c.send_depth_log2; }, nullptr),
+    Shared<&Tables::completion_queues>(
+        &ArenaBytes::cq_table, [](const NicConfig& c) { return c.max_cqs; },
+        Clear<&Tables::completion_queues>),
+    Shared<&Tables::regions>(
+        &ArenaBytes::regions, [](const NicConfig& c) { return c.max_regions; },
+        Clear<&Tables::regions>),
+    Shared<&Tables::page_entries>(
+        &ArenaBytes::page_entries, [](const NicConfig& c) { return c.max_page_entries; }, nullptr),
+    Shared<&Tables::listeners>(
+        &ArenaBytes::listeners, [](const NicConfig& c) { return c.max_listeners; },
+        Clear<&Tables::listeners>),
+    Shared<&Tables::backlog>(
+        &ArenaBytes::listeners, [](const NicConfig& c) { return c.max_backlog; },
+        Clear<&Tables::backlog>),
+    {OffsetOf<&Tables::demux>, sizeof(uint32_t), &ArenaBytes::demux, One, Buckets, EmptyBuckets},
+    EachQp<&Tables::timers>(&ArenaBytes::timers, One, nullptr),
+    Shared<&Tables::transmit_contexts>(
+        &ArenaBytes::contexts, [](const NicConfig& c) { return c.transmit_contexts; },
+        ClearAndFree<&Tables::transmit_contexts, &FirmwareState::free_transmit, TransmitLink>),
+    Shared<&Tables::receive_contexts>(
+        &ArenaBytes::contexts, [](const NicConfig& c) { return c.receive_contexts; },
+        ClearAndFree<&Tables::receive_contexts, &FirmwareState::free_receive, ReceiveLink>),
+    EachQp<&Tables::wqe_cache>(
+        &ArenaBytes::wqe_cache, [](const NicConfig& c) { return 2 * c.wqe_cache_bytes; }, nullptr),
+    Shared<&Tables::reassembly>(
+        &ArenaBytes::reassembly, [](const NicConfig& c) { return c.reassembly_slots; },
+        Clear<&Tables::reassembly>),
+    EachQp<&Tables::held_ranges>(
+        &ArenaBytes::held_ranges, [](const NicConfig& c) { return c.tcp_reassembly; }, nullptr),
+    EachQp<&Tables::sent_runs>(
+        &ArenaBytes::sent_runs, [](const NicConfig& c) { return c.tcp_scoreboard; }, nullptr),
+    Shared<&Tables::path_mtus>(
+        &ArenaBytes::path_mtus, [](const NicConfig& c) { return c.path_mtu_entries; },
+        Clear<&Tables::path_mtus>),
+    Shared<&Tables::link>(
+        &ArenaBytes::neighbours,
+        [](const NicConfig& c) { return c.link.type == kLinkEthernet ? uint32_t{1} : 0; },
+        Clear<&Tables::link>),
+    Shared<&Tables::neighbours>(
+        &ArenaBytes::neighbours,
+        [](const NicConfig& c) {
+          return c.link.type == kLinkEthernet ? uint32_t{c.link.max_neighbours} : 0;
+        },
+        Clear<&Tables::neighbours>),
+};
+static_assert(sizeof(kTables) / sizeof(TableRow) == sizeof(Tables) / sizeof(uint32_t),
+              "each table has one row");
+
+uint64_t EntriesOf(const TableRow& row, const NicConfig& c) {
+  return row.count != nullptr ? row.count(c) : uint64_t{c.max_qps} * row.each_qp(c);
+}
 
 }  // namespace
 
@@ -77,44 +180,19 @@ bool ComputeLayout(const NicConfig& c, FirmwareState* state) {
   ArenaBytes& b = state->bytes;
   b = ArenaBytes{};
   b.header = static_cast<uint32_t>((sizeof(FirmwareState) + 63) & ~size_t{63});
-  Allocator arena(b.header);
-  const uint32_t buckets = std::bit_ceil(c.max_qps);
-  uint32_t backlog_bytes = 0;
-  uint32_t transmit_bytes = 0;
-  uint32_t receive_bytes = 0;
-  state->qp_offset = arena.Take(c.max_qps, sizeof(QueuePair), &b.qp_table);
-  state->record_offset =
-      arena.Take(uint64_t{c.max_qps} << c.send_depth_log2, sizeof(SendRecord), &b.send_records);
-  state->cq_offset = arena.Take(c.max_cqs, sizeof(CompletionQueueState), &b.cq_table);
-  state->region_offset = arena.Take(c.max_regions, sizeof(Region), &b.regions);
-  state->page_offset = arena.Take(c.max_page_entries, sizeof(uint64_t), &b.page_entries);
-  state->listener_offset = arena.Take(c.max_listeners, sizeof(ListenerState), &b.listeners);
-  state->backlog_offset = arena.Take(c.max_backlog, sizeof(BacklogEntry), &backlog_bytes);
-  b.listeners += backlog_bytes;
-  state->demux_offset = arena.Take(buckets, sizeof(uint32_t), &b.demux);
-  state->timer_offset = arena.Take(c.max_qps, sizeof(uint32_t), &b.timers);
-  state->transmit_offset =
-      arena.Take(c.transmit_contexts, sizeof(TransmitContext), &transmit_bytes);
-  state->receive_offset = arena.Take(c.receive_contexts, sizeof(ReceiveContext), &receive_bytes);
-  b.contexts = transmit_bytes + receive_bytes;
-  state->wqe_offset = arena.Take(c.max_qps, uint64_t{2} * c.wqe_cache_bytes, &b.wqe_cache);
-  state->reassembly_offset = arena.Take(c.reassembly_slots, sizeof(ReassemblySlot), &b.reassembly);
-  state->held_offset =
-      arena.Take(uint64_t{c.max_qps} * c.tcp_reassembly, sizeof(tcp::HeldRange), &b.held_ranges);
-  state->sent_offset =
-      arena.Take(uint64_t{c.max_qps} * c.tcp_scoreboard, sizeof(tcp::SentRun), &b.sent_runs);
-  state->path_mtu_offset = arena.Take(c.path_mtu_entries, sizeof(PathMtuEntry), &b.path_mtus);
-  if (c.link.type == kLinkEthernet) {
-    state->neighbour_offset =
-        arena.Take(1, sizeof(LinkState) + c.link.max_neighbours * sizeof(Neighbour), &b.neighbours);
+  uint64_t next = b.header;
+  uint64_t per_qp = 0;
+  for (const TableRow& row : kTables) {
+    const uint64_t bytes = (EntriesOf(row, c) * row.entry_bytes + 7) & ~uint64_t{7};
+    row.offset(state->tables) = static_cast<uint32_t>(next);
+    b.*row.bytes += static_cast<uint32_t>(bytes);
+    next += bytes;
+    if (row.each_qp != nullptr) per_qp += uint64_t{row.each_qp(c)} * row.entry_bytes;
   }
-  if (arena.total() > 0xffffffffu) return false;
-  b.total = static_cast<uint32_t>(arena.total());
-  b.per_qp = static_cast<uint32_t>(sizeof(QueuePair) + (sizeof(SendRecord) << c.send_depth_log2) +
-                                   sizeof(uint32_t) * 2 + 2 * c.wqe_cache_bytes +
-                                   c.tcp_reassembly * sizeof(tcp::HeldRange) +
-                                   c.tcp_scoreboard * sizeof(tcp::SentRun));
-  state->demux_mask = buckets - 1;
+  if (next > 0xffffffffu) return false;
+  b.total = static_cast<uint32_t>(next);
+  b.per_qp = static_cast<uint32_t>(per_qp);
+  state->demux_mask = Buckets(c) - 1;
   const uint32_t packet = c.segmentation_limit >> 1 > c.mtu ? c.segmentation_limit >> 1 : c.mtu;
   state->quantum = c.scheduler_quantum != 0 ? c.scheduler_quantum : 2 * packet;
   return true;
@@ -128,40 +206,23 @@ void FormatQueuePair(const Nic& nic, uint32_t handle) {
   q.handle = handle;
   q.send.owner = handle;
   q.recv.owner = handle;
-  q.send.cache = s.wqe_offset + handle * 2 * config.wqe_cache_bytes;
+  q.send.cache = s.tables.wqe_cache.bytes + handle * 2 * config.wqe_cache_bytes;
   q.recv.cache = q.send.cache + config.wqe_cache_bytes;
-  q.send.records = s.record_offset +
+  q.send.records = s.tables.send_records.bytes +
                    (handle << config.send_depth_log2) * static_cast<uint32_t>(sizeof(SendRecord));
   // Not set to anything: on a host, memory that no connection has needed is not there yet.
   q.tcb.rcv.held.ranges.Place(
-      nic.Table<tcp::HeldRange>(s.held_offset) + size_t{handle} * config.tcp_reassembly,
+      nic.Table(s.tables.held_ranges) + size_t{handle} * config.tcp_reassembly,
       config.tcp_reassembly);
-  q.tcb.sent.runs.Place(
-      nic.Table<tcp::SentRun>(s.sent_offset) + size_t{handle} * config.tcp_scoreboard,
-      config.tcp_scoreboard);
+  q.tcb.sent.runs.Place(nic.Table(s.tables.sent_runs) + size_t{handle} * config.tcp_scoreboard,
+                        config.tcp_scoreboard);
 }
 
 void FormatTables(const Nic& nic) {
-  FirmwareState& s = nic.state;
-  for (uint32_t i = 0; i < s.config.max_qps; ++i) FormatQueuePair(nic, i);
-  for (uint32_t i = 0; i < s.config.max_cqs; ++i) nic.cq(i) = CompletionQueueState{};
-  for (uint32_t i = 0; i < s.config.max_regions; ++i) nic.region(i) = Region{};
-  for (uint32_t i = 0; i < s.config.max_listeners; ++i) nic.listener(i) = ListenerState{};
-  for (uint32_t i = 0; i < s.config.max_backlog; ++i) nic.backlog(i) = BacklogEntry{};
-  uint32_t* buckets = nic.Table<uint32_t>(s.demux_offset);
-  for (uint32_t i = 0; i <= s.demux_mask; ++i) buckets[i] = kNone;
-  for (uint32_t i = s.config.transmit_contexts; i-- > 0;) {
-    nic.transmit(i) = TransmitContext{};
-    PushFront(s.free_transmit, TransmitLink{nic}, i);
+  for (const TableRow& row : kTables) {
+    if (row.format == nullptr) continue;
+    row.format(nic, static_cast<uint32_t>(EntriesOf(row, nic.state.config)));
   }
-  for (uint32_t i = s.config.receive_contexts; i-- > 0;) {
-    nic.receive(i) = ReceiveContext{};
-    PushFront(s.free_receive, ReceiveLink{nic}, i);
-  }
-  for (uint32_t i = 0; i < s.config.path_mtu_entries; ++i) {
-    nic.Table<PathMtuEntry>(s.path_mtu_offset)[i] = PathMtuEntry{};
-  }
-  for (uint32_t i = 0; i < s.config.reassembly_slots; ++i) SlotAt(nic, i) = ReassemblySlot{};
 }
 
 }  // namespace qpip::fw

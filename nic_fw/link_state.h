@@ -20,7 +20,7 @@ enum class NeighbourState : uint8_t {
 
 struct Neighbour {
   ipv6::Address address;
-  uint64_t deadline = 0;  ///< when its state wants attention; tcp::kNever: not
+  uint64_t deadline = tcp::kNever;  ///< when its state wants attention; tcp::kNever: not
   uint64_t used_at = 0;
   icmpv6::LinkAddress link = {};
   NeighbourState state = NeighbourState::kFree;
@@ -59,7 +59,7 @@ inline constexpr uint32_t kMaxPending = 16;
 inline constexpr uint32_t kMaxRouters = 4;
 inline constexpr uint32_t kMaxOnLinkPrefixes = 8;
 
-/// At FirmwareState::neighbour_offset; the table of neighbours follows it.
+/// One, at Tables::link.
 struct LinkState {
   uint64_t next_deadline = 0;  ///< earliest of all below
   uint64_t address_deadline = 0;
@@ -81,12 +81,9 @@ struct LinkState {
 };
 
 inline bool OnEthernet(const Nic& nic) { return nic.state.config.link.type == kLinkEthernet; }
-inline LinkState& LinkOf(const Nic& nic) {
-  return *nic.Table<LinkState>(nic.state.neighbour_offset);
-}
+inline LinkState& LinkOf(const Nic& nic) { return *nic.Table(nic.state.tables.link); }
 inline Neighbour& NeighbourAt(const Nic& nic, uint32_t index) {
-  return nic.Table<Neighbour>(nic.state.neighbour_offset +
-                              static_cast<uint32_t>(sizeof(LinkState)))[index];
+  return nic.Table(nic.state.tables.neighbours)[index];
 }
 
 inline constexpr uint64_t kLinkMs = 1000000;  ///< in nanoseconds

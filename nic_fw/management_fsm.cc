@@ -241,7 +241,7 @@ void FetchPages(const Nic& nic) {
   const uint32_t done = nic.state.command_pages_done;
   const uint32_t rest = c.page_count - done;
   const uint32_t count = rest < kPagesAtATime ? rest : kPagesAtATime;
-  uint64_t* table = nic.Table<uint64_t>(nic.state.page_offset) +
+  uint64_t* table = nic.Table(nic.state.tables.page_entries) +
                     nic.region(nic.state.command_region).first_page + done;
   nic.state.command_stage = kCommandPages;
   nic.state.command_pages_done = done + count;

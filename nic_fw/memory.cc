@@ -57,7 +57,7 @@ uint32_t Translate(const Nic& nic, uint32_t protection_domain, uint32_t access,
     }
     // A paged region: the DMA is split at page boundaries (adjacent pages are not merged, as the
     // engine has one address register).
-    const uint64_t* pages = nic.Table<uint64_t>(nic.state.page_offset) + region->first_page;
+    const uint64_t* pages = nic.Table(nic.state.tables.page_entries) + region->first_page;
     const uint64_t page_mask = (uint64_t{1} << region->page_shift) - 1;
     start += region->iova & page_mask;
     while (rest > 0 && count < kMaxDmaSegments) {

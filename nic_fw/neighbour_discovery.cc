@@ -65,10 +65,6 @@ void StartLink(const Nic& nic) {
   link.address_deadline = link.next_deadline = nic.now;
   link.router_deadline = tcp::kNever;
   link.routers_awaited_until = tcp::kNever;
-  for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
-    NeighbourAt(nic, i) = Neighbour{};
-    NeighbourAt(nic, i).deadline = tcp::kNever;
-  }
 }
 
 bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost) {

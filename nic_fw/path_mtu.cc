@@ -9,7 +9,7 @@ constexpr uint64_t kLifeNs = uint64_t{600} * 1000 * 1000 * 1000;  // RFC 8201 se
 constexpr uint32_t kWays = 4;
 
 PathMtuEntry& EntryAt(const Nic& nic, uint32_t index) {
-  return nic.Table<PathMtuEntry>(nic.state.path_mtu_offset)[index];
+  return nic.Table(nic.state.tables.path_mtus)[index];
 }
 
 /// First entry of the set that `destination` belongs to.

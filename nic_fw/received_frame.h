@@ -54,7 +54,7 @@ struct ReassemblySlot {
 static_assert(std::is_trivially_copyable_v<ReassemblySlot>);
 
 inline ReassemblySlot& SlotAt(const Nic& nic, uint32_t index) {
-  return nic.Table<ReassemblySlot>(nic.state.reassembly_offset)[index];
+  return nic.Table(nic.state.tables.reassembly)[index];
 }
 /// DMA address of a slot's bytes.
 inline uint64_t PoolOf(const Nic& nic, uint32_t index) {

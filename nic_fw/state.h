@@ -131,6 +131,40 @@ struct ReceiveContext {
   uint16_t peer_port = 0;
 };
 
+struct PathMtuEntry;
+struct ReassemblySlot;
+struct LinkState;
+struct Neighbour;
+
+/// Where the table of `T` begins, bytes from the start of the arena.
+template <typename T>
+struct TableOffset {
+  uint32_t bytes = 0;
+};
+
+/// The tables of the arena. How many entries each has, and what they begin as, is its row in
+/// layout.cc.
+struct Tables {
+  TableOffset<QueuePair> queue_pairs;
+  TableOffset<SendRecord> send_records;
+  TableOffset<CompletionQueueState> completion_queues;
+  TableOffset<Region> regions;
+  TableOffset<uint64_t> page_entries;
+  TableOffset<ListenerState> listeners;
+  TableOffset<BacklogEntry> backlog;
+  TableOffset<uint32_t> demux;   ///< first queue pair of each hash bucket
+  TableOffset<uint32_t> timers;  ///< heap of queue pairs
+  TableOffset<TransmitContext> transmit_contexts;
+  TableOffset<ReceiveContext> receive_contexts;
+  TableOffset<uint8_t> wqe_cache;
+  TableOffset<ReassemblySlot> reassembly;
+  TableOffset<tcp::HeldRange> held_ranges;
+  TableOffset<tcp::SentRun> sent_runs;
+  TableOffset<PathMtuEntry> path_mtus;
+  TableOffset<LinkState> link;        ///< one entry, on Ethernet only
+  TableOffset<Neighbour> neighbours;  ///< on Ethernet only
+};
+
 struct FirmwareState {
   uint32_t magic = 0;
   uint32_t next_fsm = 0;             ///< whose turn it is
@@ -139,24 +173,7 @@ struct FirmwareState {
   NicConfig config;
   ArenaBytes bytes;
 
-  // Offsets of the tables from the start of the arena.
-  uint32_t qp_offset = 0;
-  uint32_t record_offset = 0;
-  uint32_t cq_offset = 0;
-  uint32_t region_offset = 0;
-  uint32_t page_offset = 0;
-  uint32_t listener_offset = 0;
-  uint32_t backlog_offset = 0;
-  uint32_t demux_offset = 0;
-  uint32_t timer_offset = 0;
-  uint32_t transmit_offset = 0;
-  uint32_t receive_offset = 0;
-  uint32_t wqe_offset = 0;
-  uint32_t neighbour_offset = 0;  ///< Ethernet only
-  uint32_t reassembly_offset = 0;
-  uint32_t held_offset = 0;
-  uint32_t sent_offset = 0;
-  uint32_t path_mtu_offset = 0;
+  Tables tables;
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
@@ -232,22 +249,22 @@ struct Nic {
   T* Table(uint32_t offset) const {
     return reinterpret_cast<T*>(base + offset);
   }
-  QueuePair& qp(uint32_t handle) const { return Table<QueuePair>(state.qp_offset)[handle]; }
+  template <typename T>
+  T* Table(TableOffset<T> table) const {
+    return Table<T>(table.bytes);
+  }
+  QueuePair& qp(uint32_t handle) const { return Table(state.tables.queue_pairs)[handle]; }
   CompletionQueueState& cq(uint32_t handle) const {
-    return Table<CompletionQueueState>(state.cq_offset)[handle];
+    return Table(state.tables.completion_queues)[handle];
   }
-  Region& region(uint32_t index) const { return Table<Region>(state.region_offset)[index]; }
-  ListenerState& listener(uint32_t index) const {
-    return Table<ListenerState>(state.listener_offset)[index];
-  }
-  BacklogEntry& backlog(uint32_t index) const {
-    return Table<BacklogEntry>(state.backlog_offset)[index];
-  }
+  Region& region(uint32_t index) const { return Table(state.tables.regions)[index]; }
+  ListenerState& listener(uint32_t index) const { return Table(state.tables.listeners)[index]; }
+  BacklogEntry& backlog(uint32_t index) const { return Table(state.tables.backlog)[index]; }
   TransmitContext& transmit(uint32_t index) const {
-    return Table<TransmitContext>(state.transmit_offset)[index];
+    return Table(state.tables.transmit_contexts)[index];
   }
   ReceiveContext& receive(uint32_t index) const {
-    return Table<ReceiveContext>(state.receive_offset)[index];
+    return Table(state.tables.receive_contexts)[index];
   }
   SendRecord& record(const SendQueue& send, uint32_t index) const {
     const uint32_t mask = (1u << send.log2_depth) - 1;
@@ -282,7 +299,7 @@ inline const FirmwareState& StateOf(const void* arena) {
   return *static_cast<const FirmwareState*>(arena);
 }
 inline const QueuePair& QueuePairOf(const void* arena, uint32_t handle) {
-  const auto* table = static_cast<const uint8_t*>(arena) + StateOf(arena).qp_offset;
+  const auto* table = static_cast<const uint8_t*>(arena) + StateOf(arena).tables.queue_pairs.bytes;
   return reinterpret_cast<const QueuePair*>(table)[handle];
 }
 

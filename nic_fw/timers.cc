@@ -41,7 +41,7 @@ struct Heap {
   }
 };
 
-Heap HeapOf(const Nic& nic) { return {nic, nic.Table<uint32_t>(nic.state.timer_offset)}; }
+Heap HeapOf(const Nic& nic) { return {nic, nic.Table(nic.state.tables.timers)}; }
 
 void File(const Nic& nic, QueuePair& q, uint64_t deadline) {
   if (deadline >= q.timer.deadline) return;  // lazy: also covers "none" on both sides

@@ -90,23 +90,7 @@ static_assert(sizeof(Platform) == (1 + QPIP_IMAGE_IMPORTS(QPIP_COUNT_IMPORT)) * 
 #undef QPIP_COUNT_IMPORT
 
 void ReportArena(const ArenaBytes& bytes) {
-  qpip_monitor_report("header", bytes.header);
-  qpip_monitor_report("qp_table", bytes.qp_table);
-  qpip_monitor_report("send_records", bytes.send_records);
-  qpip_monitor_report("cq_table", bytes.cq_table);
-  qpip_monitor_report("regions", bytes.regions);
-  qpip_monitor_report("page_entries", bytes.page_entries);
-  qpip_monitor_report("listeners", bytes.listeners);
-  qpip_monitor_report("demux", bytes.demux);
-  qpip_monitor_report("timers", bytes.timers);
-  qpip_monitor_report("contexts", bytes.contexts);
-  qpip_monitor_report("wqe_cache", bytes.wqe_cache);
-  qpip_monitor_report("reassembly", bytes.reassembly);
-  qpip_monitor_report("held_ranges", bytes.held_ranges);
-  qpip_monitor_report("sent_runs", bytes.sent_runs);
-  qpip_monitor_report("path_mtus", bytes.path_mtus);
-  qpip_monitor_report("arena_total", bytes.total);
-  qpip_monitor_report("arena_per_qp", bytes.per_qp);
+  for (const ArenaPart& part : kArenaParts) qpip_monitor_report(part.name, bytes.*part.bytes);
 }
 
 }  // namespace

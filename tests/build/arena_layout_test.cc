@@ -35,23 +35,9 @@ TEST(ArenaLayout, GivenTheLanaiProfileWhenComputedOn32And64BitCoresThenTablesAre
   ArenaBytes host;
   ASSERT_NE(qpip_fw_arena(&config, &host), 0u);
 
-  EXPECT_EQ(image.at("header"), host.header);
-  EXPECT_EQ(image.at("qp_table"), host.qp_table);
-  EXPECT_EQ(image.at("send_records"), host.send_records);
-  EXPECT_EQ(image.at("cq_table"), host.cq_table);
-  EXPECT_EQ(image.at("regions"), host.regions);
-  EXPECT_EQ(image.at("page_entries"), host.page_entries);
-  EXPECT_EQ(image.at("listeners"), host.listeners);
-  EXPECT_EQ(image.at("demux"), host.demux);
-  EXPECT_EQ(image.at("timers"), host.timers);
-  EXPECT_EQ(image.at("contexts"), host.contexts);
-  EXPECT_EQ(image.at("wqe_cache"), host.wqe_cache);
-  EXPECT_EQ(image.at("reassembly"), host.reassembly);
-  EXPECT_EQ(image.at("held_ranges"), host.held_ranges);
-  EXPECT_EQ(image.at("sent_runs"), host.sent_runs);
-  EXPECT_EQ(image.at("path_mtus"), host.path_mtus);
-  EXPECT_EQ(image.at("arena_total"), host.total);
-  EXPECT_EQ(image.at("arena_per_qp"), host.per_qp);
+  for (const ArenaPart& part : kArenaParts) {
+    EXPECT_EQ(image.at(part.name), host.*part.bytes) << part.name;
+  }
   EXPECT_LE(result.at("sram_total").get<uint32_t>(), kSramBytes);
   EXPECT_GE(host.total, host.header + host.qp_table + host.send_records + host.page_entries);
 }
