@@ -6,7 +6,7 @@ namespace {
 constexpr uint64_t kNsPerMs = 1000000;
 
 bool Expired(const Nic& nic, const BacklogEntry& entry) {
-  const uint32_t limit = nic.state.config.connect_timeout_ms;  // 0: never, as for a SYN sent
+  const uint32_t limit = nic.state.config.tcp.connect_timeout_ms;  // 0: never, as for a SYN sent
   return limit != 0 && nic.now - entry.arrived_at > limit * kNsPerMs;
 }
 

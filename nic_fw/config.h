@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "nic_fw/abi/work_queue.h"
+#include "protocols/tcp/options.h"
 
 namespace qpip::fw {
 
@@ -74,40 +75,17 @@ struct NicConfig {
   uint8_t wire_trusted = 0;         ///< 1: no checksums are filled in
   uint32_t segmentation_limit = 0;  ///< largest packet, bytes, that the link engine cuts into TCP
                                     ///< segments (FrameOut::segment_size), at most 65535; 0: none
-  uint8_t tcp_timestamps = 1;       ///< offer RFC 7323 timestamps
-  uint8_t tcp_window_scaling = 1;   ///< offer RFC 7323 window scaling
-  uint8_t ack_every = 2;            ///< acknowledge at least every n-th segment
-  uint8_t ack_on_batch_end = 1;     ///< acknowledge as soon as the receive queue has drained
   uint8_t hop_limit = 64;           ///< of packets sent
   uint8_t wqe_prefetch = 4;         ///< WQEs fetched in one DMA, 1 to 8, as far as the cache holds
-  uint8_t tcp_sack = 1;             ///< offer SACK, RFC 2018
-  uint32_t ack_delay_us = 40000;    ///< delayed-ACK timer, RFC 9293 3.8.6.3: below 500 ms
-  uint32_t rto_initial_us = 1000000;     ///< RFC 6298 (2.1)
-  uint32_t rto_min_us = 200000;          ///< of K * RTTVAR, as in Linux; not RFC 6298 (2.4)
-  uint32_t rto_max_us = 60000000;        ///< RFC 6298 (2.5)
-  uint32_t time_wait_ms = 60000;         ///< 2 MSL
-  uint32_t user_timeout_ms = 100000;     ///< give up unacknowledged data, RFC 9293 3.8.3; 0: never
-  uint32_t connect_timeout_ms = 180000;  ///< give up a SYN, RFC 9293 3.8.3; 0: never
-  uint32_t keepalive_idle_s = 0;         ///< RFC 9293 3.8.4: silence before the first probe; 0: no
-                                         ///< keep-alive
-  uint32_t keepalive_interval_s = 75;    ///< between probes, at least 1
-  uint8_t keepalive_probes = 9;          ///< unanswered ones before the connection is given up, at
-                                         ///< least 1
-  uint8_t tcp_congestion = 1;            ///< tcp::CongestionAlgorithm: 0 NewReno, 1 CUBIC, 2 DCTCP
-  uint8_t tcp_ecn = 1;                   ///< RFC 3168: 0 never, 1 when the peer asks, 2 ask
-  uint8_t tcp_hystart = 1;               ///< HyStart++ (RFC 9406), on connections with SACK
-  uint8_t tcp_pacing = 0;                ///< spread new text over the round trip
-  uint8_t tcp_undo = 1;                  ///< take back window reductions that were for nothing
-                                         ///< (RFC 3522, 5682, 3708)
-  uint8_t tcp_user_timeout_option = 0;   ///< tell the peer user_timeout_ms, and heed its (RFC 5482)
-  uint8_t tcp_mtu_probing = 1;           ///< RFC 4821: 0 never, 1 for a black hole, 2 always
-  uint32_t scheduler_quantum = 0;        ///< deficit round robin bytes a turn; 0: two MTUs, or
-                                         ///< segmentation_limit if that is more
-  uint32_t tcp_reassembly = 32;          ///< ranges a connection holds behind a gap, at most
-                                         ///< kMaxTcpRuns; 0: drops them
-  uint32_t tcp_scoreboard = 32;          ///< runs a connection tells apart in flight, 8 to
-                                         ///< kMaxTcpRuns
-  LinkConfig link;                       ///< what the NIC is attached to
+  uint32_t scheduler_quantum = 0;   ///< deficit round robin bytes a turn; 0: two MTUs, or
+                                    ///< segmentation_limit if that is more
+  uint32_t tcp_scoreboard = 32;     ///< runs a connection tells apart in flight, 8 to kMaxTcpRuns
+  /// What connections begin with. `mss`, `segmentation_limit`, `receive_buffer` and `nagle` do not
+  /// count: they come from the fields above and from the queue pair. Ranges: `ack_delay_us` below
+  /// 500 ms, `keepalive_interval_s` and `keepalive_probes` at least 1, `reassembly` at most
+  /// kMaxTcpRuns; a time-out of 0 is never.
+  tcp::Options tcp = {.reassembly = 32};
+  LinkConfig link;  ///< what the NIC is attached to
 };
 
 /// Bytes of SRAM a configuration needs, by table. The sum is `total`.

@@ -205,7 +205,7 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
     --nic.cq(q.recv.cq).references;
     SetQpState(nic, q, QpState::kOrphan);
     q.ending.orphaned = true;
-    q.ending.orphan_deadline = nic.now + nic.state.config.time_wait_ms * kNsPerMs;
+    q.ending.orphan_deadline = nic.now + nic.state.config.tcp.time_wait_ms * kNsPerMs;
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     } else {

@@ -39,11 +39,12 @@ bool InRange(const NicConfig& c) {
          c.receive_contexts <= kMaxContexts && c.transmit_contexts >= 1 &&
          c.transmit_contexts <= kMaxContexts && c.wqe_cache_bytes >= 128 &&
          c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
-         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp_reassembly <= kMaxTcpRuns &&
+         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp.reassembly <= kMaxTcpRuns &&
          c.tcp_scoreboard >= kMinTcpRuns && c.tcp_scoreboard <= kMaxTcpRuns &&
-         c.tcp_congestion < tcp::kCongestionAlgorithms && c.tcp_ecn <= 2 &&
-         c.tcp_mtu_probing <= 2 && c.keepalive_probes != 0 && c.keepalive_interval_s != 0 &&
-         c.command_log2 >= 1 && c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
+         static_cast<uint32_t>(c.tcp.congestion) < tcp::kCongestionAlgorithms &&
+         c.tcp.ecn <= tcp::EcnMode::kRequest && c.tcp.mtu_probing <= tcp::MtuProbing::kAlways &&
+         c.tcp.keepalive_probes != 0 && c.tcp.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
+         c.command_log2 <= 16 && c.event_log2 >= 1 && c.event_log2 <= 26 &&
          c.scheduler_quantum <= (1u << 24) && c.segmentation_limit <= 0xffff &&
          c.dma_slots > c.receive_contexts && c.dma_slots > c.transmit_contexts &&
          c.reassembly_slots <= kMaxReassemblySlots && c.path_mtu_entries >= 4 &&
@@ -148,7 +149,8 @@ constexpr TableRow kTables[] = {
         &ArenaBytes::reassembly, [](const NicConfig& c) { return c.reassembly_slots; },
         Clear<&Tables::reassembly>),
     EachQp<&Tables::held_ranges>(
-        &ArenaBytes::held_ranges, [](const NicConfig& c) { return c.tcp_reassembly; }, nullptr),
+        &ArenaBytes::held_ranges, [](const NicConfig& c) { return uint32_t{c.tcp.reassembly}; },
+        nullptr),
     EachQp<&Tables::sent_runs>(
         &ArenaBytes::sent_runs, [](const NicConfig& c) { return c.tcp_scoreboard; }, nullptr),
     Shared<&Tables::path_mtus>(
@@ -212,8 +214,8 @@ void FormatQueuePair(const Nic& nic, uint32_t handle) {
                    (handle << config.send_depth_log2) * static_cast<uint32_t>(sizeof(SendRecord));
   // Not set to anything: on a host, memory that no connection has needed is not there yet.
   q.tcb.rcv.held.ranges.Place(
-      nic.Table(s.tables.held_ranges) + size_t{handle} * config.tcp_reassembly,
-      config.tcp_reassembly);
+      nic.Table(s.tables.held_ranges) + size_t{handle} * config.tcp.reassembly,
+      config.tcp.reassembly);
   q.tcb.sent.runs.Place(nic.Table(s.tables.sent_runs) + size_t{handle} * config.tcp_scoreboard,
                         config.tcp_scoreboard);
 }

@@ -49,35 +49,12 @@ void FinishOpen(const Nic& nic, QueuePair& q) {
 
 tcp::Options TcpDefaults(const Nic& nic) {
   const NicConfig& c = nic.state.config;
-  tcp::Options o;
+  tcp::Options o = c.tcp;
   const uint32_t mss = c.mtu - 60;  // RFC 9293 3.7.1: fixed IPv6 and TCP headers
   o.mss = mss > 65535 ? 65535 : mss;
   o.segmentation_limit = c.segmentation_limit;
-  o.rto_initial_us = c.rto_initial_us;
-  o.rto_min_us = c.rto_min_us;
-  o.rto_max_us = c.rto_max_us;
-  o.ack_delay_us = c.ack_delay_us;
-  o.user_timeout_ms = c.user_timeout_ms;
-  o.connect_timeout_ms = c.connect_timeout_ms;
-  o.time_wait_ms = c.time_wait_ms;
-  o.ack_every = c.ack_every;
-  o.ack_on_batch_end = c.ack_on_batch_end != 0;
-  o.timestamps = c.tcp_timestamps != 0;
-  o.window_scaling = c.tcp_window_scaling != 0;
-  o.sack = c.tcp_sack != 0;
-  o.reassembly = static_cast<uint16_t>(c.tcp_reassembly);
-  o.congestion = static_cast<tcp::CongestionAlgorithm>(c.tcp_congestion);
-  o.ecn = static_cast<tcp::EcnMode>(c.tcp_ecn);
   // RFC 8257 section 3.1: DCTCP is nothing without marks.
   if (o.congestion == tcp::CongestionAlgorithm::kDctcp) o.ecn = tcp::EcnMode::kRequest;
-  o.hystart = c.tcp_hystart != 0;
-  o.pacing = c.tcp_pacing != 0;
-  o.undo = c.tcp_undo != 0;
-  o.mtu_probing = static_cast<tcp::MtuProbing>(c.tcp_mtu_probing);
-  o.user_timeout_option = c.tcp_user_timeout_option != 0;
-  o.keepalive_idle_s = c.keepalive_idle_s;
-  o.keepalive_interval_s = c.keepalive_interval_s;
-  o.keepalive_probes = c.keepalive_probes;
   return o;
 }
 

@@ -3,12 +3,13 @@
 // window are the machine's business and the same for all (congestion.cc, recovery.cc).
 //
 // A policy is a row of functions in a table. To add one: a file with its functions, a
-// value in CongestionAlgorithm, a row in congestion_control.cc, and what it has to remember in
-// PolicyState.
+// value in CongestionAlgorithm (options.h), a row in congestion_control.cc, and what it has to
+// remember in PolicyState.
 #pragma once
 
 #include <cstdint>
 
+#include "protocols/tcp/options.h"
 #include "protocols/tcp/sequence_number.h"
 
 namespace qpip::tcp {
@@ -17,20 +18,6 @@ struct Tcb;
 
 /// Time that is never reached.
 inline constexpr uint64_t kNever = ~uint64_t{0};
-
-enum class CongestionAlgorithm : uint8_t {
-  kNewReno = 0,  ///< RFC 5681
-  kCubic = 1,    ///< RFC 9438
-  kDctcp = 2,    ///< RFC 8257; wants ECN marks from the switches, and the same at the peer
-};
-inline constexpr uint32_t kCongestionAlgorithms = 3;
-
-/// RFC 3168 on connections of this end.
-enum class EcnMode : uint8_t {
-  kOff = 0,
-  kAccept = 1,   ///< when the peer asks for it
-  kRequest = 2,  ///< ask for it
-};
 
 /// The two bits of an IPv6 header's traffic class (RFC 3168 section 5).
 enum class EcnCodepoint : uint8_t {

@@ -11,6 +11,7 @@
 
 #include "protocols/tcp/congestion_control.h"
 #include "protocols/tcp/header.h"
+#include "protocols/tcp/options.h"
 #include "protocols/tcp/reassembly.h"
 #include "protocols/tcp/scoreboard.h"
 #include "protocols/tcp/sequence_number.h"
@@ -31,47 +32,6 @@ enum class State : uint8_t {
   kTimeWait = 9,
 };
 const char* StateName(State state);
-
-/// RFC 4821: finding the path's MTU where routers say nothing. Linux counts the same way.
-enum class MtuProbing : uint8_t {
-  kOff = 0,
-  kBlackHole = 1,  ///< once full segments have timed out in a row
-  kAlways = 2,     ///< from the start, at the smallest MTU of IPv6
-};
-
-/// Options of a connection, fixed at open.
-struct Options {
-  uint32_t mss = 1220;  ///< largest payload this end receives: MTU - 60 (RFC 9293 3.7.1)
-  uint32_t segmentation_limit = 0;  ///< largest packet that is cut into segments on its way out,
-                                    ///< bytes; 0: each segment is a packet
-  uint32_t receive_buffer = 65536;  ///< largest window that will ever be advertised: scale factor
-  uint32_t rto_initial_us = 1000000;
-  uint32_t rto_min_us = 200000;
-  uint32_t rto_max_us = 60000000;
-  uint32_t ack_delay_us = 40000;
-  uint32_t user_timeout_ms = 100000;
-  uint32_t connect_timeout_ms = 180000;
-  uint32_t time_wait_ms = 60000;
-  uint8_t ack_every = 2;
-  bool ack_on_batch_end = true;
-  bool timestamps = true;
-  bool window_scaling = true;
-  bool sack = true;           ///< offer SACK (RFC 2018)
-  uint16_t reassembly = 256;  ///< ranges held behind a gap, as far as `Tcb::held` has room; 0: what
-                              ///< is out of order is dropped
-  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
-  EcnMode ecn = EcnMode::kAccept;
-  bool hystart = true;  ///< HyStart++ (RFC 9406), on connections with SACK
-  bool pacing = false;  ///< spread text beyond an initial window over the round trip
-  bool undo = true;     ///< F-RTO (RFC 5682), Eifel (RFC 3522), D-SACK (RFC 3708): a
-                        ///< reduction that proves to have been for nothing is taken back
-  bool nagle = false;   ///< RFC 9293 3.7.4; not for framings whose segments mean something
-  MtuProbing mtu_probing = MtuProbing::kBlackHole;
-  bool user_timeout_option = false;    ///< tell and heed RFC 5482's option
-  uint8_t keepalive_probes = 9;        ///< unanswered ones, after which the connection is given up
-  uint32_t keepalive_idle_s = 0;       ///< RFC 9293 3.8.4: first probe; 0: no keep-alive
-  uint32_t keepalive_interval_s = 75;  ///< between probes
-};
 
 /// RFC 8985: what was delivered most recently, and how much reordering to allow for.
 struct Rack {

@@ -25,13 +25,13 @@ namespace {
   }
 
 /// Words that stand for small numbers.
-#define QPIP_CHOICE(NAME, FIELD, ...)                                                  \
-  Parameter {                                                                          \
-    NAME,                                                                              \
-        [](NicUri& uri, std::string_view name, std::string_view value) {               \
-          FIELD = static_cast<decltype(FIELD)>(ParseChoice(name, value, __VA_ARGS__)); \
-        },                                                                             \
-        [](const NicUri& uri) { return FormatChoice(FIELD, __VA_ARGS__); }             \
+#define QPIP_CHOICE(NAME, FIELD, ...)                                                           \
+  Parameter {                                                                                   \
+    NAME,                                                                                       \
+        [](NicUri& uri, std::string_view name, std::string_view value) {                        \
+          FIELD = static_cast<decltype(FIELD)>(ParseChoice(name, value, __VA_ARGS__));          \
+        },                                                                                      \
+        [](const NicUri& uri) { return FormatChoice(static_cast<size_t>(FIELD), __VA_ARGS__); } \
   }
 
 constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
@@ -66,27 +66,27 @@ constexpr Parameter kNicParameters[] = {
     QPIP_URI_NUMBER("occupancy", uri.occupancy, 0, 1),
     QPIP_PATH("timeline", uri.timeline),
     QPIP_URI_NUMBER("max_qps", uri.nic.max_qps, 1, 1u << 20),
-    QPIP_URI_NUMBER("ack_every", uri.nic.ack_every, 1, 255),
-    QPIP_URI_NUMBER("ack_delay_us", uri.nic.ack_delay_us, 0, 499999),  // RFC 9293 3.8.6.3
-    QPIP_URI_NUMBER("rto_min_us", uri.nic.rto_min_us, 100, 60000000),
-    QPIP_URI_NUMBER("rto_initial_us", uri.nic.rto_initial_us, 100, 60000000),
-    QPIP_URI_NUMBER("user_timeout_ms", uri.nic.user_timeout_ms, 1, kMax32),
-    QPIP_URI_NUMBER("connect_timeout_ms", uri.nic.connect_timeout_ms, 1, kMax32),
-    QPIP_URI_NUMBER("time_wait_ms", uri.nic.time_wait_ms, 0, 240000),
-    QPIP_URI_NUMBER("timestamps", uri.nic.tcp_timestamps, 0, 1),
-    QPIP_URI_NUMBER("sack", uri.nic.tcp_sack, 0, 1),
-    QPIP_URI_NUMBER("reassembly", uri.nic.tcp_reassembly, 0, 1024),
+    QPIP_URI_NUMBER("ack_every", uri.nic.tcp.ack_every, 1, 255),
+    QPIP_URI_NUMBER("ack_delay_us", uri.nic.tcp.ack_delay_us, 0, 499999),  // RFC 9293 3.8.6.3
+    QPIP_URI_NUMBER("rto_min_us", uri.nic.tcp.rto_min_us, 100, 60000000),
+    QPIP_URI_NUMBER("rto_initial_us", uri.nic.tcp.rto_initial_us, 100, 60000000),
+    QPIP_URI_NUMBER("user_timeout_ms", uri.nic.tcp.user_timeout_ms, 1, kMax32),
+    QPIP_URI_NUMBER("connect_timeout_ms", uri.nic.tcp.connect_timeout_ms, 1, kMax32),
+    QPIP_URI_NUMBER("time_wait_ms", uri.nic.tcp.time_wait_ms, 0, 240000),
+    QPIP_URI_NUMBER("timestamps", uri.nic.tcp.timestamps, 0, 1),
+    QPIP_URI_NUMBER("sack", uri.nic.tcp.sack, 0, 1),
+    QPIP_URI_NUMBER("reassembly", uri.nic.tcp.reassembly, 0, 1024),
     QPIP_URI_NUMBER("scoreboard", uri.nic.tcp_scoreboard, 8, 1024),
-    QPIP_CHOICE("congestion", uri.nic.tcp_congestion, {"reno", "cubic", "dctcp"}),
-    QPIP_CHOICE("ecn", uri.nic.tcp_ecn, {"off", "accept", "request"}),
-    QPIP_URI_NUMBER("hystart", uri.nic.tcp_hystart, 0, 1),
-    QPIP_URI_NUMBER("pacing", uri.nic.tcp_pacing, 0, 1),
-    QPIP_URI_NUMBER("undo", uri.nic.tcp_undo, 0, 1),
-    QPIP_CHOICE("mtu_probing", uri.nic.tcp_mtu_probing, {"off", "black_hole", "always"}),
-    QPIP_URI_NUMBER("keepalive_idle_s", uri.nic.keepalive_idle_s, 0, 1000000),
-    QPIP_URI_NUMBER("keepalive_interval_s", uri.nic.keepalive_interval_s, 1, 1000000),
-    QPIP_URI_NUMBER("keepalive_probes", uri.nic.keepalive_probes, 1, 255),
-    QPIP_URI_NUMBER("user_timeout_option", uri.nic.tcp_user_timeout_option, 0, 1),
+    QPIP_CHOICE("congestion", uri.nic.tcp.congestion, {"reno", "cubic", "dctcp"}),
+    QPIP_CHOICE("ecn", uri.nic.tcp.ecn, {"off", "accept", "request"}),
+    QPIP_URI_NUMBER("hystart", uri.nic.tcp.hystart, 0, 1),
+    QPIP_URI_NUMBER("pacing", uri.nic.tcp.pacing, 0, 1),
+    QPIP_URI_NUMBER("undo", uri.nic.tcp.undo, 0, 1),
+    QPIP_CHOICE("mtu_probing", uri.nic.tcp.mtu_probing, {"off", "black_hole", "always"}),
+    QPIP_URI_NUMBER("keepalive_idle_s", uri.nic.tcp.keepalive_idle_s, 0, 1000000),
+    QPIP_URI_NUMBER("keepalive_interval_s", uri.nic.tcp.keepalive_interval_s, 1, 1000000),
+    QPIP_URI_NUMBER("keepalive_probes", uri.nic.tcp.keepalive_probes, 1, 255),
+    QPIP_URI_NUMBER("user_timeout_option", uri.nic.tcp.user_timeout_option, 0, 1),
     {"doorbells",
      [](NicUri& uri, std::string_view name, std::string_view value) {
        uri.doorbells = static_cast<uint32_t>(

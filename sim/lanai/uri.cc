@@ -127,10 +127,10 @@ NicUri::NicUri(const Scheme& row) : scheme(&row), wire_options(row.make()), mtu(
   // the firmware leaves it in the wire.
   nic.receive_contexts = 256;
   nic.reassembly_slots = 32;
-  nic.tcp_reassembly = 256;
+  nic.tcp.reassembly = 256;
   nic.tcp_scoreboard = 256;
   nic.path_mtu_entries = 1024;
-  nic.tcp_pacing = row.leads_far ? 1 : 0;
+  nic.tcp.pacing = row.leads_far;
   nic.link.loops_back = row.leads_far ? 0 : 1;  // a fabric's port may talk to itself
 }
 

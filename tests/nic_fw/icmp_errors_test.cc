@@ -124,7 +124,7 @@ TEST_F(UdpErrorTest, GivenASmallPath_WhenAnEchoIsAnswered_ThenTheReplyFitsIt) {
 struct NarrowPath : ::testing::TestWithParam<bool> {
   static NicConfig Config() {
     NicConfig config = FirmwareBench::DefaultConfig();
-    config.tcp_sack = GetParam() ? 1 : 0;
+    config.tcp.sack = GetParam();
     return config;
   }
   ConnectedPair pair{{}, Config()};

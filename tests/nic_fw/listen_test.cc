@@ -272,7 +272,7 @@ TEST(TimeWait, GivenNewSynForTheSamePorts_WhenListening_ThenTheNewConnectionTake
 
 TEST(Ecn, GivenBothAsk_WhenAPacketIsMarked_ThenTheSenderCutsItsWindow) {
   NicConfig config = FirmwareBench::DefaultConfig();
-  config.tcp_ecn = 2;
+  config.tcp.ecn = tcp::EcnMode::kRequest;
   ConnectedPair pair({}, config);
   HostMemory source(pair.a.hardware, 1 << 20), sink(pair.b.hardware, 1 << 20);
   const uint32_t source_key = pair.a.Register(source, 0), sink_key = pair.b.Register(sink);

@@ -12,7 +12,7 @@ constexpr uint64_t kSecond = 1000 * kMs;
 struct BlackHole : ::testing::TestWithParam<bool> {
   static NicConfig Config() {
     NicConfig config = FirmwareBench::DefaultConfig();
-    config.tcp_sack = GetParam() ? 1 : 0;
+    config.tcp.sack = GetParam();
     return config;
   }
   ConnectedPair pair{{}, Config()};
@@ -198,7 +198,7 @@ TEST(BlackHoleFraming, GivenMessagesOfSeveralSegments_WhenThePathIsNarrow_ThenTh
 
 TEST(BlackHoleOff, GivenSwitchedOff_WhenThePathIsNarrow_ThenSegmentsStayAsTheyAre) {
   NicConfig config = FirmwareBench::DefaultConfig();
-  config.tcp_mtu_probing = 0;
+  config.tcp.mtu_probing = tcp::MtuProbing::kOff;
   ConnectedPair pair({}, config);
   HostMemory source{pair.a.hardware, 65536};
   const uint32_t key = pair.a.Register(source, 0);

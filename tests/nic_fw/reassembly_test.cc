@@ -20,7 +20,7 @@ QpSpec SpecWith(abi::Framing framing) {
 /// looked at in between.
 NicConfig WithSack(bool sack) {
   NicConfig config = FirmwareBench::DefaultConfig();
-  config.tcp_sack = sack ? 1 : 0;
+  config.tcp.sack = sack;
   return config;
 }
 

@@ -14,7 +14,7 @@ constexpr uint32_t kSize = 1 << 20;
 NicConfig SegmentingConfig() {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.segmentation_limit = kLimit;
-  config.tcp_hystart = 0;
+  config.tcp.hystart = false;
   return config;
 }
 

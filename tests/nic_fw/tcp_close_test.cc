@@ -125,7 +125,7 @@ TEST_F(Transfer, GivenPeerSilent_WhenUserTimeoutPasses_ThenRetryExceeded) {
   pair.cable.Run();
   pair.cable.filter = [](Frame&, bool) { return false; };
   pair.a.PostSend(*pair.qp_a, {Src(0, 1)});
-  pair.cable.Advance((pair.a.config.user_timeout_ms + 20000) * kMs, 100 * kMs);
+  pair.cable.Advance((pair.a.config.tcp.user_timeout_ms + 20000) * kMs, 100 * kMs);
   const auto sent = pair.a.Poll(*pair.cq_a);
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kRetryExceeded));
@@ -179,7 +179,7 @@ TEST_F(Transfer, GivenLeasePending_WhenReset_ThenFlushWaitsForTheLease) {
 TEST(TcpOrphan, GivenBothClosed_WhenDestroyedInTimeWait_ThenSlotIsFreedAfterTwoMsl) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.max_qps = 1;
-  config.time_wait_ms = 1000;
+  config.tcp.time_wait_ms = 1000;
   ConnectedPair pair({}, config);
   pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
   pair.cable.Run();

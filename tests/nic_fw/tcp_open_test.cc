@@ -39,9 +39,9 @@ TEST(TcpConnect, GivenSilence_WhenConnectTimeOutPasses_ThenTimedOut) {
   auto cq = a.CreateCq();
   auto qp = a.CreateQp(*cq);
   ASSERT_EQ(a.Connect(*qp, 2, 9).status, 0);
-  a.Advance(a.config.connect_timeout_ms * kMs / 2);
+  a.Advance(a.config.tcp.connect_timeout_ms * kMs / 2);
   EXPECT_TRUE(EventsOf(a, abi::EventKind::kConnectFailed).empty());
-  a.Advance(a.config.connect_timeout_ms * kMs);
+  a.Advance(a.config.tcp.connect_timeout_ms * kMs);
   const auto failed = EventsOf(a, abi::EventKind::kConnectFailed);
   ASSERT_EQ(failed.size(), 1u);
   EXPECT_EQ(failed[0].status, static_cast<uint8_t>(abi::DisconnectReason::kTimedOut));

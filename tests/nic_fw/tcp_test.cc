@@ -21,9 +21,9 @@ TEST_F(Transfer, GivenPostedReceive_WhenOneByteIsSent_ThenBothSidesComplete) {
 
 TEST(TcpDelayedAck, GivenNoAckOnBatchEnd_WhenLoneMessageArrives_ThenAcknowledgedByTheTimer) {
   NicConfig config = FirmwareBench::DefaultConfig();
-  config.ack_on_batch_end = 0;
-  config.ack_delay_us = 200'000;
-  config.rto_min_us = 1'000'000;
+  config.tcp.ack_on_batch_end = false;
+  config.tcp.ack_delay_us = 200'000;
+  config.tcp.rto_min_us = 1'000'000;
   ConnectedPair pair({}, config);
   // A receive so large that the window is in nobody's way.
   HostMemory sink{pair.b.hardware, 1 << 20};

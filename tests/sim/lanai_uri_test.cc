@@ -76,40 +76,40 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_EQ(uri.timeline, "t.json");
   EXPECT_EQ(uri.nic.max_qps, 5u);
   EXPECT_EQ(uri.doorbells, 4u);
-  EXPECT_EQ(uri.nic.ack_every, 3u);
-  EXPECT_EQ(uri.nic.ack_delay_us, 400u);
-  EXPECT_EQ(uri.nic.rto_min_us, 1000u);
-  EXPECT_EQ(uri.nic.rto_initial_us, 2000u);
-  EXPECT_EQ(uri.nic.user_timeout_ms, 3000u);
-  EXPECT_EQ(uri.nic.connect_timeout_ms, 4000u);
-  EXPECT_EQ(uri.nic.time_wait_ms, 5u);
-  EXPECT_EQ(uri.nic.tcp_timestamps, 0u);
-  EXPECT_EQ(uri.nic.tcp_congestion, static_cast<uint8_t>(tcp::CongestionAlgorithm::kDctcp));
-  EXPECT_EQ(uri.nic.tcp_ecn, static_cast<uint8_t>(tcp::EcnMode::kRequest));
-  EXPECT_EQ(uri.nic.tcp_hystart, 0u);
-  EXPECT_EQ(uri.nic.tcp_pacing, 1u);
-  EXPECT_EQ(uri.nic.tcp_undo, 0u);
-  EXPECT_EQ(uri.nic.tcp_reassembly, 7u);
+  EXPECT_EQ(uri.nic.tcp.ack_every, 3u);
+  EXPECT_EQ(uri.nic.tcp.ack_delay_us, 400u);
+  EXPECT_EQ(uri.nic.tcp.rto_min_us, 1000u);
+  EXPECT_EQ(uri.nic.tcp.rto_initial_us, 2000u);
+  EXPECT_EQ(uri.nic.tcp.user_timeout_ms, 3000u);
+  EXPECT_EQ(uri.nic.tcp.connect_timeout_ms, 4000u);
+  EXPECT_EQ(uri.nic.tcp.time_wait_ms, 5u);
+  EXPECT_FALSE(uri.nic.tcp.timestamps);
+  EXPECT_EQ(uri.nic.tcp.congestion, tcp::CongestionAlgorithm::kDctcp);
+  EXPECT_EQ(uri.nic.tcp.ecn, tcp::EcnMode::kRequest);
+  EXPECT_FALSE(uri.nic.tcp.hystart);
+  EXPECT_TRUE(uri.nic.tcp.pacing);
+  EXPECT_FALSE(uri.nic.tcp.undo);
+  EXPECT_EQ(uri.nic.tcp.reassembly, 7u);
   EXPECT_EQ(uri.nic.tcp_scoreboard, 8u);
-  EXPECT_EQ(uri.nic.tcp_mtu_probing, static_cast<uint8_t>(tcp::MtuProbing::kAlways));
-  EXPECT_EQ(uri.nic.keepalive_idle_s, 7200u);
-  EXPECT_EQ(uri.nic.keepalive_interval_s, 10u);
-  EXPECT_EQ(uri.nic.keepalive_probes, 3u);
-  EXPECT_EQ(uri.nic.tcp_user_timeout_option, 1u);
+  EXPECT_EQ(uri.nic.tcp.mtu_probing, tcp::MtuProbing::kAlways);
+  EXPECT_EQ(uri.nic.tcp.keepalive_idle_s, 7200u);
+  EXPECT_EQ(uri.nic.tcp.keepalive_interval_s, 10u);
+  EXPECT_EQ(uri.nic.tcp.keepalive_probes, 3u);
+  EXPECT_TRUE(uri.nic.tcp.user_timeout_option);
   EXPECT_EQ(uri.spin_us, 0u);
 }
 
 TEST(Uri, GivenAWireThatMayLeadFarWhenParsedThenTextIsPacedUnlessTheUriSaysOtherwise) {
   const auto pacing = [](const char* wire, const char* rest) {
-    return ParseUri(std::string(wire) + "?address=fd00::1" + rest).nic.tcp_pacing;
+    return ParseUri(std::string(wire) + "?address=fd00::1" + rest).nic.tcp.pacing;
   };
   for (const char* wire : {"udp::4791", "tun:qpip0", "tap:qpip0"}) {
-    EXPECT_EQ(pacing(wire, ""), 1u) << wire;
-    EXPECT_EQ(pacing(wire, "&pacing=0"), 0u) << wire;
+    EXPECT_TRUE(pacing(wire, "")) << wire;
+    EXPECT_FALSE(pacing(wire, "&pacing=0")) << wire;
   }
   for (const char* wire : {"shm:lab", "mem:lab"}) {
-    EXPECT_EQ(pacing(wire, ""), 0u) << wire;
-    EXPECT_EQ(pacing(wire, "&pacing=1"), 1u) << wire;
+    EXPECT_FALSE(pacing(wire, "")) << wire;
+    EXPECT_TRUE(pacing(wire, "&pacing=1")) << wire;
   }
 }
 
@@ -121,7 +121,8 @@ TEST(Uri, GivenAWordThatIsNoneOfThoseWhenParsedThenTheTextNamesThem) {
 TEST(Uri, GivenTheWordsOfCongestionControlThenTheyAreThePoliciesNames) {
   for (uint32_t i = 0; i < tcp::kCongestionAlgorithms; ++i) {
     const std::string name = tcp::PolicyOf(static_cast<tcp::CongestionAlgorithm>(i)).name;
-    EXPECT_EQ(ParseUri("mem:a?address=fd00::2&congestion=" + name).nic.tcp_congestion, i);
+    EXPECT_EQ(ParseUri("mem:a?address=fd00::2&congestion=" + name).nic.tcp.congestion,
+              static_cast<tcp::CongestionAlgorithm>(i));
   }
 }
 

@@ -62,11 +62,10 @@ void CheckRanges(const TestBenchOptions& options) {
 
 /// What `parameters` and fields say together.
 void CheckTogether(const fw::NicConfig& config) {
-  const Time most = kUs * config.rto_max_us;
-  if (config.rto_min_us > config.rto_max_us) Refuse("rto_min is above rto_max, " + ToText(most));
-  if (config.rto_initial_us > config.rto_max_us) {
-    Refuse("rto_initial is above rto_max, " + ToText(most));
-  }
+  const tcp::Options& tcp = config.tcp;
+  const Time most = kUs * tcp.rto_max_us;
+  if (tcp.rto_min_us > tcp.rto_max_us) Refuse("rto_min is above rto_max, " + ToText(most));
+  if (tcp.rto_initial_us > tcp.rto_max_us) Refuse("rto_initial is above rto_max, " + ToText(most));
 }
 
 /// Sets what is not at its default, so that what `parameters` say is left alone otherwise.
@@ -82,19 +81,19 @@ void SetProtocol(const TestBenchOptions& options, fw::NicConfig* config) {
     *field = static_cast<uint32_t>((options.*member).count() / unit.count());
   };
   set(&TestBenchOptions::hop_limit, &config->hop_limit);
-  set(&TestBenchOptions::timestamps, &config->tcp_timestamps);
-  set(&TestBenchOptions::window_scaling, &config->tcp_window_scaling);
-  set(&TestBenchOptions::sack, &config->tcp_sack);
-  set(&TestBenchOptions::reassembly, &config->tcp_reassembly);
-  set(&TestBenchOptions::ack_every, &config->ack_every);
-  set(&TestBenchOptions::ack_on_batch_end, &config->ack_on_batch_end);
-  set_time(&TestBenchOptions::ack_delay, kUs, &config->ack_delay_us);
-  set_time(&TestBenchOptions::rto_initial, kUs, &config->rto_initial_us);
-  set_time(&TestBenchOptions::rto_min, kUs, &config->rto_min_us);
-  set_time(&TestBenchOptions::rto_max, kUs, &config->rto_max_us);
-  set_time(&TestBenchOptions::time_wait, kMs, &config->time_wait_ms);
-  set_time(&TestBenchOptions::user_timeout, kMs, &config->user_timeout_ms);
-  set_time(&TestBenchOptions::connect_timeout, kMs, &config->connect_timeout_ms);
+  set(&TestBenchOptions::timestamps, &config->tcp.timestamps);
+  set(&TestBenchOptions::window_scaling, &config->tcp.window_scaling);
+  set(&TestBenchOptions::sack, &config->tcp.sack);
+  set(&TestBenchOptions::reassembly, &config->tcp.reassembly);
+  set(&TestBenchOptions::ack_every, &config->tcp.ack_every);
+  set(&TestBenchOptions::ack_on_batch_end, &config->tcp.ack_on_batch_end);
+  set_time(&TestBenchOptions::ack_delay, kUs, &config->tcp.ack_delay_us);
+  set_time(&TestBenchOptions::rto_initial, kUs, &config->tcp.rto_initial_us);
+  set_time(&TestBenchOptions::rto_min, kUs, &config->tcp.rto_min_us);
+  set_time(&TestBenchOptions::rto_max, kUs, &config->tcp.rto_max_us);
+  set_time(&TestBenchOptions::time_wait, kMs, &config->tcp.time_wait_ms);
+  set_time(&TestBenchOptions::user_timeout, kMs, &config->tcp.user_timeout_ms);
+  set_time(&TestBenchOptions::connect_timeout, kMs, &config->tcp.connect_timeout_ms);
 }
 
 fw::NicConfig ParseParameters(const std::string& parameters) {
