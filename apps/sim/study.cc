@@ -1,5 +1,6 @@
 #include "apps/sim/study.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
@@ -21,12 +22,12 @@ void AddProfileOptions(CommandLine& command_line) {
 
 void RequireSetOnce(const std::vector<std::string>& settings) {
   std::set<std::string> names;
-  for (const std::string& setting : settings) {
-    const std::string name = setting.substr(0, setting.find('='));
-    if (!names.insert(name).second) {
-      throw UsageError("--set \"" + setting + "\": " + name + " is given twice: give it once");
-    }
-  }
+  const auto name = [](const std::string& setting) { return setting.substr(0, setting.find('=')); };
+  const auto twice =
+      std::find_if(settings.begin(), settings.end(),
+                   [&](const std::string& setting) { return !names.insert(name(setting)).second; });
+  if (twice == settings.end()) return;
+  throw UsageError("--set \"" + *twice + "\": " + name(*twice) + " is given twice: give it once");
 }
 
 StopToken& InterruptToken() {

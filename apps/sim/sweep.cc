@@ -134,11 +134,11 @@ void ClaimDirectory(const SweepPlan& plan, const std::string& directory) {
 }
 
 void RequireEachOnce(const Axis& axis, const std::string& text) {
-  const std::set<std::string> values(axis.values.begin(), axis.values.end());
-  for (const std::string& value : values) {
-    if (std::count(axis.values.begin(), axis.values.end(), value) == 1) continue;
-    throw UsageError("--vary \"" + text + "\": the value " + value + " is there twice");
-  }
+  std::vector<std::string> values = axis.values;
+  std::sort(values.begin(), values.end());
+  const auto twice = std::adjacent_find(values.begin(), values.end());
+  if (twice == values.end()) return;
+  throw UsageError("--vary \"" + text + "\": the value " + *twice + " is there twice");
 }
 
 }  // namespace
