@@ -24,7 +24,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return test.param.name; });
 
 // In virtual time nobody can block in epoll_wait: the simulation would stand still.
-TEST_P(OnBackend, GivenArmedDescriptor_WhenCompletionComes_ThenEpollWakes) {
+TEST_P(OnBackend, GivenArmedDescriptorWhenCompletionComesThenEpollWakes) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   auto memory = client.pd->Allocate(64);

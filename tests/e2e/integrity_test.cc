@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Scenario{"mem_stream_faults", "mem", kFaults, Framing::kStream}),
     [](const auto& test) { return test.param.name; });
 
-TEST_P(Integrity, GivenLossDuplicationReorderingCorruption_WhenBulk_ThenEveryByteIsRight) {
+TEST_P(Integrity, GivenLossDuplicationReorderingCorruptionWhenBulkThenEveryByteIsRight) {
   TwoNics nics(GetParam().scheme, GetParam().options);
   constexpr uint32_t kMessage = 65536;
   constexpr uint32_t kDepth = 32;

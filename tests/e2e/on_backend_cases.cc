@@ -8,7 +8,7 @@
 namespace qpip::test {
 namespace {
 
-TEST_P(OnBackend, GivenConnectedPair_WhenManyRoundTrips_ThenEveryByteComesBack) {
+TEST_P(OnBackend, GivenConnectedPairWhenManyRoundTripsThenEveryByteComesBack) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   auto server_memory = server.pd->Allocate(64);
@@ -38,7 +38,7 @@ TEST_P(OnBackend, GivenConnectedPair_WhenManyRoundTrips_ThenEveryByteComesBack) 
   echo->Join();
 }
 
-TEST_P(OnBackend, GivenMessagesOfManySizes_WhenSent_ThenBoundariesAndBytesHold) {
+TEST_P(OnBackend, GivenMessagesOfManySizesWhenSentThenBoundariesAndBytesHold) {
   QpOptions options;
   options.receive_reservation = 8 << 20;
   auto client_qp = client.Qp(options);
@@ -68,7 +68,7 @@ TEST_P(OnBackend, GivenMessagesOfManySizes_WhenSent_ThenBoundariesAndBytesHold) 
   }
 }
 
-TEST_P(OnBackend, GivenOrdinaryMemoryAndLists_WhenSent_ThenGatheredAndScattered) {
+TEST_P(OnBackend, GivenOrdinaryMemoryAndListsWhenSentThenGatheredAndScattered) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   std::vector<uint8_t> source(100000), sink(100000);
@@ -103,7 +103,7 @@ TEST_P(OnBackend, GivenOrdinaryMemoryAndLists_WhenSent_ThenGatheredAndScattered)
   EXPECT_EQ(client.One().status, IBV_WC_SUCCESS);
 }
 
-TEST_P(OnBackend, GivenUdpPair_WhenDatagramsSent_ThenTheyArriveWithTheirSource) {
+TEST_P(OnBackend, GivenUdpPairWhenDatagramsSentThenTheyArriveWithTheirSource) {
   QpOptions options;
   options.type = QpType::kUdp;
   auto client_qp = client.Qp(options);
@@ -128,7 +128,7 @@ TEST_P(OnBackend, GivenUdpPair_WhenDatagramsSent_ThenTheyArriveWithTheirSource) 
   EXPECT_EQ(CheckPattern(sink->data(), 1000), 1000u);
 }
 
-TEST_P(OnBackend, GivenThousandOneByteMessages_WhenSixteenLargeReceives_ThenAllArriveApart) {
+TEST_P(OnBackend, GivenThousandOneByteMessagesWhenSixteenLargeReceivesThenAllArriveApart) {
   QpOptions options;
   options.send_depth = 1024;
   auto client_qp = client.Qp(options);
@@ -156,7 +156,7 @@ TEST_P(OnBackend, GivenThousandOneByteMessages_WhenSixteenLargeReceives_ThenAllA
   for (const WorkCompletion& wc : client.Collect(1000)) ASSERT_EQ(wc.status, IBV_WC_SUCCESS);
 }
 
-TEST_P(OnBackend, GivenDisconnect_WhenBothClose_ThenEndOfStreamAndClosedOnBothSides) {
+TEST_P(OnBackend, GivenDisconnectWhenBothCloseThenEndOfStreamAndClosedOnBothSides) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   auto sink = server.pd->Allocate(64);
@@ -177,7 +177,7 @@ TEST_P(OnBackend, GivenDisconnect_WhenBothClose_ThenEndOfStreamAndClosedOnBothSi
   EXPECT_EQ(client_qp->state(), QpState::kClosed);
 }
 
-TEST_P(OnBackend, GivenOutstandingWork_WhenPeerQpIsDestroyed_ThenEachCompletesOnceInOrder) {
+TEST_P(OnBackend, GivenOutstandingWorkWhenPeerQpIsDestroyedThenEachCompletesOnceInOrder) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   auto memory = client.pd->Allocate(4096);
@@ -201,7 +201,7 @@ TEST_P(OnBackend, GivenOutstandingWork_WhenPeerQpIsDestroyed_ThenEachCompletesOn
   EXPECT_EQ(client_qp->PostSend(9, memory->Sge(0, 1)), ENOTCONN);
 }
 
-TEST_P(OnBackend, GivenPeerNicCloses_WhenWorkIsOutstanding_ThenItFailsAndConnectionIsGone) {
+TEST_P(OnBackend, GivenPeerNicClosesWhenWorkIsOutstandingThenItFailsAndConnectionIsGone) {
   auto client_qp = client.Qp();
   auto server_qp = server.Qp();
   auto memory = client.pd->Allocate(4096);
@@ -213,7 +213,7 @@ TEST_P(OnBackend, GivenPeerNicCloses_WhenWorkIsOutstanding_ThenItFailsAndConnect
   EXPECT_EQ(wc.status, IBV_WC_REM_ABORT_ERR);
 }
 
-TEST_P(OnBackend, GivenNobodyListens_WhenConnect_ThenRefused) {
+TEST_P(OnBackend, GivenNobodyListensWhenConnectThenRefused) {
   auto client_qp = client.Qp();
   try {
     client_qp->Connect(nics.ServerAt(4242), kPatience);
@@ -224,7 +224,7 @@ TEST_P(OnBackend, GivenNobodyListens_WhenConnect_ThenRefused) {
   }
 }
 
-TEST_P(OnBackend, GivenAddressNobodyHas_WhenConnect_ThenUnreachable) {
+TEST_P(OnBackend, GivenAddressNobodyHasWhenConnectThenUnreachable) {
   auto client_qp = client.Qp();
   try {
     client_qp->Connect(Endpoint::Parse("[fd00::77]:1"), kPatience);
@@ -234,7 +234,7 @@ TEST_P(OnBackend, GivenAddressNobodyHas_WhenConnect_ThenUnreachable) {
   }
 }
 
-TEST_P(OnBackend, GivenManyQpsOnOneCq_WhenAllTalk_ThenCompletionsFindTheirQp) {
+TEST_P(OnBackend, GivenManyQpsOnOneCqWhenAllTalkThenCompletionsFindTheirQp) {
   constexpr uint32_t kPairs = 50;
   std::vector<std::unique_ptr<QueuePair>> clients, servers;
   auto memory = client.pd->Allocate(kPairs * 64);
@@ -265,7 +265,7 @@ TEST_P(OnBackend, GivenManyQpsOnOneCq_WhenAllTalk_ThenCompletionsFindTheirQp) {
   client.Collect(kPairs);
 }
 
-TEST_P(OnBackend, GivenBulkThatNeverEnds_WhenAnotherQpSendsOneByte_ThenItArrives) {
+TEST_P(OnBackend, GivenBulkThatNeverEndsWhenAnotherQpSendsOneByteThenItArrives) {
   constexpr uint32_t kBulk = 65536;
   constexpr uint32_t kDepth = 32;
   constexpr uint64_t kSmall = 1000;

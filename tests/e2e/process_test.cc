@@ -70,7 +70,7 @@ bool Echo(Side& side, QueuePair& qp, MemoryRegion& memory) {
   return good;
 }
 
-TEST(Processes, GivenServerKilled_WhenWorkIsOutstanding_ThenItFailsAndRestartedServerServes) {
+TEST(Processes, GivenServerKilledWhenWorkIsOutstandingThenItFailsAndRestartedServerServes) {
   const std::string fabric = UniqueFabric();
   auto server = std::make_unique<EchoProcess>(fabric);
   Side client(PortUri("shm", fabric, 2, ""));
@@ -93,7 +93,7 @@ TEST(Processes, GivenServerKilled_WhenWorkIsOutstanding_ThenItFailsAndRestartedS
   }
 }
 
-TEST(Processes, GivenServerRestartedAtOnce_WhenClientHasAnOldConnection_ThenItIsReset) {
+TEST(Processes, GivenServerRestartedAtOnceWhenClientHasAnOldConnectionThenItIsReset) {
   const std::string fabric = UniqueFabric();
   auto server = std::make_unique<EchoProcess>(fabric);
   Side client(PortUri("shm", fabric, 2, ""));
@@ -110,7 +110,7 @@ TEST(Processes, GivenServerRestartedAtOnce_WhenClientHasAnOldConnection_ThenItIs
   EXPECT_TRUE(Echo(client, *again, *memory));
 }
 
-TEST(Processes, GivenBothSidesKilled_WhenFabricIsOpenedAgain_ThenNothingStaleRemains) {
+TEST(Processes, GivenBothSidesKilledWhenFabricIsOpenedAgainThenNothingStaleRemains) {
   const std::string fabric = UniqueFabric();
   for (int i = 0; i < 5; ++i) {
     EchoProcess server(fabric);
@@ -122,7 +122,7 @@ TEST(Processes, GivenBothSidesKilled_WhenFabricIsOpenedAgain_ThenNothingStaleRem
   }
 }
 
-TEST(Processes, GivenAllPortsOfAFabricKilled_WhenAnotherFabricIsOpened_ThenItsMemoryIsFreed) {
+TEST(Processes, GivenAllPortsOfAFabricKilledWhenAnotherFabricIsOpenedThenItsMemoryIsFreed) {
   const std::string fabric = UniqueFabric();
   { EchoProcess server(fabric); }
   const std::string left = "/dev/shm/qpip." + std::to_string(geteuid()) + "." + fabric;

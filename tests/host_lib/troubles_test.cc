@@ -31,9 +31,9 @@ class TroublesTest : public NicTest {
 
 // --- The NIC is gone
 
-TEST_F(TroublesTest, GivenANicThatWorks_ThenItHasNoFailure) { EXPECT_FALSE(nic->failure()); }
+TEST_F(TroublesTest, GivenANicThatWorksThenItHasNoFailure) { EXPECT_FALSE(nic->failure()); }
 
-TEST_F(TroublesTest, GivenTheDeviceGone_WhenAsked_ThenTheNicSaysWhy) {
+TEST_F(TroublesTest, GivenTheDeviceGoneWhenAskedThenTheNicSaysWhy) {
   fake->RaiseTrouble(Gone());
   ASSERT_TRUE(nic->failure());
   EXPECT_TRUE(nic->failure()->fatal);
@@ -41,7 +41,7 @@ TEST_F(TroublesTest, GivenTheDeviceGone_WhenAsked_ThenTheNicSaysWhy) {
   EXPECT_EQ(nic->failure()->what, kGone);
 }
 
-TEST_F(TroublesTest, GivenTheDeviceGone_WhenWaiting_ThenCompletionsComeFirstAndThenTheCause) {
+TEST_F(TroublesTest, GivenTheDeviceGoneWhenWaitingThenCompletionsComeFirstAndThenTheCause) {
   auto qp = Connected();
   ASSERT_EQ(qp->PostSend(1, memory->Sge(0, 1)), 0);
   fake->RaiseTrouble(Gone());
@@ -52,12 +52,12 @@ TEST_F(TroublesTest, GivenTheDeviceGone_WhenWaiting_ThenCompletionsComeFirstAndT
   EXPECT_THAT(what, HasSubstr(kGone));
 }
 
-TEST_F(TroublesTest, GivenAThreadThatWaits_WhenTheDeviceGoes_ThenItIsWokenWithTheCause) {
+TEST_F(TroublesTest, GivenAThreadThatWaitsWhenTheDeviceGoesThenItIsWokenWithTheCause) {
   fake->when_idle.push_back([&] { fake->RaiseTrouble(Gone()); });
   EXPECT_EQ(ErrorOf([&] { (void)cq->Wait(out); }), ENETDOWN);
 }
 
-TEST_F(TroublesTest, GivenAServerThatAccepts_WhenTheDeviceGoes_ThenAcceptThrowsTheCause) {
+TEST_F(TroublesTest, GivenAServerThatAcceptsWhenTheDeviceGoesThenAcceptThrowsTheCause) {
   auto listener = nic->Listen(7);
   fake->when_idle.push_back([&] { fake->RaiseTrouble(Gone()); });
   std::string what;
@@ -65,7 +65,7 @@ TEST_F(TroublesTest, GivenAServerThatAccepts_WhenTheDeviceGoes_ThenAcceptThrowsT
   EXPECT_THAT(what, HasSubstr(kGone));
 }
 
-TEST_F(TroublesTest, GivenAnArmedDescriptor_WhenTheDeviceGoes_ThenItIsReadableAndArmThrows) {
+TEST_F(TroublesTest, GivenAnArmedDescriptorWhenTheDeviceGoesThenItIsReadableAndArmThrows) {
   ASSERT_TRUE(cq->Arm());
   fake->RaiseTrouble(Gone());
   pollfd descriptor = {cq->fd(), POLLIN, 0};
@@ -74,7 +74,7 @@ TEST_F(TroublesTest, GivenAnArmedDescriptor_WhenTheDeviceGoes_ThenItIsReadableAn
   EXPECT_EQ(ErrorOf([&] { (void)cq->Arm(); }), ENETDOWN);
 }
 
-TEST_F(TroublesTest, GivenTheDeviceGone_WhenAConnectionEnds_ThenTheReasonIsTheWire) {
+TEST_F(TroublesTest, GivenTheDeviceGoneWhenAConnectionEndsThenTheReasonIsTheWire) {
   auto qp = Connected();
   fake->RaiseTrouble(Gone());
   fake->RaiseEvent(abi::EventKind::kDisconnected, HandleOf(*qp),
@@ -86,7 +86,7 @@ TEST_F(TroublesTest, GivenTheDeviceGone_WhenAConnectionEnds_ThenTheReasonIsTheWi
 
 // --- A peer cannot be dealt with
 
-TEST_F(TroublesTest, GivenNoRingTowardsThePeer_WhenConnecting_ThenTheErrorIsTheCause) {
+TEST_F(TroublesTest, GivenNoRingTowardsThePeerWhenConnectingThenTheErrorIsTheCause) {
   fake->connect_outcome = {std::nullopt, {}};
   auto qp = Idle();
   fake->when_idle.push_back([&] {
@@ -100,14 +100,14 @@ TEST_F(TroublesTest, GivenNoRingTowardsThePeer_WhenConnecting_ThenTheErrorIsTheC
   EXPECT_FALSE(nic->failure());
 }
 
-TEST_F(TroublesTest, GivenATroubleOfLongAgo_WhenConnectingFails_ThenItIsNotTheCause) {
+TEST_F(TroublesTest, GivenATroubleOfLongAgoWhenConnectingFailsThenItIsNotTheCause) {
   fake->RaiseTrouble(NoRing());
   fake->connect_outcome = {abi::EventKind::kConnectFailed, abi::DisconnectReason::kUnreachable};
   auto qp = Idle();
   EXPECT_EQ(ErrorOf([&] { qp->Connect(kPeer); }), EHOSTUNREACH);
 }
 
-TEST_F(TroublesTest, GivenATroubleWithAnotherPeer_WhenConnectingFails_ThenItIsNotTheCause) {
+TEST_F(TroublesTest, GivenATroubleWithAnotherPeerWhenConnectingFailsThenItIsNotTheCause) {
   fake->connect_outcome = {std::nullopt, {}};
   auto qp = Idle();
   fake->when_idle.push_back([&] {
@@ -120,7 +120,7 @@ TEST_F(TroublesTest, GivenATroubleWithAnotherPeer_WhenConnectingFails_ThenItIsNo
   EXPECT_EQ(ErrorOf([&] { qp->Connect(kPeer); }), EHOSTUNREACH);
 }
 
-TEST_F(TroublesTest, GivenAPeerThatRefuses_WhenThereIsATroubleToo_ThenRefusedIsWhatIsSaid) {
+TEST_F(TroublesTest, GivenAPeerThatRefusesWhenThereIsATroubleTooThenRefusedIsWhatIsSaid) {
   fake->connect_outcome = {std::nullopt, {}};
   auto qp = Idle();
   fake->when_idle.push_back([&] {
@@ -133,20 +133,20 @@ TEST_F(TroublesTest, GivenAPeerThatRefuses_WhenThereIsATroubleToo_ThenRefusedIsW
 
 // --- The handler
 
-TEST_F(TroublesTest, GivenAHandler_WhenThingsHappen_ThenItIsToldInOrder) {
+TEST_F(TroublesTest, GivenAHandlerWhenThingsHappenThenItIsToldInOrder) {
   Listen();
   fake->RaiseTrouble(NoRing("first"));
   fake->RaiseTrouble(Gone());
   EXPECT_THAT(told, ElementsAre("first", kGone));
 }
 
-TEST_F(TroublesTest, GivenThingsThatHappenedBefore_WhenAHandlerIsSet_ThenItIsTold) {
+TEST_F(TroublesTest, GivenThingsThatHappenedBeforeWhenAHandlerIsSetThenItIsTold) {
   fake->RaiseTrouble(NoRing("early"));
   Listen();
   EXPECT_THAT(told, ElementsAre("early"));
 }
 
-TEST_F(TroublesTest, GivenTheSameTroubleAgain_WhenItIsSoon_ThenItIsToldOnce) {
+TEST_F(TroublesTest, GivenTheSameTroubleAgainWhenItIsSoonThenItIsToldOnce) {
   Listen();
   for (int i = 0; i < 100; ++i) fake->RaiseTrouble(NoRing());
   EXPECT_EQ(told.size(), 1u);
@@ -155,7 +155,7 @@ TEST_F(TroublesTest, GivenTheSameTroubleAgain_WhenItIsSoon_ThenItIsToldOnce) {
   EXPECT_EQ(told.size(), 2u);
 }
 
-TEST_F(TroublesTest, GivenThousandsOfTroubles_WhenNobodyListens_ThenTheLatestAreKept) {
+TEST_F(TroublesTest, GivenThousandsOfTroublesWhenNobodyListensThenTheLatestAreKept) {
   for (int i = 0; i < 5000; ++i) fake->RaiseTrouble(NoRing(std::to_string(i)));
   Listen();
   ASSERT_EQ(told.size(), 64u);

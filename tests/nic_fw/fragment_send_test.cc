@@ -29,7 +29,7 @@ struct FragmentSendTest : ::testing::Test {
   void PostRecv(uint32_t offset) { b.PostRecv(*qp_b, {SgeOf(sink, sink_key, offset, 65536)}); }
 };
 
-TEST_F(FragmentSendTest, GivenDatagramsOverTheMtu_WhenSent_ThenFragmentsStandForThem) {
+TEST_F(FragmentSendTest, GivenDatagramsOverTheMtuWhenSentThenFragmentsStandForThem) {
   for (const uint32_t length : {1453u, 2888u, 60000u, 65527u}) {
     PostSend(5, length);
     a.Run();
@@ -50,7 +50,7 @@ TEST_F(FragmentSendTest, GivenDatagramsOverTheMtu_WhenSent_ThenFragmentsStandFor
   EXPECT_EQ(a.hardware.payloads_held(), 0u);
 }
 
-TEST_F(FragmentSendTest, GivenTheMtu_WhenDatagramsAreAtItsEdge_ThenOnlyTheLargerIsCut) {
+TEST_F(FragmentSendTest, GivenTheMtuWhenDatagramsAreAtItsEdgeThenOnlyTheLargerIsCut) {
   PostSend(0, 1452);
   a.Run();
   EXPECT_EQ(a.hardware.outgoing.size(), 1u);
@@ -59,7 +59,7 @@ TEST_F(FragmentSendTest, GivenTheMtu_WhenDatagramsAreAtItsEdge_ThenOnlyTheLarger
   EXPECT_EQ(a.hardware.outgoing.size(), 3u);
 }
 
-TEST_F(FragmentSendTest, GivenLargeAndSmallDatagrams_WhenSent_ThenAllArrive) {
+TEST_F(FragmentSendTest, GivenLargeAndSmallDatagramsWhenSentThenAllArrive) {
   const uint32_t lengths[] = {60000, 10, 3000, 1452, 65527, 0};
   for (const uint32_t length : lengths) {
     PostRecv(0);
@@ -77,7 +77,7 @@ TEST_F(FragmentSendTest, GivenLargeAndSmallDatagrams_WhenSent_ThenAllArrive) {
   EXPECT_EQ(b.AllDrops(), 0u);
 }
 
-TEST_F(FragmentSendTest, GivenSeveralPieces_WhenSent_ThenFragmentsCrossThem) {
+TEST_F(FragmentSendTest, GivenSeveralPiecesWhenSentThenFragmentsCrossThem) {
   PostRecv(0);
   a.PostSend(*qp_a,
              {SgeOf(source, source_key, 0, 1001), SgeOf(source, source_key, 1001, 3),
@@ -88,7 +88,7 @@ TEST_F(FragmentSendTest, GivenSeveralPieces_WhenSent_ThenFragmentsCrossThem) {
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), 6004), 0);
 }
 
-TEST_F(FragmentSendTest, GivenAWireThatIsFull_WhenRoomAppears_ThenTheFragmentsGoInOrder) {
+TEST_F(FragmentSendTest, GivenAWireThatIsFullWhenRoomAppearsThenTheFragmentsGoInOrder) {
   PostRecv(0);
   a.hardware.wire_full = true;
   PostSend(0, 10000);
@@ -102,7 +102,7 @@ TEST_F(FragmentSendTest, GivenAWireThatIsFull_WhenRoomAppears_ThenTheFragmentsGo
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), 10000), 0);
 }
 
-TEST_F(FragmentSendTest, GivenFewPacketBuffers_WhenALargeDatagramIsSent_ThenTheySuffice) {
+TEST_F(FragmentSendTest, GivenFewPacketBuffersWhenALargeDatagramIsSentThenTheySuffice) {
   a.hardware.payload_buffers = 1;
   PostRecv(0);
   PostSend(0, 65527);
@@ -111,7 +111,7 @@ TEST_F(FragmentSendTest, GivenFewPacketBuffers_WhenALargeDatagramIsSent_ThenThey
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), 65527), 0);
 }
 
-TEST_F(FragmentSendTest, GivenADatagramUnderWay_WhenTheQueuePairIsDestroyed_ThenNothingIsLeft) {
+TEST_F(FragmentSendTest, GivenADatagramUnderWayWhenTheQueuePairIsDestroyedThenNothingIsLeft) {
   a.hardware.hold_dma = true;
   PostSend(0, 10000);
   a.Run();
@@ -122,7 +122,7 @@ TEST_F(FragmentSendTest, GivenADatagramUnderWay_WhenTheQueuePairIsDestroyed_Then
   EXPECT_EQ(a.hardware.dma_pending(), 0u);
 }
 
-TEST_F(FragmentSendTest, GivenALengthNoPacketHolds_WhenSent_ThenItIsRefused) {
+TEST_F(FragmentSendTest, GivenALengthNoPacketHoldsWhenSentThenItIsRefused) {
   PostSend(0, 65528);
   a.Run();
   const auto all = a.Poll(*cq_a);
@@ -130,7 +130,7 @@ TEST_F(FragmentSendTest, GivenALengthNoPacketHolds_WhenSent_ThenItIsRefused) {
   EXPECT_EQ(Status(all[0]), Status(abi::CompletionStatus::kLocalLengthError));
 }
 
-TEST_F(FragmentSendTest, GivenMemoryThatGoesAway_WhenALaterPartIsDue_ThenTheQueuePairFails) {
+TEST_F(FragmentSendTest, GivenMemoryThatGoesAwayWhenALaterPartIsDueThenTheQueuePairFails) {
   a.PostSend(*qp_a,
              {SgeOf(source, source_key, 0, 3000), {source.address(), 3000, source_key ^ 0x100}},
              true, 2, 2000);
@@ -150,7 +150,7 @@ struct TrustedWireTest : FragmentSendTest {
   TrustedWireTest() : FragmentSendTest(Trusted()) {}
 };
 
-TEST_F(TrustedWireTest, GivenFragments_WhenSent_ThenTheyCarryTheirChecksumAllTheSame) {
+TEST_F(TrustedWireTest, GivenFragmentsWhenSentThenTheyCarryTheirChecksumAllTheSame) {
   PostSend(0, 5000);
   a.Run();
   EXPECT_EQ(TransportSum(Reassemble(a.hardware.outgoing), ipv6::kUdp), 0xffff);
@@ -165,7 +165,7 @@ struct FewContextsTest : FragmentSendTest {
   FewContextsTest() : FragmentSendTest(Few()) {}
 };
 
-TEST_F(FewContextsTest, GivenDatagramsThatAreLostToAFullWire_WhenGivenUp_ThenEachSendCompletes) {
+TEST_F(FewContextsTest, GivenDatagramsThatAreLostToAFullWireWhenGivenUpThenEachSendCompletes) {
   a.hardware.wire_full = true;
   for (int i = 0; i < 8; ++i) PostSend(0, 100);
   PostSend(0, 5000);

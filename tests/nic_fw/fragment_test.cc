@@ -39,7 +39,7 @@ struct FragmentTest : ::testing::Test {
   }
 };
 
-TEST_F(FragmentTest, GivenTheLargestDatagram_WhenFragmentsArriveInAnyOrder_ThenItIsDelivered) {
+TEST_F(FragmentTest, GivenTheLargestDatagramWhenFragmentsArriveInAnyOrderThenItIsDelivered) {
   std::mt19937 random(3);
   for (const size_t size : {65527u, 60000u, 1441u, 2889u}) {
     for (int order = 0; order < 3; ++order) {
@@ -61,7 +61,7 @@ TEST_F(FragmentTest, GivenTheLargestDatagram_WhenFragmentsArriveInAnyOrder_ThenI
   EXPECT_EQ(nic.AllDrops(), 0u);
 }
 
-TEST_F(FragmentTest, GivenTransfersUnderWay_WhenTheLastFragmentArrives_ThenDeliveryAwaitsThem) {
+TEST_F(FragmentTest, GivenTransfersUnderWayWhenTheLastFragmentArrivesThenDeliveryAwaitsThem) {
   const Bytes data = Pattern(4000);
   PostRecv();
   nic.hardware.hold_dma = true;
@@ -72,7 +72,7 @@ TEST_F(FragmentTest, GivenTransfersUnderWay_WhenTheLastFragmentArrives_ThenDeliv
   ExpectDelivered(data);
 }
 
-TEST_F(FragmentTest, GivenDuplicates_WhenTheyAreExact_ThenTheyAreIgnored) {
+TEST_F(FragmentTest, GivenDuplicatesWhenTheyAreExactThenTheyAreIgnored) {
   const Bytes data = Pattern(5000);
   auto fragments = Fragments(MakeDatagram(1000, 2000, data), 1448);
   PostRecv();
@@ -82,7 +82,7 @@ TEST_F(FragmentTest, GivenDuplicates_WhenTheyAreExact_ThenTheyAreIgnored) {
   EXPECT_EQ(nic.Dropped(abi::DropReason::kFragmentDuplicate), 3u);
 }
 
-TEST_F(FragmentTest, GivenAnOverlap_WhenTheRestArrives_ThenAllOfThePacketIsDiscardedInSilence) {
+TEST_F(FragmentTest, GivenAnOverlapWhenTheRestArrivesThenAllOfThePacketIsDiscardedInSilence) {
   const Frame packet = MakeDatagram(1000, 2000, Pattern(3000));
   auto fragments = Fragments(packet, 1448);
   PostRecv();
@@ -97,7 +97,7 @@ TEST_F(FragmentTest, GivenAnOverlap_WhenTheRestArrives_ThenAllOfThePacketIsDisca
   ExpectDelivered(Pattern(3000));
 }
 
-TEST_F(FragmentTest, GivenSeveralPacketsAtATime_WhenInterleaved_ThenEachIsPutTogether) {
+TEST_F(FragmentTest, GivenSeveralPacketsAtATimeWhenInterleavedThenEachIsPutTogether) {
   const Bytes data = Pattern(3000);
   const Frame packet = MakeDatagram(1000, 2000, data);
   std::vector<std::vector<Frame>> sets;
@@ -113,7 +113,7 @@ TEST_F(FragmentTest, GivenSeveralPacketsAtATime_WhenInterleaved_ThenEachIsPutTog
   EXPECT_EQ(nic.Dropped(abi::DropReason::kBadUdpChecksum), 1u);  // the other's is for fd00::1
 }
 
-TEST_F(FragmentTest, GivenAnAtomicFragment_WhenAPacketOfItsNameIsInTheMaking_ThenBothArrive) {
+TEST_F(FragmentTest, GivenAnAtomicFragmentWhenAPacketOfItsNameIsInTheMakingThenBothArrive) {
   const Bytes data = Pattern(2000);
   auto fragments = Fragments(MakeDatagram(1000, 2000, data), 1448);
   const Frame small = MakeDatagram(1000, 2000, Pattern(10));
@@ -128,7 +128,7 @@ TEST_F(FragmentTest, GivenAnAtomicFragment_WhenAPacketOfItsNameIsInTheMaking_The
 }
 
 TEST_F(FragmentTest,
-       GivenMissingFragments_WhenSixtySecondsHavePassed_ThenTimeExceededIfTheFirstCame) {
+       GivenMissingFragmentsWhenSixtySecondsHavePassedThenTimeExceededIfTheFirstCame) {
   const Frame packet = MakeDatagram(1000, 2000, Pattern(5000));
   auto fragments = Fragments(packet, 1448);
   Arrive({fragments[1], fragments[0], fragments[2]});
@@ -155,7 +155,7 @@ TEST_F(FragmentTest,
   EXPECT_EQ(TransportSum(OnlyAnswer(), ipv6::kIcmpv6), 0xffff);
 }
 
-TEST_F(FragmentTest, GivenMalformedFragments_WhenReceived_ThenParameterProblemsPointAtThem) {
+TEST_F(FragmentTest, GivenMalformedFragmentsWhenReceivedThenParameterProblemsPointAtThem) {
   const Frame packet = MakeDatagram(1000, 2000, Pattern(3000));
   Frame too_far = MakeFragment(packet, 0, 1448, false);
   StoreBe16(too_far.data() + 42, 65528 - 1440);
@@ -180,7 +180,7 @@ TEST_F(FragmentTest, GivenMalformedFragments_WhenReceived_ThenParameterProblemsP
   EXPECT_EQ(nic.Dropped(abi::DropReason::kBadFragment), 4u);
 }
 
-TEST_F(FragmentTest, GivenAFirstFragmentWithoutAllHeaders_WhenReceived_ThenCode3) {
+TEST_F(FragmentTest, GivenAFirstFragmentWithoutAllHeadersWhenReceivedThenCode3) {
   Bytes options(24);
   options[0] = ipv6::kUdp;
   options[1] = 1;  // 16 bytes: PadN
@@ -193,7 +193,7 @@ TEST_F(FragmentTest, GivenAFirstFragmentWithoutAllHeaders_WhenReceived_ThenCode3
   EXPECT_EQ(nic.Dropped(abi::DropReason::kBadFragment), 1u);
 }
 
-TEST_F(FragmentTest, GivenMorePacketsThanSlots_WhenTheyArrive_ThenTheOldestIsGivenUp) {
+TEST_F(FragmentTest, GivenMorePacketsThanSlotsWhenTheyArriveThenTheOldestIsGivenUp) {
   const Bytes data = Pattern(2000);
   const Frame packet = MakeDatagram(1000, 2000, data);
   PostRecv();
@@ -209,7 +209,7 @@ TEST_F(FragmentTest, GivenMorePacketsThanSlots_WhenTheyArrive_ThenTheOldestIsGiv
   EXPECT_TRUE(nic.Poll(*cq).empty());
 }
 
-TEST_F(FragmentTest, GivenADamagedFragment_WhenThePacketIsWhole_ThenTheChecksumSaysSo) {
+TEST_F(FragmentTest, GivenADamagedFragmentWhenThePacketIsWholeThenTheChecksumSaysSo) {
   for (const bool engine : {true, false}) {
     nic.hardware.engine_sums = engine;
     auto fragments = Fragments(MakeDatagram(1000, 2000, Pattern(3000)), 1448);
@@ -220,7 +220,7 @@ TEST_F(FragmentTest, GivenADamagedFragment_WhenThePacketIsWhole_ThenTheChecksumS
   EXPECT_EQ(nic.hardware.frames_borrowed(), 0u);
 }
 
-TEST_F(FragmentTest, GivenAWireThatVouches_WhenFragmentsArrive_ThenTheyAreSummedAllTheSame) {
+TEST_F(FragmentTest, GivenAWireThatVouchesWhenFragmentsArriveThenTheyAreSummedAllTheSame) {
   // What is vouched for is a whole packet's checksum: a fragment has none.
   nic.hardware.trusted = true;
   auto fragments = Fragments(MakeDatagram(1000, 2000, Pattern(3000)), 1448);
@@ -232,7 +232,7 @@ TEST_F(FragmentTest, GivenAWireThatVouches_WhenFragmentsArrive_ThenTheyAreSummed
   EXPECT_EQ(nic.Dropped(abi::DropReason::kBadUdpChecksum), 1u);
 }
 
-TEST_F(FragmentTest, GivenExtensionHeadersOnBothSides_WhenReassembled_ThenTheDatagramIsFound) {
+TEST_F(FragmentTest, GivenExtensionHeadersOnBothSidesWhenReassembledThenTheDatagramIsFound) {
   const Bytes data = Pattern(3000);
   const Frame datagram = MakeDatagram(1000, 2000, data);
   Bytes inner = {ipv6::kUdp, 0, 1, 4, 0, 0, 0, 0};
@@ -249,7 +249,7 @@ TEST_F(FragmentTest, GivenExtensionHeadersOnBothSides_WhenReassembled_ThenTheDat
   ExpectDelivered(data);
 }
 
-TEST_F(FragmentTest, GivenNoSlots_WhenAFragmentArrives_ThenItIsDropped) {
+TEST_F(FragmentTest, GivenNoSlotsWhenAFragmentArrivesThenItIsDropped) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.reassembly_slots = 0;
   FirmwareBench bare{2, config};
@@ -258,7 +258,7 @@ TEST_F(FragmentTest, GivenNoSlots_WhenAFragmentArrives_ThenItIsDropped) {
   EXPECT_EQ(bare.Dropped(abi::DropReason::kFragment), 1u);
 }
 
-TEST_F(FragmentTest, GivenAClosedPort_WhenAFragmentedDatagramArrives_ThenItsStartIsQuoted) {
+TEST_F(FragmentTest, GivenAClosedPortWhenAFragmentedDatagramArrivesThenItsStartIsQuoted) {
   const Frame packet = MakeDatagram(1000, 4444, Pattern(3000));
   Arrive(Fragments(packet, 1448));
   const Frame& error = OnlyAnswer();
@@ -270,7 +270,7 @@ TEST_F(FragmentTest, GivenAClosedPort_WhenAFragmentedDatagramArrives_ThenItsStar
   EXPECT_EQ(nic.hardware.payloads_held(), 0u);
 }
 
-TEST_F(FragmentTest, GivenAFragmentedEcho_WhenReceived_ThenTheReplyIsFragmentedToo) {
+TEST_F(FragmentTest, GivenAFragmentedEchoWhenReceivedThenTheReplyIsFragmentedToo) {
   for (const size_t size : {1453u, 3000u, 60000u, 65507u}) {
     nic.hardware.outgoing.clear();
     const Bytes data = Pattern(size);
@@ -287,7 +287,7 @@ TEST_F(FragmentTest, GivenAFragmentedEcho_WhenReceived_ThenTheReplyIsFragmentedT
   EXPECT_EQ(nic.Counter(abi::NicCounter::kPacketsFragmented), 4u);
 }
 
-TEST_F(FragmentTest, GivenASmallEchoInFragments_WhenReceived_ThenTheReplyIsWhole) {
+TEST_F(FragmentTest, GivenASmallEchoInFragmentsWhenReceivedThenTheReplyIsWhole) {
   const Bytes data = Pattern(1001);
   Arrive(Fragments(MakeEcho(data), 504));
   const Frame& reply = OnlyAnswer();
@@ -296,7 +296,7 @@ TEST_F(FragmentTest, GivenASmallEchoInFragments_WhenReceived_ThenTheReplyIsWhole
   EXPECT_EQ(TransportSum(reply, ipv6::kIcmpv6), 0xffff);
 }
 
-TEST_F(FragmentTest, GivenAnEchoLargerThanTheMtuInOneFrame_WhenReceived_ThenTheReplyIsFragmented) {
+TEST_F(FragmentTest, GivenAnEchoLargerThanTheMtuInOneFrameWhenReceivedThenTheReplyIsFragmented) {
   const Bytes data = Pattern(3333);
   Arrive({MakeEcho(data)});
   const Frame reply = Reassemble(nic.hardware.outgoing);
@@ -305,7 +305,7 @@ TEST_F(FragmentTest, GivenAnEchoLargerThanTheMtuInOneFrame_WhenReceived_ThenTheR
   EXPECT_EQ(TransportSum(reply, ipv6::kIcmpv6), 0xffff);
 }
 
-TEST_F(FragmentTest, GivenAFullWire_WhenAFragmentedEchoIsAnswered_ThenNothingIsLeftBehind) {
+TEST_F(FragmentTest, GivenAFullWireWhenAFragmentedEchoIsAnsweredThenNothingIsLeftBehind) {
   nic.hardware.wire_full = true;
   Arrive(Fragments(MakeEcho(Pattern(3000)), 1448));
   nic.hardware.wire_full = false;
@@ -318,7 +318,7 @@ void SetEcn(Frame& packet, uint8_t codepoint) {
   packet[1] = static_cast<uint8_t>((packet[1] & 0xcf) | codepoint << 4);
 }
 
-TEST_F(FragmentTest, GivenMarksOnSomeFragments_WhenReassembled_ThenThePacketIsMarked) {
+TEST_F(FragmentTest, GivenMarksOnSomeFragmentsWhenReassembledThenThePacketIsMarked) {
   const Frame packet = MakeDatagram(1000, 4444, Pattern(3000));
   for (const uint8_t other : {1, 2, 3}) {
     for (size_t marked = 0; marked < 3; ++marked) {
@@ -334,7 +334,7 @@ TEST_F(FragmentTest, GivenMarksOnSomeFragments_WhenReassembled_ThenThePacketIsMa
   EXPECT_EQ(nic.Dropped(abi::DropReason::kFragmentMarks), 0u);
 }
 
-TEST_F(FragmentTest, GivenOneCodepoint_WhenReassembled_ThenThePacketHasIt) {
+TEST_F(FragmentTest, GivenOneCodepointWhenReassembledThenThePacketHasIt) {
   const Frame packet = MakeDatagram(1000, 4444, Pattern(3000));
   for (const uint8_t codepoint : {0, 1, 2, 3}) {
     nic.hardware.outgoing.clear();
@@ -345,7 +345,7 @@ TEST_F(FragmentTest, GivenOneCodepoint_WhenReassembled_ThenThePacketHasIt) {
   }
 }
 
-TEST_F(FragmentTest, GivenAMarkBesidesNotEct_WhenAllHaveArrived_ThenThePacketIsDropped) {
+TEST_F(FragmentTest, GivenAMarkBesidesNotEctWhenAllHaveArrivedThenThePacketIsDropped) {
   const Bytes data = Pattern(3000);
   const Frame packet = MakeDatagram(1000, 2000, data);
   PostRecv();
@@ -362,7 +362,7 @@ TEST_F(FragmentTest, GivenAMarkBesidesNotEct_WhenAllHaveArrived_ThenThePacketIsD
   ExpectDelivered(data);
 }
 
-TEST(FragmentedTcp, GivenASegmentInFragments_WhenReassembled_ThenItsTextIsDelivered) {
+TEST(FragmentedTcp, GivenASegmentInFragmentsWhenReassembledThenItsTextIsDelivered) {
   ConnectedPair pair;
   HostMemory source(pair.a.hardware, 4096), sink(pair.b.hardware, 4096);
   FillPattern(source);

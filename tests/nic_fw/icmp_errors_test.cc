@@ -31,7 +31,7 @@ struct UdpErrorTest : ::testing::Test {
   }
 };
 
-TEST_F(UdpErrorTest, GivenPacketTooBig_WhenSendingThereAgain_ThenInFragmentsForTenMinutes) {
+TEST_F(UdpErrorTest, GivenPacketTooBigWhenSendingThereAgainThenInFragmentsForTenMinutes) {
   const auto first = Send(1400);
   ASSERT_EQ(first.size(), 1u);
   Arrive(a, TooBig(first[0], 1300));
@@ -48,7 +48,7 @@ TEST_F(UdpErrorTest, GivenPacketTooBig_WhenSendingThereAgain_ThenInFragmentsForT
   EXPECT_EQ(qpip_fw_next_deadline(a.arena.data()), UINT64_MAX);
 }
 
-TEST_F(UdpErrorTest, GivenAFirstFragment_WhenItIsRefused_ThenThePathIsLearned) {
+TEST_F(UdpErrorTest, GivenAFirstFragmentWhenItIsRefusedThenThePathIsLearned) {
   const auto fragments = Send(5000);
   Arrive(a, TooBig(fragments[1], 1280));  // whose it is cannot be told
   EXPECT_EQ(a.Counter(abi::NicCounter::kPathMtuReductions), 0u);
@@ -57,7 +57,7 @@ TEST_F(UdpErrorTest, GivenAFirstFragment_WhenItIsRefused_ThenThePathIsLearned) {
   for (const Frame& fragment : Send(5000)) EXPECT_LE(fragment.size(), 1280u);
 }
 
-TEST_F(UdpErrorTest, GivenForgeries_WhenReceived_ThenThePathStaysAsItWas) {
+TEST_F(UdpErrorTest, GivenForgeriesWhenReceivedThenThePathStaysAsItWas) {
   const Frame packet = Send(1400)[0];
   Frame other_port = packet;
   StoreBe16(other_port.data() + 40, 1001);
@@ -75,7 +75,7 @@ TEST_F(UdpErrorTest, GivenForgeries_WhenReceived_ThenThePathStaysAsItWas) {
   EXPECT_EQ(Send(1400).size(), 1u);
 }
 
-TEST_F(UdpErrorTest, GivenAPathThatShrinksTwice_WhenALargerValueComes_ThenItIsIgnored) {
+TEST_F(UdpErrorTest, GivenAPathThatShrinksTwiceWhenALargerValueComesThenItIsIgnored) {
   const Frame packet = Send(1400)[0];
   Arrive(a, TooBig(packet, 1350));
   Arrive(a, TooBig(packet, 1290));
@@ -84,7 +84,7 @@ TEST_F(UdpErrorTest, GivenAPathThatShrinksTwice_WhenALargerValueComes_ThenItIsIg
   EXPECT_LE(Send(1400)[0].size(), 1290u);
 }
 
-TEST_F(UdpErrorTest, GivenMoreDestinationsThanEntries_WhenLearned_ThenTheTableStaysSound) {
+TEST_F(UdpErrorTest, GivenMoreDestinationsThanEntriesWhenLearnedThenTheTableStaysSound) {
   for (int i = 0; i < 200; ++i) {
     const auto peer = static_cast<uint8_t>(10 + i);
     Arrive(a, TooBig(Send(1400, peer)[0], 1280));
@@ -94,7 +94,7 @@ TEST_F(UdpErrorTest, GivenMoreDestinationsThanEntries_WhenLearned_ThenTheTableSt
   EXPECT_EQ(Send(1400, 10).size(), 1u);
 }
 
-TEST_F(UdpErrorTest, GivenPortUnreachable_WhenAQueuePairIsAsked_ThenItTellsOfIt) {
+TEST_F(UdpErrorTest, GivenPortUnreachableWhenAQueuePairIsAskedThenItTellsOfIt) {
   const Frame packet = Send(100)[0];
   Arrive(a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kPort, 0, packet));
   Arrive(a, MakeError(icmpv6::kTimeExceeded, icmpv6::kHopLimit, 0, packet));
@@ -107,7 +107,7 @@ TEST_F(UdpErrorTest, GivenPortUnreachable_WhenAQueuePairIsAsked_ThenItTellsOfIt)
   EXPECT_EQ(Send(100).size(), 1u);  // nothing else has come of it
 }
 
-TEST_F(UdpErrorTest, GivenASmallPath_WhenAnEchoIsAnswered_ThenTheReplyFitsIt) {
+TEST_F(UdpErrorTest, GivenASmallPathWhenAnEchoIsAnsweredThenTheReplyFitsIt) {
   Arrive(a, TooBig(Send(1400)[0], 1280));
   a.hardware.outgoing.clear();
   Frame echo = MakeEcho(Pattern(1400));
@@ -160,7 +160,7 @@ struct NarrowPath : ::testing::TestWithParam<bool> {
   }
 };
 
-TEST_P(NarrowPath, GivenAConnection_WhenThePathNarrows_ThenAllArrivesWithoutATimeOut) {
+TEST_P(NarrowPath, GivenAConnectionWhenThePathNarrowsThenAllArrivesWithoutATimeOut) {
   Transfer(1, 4000);
   pair.cable.Run();
   pair.a.Poll(*pair.cq_a);
@@ -178,7 +178,7 @@ TEST_P(NarrowPath, GivenAConnection_WhenThePathNarrows_ThenAllArrivesWithoutATim
   EXPECT_EQ(refused, 0u);
 }
 
-TEST_P(NarrowPath, GivenATunnelInATunnel_WhenTheSecondRefusesWhatTheFirstTakes_ThenNoTimeOut) {
+TEST_P(NarrowPath, GivenATunnelInATunnelWhenTheSecondRefusesWhatTheFirstTakesThenNoTimeOut) {
   pair.cable.filter = [this](Frame& frame, bool from_a) {
     if (!from_a || frame.size() <= 1300) return true;
     ++refused;
@@ -191,7 +191,7 @@ TEST_P(NarrowPath, GivenATunnelInATunnel_WhenTheSecondRefusesWhatTheFirstTakes_T
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kPathMtuReductions), 2u);
 }
 
-TEST_P(NarrowPath, GivenTwoConnections_WhenOneLearnsThePath_ThenTheOtherAndNewOnesKnowIt) {
+TEST_P(NarrowPath, GivenTwoConnectionsWhenOneLearnsThePathThenTheOtherAndNewOnesKnowIt) {
   auto second_a = pair.a.CreateQp(*pair.cq_a);
   auto second_b = pair.b.CreateQp(*pair.cq_b);
   Narrow(1280);
@@ -209,7 +209,7 @@ TEST_P(NarrowPath, GivenTwoConnections_WhenOneLearnsThePath_ThenTheOtherAndNewOn
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), 8000), 0);
 }
 
-TEST_P(NarrowPath, GivenTenMinutes_WhenThePathIsWideAgain_ThenSegmentsAreFullSized) {
+TEST_P(NarrowPath, GivenTenMinutesWhenThePathIsWideAgainThenSegmentsAreFullSized) {
   Narrow(1280);
   Transfer(1, 4000);
   pair.cable.Run();
@@ -226,7 +226,7 @@ TEST_P(NarrowPath, GivenTenMinutes_WhenThePathIsWideAgain_ThenSegmentsAreFullSiz
   EXPECT_EQ(largest, 1500u);
 }
 
-TEST_P(NarrowPath, GivenAForgedSequenceNumber_WhenReported_ThenNothingChanges) {
+TEST_P(NarrowPath, GivenAForgedSequenceNumberWhenReportedThenNothingChanges) {
   Transfer(1, 1400);
   pair.a.Run();
   Frame segment = pair.a.hardware.outgoing.back();
@@ -258,7 +258,7 @@ struct ConnectErrorTest : ::testing::Test {
   }
 };
 
-TEST_F(ConnectErrorTest, GivenSynSent_WhenAHardErrorComes_ThenTheAttemptEndsWithItsReason) {
+TEST_F(ConnectErrorTest, GivenSynSentWhenAHardErrorComesThenTheAttemptEndsWithItsReason) {
   const struct {
     uint8_t code;
     abi::DisconnectReason reason;
@@ -279,14 +279,14 @@ TEST_F(ConnectErrorTest, GivenSynSent_WhenAHardErrorComes_ThenTheAttemptEndsWith
   }
 }
 
-TEST_F(ConnectErrorTest, GivenSynSent_WhenASoftErrorComes_ThenItGoesOnAndTheTimeOutHasAReason) {
+TEST_F(ConnectErrorTest, GivenSynSentWhenASoftErrorComesThenItGoesOnAndTheTimeOutHasAReason) {
   Arrive(a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kNoRoute, 0, syn));
   EXPECT_EQ(FailureReason(), -1);
   a.Advance(300 * kSecond);
   EXPECT_EQ(FailureReason(), static_cast<int>(abi::DisconnectReason::kUnreachable));
 }
 
-TEST_F(ConnectErrorTest, GivenSynSent_WhenTheErrorQuotesAnotherSegment_ThenItIsIgnored) {
+TEST_F(ConnectErrorTest, GivenSynSentWhenTheErrorQuotesAnotherSegmentThenItIsIgnored) {
   Frame forged = syn;
   StoreBe32(forged.data() + 44, LoadBe32(forged.data() + 44) + 1);
   Arrive(a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kPort, 0, forged));
@@ -314,7 +314,7 @@ struct EstablishedErrors : ::testing::Test {
   }
 };
 
-TEST_F(EstablishedErrors, GivenAConnection_WhenAHardErrorComes_ThenItStandsUnlessItTimesOut) {
+TEST_F(EstablishedErrors, GivenAConnectionWhenAHardErrorComesThenItStandsUnlessItTimesOut) {
   const Frame segment = SendOne(100);
   Arrive(pair.a, MakeError(icmpv6::kDestinationUnreachable, icmpv6::kAdminProhibited, 0, segment));
   EXPECT_TRUE(EventsOf(pair.a, abi::EventKind::kDisconnected).empty());
@@ -327,7 +327,7 @@ TEST_F(EstablishedErrors, GivenAConnection_WhenAHardErrorComes_ThenItStandsUnles
   EXPECT_EQ(events[0].status, static_cast<int>(abi::DisconnectReason::kUnreachable));
 }
 
-TEST_F(EstablishedErrors, GivenRandomQuotations_WhenReceived_ThenEachIsUsedOrCounted) {
+TEST_F(EstablishedErrors, GivenRandomQuotationsWhenReceivedThenEachIsUsedOrCounted) {
   const Frame segment = SendOne(60000);
   std::mt19937 random(5);
   for (int i = 0; i < 20000; ++i) {

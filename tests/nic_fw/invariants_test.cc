@@ -20,27 +20,27 @@ class InvariantsDeathTest : public testing::Test {
   ConnectedPair pair;
 };
 
-TEST_F(InvariantsDeathTest, GivenBrokenListLink_WhenQueuePairIsServed_ThenCaught) {
+TEST_F(InvariantsDeathTest, GivenBrokenListLinkWhenQueuePairIsServedThenCaught) {
   Inside().links.batch = {7, kNone};
   EXPECT_DEATH(Send(), "assertion failed");
 }
 
-TEST_F(InvariantsDeathTest, GivenCompletedBeyondPosted_WhenQueuePairIsServed_ThenCaught) {
+TEST_F(InvariantsDeathTest, GivenCompletedBeyondPostedWhenQueuePairIsServedThenCaught) {
   Inside().send.completed = Inside().send.producer + 1;
   EXPECT_DEATH(Send(), "assertion failed: .*producer - .*completed");
 }
 
-TEST_F(InvariantsDeathTest, GivenPoolFullerThanItIs_WhenQueuePairIsServed_ThenCaught) {
+TEST_F(InvariantsDeathTest, GivenPoolFullerThanItIsWhenQueuePairIsServedThenCaught) {
   Inside().pool.used = Inside().pool.bytes + 1;
   EXPECT_DEATH(Send(), "assertion failed: pool.used <= pool.bytes");
 }
 
-TEST_F(InvariantsDeathTest, GivenPlacementsThatAreNot_WhenQueuePairIsServed_ThenCaught) {
+TEST_F(InvariantsDeathTest, GivenPlacementsThatAreNotWhenQueuePairIsServedThenCaught) {
   Inside().placement.stripped = 4;
   EXPECT_DEATH(Send(), "assertion failed: stripped == placement.stripped");
 }
 
-TEST_F(InvariantsDeathTest, GivenMessageWithoutItsSequenceNumbers_WhenServed_ThenCaught) {
+TEST_F(InvariantsDeathTest, GivenMessageWithoutItsSequenceNumbersWhenServedThenCaught) {
   Send();
   Inside().tcb.snd.end = Inside().tcb.snd.end + 1;
   EXPECT_DEATH(Send(), "assertion failed: last.start \\+ last.length == q.tcb.snd.end");

@@ -30,13 +30,13 @@ class ListTest : public testing::Test {
 
 using Handles = std::vector<uint32_t>;
 
-TEST_F(ListTest, GivenEmptyList_WhenPopped_ThenNone) {
+TEST_F(ListTest, GivenEmptyListWhenPoppedThenNone) {
   EXPECT_TRUE(list_.empty());
   EXPECT_EQ(PopFront(list_, LinkOf()), kNone);
   EXPECT_EQ(list_.count, 0u);
 }
 
-TEST_F(ListTest, GivenPushesAtBothEnds_WhenWalked_ThenOrderIsTheirs) {
+TEST_F(ListTest, GivenPushesAtBothEndsWhenWalkedThenOrderIsTheirs) {
   PushBack(list_, LinkOf(), 3);
   PushBack(list_, LinkOf(), 1);
   PushFront(list_, LinkOf(), 7);
@@ -45,7 +45,7 @@ TEST_F(ListTest, GivenPushesAtBothEnds_WhenWalked_ThenOrderIsTheirs) {
   EXPECT_EQ(list_.count, 3u);
 }
 
-TEST_F(ListTest, GivenThree_WhenEachIsRemovedInTurn_ThenTheOthersStay) {
+TEST_F(ListTest, GivenThreeWhenEachIsRemovedInTurnThenTheOthersStay) {
   for (const uint32_t gone : {0u, 1u, 2u}) {
     list_ = List{};
     links_ = {};
@@ -59,7 +59,7 @@ TEST_F(ListTest, GivenThree_WhenEachIsRemovedInTurn_ThenTheOthersStay) {
   }
 }
 
-TEST_F(ListTest, GivenOnlyEntry_WhenRemoved_ThenListIsEmptyAndTakesItAgain) {
+TEST_F(ListTest, GivenOnlyEntryWhenRemovedThenListIsEmptyAndTakesItAgain) {
   PushBack(list_, LinkOf(), 5);
   EXPECT_TRUE(links_[5].linked());
   EXPECT_EQ(PopFront(list_, LinkOf()), 5u);
@@ -71,18 +71,18 @@ TEST_F(ListTest, GivenOnlyEntry_WhenRemoved_ThenListIsEmptyAndTakesItAgain) {
 #if QPIP_ASSERTIONS
 using ListDeathTest = ListTest;
 
-TEST_F(ListDeathTest, GivenLinkThatPointsElsewhere_WhenItsNeighbourIsRemoved_ThenCaught) {
+TEST_F(ListDeathTest, GivenLinkThatPointsElsewhereWhenItsNeighbourIsRemovedThenCaught) {
   for (const uint32_t i : {0u, 1u, 2u}) PushBack(list_, LinkOf(), i);
   links_[2].previous = 0;
   EXPECT_DEATH(Remove(list_, LinkOf(), 1), "assertion failed: .*previous == handle");
 }
 
-TEST_F(ListDeathTest, GivenEntryOnList_WhenPushedAgain_ThenCaught) {
+TEST_F(ListDeathTest, GivenEntryOnListWhenPushedAgainThenCaught) {
   PushBack(list_, LinkOf(), 4);
   EXPECT_DEATH(PushBack(list_, LinkOf(), 4), "assertion failed: !link_of\\(handle\\).linked\\(\\)");
 }
 
-TEST_F(ListDeathTest, GivenEntryOfNoList_WhenRemoved_ThenCaught) {
+TEST_F(ListDeathTest, GivenEntryOfNoListWhenRemovedThenCaught) {
   PushBack(list_, LinkOf(), 4);
   EXPECT_DEATH(Remove(list_, LinkOf(), 3), "assertion failed: link.linked\\(\\)");
 }

@@ -76,7 +76,7 @@ struct Flood : ::testing::TestWithParam<uint32_t> {
   }
 };
 
-TEST_P(Flood, GivenManySyns_WhenAPeerConnects_ThenItGetsAQueuePair) {
+TEST_P(Flood, GivenManySynsWhenAPeerConnectsThenItGetsAQueuePair) {
   const uint32_t syns = GetParam() == 8 ? 1000000 : 100000;
   Send(0, syns);
   EXPECT_GT(b.Counter(abi::NicCounter::kSynCookiesSent), syns - 1000);
@@ -109,7 +109,7 @@ TEST_P(Flood, GivenManySyns_WhenAPeerConnects_ThenItGetsAQueuePair) {
 }
 INSTANTIATE_TEST_SUITE_P(QueuePairs, Flood, ::testing::Values(1u, 2u, 8u));
 
-TEST(SynCookies, GivenAckThatNoCookieMade_WhenUnderPressure_ThenReset) {
+TEST(SynCookies, GivenAckThatNoCookieMadeWhenUnderPressureThenReset) {
   FirmwareBench b{2};
   auto cq = b.CreateCq();
   auto qp = b.CreateQp(*cq);
@@ -131,7 +131,7 @@ TEST(SynCookies, GivenAckThatNoCookieMade_WhenUnderPressure_ThenReset) {
   EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesAccepted), 0u);
 }
 
-TEST(SynCookies, GivenHandshakesInOrdinaryNumbers_ThenNoCookieIsSent) {
+TEST(SynCookies, GivenHandshakesInOrdinaryNumbersThenNoCookieIsSent) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq_a = a.CreateCq();
@@ -188,7 +188,7 @@ struct Simultaneous {
 struct SomeSimultaneous : Simultaneous, ::testing::Test {};
 struct AllSimultaneous : Simultaneous, ::testing::TestWithParam<uint32_t> {};
 
-TEST_P(AllSimultaneous, GivenAsManyConnectsAsOffers_WhenFramesMove_ThenAllAreUpWithoutATimeOut) {
+TEST_P(AllSimultaneous, GivenAsManyConnectsAsOffersWhenFramesMoveThenAllAreUpWithoutATimeOut) {
   Offer(GetParam());
   Connect(GetParam());
   cable.Run();  // the clock stands still
@@ -199,7 +199,7 @@ TEST_P(AllSimultaneous, GivenAsManyConnectsAsOffers_WhenFramesMove_ThenAllAreUpW
 INSTANTIATE_TEST_SUITE_P(QueuePairs, AllSimultaneous,
                          ::testing::Values(1u, 2u, 3u, 4u, 8u, 16u, 64u, 1000u));
 
-TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenAHandshakeIsReset_ThenTheNextGoesOn) {
+TEST_F(SomeSimultaneous, GivenSynsPutOffWhenAHandshakeIsResetThenTheNextGoesOn) {
   Offer(4);
   // Three strangers hold three quarters, a fourth SYN waits.
   for (uint32_t i = 0; i < 3; ++i) {
@@ -221,7 +221,7 @@ TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenAHandshakeIsReset_ThenTheNextGoesOn
   EXPECT_EQ(b.Counter(abi::NicCounter::kSynsTakenUp), 1u);
 }
 
-TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenOneCompletesAfterLong_ThenTheNextNeedsNoRepetition) {
+TEST_F(SomeSimultaneous, GivenSynsPutOffWhenOneCompletesAfterLongThenTheNextNeedsNoRepetition) {
   Offer(4);
   uint32_t syns = 0;
   std::vector<Frame> held;
@@ -242,7 +242,7 @@ TEST_F(SomeSimultaneous, GivenSynsPutOff_WhenOneCompletesAfterLong_ThenTheNextNe
 }
 
 /// `b` has closed first and waits; `a` opens again from the same port.
-TEST(TimeWait, GivenNewSynForTheSamePorts_WhenListening_ThenTheNewConnectionTakesOver) {
+TEST(TimeWait, GivenNewSynForTheSamePortsWhenListeningThenTheNewConnectionTakesOver) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq_a = a.CreateCq();
@@ -270,7 +270,7 @@ TEST(TimeWait, GivenNewSynForTheSamePorts_WhenListening_ThenTheNewConnectionTake
 
 // ---------------------------------------------------------------- ECN on packets
 
-TEST(Ecn, GivenBothAsk_WhenAPacketIsMarked_ThenTheSenderCutsItsWindow) {
+TEST(Ecn, GivenBothAskWhenAPacketIsMarkedThenTheSenderCutsItsWindow) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.tcp.ecn = tcp::EcnMode::kRequest;
   ConnectedPair pair({}, config);

@@ -59,7 +59,7 @@ struct BlackHole : ::testing::TestWithParam<bool> {
   uint64_t A(abi::NicCounter counter) { return pair.a.Counter(counter); }
 };
 
-TEST_P(BlackHole, GivenAPathThatNarrows_WhenTextIsSent_ThenItArrivesAndTheSearchSettles) {
+TEST_P(BlackHole, GivenAPathThatNarrowsWhenTextIsSentThenItArrivesAndTheSearchSettles) {
   Transfers(2);
   Narrow(1400);
   Transfers(1);
@@ -77,7 +77,7 @@ TEST_P(BlackHole, GivenAPathThatNarrows_WhenTextIsSent_ThenItArrivesAndTheSearch
   EXPECT_EQ(A(abi::NicCounter::kTcpRetransmissionTimeouts), timeouts);
 }
 
-TEST_P(BlackHole, GivenAPathThatWasFound_WhenAConnectionOpens_ThenItStartsFromThere) {
+TEST_P(BlackHole, GivenAPathThatWasFoundWhenAConnectionOpensThenItStartsFromThere) {
   Narrow(1400);
   Transfers(15);
   auto second_a = pair.a.CreateQp(*pair.cq_a);
@@ -94,7 +94,7 @@ TEST_P(BlackHole, GivenAPathThatWasFound_WhenAConnectionOpens_ThenItStartsFromTh
 }
 
 TEST_P(BlackHole,
-       GivenAPathThatIsSearched_WhenAPeersMssBoundsAConnection_ThenItDoesNotBoundOrFreeThePath) {
+       GivenAPathThatIsSearchedWhenAPeersMssBoundsAConnectionThenItDoesNotBoundOrFreeThePath) {
   Narrow(1400);
   Transfers(1);
   // 1320 bytes of packets: as if the peer had said so.
@@ -128,7 +128,7 @@ TEST_P(BlackHole,
   EXPECT_EQ(A(abi::NicCounter::kMtuBlackHoles), 1u);
 }
 
-TEST_P(BlackHole, GivenTenMinutes_WhenThePathIsStillNarrow_ThenProbesFindThatOutAndNothingWaits) {
+TEST_P(BlackHole, GivenTenMinutesWhenThePathIsStillNarrowThenProbesFindThatOutAndNothingWaits) {
   Narrow(1400);
   Transfers(15);
   pair.a.Advance(601 * kSecond);
@@ -141,7 +141,7 @@ TEST_P(BlackHole, GivenTenMinutes_WhenThePathIsStillNarrow_ThenProbesFindThatOut
   EXPECT_EQ(A(abi::NicCounter::kMtuBlackHoles), 1u);
 }
 
-TEST_P(BlackHole, GivenAnOutage_WhenThePathTakesAllAgain_ThenNothingOfItIsRemembered) {
+TEST_P(BlackHole, GivenAnOutageWhenThePathTakesAllAgainThenNothingOfItIsRemembered) {
   Transfers(1);
   pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 20000)});
   pair.cable.Run();
@@ -166,7 +166,7 @@ TEST_P(BlackHole, GivenAnOutage_WhenThePathTakesAllAgain_ThenNothingOfItIsRememb
 
 INSTANTIATE_TEST_SUITE_P(Sack, BlackHole, ::testing::Bool());
 
-TEST(BlackHoleFraming, GivenMessagesOfSeveralSegments_WhenThePathIsNarrow_ThenTheyArriveWhole) {
+TEST(BlackHoleFraming, GivenMessagesOfSeveralSegmentsWhenThePathIsNarrowThenTheyArriveWhole) {
   ConnectedPair pair;
   HostMemory source{pair.a.hardware, 65536}, sink{pair.b.hardware, 65536};
   const uint32_t source_key = pair.a.Register(source, 0), sink_key = pair.b.Register(sink);
@@ -196,7 +196,7 @@ TEST(BlackHoleFraming, GivenMessagesOfSeveralSegments_WhenThePathIsNarrow_ThenTh
   EXPECT_GT(pair.a.Counter(abi::NicCounter::kMtuProbesSucceeded), 0u);
 }
 
-TEST(BlackHoleOff, GivenSwitchedOff_WhenThePathIsNarrow_ThenSegmentsStayAsTheyAre) {
+TEST(BlackHoleOff, GivenSwitchedOffWhenThePathIsNarrowThenSegmentsStayAsTheyAre) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.tcp.mtu_probing = tcp::MtuProbing::kOff;
   ConnectedPair pair({}, config);

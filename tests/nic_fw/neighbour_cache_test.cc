@@ -8,7 +8,7 @@ namespace {
 
 // ---------------------------------------------------------------- address resolution
 
-TEST_F(OnLink, GivenAnUnknownNeighbour_WhenADatagramIsSent_ThenItWaitsForTheAnswer) {
+TEST_F(OnLink, GivenAnUnknownNeighbourWhenADatagramIsSentThenItWaitsForTheAnswer) {
   Take();
   SendTo(9);
   auto frames = Take();
@@ -27,14 +27,14 @@ TEST_F(OnLink, GivenAnUnknownNeighbour_WhenADatagramIsSent_ThenItWaitsForTheAnsw
   EXPECT_EQ(StateOf(9), NeighbourState::kReachable);
 }
 
-TEST_F(OnLink, GivenMoreFramesThanAreKept_WhenTheAnswerComes_ThenTheNewestGoOut) {
+TEST_F(OnLink, GivenMoreFramesThanAreKeptWhenTheAnswerComesThenTheNewestGoOut) {
   for (int i = 0; i < 5; ++i) SendTo(9);
   Advertise(9, kPeerLink);
   EXPECT_EQ(Datagrams().size(), 3u);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoNeighbour), 2u);
 }
 
-TEST_F(OnLink, GivenAPayload_WhenTheNeighbourIsUnknown_ThenItsQueuePairWaitsAndNothingIsLost) {
+TEST_F(OnLink, GivenAPayloadWhenTheNeighbourIsUnknownThenItsQueuePairWaitsAndNothingIsLost) {
   HostMemory memory(nic.hardware, 4096);
   const uint32_t key = nic.Register(memory, 0);
   nic.Bind(*udp, 1000);
@@ -48,7 +48,7 @@ TEST_F(OnLink, GivenAPayload_WhenTheNeighbourIsUnknown_ThenItsQueuePairWaitsAndN
   EXPECT_EQ(nic.hardware.payloads_held(), 0u);
 }
 
-TEST_F(OnLink, GivenNoAnswer_WhenThreeQuestionsHaveBeenAsked_ThenTheConnectionAttemptFails) {
+TEST_F(OnLink, GivenNoAnswerWhenThreeQuestionsHaveBeenAskedThenTheConnectionAttemptFails) {
   auto qp = nic.CreateQp(*cq);
   Take();
   nic.Connect(*qp, 9, 80);
@@ -63,7 +63,7 @@ TEST_F(OnLink, GivenNoAnswer_WhenThreeQuestionsHaveBeenAsked_ThenTheConnectionAt
   EXPECT_EQ(nic.Counter(abi::NicCounter::kNeighboursUnreachable), 1u);
 }
 
-TEST_F(OnLink, GivenASyn_WhenTheAddressIsFound_ThenItGoesOutAtOnce) {
+TEST_F(OnLink, GivenASynWhenTheAddressIsFoundThenItGoesOutAtOnce) {
   auto qp = nic.CreateQp(*cq);
   nic.Connect(*qp, 9, 80);
   Take();
@@ -74,7 +74,7 @@ TEST_F(OnLink, GivenASyn_WhenTheAddressIsFound_ThenItGoesOutAtOnce) {
   EXPECT_EQ(frames[0].to, kPeerLink);
 }
 
-TEST_F(OnLink, GivenAFullTable_WhenStrangersSolicit_ThenTheNeighboursInUseStay) {
+TEST_F(OnLink, GivenAFullTableWhenStrangersSolicitThenTheNeighboursInUseStay) {
   SendTo(9);
   Advertise(9, kPeerLink);
   for (uint8_t who = 10; who < 250; ++who) Solicit(who, kOtherLink);
@@ -93,13 +93,13 @@ struct Known : OnLink {
   }
 };
 
-TEST_F(Known, GivenReachable_WhenItsTimePasses_ThenStaleAndNothingIsAsked) {
+TEST_F(Known, GivenReachableWhenItsTimePassesThenStaleAndNothingIsAsked) {
   Advance(46 * kSecond);
   EXPECT_EQ(StateOf(9), NeighbourState::kStale);
   EXPECT_TRUE(Take(icmpv6::kNeighbourSolicitation).empty());
 }
 
-TEST_F(Known, GivenStale_WhenSentTo_ThenTheOldAddressServesUntilAProbeIsAnswered) {
+TEST_F(Known, GivenStaleWhenSentToThenTheOldAddressServesUntilAProbeIsAnswered) {
   Advance(46 * kSecond);
   Take();
   SendTo(9);
@@ -116,7 +116,7 @@ TEST_F(Known, GivenStale_WhenSentTo_ThenTheOldAddressServesUntilAProbeIsAnswered
   EXPECT_EQ(StateOf(9), NeighbourState::kReachable);
 }
 
-TEST_F(Known, GivenProbe_WhenThreeAreNotAnswered_ThenTheEntryIsGone) {
+TEST_F(Known, GivenProbeWhenThreeAreNotAnsweredThenTheEntryIsGone) {
   Advance(46 * kSecond);
   SendTo(9);
   Take();
@@ -125,7 +125,7 @@ TEST_F(Known, GivenProbe_WhenThreeAreNotAnswered_ThenTheEntryIsGone) {
   EXPECT_EQ(StateOf(9), NeighbourState::kFree);
 }
 
-TEST_F(Known, GivenAdvertisements_WhenReceived_ThenTheTableOfTheRfcIsFollowed) {
+TEST_F(Known, GivenAdvertisementsWhenReceivedThenTheTableOfTheRfcIsFollowed) {
   // RFC 4861 appendix C, what is not covered above.
   Advertise(9, kOtherLink, true, false);  // another address, no override: reachable becomes stale
   EXPECT_EQ(StateOf(9), NeighbourState::kStale);
@@ -145,7 +145,7 @@ TEST_F(Known, GivenAdvertisements_WhenReceived_ThenTheTableOfTheRfcIsFollowed) {
   EXPECT_EQ(StateOf(77), NeighbourState::kFree) << "nobody asked";
 }
 
-TEST(OnLinkTcp, GivenDelay_WhenDataIsAcknowledged_ThenReachableWithoutAProbe) {
+TEST(OnLinkTcp, GivenDelayWhenDataIsAcknowledgedThenReachableWithoutAProbe) {
   ConnectedPair pair({}, EthernetConfig());
   pair.cable.Advance(40 * kSecond, 100 * kMs);
   HostMemory source(pair.a.hardware, 1000), sink(pair.b.hardware, 1000);

@@ -6,7 +6,7 @@
 namespace qpip::fw::test {
 namespace {
 
-TEST_F(OnLink, GivenMessagesThatBreakTheRules_WhenReceived_ThenTheyAreCountedAndDoNothing) {
+TEST_F(OnLink, GivenMessagesThatBreakTheRulesWhenReceivedThenTheyAreCountedAndDoNothing) {
   Take();
   NeighbourMessage message;
   message.type = icmpv6::kNeighbourSolicitation;
@@ -24,7 +24,7 @@ TEST_F(OnLink, GivenMessagesThatBreakTheRules_WhenReceived_ThenTheyAreCountedAnd
   EXPECT_EQ(nic.Dropped(abi::DropReason::kBadIcmpChecksum), 1u);
 }
 
-TEST(PointToPoint, GivenNoEthernet_WhenComputed_ThenNoMemoryIsSpent) {
+TEST(PointToPoint, GivenNoEthernetWhenComputedThenNoMemoryIsSpent) {
   ArenaBytes bytes;
   NicConfig config = FirmwareBench::DefaultConfig();
   ASSERT_NE(qpip_fw_arena(&config, &bytes), 0u);
@@ -36,7 +36,7 @@ TEST(PointToPoint, GivenNoEthernet_WhenComputed_ThenNoMemoryIsSpent) {
   EXPECT_LT(bytes.neighbours, 8192u);
 }
 
-TEST(PointToPoint, GivenALinkOutOfRange_WhenComputed_ThenRefused) {
+TEST(PointToPoint, GivenALinkOutOfRangeWhenComputedThenRefused) {
   const auto accepted = [](auto change) {
     NicConfig config = EthernetConfig();
     change(config.link);
@@ -51,7 +51,7 @@ TEST(PointToPoint, GivenALinkOutOfRange_WhenComputed_ThenRefused) {
   EXPECT_FALSE(accepted([](LinkConfig& link) { link.route_count = 5; }));
 }
 
-TEST_F(OnLink, GivenMulticastThatIsNoIcmp_WhenReceived_ThenItIsNotAnswered) {
+TEST_F(OnLink, GivenMulticastThatIsNoIcmpWhenReceivedThenItIsNotAnswered) {
   Frame frame(60);
   ipv6::Header ip;
   ip.next_header = ipv6::kTcp;
@@ -66,7 +66,7 @@ TEST_F(OnLink, GivenMulticastThatIsNoIcmp_WhenReceived_ThenItIsNotAnswered) {
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNotOurAddress), 1u);
 }
 
-TEST_F(OnLink, GivenDamagedMessages_WhenReceived_ThenEachIsProcessedOrCountedAndReleased) {
+TEST_F(OnLink, GivenDamagedMessagesWhenReceivedThenEachIsProcessedOrCountedAndReleased) {
   std::mt19937 random(7);
   AdvertiseRouter(1800);
   Solicit(9, kPeerLink);

@@ -47,8 +47,7 @@ struct OutlivedPayload : Transfer {
   }
 };
 
-TEST_F(OutlivedPayload,
-       GivenARetransmissionThatWaitsForTheWire_WhenAcknowledged_ThenItNeverLeaves) {
+TEST_F(OutlivedPayload, GivenARetransmissionThatWaitsForTheWireWhenAcknowledgedThenItNeverLeaves) {
   Receive(1);
   Watch();
   Send(0);
@@ -68,7 +67,7 @@ TEST_F(OutlivedPayload,
   EXPECT_EQ(EventsOf(pair.a, abi::EventKind::kDisconnected).size(), 0u);
 }
 
-TEST_F(OutlivedPayload, GivenARetransmissionBeingFetched_WhenAcknowledged_ThenItNeverLeaves) {
+TEST_F(OutlivedPayload, GivenARetransmissionBeingFetchedWhenAcknowledgedThenItNeverLeaves) {
   Receive(1);
   Watch();
   Send(0);
@@ -85,7 +84,7 @@ TEST_F(OutlivedPayload, GivenARetransmissionBeingFetched_WhenAcknowledged_ThenIt
   EXPECT_EQ(pair.a.hardware.payloads_held(), 0u);
 }
 
-TEST_F(OutlivedPayload, GivenOneOfTwoThatWait_WhenAcknowledged_ThenOnlyTheOtherLeaves) {
+TEST_F(OutlivedPayload, GivenOneOfTwoThatWaitWhenAcknowledgedThenOnlyTheOtherLeaves) {
   Receive(2);
   Watch();
   Send(0);
@@ -105,7 +104,7 @@ TEST_F(OutlivedPayload, GivenOneOfTwoThatWait_WhenAcknowledged_ThenOnlyTheOtherL
   EXPECT_EQ(Completed(), 1u);
 }
 
-TEST_F(OutlivedPayload, GivenARetransmissionOnTheWire_WhenAcknowledged_ThenCompletedWhenItIsRead) {
+TEST_F(OutlivedPayload, GivenARetransmissionOnTheWireWhenAcknowledgedThenCompletedWhenItIsRead) {
   Receive(1);
   Watch();
   pair.a.hardware.give_leases = true;
@@ -122,7 +121,7 @@ TEST_F(OutlivedPayload, GivenARetransmissionOnTheWire_WhenAcknowledged_ThenCompl
   EXPECT_EQ(Completed(), 1u);
 }
 
-TEST_F(OutlivedPayload, GivenNoRetransmission_WhenAcknowledged_ThenCompletedWhateverTheLease) {
+TEST_F(OutlivedPayload, GivenNoRetransmissionWhenAcknowledgedThenCompletedWhateverTheLease) {
   Receive(1);
   Watch();
   pair.a.hardware.give_leases = true;
@@ -132,7 +131,7 @@ TEST_F(OutlivedPayload, GivenNoRetransmission_WhenAcknowledged_ThenCompletedWhat
   EXPECT_EQ(Completed(), 1u);
 }
 
-TEST_F(OutlivedPayload, GivenARetransmissionOnTheWire_WhenResetAfterItsAck_ThenStillASuccess) {
+TEST_F(OutlivedPayload, GivenARetransmissionOnTheWireWhenResetAfterItsAckThenStillASuccess) {
   Receive(1);
   Watch();
   pair.a.hardware.give_leases = true;

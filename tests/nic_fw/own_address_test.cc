@@ -6,7 +6,7 @@
 namespace qpip::fw::test {
 namespace {
 
-TEST_F(OnLink, GivenASolicitation_WhenItIsForUs_ThenItIsAnsweredAndItsSenderKnown) {
+TEST_F(OnLink, GivenASolicitationWhenItIsForUsThenItIsAnsweredAndItsSenderKnown) {
   Take();
   Solicit(9, kPeerLink);
   const auto frames = Take();
@@ -24,7 +24,7 @@ struct WithDetection : OnLink {
   WithDetection() : OnLink(1) {}
 };
 
-TEST_F(WithDetection, GivenAStart_WhenNobodyObjects_ThenTheAddressIsUsedAfterASecond) {
+TEST_F(WithDetection, GivenAStartWhenNobodyObjectsThenTheAddressIsUsedAfterASecond) {
   auto frames = Take();
   ASSERT_EQ(frames.size(), 1u);
   EXPECT_TRUE(Read(frames[0]).type == icmpv6::kNeighbourSolicitation);
@@ -43,7 +43,7 @@ TEST_F(WithDetection, GivenAStart_WhenNobodyObjects_ThenTheAddressIsUsedAfterASe
   EXPECT_EQ(Datagrams().size(), 1u);
 }
 
-TEST_F(WithDetection, GivenTentative_WhenSomebodyHasTheAddress_ThenItIsNeverUsed) {
+TEST_F(WithDetection, GivenTentativeWhenSomebodyHasTheAddressThenItIsNeverUsed) {
   Take();
   Advertise(1, kOtherLink, false);
   Advance(2 * kSecond);
@@ -55,7 +55,7 @@ TEST_F(WithDetection, GivenTentative_WhenSomebodyHasTheAddress_ThenItIsNeverUsed
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u) << "at once";
 }
 
-TEST_F(WithDetection, GivenTentative_WhenSomebodyElseLooksForDuplicates_ThenNobodyGetsIt) {
+TEST_F(WithDetection, GivenTentativeWhenSomebodyElseLooksForDuplicatesThenNobodyGetsIt) {
   Take();
   NeighbourMessage message;
   message.type = icmpv6::kNeighbourSolicitation;
@@ -64,7 +64,7 @@ TEST_F(WithDetection, GivenTentative_WhenSomebodyElseLooksForDuplicates_ThenNobo
   EXPECT_EQ(nic.Counter(abi::NicCounter::kDuplicateAddress), 1u);
 }
 
-TEST_F(OnLink, GivenThePreferredAddress_WhenSomebodyLooksForDuplicates_ThenAllNodesHearWhoHasIt) {
+TEST_F(OnLink, GivenThePreferredAddressWhenSomebodyLooksForDuplicatesThenAllNodesHearWhoHasIt) {
   Take();
   NeighbourMessage message;
   message.type = icmpv6::kNeighbourSolicitation;

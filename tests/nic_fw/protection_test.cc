@@ -27,11 +27,11 @@ struct Protection : ::testing::Test {
 
 constexpr int kProtection = static_cast<int>(abi::CompletionStatus::kLocalProtectionError);
 
-TEST_F(Protection, GivenUnknownKey_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenUnknownKeyWhenSentThenProtectionError) {
   EXPECT_EQ(SendStatus({source.address(), 10, 0xdead00}), kProtection);
 }
 
-TEST_F(Protection, GivenDeregisteredKey_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenDeregisteredKeyWhenSentThenProtectionError) {
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
   command.deregister_memory.key = source_key;
@@ -39,7 +39,7 @@ TEST_F(Protection, GivenDeregisteredKey_WhenSent_ThenProtectionError) {
   EXPECT_EQ(SendStatus(SgeOf(source, source_key, 0, 10)), kProtection);
 }
 
-TEST_F(Protection, GivenStaleKeyOfReusedRegion_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenStaleKeyOfReusedRegionWhenSentThenProtectionError) {
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
   command.deregister_memory.key = source_key;
@@ -48,24 +48,24 @@ TEST_F(Protection, GivenStaleKeyOfReusedRegion_WhenSent_ThenProtectionError) {
   EXPECT_EQ(SendStatus(SgeOf(source, source_key, 0, 10)), kProtection);
 }
 
-TEST_F(Protection, GivenRangeBeyondRegion_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenRangeBeyondRegionWhenSentThenProtectionError) {
   EXPECT_EQ(SendStatus(SgeOf(source, source_key, 65530, 10)), kProtection);
 }
 
-TEST_F(Protection, GivenRangeBeforeRegion_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenRangeBeforeRegionWhenSentThenProtectionError) {
   EXPECT_EQ(SendStatus({source.address() - 1, 10, source_key}), kProtection);
 }
 
-TEST_F(Protection, GivenAddressThatWraps_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenAddressThatWrapsWhenSentThenProtectionError) {
   EXPECT_EQ(SendStatus({~uint64_t{0} - 4, 10, source_key}), kProtection);
 }
 
-TEST_F(Protection, GivenRegionOfOtherDomain_WhenSent_ThenProtectionError) {
+TEST_F(Protection, GivenRegionOfOtherDomainWhenSentThenProtectionError) {
   const uint32_t foreign = pair.a.Register(source, 0, 2);
   EXPECT_EQ(SendStatus(SgeOf(source, foreign, 0, 10)), kProtection);
 }
 
-TEST_F(Protection, GivenReadOnlyRegion_WhenReceivedInto_ThenProtectionErrorAndMemoryUntouched) {
+TEST_F(Protection, GivenReadOnlyRegionWhenReceivedIntoThenProtectionErrorAndMemoryUntouched) {
   // Given a second connection whose receive names memory without local write
   const uint32_t read_only = pair.b.Register(sink, 0);
   FillPattern(sink, 9);
@@ -90,7 +90,7 @@ TEST_F(Protection, GivenReadOnlyRegion_WhenReceivedInto_ThenProtectionErrorAndMe
   EXPECT_EQ(other[0].status, 0);
 }
 
-TEST_F(Protection, GivenPagedRegion_WhenTransferred_ThenPagesAreGathered) {
+TEST_F(Protection, GivenPagedRegionWhenTransferredThenPagesAreGathered) {
   // Given a region of three pages of host memory in reverse order, starting within a page
   HostMemory pages(pair.a.hardware, 4 * 4096);
   uint64_t base = (pages.address() + 4095) & ~uint64_t{4095};
@@ -117,7 +117,7 @@ TEST_F(Protection, GivenPagedRegion_WhenTransferred_ThenPagesAreGathered) {
   }
 }
 
-TEST_F(Protection, GivenMalformedWqe_WhenSent_ThenOperationError) {
+TEST_F(Protection, GivenMalformedWqeWhenSentThenOperationError) {
   pair.a.PostSend(*pair.qp_a, {SgeOf(source, source_key, 0, 10)}, false);
   auto* wqe = reinterpret_cast<abi::SendWqe*>(pair.qp_a->send_ring->data());
   wqe->sge_count = 200;
@@ -128,12 +128,12 @@ TEST_F(Protection, GivenMalformedWqe_WhenSent_ThenOperationError) {
   EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kLocalQpOperationError));
 }
 
-TEST_F(Protection, GivenZeroLengthOnTcp_WhenSent_ThenOperationError) {
+TEST_F(Protection, GivenZeroLengthOnTcpWhenSentThenOperationError) {
   EXPECT_EQ(SendStatus(SgeOf(source, source_key, 0, 0)),
             Status(abi::CompletionStatus::kLocalQpOperationError));
 }
 
-TEST_F(Protection, GivenProducerBeyondRing_WhenRung_ThenQueuePairFailsAlone) {
+TEST_F(Protection, GivenProducerBeyondRingWhenRungThenQueuePairFailsAlone) {
   pair.a.hardware.Ring(
       abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, pair.qp_a->handle, 1000));
   pair.cable.Run();
@@ -141,7 +141,7 @@ TEST_F(Protection, GivenProducerBeyondRing_WhenRung_ThenQueuePairFailsAlone) {
   EXPECT_EQ(pair.a.hardware.illegal_accesses, 0u);
 }
 
-TEST_F(Protection, GivenDoorbellsLost_WhenFifoOverflows_ThenIndicesAreScanned) {
+TEST_F(Protection, GivenDoorbellsLostWhenFifoOverflowsThenIndicesAreScanned) {
   pair.a.hardware.doorbell_capacity = 0;
   pair.a.PostInline(*pair.qp_a, "found anyway");
   pair.cable.Run();
@@ -159,7 +159,7 @@ void LoseDoorbells(FirmwareBench& nic, const std::function<void()>& posts) {
   nic.hardware.doorbell_capacity = 64;
 }
 
-TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderSendDoorbellsPop_ThenNothingIsLost) {
+TEST_F(Protection, GivenScanHasReadNewerIndexWhenOlderSendDoorbellsPopThenNothingIsLost) {
   for (int i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 4096)});
   LoseDoorbells(pair.a, [&] {
     for (int i = 0; i < 3; ++i) pair.a.PostInline(*pair.qp_a, "lost");
@@ -177,7 +177,7 @@ TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderSendDoorbellsPop_ThenNoth
   EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
 }
 
-TEST_F(Protection, GivenRingHasGoneRound_WhenDoorbellOfLapsAgoPops_ThenItIsStale) {
+TEST_F(Protection, GivenRingHasGoneRoundWhenDoorbellOfLapsAgoPopsThenItIsStale) {
   for (uint32_t i = 0; i < 3 * 64; ++i) {
     pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, sink_key, 0, 4096)});
     pair.a.PostInline(*pair.qp_a, "x");
@@ -191,7 +191,7 @@ TEST_F(Protection, GivenRingHasGoneRound_WhenDoorbellOfLapsAgoPops_ThenItIsStale
   EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 0u);
 }
 
-TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderReceiveDoorbellPops_ThenWindowStays) {
+TEST_F(Protection, GivenScanHasReadNewerIndexWhenOlderReceiveDoorbellPopsThenWindowStays) {
   const abi::Doorbell older =
       abi::Doorbell::Make(abi::DoorbellKind::kRecvPosted, pair.qp_b->handle,
                           pair.qp_b->recv_producer + 1, pair.qp_b->posted_bytes + 4096);
@@ -209,7 +209,7 @@ TEST_F(Protection, GivenScanHasReadNewerIndex_WhenOlderReceiveDoorbellPops_ThenW
   EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), pair.qp_b->recv_producer);
 }
 
-TEST_F(Protection, GivenFifoThatNeverRunsEmpty_WhenItOverflows_ThenWhatWasLostIsFoundAllTheSame) {
+TEST_F(Protection, GivenFifoThatNeverRunsEmptyWhenItOverflowsThenWhatWasLostIsFoundAllTheSame) {
   LoseDoorbells(pair.a, [&] { pair.a.PostInline(*pair.qp_a, "found anyway"); });
   for (int turn = 0; turn < 400; ++turn) {
     while (pair.a.hardware.doorbells.size() < 32) {
@@ -220,7 +220,7 @@ TEST_F(Protection, GivenFifoThatNeverRunsEmpty_WhenItOverflows_ThenWhatWasLostIs
   EXPECT_EQ(pair.a.hardware.outgoing.size(), 1u);
 }
 
-TEST_F(Protection, GivenHostileRings_WhenRandomBytesAndDoorbells_ThenNeighbourIsUnharmed) {
+TEST_F(Protection, GivenHostileRingsWhenRandomBytesAndDoorbellsThenNeighbourIsUnharmed) {
   // Given a second connected pair of queue pairs on the same NICs
   auto victim_a = pair.a.CreateQp(*pair.cq_a);
   auto victim_b = pair.b.CreateQp(*pair.cq_b);
@@ -283,7 +283,7 @@ TEST_F(Protection, GivenHostileRings_WhenRandomBytesAndDoorbells_ThenNeighbourIs
   }
 }
 
-TEST(Completions, GivenCqOverrun_WhenRingIsFull_ThenErrorEventAndNoOverwrite) {
+TEST(Completions, GivenCqOverrunWhenRingIsFullThenErrorEventAndNoOverwrite) {
   FirmwareBench a{1};
   auto cq = a.CreateCq(1);  // two entries
   QpSpec spec{.type = abi::QpType::kUdp};
@@ -296,7 +296,7 @@ TEST(Completions, GivenCqOverrun_WhenRingIsFull_ThenErrorEventAndNoOverwrite) {
   EXPECT_EQ(a.Counter(abi::NicCounter::kCompletionOverruns), 2u);
 }
 
-TEST(Completions, GivenArmedCq_WhenCompletionComes_ThenOneInterrupt) {
+TEST(Completions, GivenArmedCqWhenCompletionComesThenOneInterrupt) {
   FirmwareBench a{1};
   auto cq = a.CreateCq(6);
   QpSpec spec{.type = abi::QpType::kUdp};
@@ -326,7 +326,7 @@ TEST(Completions, GivenArmedCq_WhenCompletionComes_ThenOneInterrupt) {
   EXPECT_EQ(interrupts(), 2u);
 }
 
-TEST(Sram, GivenLanaiProfile_WhenSized_ThenFitsTwoMebibytes) {
+TEST(Sram, GivenLanaiProfileWhenSizedThenFitsTwoMebibytes) {
   NicConfig config;
   config.max_qps = 64;
   config.mtu = 9000;
@@ -343,7 +343,7 @@ TEST(Sram, GivenLanaiProfile_WhenSized_ThenFitsTwoMebibytes) {
   EXPECT_EQ(more.total - bytes.total, 64 * bytes.per_qp);
 }
 
-TEST(Sram, GivenConfigOutOfRange_WhenSized_ThenRefused) {
+TEST(Sram, GivenConfigOutOfRangeWhenSizedThenRefused) {
   ArenaBytes bytes;
   for (const auto& spoil : std::vector<std::function<void(NicConfig&)>>{
            [](NicConfig& c) { c.mtu = 1279; }, [](NicConfig& c) { c.mtu = 70000; },

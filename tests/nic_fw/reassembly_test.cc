@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Framings, Reassembly,
                            return test.param == abi::Framing::kSegment ? "Segment" : "Stream";
                          });
 
-TEST_P(Reassembly, GivenFirstOfThreeLost_WhenRepeated_ThenTheOthersNeedNotBe) {
+TEST_P(Reassembly, GivenFirstOfThreeLostWhenRepeatedThenTheOthersNeedNotBe) {
   for (uint32_t i = 0; i < 8; ++i) PostRecv(i);
   LoseDataFrame(0);
   for (uint32_t i = 0; i < 3; ++i) Send(i * kFullSegment, kFullSegment);
@@ -87,7 +87,7 @@ TEST_P(Reassembly, GivenFirstOfThreeLost_WhenRepeated_ThenTheOthersNeedNotBe) {
   EXPECT_EQ(pair.b.AllDrops(), 0u);
 }
 
-TEST_P(Reassembly, GivenSegmentOfLongMessageLost_WhenRepeated_ThenMessageIsWhole) {
+TEST_P(Reassembly, GivenSegmentOfLongMessageLostWhenRepeatedThenMessageIsWhole) {
   receive_bytes = 16384;
   for (uint32_t i = 0; i < 4; ++i) PostRecv(i);
   LoseDataFrame(2);
@@ -103,7 +103,7 @@ TEST_P(Reassembly, GivenSegmentOfLongMessageLost_WhenRepeated_ThenMessageIsWhole
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 1u);
 }
 
-TEST_P(Reassembly, GivenShortMessagesUseReceivesUp_WhenGapCloses_ThenHeldTextWaitsForReceives) {
+TEST_P(Reassembly, GivenShortMessagesUseReceivesUpWhenGapClosesThenHeldTextWaitsForReceives) {
   // Two receives admit a window of many short messages: most of these wait in the pool, some of
   // them behind a gap.
   receive_bytes = 16384;
@@ -129,7 +129,7 @@ TEST_P(Reassembly, GivenShortMessagesUseReceivesUp_WhenGapCloses_ThenHeldTextWai
   }
 }
 
-TEST_P(Reassembly, GivenFinBehindGap_WhenGapCloses_ThenDataComesBeforeTheEnd) {
+TEST_P(Reassembly, GivenFinBehindGapWhenGapClosesThenDataComesBeforeTheEnd) {
   for (uint32_t i = 0; i < 8; ++i) PostRecv(i);
   LoseDataFrame(0);
   Send(0, 1000);
@@ -151,7 +151,7 @@ TEST_P(Reassembly, GivenFinBehindGap_WhenGapCloses_ThenDataComesBeforeTheEnd) {
   EXPECT_EQ(completions[i].status, 0);
 }
 
-TEST_P(Reassembly, GivenHeldText_WhenConnectionIsReset_ThenAllIsGivenBack) {
+TEST_P(Reassembly, GivenHeldTextWhenConnectionIsResetThenAllIsGivenBack) {
   for (uint32_t i = 0; i < 8; ++i) PostRecv(i);
   LoseDataFrame(0);
   for (uint32_t i = 0; i < 2; ++i) Send(i * 1000, 1000);
@@ -176,8 +176,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, ReassemblyStorm,
                                                               abi::Framing::kStream),
                                             ::testing::Range(0u, 8u)));
 
-TEST_P(ReassemblyStorm,
-       GivenBadNetworkAndLateReceives_WhenMessagesOfAllSizes_ThenEveryByteIsRight) {
+TEST_P(ReassemblyStorm, GivenBadNetworkAndLateReceivesWhenMessagesOfAllSizesThenEveryByteIsRight) {
   const auto [framing, seed] = GetParam();
   std::mt19937 random(seed);
   ConnectedPair pair(SpecWith(framing), WithSack(seed % 4 != 0));

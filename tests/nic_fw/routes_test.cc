@@ -30,7 +30,7 @@ constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 constexpr ipv6::Address kRouter = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe}};
 constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
 
-TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsAwaited) {
+TEST_F(Routed, GivenAStartWhenConnectingOffTheLinkThenTheFirstRoutersAnswerIsAwaited) {
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
   Advance(3500 * kMs);  // as long as a router may take
   EXPECT_TRUE(EventsOf(nic, abi::EventKind::kConnectFailed).empty());
@@ -43,20 +43,20 @@ TEST_F(Routed, GivenAStart_WhenConnectingOffTheLink_ThenTheFirstRoutersAnswerIsA
   EXPECT_EQ(frames.back().to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
 }
 
-TEST_F(Routed, GivenAStart_WhenNoRouterAnswers_ThenWhatWaitsFails) {
+TEST_F(Routed, GivenAStartWhenNoRouterAnswersThenWhatWaitsFails) {
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
   Advance(4 * kSecond + kMs);
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
 }
 
-TEST_F(Routed, GivenNoRouter_WhenConnectingOffTheLink_ThenThereIsNoRoute) {
+TEST_F(Routed, GivenNoRouterWhenConnectingOffTheLinkThenThereIsNoRoute) {
   Advance(4 * kSecond);
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kConnectFailed).size(), 1u);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
 }
 
-TEST_F(Routed, GivenARouterAdvertisement_WhenReceived_ThenItsRouterPrefixMtuAndHopLimitAreUsed) {
+TEST_F(Routed, GivenARouterAdvertisementWhenReceivedThenItsRouterPrefixMtuAndHopLimitAreUsed) {
   Advance(20 * kSecond);
   EXPECT_EQ(Take(icmpv6::kRouterSolicitation).size(), 3u);
   AdvertiseRouter(1800);
@@ -81,7 +81,7 @@ TEST_F(Routed, GivenARouterAdvertisement_WhenReceived_ThenItsRouterPrefixMtuAndH
   EXPECT_EQ(syn.mss, 1400 - 60);
 }
 
-TEST_F(Routed, GivenARouter_WhenItsLifetimeEnds_ThenItIsNoRouteAnyMore) {
+TEST_F(Routed, GivenARouterWhenItsLifetimeEndsThenItIsNoRouteAnyMore) {
   AdvertiseRouter(1800);
   AdvertiseRouter(0);
   EXPECT_EQ(AskedFor(kFar), ipv6::Address{});
@@ -104,14 +104,14 @@ NeighbourMessage NoRouterAnyMore(const ipv6::Address& router, bool override_entr
   return message;
 }
 
-TEST_F(Routed, GivenARouter_WhenItSaysThatItIsNone_ThenItIsNoRouteAnyMore) {
+TEST_F(Routed, GivenARouterWhenItSaysThatItIsNoneThenItIsNoRouteAnyMore) {
   AdvertiseRouter(1800);
   Arrive(NoRouterAnyMore(kRouter, false), kRouter, icmpv6::kAllNodes);
   AskedFor(kFar);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
 }
 
-TEST_F(Routed, GivenARouter_WhenSomebodyElseAnswersForItWithoutOverride_ThenItStays) {
+TEST_F(Routed, GivenARouterWhenSomebodyElseAnswersForItWithoutOverrideThenItStays) {
   AdvertiseRouter(1800);
   NeighbourMessage proxy = NoRouterAnyMore(kRouter, false);
   proxy.has_target_link = true;
@@ -125,7 +125,7 @@ TEST_F(Routed, GivenARouter_WhenSomebodyElseAnswersForItWithoutOverride_ThenItSt
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
 }
 
-TEST(OnLinkRoutes, GivenStaticRoutes_WhenRouted_ThenTheLongestPrefixWins) {
+TEST(OnLinkRoutes, GivenStaticRoutesWhenRoutedThenTheLongestPrefixWins) {
   NicConfig config = EthernetConfig();
   config.link.route_count = 2;
   config.link.routes[0].gateway = Address(0xaa);

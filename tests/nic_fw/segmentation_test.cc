@@ -36,7 +36,7 @@ struct SegmentationTest : ::testing::Test {
   }
 };
 
-TEST_F(SegmentationTest, GivenALongMessage_WhenSent_ThenFewPacketsBecomeManySegments) {
+TEST_F(SegmentationTest, GivenALongMessageWhenSentThenFewPacketsBecomeManySegments) {
   PostRecv(0, kSize);
   Settle();
   const uint64_t before = pair.a.Counter(abi::NicCounter::kFramesSent);
@@ -50,7 +50,7 @@ TEST_F(SegmentationTest, GivenALongMessage_WhenSent_ThenFewPacketsBecomeManySegm
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
 }
 
-TEST_F(SegmentationTest, GivenALossInsideAPacket_WhenRepeated_ThenThatSegmentOnly) {
+TEST_F(SegmentationTest, GivenALossInsideAPacketWhenRepeatedThenThatSegmentOnly) {
   PostRecv(0, kSize);
   Settle();
   uint32_t segments = 0;
@@ -64,7 +64,7 @@ TEST_F(SegmentationTest, GivenALossInsideAPacket_WhenRepeated_ThenThatSegmentOnl
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissionTimeouts), 0u);
 }
 
-TEST_F(SegmentationTest, GivenThePathsMtuFallsMeanwhile_WhenAPacketLeaves_ThenInSmallerSegments) {
+TEST_F(SegmentationTest, GivenThePathsMtuFallsMeanwhileWhenAPacketLeavesThenInSmallerSegments) {
   PostRecv(0, kSize);
   Settle();
   std::vector<Frame> refused;
@@ -88,7 +88,7 @@ TEST_F(SegmentationTest, GivenThePathsMtuFallsMeanwhile_WhenAPacketLeaves_ThenIn
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), kSize), 0);
 }
 
-TEST_F(SegmentationTest, GivenAPacketThatTheWireRefused_WhenTheMtuFalls_ThenItIsCutAnew) {
+TEST_F(SegmentationTest, GivenAPacketThatTheWireRefusedWhenTheMtuFallsThenItIsCutAnew) {
   PostRecv(0, 4096);
   PostRecv(4096, 65536);
   Settle();
@@ -116,7 +116,7 @@ TEST_F(SegmentationTest, GivenAPacketThatTheWireRefused_WhenTheMtuFalls_ThenItIs
   EXPECT_EQ(std::memcmp(sink.data() + 4096, source.data() + 1000, 10000), 0);
 }
 
-TEST(UrgentSegmentation, GivenAPacketThatTheWireRefused_WhenUrgentTextFollows_ThenItHasNoPointer) {
+TEST(UrgentSegmentation, GivenAPacketThatTheWireRefusedWhenUrgentTextFollowsThenItHasNoPointer) {
   NicConfig config = SegmentingConfig();
   config.wqe_prefetch = 1;
   ConnectedPair pair({.framing = abi::Framing::kStream}, config);
@@ -155,7 +155,7 @@ TEST(UrgentSegmentation, GivenAPacketThatTheWireRefused_WhenUrgentTextFollows_Th
   EXPECT_EQ(ends.size(), 1u);
 }
 
-TEST(SegmentationQuantum, GivenAQuantumBelowAPacket_WhenSent_ThenTheWholeMessageArrives) {
+TEST(SegmentationQuantum, GivenAQuantumBelowAPacketWhenSentThenTheWholeMessageArrives) {
   NicConfig config = SegmentingConfig();
   config.scheduler_quantum = 1000;
   ConnectedPair pair({.framing = abi::Framing::kSegment}, config);
@@ -169,7 +169,7 @@ TEST(SegmentationQuantum, GivenAQuantumBelowAPacket_WhenSent_ThenTheWholeMessage
   EXPECT_EQ(std::memcmp(sink.data(), source.data(), kSize), 0);
 }
 
-TEST_F(SegmentationTest, GivenMessages_WhenSentTogether_ThenNoneIsMergedOrCutShort) {
+TEST_F(SegmentationTest, GivenMessagesWhenSentTogetherThenNoneIsMergedOrCutShort) {
   const uint32_t lengths[] = {5000, 1, 60000, 1428, 1429, 2856, 100000, 7};
   uint32_t at = 0;
   for (uint32_t i = 0; i < std::size(lengths); ++i) PostRecv(i << 17, 1 << 17);

@@ -95,32 +95,30 @@ struct SourceAddress : ::testing::TestWithParam<ipv6::Address> {
   }
 };
 
-TEST_P(SourceAddress, GivenDatagramForABoundPort_WhenItArrives_ThenNobodyGetsIt) {
+TEST_P(SourceAddress, GivenDatagramForABoundPortWhenItArrivesThenNobodyGetsIt) {
   ExpectIgnored(Datagram(GetParam(), kPort));
 }
 
-TEST_P(SourceAddress, GivenDatagramForNobody_WhenItArrives_ThenNoError) {
+TEST_P(SourceAddress, GivenDatagramForNobodyWhenItArrivesThenNoError) {
   ExpectIgnored(Datagram(GetParam(), 999));
 }
 
-TEST_P(SourceAddress, GivenSyn_WhenItArrives_ThenNoHandshake) {
+TEST_P(SourceAddress, GivenSynWhenItArrivesThenNoHandshake) {
   ExpectIgnored(Segment(GetParam(), tcp::kSyn));
 }
 
-TEST_P(SourceAddress, GivenAckOfNothing_WhenItArrives_ThenNoReset) {
+TEST_P(SourceAddress, GivenAckOfNothingWhenItArrivesThenNoReset) {
   ExpectIgnored(Segment(GetParam(), tcp::kAck));
 }
 
-TEST_P(SourceAddress, GivenEchoRequest_WhenItArrives_ThenNoReply) {
-  ExpectIgnored(Echo(GetParam()));
-}
+TEST_P(SourceAddress, GivenEchoRequestWhenItArrivesThenNoReply) { ExpectIgnored(Echo(GetParam())); }
 
-TEST_P(SourceAddress, GivenFragment_WhenItArrives_ThenItIsNotKept) {
+TEST_P(SourceAddress, GivenFragmentWhenItArrivesThenItIsNotKept) {
   ExpectIgnored(Fragment(GetParam()));
   EXPECT_EQ(nic.Counter(abi::NicCounter::kFragmentsReceived), 0u);
 }
 
-TEST_P(SourceAddress, GivenUnknownProtocol_WhenItArrives_ThenNoError) {
+TEST_P(SourceAddress, GivenUnknownProtocolWhenItArrivesThenNoError) {
   ExpectIgnored(UnknownProtocol(GetParam()));
 }
 
@@ -128,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(Nobodys, SourceAddress,
                          ::testing::Values(ProtocolAddress(2), ipv6::Address{}, Loopback(),
                                            Multicast()));
 
-TEST(OwnSourceAddress, GivenAWireThatLoopsBack_WhenTheNicSendsToItself_ThenItArrives) {
+TEST(OwnSourceAddress, GivenAWireThatLoopsBackWhenTheNicSendsToItselfThenItArrives) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.link.loops_back = 1;
   FirmwareBench nic{2, config};

@@ -4,7 +4,7 @@
 namespace qpip::fw::test {
 namespace {
 
-TEST_F(Transfer, GivenHalfClose_WhenPeerKeepsSending_ThenDataStillFlowsAndFinEndsBoth) {
+TEST_F(Transfer, GivenHalfCloseWhenPeerKeepsSendingThenDataStillFlowsAndFinEndsBoth) {
   pair.a.PostRecv(*pair.qp_a, {SgeOf(source, pair.a.Register(source), 0, 4096)});
   pair.a.PostRecv(*pair.qp_a, {SgeOf(source, source_key, 0, 4096)});
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
@@ -36,7 +36,7 @@ TEST_F(Transfer, GivenHalfClose_WhenPeerKeepsSending_ThenDataStillFlowsAndFinEnd
   }
 }
 
-TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlushed) {
+TEST_F(Transfer, GivenOutstandingWorkWhenPeerResetsThenHeadsSayAbortedRestFlushed) {
   for (int i = 0; i < 3; ++i) pair.a.PostRecv(*pair.qp_a, {Src(0, 64)});
   for (uint32_t i = 0; i < 3; ++i) pair.a.PostSend(*pair.qp_a, {Src(i, 1)});
   pair.cable.Run();  // the peer has no receive posted: all stay outstanding
@@ -54,7 +54,7 @@ TEST_F(Transfer, GivenOutstandingWork_WhenPeerResets_ThenHeadsSayAbortedRestFlus
   }
 }
 
-TEST_F(Transfer, GivenFinBehindTextBeingPlaced_WhenDestroyedAtOnce_ThenFinIsAcknowledged) {
+TEST_F(Transfer, GivenFinBehindTextBeingPlacedWhenDestroyedAtOnceThenFinIsAcknowledged) {
   for (uint32_t i = 0; i < 3; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
   ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b).status, 0);
@@ -76,7 +76,7 @@ TEST_F(Transfer, GivenFinBehindTextBeingPlaced_WhenDestroyedAtOnce_ThenFinIsAckn
   EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
 }
 
-TEST_F(Transfer, GivenTextBeingFetched_WhenInlineTextAndFinAreDue_ThenNeitherOvertakesIt) {
+TEST_F(Transfer, GivenTextBeingFetchedWhenInlineTextAndFinAreDueThenNeitherOvertakesIt) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 100)});
   pair.a.PostInline(*pair.qp_a, "behind");
   pair.cable.Run();  // the window is shut
@@ -97,7 +97,7 @@ TEST_F(Transfer, GivenTextBeingFetched_WhenInlineTextAndFinAreDue_ThenNeitherOve
   EXPECT_EQ(pair.b.Counter(abi::NicCounter::kTcpSegmentsHeld), 0u);
 }
 
-TEST_F(Transfer, GivenMessagesOnTheirWayToReceives_WhenPeerResets_ThenEveryReceiveIsFlushed) {
+TEST_F(Transfer, GivenMessagesOnTheirWayToReceivesWhenPeerResetsThenEveryReceiveIsFlushed) {
   for (uint32_t i = 0; i < 4; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
   pair.cable.Run();
@@ -120,7 +120,7 @@ TEST_F(Transfer, GivenMessagesOnTheirWayToReceives_WhenPeerResets_ThenEveryRecei
   }
 }
 
-TEST_F(Transfer, GivenPeerSilent_WhenUserTimeoutPasses_ThenRetryExceeded) {
+TEST_F(Transfer, GivenPeerSilentWhenUserTimeoutPassesThenRetryExceeded) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.cable.Run();
   pair.cable.filter = [](Frame&, bool) { return false; };
@@ -131,7 +131,7 @@ TEST_F(Transfer, GivenPeerSilent_WhenUserTimeoutPasses_ThenRetryExceeded) {
   EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kRetryExceeded));
 }
 
-TEST_F(Transfer, GivenPeerPortDies_ThenConnectionsToItEnd) {
+TEST_F(Transfer, GivenPeerPortDiesThenConnectionsToItEnd) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 1)});
   pair.cable.Run();
   const abi::Ip6Address dead = Address(2);
@@ -145,7 +145,7 @@ TEST_F(Transfer, GivenPeerPortDies_ThenConnectionsToItEnd) {
   EXPECT_EQ(events[0].status, static_cast<uint8_t>(abi::DisconnectReason::kUnreachable));
 }
 
-TEST_F(Transfer, GivenConnected_WhenDestroyed_ThenPeerIsResetAndMemoryIsFreeOnAnswer) {
+TEST_F(Transfer, GivenConnectedWhenDestroyedThenPeerIsResetAndMemoryIsFreeOnAnswer) {
   pair.a.PostRecv(*pair.qp_a, {Src(0, 64)});
   pair.a.Run();
   pair.a.hardware.hold_dma = true;
@@ -160,7 +160,7 @@ TEST_F(Transfer, GivenConnected_WhenDestroyed_ThenPeerIsResetAndMemoryIsFreeOnAn
   EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
 }
 
-TEST_F(Transfer, GivenLeasePending_WhenReset_ThenFlushWaitsForTheLease) {
+TEST_F(Transfer, GivenLeasePendingWhenResetThenFlushWaitsForTheLease) {
   pair.a.hardware.give_leases = true;
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.b.Run();
@@ -176,7 +176,7 @@ TEST_F(Transfer, GivenLeasePending_WhenReset_ThenFlushWaitsForTheLease) {
   EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
 }
 
-TEST(TcpOrphan, GivenBothClosed_WhenDestroyedInTimeWait_ThenSlotIsFreedAfterTwoMsl) {
+TEST(TcpOrphan, GivenBothClosedWhenDestroyedInTimeWaitThenSlotIsFreedAfterTwoMsl) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.max_qps = 1;
   config.tcp.time_wait_ms = 1000;

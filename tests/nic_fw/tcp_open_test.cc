@@ -4,14 +4,14 @@
 namespace qpip::fw::test {
 namespace {
 
-TEST(TcpConnect, GivenOfferedQp_WhenConnect_ThenBothSidesHearOfEstablished) {
+TEST(TcpConnect, GivenOfferedQpWhenConnectThenBothSidesHearOfEstablished) {
   ConnectedPair pair;  // checks the events
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kConnectionsEstablished), 1u);
   EXPECT_EQ(pair.b.Counter(abi::NicCounter::kConnectionsEstablished), 1u);
   EXPECT_EQ(pair.a.AllDrops() + pair.b.AllDrops(), 0u);
 }
 
-TEST(TcpConnect, GivenNobodyListens_WhenConnect_ThenRefused) {
+TEST(TcpConnect, GivenNobodyListensWhenConnectThenRefused) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq = a.CreateCq();
@@ -23,7 +23,7 @@ TEST(TcpConnect, GivenNobodyListens_WhenConnect_ThenRefused) {
   EXPECT_EQ(failed[0].status, static_cast<uint8_t>(abi::DisconnectReason::kRefused));
 }
 
-TEST(TcpConnect, GivenNoRoute_WhenConnect_ThenUnreachableAtOnce) {
+TEST(TcpConnect, GivenNoRouteWhenConnectThenUnreachableAtOnce) {
   FirmwareBench a{1};
   a.hardware.no_route = true;
   auto cq = a.CreateCq();
@@ -34,7 +34,7 @@ TEST(TcpConnect, GivenNoRoute_WhenConnect_ThenUnreachableAtOnce) {
   EXPECT_EQ(failed[0].status, static_cast<uint8_t>(abi::DisconnectReason::kUnreachable));
 }
 
-TEST(TcpConnect, GivenSilence_WhenConnectTimeOutPasses_ThenTimedOut) {
+TEST(TcpConnect, GivenSilenceWhenConnectTimeOutPassesThenTimedOut) {
   FirmwareBench a{1};
   auto cq = a.CreateCq();
   auto qp = a.CreateQp(*cq);
@@ -48,7 +48,7 @@ TEST(TcpConnect, GivenSilence_WhenConnectTimeOutPasses_ThenTimedOut) {
   EXPECT_GE(a.Counter(abi::NicCounter::kTcpRetransmissionTimeouts), 2u);
 }
 
-TEST(TcpConnect, GivenAWireThatIsFull_WhenRoomAppears_ThenTheSynsGoAtOnce) {
+TEST(TcpConnect, GivenAWireThatIsFullWhenRoomAppearsThenTheSynsGoAtOnce) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq_a = a.CreateCq();
@@ -69,7 +69,7 @@ TEST(TcpConnect, GivenAWireThatIsFull_WhenRoomAppears_ThenTheSynsGoAtOnce) {
   EXPECT_EQ(a.Counter(abi::NicCounter::kTcpRetransmissionTimeouts), 0u);
 }
 
-TEST(TcpListen, GivenNoIdleQp_WhenSynArrives_ThenItWaitsAndIsMatedByAnOffer) {
+TEST(TcpListen, GivenNoIdleQpWhenSynArrivesThenItWaitsAndIsMatedByAnOffer) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq_a = a.CreateCq();
@@ -86,7 +86,7 @@ TEST(TcpListen, GivenNoIdleQp_WhenSynArrives_ThenItWaitsAndIsMatedByAnOffer) {
   EXPECT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 1u);
 }
 
-TEST(TcpListen, GivenBacklogFull_WhenAnotherSyn_ThenDroppedAndCounted) {
+TEST(TcpListen, GivenBacklogFullWhenAnotherSynThenDroppedAndCounted) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq = a.CreateCq();
@@ -100,7 +100,7 @@ TEST(TcpListen, GivenBacklogFull_WhenAnotherSyn_ThenDroppedAndCounted) {
   EXPECT_EQ(b.Dropped(abi::DropReason::kBacklogFull), 1u);
 }
 
-TEST(TcpListen, GivenHandshakeUnderWay_WhenListenerCloses_ThenConnectFailedIsReported) {
+TEST(TcpListen, GivenHandshakeUnderWayWhenListenerClosesThenConnectFailedIsReported) {
   FirmwareBench a{1}, b{2};
   Cable cable{a, b, {}};
   auto cq_a = a.CreateCq();
@@ -121,7 +121,7 @@ TEST(TcpListen, GivenHandshakeUnderWay_WhenListenerCloses_ThenConnectFailedIsRep
   EXPECT_EQ(failed[0].status, static_cast<uint8_t>(abi::DisconnectReason::kAborted));
 }
 
-TEST(TcpListen, GivenPortTaken_WhenListen_ThenAddressInUse) {
+TEST(TcpListen, GivenPortTakenWhenListenThenAddressInUse) {
   FirmwareBench b{2};
   EXPECT_EQ(b.Listen(7).status, 0);
   EXPECT_EQ(b.Listen(7).status, static_cast<uint8_t>(abi::CommandStatus::kAddressInUse));

@@ -4,7 +4,7 @@
 namespace qpip::fw::test {
 namespace {
 
-TEST_F(Transfer, GivenPostedReceive_WhenOneByteIsSent_ThenBothSidesComplete) {
+TEST_F(Transfer, GivenPostedReceiveWhenOneByteIsSentThenBothSidesComplete) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.a.PostSend(*pair.qp_a, {Src(5, 1)});
   pair.cable.Run();
@@ -19,7 +19,7 @@ TEST_F(Transfer, GivenPostedReceive_WhenOneByteIsSent_ThenBothSidesComplete) {
   EXPECT_EQ(sent[0].status, 0);
 }
 
-TEST(TcpDelayedAck, GivenNoAckOnBatchEnd_WhenLoneMessageArrives_ThenAcknowledgedByTheTimer) {
+TEST(TcpDelayedAck, GivenNoAckOnBatchEndWhenLoneMessageArrivesThenAcknowledgedByTheTimer) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.tcp.ack_on_batch_end = false;
   config.tcp.ack_delay_us = 200'000;
@@ -40,7 +40,7 @@ TEST(TcpDelayedAck, GivenNoAckOnBatchEnd_WhenLoneMessageArrives_ThenAcknowledged
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
 }
 
-TEST_F(Transfer, GivenInlineSend_WhenSent_ThenBytesArrive) {
+TEST_F(Transfer, GivenInlineSendWhenSentThenBytesArrive) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.a.PostInline(*pair.qp_a, "inline!");
   pair.cable.Run();
@@ -48,7 +48,7 @@ TEST_F(Transfer, GivenInlineSend_WhenSent_ThenBytesArrive) {
   EXPECT_EQ(std::memcmp(sink.data(), "inline!", 7), 0);
 }
 
-TEST_F(Transfer, GivenScatterGather_WhenLongMessage_ThenReassembledAcrossElements) {
+TEST_F(Transfer, GivenScatterGatherWhenLongMessageThenReassembledAcrossElements) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 1000), Dst(5000, 3), Dst(9000, 30000)});
   pair.a.PostSend(*pair.qp_a, {Src(1, 777), Src(1001, 1), Src(2000, 20000)});
   pair.cable.Run();
@@ -67,7 +67,7 @@ TEST_F(Transfer, GivenScatterGather_WhenLongMessage_ThenReassembledAcrossElement
   EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
 }
 
-TEST_F(Transfer, GivenManyMessages_WhenRingsWrapManyTimes_ThenEachCompletesOnceInOrder) {
+TEST_F(Transfer, GivenManyMessagesWhenRingsWrapManyTimesThenEachCompletesOnceInOrder) {
   uint32_t next_recv = 0;
   uint32_t next_send = 0;
   for (int round = 0; round < 400; ++round) {
@@ -91,7 +91,7 @@ TEST_F(Transfer, GivenManyMessages_WhenRingsWrapManyTimes_ThenEachCompletesOnceI
   EXPECT_EQ(pair.a.hardware.payloads_held(), 0u);
 }
 
-TEST_F(Transfer, GivenThousandOneByteMessages_WhenFewLargeReceives_ThenNoneIsLostNorMerged) {
+TEST_F(Transfer, GivenThousandOneByteMessagesWhenFewLargeReceivesThenNoneIsLostNorMerged) {
   // Given 16 receives of 16 KiB: the window advertised is 256 KiB, but holds only 16 messages
   for (uint32_t i = 0; i < 16; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 16384, 16384)});
   pair.b.Run();
@@ -134,7 +134,7 @@ TEST_F(Transfer, GivenThousandOneByteMessages_WhenFewLargeReceives_ThenNoneIsLos
   EXPECT_EQ(pair.b.Dropped(abi::DropReason::kTcpUnacceptable), 0u);
 }
 
-TEST_F(Transfer, GivenNoReceive_WhenSent_ThenSenderWaitsAndLatePostOpensTheWindow) {
+TEST_F(Transfer, GivenNoReceiveWhenSentThenSenderWaitsAndLatePostOpensTheWindow) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 5000)});
   pair.cable.Run();
   EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty());
@@ -148,7 +148,7 @@ TEST_F(Transfer, GivenNoReceive_WhenSent_ThenSenderWaitsAndLatePostOpensTheWindo
   EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
 }
 
-TEST_F(Transfer, GivenWindowUpdateLost_WhenPersistTimerFires_ThenDataFlows) {
+TEST_F(Transfer, GivenWindowUpdateLostWhenPersistTimerFiresThenDataFlows) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 5000)});
   pair.cable.Run();
   bool cut = true;
@@ -162,7 +162,7 @@ TEST_F(Transfer, GivenWindowUpdateLost_WhenPersistTimerFires_ThenDataFlows) {
   EXPECT_TRUE(Same(0, 0, 5000));
 }
 
-TEST_F(Transfer, GivenMessageLongerThanReceive_WhenSent_ThenLengthErrorAndReset) {
+TEST_F(Transfer, GivenMessageLongerThanReceiveWhenSentThenLengthErrorAndReset) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 100)});
   pair.b.PostRecv(*pair.qp_b, {Dst(1000, 8192)});
   pair.cable.Run();
@@ -181,7 +181,7 @@ TEST_F(Transfer, GivenMessageLongerThanReceive_WhenSent_ThenLengthErrorAndReset)
   EXPECT_EQ(peer[0].status, static_cast<uint8_t>(abi::DisconnectReason::kReset));
 }
 
-TEST_F(Transfer, GivenUnsignalledSends_WhenAcknowledged_ThenOnlySignalledOnesComplete) {
+TEST_F(Transfer, GivenUnsignalledSendsWhenAcknowledgedThenOnlySignalledOnesComplete) {
   for (uint32_t i = 0; i < 8; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   for (uint32_t i = 0; i < 8; ++i) {
     pair.a.PostSend(*pair.qp_a, {Src(i, 1)}, false);
@@ -196,7 +196,7 @@ TEST_F(Transfer, GivenUnsignalledSends_WhenAcknowledged_ThenOnlySignalledOnesCom
   EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 8u);
 }
 
-TEST_F(Transfer, GivenLossDuplicationReordering_WhenMegabytes_ThenEveryByteArrives) {
+TEST_F(Transfer, GivenLossDuplicationReorderingWhenMegabytesThenEveryByteArrives) {
   std::mt19937 random(7);
   std::vector<std::pair<Frame, bool>> held;
   pair.cable.filter = [&](Frame& frame, bool) {
@@ -235,7 +235,7 @@ TEST_F(Transfer, GivenLossDuplicationReordering_WhenMegabytes_ThenEveryByteArriv
 
 // ---------------------------------------------------------------- endings
 
-TEST_F(Transfer, GivenWireFull_WhenRoomAgain_ThenNothingIsLostOrReordered) {
+TEST_F(Transfer, GivenWireFullWhenRoomAgainThenNothingIsLostOrReordered) {
   for (uint32_t i = 0; i < 20; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.cable.Run();
   pair.a.hardware.wire_full = true;
@@ -250,7 +250,7 @@ TEST_F(Transfer, GivenWireFull_WhenRoomAgain_ThenNothingIsLostOrReordered) {
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
 }
 
-TEST_F(Transfer, GivenDuplicateAcksOwed_WhenTheWireIsFullForLong_ThenNoneIsLostOrCountedTwice) {
+TEST_F(Transfer, GivenDuplicateAcksOwedWhenTheWireIsFullForLongThenNoneIsLostOrCountedTwice) {
   for (uint32_t i = 0; i < 8; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.cable.Run();
   pair.cable.filter = [seen = 0](Frame& frame, bool from_a) mutable {
@@ -273,7 +273,7 @@ TEST_F(Transfer, GivenDuplicateAcksOwed_WhenTheWireIsFullForLong_ThenNoneIsLostO
   EXPECT_EQ(pair.b.Counter(abi::NicCounter::kTcpAcksSent) - acks, 4u);
 }
 
-TEST(TcpStream, GivenUsedUpReceives_WhenOneIsPostedAgain_ThenThePeerHearsAfterATenthOfASecond) {
+TEST(TcpStream, GivenUsedUpReceivesWhenOneIsPostedAgainThenThePeerHearsAfterATenthOfASecond) {
   QpSpec spec;
   spec.framing = abi::Framing::kStream;
   ConnectedPair pair(spec);
@@ -294,7 +294,7 @@ TEST(TcpStream, GivenUsedUpReceives_WhenOneIsPostedAgain_ThenThePeerHearsAfterAT
   EXPECT_EQ(pair.b.hardware.outgoing.size(), 1u);
 }
 
-TEST(TcpStream, GivenStreamFraming_WhenManySmallSends_ThenReceivesFillWithoutBoundaries) {
+TEST(TcpStream, GivenStreamFramingWhenManySmallSendsThenReceivesFillWithoutBoundaries) {
   QpSpec spec;
   spec.framing = abi::Framing::kStream;
   ConnectedPair pair(spec);

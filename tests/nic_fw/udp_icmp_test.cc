@@ -25,7 +25,7 @@ struct UdpPair : ::testing::Test {
   }
 };
 
-TEST_F(UdpPair, GivenPostedReceive_WhenDatagramSent_ThenItArrivesWithItsSource) {
+TEST_F(UdpPair, GivenPostedReceiveWhenDatagramSentThenItArrivesWithItsSource) {
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 2000)});
   a.PostSend(*qp_a, {SgeOf(source, source_key, 3, 1001)}, true, 2, 2000);
   cable.Run();
@@ -39,7 +39,7 @@ TEST_F(UdpPair, GivenPostedReceive_WhenDatagramSent_ThenItArrivesWithItsSource) 
   EXPECT_EQ(std::memcmp(sink.data(), source.data() + 3, 1001), 0);
 }
 
-TEST_F(UdpPair, GivenZeroLengthDatagram_WhenSent_ThenItIsOneMessage) {
+TEST_F(UdpPair, GivenZeroLengthDatagramWhenSentThenItIsOneMessage) {
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
   a.PostSend(*qp_a, {}, true, 2, 2000);
@@ -51,7 +51,7 @@ TEST_F(UdpPair, GivenZeroLengthDatagram_WhenSent_ThenItIsOneMessage) {
   EXPECT_EQ(received[1].byte_length, 1u);
 }
 
-TEST_F(UdpPair, GivenADatagramBeingFetched_WhenAnInlineOneFollows_ThenBothCompleteInOrder) {
+TEST_F(UdpPair, GivenADatagramBeingFetchedWhenAnInlineOneFollowsThenBothCompleteInOrder) {
   for (int i = 0; i < 3; ++i) {
     a.PostSend(*qp_a, {SgeOf(source, source_key, 0, 100)}, false, 2, 2000);
     a.PostInline(*qp_a, "inline", 2, 2000);
@@ -71,14 +71,14 @@ TEST_F(UdpPair, GivenADatagramBeingFetched_WhenAnInlineOneFollows_ThenBothComple
   for (size_t i = 0; i < 7; ++i) EXPECT_EQ(a.hardware.outgoing[i].size(), lengths[i]);
 }
 
-TEST_F(UdpPair, GivenNoReceivePosted_WhenDatagramArrives_ThenDroppedAndCounted) {
+TEST_F(UdpPair, GivenNoReceivePostedWhenDatagramArrivesThenDroppedAndCounted) {
   a.PostInline(*qp_a, "lost", 2, 2000);
   cable.Run();
   EXPECT_EQ(b.Dropped(abi::DropReason::kNoReceivePosted), 1u);
   EXPECT_EQ(a.Poll(*cq_a).size(), 1u);
 }
 
-TEST_F(UdpPair, GivenShortReceive_WhenLongDatagram_ThenDroppedAndReceiveStays) {
+TEST_F(UdpPair, GivenShortReceiveWhenLongDatagramThenDroppedAndReceiveStays) {
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 3)});
   a.PostInline(*qp_a, "long", 2, 2000);
   a.PostInline(*qp_a, "ok", 2, 2000);
@@ -89,7 +89,7 @@ TEST_F(UdpPair, GivenShortReceive_WhenLongDatagram_ThenDroppedAndReceiveStays) {
   EXPECT_EQ(received[0].byte_length, 2u);
 }
 
-TEST_F(UdpPair, GivenBadKey_WhenSent_ThenErrorCompletionFlushAndQpError) {
+TEST_F(UdpPair, GivenBadKeyWhenSentThenErrorCompletionFlushAndQpError) {
   a.PostRecv(*qp_a, {SgeOf(source, source_key, 0, 10)});
   a.PostSend(*qp_a, {{source.address(), 10, 0xbad00}}, true, 2, 2000);
   a.Run();
@@ -102,12 +102,12 @@ TEST_F(UdpPair, GivenBadKey_WhenSent_ThenErrorCompletionFlushAndQpError) {
   EXPECT_EQ(events[0].object, qp_a->handle);
 }
 
-TEST_F(UdpPair, GivenPortTaken_WhenBind_ThenAddressInUse) {
+TEST_F(UdpPair, GivenPortTakenWhenBindThenAddressInUse) {
   auto other = a.CreateQp(*cq_a, spec);
   EXPECT_EQ(a.Bind(*other, 1000).status, static_cast<uint8_t>(abi::CommandStatus::kAddressInUse));
 }
 
-TEST_F(UdpPair, GivenNoSuchPort_WhenDatagramArrives_ThenPortUnreachableCarriesThePacket) {
+TEST_F(UdpPair, GivenNoSuchPortWhenDatagramArrivesThenPortUnreachableCarriesThePacket) {
   a.PostInline(*qp_a, "anyone?", 2, 4444);
   a.Run();
   ASSERT_EQ(a.hardware.outgoing.size(), 1u);
@@ -123,7 +123,7 @@ TEST_F(UdpPair, GivenNoSuchPort_WhenDatagramArrives_ThenPortUnreachableCarriesTh
   EXPECT_EQ(b.Dropped(abi::DropReason::kNoUdpQueuePair), 1u);
 }
 
-TEST_F(UdpPair, GivenFloodToClosedPort_WhenErrorsAreDue_ThenTheirRateIsBounded) {
+TEST_F(UdpPair, GivenFloodToClosedPortWhenErrorsAreDueThenTheirRateIsBounded) {
   for (int i = 0; i < 60; ++i) a.PostInline(*qp_a, "x", 2, 4444);
   a.Run();
   const Frame packet = a.hardware.outgoing.front();
@@ -133,7 +133,7 @@ TEST_F(UdpPair, GivenFloodToClosedPort_WhenErrorsAreDue_ThenTheirRateIsBounded) 
   EXPECT_GT(b.Dropped(abi::DropReason::kRateLimited), 900u);
 }
 
-TEST_F(UdpPair, GivenTwoBindings_WhenUnequalLoads_ThenBothProgress) {
+TEST_F(UdpPair, GivenTwoBindingsWhenUnequalLoadsThenBothProgress) {
   auto other = a.CreateQp(*cq_a, spec);
   a.Bind(*other, 1001);
   for (int i = 0; i < 60; ++i) {
@@ -171,7 +171,7 @@ Frame EchoRequest(std::string_view data) {
   return frame;
 }
 
-TEST(Icmp, GivenEchoRequest_WhenReceived_ThenReplyHasSameDataAndValidChecksum) {
+TEST(Icmp, GivenEchoRequestWhenReceivedThenReplyHasSameDataAndValidChecksum) {
   FirmwareBench b{2};
   b.hardware.incoming.push_back(EchoRequest("ping of odd length!"));
   b.Run();
@@ -188,7 +188,7 @@ TEST(Icmp, GivenEchoRequest_WhenReceived_ThenReplyHasSameDataAndValidChecksum) {
       0xffff);
 }
 
-TEST(Icmp, GivenCorruptEcho_WhenReceived_ThenDroppedByChecksum) {
+TEST(Icmp, GivenCorruptEchoWhenReceivedThenDroppedByChecksum) {
   for (const bool engine_sums : {true, false}) {
     FirmwareBench b{2};
     b.hardware.engine_sums = engine_sums;
@@ -215,7 +215,7 @@ Frame PacketOf(uint8_t next_header, const std::vector<uint8_t>& payload,
   return frame;
 }
 
-TEST(Icmp, GivenUnknownNextHeader_WhenReceived_ThenTheByteThatNamesItIsPointedAt) {
+TEST(Icmp, GivenUnknownNextHeaderWhenReceivedThenTheByteThatNamesItIsPointedAt) {
   for (const int number : {int{ipv6::kEsp}, int{ipv6::kAuthentication}, 132}) {
     const auto protocol = static_cast<uint8_t>(number);
     FirmwareBench b{2};
@@ -235,7 +235,7 @@ TEST(Icmp, GivenUnknownNextHeader_WhenReceived_ThenTheByteThatNamesItIsPointedAt
   }
 }
 
-TEST(Icmp, GivenWhatMayNotBeAnswered_WhenItIsWrong_ThenItIsDroppedInSilence) {
+TEST(Icmp, GivenWhatMayNotBeAnsweredWhenItIsWrongThenItIsDroppedInSilence) {
   // RFC 4443 2.4(e): an ICMPv6 error whose destination options are refused, and a bad option of a
   // packet from nobody.
   FirmwareBench b{2};
@@ -256,7 +256,7 @@ TEST(Icmp, GivenWhatMayNotBeAnswered_WhenItIsWrong_ThenItIsDroppedInSilence) {
   EXPECT_EQ(b.hardware.outgoing[0][41], icmpv6::kUnknownOption);
 }
 
-TEST(Icmp, GivenLinkPaddingAndLongPackets_WhenReported_ThenOnlyThePacketUpTo1280IsQuoted) {
+TEST(Icmp, GivenLinkPaddingAndLongPacketsWhenReportedThenOnlyThePacketUpTo1280IsQuoted) {
   FirmwareBench b{2};
   Frame padded = PacketOf(99, {1, 2, 3, 4, 5, 6, 7, 8});
   padded.resize(60);
@@ -268,7 +268,7 @@ TEST(Icmp, GivenLinkPaddingAndLongPackets_WhenReported_ThenOnlyThePacketUpTo1280
   EXPECT_EQ(b.hardware.outgoing[1].size(), 1280u);
 }
 
-TEST(Frames, GivenRefusedHeaders_WhenReceived_ThenEachHasItsReason) {
+TEST(Frames, GivenRefusedHeadersWhenReceivedThenEachHasItsReason) {
   FirmwareBench b{2};
   b.hardware.incoming.push_back(PacketOf(ipv6::kRouting, {ipv6::kUdp, 0, 2, 1, 0, 0, 0, 0}));
   b.hardware.incoming.push_back(PacketOf(ipv6::kHopByHop, {ipv6::kUdp, 0, 0x40, 4, 0, 0, 0, 0}));
@@ -284,14 +284,14 @@ TEST(Frames, GivenRefusedHeaders_WhenReceived_ThenEachHasItsReason) {
   EXPECT_EQ(b.hardware.outgoing.size(), 2u);  // the routing type and the length are pointed at
 }
 
-TEST(Frames, GivenOtherDestination_WhenReceived_ThenDropped) {
+TEST(Frames, GivenOtherDestinationWhenReceivedThenDropped) {
   FirmwareBench c{3};
   c.hardware.incoming.push_back(EchoRequest("not mine"));
   c.Run();
   EXPECT_EQ(c.Dropped(abi::DropReason::kNotOurAddress), 1u);
 }
 
-TEST(Frames, GivenRandomBytes_WhenReceived_ThenEachIsProcessedOrCountedAndReleased) {
+TEST(Frames, GivenRandomBytesWhenReceivedThenEachIsProcessedOrCountedAndReleased) {
   FirmwareBench b{2};
   b.Listen(7);
   std::mt19937 random(1);

@@ -100,7 +100,7 @@ uint64_t InterruptsFor(const Profile& profile, uint32_t frames, uint64_t gap_us)
   return nics.server.device->totals().receive_interrupts - before;
 }
 
-TEST(HostStackTest, GivenFramesCloserThanTheDelay_WhenEachStartsItAnew_ThenOneInterruptTakesAll) {
+TEST(HostStackTest, GivenFramesCloserThanTheDelayWhenEachStartsItAnewThenOneInterruptTakesAll) {
   Profile profile = Profile::Load(kGigabit);
   profile.Set("core.receive_interrupt_frames", 0, "the test");
   EXPECT_EQ(InterruptsFor(profile, 12, 50), 1u);
@@ -108,7 +108,7 @@ TEST(HostStackTest, GivenFramesCloserThanTheDelay_WhenEachStartsItAnew_ThenOneIn
   EXPECT_GE(InterruptsFor(profile, 12, 50), 5u);
 }
 
-TEST(HostStackTest, GivenALimitOfWaitingFrames_WhenItIsReached_ThenTheInterruptComesAtOnce) {
+TEST(HostStackTest, GivenALimitOfWaitingFramesWhenItIsReachedThenTheInterruptComesAtOnce) {
   Profile profile = Profile::Load(kGigabit);
   profile.Set("core.receive_interrupt_frames", 4, "the test");
   EXPECT_EQ(InterruptsFor(profile, 12, 50), 3u);

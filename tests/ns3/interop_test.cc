@@ -221,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(All, Interop,
                                            Network{"CsmaRouter", "csma", true, 0}),
                          [](const auto& test) { return test.param.name; });
 
-TEST_P(Interop, GivenQueuePairListens_WhenSocketConnects_ThenEveryByteBothWaysAndOrderlyEnd) {
+TEST_P(Interop, GivenQueuePairListensWhenSocketConnectsThenEveryByteBothWaysAndOrderlyEnd) {
   OpenNic();
   auto listener = nic_->Listen(kPort);
   listener->Offer(stream_->qp());
@@ -230,7 +230,7 @@ TEST_P(Interop, GivenQueuePairListens_WhenSocketConnects_ThenEveryByteBothWaysAn
   ExpectExchanged();
 }
 
-TEST_P(Interop, GivenSocketListens_WhenQueuePairConnects_ThenEveryByteBothWaysAndOrderlyEnd) {
+TEST_P(Interop, GivenSocketListensWhenQueuePairConnectsThenEveryByteBothWaysAndOrderlyEnd) {
   OpenNic();
   peer_->Listen(kPort);
   Context::Current().SleepNs(2'000'000'000);  // the stack's addresses are tentative at first

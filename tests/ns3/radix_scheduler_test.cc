@@ -16,7 +16,7 @@ using Event = ns3::Scheduler::Event;
 
 Event At(uint64_t time, uint32_t id) { return {nullptr, {time, id, 0}}; }
 
-TEST(RadixScheduler, GivenEventsOfOneTime_WhenRemoved_ThenTheyLeaveInTheOrderOfInsertion) {
+TEST(RadixScheduler, GivenEventsOfOneTimeWhenRemovedThenTheyLeaveInTheOrderOfInsertion) {
   const auto scheduler = ns3::CreateObject<RadixScheduler>();
   scheduler->Insert(At(9, 1));
   scheduler->Insert(At(5, 2));
@@ -32,7 +32,7 @@ TEST(RadixScheduler, GivenEventsOfOneTime_WhenRemoved_ThenTheyLeaveInTheOrderOfI
   EXPECT_TRUE(scheduler->IsEmpty());
 }
 
-TEST(RadixScheduler, GivenALaterTime_WhenAnEarlierEventIsInserted_ThenItLeavesFirst) {
+TEST(RadixScheduler, GivenALaterTimeWhenAnEarlierEventIsInsertedThenItLeavesFirst) {
   const auto scheduler = ns3::CreateObject<RadixScheduler>();
   scheduler->Insert(At(1000, 1));
   scheduler->Insert(At(1001, 2));
@@ -43,13 +43,13 @@ TEST(RadixScheduler, GivenALaterTime_WhenAnEarlierEventIsInserted_ThenItLeavesFi
   EXPECT_TRUE(scheduler->IsEmpty());
 }
 
-TEST(RadixScheduler, GivenItsTypeName_WhenAUserNamesIt_ThenNs3FindsIt) {
+TEST(RadixScheduler, GivenItsTypeNameWhenAUserNamesItThenNs3FindsIt) {
   ns3::ObjectFactory factory("qpip::RadixScheduler");
   EXPECT_NE(factory.Create<ns3::Scheduler>(), nullptr);
 }
 
 /// Against a sorted map from (time, order of insertion).
-TEST(RadixScheduler, GivenRandomEvents_WhenInsertedPeekedCancelledAndRemoved_ThenTheOrderIsASort) {
+TEST(RadixScheduler, GivenRandomEventsWhenInsertedPeekedCancelledAndRemovedThenTheOrderIsASort) {
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     std::mt19937_64 random(seed);
     const auto scheduler = ns3::CreateObject<RadixScheduler>();

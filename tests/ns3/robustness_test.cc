@@ -46,7 +46,7 @@ struct Transfer {
   std::unique_ptr<MemoryRegion> source, sink;
 };
 
-TEST(Misuse, GivenUnknownProfile_WhenOpened_ThenTheErrorNamesIt) {
+TEST(Misuse, GivenUnknownProfileWhenOpenedThenTheErrorNamesIt) {
   Simulation simulation;
   QpipHelper qpip;
   qpip.SetDeviceAttribute("Profile", ns3::StringValue("lanai77"));
@@ -55,7 +55,7 @@ TEST(Misuse, GivenUnknownProfile_WhenOpened_ThenTheErrorNamesIt) {
               ThrowsMessage<ProfileError>(HasSubstr("lanai77")));
 }
 
-TEST(Misuse, GivenNicJoinedToNothing_WhenOpened_ThenTheErrorSaysWhatToDo) {
+TEST(Misuse, GivenNicJoinedToNothingWhenOpenedThenTheErrorSaysWhatToDo) {
   Simulation simulation;
   ns3::NodeContainer nodes(1);
   const auto nic = NicAt(QpipHelper().Install(nodes), 0);
@@ -63,13 +63,13 @@ TEST(Misuse, GivenNicJoinedToNothing_WhenOpened_ThenTheErrorSaysWhatToDo) {
               ThrowsMessage<std::logic_error>(HasSubstr("joined to nothing")));
 }
 
-TEST(Misuse, GivenNicOnNoNode_WhenOpened_ThenTheErrorSaysWhatToDo) {
+TEST(Misuse, GivenNicOnNoNodeWhenOpenedThenTheErrorSaysWhatToDo) {
   Simulation simulation;
   const auto nic = ns3::CreateObject<QpipNetDevice>();
   EXPECT_THAT([&] { nic->OpenNic(); }, ThrowsMessage<std::logic_error>(HasSubstr("AddDevice")));
 }
 
-TEST(Misuse, GivenNicWithoutAddress_WhenOpened_ThenTheErrorSaysWhatToDo) {
+TEST(Misuse, GivenNicWithoutAddressWhenOpenedThenTheErrorSaysWhatToDo) {
   Simulation simulation;
   ns3::NodeContainer nodes(2);
   const auto nics = QpipHelper().InstallOnCable(nodes);
@@ -78,7 +78,7 @@ TEST(Misuse, GivenNicWithoutAddress_WhenOpened_ThenTheErrorSaysWhatToDo) {
               ThrowsMessage<std::logic_error>(HasSubstr("no address")));
 }
 
-TEST(Misuse, GivenOneAddressTwice_WhenOpened_ThenTheErrorNamesIt) {
+TEST(Misuse, GivenOneAddressTwiceWhenOpenedThenTheErrorNamesIt) {
   Simulation simulation;
   ns3::NodeContainer nodes(2);
   const auto nics = QpipHelper().InstallOnCable(nodes);
@@ -87,7 +87,7 @@ TEST(Misuse, GivenOneAddressTwice_WhenOpened_ThenTheErrorNamesIt) {
               ThrowsMessage<std::invalid_argument>(HasSubstr("fd00::2")));
 }
 
-TEST(Misuse, GivenOpenNic_WhenOpenedAgain_ThenRefusedUntilItIsClosed) {
+TEST(Misuse, GivenOpenNicWhenOpenedAgainThenRefusedUntilItIsClosed) {
   TwoSimNics nics;
   auto first = nics.client.device->OpenNic();
   EXPECT_THAT([&] { nics.client.device->OpenNic(); },
@@ -96,7 +96,7 @@ TEST(Misuse, GivenOpenNic_WhenOpenedAgain_ThenRefusedUntilItIsClosed) {
   EXPECT_NE(nics.client.device->OpenNic(), nullptr);
 }
 
-TEST(Misuse, GivenJoinedNic_WhenJoinedAgain_ThenRefusedAndStillUsable) {
+TEST(Misuse, GivenJoinedNicWhenJoinedAgainThenRefusedAndStillUsable) {
   TwoSimNics nics;
   EXPECT_THAT([&] { nics.fabric->Connect(nics.client.device, 0, 2); },
               ThrowsMessage<std::logic_error>(HasSubstr("joined already")));
@@ -104,13 +104,13 @@ TEST(Misuse, GivenJoinedNic_WhenJoinedAgain_ThenRefusedAndStillUsable) {
   Transfer transfer(nics);
 }
 
-TEST(Misuse, GivenThreeNodes_WhenJoinedByACable_ThenRefused) {
+TEST(Misuse, GivenThreeNodesWhenJoinedByACableThenRefused) {
   Simulation simulation;
   EXPECT_THAT([] { QpipHelper().InstallOnCable(ns3::NodeContainer(3)); },
               ThrowsMessage<std::invalid_argument>(HasSubstr("two NICs")));
 }
 
-TEST(Misuse, GivenDeviceOfAnotherNode_WhenAttached_ThenRefused) {
+TEST(Misuse, GivenDeviceOfAnotherNodeWhenAttachedThenRefused) {
   Simulation simulation;
   ns3::NodeContainer nodes(2);
   const auto link = ns3::PointToPointHelper().Install(nodes);
@@ -119,14 +119,14 @@ TEST(Misuse, GivenDeviceOfAnotherNode_WhenAttached_ThenRefused) {
               ThrowsMessage<std::logic_error>(HasSubstr("on one node")));
 }
 
-TEST(Misuse, GivenTooManyQueuePairs_WhenOpened_ThenTheErrorSaysWhatToLower) {
+TEST(Misuse, GivenTooManyQueuePairsWhenOpenedThenTheErrorSaysWhatToLower) {
   TwoSimNics nics;
   nics.client.device->max_queue_pairs = 1u << 30;
   EXPECT_THAT([&] { nics.client.device->OpenNic(); },
               ThrowsMessage<std::invalid_argument>(HasSubstr("queue pairs")));
 }
 
-TEST(MidTransfer, GivenSendsUnderWay_WhenEverythingIsClosedAndOpenedAgain_ThenItWorksAsNew) {
+TEST(MidTransfer, GivenSendsUnderWayWhenEverythingIsClosedAndOpenedAgainThenItWorksAsNew) {
   TwoSimNics nics;
   for (int round = 0; round < 3; ++round) {
     nics.Open();
@@ -145,7 +145,7 @@ TEST(MidTransfer, GivenSendsUnderWay_WhenEverythingIsClosedAndOpenedAgain_ThenIt
   }
 }
 
-TEST(MidTransfer, GivenSendsUnderWay_WhenTheSimulatorIsDestroyed_ThenObjectsCanStillBeDestroyed) {
+TEST(MidTransfer, GivenSendsUnderWayWhenTheSimulatorIsDestroyedThenObjectsCanStillBeDestroyed) {
   TwoSimNics nics;
   nics.Open();
   Transfer transfer(nics);
@@ -159,7 +159,7 @@ TEST(MidTransfer, GivenSendsUnderWay_WhenTheSimulatorIsDestroyed_ThenObjectsCanS
       ThrowsMessage<Error>(HasSubstr("has left the simulation")));
 }
 
-TEST(MidTransfer, GivenProgramsThatWait_WhenTheSimulationEnds_ThenTheyAreUnwound) {
+TEST(MidTransfer, GivenProgramsThatWaitWhenTheSimulationEndsThenTheyAreUnwound) {
   int unwound = 0;
   struct Count {
     int& count;
@@ -187,7 +187,7 @@ TEST(MidTransfer, GivenProgramsThatWait_WhenTheSimulationEnds_ThenTheyAreUnwound
   EXPECT_EQ(unwound, 2);
 }
 
-TEST(MidTransfer, GivenProgramsThatWait_WhenOnlyTheSimulatorIsDestroyed_ThenTheyAreUnwound) {
+TEST(MidTransfer, GivenProgramsThatWaitWhenOnlyTheSimulatorIsDestroyedThenTheyAreUnwound) {
   bool unwound = false;
   struct Note {
     bool& flag;
@@ -210,7 +210,7 @@ TEST(MidTransfer, GivenProgramsThatWait_WhenOnlyTheSimulatorIsDestroyed_ThenThey
   EXPECT_TRUE(unwound);
 }
 
-TEST(Programs, GivenProgramThatThrows_WhenRun_ThenSimulatorRunThrows) {
+TEST(Programs, GivenProgramThatThrowsWhenRunThenSimulatorRunThrows) {
   Simulation simulation;
   ns3::NodeContainer nodes(2);
   QpipHelper().InstallOnSwitch(nodes);
@@ -220,7 +220,7 @@ TEST(Programs, GivenProgramThatThrows_WhenRun_ThenSimulatorRunThrows) {
               ThrowsMessage<std::runtime_error>(HasSubstr("out of luck")));
 }
 
-TEST(Programs, GivenExceptionsHandledInTurns_WhenFibresSwitchInsideHandlers_ThenEachKeepsItsOwn) {
+TEST(Programs, GivenExceptionsHandledInTurnsWhenFibresSwitchInsideHandlersThenEachKeepsItsOwn) {
   Simulation simulation;
   const auto program = [](const std::string& name, uint64_t pause_ns) {
     try {
@@ -243,7 +243,7 @@ TEST(Programs, GivenExceptionsHandledInTurns_WhenFibresSwitchInsideHandlers_Then
   second->Join();
 }
 
-TEST(Tracing, GivenPcapAndAscii_WhenPacketsPass_ThenBothFilesHaveThem) {
+TEST(Tracing, GivenPcapAndAsciiWhenPacketsPassThenBothFilesHaveThem) {
   const std::string prefix = ::testing::TempDir() + "qpip-trace";
   {
     Simulation simulation;

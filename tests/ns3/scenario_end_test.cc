@@ -33,7 +33,7 @@ std::string ErrorOf(World& world) {
   return "";
 }
 
-TEST(Watch, GivenProgramsThatPollForWhatNeverComes_WhenRun_ThenEachIsNamed) {
+TEST(Watch, GivenProgramsThatPollForWhatNeverComesWhenRunThenEachIsNamed) {
   World world(Profile::Load(kProfile), {});
   auto cq = world.host(0).nic->CreateCq(16);
   world.Start("hopeful", [&] {
@@ -44,7 +44,7 @@ TEST(Watch, GivenProgramsThatPollForWhatNeverComes_WhenRun_ThenEachIsNamed) {
   EXPECT_THAT(ErrorOf(world), AllOf(HasSubstr("\"hopeful\" waits for"), HasSubstr("fd00::")));
 }
 
-TEST(Watch, GivenAProgramThatSleepsUntilACompletion_WhenNoneComes_ThenItIsNamed) {
+TEST(Watch, GivenAProgramThatSleepsUntilACompletionWhenNoneComesThenItIsNamed) {
   World world(Profile::Load(kProfile), {});
   auto cq = world.host(1).nic->CreateCq(16);
   world.Start("sleeper", [&] {
@@ -54,14 +54,14 @@ TEST(Watch, GivenAProgramThatSleepsUntilACompletion_WhenNoneComes_ThenItIsNamed)
   EXPECT_THAT(ErrorOf(world), HasSubstr("\"sleeper\" waits for"));
 }
 
-TEST(Watch, GivenABarrierThatOneNeverReaches_WhenRun_ThenThatIsSaid) {
+TEST(Watch, GivenABarrierThatOneNeverReachesWhenRunThenThatIsSaid) {
   World world(Profile::Load(kProfile), {});
   Barrier barrier(2);
   world.Start("punctual", [&] { barrier.Arrive(); });
   EXPECT_THAT(ErrorOf(world), HasSubstr("\"punctual\" waits for the other programs"));
 }
 
-TEST(Watch, GivenAProgramThatSleepsForAnHour_WhenRun_ThenItMay) {
+TEST(Watch, GivenAProgramThatSleepsForAnHourWhenRunThenItMay) {
   World world(Profile::Load(kProfile), {});
   bool woke = false;
   world.Start("late", [&] {
@@ -94,7 +94,7 @@ const std::map<std::string, std::map<std::string, std::string>> kLong = {
     {"mixed", {{"nics", "4"}, {"messages", "1000000"}, {"pings", "1000000"}}},
     {"stages", {{"messages", "100000"}}}};
 
-TEST(Stop, GivenALongRunOfEachScenario_WhenStopped_ThenItSaysWhatItHadMeasured) {
+TEST(Stop, GivenALongRunOfEachScenarioWhenStoppedThenItSaysWhatItHadMeasured) {
   for (const auto& [name, arguments] : kLong) {
     SCOPED_TRACE(name);
     const StopAfterLooks stop(2000);
@@ -107,14 +107,14 @@ TEST(Stop, GivenALongRunOfEachScenario_WhenStopped_ThenItSaysWhatItHadMeasured) 
   }
 }
 
-TEST(Stop, GivenARun_WhenStoppedBeforeAnythingIsMeasured_ThenItFails) {
+TEST(Stop, GivenARunWhenStoppedBeforeAnythingIsMeasuredThenItFails) {
   for (const char* name : {"ping", "ttcp", "incast", "mixed"}) {
     const StopAfterLooks stop(1);
     EXPECT_THROW(RunScenario(name, Profile::Load(kProfile), {}), Error) << name;
   }
 }
 
-TEST(Words, GivenAWordThatIsNoChoice_WhenRun_ThenEveryScenarioRefusesIt) {
+TEST(Words, GivenAWordThatIsNoChoiceWhenRunThenEveryScenarioRefusesIt) {
   for (const Scenario& scenario : Scenarios()) {
     for (const ScenarioParameter& parameter : scenario.parameters) {
       for (const char* word : {"", "UDP", "Poll", "nan", "inf", "-1", "1e99", "1x", " 1", "0x10"}) {
@@ -126,7 +126,7 @@ TEST(Words, GivenAWordThatIsNoChoice_WhenRun_ThenEveryScenarioRefusesIt) {
   }
 }
 
-TEST(Profiles, GivenABufferSmallerThanAPacket_WhenLoaded_ThenBothNumbersAreNamed) {
+TEST(Profiles, GivenABufferSmallerThanAPacketWhenLoadedThenBothNumbersAreNamed) {
   const std::pair<const char*, const char*> buffers[] = {{"sram.receive_bytes", "1500"},
                                                          {"switch.buffer_bytes", "9023"}};
   for (const auto& [name, bytes] : buffers) {
@@ -140,7 +140,7 @@ TEST(Profiles, GivenABufferSmallerThanAPacket_WhenLoaded_ThenBothNumbersAreNamed
   }
 }
 
-TEST(Profiles, GivenFractionsOfWhatIsCounted_WhenSet_ThenTheyAreRefused) {
+TEST(Profiles, GivenFractionsOfWhatIsCountedWhenSetThenTheyAreRefused) {
   Profile profile = Profile::Load(kProfile);
   for (const char* setting : {"doorbell.entries=4.5", "core.on_host=0.5", "link.mtu=1500.5",
                               "protocol.rto_min_us=0.5", "protocol.rto_min_us=1.5"}) {
@@ -148,7 +148,7 @@ TEST(Profiles, GivenFractionsOfWhatIsCounted_WhenSet_ThenTheyAreRefused) {
   }
 }
 
-TEST(Ping, GivenDatagramsThatAreLost_WhenRun_ThenItEndsAndCountsThem) {
+TEST(Ping, GivenDatagramsThatAreLostWhenRunThenItEndsAndCountsThem) {
   for (const char* completion : {"poll", "wait"}) {
     const ScenarioResult result = RunScenario(
         "ping", Profile::Load(kProfile),
@@ -160,7 +160,7 @@ TEST(Ping, GivenDatagramsThatAreLost_WhenRun_ThenItEndsAndCountsThem) {
   }
 }
 
-TEST(Ping, GivenAnswersThatComeTooLate_WhenRun_ThenNoneIsTakenForAnother) {
+TEST(Ping, GivenAnswersThatComeTooLateWhenRunThenNoneIsTakenForAnother) {
   Profile profile = Profile::Load(kProfile);
   profile.Set("link.delay_us=1000");
   EXPECT_THROW(

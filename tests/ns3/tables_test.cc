@@ -31,7 +31,7 @@ std::vector<std::pair<fw::Stage, fw::Variant>> PublishedCells() {
   return cells;
 }
 
-TEST(TablesTest, GivenOneWayMessages_WhenTabulated_ThenEveryCellIsPublishedAndNothingIsMissing) {
+TEST(TablesTest, GivenOneWayMessagesWhenTabulatedThenEveryCellIsPublishedAndNothingIsMissing) {
   const StageTable table = Tabulate(PrototypeRun());
   EXPECT_THAT(Deviations(table), IsEmpty());
   EXPECT_EQ(table.data_segments, PrototypeRun().messages);
@@ -39,7 +39,7 @@ TEST(TablesTest, GivenOneWayMessages_WhenTabulated_ThenEveryCellIsPublishedAndNo
   EXPECT_GT(table.core_busy_ps, 0u);
 }
 
-TEST(TablesTest, GivenARecording_WhenOneChargeOfItIsLost_ThenTheCheckFails) {
+TEST(TablesTest, GivenARecordingWhenOneChargeOfItIsLostThenTheCheckFails) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();
     const auto lost = [stage = stage, variant = variant](const Activity& activity) {
@@ -54,7 +54,7 @@ TEST(TablesTest, GivenARecording_WhenOneChargeOfItIsLost_ThenTheCheckFails) {
   }
 }
 
-TEST(TablesTest, GivenARecording_WhenAStageIsLost_ThenItsCellIsNamed) {
+TEST(TablesTest, GivenARecordingWhenAStageIsLostThenItsCellIsNamed) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();
     std::erase_if(run.recording.activities, [&](const Activity& activity) {
@@ -68,7 +68,7 @@ TEST(TablesTest, GivenARecording_WhenAStageIsLost_ThenItsCellIsNamed) {
   }
 }
 
-TEST(TablesTest, GivenAProfileWithoutOneCost_WhenRun_ThenTheCheckFails) {
+TEST(TablesTest, GivenAProfileWithoutOneCostWhenRunThenTheCheckFails) {
   StageRunOptions options;
   options.messages = 8;
   for (const auto& [stage, variant] : PublishedCells()) {
@@ -79,7 +79,7 @@ TEST(TablesTest, GivenAProfileWithoutOneCost_WhenRun_ThenTheCheckFails) {
   }
 }
 
-TEST(TablesTest, GivenARecording_WhenStagesOverlap_ThenTheCheckFails) {
+TEST(TablesTest, GivenARecordingWhenStagesOverlapThenTheCheckFails) {
   StageRun run = PrototypeRun();
   for (Activity& activity : run.recording.activities) {
     if (activity.resource != Resource::kCore || activity.DurationPs() == 0) continue;

@@ -27,7 +27,7 @@ Activity Busy(uint64_t start_ps, uint64_t end_ps, Resource resource = Resource::
   return activity;
 }
 
-TEST(OccupancyTest, GivenActivitiesAcrossBins_WhenComputed_ThenEachBinHasItsPart) {
+TEST(OccupancyTest, GivenActivitiesAcrossBinsWhenComputedThenEachBinHasItsPart) {
   Recording recording;
   recording.hosts = 1;
   recording.activities = {Busy(0, 15), Busy(20, 60)};
@@ -39,14 +39,14 @@ TEST(OccupancyTest, GivenActivitiesAcrossBins_WhenComputed_ThenEachBinHasItsPart
   EXPECT_EQ(occupancy.at(0, Resource::kCore).busy_ps, 0u);
 }
 
-TEST(OccupancyTest, GivenAnEmptySpan_WhenComputed_ThenNothingIsBusy) {
+TEST(OccupancyTest, GivenAnEmptySpanWhenComputedThenNothingIsBusy) {
   Recording recording;
   recording.hosts = 1;
   recording.activities = {Busy(0, 15)};
   EXPECT_EQ(ComputeOccupancy(recording, 10, 10, 4).at(0, Resource::kDmaRead).busy_ps, 0u);
 }
 
-TEST(RecordingTest, GivenAScenarioRunByName_WhenRecorded_ThenUtilisationIsTheScenarios) {
+TEST(RecordingTest, GivenAScenarioRunByNameWhenRecordedThenUtilisationIsTheScenarios) {
   ScopedRecording recorder;
   const ScenarioResult result =
       RunScenario("ttcp", Profile::Load(kPrototype), {{"bytes", "1000000"}});
@@ -62,7 +62,7 @@ TEST(RecordingTest, GivenAScenarioRunByName_WhenRecorded_ThenUtilisationIsTheSce
               result.Metric("receiver_core_utilisation"), 0.02);
 }
 
-TEST(RecordingTest, GivenALimit_WhenItIsReached_ThenTheRecordingSaysSo) {
+TEST(RecordingTest, GivenALimitWhenItIsReachedThenTheRecordingSaysSo) {
   ScopedRecording recorder(100);
   RunScenario("ping", Profile::Load(kPrototype), {{"count", "10"}});
   EXPECT_TRUE(recorder.recording().truncated);
@@ -84,7 +84,7 @@ uint64_t TimeIn(const std::vector<PathStep>& path, const std::string& resource) 
   return ps;
 }
 
-TEST(CriticalPathTest, GivenALoneMessage_WhenWalkedBack_ThenItsLatencyIsAccountedFor) {
+TEST(CriticalPathTest, GivenALoneMessageWhenWalkedBackThenItsLatencyIsAccountedFor) {
   const paper::MessageLife life = paper::RunMessageLife(Profile::Load(kPrototype), 1);
   ExpectWithoutGaps(life.to_receiver, life.posted_ps, life.received_ps);
   ExpectWithoutGaps(life.to_sender, life.posted_ps, life.completed_ps);
@@ -94,14 +94,14 @@ TEST(CriticalPathTest, GivenALoneMessage_WhenWalkedBack_ThenItsLatencyIsAccounte
   EXPECT_NEAR(static_cast<double>(TimeIn(life.to_receiver, "core")) / 1e6, 39.5, 0.1);
 }
 
-TEST(CriticalPathTest, GivenALargeMessage_WhenWalkedBack_ThenDmaAndLinkAreMostOfIt) {
+TEST(CriticalPathTest, GivenALargeMessageWhenWalkedBackThenDmaAndLinkAreMostOfIt) {
   const paper::MessageLife life = paper::RunMessageLife(Profile::Load(kPrototype), 16384);
   ExpectWithoutGaps(life.to_receiver, life.posted_ps, life.received_ps);
   EXPECT_NEAR(static_cast<double>(TimeIn(life.to_receiver, "link")) / 1e6, 16464 * 0.004, 1);
   EXPECT_NEAR(static_cast<double>(TimeIn(life.to_receiver, "DMA write")) / 1e6, 16384 / 120.5, 1);
 }
 
-TEST(CriticalPathTest, GivenABulkTransfer_WhenAMessageIsAskedFor_ThenItBeginsWithItsWorkRequest) {
+TEST(CriticalPathTest, GivenABulkTransferWhenAMessageIsAskedForThenItBeginsWithItsWorkRequest) {
   ScopedRecording recorder;
   RunScenario("ttcp", Profile::Load(kPrototype), {{"bytes", "1000000"}});
   const std::vector<PathStep> path = MessagePath(recorder.recording(), 30);
@@ -113,7 +113,7 @@ TEST(CriticalPathTest, GivenABulkTransfer_WhenAMessageIsAskedFor_ThenItBeginsWit
   EXPECT_THAT(MessagePath(recorder.recording(), 100000), testing::IsEmpty());
 }
 
-TEST(TraceEventTest, GivenARecording_WhenWritten_ThenEveryTrackOfBothNicsHasSlices) {
+TEST(TraceEventTest, GivenARecordingWhenWrittenThenEveryTrackOfBothNicsHasSlices) {
   ScopedRecording recorder;
   RunScenario("ping", Profile::Load(kPrototype), {{"count", "5"}});
   std::ostringstream text;
@@ -139,7 +139,7 @@ struct StageSum {
   }
 };
 
-TEST(CoreStageTrace, GivenASinkConnectedByName_WhenAMessageArrives_ThenItsStagesAreTheCoresTime) {
+TEST(CoreStageTrace, GivenASinkConnectedByNameWhenAMessageArrivesThenItsStagesAreTheCoresTime) {
   StageSum sum;  // outlives the NICs, whose end costs their cores time
   test::TwoSimNics nics;
   ASSERT_TRUE(nics.server.device->TraceConnectWithoutContext(

@@ -37,24 +37,24 @@ std::vector<uint8_t> RandomBytes(size_t size, std::mt19937* random) {
   return bytes;
 }
 
-TEST(ChecksumTest, GivenTheExampleOfRfc1071_WhenSummed_ThenItIsDdf2) {
+TEST(ChecksumTest, GivenTheExampleOfRfc1071WhenSummedThenItIsDdf2) {
   const uint8_t bytes[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
   EXPECT_EQ(ChecksumAdd(bytes), 0xddf2);
 }
 
-TEST(ChecksumTest, GivenNothing_WhenSummed_ThenOnlyTheInitialValueIsThere) {
+TEST(ChecksumTest, GivenNothingWhenSummedThenOnlyTheInitialValueIsThere) {
   EXPECT_EQ(ChecksumAdd({}), 0);
   EXPECT_EQ(ChecksumAdd({}, 0x1234), 0x1234);
   EXPECT_EQ(ChecksumAdd({}, 0x1fffe), 0xffff);
   EXPECT_EQ(ChecksumAdd({}, 0xffffffff), 0xffff);
 }
 
-TEST(ChecksumTest, GivenAnOddByte_WhenSummed_ThenItIsTheHighByteOfAWord) {
+TEST(ChecksumTest, GivenAnOddByteWhenSummedThenItIsTheHighByteOfAWord) {
   const uint8_t bytes[] = {0xab};
   EXPECT_EQ(ChecksumAdd(bytes), 0xab00);
 }
 
-TEST(ChecksumTest, GivenEveryShortLengthAndAlignment_WhenSummed_ThenItIsTheNaiveSum) {
+TEST(ChecksumTest, GivenEveryShortLengthAndAlignmentWhenSummedThenItIsTheNaiveSum) {
   std::mt19937 random(1);
   const std::vector<uint8_t> bytes = RandomBytes(320, &random);
   for (size_t start = 0; start < 32; ++start) {
@@ -66,7 +66,7 @@ TEST(ChecksumTest, GivenEveryShortLengthAndAlignment_WhenSummed_ThenItIsTheNaive
   }
 }
 
-TEST(ChecksumTest, GivenRandomLongLengths_WhenSummed_ThenItIsTheNaiveSum) {
+TEST(ChecksumTest, GivenRandomLongLengthsWhenSummedThenItIsTheNaiveSum) {
   std::mt19937 random(2);
   const std::vector<uint8_t> bytes = RandomBytes(300000, &random);
   for (int round = 0; round < 200; ++round) {
@@ -79,7 +79,7 @@ TEST(ChecksumTest, GivenRandomLongLengths_WhenSummed_ThenItIsTheNaiveSum) {
   }
 }
 
-TEST(ChecksumTest, GivenAllOnes_WhenEveryCarryHappens_ThenTheSumIsStillRight) {
+TEST(ChecksumTest, GivenAllOnesWhenEveryCarryHappensThenTheSumIsStillRight) {
   const std::vector<uint8_t> bytes(3 * checksum::kChunkBytes + 7, 0xff);
   for (const size_t size : {checksum::kChunkBytes - 1, checksum::kChunkBytes,
                             checksum::kChunkBytes + 1, bytes.size()}) {
@@ -91,12 +91,12 @@ TEST(ChecksumTest, GivenAllOnes_WhenEveryCarryHappens_ThenTheSumIsStillRight) {
   }
 }
 
-TEST(ChecksumTest, GivenAllZeroes_WhenSummed_ThenTheSumIsZeroAndNotItsOtherForm) {
+TEST(ChecksumTest, GivenAllZeroesWhenSummedThenTheSumIsZeroAndNotItsOtherForm) {
   const std::vector<uint8_t> bytes(1000);
   EXPECT_EQ(ChecksumAdd(bytes), 0);
 }
 
-TEST(ChecksumTest, GivenAPacketInPieces_WhenSumsAreCombined_ThenTheyMakeTheWhole) {
+TEST(ChecksumTest, GivenAPacketInPiecesWhenSumsAreCombinedThenTheyMakeTheWhole) {
   std::mt19937 random(3);
   const std::vector<uint8_t> bytes = RandomBytes(257, &random);
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
@@ -106,7 +106,7 @@ TEST(ChecksumTest, GivenAPacketInPieces_WhenSumsAreCombined_ThenTheyMakeTheWhole
   }
 }
 
-TEST(ChecksumTest, GivenAWholeSum_WhenAPieceIsTakenOut_ThenTheRestRemains) {
+TEST(ChecksumTest, GivenAWholeSumWhenAPieceIsTakenOutThenTheRestRemains) {
   std::mt19937 random(4);
   const std::vector<uint8_t> bytes = RandomBytes(64, &random);
   const uint16_t first = ChecksumAdd(std::span(bytes).first(20));
@@ -117,7 +117,7 @@ TEST(ChecksumTest, GivenAWholeSum_WhenAPieceIsTakenOut_ThenTheRestRemains) {
   EXPECT_EQ(difference, rest);
 }
 
-TEST(ChecksumTest, GivenAPseudoHeader_WhenSummed_ThenItIsTheSumOfItsBytes) {
+TEST(ChecksumTest, GivenAPseudoHeaderWhenSummedThenItIsTheSumOfItsBytes) {
   std::mt19937 random(5);
   for (int round = 0; round < 100; ++round) {
     // RFC 8200 section 8.1: source, destination, length (32 bits), zero (24 bits), next header.

@@ -13,7 +13,7 @@
 namespace qpip::icmpv6 {
 namespace {
 
-TEST(Icmpv6Test, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(Icmpv6Test, GivenFieldsWhenEmittedAndParsedThenTheyAreTheSame) {
   std::array<uint8_t, kHeaderBytes> bytes;
   Emit({.type = kPacketTooBig, .code = 0x12, .checksum = 0x3456, .body = 0x789abcde}, bytes);
   Header header;
@@ -24,7 +24,7 @@ TEST(Icmpv6Test, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
   EXPECT_EQ(header.body, 0x789abcdeu);
 }
 
-TEST(Icmpv6Test, GivenAKernelsEchoRequest_WhenParsed_ThenFieldsAndChecksumAreRight) {
+TEST(Icmpv6Test, GivenAKernelsEchoRequestWhenParsedThenFieldsAndChecksumAreRight) {
   const std::vector<uint8_t> packet = test::FromHex(test::kEchoRequestPacket);
   ipv6::Header ip;
   ASSERT_EQ(ipv6::Parse(packet, static_cast<uint32_t>(packet.size()), &ip),
@@ -40,7 +40,7 @@ TEST(Icmpv6Test, GivenAKernelsEchoRequest_WhenParsed_ThenFieldsAndChecksumAreRig
             0xffff);
 }
 
-TEST(Icmpv6Test, GivenFewerThan8Bytes_WhenParsed_ThenTooShort) {
+TEST(Icmpv6Test, GivenFewerThan8BytesWhenParsedThenTooShort) {
   const std::array<uint8_t, kHeaderBytes> bytes = {};
   Header header;
   for (size_t size = 0; size < kHeaderBytes; ++size) {
@@ -51,7 +51,7 @@ TEST(Icmpv6Test, GivenFewerThan8Bytes_WhenParsed_ThenTooShort) {
   EXPECT_EQ(std::string(ParseErrorName(ParseError::kNone)), "none");
 }
 
-TEST(Icmpv6Test, GivenTypes_WhenAsked_ThenThoseBelow128AreErrors) {
+TEST(Icmpv6Test, GivenTypesWhenAskedThenThoseBelow128AreErrors) {
   for (const Type type :
        {kDestinationUnreachable, kPacketTooBig, kTimeExceeded, kParameterProblem}) {
     EXPECT_TRUE(Header{.type = type}.IsError());

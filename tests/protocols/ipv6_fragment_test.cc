@@ -21,7 +21,7 @@ struct FragmentMapTest : ::testing::Test {
   }
 };
 
-TEST(Ipv6FragmentTest, GivenAHeader_WhenEmitted_ThenBytesAreThoseOfRfc8200) {
+TEST(Ipv6FragmentTest, GivenAHeaderWhenEmittedThenBytesAreThoseOfRfc8200) {
   std::array<uint8_t, kFragmentHeaderBytes> out;
   Emit(FragmentHeader{17, 1448, true, 0x01020304}, out);
   EXPECT_EQ(out, (std::array<uint8_t, 8>{17, 0, 0x05, 0xa9, 1, 2, 3, 4}));
@@ -29,7 +29,7 @@ TEST(Ipv6FragmentTest, GivenAHeader_WhenEmitted_ThenBytesAreThoseOfRfc8200) {
   EXPECT_EQ(out, (std::array<uint8_t, 8>{58, 0, 0xff, 0xf8, 255, 255, 255, 255}));
 }
 
-TEST_F(FragmentMapTest, GivenFragmentsInOrder_WhenTheLastArrives_ThenComplete) {
+TEST_F(FragmentMapTest, GivenFragmentsInOrderWhenTheLastArrivesThenComplete) {
   EXPECT_EQ(Add(0, 1448, true), kTaken);
   EXPECT_FALSE(map.Complete());
   EXPECT_EQ(Add(1448, 1448, true), kTaken);
@@ -38,7 +38,7 @@ TEST_F(FragmentMapTest, GivenFragmentsInOrder_WhenTheLastArrives_ThenComplete) {
   EXPECT_EQ(map.length, 2901u);
 }
 
-TEST_F(FragmentMapTest, GivenFragmentsInAnyOrder_WhenAllAreHere_ThenCompleteAndNotBefore) {
+TEST_F(FragmentMapTest, GivenFragmentsInAnyOrderWhenAllAreHereThenCompleteAndNotBefore) {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
     struct Piece {
@@ -65,7 +65,7 @@ TEST_F(FragmentMapTest, GivenFragmentsInAnyOrder_WhenAllAreHere_ThenCompleteAndN
   }
 }
 
-TEST_F(FragmentMapTest, GivenAFragment_WhenAnotherCoversPartOfIt_ThenOverlap) {
+TEST_F(FragmentMapTest, GivenAFragmentWhenAnotherCoversPartOfItThenOverlap) {
   for (const auto& [offset, length] : std::vector<std::pair<uint32_t, uint32_t>>{
            {64, 8}, {64, 72}, {56, 16}, {72, 8}, {120, 8}, {120, 16}, {64, 56}, {0, 512}}) {
     map = FragmentMap{};
@@ -74,7 +74,7 @@ TEST_F(FragmentMapTest, GivenAFragment_WhenAnotherCoversPartOfIt_ThenOverlap) {
   }
 }
 
-TEST_F(FragmentMapTest, GivenTwoNeighbours_WhenOneFragmentIsBoth_ThenOverlapNotDuplicate) {
+TEST_F(FragmentMapTest, GivenTwoNeighboursWhenOneFragmentIsBothThenOverlapNotDuplicate) {
   Add(0, 256, true);
   Add(256, 256, true);
   EXPECT_EQ(Add(0, 512, true), kOverlap);
@@ -82,7 +82,7 @@ TEST_F(FragmentMapTest, GivenTwoNeighbours_WhenOneFragmentIsBoth_ThenOverlapNotD
   EXPECT_EQ(Add(256, 256, true), kDuplicate);
 }
 
-TEST_F(FragmentMapTest, GivenTheLastFragment_WhenOthersContradictItsEnd_ThenOverlap) {
+TEST_F(FragmentMapTest, GivenTheLastFragmentWhenOthersContradictItsEndThenOverlap) {
   ASSERT_EQ(Add(80, 13, false), kTaken);
   EXPECT_EQ(Add(80, 13, false), kDuplicate);
   EXPECT_EQ(Add(80, 14, false), kOverlap);
@@ -95,7 +95,7 @@ TEST_F(FragmentMapTest, GivenTheLastFragment_WhenOthersContradictItsEnd_ThenOver
   EXPECT_EQ(Add(0, 8, false), kOverlap);    // something is behind it
 }
 
-TEST_F(FragmentMapTest, GivenTheLargestPacket_WhenItsEndsArrive_ThenNothingIsTouchedBehind) {
+TEST_F(FragmentMapTest, GivenTheLargestPacketWhenItsEndsArriveThenNothingIsTouchedBehind) {
   ASSERT_EQ(Add(65528, 7, false), kTaken);
   ASSERT_EQ(Add(0, 65528, true), kTaken);
   EXPECT_TRUE(map.Complete());

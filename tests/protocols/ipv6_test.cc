@@ -61,7 +61,7 @@ ParseError Walk(const std::vector<uint8_t>& packet, UpperLayer* upper) {
 
 // --- The fixed header
 
-TEST(Ipv6HeaderTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(Ipv6HeaderTest, GivenFieldsWhenEmittedAndParsedThenTheyAreTheSame) {
   const std::vector<uint8_t> packet = Packet(kUdp, std::vector<uint8_t>(8));
   Header parsed;
   ASSERT_EQ(ParseWhole(packet, &parsed), ParseError::kNone);
@@ -75,7 +75,7 @@ TEST(Ipv6HeaderTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
   EXPECT_EQ(parsed.destination, sent.destination);
 }
 
-TEST(Ipv6HeaderTest, GivenAFlowLabelOfMoreThan20Bits_WhenEmitted_ThenOtherFieldsAreUnharmed) {
+TEST(Ipv6HeaderTest, GivenAFlowLabelOfMoreThan20BitsWhenEmittedThenOtherFieldsAreUnharmed) {
   Header header = Template();
   header.flow_label = 0xffffffff;
   header.traffic_class = 0;
@@ -84,7 +84,7 @@ TEST(Ipv6HeaderTest, GivenAFlowLabelOfMoreThan20Bits_WhenEmitted_ThenOtherFields
   EXPECT_EQ(LoadBe32(out.data()), 0x600fffffu);
 }
 
-TEST(Ipv6HeaderTest, GivenAKernelsPacket_WhenParsedAndEmitted_ThenTheBytesAreTheSame) {
+TEST(Ipv6HeaderTest, GivenAKernelsPacketWhenParsedAndEmittedThenTheBytesAreTheSame) {
   for (const auto hex : {test::kUdpPacket, test::kTcpSynPacket, test::kEchoRequestPacket}) {
     const std::vector<uint8_t> packet = FromHex(hex);
     Header header;
@@ -97,7 +97,7 @@ TEST(Ipv6HeaderTest, GivenAKernelsPacket_WhenParsedAndEmitted_ThenTheBytesAreThe
   }
 }
 
-TEST(Ipv6HeaderTest, GivenFewerThan40Bytes_WhenParsed_ThenTooShort) {
+TEST(Ipv6HeaderTest, GivenFewerThan40BytesWhenParsedThenTooShort) {
   const std::vector<uint8_t> packet = Packet(kUdp, {});
   Header header;
   for (size_t size = 0; size < kHeaderBytes; ++size) {
@@ -107,7 +107,7 @@ TEST(Ipv6HeaderTest, GivenFewerThan40Bytes_WhenParsed_ThenTooShort) {
   EXPECT_EQ(Parse(packet, 40, &header), ParseError::kNone);
 }
 
-TEST(Ipv6HeaderTest, GivenAnotherVersion_WhenParsed_ThenBadVersion) {
+TEST(Ipv6HeaderTest, GivenAnotherVersionWhenParsedThenBadVersion) {
   std::vector<uint8_t> packet = Packet(kUdp, {});
   Header header;
   for (uint8_t version = 0; version < 16; ++version) {
@@ -117,28 +117,28 @@ TEST(Ipv6HeaderTest, GivenAnotherVersion_WhenParsed_ThenBadVersion) {
   }
 }
 
-TEST(Ipv6HeaderTest, GivenAPayloadLongerThanTheFrame_WhenParsed_ThenBadPayloadLength) {
+TEST(Ipv6HeaderTest, GivenAPayloadLongerThanTheFrameWhenParsedThenBadPayloadLength) {
   const std::vector<uint8_t> packet = Packet(kUdp, std::vector<uint8_t>(8));
   Header header;
   EXPECT_EQ(Parse(packet, 47, &header), ParseError::kBadPayloadLength);
   EXPECT_EQ(Parse(packet, 48, &header), ParseError::kNone);
 }
 
-TEST(Ipv6HeaderTest, GivenTrailingPaddingOrAReadablePart_WhenParsed_ThenItIsFine) {
+TEST(Ipv6HeaderTest, GivenTrailingPaddingOrAReadablePartWhenParsedThenItIsFine) {
   const std::vector<uint8_t> packet = Packet(kUdp, std::vector<uint8_t>(8));
   Header header;
   EXPECT_EQ(Parse(packet, 60, &header), ParseError::kNone);
   EXPECT_EQ(Parse(std::span(packet).first(kHeaderBytes), 48, &header), ParseError::kNone);
 }
 
-TEST(Ipv6HeaderTest, GivenAMulticastSource_WhenParsed_ThenBadSource) {
+TEST(Ipv6HeaderTest, GivenAMulticastSourceWhenParsedThenBadSource) {
   std::vector<uint8_t> packet = Packet(kUdp, {});
   packet[offset::kSource] = 0xff;
   Header header;
   EXPECT_EQ(ParseWhole(packet, &header), ParseError::kBadSource);
 }
 
-TEST(Ipv6HeaderTest, GivenEveryError_WhenNamed_ThenNamesAreDistinct) {
+TEST(Ipv6HeaderTest, GivenEveryErrorWhenNamedThenNamesAreDistinct) {
   std::set<std::string> names;
   for (int error = 0; error <= static_cast<int>(ParseError::kFragmented); ++error) {
     names.insert(ParseErrorName(static_cast<ParseError>(error)));
@@ -149,7 +149,7 @@ TEST(Ipv6HeaderTest, GivenEveryError_WhenNamed_ThenNamesAreDistinct) {
 
 // --- The walk over extension headers
 
-TEST(Ipv6WalkTest, GivenNoExtension_WhenWalked_ThenTheUpperLayerFollowsTheHeader) {
+TEST(Ipv6WalkTest, GivenNoExtensionWhenWalkedThenTheUpperLayerFollowsTheHeader) {
   UpperLayer upper;
   ASSERT_EQ(Walk(Packet(kTcp, std::vector<uint8_t>(20)), &upper), ParseError::kNone);
   EXPECT_EQ(upper.protocol, kTcp);
@@ -157,7 +157,7 @@ TEST(Ipv6WalkTest, GivenNoExtension_WhenWalked_ThenTheUpperLayerFollowsTheHeader
   EXPECT_EQ(upper.length, 20u);
 }
 
-TEST(Ipv6WalkTest, GivenAKernelsHopByHopAndDestinationOptions_WhenWalked_ThenUdpIsFound) {
+TEST(Ipv6WalkTest, GivenAKernelsHopByHopAndDestinationOptionsWhenWalkedThenUdpIsFound) {
   UpperLayer upper;
   ASSERT_EQ(Walk(FromHex(test::kExtensionsPacket), &upper), ParseError::kNone);
   EXPECT_EQ(upper.protocol, kUdp);
@@ -165,7 +165,7 @@ TEST(Ipv6WalkTest, GivenAKernelsHopByHopAndDestinationOptions_WhenWalked_ThenUdp
   EXPECT_EQ(upper.length, 9u);
 }
 
-TEST(Ipv6WalkTest, GivenAKernelsFirstFragment_WhenWalked_ThenFragmented) {
+TEST(Ipv6WalkTest, GivenAKernelsFirstFragmentWhenWalkedThenFragmented) {
   std::vector<uint8_t> packet = FromHex(test::kFirstFragmentStart);
   packet.resize(packet.size() + 1440, 'z');
   UpperLayer upper;
@@ -173,7 +173,7 @@ TEST(Ipv6WalkTest, GivenAKernelsFirstFragment_WhenWalked_ThenFragmented) {
   EXPECT_FALSE(upper.send_parameter_problem);
 }
 
-TEST(Ipv6WalkTest, GivenEveryKnownHeaderInARow_WhenWalked_ThenTheUpperLayerIsFound) {
+TEST(Ipv6WalkTest, GivenEveryKnownHeaderInARowWhenWalkedThenTheUpperLayerIsFound) {
   UpperLayer upper;
   const std::vector<uint8_t> chain = {
       kDestinationOptions,
@@ -235,7 +235,7 @@ TEST(Ipv6WalkTest, GivenEveryKnownHeaderInARow_WhenWalked_ThenTheUpperLayerIsFou
   EXPECT_EQ(upper.length, 4u);
 }
 
-TEST(Ipv6WalkTest, GivenAHeaderThatEndsTheWalk_WhenWalked_ThenItIsTheUpperProtocol) {
+TEST(Ipv6WalkTest, GivenAHeaderThatEndsTheWalkWhenWalkedThenItIsTheUpperProtocol) {
   for (const uint8_t protocol : {kEsp, kAuthentication, kNoNextHeader, kIcmpv6, kUdp}) {
     UpperLayer upper;
     ASSERT_EQ(Walk(Packet(protocol, std::vector<uint8_t>(16, 0xff)), &upper), ParseError::kNone);
@@ -244,7 +244,7 @@ TEST(Ipv6WalkTest, GivenAHeaderThatEndsTheWalk_WhenWalked_ThenItIsTheUpperProtoc
   }
 }
 
-TEST(Ipv6WalkTest, GivenLinkPadding_WhenWalked_ThenTheLengthIsThePacketsNotTheFrames) {
+TEST(Ipv6WalkTest, GivenLinkPaddingWhenWalkedThenTheLengthIsThePacketsNotTheFrames) {
   std::vector<uint8_t> packet = Packet(kUdp, std::vector<uint8_t>(8));
   packet.resize(64);
   UpperLayer upper;
@@ -252,7 +252,7 @@ TEST(Ipv6WalkTest, GivenLinkPadding_WhenWalked_ThenTheLengthIsThePacketsNotTheFr
   EXPECT_EQ(upper.length, 8u);
 }
 
-TEST(Ipv6WalkTest, GivenAnExtensionInThePadding_WhenWalked_ThenItIsRefused) {
+TEST(Ipv6WalkTest, GivenAnExtensionInThePaddingWhenWalkedThenItIsRefused) {
   // The packet ends behind the IPv6 header; what follows in the frame is not part of it.
   std::vector<uint8_t> packet = Packet(kDestinationOptions, {});
   packet.insert(packet.end(), {kUdp, 0, 1, 4, 0, 0, 0, 0});
@@ -260,7 +260,7 @@ TEST(Ipv6WalkTest, GivenAnExtensionInThePadding_WhenWalked_ThenItIsRefused) {
   EXPECT_EQ(Walk(packet, &upper), ParseError::kBadExtension);
 }
 
-TEST(Ipv6WalkTest, GivenEveryCutOfAChain_WhenWalked_ThenOnlyTheWholeIsAccepted) {
+TEST(Ipv6WalkTest, GivenEveryCutOfAChainWhenWalkedThenOnlyTheWholeIsAccepted) {
   const std::vector<uint8_t> packet = FromHex(test::kExtensionsPacket);
   Header header;
   ASSERT_EQ(ParseWhole(packet, &header), ParseError::kNone);
@@ -272,7 +272,7 @@ TEST(Ipv6WalkTest, GivenEveryCutOfAChain_WhenWalked_ThenOnlyTheWholeIsAccepted) 
   }
 }
 
-TEST(Ipv6WalkTest, GivenAnExtensionLongerThanThePacket_WhenWalked_ThenBadExtension) {
+TEST(Ipv6WalkTest, GivenAnExtensionLongerThanThePacketWhenWalkedThenBadExtension) {
   UpperLayer upper;
   EXPECT_EQ(Walk(Packet(kDestinationOptions, {kUdp, 1, 1, 4, 0, 0, 0, 0}), &upper),
             ParseError::kBadExtension);
@@ -281,7 +281,7 @@ TEST(Ipv6WalkTest, GivenAnExtensionLongerThanThePacket_WhenWalked_ThenBadExtensi
   EXPECT_EQ(upper.icmp_code, 0);
 }
 
-TEST(Ipv6WalkTest, GivenHopByHopBehindAnotherHeader_WhenWalked_ThenUnknownNextHeaderIsReported) {
+TEST(Ipv6WalkTest, GivenHopByHopBehindAnotherHeaderWhenWalkedThenUnknownNextHeaderIsReported) {
   UpperLayer upper;
   EXPECT_EQ(Walk(Packet(kDestinationOptions, {kHopByHop, 0, 1, 4, 0, 0, 0, 0,  //
                                               kUdp, 0, 1, 4, 0, 0, 0, 0}),
@@ -302,7 +302,7 @@ struct OptionCase {
 
 class Ipv6OptionTest : public ::testing::TestWithParam<OptionCase> {};
 
-TEST_P(Ipv6OptionTest, GivenAnUnknownOption_WhenWalked_ThenItsTypeDecides) {
+TEST_P(Ipv6OptionTest, GivenAnUnknownOptionWhenWalkedThenItsTypeDecides) {
   const OptionCase& param = GetParam();
   for (const uint8_t container : {kHopByHop, kDestinationOptions}) {
     // Behind two Pad1, so the option stands at 40 + 4.
@@ -331,7 +331,7 @@ INSTANTIATE_TEST_SUITE_P(
                       OptionCase{0xde, false, ParseError::kUnknownOption, true},
                       OptionCase{0xde, true, ParseError::kUnknownOption, false}));
 
-TEST(Ipv6WalkTest, GivenAnOptionThatRunsOverItsHeader_WhenWalked_ThenBadExtension) {
+TEST(Ipv6WalkTest, GivenAnOptionThatRunsOverItsHeaderWhenWalkedThenBadExtension) {
   struct Case {
     std::vector<uint8_t> header;
     uint32_t pointer;
@@ -349,7 +349,7 @@ TEST(Ipv6WalkTest, GivenAnOptionThatRunsOverItsHeader_WhenWalked_ThenBadExtensio
   }
 }
 
-TEST(Ipv6WalkTest, GivenRoutingWithSegmentsLeft_WhenWalked_ThenItsTypeIsReported) {
+TEST(Ipv6WalkTest, GivenRoutingWithSegmentsLeftWhenWalkedThenItsTypeIsReported) {
   for (const uint8_t type : {0, 2, 4, 200}) {
     UpperLayer upper;
     EXPECT_EQ(Walk(Packet(kRouting, {kUdp, 0, type, 1, 0, 0, 0, 0}), &upper),
@@ -360,7 +360,7 @@ TEST(Ipv6WalkTest, GivenRoutingWithSegmentsLeft_WhenWalked_ThenItsTypeIsReported
   }
 }
 
-TEST(Ipv6WalkTest, GivenUnknownUpperLayer_WhenWalked_ThenTheByteThatNamesItIsKnown) {
+TEST(Ipv6WalkTest, GivenUnknownUpperLayerWhenWalkedThenTheByteThatNamesItIsKnown) {
   UpperLayer upper;
   ASSERT_EQ(Walk(Packet(99, {0, 0, 0, 0}), &upper), ParseError::kNone);
   EXPECT_EQ(upper.next_header_at, 6u);
@@ -371,7 +371,7 @@ TEST(Ipv6WalkTest, GivenUnknownUpperLayer_WhenWalked_ThenTheByteThatNamesItIsKno
   EXPECT_EQ(upper.next_header_at, 48u);
 }
 
-TEST(Ipv6WalkTest, GivenMoreHeadersThanAreLookedAt_WhenWalked_ThenChainTooLong) {
+TEST(Ipv6WalkTest, GivenMoreHeadersThanAreLookedAtWhenWalkedThenChainTooLong) {
   for (uint32_t count = 1; count <= kMaxExtensionHeaders + 1; ++count) {
     std::vector<uint8_t> chain;
     for (uint32_t i = 1; i <= count; ++i) {
@@ -384,7 +384,7 @@ TEST(Ipv6WalkTest, GivenMoreHeadersThanAreLookedAt_WhenWalked_ThenChainTooLong) 
   }
 }
 
-TEST(Ipv6WalkTest, GivenMoreOptionsOrBytesThanAreLookedAt_WhenWalked_ThenChainTooLong) {
+TEST(Ipv6WalkTest, GivenMoreOptionsOrBytesThanAreLookedAtWhenWalkedThenChainTooLong) {
   UpperLayer upper;
   std::vector<uint8_t> padding(24);  // 22 of Pad1
   padding[0] = kUdp;
@@ -400,7 +400,7 @@ TEST(Ipv6WalkTest, GivenMoreOptionsOrBytesThanAreLookedAt_WhenWalked_ThenChainTo
   }
 }
 
-TEST(Ipv6WalkTest, GivenPacketsOfIcmp_WhenAskedWhetherTheyAreErrors_ThenThoseThatMayBeAre) {
+TEST(Ipv6WalkTest, GivenPacketsOfIcmpWhenAskedWhetherTheyAreErrorsThenThoseThatMayBeAre) {
   const auto carries = [](uint8_t next_header, const std::vector<uint8_t>& payload) {
     const std::vector<uint8_t> packet = Packet(next_header, payload);
     Header header;
@@ -421,7 +421,7 @@ TEST(Ipv6WalkTest, GivenPacketsOfIcmp_WhenAskedWhetherTheyAreErrors_ThenThoseTha
   EXPECT_FALSE(carries(kFragment, {kUdp, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0}));
 }
 
-TEST(Ipv6WalkTest, GivenFirstFragments_WhenTheChainDoesNotFit_ThenItIsNotWhole) {
+TEST(Ipv6WalkTest, GivenFirstFragmentsWhenTheChainDoesNotFitThenItIsNotWhole) {
   const auto whole = [](const std::vector<uint8_t>& payload) {
     const std::vector<uint8_t> packet = Packet(kFragment, payload);
     Header header;
@@ -443,7 +443,7 @@ TEST(Ipv6WalkTest, GivenFirstFragments_WhenTheChainDoesNotFit_ThenItIsNotWhole) 
   EXPECT_FALSE(whole(fragment(kDestinationOptions, {99, 1, 1, 4, 0, 0, 0, 0})));
 }
 
-TEST(Ipv6WalkTest, GivenAFragment_WhenWalked_ThenItsHeaderIsRead) {
+TEST(Ipv6WalkTest, GivenAFragmentWhenWalkedThenItsHeaderIsRead) {
   UpperLayer upper;
   EXPECT_EQ(Walk(Packet(kRouting, {kFragment, 0, 0, 0, 0, 0, 0, 0,  //
                                    kUdp, 0, 0x01, 0x0f, 0xa, 0xb, 0xc, 0xd, 1, 2, 3}),
@@ -459,7 +459,7 @@ TEST(Ipv6WalkTest, GivenAFragment_WhenWalked_ThenItsHeaderIsRead) {
   EXPECT_EQ(upper.length, 3u);
 }
 
-TEST(Ipv6WalkTest, GivenFragmentHeaders_WhenWalked_ThenOnlyTheAtomicOneIsAccepted) {
+TEST(Ipv6WalkTest, GivenFragmentHeadersWhenWalkedThenOnlyTheAtomicOneIsAccepted) {
   const auto walk = [](uint8_t high, uint8_t low) {
     UpperLayer upper;
     return Walk(Packet(kFragment, {kUdp, 0, high, low, 1, 2, 3, 4}), &upper);

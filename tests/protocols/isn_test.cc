@@ -29,38 +29,38 @@ std::vector<FourTuple> Neighbours() {
 
 constexpr SipHashKey kKey = {0x1122334455667788, 0x99aabbccddeeff00};
 
-TEST(IsnTest, GivenOneTuple_WhenTimePasses_ThenTheNumberAdvancesByATickPer4096Nanoseconds) {
+TEST(IsnTest, GivenOneTupleWhenTimePassesThenTheNumberAdvancesByATickPer4096Nanoseconds) {
   const SequenceNumber first = InitialSequenceNumber(Template(), kKey, 0);
   EXPECT_EQ(InitialSequenceNumber(Template(), kKey, 4095), first);
   EXPECT_EQ(InitialSequenceNumber(Template(), kKey, 4096), first + 1);
   EXPECT_EQ(InitialSequenceNumber(Template(), kKey, uint64_t{4096} * 1000000), first + 1000000);
 }
 
-TEST(IsnTest, GivenTheClockWraps_WhenAsked_ThenTheNumberGoesOn) {
+TEST(IsnTest, GivenTheClockWrapsWhenAskedThenTheNumberGoesOn) {
   const uint64_t wrap_ns = uint64_t{4096} << 32;
   const SequenceNumber before = InitialSequenceNumber(Template(), kKey, wrap_ns - 1);
   EXPECT_EQ(InitialSequenceNumber(Template(), kKey, wrap_ns), before + 1);
 }
 
-TEST(IsnTest, GivenAnotherTuple_WhenAsked_ThenNumberAndOffsetDiffer) {
+TEST(IsnTest, GivenAnotherTupleWhenAskedThenNumberAndOffsetDiffer) {
   for (const FourTuple& other : Neighbours()) {
     EXPECT_NE(InitialSequenceNumber(other, kKey, 0), InitialSequenceNumber(Template(), kKey, 0));
     EXPECT_NE(TimestampOffset(other, kKey), TimestampOffset(Template(), kKey));
   }
 }
 
-TEST(IsnTest, GivenAnotherKey_WhenAsked_ThenNumberAndOffsetDiffer) {
+TEST(IsnTest, GivenAnotherKeyWhenAskedThenNumberAndOffsetDiffer) {
   const SipHashKey other = {kKey.k0 ^ 1, kKey.k1};
   EXPECT_NE(InitialSequenceNumber(Template(), other, 0),
             InitialSequenceNumber(Template(), kKey, 0));
   EXPECT_NE(TimestampOffset(Template(), other), TimestampOffset(Template(), kKey));
 }
 
-TEST(IsnTest, GivenOneKey_WhenBothAreMade_ThenTheOffsetDoesNotTellTheNumber) {
+TEST(IsnTest, GivenOneKeyWhenBothAreMadeThenTheOffsetDoesNotTellTheNumber) {
   EXPECT_NE(TimestampOffset(Template(), kKey), InitialSequenceNumber(Template(), kKey, 0).value());
 }
 
-TEST(IsnTest, GivenTheSameTuple_WhenAskedAgain_ThenTheOffsetIsTheSame) {
+TEST(IsnTest, GivenTheSameTupleWhenAskedAgainThenTheOffsetIsTheSame) {
   EXPECT_EQ(TimestampOffset(Template(), kKey), TimestampOffset(Template(), kKey));
 }
 

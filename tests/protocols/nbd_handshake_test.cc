@@ -33,13 +33,13 @@ std::vector<uint8_t> Emitted(const ServerEntry& entry) {
 
 // --- Greeting
 
-TEST(NbdGreetingTest, GivenTheDefault_WhenEmitted_ThenItIsTheSpecificationsBytes) {
+TEST(NbdGreetingTest, GivenTheDefaultWhenEmittedThenItIsTheSpecificationsBytes) {
   std::array<uint8_t, kGreetingBytes> bytes;
   EmitGreeting(Greeting{}, bytes);
   EXPECT_EQ(std::string(bytes.begin(), bytes.end()), std::string("NBDMAGICIHAVEOPT\x00\x03", 18));
 }
 
-TEST(NbdGreetingTest, GivenAnyFlags_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(NbdGreetingTest, GivenAnyFlagsWhenEmittedAndParsedThenTheyAreTheSame) {
   for (const uint16_t flags : {0, 1, 2, 3, 0x8001, 0xffff}) {
     std::array<uint8_t, kGreetingBytes> bytes;
     EmitGreeting({.handshake_flags = flags}, bytes);
@@ -49,7 +49,7 @@ TEST(NbdGreetingTest, GivenAnyFlags_WhenEmittedAndParsed_ThenTheyAreTheSame) {
   }
 }
 
-TEST(NbdGreetingTest, GivenAnythingElse_WhenParsed_ThenTheReasonIsNamed) {
+TEST(NbdGreetingTest, GivenAnythingElseWhenParsedThenTheReasonIsNamed) {
   std::array<uint8_t, kGreetingBytes> good;
   EmitGreeting(Greeting{}, good);
   Greeting greeting;
@@ -66,7 +66,7 @@ TEST(NbdGreetingTest, GivenAnythingElse_WhenParsed_ThenTheReasonIsNamed) {
   EXPECT_EQ(ParseGreeting(oldstyle, &greeting), HandshakeError::kOldstyle);
 }
 
-TEST(NbdClientFlagsTest, GivenFlags_WhenEmittedAndParsed_ThenUnknownBitsAreRefused) {
+TEST(NbdClientFlagsTest, GivenFlagsWhenEmittedAndParsedThenUnknownBitsAreRefused) {
   for (const uint32_t flags : {0u, 1u, 2u, 3u, 4u, 0x80000001u}) {
     std::array<uint8_t, kClientFlagsBytes> bytes;
     EmitClientFlags(flags, bytes);
@@ -80,7 +80,7 @@ TEST(NbdClientFlagsTest, GivenFlags_WhenEmittedAndParsed_ThenUnknownBitsAreRefus
 
 // --- Option requests
 
-TEST(NbdOptionTest, GivenAHeader_WhenEmittedAndParsed_ThenItIsTheSame) {
+TEST(NbdOptionTest, GivenAHeaderWhenEmittedAndParsedThenItIsTheSame) {
   std::array<uint8_t, kOptionHeaderBytes> bytes;
   EmitOptionHeader({.option = kOptionGo, .length = 0x01020304}, bytes);
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "IHAVEOPT");
@@ -94,7 +94,7 @@ TEST(NbdOptionTest, GivenAHeader_WhenEmittedAndParsed_ThenItIsTheSame) {
   EXPECT_EQ(ParseOptionHeader(bytes, &header), HandshakeError::kBadMagic);
 }
 
-TEST(NbdInfoRequestTest, GivenNameAndTypes_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(NbdInfoRequestTest, GivenNameAndTypesWhenEmittedAndParsedThenTheyAreTheSame) {
   for (const std::string& name : {std::string(), std::string("disk"), std::string(4096, 'n')}) {
     for (const uint32_t wanted : {0u, InfoBit(kInfoBlockSize), 0xfu, 0x80000001u, 0xffffffffu}) {
       const std::vector<uint8_t> bytes = Emitted({.name = AsText(name), .wanted = wanted});
@@ -107,7 +107,7 @@ TEST(NbdInfoRequestTest, GivenNameAndTypes_WhenEmittedAndParsed_ThenTheyAreTheSa
   }
 }
 
-TEST(NbdInfoRequestTest, GivenWhatAClientSendsForGo_WhenParsed_ThenItIsUnderstood) {
+TEST(NbdInfoRequestTest, GivenWhatAClientSendsForGoWhenParsedThenItIsUnderstood) {
   // Name "a", one information request: block size.
   const std::vector<uint8_t> bytes = {0, 0, 0, 1, 'a', 0, 1, 0, 3};
   InfoRequest request;
@@ -117,14 +117,14 @@ TEST(NbdInfoRequestTest, GivenWhatAClientSendsForGo_WhenParsed_ThenItIsUnderstoo
   EXPECT_FALSE(request.Wants(kInfoExport));
 }
 
-TEST(NbdInfoRequestTest, GivenTypesThatNobodyKnows_WhenParsed_ThenTheyAreIgnored) {
+TEST(NbdInfoRequestTest, GivenTypesThatNobodyKnowsWhenParsedThenTheyAreIgnored) {
   const std::vector<uint8_t> bytes = {0, 0, 0, 0, 0, 3, 0xff, 0xff, 0, 32, 0, 1};
   InfoRequest request;
   ASSERT_EQ(ParseInfoRequest(bytes, &request), HandshakeError::kNone);
   EXPECT_EQ(request.wanted, InfoBit(kInfoName));
 }
 
-TEST(NbdInfoRequestTest, GivenLengthsThatDisagree_WhenParsed_ThenTheReasonIsNamed) {
+TEST(NbdInfoRequestTest, GivenLengthsThatDisagreeWhenParsedThenTheReasonIsNamed) {
   const auto parse = [](std::vector<uint8_t> bytes) {
     InfoRequest request;
     return ParseInfoRequest(bytes, &request);
@@ -144,7 +144,7 @@ TEST(NbdInfoRequestTest, GivenLengthsThatDisagree_WhenParsed_ThenTheReasonIsName
   EXPECT_EQ(parse(long_name), HandshakeError::kNameTooLong);
 }
 
-TEST(NbdExportNameTest, GivenData_WhenParsed_ThenAllOfItIsTheName) {
+TEST(NbdExportNameTest, GivenDataWhenParsedThenAllOfItIsTheName) {
   Text name;
   ASSERT_EQ(ParseExportName(Bytes("disk"), &name), HandshakeError::kNone);
   EXPECT_EQ(name.size(), 4u);
@@ -154,7 +154,7 @@ TEST(NbdExportNameTest, GivenData_WhenParsed_ThenAllOfItIsTheName) {
   EXPECT_EQ(ParseExportName(std::vector<uint8_t>(4096), &name), HandshakeError::kNone);
 }
 
-TEST(NbdExportNameTest, GivenAReply_WhenEmitted_ThenZeroesFollowUnlessBothSidesWaivedThem) {
+TEST(NbdExportNameTest, GivenAReplyWhenEmittedThenZeroesFollowUnlessBothSidesWaivedThem) {
   const ExportNameReply reply = {.size_bytes = 0x0102030405060708, .transmission_flags = 0x0909};
   for (const bool no_zeroes : {false, true}) {
     std::vector<uint8_t> bytes(ExportNameReplySize(no_zeroes), 0xee);
@@ -173,7 +173,7 @@ TEST(NbdExportNameTest, GivenAReply_WhenEmitted_ThenZeroesFollowUnlessBothSidesW
 
 // --- Option replies
 
-TEST(NbdOptionReplyTest, GivenAHeader_WhenEmittedAndParsed_ThenItIsTheSame) {
+TEST(NbdOptionReplyTest, GivenAHeaderWhenEmittedAndParsedThenItIsTheSame) {
   std::array<uint8_t, kOptionReplyHeaderBytes> bytes;
   EmitOptionReplyHeader({.option = kOptionList, .reply = kReplyErrUnsup, .length = 77}, bytes);
   EXPECT_EQ(LoadBe64(bytes.data()), 0x3e889045565a9u);
@@ -188,7 +188,7 @@ TEST(NbdOptionReplyTest, GivenAHeader_WhenEmittedAndParsed_ThenItIsTheSame) {
   EXPECT_EQ(ParseOptionReplyHeader(bytes, &header), HandshakeError::kBadMagic);
 }
 
-TEST(NbdOptionReplyTest, GivenReplies_WhenAsked_ThenOnlyThoseWithTheTopBitAreErrors) {
+TEST(NbdOptionReplyTest, GivenRepliesWhenAskedThenOnlyThoseWithTheTopBitAreErrors) {
   for (const Reply reply : {kReplyAck, kReplyServer, kReplyInfo, kReplyMetaContext}) {
     EXPECT_FALSE(IsErrorReply(reply));
   }
@@ -197,7 +197,7 @@ TEST(NbdOptionReplyTest, GivenReplies_WhenAsked_ThenOnlyThoseWithTheTopBitAreErr
   }
 }
 
-TEST(NbdServerEntryTest, GivenNameAndDescription_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(NbdServerEntryTest, GivenNameAndDescriptionWhenEmittedAndParsedThenTheyAreTheSame) {
   for (const std::string_view description : {"", "a disk"}) {
     const std::vector<uint8_t> bytes =
         Emitted({.name = AsText("disk"), .description = AsText(description)});
@@ -208,7 +208,7 @@ TEST(NbdServerEntryTest, GivenNameAndDescription_WhenEmittedAndParsed_ThenTheyAr
   }
 }
 
-TEST(NbdServerEntryTest, GivenBadLengths_WhenParsed_ThenTheReasonIsNamed) {
+TEST(NbdServerEntryTest, GivenBadLengthsWhenParsedThenTheReasonIsNamed) {
   ServerEntry entry;
   const std::vector<uint8_t> over = {0, 0, 0, 2, 'a'};
   EXPECT_EQ(ParseServerEntry({}, &entry), HandshakeError::kTooShort);
@@ -217,7 +217,7 @@ TEST(NbdServerEntryTest, GivenBadLengths_WhenParsed_ThenTheReasonIsNamed) {
   EXPECT_EQ(ParseServerEntry(std::vector<uint8_t>(4 + 4096), &entry), HandshakeError::kNone);
 }
 
-TEST(NbdInfoTest, GivenAnExport_WhenEmittedAndParsed_ThenItIsTheSame) {
+TEST(NbdInfoTest, GivenAnExportWhenEmittedAndParsedThenItIsTheSame) {
   std::array<uint8_t, kExportInfoBytes> bytes;
   EmitExportInfo({.size_bytes = 1ull << 40, .transmission_flags = kHasFlags | kSendFlush}, bytes);
   const std::array<uint8_t, kExportInfoBytes> expected = {0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 5};
@@ -233,7 +233,7 @@ TEST(NbdInfoTest, GivenAnExport_WhenEmittedAndParsed_ThenItIsTheSame) {
   EXPECT_EQ(ParseExportInfo(bytes, &info), HandshakeError::kWrongInfo);
 }
 
-TEST(NbdInfoTest, GivenBlockSizes_WhenEmittedAndParsed_ThenOnlySensibleOnesAreAccepted) {
+TEST(NbdInfoTest, GivenBlockSizesWhenEmittedAndParsedThenOnlySensibleOnesAreAccepted) {
   struct Case {
     BlockSizeInfo sizes;
     HandshakeError error;
@@ -264,7 +264,7 @@ TEST(NbdInfoTest, GivenBlockSizes_WhenEmittedAndParsed_ThenOnlySensibleOnesAreAc
   }
 }
 
-TEST(NbdInfoTest, GivenText_WhenEmittedAndParsed_ThenItIsTheSame) {
+TEST(NbdInfoTest, GivenTextWhenEmittedAndParsedThenItIsTheSame) {
   for (const InfoType type : {kInfoName, kInfoDescription}) {
     std::vector<uint8_t> bytes(TextInfoSize(AsText("hello")));
     ASSERT_EQ(EmitTextInfo(type, AsText("hello"), bytes), bytes.size());
@@ -280,7 +280,7 @@ TEST(NbdInfoTest, GivenText_WhenEmittedAndParsed_ThenItIsTheSame) {
 
 // --- Names
 
-TEST(NbdNamesTest, GivenKnownAndUnknownValues_WhenNamed_ThenNamesAreRight) {
+TEST(NbdNamesTest, GivenKnownAndUnknownValuesWhenNamedThenNamesAreRight) {
   EXPECT_STREQ(OptionName(kOptionGo), "go");
   EXPECT_STREQ(OptionName(0), "unknown");
   EXPECT_STREQ(ReplyName(kReplyErrTooBig), "err_too_big");

@@ -28,7 +28,7 @@ Request Make(uint16_t command, uint64_t offset, uint32_t length, uint16_t flags 
   return {.flags = flags, .command = command, .cookie = 1, .offset = offset, .length = length};
 }
 
-TEST(NbdRequestTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(NbdRequestTest, GivenFieldsWhenEmittedAndParsedThenTheyAreTheSame) {
   std::array<uint8_t, kRequestBytes> bytes;
   EmitRequest({.flags = 0x0102,
                .command = kCommandWriteZeroes,
@@ -49,7 +49,7 @@ TEST(NbdRequestTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
   EXPECT_EQ(request.length, 0x31323334u);
 }
 
-TEST(NbdRequestTest, GivenAnythingElse_WhenParsed_ThenTheReasonIsNamed) {
+TEST(NbdRequestTest, GivenAnythingElseWhenParsedThenTheReasonIsNamed) {
   std::array<uint8_t, kRequestBytes> bytes;
   EmitRequest(Request{}, bytes);
   Request request;
@@ -62,14 +62,14 @@ TEST(NbdRequestTest, GivenAnythingElse_WhenParsed_ThenTheReasonIsNamed) {
   EXPECT_STREQ(TransmissionErrorName(TransmissionError::kTooShort), "too_short");
 }
 
-TEST(NbdRequestTest, GivenCommands_WhenAskedForTheirPayload_ThenOnlyWriteHasAny) {
+TEST(NbdRequestTest, GivenCommandsWhenAskedForTheirPayloadThenOnlyWriteHasAny) {
   EXPECT_EQ(RequestPayloadBytes(Make(kCommandWrite, 0, 4096)), 4096u);
   for (const Command command : {kCommandRead, kCommandTrim, kCommandWriteZeroes, kCommandFlush}) {
     EXPECT_EQ(RequestPayloadBytes(Make(command, 0, 4096)), 0u);
   }
 }
 
-TEST(NbdSimpleReplyTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(NbdSimpleReplyTest, GivenFieldsWhenEmittedAndParsedThenTheyAreTheSame) {
   std::array<uint8_t, kSimpleReplyBytes> bytes;
   EmitSimpleReply({.error = kErrorNoSpc, .cookie = 0x1112131415161718}, bytes);
   const std::array<uint8_t, kSimpleReplyBytes> expected = {
@@ -87,7 +87,7 @@ TEST(NbdSimpleReplyTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
 
 // --- The server's check
 
-TEST(NbdCheckTest, GivenRequestsAtTheEnd_WhenChecked_ThenOnlyThoseWithinTheExportPass) {
+TEST(NbdCheckTest, GivenRequestsAtTheEndWhenCheckedThenOnlyThoseWithinTheExportPass) {
   struct Case {
     uint64_t offset;
     uint32_t length;
@@ -112,20 +112,20 @@ TEST(NbdCheckTest, GivenRequestsAtTheEnd_WhenChecked_ThenOnlyThoseWithinTheExpor
   }
 }
 
-TEST(NbdCheckTest, GivenMorePayloadThanAllowed_WhenChecked_ThenOnlyPayloadIsLimited) {
+TEST(NbdCheckTest, GivenMorePayloadThanAllowedWhenCheckedThenOnlyPayloadIsLimited) {
   EXPECT_EQ(CheckRequest(Make(kCommandRead, 0, 65537), Writable()), kErrorInval);
   EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 65537), Writable()), kErrorInval);
   EXPECT_EQ(CheckRequest(Make(kCommandTrim, 0, 65537), Writable()), kErrorNone);
   EXPECT_EQ(CheckRequest(Make(kCommandWriteZeroes, 0, kSize), Writable()), kErrorNone);
 }
 
-TEST(NbdCheckTest, GivenNoLength_WhenChecked_ThenItIsInvalid) {
+TEST(NbdCheckTest, GivenNoLengthWhenCheckedThenItIsInvalid) {
   for (const Command command : {kCommandRead, kCommandWrite, kCommandTrim, kCommandWriteZeroes}) {
     EXPECT_EQ(CheckRequest(Make(command, 0, 0), Writable()), kErrorInval) << command;
   }
 }
 
-TEST(NbdCheckTest, GivenAReadOnlyExport_WhenChecked_ThenChangesAreNotPermitted) {
+TEST(NbdCheckTest, GivenAReadOnlyExportWhenCheckedThenChangesAreNotPermitted) {
   const ExportLimits limits = With(Writable().transmission_flags | kReadOnly);
   EXPECT_EQ(CheckRequest(Make(kCommandRead, 0, 512), limits), kErrorNone);
   EXPECT_EQ(CheckRequest(Make(kCommandFlush, 0, 0), limits), kErrorNone);
@@ -134,7 +134,7 @@ TEST(NbdCheckTest, GivenAReadOnlyExport_WhenChecked_ThenChangesAreNotPermitted) 
   }
 }
 
-TEST(NbdCheckTest, GivenACommandThatWasNotAnnounced_WhenChecked_ThenItIsInvalid) {
+TEST(NbdCheckTest, GivenACommandThatWasNotAnnouncedWhenCheckedThenItIsInvalid) {
   const ExportLimits limits = With(kHasFlags);
   EXPECT_EQ(CheckRequest(Make(kCommandRead, 0, 512), limits), kErrorNone);
   EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 512), limits), kErrorNone);
@@ -147,7 +147,7 @@ TEST(NbdCheckTest, GivenACommandThatWasNotAnnounced_WhenChecked_ThenItIsInvalid)
   EXPECT_EQ(CheckRequest(Make(999, 0, 512), With(0xffff & ~kReadOnly)), kErrorInval);
 }
 
-TEST(NbdCheckTest, GivenFlags_WhenChecked_ThenOnlyAnnouncedAndFittingOnesPass) {
+TEST(NbdCheckTest, GivenFlagsWhenCheckedThenOnlyAnnouncedAndFittingOnesPass) {
   const auto check = [](uint16_t command, uint16_t flags, uint16_t transmission_flags) {
     return CheckRequest(Make(command, 0, 512, flags), With(transmission_flags));
   };
@@ -164,7 +164,7 @@ TEST(NbdCheckTest, GivenFlags_WhenChecked_ThenOnlyAnnouncedAndFittingOnesPass) {
   EXPECT_EQ(check(kCommandRead, 0x8000, 0xffff), kErrorInval);
 }
 
-TEST(NbdCheckTest, GivenFlushAndDisconnect_WhenChecked_ThenFlushHasNoRangeAndDisconnectPasses) {
+TEST(NbdCheckTest, GivenFlushAndDisconnectWhenCheckedThenFlushHasNoRangeAndDisconnectPasses) {
   EXPECT_EQ(CheckRequest(Make(kCommandFlush, 0, 0), Writable()), kErrorNone);
   EXPECT_EQ(CheckRequest(Make(kCommandFlush, 1, 0), Writable()), kErrorInval);
   EXPECT_EQ(CheckRequest(Make(kCommandFlush, 0, 1), Writable()), kErrorInval);
@@ -173,7 +173,7 @@ TEST(NbdCheckTest, GivenFlushAndDisconnect_WhenChecked_ThenFlushHasNoRangeAndDis
 
 // --- Errors
 
-TEST(NbdErrnoTest, GivenTheSystemsErrno_WhenMapped_ThenTheWiresErrorResults) {
+TEST(NbdErrnoTest, GivenTheSystemsErrnoWhenMappedThenTheWiresErrorResults) {
   EXPECT_EQ(WireErrorFromErrno(0), kErrorNone);
   EXPECT_EQ(WireErrorFromErrno(EPERM), kErrorPerm);
   EXPECT_EQ(WireErrorFromErrno(EACCES), kErrorPerm);
@@ -189,14 +189,14 @@ TEST(NbdErrnoTest, GivenTheSystemsErrno_WhenMapped_ThenTheWiresErrorResults) {
   EXPECT_EQ(WireErrorFromErrno(-1), kErrorIo);
 }
 
-TEST(NbdErrnoTest, GivenReservedErrors_WhenMapped_ThenOnlyTheirRequestsGetThem) {
+TEST(NbdErrnoTest, GivenReservedErrorsWhenMappedThenOnlyTheirRequestsGetThem) {
   EXPECT_EQ(WireErrorFromErrno(EOVERFLOW), kErrorInval);
   EXPECT_EQ(WireErrorFromErrno(EOVERFLOW, kCommandDf), kErrorOverflow);
   EXPECT_EQ(WireErrorFromErrno(EOPNOTSUPP), kErrorInval);
   EXPECT_EQ(WireErrorFromErrno(ENOTSUP, kCommandFastZero | kCommandFua), kErrorNotSup);
 }
 
-TEST(NbdErrnoTest, GivenTheWiresErrors_WhenMapped_ThenTheSystemsErrnoResults) {
+TEST(NbdErrnoTest, GivenTheWiresErrorsWhenMappedThenTheSystemsErrnoResults) {
   EXPECT_EQ(ErrnoFromWireError(kErrorNone), 0);
   EXPECT_EQ(ErrnoFromWireError(kErrorPerm), EPERM);
   EXPECT_EQ(ErrnoFromWireError(kErrorIo), EIO);
@@ -210,7 +210,7 @@ TEST(NbdErrnoTest, GivenTheWiresErrors_WhenMapped_ThenTheSystemsErrnoResults) {
   EXPECT_EQ(ErrnoFromWireError(0xffffffff), EINVAL);
 }
 
-TEST(NbdNamesTest, GivenCommandsAndErrors_WhenNamed_ThenNamesAreRight) {
+TEST(NbdNamesTest, GivenCommandsAndErrorsWhenNamedThenNamesAreRight) {
   EXPECT_STREQ(CommandName(kCommandWriteZeroes), "write_zeroes");
   EXPECT_STREQ(CommandName(1000), "unknown");
   EXPECT_STREQ(WireErrorName(kErrorNone), "ok");

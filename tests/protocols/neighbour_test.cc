@@ -50,7 +50,7 @@ Bytes Advertisement() {  // of a router, with MTU, prefix and link address
   return bytes;
 }
 
-TEST(Neighbour, GivenASolicitation_WhenEmitted_ThenItsBytesAreTheRfcs) {
+TEST(Neighbour, GivenASolicitationWhenEmittedThenItsBytesAreTheRfcs) {
   const Bytes bytes = Emit(Solicitation());
   ASSERT_EQ(bytes.size(), 32u);
   EXPECT_EQ(bytes[0], 135);
@@ -58,7 +58,7 @@ TEST(Neighbour, GivenASolicitation_WhenEmitted_ThenItsBytesAreTheRfcs) {
   EXPECT_EQ(Bytes(bytes.begin() + 24, bytes.end()), (Bytes{1, 1, 2, 0, 0, 0, 0, 7}));
 }
 
-TEST(Neighbour, GivenEachMessageAHostSends_WhenParsedAgain_ThenItMeansTheSame) {
+TEST(Neighbour, GivenEachMessageAHostSendsWhenParsedAgainThenItMeansTheSame) {
   NeighbourMessage message = Solicitation();
   NeighbourMessage parsed;
   ASSERT_EQ(ParseNeighbour(Emit(message), FromNeighbour(), &parsed), NeighbourError::kNone);
@@ -86,7 +86,7 @@ TEST(Neighbour, GivenEachMessageAHostSends_WhenParsedAgain_ThenItMeansTheSame) {
   EXPECT_TRUE(Emit(message).empty()) << "hosts do not send these";
 }
 
-TEST(Neighbour, GivenARouterAdvertisement_WhenParsed_ThenEveryFieldHasItsValue) {
+TEST(Neighbour, GivenARouterAdvertisementWhenParsedThenEveryFieldHasItsValue) {
   NeighbourMessage parsed;
   ASSERT_EQ(ParseNeighbour(Advertisement(), {LinkLocal(9), kAllNodes, 255}, &parsed),
             NeighbourError::kNone);
@@ -106,7 +106,7 @@ TEST(Neighbour, GivenARouterAdvertisement_WhenParsed_ThenEveryFieldHasItsValue) 
   EXPECT_EQ(parsed.prefixes[0].prefix.bytes[1], 1);
 }
 
-TEST(Neighbour, GivenARuleThatIsBroken_WhenParsed_ThenTheRefusalNamesIt) {
+TEST(Neighbour, GivenARuleThatIsBrokenWhenParsedThenTheRefusalNamesIt) {
   const Bytes good = Emit(Solicitation());
   EXPECT_EQ(Refusal(good, FromNeighbour()), "none");
   for (size_t length = 0; length < 24; ++length) {
@@ -157,7 +157,7 @@ TEST(Neighbour, GivenARuleThatIsBroken_WhenParsed_ThenTheRefusalNamesIt) {
   EXPECT_EQ(Refusal(Emit(router), {{}, kAllRouters, 255}), "source_option");
 }
 
-TEST(Neighbour, GivenUnknownAndOversizedOptions_WhenParsed_ThenTheyAreSkipped) {
+TEST(Neighbour, GivenUnknownAndOversizedOptionsWhenParsedThenTheyAreSkipped) {
   Bytes bytes = Emit(Solicitation());
   bytes.insert(bytes.end(), {14, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14});
   NeighbourMessage parsed;
@@ -170,7 +170,7 @@ TEST(Neighbour, GivenUnknownAndOversizedOptions_WhenParsed_ThenTheyAreSkipped) {
   EXPECT_EQ(parsed.prefix_count, kMaxPrefixes);
 }
 
-TEST(Neighbour, GivenAddresses_WhenMapped_ThenGroupsAndPrefixesAreRight) {
+TEST(Neighbour, GivenAddressesWhenMappedThenGroupsAndPrefixesAreRight) {
   const ipv6::Address group = SolicitedNode(Unicast(1));
   EXPECT_EQ(group, (ipv6::Address{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xaa, 0xbb, 1}}));
   EXPECT_EQ(MulticastLink(group), (LinkAddress{0x33, 0x33, 0xff, 0xaa, 0xbb, 1}));

@@ -9,7 +9,7 @@ namespace {
 constexpr SequenceNumber kLast(0xffffffffu);
 constexpr SequenceNumber kZero(0);
 
-TEST(SequenceNumberTest, GivenTheLastNumber_WhenOneIsAdded_ThenItWrapsToZero) {
+TEST(SequenceNumberTest, GivenTheLastNumberWhenOneIsAddedThenItWrapsToZero) {
   EXPECT_EQ(kLast + 1, kZero);
   EXPECT_EQ(kZero - 1, kLast);
   SequenceNumber sequence(0xfffffff0u);
@@ -17,7 +17,7 @@ TEST(SequenceNumberTest, GivenTheLastNumber_WhenOneIsAdded_ThenItWrapsToZero) {
   EXPECT_EQ(sequence.value(), 0x10u);
 }
 
-TEST(SequenceNumberTest, GivenNumbersOnBothSidesOfTheWrap_WhenCompared_ThenTheLaterIsAfter) {
+TEST(SequenceNumberTest, GivenNumbersOnBothSidesOfTheWrapWhenComparedThenTheLaterIsAfter) {
   EXPECT_TRUE(kLast.Before(kZero));
   EXPECT_FALSE(kZero.Before(kLast));
   EXPECT_TRUE(kZero.After(kLast));
@@ -26,12 +26,12 @@ TEST(SequenceNumberTest, GivenNumbersOnBothSidesOfTheWrap_WhenCompared_ThenTheLa
   EXPECT_TRUE(SequenceNumber(0x7fffff00u).After(SequenceNumber(0xffffff01u)));
 }
 
-TEST(SequenceNumberTest, GivenNumbersOnBothSidesOfTheSignBit_WhenCompared_ThenOrderIsKept) {
+TEST(SequenceNumberTest, GivenNumbersOnBothSidesOfTheSignBitWhenComparedThenOrderIsKept) {
   EXPECT_TRUE(SequenceNumber(0x7fffffffu).Before(SequenceNumber(0x80000000u)));
   EXPECT_FALSE(SequenceNumber(0x80000000u).Before(SequenceNumber(0x7fffffffu)));
 }
 
-TEST(SequenceNumberTest, GivenTheSameNumber_WhenCompared_ThenNeitherIsBefore) {
+TEST(SequenceNumberTest, GivenTheSameNumberWhenComparedThenNeitherIsBefore) {
   for (const uint32_t value : {0u, 1u, 0x7fffffffu, 0x80000000u, 0xffffffffu}) {
     const SequenceNumber a(value);
     EXPECT_FALSE(a.Before(a));
@@ -41,7 +41,7 @@ TEST(SequenceNumberTest, GivenTheSameNumber_WhenCompared_ThenNeitherIsBefore) {
   }
 }
 
-TEST(SequenceNumberTest, GivenAnyStart_WhenLessThanHalfTheSpaceApart_ThenOrderIsTotal) {
+TEST(SequenceNumberTest, GivenAnyStartWhenLessThanHalfTheSpaceApartThenOrderIsTotal) {
   for (const uint32_t start : {0u, 5u, 0x7ffffff0u, 0x80000000u, 0xfffffff0u}) {
     for (const uint32_t distance : {1u, 2u, 0xffffu, 0x10000u, 0x7ffffffeu, 0x7fffffffu}) {
       const SequenceNumber a(start);
@@ -56,7 +56,7 @@ TEST(SequenceNumberTest, GivenAnyStart_WhenLessThanHalfTheSpaceApart_ThenOrderIs
   }
 }
 
-TEST(SequenceNumberTest, GivenAWindowAcrossTheWrap_WhenAsked_ThenExactlyItsNumbersAreIn) {
+TEST(SequenceNumberTest, GivenAWindowAcrossTheWrapWhenAskedThenExactlyItsNumbersAreIn) {
   const SequenceNumber start(0xfffffffeu);
   EXPECT_FALSE(SequenceNumber(0xfffffffdu).InWindow(start, 4));
   EXPECT_TRUE(SequenceNumber(0xfffffffeu).InWindow(start, 4));
@@ -66,12 +66,12 @@ TEST(SequenceNumberTest, GivenAWindowAcrossTheWrap_WhenAsked_ThenExactlyItsNumbe
   EXPECT_FALSE(SequenceNumber(2).InWindow(start, 4));
 }
 
-TEST(SequenceNumberTest, GivenAnEmptyWindow_WhenAsked_ThenNothingIsIn) {
+TEST(SequenceNumberTest, GivenAnEmptyWindowWhenAskedThenNothingIsIn) {
   EXPECT_FALSE(kZero.InWindow(kZero, 0));
   EXPECT_FALSE(kLast.InWindow(kZero, 0));
 }
 
-TEST(SequenceNumberTest, GivenADistanceBackwards_WhenTaken_ThenItIsModuloTheSpace) {
+TEST(SequenceNumberTest, GivenADistanceBackwardsWhenTakenThenItIsModuloTheSpace) {
   EXPECT_EQ(kZero.DistanceTo(kLast), 0xffffffffu);
   EXPECT_EQ(kLast.DistanceTo(kZero), 1u);
 }

@@ -13,7 +13,7 @@ constexpr SipHashKey kReferenceKey = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
 // The reference vectors hash 00 01 02 .. of each length; listed as 64-bit values (vectors.h lists
 // their bytes, lowest first).
-TEST(SipHashTest, GivenTheReferenceKeyAndInput_WhenHashed_ThenTheReferenceVectorsResult) {
+TEST(SipHashTest, GivenTheReferenceKeyAndInputWhenHashedThenTheReferenceVectorsResult) {
   constexpr uint64_t kVectors[16] = {
       0x726fdb47dd0e0e31, 0x74f839c593dc67fd, 0x0d6c8009d9a94f5a, 0x85676696d7fb7e2d,
       0xcf2794e0277187b7, 0x18765564cd99a68d, 0xcbc9466e58fee3ce, 0xab0200f58b01d137,
@@ -28,13 +28,13 @@ TEST(SipHashTest, GivenTheReferenceKeyAndInput_WhenHashed_ThenTheReferenceVector
   }
 }
 
-TEST(SipHashTest, GivenTheReferenceKey_When63BytesAreHashed_ThenTheLastReferenceVectorResults) {
+TEST(SipHashTest, GivenTheReferenceKeyWhen63BytesAreHashedThenTheLastReferenceVectorResults) {
   std::array<uint8_t, 63> input;
   std::iota(input.begin(), input.end(), uint8_t{0});
   EXPECT_EQ(SipHash24(kReferenceKey, input), 0x958a324ceb064572u);
 }
 
-TEST(SipHashTest, GivenAnotherKey_WhenHashed_ThenTheHashDiffers) {
+TEST(SipHashTest, GivenAnotherKeyWhenHashedThenTheHashDiffers) {
   const std::array<uint8_t, 4> input = {1, 2, 3, 4};
   EXPECT_NE(SipHash24({1, 0}, input), SipHash24({0, 0}, input));
   EXPECT_NE(SipHash24({0, 1}, input), SipHash24({0, 0}, input));

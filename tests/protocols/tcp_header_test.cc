@@ -93,7 +93,7 @@ Header WithChoice(unsigned choice, uint8_t sack_count) {
   return header;
 }
 
-TEST(TcpHeaderTest, GivenEverySetOfOptionsThatFits_WhenEmittedAndParsed_ThenItIsTheSame) {
+TEST(TcpHeaderTest, GivenEverySetOfOptionsThatFitsWhenEmittedAndParsedThenItIsTheSame) {
   for (unsigned choice = 0; choice < 16; ++choice) {
     for (uint8_t sack_count = 0; sack_count <= 4; ++sack_count) {
       const Header sent = WithChoice(choice, sack_count);
@@ -113,7 +113,7 @@ TEST(TcpHeaderTest, GivenEverySetOfOptionsThatFits_WhenEmittedAndParsed_ThenItIs
   }
 }
 
-TEST(TcpHeaderTest, GivenFourSackBlocksAndTimestamps_WhenEmitted_ThenThreeFit) {
+TEST(TcpHeaderTest, GivenFourSackBlocksAndTimestampsWhenEmittedThenThreeFit) {
   const Header sent = WithChoice(4, 4);
   const std::vector<uint8_t> bytes = Emitted(sent);
   EXPECT_EQ(bytes.size(), kMaxHeaderBytes);
@@ -123,7 +123,7 @@ TEST(TcpHeaderTest, GivenFourSackBlocksAndTimestamps_WhenEmitted_ThenThreeFit) {
   EXPECT_EQ(parsed.sack[2].start.value(), 2000u);
 }
 
-TEST(TcpHeaderTest, GivenUserTimeout_WhenEmittedAndParsed_ThenSecondsOrWholeMinutesComeBack) {
+TEST(TcpHeaderTest, GivenUserTimeoutWhenEmittedAndParsedThenSecondsOrWholeMinutesComeBack) {
   struct Row {
     uint32_t given, back;
   };
@@ -145,7 +145,7 @@ TEST(TcpHeaderTest, GivenUserTimeout_WhenEmittedAndParsed_ThenSecondsOrWholeMinu
   }
 }
 
-TEST(TcpHeaderTest, GivenTimestampsOnly_WhenEmitted_ThenTheLayoutIsAppendixAs) {
+TEST(TcpHeaderTest, GivenTimestampsOnlyWhenEmittedThenTheLayoutIsAppendixAs) {
   // RFC 7323 appendix A: NOP NOP 8 10 value echo.
   const std::vector<uint8_t> bytes = Emitted(WithChoice(4, 0));
   const std::vector<uint8_t> expected = {1,    1,    8,    10,   0xde, 0xad,
@@ -154,14 +154,14 @@ TEST(TcpHeaderTest, GivenTimestampsOnly_WhenEmitted_ThenTheLayoutIsAppendixAs) {
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), bytes.begin() + offset::kOptions));
 }
 
-TEST(TcpHeaderTest, GivenAChecksumInTheFields_WhenEmitted_ThenTheFieldIsZero) {
+TEST(TcpHeaderTest, GivenAChecksumInTheFieldsWhenEmittedThenTheFieldIsZero) {
   Header header = Template();
   header.checksum = 0xffff;
   const std::vector<uint8_t> bytes = Emitted(header);
   EXPECT_EQ(LoadBe16(&bytes[offset::kChecksum]), 0);
 }
 
-TEST(TcpHeaderTest, GivenAKernelsSyn_WhenParsed_ThenFieldsOptionsAndChecksumAreRight) {
+TEST(TcpHeaderTest, GivenAKernelsSynWhenParsedThenFieldsOptionsAndChecksumAreRight) {
   const std::vector<uint8_t> packet = test::FromHex(test::kTcpSynPacket);
   ipv6::Header ip;
   ASSERT_EQ(ipv6::Parse(packet, static_cast<uint32_t>(packet.size()), &ip),
@@ -190,7 +190,7 @@ TEST(TcpHeaderTest, GivenAKernelsSyn_WhenParsed_ThenFieldsOptionsAndChecksumAreR
             0xffff);
 }
 
-TEST(TcpHeaderTest, GivenFewerThan20Bytes_WhenParsed_ThenTooShort) {
+TEST(TcpHeaderTest, GivenFewerThan20BytesWhenParsedThenTooShort) {
   const std::vector<uint8_t> bytes = Emitted(Template());
   Header header;
   for (size_t size = 0; size < kMinHeaderBytes; ++size) {
@@ -198,7 +198,7 @@ TEST(TcpHeaderTest, GivenFewerThan20Bytes_WhenParsed_ThenTooShort) {
   }
 }
 
-TEST(TcpHeaderTest, GivenADataOffsetOutOfRange_WhenParsed_ThenBadDataOffset) {
+TEST(TcpHeaderTest, GivenADataOffsetOutOfRangeWhenParsedThenBadDataOffset) {
   std::vector<uint8_t> bytes = Emitted(Template());
   bytes.resize(40);
   Header header;
@@ -210,7 +210,7 @@ TEST(TcpHeaderTest, GivenADataOffsetOutOfRange_WhenParsed_ThenBadDataOffset) {
   }
 }
 
-TEST(TcpHeaderTest, GivenReservedBits_WhenParsed_ThenTheyAreIgnored) {
+TEST(TcpHeaderTest, GivenReservedBitsWhenParsedThenTheyAreIgnored) {
   std::vector<uint8_t> bytes = Emitted(Template());
   bytes[offset::kDataOffset] |= 0x0f;
   Header header;
@@ -218,7 +218,7 @@ TEST(TcpHeaderTest, GivenReservedBits_WhenParsed_ThenTheyAreIgnored) {
   ExpectSame(header, Template());
 }
 
-TEST(TcpHeaderTest, GivenOptionsOfImpossibleLength_WhenParsed_ThenBadOptionLength) {
+TEST(TcpHeaderTest, GivenOptionsOfImpossibleLengthWhenParsedThenBadOptionLength) {
   const std::vector<std::vector<uint8_t>> cases = {
       {2, 3, 0, 0},                        // MSS
       {2, 5, 0, 0, 0},                     //
@@ -242,20 +242,20 @@ TEST(TcpHeaderTest, GivenOptionsOfImpossibleLength_WhenParsed_ThenBadOptionLengt
   }
 }
 
-TEST(TcpHeaderTest, GivenAnUnknownOption_WhenParsed_ThenItIsSkippedByItsLength) {
+TEST(TcpHeaderTest, GivenAnUnknownOptionWhenParsedThenItIsSkippedByItsLength) {
   Header header;
   ASSERT_EQ(ParseIt(WithOptions({99, 6, 2, 4, 0, 1, 2, 4, 5, 0xa0}), &header), ParseError::kNone);
   EXPECT_TRUE(header.has_mss);
   EXPECT_EQ(header.mss, 1440);
 }
 
-TEST(TcpHeaderTest, GivenEndOfOptions_WhenParsed_ThenWhatFollowsIsIgnored) {
+TEST(TcpHeaderTest, GivenEndOfOptionsWhenParsedThenWhatFollowsIsIgnored) {
   Header header;
   ASSERT_EQ(ParseIt(WithOptions({1, 0, 2, 99, 3, 0, 0, 0}), &header), ParseError::kNone);
   ExpectSame(header, Template());
 }
 
-TEST(TcpHeaderTest, GivenAWindowScaleOver14_WhenParsedOrEmitted_ThenItIs14) {
+TEST(TcpHeaderTest, GivenAWindowScaleOver14WhenParsedOrEmittedThenItIs14) {
   Header header;  // RFC 7323 section 2.3
   ASSERT_EQ(ParseIt(WithOptions({3, 3, 15}), &header), ParseError::kNone);
   EXPECT_EQ(header.window_scale, 14);
@@ -264,7 +264,7 @@ TEST(TcpHeaderTest, GivenAWindowScaleOver14_WhenParsedOrEmitted_ThenItIs14) {
   EXPECT_EQ(bytes[offset::kOptions + 3], 14);
 }
 
-TEST(TcpHeaderTest, GivenTextBehindTheHeader_WhenParsed_ThenItIsNotLookedAt) {
+TEST(TcpHeaderTest, GivenTextBehindTheHeaderWhenParsedThenItIsNotLookedAt) {
   std::vector<uint8_t> bytes = Emitted(WithChoice(4, 0));
   bytes.resize(bytes.size() + 100, 0xff);
   Header header;
@@ -274,13 +274,13 @@ TEST(TcpHeaderTest, GivenTextBehindTheHeader_WhenParsed_ThenItIsNotLookedAt) {
   ExpectSame(header, WithChoice(4, 0));
 }
 
-TEST(TcpHeaderTest, GivenAHeaderUsedBefore_WhenParsedInto_ThenNothingOfItRemains) {
+TEST(TcpHeaderTest, GivenAHeaderUsedBeforeWhenParsedIntoThenNothingOfItRemains) {
   Header header = WithChoice(15, 4);
   ASSERT_EQ(ParseIt(Emitted(Template()), &header), ParseError::kNone);
   ExpectSame(header, Template());
 }
 
-TEST(TcpHeaderTest, GivenFlags_WhenAsked_ThenSynAndFinUseSequenceSpace) {
+TEST(TcpHeaderTest, GivenFlagsWhenAskedThenSynAndFinUseSequenceSpace) {
   const auto control_length = [](uint8_t flags) {
     Header header;
     header.flags = flags;
@@ -292,7 +292,7 @@ TEST(TcpHeaderTest, GivenFlags_WhenAsked_ThenSynAndFinUseSequenceSpace) {
   EXPECT_EQ(control_length(kSyn | kFin), 2u);
 }
 
-TEST(TcpHeaderTest, GivenEveryError_WhenNamed_ThenNamesAreDistinct) {
+TEST(TcpHeaderTest, GivenEveryErrorWhenNamedThenNamesAreDistinct) {
   std::set<std::string> names;
   for (int error = 0; error <= static_cast<int>(ParseError::kBadOptionLength); ++error) {
     names.insert(ParseErrorName(static_cast<ParseError>(error)));

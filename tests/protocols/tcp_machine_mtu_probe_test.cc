@@ -120,7 +120,7 @@ class MtuProbe : public ::testing::TestWithParam<ProbeCase> {
 
 // ---------------------------------------------------------------- black holes
 
-TEST_P(MtuProbe, GivenABlackHole_WhenFullSegmentsTimeOutFiveTimes_ThenTheTextGoesInBaseSegments) {
+TEST_P(MtuProbe, GivenABlackHoleWhenFullSegmentsTimeOutFiveTimesThenTheTextGoesInBaseSegments) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 1300);
   const SequenceNumber first = c.tcb.snd.una;
   c.Send(20000);
@@ -145,7 +145,7 @@ TEST_P(MtuProbe, GivenABlackHole_WhenFullSegmentsTimeOutFiveTimes_ThenTheTextGoe
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuBoundsFound) << "it gets through: others may know";
 }
 
-TEST_P(MtuProbe, GivenABlackHole_WhenTheTextFlowsAgain_ThenTheSearchSettlesAtThePathsSize) {
+TEST_P(MtuProbe, GivenABlackHoleWhenTheTextFlowsAgainThenTheSearchSettlesAtThePathsSize) {
   for (const uint32_t fits : {1220u, 1221u, 1300u, 1339u, 1400u, 1432u, 1439u}) {
     NarrowPath c = Open(MtuProbing::kBlackHole, fits);
     c.Run(300);
@@ -159,7 +159,7 @@ TEST_P(MtuProbe, GivenABlackHole_WhenTheTextFlowsAgain_ThenTheSearchSettlesAtThe
   }
 }
 
-TEST_P(MtuProbe, GivenASilentSpell_WhenThePathTakesAllSizes_ThenTheFirstProbeBringsTheLargestBack) {
+TEST_P(MtuProbe, GivenASilentSpellWhenThePathTakesAllSizesThenTheFirstProbeBringsTheLargestBack) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 0);
   c.Run(16);
   ASSERT_EQ(c.tcb.snd.mss, kBase);
@@ -170,7 +170,7 @@ TEST_P(MtuProbe, GivenASilentSpell_WhenThePathTakesAllSizes_ThenTheFirstProbeBri
   EXPECT_TRUE(SearchedMtu(c.tcb).peers);
 }
 
-TEST_P(MtuProbe, GivenSmallSegments_WhenTheyTimeOut_ThenThatIsNoBlackHole) {
+TEST_P(MtuProbe, GivenSmallSegmentsWhenTheyTimeOutThenThatIsNoBlackHole) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 0);
   c.Send(500);
   for (int i = 0; i < 12; ++i) {
@@ -182,7 +182,7 @@ TEST_P(MtuProbe, GivenSmallSegments_WhenTheyTimeOut_ThenThatIsNoBlackHole) {
   EXPECT_EQ(TakeMtuNews(c.tcb), 0);
 }
 
-TEST_P(MtuProbe, GivenTimeOutsWithProgressBetweenThem_ThenThatIsNoBlackHole) {
+TEST_P(MtuProbe, GivenTimeOutsWithProgressBetweenThemThenThatIsNoBlackHole) {
   NarrowPath c = Open(MtuProbing::kBlackHole);
   for (int i = 0; i < 8; ++i) {
     c.fits = 0;
@@ -194,7 +194,7 @@ TEST_P(MtuProbe, GivenTimeOutsWithProgressBetweenThem_ThenThatIsNoBlackHole) {
   EXPECT_EQ(c.tcb.snd.mss, kLargest);
 }
 
-TEST_P(MtuProbe, GivenSwitchedOff_WhenFullSegmentsVanish_ThenTheyStayAsTheyAre) {
+TEST_P(MtuProbe, GivenSwitchedOffWhenFullSegmentsVanishThenTheyStayAsTheyAre) {
   NarrowPath c = Open(MtuProbing::kOff, 1300);
   c.Run(30);
   EXPECT_EQ(c.tcb.snd.mss, kLargest);
@@ -205,7 +205,7 @@ TEST_P(MtuProbe, GivenSwitchedOff_WhenFullSegmentsVanish_ThenTheyStayAsTheyAre) 
   EXPECT_EQ(c.tcb.snd.mss, kLargest);
 }
 
-TEST_P(MtuProbe, GivenAPathThatNarrowsLater_WhenASearchWasOver_ThenItStartsAgainFromTheBase) {
+TEST_P(MtuProbe, GivenAPathThatNarrowsLaterWhenASearchWasOverThenItStartsAgainFromTheBase) {
   NarrowPath c = Open(MtuProbing::kAlways);
   ASSERT_TRUE(c.RunUntil(kLargest));
   c.fits = 1350;
@@ -235,7 +235,7 @@ std::vector<SentSegment> FlightWithProbe(NarrowPath& c) {
   return {};
 }
 
-TEST_P(MtuProbe, GivenAlways_WhenAConnectionOpens_ThenItStartsFromTheBaseAndFindsTheLargest) {
+TEST_P(MtuProbe, GivenAlwaysWhenAConnectionOpensThenItStartsFromTheBaseAndFindsTheLargest) {
   NarrowPath c = Open(MtuProbing::kAlways);
   EXPECT_EQ(c.tcb.snd.mss, kBase);
   const auto sent = FlightWithProbe(c);
@@ -254,7 +254,7 @@ TEST_P(MtuProbe, GivenAlways_WhenAConnectionOpens_ThenItStartsFromTheBaseAndFind
   EXPECT_EQ(TakeMtuNews(c.tcb), kMtuProbeSucceeded | kMtuBoundsFound);
 }
 
-TEST_P(MtuProbe, GivenTooLittleText_ThenNoProbeGoes) {
+TEST_P(MtuProbe, GivenTooLittleTextThenNoProbeGoes) {
   NarrowPath c = Open(MtuProbing::kAlways);
   const uint32_t needed = kLargest + 4 * kBase;
   for (int i = 0; i < 20; ++i) {
@@ -267,7 +267,7 @@ TEST_P(MtuProbe, GivenTooLittleText_ThenNoProbeGoes) {
   EXPECT_EQ(sent[0].length, kLargest);
 }
 
-TEST_P(MtuProbe, GivenANarrowWindow_ThenNoProbeGoes) {
+TEST_P(MtuProbe, GivenANarrowWindowThenNoProbeGoes) {
   NarrowPath c = Open(MtuProbing::kAlways);
   c.peer_window = kLargest + 4 * kBase - 1;
   c.Arrive(Base(c));
@@ -278,7 +278,7 @@ TEST_P(MtuProbe, GivenANarrowWindow_ThenNoProbeGoes) {
   EXPECT_TRUE(c.RunUntil(kLargest));
 }
 
-TEST_P(MtuProbe, GivenAProbeThatIsLostAlone_ThenItsTextGoesAgainInSmallerSegmentsAndCwndStays) {
+TEST_P(MtuProbe, GivenAProbeThatIsLostAloneThenItsTextGoesAgainInSmallerSegmentsAndCwndStays) {
   NarrowPath c = Open(MtuProbing::kAlways, 1300);
   const auto sent = FlightWithProbe(c);
   SequenceNumber probe;
@@ -321,7 +321,7 @@ TEST_P(MtuProbe, GivenAProbeThatIsLostAlone_ThenItsTextGoesAgainInSmallerSegment
   EXPECT_EQ(c.tcb.snd.una, c.tcb.snd.max);
 }
 
-TEST_P(MtuProbe, GivenAProbeThatTimesOut_ThenItSaysNothing_UntilThreeHave) {
+TEST_P(MtuProbe, GivenAProbeThatTimesOutThenItSaysNothingUntilThreeHave) {
   NarrowPath c = Open(MtuProbing::kAlways);
   for (uint32_t tries = 1; tries <= 3; ++tries) {
     FlightWithProbe(c);
@@ -336,7 +336,7 @@ TEST_P(MtuProbe, GivenAProbeThatTimesOut_ThenItSaysNothing_UntilThreeHave) {
   }
 }
 
-TEST_P(MtuProbe, GivenAFailedProbe_WhenTheNextGoes_ThenNotBeforeARetransmissionTimeOut) {
+TEST_P(MtuProbe, GivenAFailedProbeWhenTheNextGoesThenNotBeforeARetransmissionTimeOut) {
   NarrowPath c = Open(MtuProbing::kAlways, 1300);
   uint64_t failed_at = 0;
   for (int i = 0; i < 100 && failed_at == 0; ++i) {
@@ -352,7 +352,7 @@ TEST_P(MtuProbe, GivenAFailedProbe_WhenTheNextGoes_ThenNotBeforeARetransmissionT
   }
 }
 
-TEST_P(MtuProbe, GivenAFullWindow_WhenAProbeIsDue_ThenItWaitsForRoomAndNothingStops) {
+TEST_P(MtuProbe, GivenAFullWindowWhenAProbeIsDueThenItWaitsForRoomAndNothingStops) {
   NarrowPath c = Open(MtuProbing::kAlways);
   c.tcb.ssthresh = c.tcb.cwnd;  // no slow start: room comes a segment at a time
   c.tcb.mtu_search.next_at = c.now + 1;
@@ -369,7 +369,7 @@ TEST_P(MtuProbe, GivenAFullWindow_WhenAProbeIsDue_ThenItWaitsForRoomAndNothingSt
   EXPECT_EQ(sent[0].length, kLargest);
 }
 
-TEST_P(MtuProbe, GivenShortMessages_WhenAProbeIsDue_ThenTheirBoundariesStay) {
+TEST_P(MtuProbe, GivenShortMessagesWhenAProbeIsDueThenTheirBoundariesStay) {
   NarrowPath c = Open(MtuProbing::kAlways);
   ExtendSend(c.tcb, 20000);
   std::vector<SentSegment> sent;
@@ -387,7 +387,7 @@ TEST_P(MtuProbe, GivenShortMessages_WhenAProbeIsDue_ThenTheirBoundariesStay) {
   EXPECT_GT(c.tcb.mtu_search.next_at, c.now) << "and it is not asked for every time";
 }
 
-TEST_P(MtuProbe, GivenMessagesBetweenTheSizes_WhenAProbeIsDue_ThenAWholeMessageIsOne) {
+TEST_P(MtuProbe, GivenMessagesBetweenTheSizesWhenAProbeIsDueThenAWholeMessageIsOne) {
   NarrowPath c = Open(MtuProbing::kAlways);
   ExtendSend(c.tcb, 13000);
   std::vector<SentSegment> sent;
@@ -401,7 +401,7 @@ TEST_P(MtuProbe, GivenMessagesBetweenTheSizes_WhenAProbeIsDue_ThenAWholeMessageI
   EXPECT_EQ(c.tcb.mtu_search.high, kLargest) << "more may get through";
 }
 
-TEST_P(MtuProbe, GivenAWireThatCutsPackets_WhenAProbeGoes_ThenItIsNotCut) {
+TEST_P(MtuProbe, GivenAWireThatCutsPacketsWhenAProbeGoesThenItIsNotCut) {
   NarrowPath c = Open(MtuProbing::kAlways);
   c.tcb.options.segmentation_limit = 65535;
   const auto sent = c.Send(12000);
@@ -413,7 +413,7 @@ TEST_P(MtuProbe, GivenAWireThatCutsPackets_WhenAProbeGoes_ThenItIsNotCut) {
   EXPECT_FALSE(sent[1].intent.mtu_probe);
 }
 
-TEST_P(MtuProbe, GivenASettledSearch_WhenTenMinutesHavePassed_ThenTheLargestIsTriedAgain) {
+TEST_P(MtuProbe, GivenASettledSearchWhenTenMinutesHavePassedThenTheLargestIsTriedAgain) {
   NarrowPath c = Open(MtuProbing::kBlackHole, 1300);
   c.Run(300);
   const uint32_t settled = c.tcb.snd.mss;
@@ -449,7 +449,7 @@ void LoseAlone(NarrowPath& c, SequenceNumber probe) {
   }
 }
 
-TEST_P(MtuProbe, GivenAProbeInFlight_WhenARouterTellsOthersOfLess_ThenNeitherFateOfItPassesThat) {
+TEST_P(MtuProbe, GivenAProbeInFlightWhenARouterTellsOthersOfLessThenNeitherFateOfItPassesThat) {
   for (const bool arrives : {false, true}) {
     NarrowPath c = Open(MtuProbing::kAlways);
     const SequenceNumber probe = StartOfProbe(FlightWithProbe(c));
@@ -467,7 +467,7 @@ TEST_P(MtuProbe, GivenAProbeInFlight_WhenARouterTellsOthersOfLess_ThenNeitherFat
   }
 }
 
-TEST_P(MtuProbe, GivenAProbeKnownToBeLost_WhenTheRouterSaysSoAfterAll_ThenNothingElseGoesAgain) {
+TEST_P(MtuProbe, GivenAProbeKnownToBeLostWhenTheRouterSaysSoAfterAllThenNothingElseGoesAgain) {
   NarrowPath c = Open(MtuProbing::kAlways, 1340);
   const SequenceNumber probe = StartOfProbe(FlightWithProbe(c));
   c.now += 20 * kMs;
@@ -480,7 +480,7 @@ TEST_P(MtuProbe, GivenAProbeKnownToBeLost_WhenTheRouterSaysSoAfterAll_ThenNothin
   EXPECT_FALSE(c.tcb.mtu_search.failed);
 }
 
-TEST_P(MtuProbe, GivenARefusedProbe_ThenTheRoutersWordBoundsTheSearchAndOnlyTheProbeGoesAgain) {
+TEST_P(MtuProbe, GivenARefusedProbeThenTheRoutersWordBoundsTheSearchAndOnlyTheProbeGoesAgain) {
   NarrowPath c = Open(MtuProbing::kAlways, 1340);
   const auto sent = FlightWithProbe(c);
   SequenceNumber probe;
@@ -506,7 +506,7 @@ TEST_P(MtuProbe, GivenARefusedProbe_ThenTheRoutersWordBoundsTheSearchAndOnlyTheP
   EXPECT_EQ(c.largest_sent, 1340u);
 }
 
-TEST_P(MtuProbe, GivenASearch_WhenTheRoutersWordAges_ThenMoreIsProbedForRatherThanSent) {
+TEST_P(MtuProbe, GivenASearchWhenTheRoutersWordAgesThenMoreIsProbedForRatherThanSent) {
   NarrowPath c = Open(MtuProbing::kAlways, 1340);
   SetPathMtu(c.tcb, 1340);
   EXPECT_EQ(c.tcb.snd.mss, kBase);
@@ -519,7 +519,7 @@ TEST_P(MtuProbe, GivenASearch_WhenTheRoutersWordAges_ThenMoreIsProbedForRatherTh
   EXPECT_EQ(c.tcb.rtt.backoff, 0);
 }
 
-TEST_P(MtuProbe, GivenWhatOthersHaveFound_WhenAConnectionStartsFromIt_ThenItSearchesOn) {
+TEST_P(MtuProbe, GivenWhatOthersHaveFoundWhenAConnectionStartsFromItThenItSearchesOn) {
   NarrowPath c = Open(MtuProbing::kBlackHole);
   SetPathMtu(c.tcb, 1480);
   SearchPathMtu(c.tcb, 1360);

@@ -25,7 +25,7 @@ class PathMtuTest : public ::testing::TestWithParam<PathMtuCase> {
   SequenceNumber base;
 };
 
-TEST_P(PathMtuTest, GivenSegmentsInFlight_WhenTheFirstIsRefused_ThenAllGoAgainSmallerAtOnce) {
+TEST_P(PathMtuTest, GivenSegmentsInFlightWhenTheFirstIsRefusedThenAllGoAgainSmallerAtOnce) {
   ASSERT_EQ(c.Send(4000).size(), 4u);
   const uint32_t cwnd = c.tcb.cwnd;
   const uint32_t ssthresh = c.tcb.ssthresh;
@@ -49,7 +49,7 @@ TEST_P(PathMtuTest, GivenSegmentsInFlight_WhenTheFirstIsRefused_ThenAllGoAgainSm
   EXPECT_EQ(c.Send(1600).size(), 2u);
 }
 
-TEST_P(PathMtuTest, GivenARefusal_WhenTheOthersOfTheFlightAreReported_ThenNothingGoesTwice) {
+TEST_P(PathMtuTest, GivenARefusalWhenTheOthersOfTheFlightAreReportedThenNothingGoesTwice) {
   c.Send(4000);
   EXPECT_TRUE(OnPacketTooBig(c.tcb, base, kSmallMtu, c.now));
   for (uint32_t i = 1; i < 4; ++i) {
@@ -60,7 +60,7 @@ TEST_P(PathMtuTest, GivenARefusal_WhenTheOthersOfTheFlightAreReported_ThenNothin
   EXPECT_TRUE(c.Drain().empty());
 }
 
-TEST_P(PathMtuTest, GivenARefusal_WhenALaterRouterIsSmallerStill_ThenAllGoesAgain) {
+TEST_P(PathMtuTest, GivenARefusalWhenALaterRouterIsSmallerStillThenAllGoesAgain) {
   c.Send(4000);
   EXPECT_TRUE(OnPacketTooBig(c.tcb, base, kSmallMtu, c.now));
   c.Drain();
@@ -70,7 +70,7 @@ TEST_P(PathMtuTest, GivenARefusal_WhenALaterRouterIsSmallerStill_ThenAllGoesAgai
   EXPECT_EQ(again[0].length, 600u);
 }
 
-TEST_P(PathMtuTest, GivenASequenceNumberThatIsNotOutstanding_WhenReported_ThenNothingChanges) {
+TEST_P(PathMtuTest, GivenASequenceNumberThatIsNotOutstandingWhenReportedThenNothingChanges) {
   c.Send(1000);
   for (const SequenceNumber forged : {base - 1, base + 1000, base + 0x40000000}) {
     EXPECT_FALSE(OnPacketTooBig(c.tcb, forged, kSmallMtu, c.now));
@@ -79,7 +79,7 @@ TEST_P(PathMtuTest, GivenASequenceNumberThatIsNotOutstanding_WhenReported_ThenNo
   EXPECT_TRUE(c.Drain().empty());
 }
 
-TEST_P(PathMtuTest, GivenAMiddleSegment_WhenItIsRefused_ThenWhatWasBeforeItIsNotRepeatedWithSack) {
+TEST_P(PathMtuTest, GivenAMiddleSegmentWhenItIsRefusedThenWhatWasBeforeItIsNotRepeatedWithSack) {
   c.Send(4000);
   EXPECT_TRUE(OnPacketTooBig(c.tcb, base + 2000, kSmallMtu, c.now));
   const auto again = c.Drain();
@@ -87,7 +87,7 @@ TEST_P(PathMtuTest, GivenAMiddleSegment_WhenItIsRefused_ThenWhatWasBeforeItIsNot
   EXPECT_EQ(again[0].header.sequence, GetParam().sack ? base + 2000 : base);
 }
 
-TEST_P(PathMtuTest, GivenAnotherConnectionsNews_WhenThePathShrinks_ThenOnlyNewSegmentsAreSmaller) {
+TEST_P(PathMtuTest, GivenAnotherConnectionsNewsWhenThePathShrinksThenOnlyNewSegmentsAreSmaller) {
   c.Send(1000);
   SetPathMtu(c.tcb, kSmallMtu);
   EXPECT_TRUE(c.Drain().empty());
@@ -101,7 +101,7 @@ TEST_P(PathMtuTest, GivenAnotherConnectionsNews_WhenThePathShrinks_ThenOnlyNewSe
   EXPECT_EQ(again[0].header.sequence, base);
 }
 
-TEST_P(PathMtuTest, GivenASmallPath_WhenItGrows_ThenNotBeyondTheHandshake) {
+TEST_P(PathMtuTest, GivenASmallPathWhenItGrowsThenNotBeyondTheHandshake) {
   SetPathMtu(c.tcb, kSmallMtu);
   EXPECT_EQ(c.tcb.snd.mss, 800u);
   SetPathMtu(c.tcb, 9000);
@@ -109,7 +109,7 @@ TEST_P(PathMtuTest, GivenASmallPath_WhenItGrows_ThenNotBeyondTheHandshake) {
   EXPECT_EQ(c.tcb.snd.mss, 1000u);
 }
 
-TEST_P(PathMtuTest, GivenNothingAcknowledged_WhenRefusedSegmentsGoAgain_ThenTheTimerRuns) {
+TEST_P(PathMtuTest, GivenNothingAcknowledgedWhenRefusedSegmentsGoAgainThenTheTimerRuns) {
   c.Send(3000);
   c.now += 100 * kMs;
   EXPECT_TRUE(OnPacketTooBig(c.tcb, base, kSmallMtu, c.now));
@@ -121,7 +121,7 @@ TEST_P(PathMtuTest, GivenNothingAcknowledged_WhenRefusedSegmentsGoAgain_ThenTheT
   ASSERT_FALSE(c.Drain().empty());
 }
 
-TEST_P(PathMtuTest, GivenASegmentCutBeforeThePathShrank_WhenItsHeaderIsRefreshed_ThenItIsSound) {
+TEST_P(PathMtuTest, GivenASegmentCutBeforeThePathShrankWhenItsHeaderIsRefreshedThenItIsSound) {
   ExtendSend(c.tcb, 1000);
   const SendIntent intent = NextSend(c.tcb, c.now);
   Header header = CommitSend(c.tcb, intent, 1000, true, c.now);
@@ -130,7 +130,7 @@ TEST_P(PathMtuTest, GivenASegmentCutBeforeThePathShrank_WhenItsHeaderIsRefreshed
   EXPECT_EQ(header.sack_count, 0);
 }
 
-TEST(PathMtuStates, GivenAnUnsynchronisedConnection_WhenReported_ThenNothingIsRepeated) {
+TEST(PathMtuStates, GivenAnUnsynchronisedConnectionWhenReportedThenNothingIsRepeated) {
   Connection c;
   c.BringTo(State::kSynSent);
   EXPECT_TRUE(IsOutstanding(c.tcb, c.iss()));
@@ -140,7 +140,7 @@ TEST(PathMtuStates, GivenAnUnsynchronisedConnection_WhenReported_ThenNothingIsRe
   EXPECT_FALSE(IsOutstanding(closed.tcb, closed.tcb.snd.una));
 }
 
-TEST(PathMtuTimestamps, GivenTimestamps_WhenThePathIsKnown_ThenTheirOptionIsDeducted) {
+TEST(PathMtuTimestamps, GivenTimestampsWhenThePathIsKnownThenTheirOptionIsDeducted) {
   Options options = PlainOptions();
   options.timestamps = true;
   Connection c(options);

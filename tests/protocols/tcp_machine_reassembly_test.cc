@@ -292,7 +292,7 @@ TEST(Sack, GivenDataToSendThenBlocksOnlyWhereTheSegmentHasRoom) {
   EXPECT_EQ(sent[2].header.sack_count, 1u);
 }
 
-TEST(Sack, GivenFinBehindGapWhenGapCloses_ThenPeerHasClosed) {
+TEST(Sack, GivenFinBehindGapWhenGapClosesThenPeerHasClosed) {
   Connection c(SackOptions());
   c.Establish();
   Segment fin = Ahead(c, 100, 50, true);

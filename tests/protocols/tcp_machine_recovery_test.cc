@@ -475,7 +475,7 @@ TEST_F(Recovery, GivenTimeOutThenEverythingNotSackedIsSentAgainAndNothingElse) {
   for (const int index : {1, 2, 4}) EXPECT_EQ(again.count(index), 1u) << index;
 }
 
-TEST_F(Recovery, GivenPeerThatReneges_WhenTimeOut_ThenWhatItSackedIsSentAgain) {
+TEST_F(Recovery, GivenPeerThatRenegesWhenTimeOutThenWhatItSackedIsSentAgain) {
   SendSegments(2);
   c.Advance(kRtt);
   Ack(1, {{1, 2}});  // sacks what follows immediately, and never acknowledges it
@@ -540,7 +540,7 @@ TEST_F(Recovery, GivenFinLostThenItIsSentAgain) {
   EXPECT_EQ(sent[0].header.sequence, Segment(2));
 }
 
-TEST_F(Recovery, GivenWindowShutWithTextInFlight_WhenTimeOut_ThenTheOldestIsTriedAgain) {
+TEST_F(Recovery, GivenWindowShutWithTextInFlightWhenTimeOutThenTheOldestIsTriedAgain) {
   SendSegments(3);
   c.peer_window = 0;
   c.Advance(kRtt);

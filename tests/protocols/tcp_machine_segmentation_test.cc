@@ -24,7 +24,7 @@ struct Open : Connection {
   }
 };
 
-TEST(TcpSegmentation, GivenWindowAndText_WhenSent_ThenFullSegmentsAndTheTextsEnd) {
+TEST(TcpSegmentation, GivenWindowAndTextWhenSentThenFullSegmentsAndTheTextsEnd) {
   struct Row {
     uint32_t window, text;
     std::vector<uint32_t> packets;
@@ -53,7 +53,7 @@ TEST(TcpSegmentation, GivenWindowAndText_WhenSent_ThenFullSegmentsAndTheTextsEnd
   }
 }
 
-TEST(TcpSegmentation, GivenNoLimit_WhenSent_ThenASegmentAPacket) {
+TEST(TcpSegmentation, GivenNoLimitWhenSentThenASegmentAPacket) {
   for (const uint32_t limit : {0u, 1100u, 1099u}) {
     Options options = PlainOptions();
     options.segmentation_limit = limit;
@@ -64,7 +64,7 @@ TEST(TcpSegmentation, GivenNoLimit_WhenSent_ThenASegmentAPacket) {
   }
 }
 
-TEST(TcpSegmentation, GivenNagle_WhenSent_ThenTheSmallRestWaits) {
+TEST(TcpSegmentation, GivenNagleWhenSentThenTheSmallRestWaits) {
   Options options = SegmentingOptions();
   options.nagle = true;
   Open c(60000, options);
@@ -73,7 +73,7 @@ TEST(TcpSegmentation, GivenNagle_WhenSent_ThenTheSmallRestWaits) {
   EXPECT_EQ(sent[0].length, 5000u);
 }
 
-TEST(TcpSegmentation, GivenPacing_WhenSent_ThenAPacketIsWhatLeavesInAMillisecond) {
+TEST(TcpSegmentation, GivenPacingWhenSentThenAPacketIsWhatLeavesInAMillisecond) {
   struct Row {
     uint32_t window, round_trip_ms, packet;
   };
@@ -90,7 +90,7 @@ TEST(TcpSegmentation, GivenPacing_WhenSent_ThenAPacketIsWhatLeavesInAMillisecond
   }
 }
 
-TEST(TcpSegmentation, GivenUrgentText_WhenSent_ThenASegmentAPacket) {
+TEST(TcpSegmentation, GivenUrgentTextWhenSentThenASegmentAPacket) {
   Open urgent(60000);
   ExtendSend(urgent.tcb, 5000);
   MarkUrgent(urgent.tcb);
@@ -99,7 +99,7 @@ TEST(TcpSegmentation, GivenUrgentText_WhenSent_ThenASegmentAPacket) {
   for (uint32_t i = 0; i < 5; ++i) EXPECT_EQ(all[i].header.urgent_pointer, 5000 - 1000 * i);
 }
 
-TEST(TcpSegmentation, GivenATimeout_WhenRepeated_ThenASegmentAPacket) {
+TEST(TcpSegmentation, GivenATimeoutWhenRepeatedThenASegmentAPacket) {
   Open c(60000);
   ASSERT_EQ(c.Send(9000).size(), 1u);
   c.AdvanceTo(c.tcb.retransmit_deadline);
@@ -109,7 +109,7 @@ TEST(TcpSegmentation, GivenATimeout_WhenRepeated_ThenASegmentAPacket) {
   EXPECT_EQ(repeats[0].intent.segment_size, 0u);
 }
 
-TEST(TcpSegmentation, GivenALostTail_WhenProbed_ThenWithTheLastSegmentOfThePacket) {
+TEST(TcpSegmentation, GivenALostTailWhenProbedThenWithTheLastSegmentOfThePacket) {
   Options options = SegmentingOptions();
   options.sack = true;
   Connection c(options);

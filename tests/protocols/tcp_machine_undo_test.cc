@@ -72,7 +72,7 @@ class Undoing : public ::testing::TestWithParam<Peer> {
   uint32_t ssthresh = 0;
 };
 
-TEST_P(Undoing, GivenTimeOutTooEarly_WhenTheOriginalsAreAcknowledged_ThenTheWindowsAreAsBefore) {
+TEST_P(Undoing, GivenTimeOutTooEarlyWhenTheOriginalsAreAcknowledgedThenTheWindowsAreAsBefore) {
   TimeOut();
   AckWith(End(flight[0]), flight[0]);
   c.Drain();
@@ -87,7 +87,7 @@ TEST_P(Undoing, GivenTimeOutTooEarly_WhenTheOriginalsAreAcknowledged_ThenTheWind
   }
 }
 
-TEST_P(Undoing, GivenTimeOutThatWasRight_WhenOnlyTheRepetitionIsAcknowledged_ThenAllGoesAgain) {
+TEST_P(Undoing, GivenTimeOutThatWasRightWhenOnlyTheRepetitionIsAcknowledgedThenAllGoesAgain) {
   TimeOut();
   c.Advance(kRtt);
   AckWith(End(flight[0]), again[0]);  // the rest is lost
@@ -121,7 +121,7 @@ TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
   for (const SentSegment& segment : sent) EXPECT_FALSE(segment.intent.retransmission);
 }
 
-TEST_P(Undoing, GivenFastRetransmitOfWhatWasOnlyLate_WhenItIsKnown_ThenTheWindowsAreAsBefore) {
+TEST_P(Undoing, GivenFastRetransmitOfWhatWasOnlyLateWhenItIsKnownThenTheWindowsAreAsBefore) {
   if (!GetParam().timestamps && !GetParam().sack) {
     // Nothing tells them apart: the reduction stays.
     for (int i = 1; i <= 3; ++i) AckWith(c.tcb.snd.una, flight[0]);
@@ -169,7 +169,7 @@ TEST_P(Undoing, GivenFastRetransmitThatWasNeededThenTheReductionStays) {
   EXPECT_LE(c.tcb.cwnd, c.tcb.ssthresh + kMss);
 }
 
-TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShort_WhenItsRepetitionArrives_ThenReduced) {
+TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShortWhenItsRepetitionArrivesThenReduced) {
   c.Advance(20 * kMs);
   for (size_t i = 1; i <= 3; ++i) {
     std::vector<SackBlock> blocks;
@@ -189,7 +189,7 @@ TEST_P(Undoing, GivenTheTimerCutsANeededRecoveryShort_WhenItsRepetitionArrives_T
   EXPECT_LT(c.tcb.cwnd, cwnd);
 }
 
-TEST_P(Undoing, GivenTimeOut_WhenARouterRefusesWhatIsInFlight_ThenItGoesAgainAtOnce) {
+TEST_P(Undoing, GivenTimeOutWhenARouterRefusesWhatIsInFlightThenItGoesAgainAtOnce) {
   TimeOut();
   AckWith(End(flight[0]), again[0]);  // F-RTO waits for a second ACK
   c.Drain();

@@ -30,7 +30,7 @@ ParseError ParseIt(std::span<const uint8_t> bytes, bool checksum_expected = true
   return Parse(bytes, static_cast<uint32_t>(bytes.size()), checksum_expected, &header);
 }
 
-TEST(UdpTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
+TEST(UdpTest, GivenFieldsWhenEmittedAndParsedThenTheyAreTheSame) {
   std::array<uint8_t, 8> bytes;
   Emit({.source_port = 0x1234, .destination_port = 0xfedc, .length = 8, .checksum = 0xabcd}, bytes);
   Header header;
@@ -41,7 +41,7 @@ TEST(UdpTest, GivenFields_WhenEmittedAndParsed_ThenTheyAreTheSame) {
   EXPECT_EQ(header.checksum, 0xabcd);
 }
 
-TEST(UdpTest, GivenAKernelsDatagram_WhenParsed_ThenFieldsAndChecksumAreRight) {
+TEST(UdpTest, GivenAKernelsDatagramWhenParsedThenFieldsAndChecksumAreRight) {
   const std::vector<uint8_t> packet = test::FromHex(test::kUdpPacket);
   ipv6::Header ip;
   ASSERT_EQ(ipv6::Parse(packet, static_cast<uint32_t>(packet.size()), &ip),
@@ -62,7 +62,7 @@ TEST(UdpTest, GivenAKernelsDatagram_WhenParsed_ThenFieldsAndChecksumAreRight) {
   EXPECT_EQ(FinishChecksum(ChecksumAdd(datagram, pseudo)), header.checksum);
 }
 
-TEST(UdpTest, GivenFewerThan8Bytes_WhenParsed_ThenTooShort) {
+TEST(UdpTest, GivenFewerThan8BytesWhenParsedThenTooShort) {
   const auto bytes = Datagram(7, 8, 1);
   Header header;
   for (size_t size = 0; size < kHeaderBytes; ++size) {
@@ -71,7 +71,7 @@ TEST(UdpTest, GivenFewerThan8Bytes_WhenParsed_ThenTooShort) {
   }
 }
 
-TEST(UdpTest, GivenALengthBelowTheHeaderOrBeyondThePacket_WhenParsed_ThenBadLength) {
+TEST(UdpTest, GivenALengthBelowTheHeaderOrBeyondThePacketWhenParsedThenBadLength) {
   for (const uint16_t length : {0, 7, 13, 65535}) {
     EXPECT_EQ(ParseIt(Datagram(7, length, 1)), ParseError::kBadLength) << length;
   }
@@ -80,7 +80,7 @@ TEST(UdpTest, GivenALengthBelowTheHeaderOrBeyondThePacket_WhenParsed_ThenBadLeng
   }
 }
 
-TEST(UdpTest, GivenOnlyTheHeaderIsReadable_WhenParsed_ThenTheLengthCountsAgainstThePacket) {
+TEST(UdpTest, GivenOnlyTheHeaderIsReadableWhenParsedThenTheLengthCountsAgainstThePacket) {
   std::array<uint8_t, 8> bytes;
   Emit({.source_port = 1, .destination_port = 2, .length = 1000, .checksum = 1}, bytes);
   Header header;
@@ -88,22 +88,22 @@ TEST(UdpTest, GivenOnlyTheHeaderIsReadable_WhenParsed_ThenTheLengthCountsAgainst
   EXPECT_EQ(Parse(bytes, 999, true, &header), ParseError::kBadLength);
 }
 
-TEST(UdpTest, GivenAZeroChecksum_WhenParsed_ThenOnlyATrustedWireMaySendIt) {
+TEST(UdpTest, GivenAZeroChecksumWhenParsedThenOnlyATrustedWireMaySendIt) {
   EXPECT_EQ(ParseIt(Datagram(7, 12, 0), true), ParseError::kZeroChecksum);
   EXPECT_EQ(ParseIt(Datagram(7, 12, 0), false), ParseError::kNone);
 }
 
-TEST(UdpTest, GivenDestinationPortZero_WhenParsed_ThenZeroPort) {
+TEST(UdpTest, GivenDestinationPortZeroWhenParsedThenZeroPort) {
   EXPECT_EQ(ParseIt(Datagram(0, 12, 1)), ParseError::kZeroPort);
 }
 
-TEST(UdpTest, GivenASumOfAllOnes_WhenFinished_ThenTheFieldIsNotZero) {
+TEST(UdpTest, GivenASumOfAllOnesWhenFinishedThenTheFieldIsNotZero) {
   EXPECT_EQ(FinishChecksum(0xffff), 0xffff);
   EXPECT_EQ(FinishChecksum(0), 0xffff);
   EXPECT_EQ(FinishChecksum(0x1234), 0xedcb);
 }
 
-TEST(UdpTest, GivenEveryError_WhenNamed_ThenNamesAreDistinct) {
+TEST(UdpTest, GivenEveryErrorWhenNamedThenNamesAreDistinct) {
   std::set<std::string> names;
   for (int error = 0; error <= static_cast<int>(ParseError::kZeroPort); ++error) {
     names.insert(ParseErrorName(static_cast<ParseError>(error)));

@@ -338,7 +338,7 @@ class CoreTroubles : public ::testing::Test {
   std::unique_ptr<abi::HostPort> port_;
 };
 
-TEST_F(CoreTroubles, GivenNobodyDrives_WhenTheWireFails_ThenTheCoreThreadTells) {
+TEST_F(CoreTroubles, GivenNobodyDrivesWhenTheWireFailsThenTheCoreThreadTells) {
   Start();
   FailNextSend("broken");
   handler_.AwaitTold(1);
@@ -346,7 +346,7 @@ TEST_F(CoreTroubles, GivenNobodyDrives_WhenTheWireFails_ThenTheCoreThreadTells) 
   EXPECT_NE(handler_.teller, std::this_thread::get_id());
 }
 
-TEST_F(CoreTroubles, GivenAThreadThatWaits_WhenTheWireFails_ThenTheCoreThreadTells) {
+TEST_F(CoreTroubles, GivenAThreadThatWaitsWhenTheWireFailsThenTheCoreThreadTells) {
   Start();
   uint32_t word = 0;
   std::thread waiter([&] { port_->DriveUntil(&word, 0, UINT64_MAX); });
@@ -360,14 +360,14 @@ TEST_F(CoreTroubles, GivenAThreadThatWaits_WhenTheWireFails_ThenTheCoreThreadTel
   waiter.join();
 }
 
-TEST_F(CoreTroubles, GivenATroubleBeforeTheStart_WhenThePortStarts_ThenItIsTold) {
+TEST_F(CoreTroubles, GivenATroubleBeforeTheStartWhenThePortStartsThenItIsTold) {
   wire_->Fail({.what = "warned"});
   Start();
   handler_.AwaitTold(1);
   EXPECT_EQ(handler_.noted, std::vector<std::string>{"warned"});
 }
 
-TEST_F(CoreTroubles, GivenATimelineThatCannotBeWritten_WhenThePortStops_ThenThatIsToldAndNoMore) {
+TEST_F(CoreTroubles, GivenATimelineThatCannotBeWrittenWhenThePortStopsThenThatIsToldAndNoMore) {
   NicUri uri;
   uri.timeline = "/dev/full";
   port_ = MakeHostPort(uri, std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0),
@@ -379,7 +379,7 @@ TEST_F(CoreTroubles, GivenATimelineThatCannotBeWritten_WhenThePortStops_ThenThat
   EXPECT_EQ(handler_.told.load(), 1u);
 }
 
-TEST(CoreStart, GivenATimelineThatCannotBeWritten_WhenThePortIsMade_ThenItSaysSo) {
+TEST(CoreStart, GivenATimelineThatCannotBeWrittenWhenThePortIsMadeThenItSaysSo) {
   NicUri uri;
   uri.timeline = "/nonexistent/timeline.json";
   EXPECT_THROW(

@@ -112,17 +112,17 @@ class RefusalTest : public testing::Test {
   Port b{fabric_, 2};
 };
 
-TEST_F(RefusalTest, GivenNoDescriptor_WhenAPeerSends_ThenBothAreToldAndLaterItWorks) {
+TEST_F(RefusalTest, GivenNoDescriptorWhenAPeerSendsThenBothAreToldAndLaterItWorks) {
   ExpectRefusal(EMFILE, [] { return Limit(RLIMIT_NOFILE, FirstFreeDescriptor()); });
   ExpectTraffic(a, 1, b, 2);
 }
 
-TEST_F(RefusalTest, GivenNoAddressSpace_WhenAPeerSends_ThenBothAreToldAndLaterItWorks) {
+TEST_F(RefusalTest, GivenNoAddressSpaceWhenAPeerSendsThenBothAreToldAndLaterItWorks) {
   ExpectRefusal(ENOMEM, [] { return Limit(RLIMIT_AS, AddressSpaceInUse() + (16 << 20)); });
   ExpectTraffic(a, 1, b, 2);
 }
 
-TEST_F(RefusalTest, GivenNoDescriptorForOne_WhenThereIsAnother_ThenThatOneGoesOn) {
+TEST_F(RefusalTest, GivenNoDescriptorForOneWhenThereIsAnotherThenThatOneGoesOn) {
   Port c{fabric_, 3};
   ExpectTraffic(c, 3, b, 2);
   ExpectRefusal(EMFILE, [] { return Limit(RLIMIT_NOFILE, FirstFreeDescriptor()); });
@@ -130,7 +130,7 @@ TEST_F(RefusalTest, GivenNoDescriptorForOne_WhenThereIsAnother_ThenThatOneGoesOn
   EXPECT_TRUE(c.troubles.empty());
 }
 
-TEST_F(RefusalTest, GivenALackThatLasts_WhenAPeerTriesAgainAndAgain_ThenEachAttemptIsAnswered) {
+TEST_F(RefusalTest, GivenALackThatLastsWhenAPeerTriesAgainAndAgainThenEachAttemptIsAnswered) {
   const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
   for (size_t i = 1; i <= 50; ++i) {
     ASSERT_EQ(a.Send(2, i), SendResult::kSent) << i;
@@ -142,7 +142,7 @@ TEST_F(RefusalTest, GivenALackThatLasts_WhenAPeerTriesAgainAndAgain_ThenEachAtte
   }
 }
 
-TEST_F(RefusalTest, GivenARefusalNotHeardYet_WhenTheRefusedSends_ThenItWaitsUntilBothHaveLetGo) {
+TEST_F(RefusalTest, GivenARefusalNotHeardYetWhenTheRefusedSendsThenItWaitsUntilBothHaveLetGo) {
   {
     const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
     ASSERT_EQ(a.Send(2, 1), SendResult::kSent);
@@ -173,7 +173,7 @@ int WithSharedMemory(size_t bytes, const std::function<int()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-TEST(SmallSharedMemory, GivenRoomForOneRing_WhenTheOtherIsWanted_ThenBothAreTold) {
+TEST(SmallSharedMemory, GivenRoomForOneRingWhenTheOtherIsWantedThenBothAreTold) {
   const std::string fabric = UniqueName();
   EXPECT_EQ(WithSharedMemory(2 << 20,
                              [&] {
@@ -199,7 +199,7 @@ TEST(SmallSharedMemory, GivenRoomForOneRing_WhenTheOtherIsWanted_ThenBothAreTold
       << "100: run this test as root";
 }
 
-TEST(SmallSharedMemory, GivenNoRoomForARing_WhenSending_ThenThereIsNoRouteAndTheReasonIsTold) {
+TEST(SmallSharedMemory, GivenNoRoomForARingWhenSendingThenThereIsNoRouteAndTheReasonIsTold) {
   const std::string fabric = UniqueName();
   EXPECT_EQ(WithSharedMemory(512 << 10,
                              [&] {
@@ -234,17 +234,17 @@ int ErrorUnderAFileLimit(Open open) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-TEST(FileSizeLimit, GivenASmallOne_WhenAFabricIsOpened_ThenAnErrorSaysSoAndNothingIsLeft) {
+TEST(FileSizeLimit, GivenASmallOneWhenAFabricIsOpenedThenAnErrorSaysSoAndNothingIsLeft) {
   const std::string fabric = UniqueName();
   EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenSharedMemoryWire(Options(fabric, 1)); }), EFBIG);
   EXPECT_NE(::access(FabricDirectory(fabric).c_str(), F_OK), 0);
 }
 
-TEST(FileSizeLimit, GivenASmallOne_WhenAFabricOfThisProcessIsOpened_ThenAnErrorSaysSo) {
+TEST(FileSizeLimit, GivenASmallOneWhenAFabricOfThisProcessIsOpenedThenAnErrorSaysSo) {
   EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenMemoryWire(Options(UniqueName(), 1)); }), EFBIG);
 }
 
-TEST(FileSizeLimit, GivenAnotherPortOnTheFabric_WhenOneIsRefused_ThenItsFileGoes) {
+TEST(FileSizeLimit, GivenAnotherPortOnTheFabricWhenOneIsRefusedThenItsFileGoes) {
   const std::string fabric = UniqueName();
   Port stays(fabric, 1);
   EXPECT_EQ(ErrorUnderAFileLimit([&] { OpenSharedMemoryWire(Options(fabric, 2)); }), EFBIG);

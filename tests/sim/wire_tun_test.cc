@@ -162,7 +162,7 @@ bool SumIsRight(const Seen& seen) {
                                      seen.upper.protocol)) == 0xffff;
 }
 
-TEST(TunWire, GivenOneCommandsOptions_WhenOpened_ThenTheKernelsSideIsUpWithItsAddressAndMtu) {
+TEST(TunWire, GivenOneCommandsOptionsWhenOpenedThenTheKernelsSideIsUpWithItsAddressAndMtu) {
   InNamespace([] {
     KernelWireOptions options = TunOptions();
     options.mtu = 9000;
@@ -177,7 +177,7 @@ TEST(TunWire, GivenOneCommandsOptions_WhenOpened_ThenTheKernelsSideIsUpWithItsAd
   });
 }
 
-TEST(TunWire, GivenNoMtu_WhenOpened_ThenItIsTheDevices) {
+TEST(TunWire, GivenNoMtuWhenOpenedThenItIsTheDevices) {
   InNamespace([] {
     ASSERT_EQ(std::system("ip tuntap add dev qpiptest mode tun vnet_hdr && "
                           "ip link set qpiptest mtu 4000"),
@@ -188,7 +188,7 @@ TEST(TunWire, GivenNoMtu_WhenOpened_ThenItIsTheDevices) {
   });
 }
 
-TEST(TunWire, GivenOffload_WhenTheKernelSends_ThenItsChecksumIsLeftOutAndVouchedFor) {
+TEST(TunWire, GivenOffloadWhenTheKernelSendsThenItsChecksumIsLeftOutAndVouchedFor) {
   for (const bool offload : {true, false}) {
     InNamespace([&] {
       auto wire = OpenKernelWire(TunOptions(offload));
@@ -208,7 +208,7 @@ TEST(TunWire, GivenOffload_WhenTheKernelSends_ThenItsChecksumIsLeftOutAndVouched
   }
 }
 
-TEST(TunWire, GivenOffload_WhenAnIcmpMessageComes_ThenItIsToBeVerified) {
+TEST(TunWire, GivenOffloadWhenAnIcmpMessageComesThenItIsToBeVerified) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     // Nobody listens there: the kernel says so.
@@ -223,7 +223,7 @@ TEST(TunWire, GivenOffload_WhenAnIcmpMessageComes_ThenItIsToBeVerified) {
   });
 }
 
-TEST(TunWire, GivenADatagramWithoutChecksum_WhenSentWithOffload_ThenTheKernelDeliversIt) {
+TEST(TunWire, GivenADatagramWithoutChecksumWhenSentWithOffloadThenTheKernelDeliversIt) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
@@ -254,7 +254,7 @@ TEST(TunWire, GivenADatagramWithoutChecksum_WhenSentWithOffload_ThenTheKernelDel
   });
 }
 
-TEST(TunWire, GivenADatagramWithAWrongChecksum_WhenSentWithoutOffload_ThenTheKernelDropsIt) {
+TEST(TunWire, GivenADatagramWithAWrongChecksumWhenSentWithoutOffloadThenTheKernelDropsIt) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions(false));
     const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
@@ -367,15 +367,15 @@ void ExchangeLongText(std::unique_ptr<Wire> (*open)()) {
   });
 }
 
-TEST(TunWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
+TEST(TunWire, GivenOffloadWhenTcpTextIsLongThenItGoesOverInOnePieceBothWays) {
   ExchangeLongText([] { return OpenKernelWire(TunOptions()); });
 }
 
-TEST(TapWire, GivenOffload_WhenTcpTextIsLong_ThenItGoesOverInOnePieceBothWays) {
+TEST(TapWire, GivenOffloadWhenTcpTextIsLongThenItGoesOverInOnePieceBothWays) {
   ExchangeLongText(OpenTap);
 }
 
-TEST(TapWire, GivenAnEthernetLink_WhenFramesPass_ThenTheWireWritesAndTakesOffTheirHeader) {
+TEST(TapWire, GivenAnEthernetLinkWhenFramesPassThenTheWireWritesAndTakesOffTheirHeader) {
   InNamespace([] {
     auto wire = OpenTap();
     ASSERT_TRUE(wire->link_address().has_value());
@@ -398,7 +398,7 @@ TEST(TapWire, GivenAnEthernetLink_WhenFramesPass_ThenTheWireWritesAndTakesOffThe
   });
 }
 
-TEST(TapWire, GivenFramesOfOtherPorts_WhenReceived_ThenTheyAreFilteredAsByAMac) {
+TEST(TapWire, GivenFramesOfOtherPortsWhenReceivedThenTheyAreFilteredAsByAMac) {
   InNamespace([] {
     auto wire = OpenTap();
     const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
@@ -423,7 +423,7 @@ TEST(TapWire, GivenFramesOfOtherPorts_WhenReceived_ThenTheyAreFilteredAsByAMac) 
   });
 }
 
-TEST(TunWire, GivenFramesThatMakeNoSense_WhenSent_ThenTheyAreRefused) {
+TEST(TunWire, GivenFramesThatMakeNoSenseWhenSentThenTheyAreRefused) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     EXPECT_EQ(SendBytes(wire.get(), Bytes(39, 0x60)), SendResult::kNoRoute);
@@ -436,7 +436,7 @@ TEST(TunWire, GivenFramesThatMakeNoSense_WhenSent_ThenTheyAreRefused) {
   });
 }
 
-TEST(TunWire, GivenASleepingPort_WhenTheKernelSendsOrItIsWoken_ThenItIsAwake) {
+TEST(TunWire, GivenASleepingPortWhenTheKernelSendsOrItIsWokenThenItIsAwake) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     const Descriptor socket = KernelSocket(SOCK_DGRAM, 700);
@@ -455,7 +455,7 @@ TEST(TunWire, GivenASleepingPort_WhenTheKernelSendsOrItIsWoken_ThenItIsAwake) {
   });
 }
 
-TEST(TunWire, GivenADeviceThatIsDeleted_WhenUsed_ThenThatIsToldOnceAndTheWireGoesQuiet) {
+TEST(TunWire, GivenADeviceThatIsDeletedWhenUsedThenThatIsToldOnceAndTheWireGoesQuiet) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     std::vector<abi::Trouble> troubles;
@@ -488,7 +488,7 @@ TEST(TunWire, GivenADeviceThatIsDeleted_WhenUsed_ThenThatIsToldOnceAndTheWireGoe
   });
 }
 
-TEST(TunWire, GivenAnInterfaceNamedByOddBytes_WhenItIsReported_ThenTheReportIsJsonAndUtf8) {
+TEST(TunWire, GivenAnInterfaceNamedByOddBytesWhenItIsReportedThenTheReportIsJsonAndUtf8) {
   InNamespace([] {
     KernelWireOptions options = TunOptions();
     options.interface = "a\"\\\xff";
@@ -508,7 +508,7 @@ std::vector<std::string> Warnings(const KernelWireOptions& options) {
   return warnings;
 }
 
-TEST(TunWire, GivenAHostWithARouteToThePrefix_WhenOpened_ThenItWarnsAndNamesTheInterface) {
+TEST(TunWire, GivenAHostWithARouteToThePrefixWhenOpenedThenItWarnsAndNamesTheInterface) {
   InNamespace([] {
     ASSERT_EQ(std::system("ip tuntap add dev other mode tun && ip link set other up && "
                           "ip addr add fd00::9/64 dev other nodad"),
@@ -520,14 +520,14 @@ TEST(TunWire, GivenAHostWithARouteToThePrefix_WhenOpened_ThenItWarnsAndNamesTheI
   });
 }
 
-TEST(TunWire, GivenAHostThatHasTheNicsAddressItself_WhenOpened_ThenItWarns) {
+TEST(TunWire, GivenAHostThatHasTheNicsAddressItselfWhenOpenedThenItWarns) {
   InNamespace([] {
     ASSERT_EQ(std::system("ip link set lo up && ip addr add fd00::1/128 dev lo nodad"), 0);
     EXPECT_EQ(Warnings(TunOptions()).size(), 1u);
   });
 }
 
-TEST(TunWire, GivenOnlyADefaultRouteOrThisDevicesOwn_WhenOpened_ThenThereIsNoWarning) {
+TEST(TunWire, GivenOnlyADefaultRouteOrThisDevicesOwnWhenOpenedThenThereIsNoWarning) {
   InNamespace([] {
     ASSERT_EQ(std::system("ip tuntap add dev other mode tun && ip link set other up && "
                           "ip -6 route add default dev other && "
@@ -538,7 +538,7 @@ TEST(TunWire, GivenOnlyADefaultRouteOrThisDevicesOwn_WhenOpened_ThenThereIsNoWar
   });
 }
 
-TEST(TunWire, GivenANamespaceByPath_WhenOpenedFromOutside_ThenTheDeviceIsInThere) {
+TEST(TunWire, GivenANamespaceByPathWhenOpenedFromOutsideThenTheDeviceIsInThere) {
   InNamespace([] {
     const std::string path = "/proc/self/task/" + std::to_string(::gettid()) + "/ns/net";
     std::unique_ptr<Wire> wire;
@@ -554,7 +554,7 @@ TEST(TunWire, GivenANamespaceByPath_WhenOpenedFromOutside_ThenTheDeviceIsInThere
   });
 }
 
-TEST(TunWire, GivenOptionsThatCannotWork_WhenOpened_ThenOneLineSaysWhatToDo) {
+TEST(TunWire, GivenOptionsThatCannotWorkWhenOpenedThenOneLineSaysWhatToDo) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
     EXPECT_NE(Refusal(TunOptions()).find("another process has the device open"), std::string::npos);
@@ -574,7 +574,7 @@ TEST(TunWire, GivenOptionsThatCannotWork_WhenOpened_ThenOneLineSaysWhatToDo) {
   });
 }
 
-TEST(TunWire, GivenNoPrivilege_WhenOpened_ThenOneLineSaysHowRootMayPrepareTheDevice) {
+TEST(TunWire, GivenNoPrivilegeWhenOpenedThenOneLineSaysHowRootMayPrepareTheDevice) {
   InNamespace([] {
     // Of this thread only: the system call, not glibc's function, which changes them all.
     ASSERT_EQ(::syscall(SYS_setresuid, 65534, 65534, 65534), 0);

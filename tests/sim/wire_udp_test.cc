@@ -68,7 +68,7 @@ std::string Refusal(const UdpOptions& options) {
   return "(opened)";
 }
 
-TEST(UdpWire, GivenALearningServer_WhenAClientSends_ThenFramesOfEverySizeGoBothWays) {
+TEST(UdpWire, GivenALearningServerWhenAClientSendsThenFramesOfEverySizeGoBothWays) {
   auto server = OpenUdpWire(UdpAt(1, kMaxUdpMtu));
   auto client = OpenClient(*server, UdpAt(2, kMaxUdpMtu));
   EXPECT_FALSE(client->trusted());
@@ -87,7 +87,7 @@ TEST(UdpWire, GivenALearningServer_WhenAClientSends_ThenFramesOfEverySizeGoBothW
   EXPECT_EQ(Counter(*server, "peers_learned"), 1u);
 }
 
-TEST(UdpWire, GivenHeaderAndPayloadPieces_WhenSent_ThenTheyAreOneFrame) {
+TEST(UdpWire, GivenHeaderAndPayloadPiecesWhenSentThenTheyAreOneFrame) {
   auto server = OpenUdpWire(UdpAt(1, 9000));
   auto client = OpenClient(*server, UdpAt(2, 9000));
   const Bytes header = FrameFrom(2, 1, 72, 1);
@@ -106,7 +106,7 @@ TEST(UdpWire, GivenHeaderAndPayloadPieces_WhenSent_ThenTheyAreOneFrame) {
   }
 }
 
-TEST(UdpWire, GivenABatch_WhenFlushed_ThenOneSystemCallTakesManyAndOrderIsKept) {
+TEST(UdpWire, GivenABatchWhenFlushedThenOneSystemCallTakesManyAndOrderIsKept) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
   for (uint64_t i = 0; i < 30; ++i) {
@@ -118,7 +118,7 @@ TEST(UdpWire, GivenABatch_WhenFlushed_ThenOneSystemCallTakesManyAndOrderIsKept) 
   EXPECT_LE(Counter(*server, "receive_calls"), 2u);
 }
 
-TEST(UdpWire, GivenManyBorrowedFrames_WhenMoreArrive_ThenAllStayIntactUntilReleased) {
+TEST(UdpWire, GivenManyBorrowedFramesWhenMoreArriveThenAllStayIntactUntilReleased) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
   std::vector<InFrame> held(256);
@@ -134,7 +134,7 @@ TEST(UdpWire, GivenManyBorrowedFrames_WhenMoreArrive_ThenAllStayIntactUntilRelea
   Pass(client.get(), server.get(), FrameFrom(2, 1, 60, 9));
 }
 
-TEST(UdpWire, GivenAFrameLongerThanTheMtu_WhenSentOrReceived_ThenItGoesNowhere) {
+TEST(UdpWire, GivenAFrameLongerThanTheMtuWhenSentOrReceivedThenItGoesNowhere) {
   auto server = OpenUdpWire(UdpAt(1, 1280));
   auto client = OpenClient(*server, UdpAt(2, 9000));
   EXPECT_EQ(SendBytes(server.get(), FrameFrom(1, 2, 1281, 1)), SendResult::kNoRoute);
@@ -145,7 +145,7 @@ TEST(UdpWire, GivenAFrameLongerThanTheMtu_WhenSentOrReceived_ThenItGoesNowhere) 
   EXPECT_EQ(Counter(*server, "oversize_dropped"), 2u);
 }
 
-TEST(UdpWire, GivenAStaticPeer_WhenAnotherSocketUsesItsAddress_ThenTheFrameIsDropped) {
+TEST(UdpWire, GivenAStaticPeerWhenAnotherSocketUsesItsAddressThenTheFrameIsDropped) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
   UdpOptions strict = UdpAt(3);
@@ -165,7 +165,7 @@ TEST(UdpWire, GivenAStaticPeer_WhenAnotherSocketUsesItsAddress_ThenTheFrameIsDro
   EXPECT_EQ(Counter(*client, "unknown_sender_dropped"), 1u);
 }
 
-TEST(UdpWire, GivenAPeerThatMoves_WhenItIsHeardAgain_ThenAnswersFollowIt) {
+TEST(UdpWire, GivenAPeerThatMovesWhenItIsHeardAgainThenAnswersFollowIt) {
   auto server = OpenUdpWire(UdpAt(1));
   auto first = OpenClient(*server, UdpAt(2));
   Pass(first.get(), server.get(), FrameFrom(2, 1, 60, 1));
@@ -176,7 +176,7 @@ TEST(UdpWire, GivenAPeerThatMoves_WhenItIsHeardAgain_ThenAnswersFollowIt) {
   EXPECT_EQ(Counter(*server, "peers_learned"), 2u);
 }
 
-TEST(UdpWire, GivenDatagramsThatAreNoFrames_WhenReceived_ThenTheyAreCounted) {
+TEST(UdpWire, GivenDatagramsThatAreNoFramesWhenReceivedThenTheyAreCounted) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
   const Descriptor socket(::socket(AF_INET, SOCK_DGRAM, 0));
@@ -196,7 +196,7 @@ TEST(UdpWire, GivenDatagramsThatAreNoFrames_WhenReceived_ThenTheyAreCounted) {
   EXPECT_EQ(Counter(*server, "malformed_dropped"), 3u);
 }
 
-TEST(UdpWire, GivenASleepingPort_WhenAFrameArrivesOrItIsWoken_ThenItIsAwake) {
+TEST(UdpWire, GivenASleepingPortWhenAFrameArrivesOrItIsWokenThenItIsAwake) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
   // A wake-up and a frame between preparation and sleep are not lost.
@@ -223,7 +223,7 @@ TEST(UdpWire, GivenASleepingPort_WhenAFrameArrivesOrItIsWoken_ThenItIsAwake) {
   EXPECT_GE(MonotonicNs(), deadline);
 }
 
-TEST(UdpWire, GivenNoHost_WhenBound_ThenIpv4AndIpv6PeersReachIt) {
+TEST(UdpWire, GivenNoHostWhenBoundThenIpv4AndIpv6PeersReachIt) {
   UdpOptions any = UdpAt(1);
   any.host = "";
   auto server = OpenUdpWire(any);
@@ -239,7 +239,7 @@ TEST(UdpWire, GivenNoHost_WhenBound_ThenIpv4AndIpv6PeersReachIt) {
   }
 }
 
-TEST(UdpWire, GivenOptionsThatCannotWork_WhenOpened_ThenOneLineSaysWhatToDo) {
+TEST(UdpWire, GivenOptionsThatCannotWorkWhenOpenedThenOneLineSaysWhatToDo) {
   auto server = OpenUdpWire(UdpAt(1));
   UdpOptions taken = UdpAt(2);
   taken.port = PortOf(*server);
@@ -260,7 +260,7 @@ TEST(UdpWire, GivenOptionsThatCannotWork_WhenOpened_ThenOneLineSaysWhatToDo) {
   EXPECT_NE(Refusal(twice).find("given twice"), std::string::npos);
 }
 
-TEST(UdpPeers, GivenSendersThatMakeUpAddresses_WhenLearned_ThenTheTableIsBoundedAndStaticOnesStay) {
+TEST(UdpPeers, GivenSendersThatMakeUpAddressesWhenLearnedThenTheTableIsBoundedAndStaticOnesStay) {
   UdpPeers peers(200);
   SocketAddress home, away;
   home.v4.sin_family = away.v4.sin_family = AF_INET;
@@ -290,7 +290,7 @@ TEST(UdpPeers, GivenSendersThatMakeUpAddresses_WhenLearned_ThenTheTableIsBounded
 
 // --- What the kernel refuses to send
 
-TEST(UdpWire, GivenNoRouteToThePeer_WhenSending_ThenThatIsToldAndTheNextHasNoRoute) {
+TEST(UdpWire, GivenNoRouteToThePeerWhenSendingThenThatIsToldAndTheNextHasNoRoute) {
   std::thread([] {
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "run this test as root";
     UdpOptions options = UdpAt(2);
@@ -309,7 +309,7 @@ TEST(UdpWire, GivenNoRouteToThePeer_WhenSending_ThenThatIsToldAndTheNextHasNoRou
   }).join();
 }
 
-TEST(UdpFailures, GivenARefusalOfLongAgo_WhenAsked_ThenItIsForgotten) {
+TEST(UdpFailures, GivenARefusalOfLongAgoWhenAskedThenItIsForgotten) {
   UdpFailures failures;
   const SocketAddress where = ResolveSocketAddress("192.0.2.1", 4791, AF_INET);
   const SocketAddress other = ResolveSocketAddress("192.0.2.2", 4791, AF_INET);
@@ -321,7 +321,7 @@ TEST(UdpFailures, GivenARefusalOfLongAgo_WhenAsked_ThenItIsForgotten) {
   EXPECT_FALSE(failures.any());
 }
 
-TEST(UdpFailures, GivenADatagramThatIsTooLarge_WhenNoted_ThenSmallerOnesAreNotRefused) {
+TEST(UdpFailures, GivenADatagramThatIsTooLargeWhenNotedThenSmallerOnesAreNotRefused) {
   UdpFailures failures;
   const SocketAddress where = ResolveSocketAddress("2001:db8::1", 4791, AF_INET6);
   const auto trouble = failures.Note(EMSGSIZE, 9000, Address(1), where);
@@ -331,7 +331,7 @@ TEST(UdpFailures, GivenADatagramThatIsTooLarge_WhenNoted_ThenSmallerOnesAreNotRe
   EXPECT_FALSE(failures.Refused(where, MonotonicNs()));
 }
 
-TEST(UdpFailures, GivenMoreRefusalsThanAreKept_WhenAsked_ThenTheLatestIsKnown) {
+TEST(UdpFailures, GivenMoreRefusalsThanAreKeptWhenAskedThenTheLatestIsKnown) {
   UdpFailures failures;
   for (uint16_t port = 1; port <= 100; ++port) {
     const SocketAddress where = ResolveSocketAddress("192.0.2.1", port, AF_INET);
@@ -340,7 +340,7 @@ TEST(UdpFailures, GivenMoreRefusalsThanAreKept_WhenAsked_ThenTheLatestIsKnown) {
   }
 }
 
-TEST(UdpFailures, GivenAFullQueue_WhenNoted_ThenThereIsNothingToTell) {
+TEST(UdpFailures, GivenAFullQueueWhenNotedThenThereIsNothingToTell) {
   UdpFailures failures;
   const SocketAddress where = ResolveSocketAddress("192.0.2.1", 1, AF_INET);
   EXPECT_FALSE(failures.Note(ENOBUFS, 60, Address(1), where));
