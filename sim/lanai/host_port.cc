@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "sim/backend/host_config.h"
 #include "sim/lanai/futex.h"
 
 namespace qpip::lanai {
@@ -67,27 +68,14 @@ class RealTimeHostPort : public abi::HostPort {
       throw std::invalid_argument("NIC URI \"" + FormatUri(uri) +
                                   "\": the firmware refuses this profile; lower max_qps or mtu");
     }
-    info_.address = config_.address;
-    info_.mtu = config_.mtu;
-    info_.max_qps = config_.max_qps;
-    info_.max_cqs = config_.max_cqs;
-    info_.max_regions = config_.max_regions;
-    info_.max_send_depth = 1u << config_.send_depth_log2;
-    info_.sram_bytes = bytes.total;
-    info_.reassembly_slots = config_.reassembly_slots;
-    info_.wire_trusted = config_.wire_trusted != 0;
-    info_.description = FormatUri(uri);
+    info_ = sim_backend::PortInfoOf(config_, bytes.total, FormatUri(uri));
   }
 
   const abi::PortInfo& info() const override { return info_; }
   abi::HostPlatform& platform() override { return platform_; }
 
   void Start(const abi::RingSetup& rings, abi::InterruptHandler* handler) override {
-    config_.command_ring = rings.command_ring;
-    config_.event_ring = rings.event_ring;
-    config_.command_log2 = rings.command_log2;
-    config_.event_log2 = rings.event_log2;
-    config_.reassembly_pool = rings.reassembly_pool;
+    sim_backend::SetRings(rings, &config_);
     core_.Start(config_, handler);
   }
   void Stop() override { core_.Stop(); }

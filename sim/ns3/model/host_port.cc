@@ -13,6 +13,7 @@
 #include "nic_fw/abi/command.h"
 #include "nic_fw/abi/completion.h"
 #include "qpip/types.h"
+#include "sim/backend/host_config.h"
 #include "sim/ns3/model/stage_names.h"
 #include "sim/ns3/model/virtual_time.h"
 
@@ -51,22 +52,13 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
         totals_(state.totals) {
     state_.processor = model.core_runs_programs ? &core : nullptr;
     const fw::NicConfig& config = options_.config;
-    info_.address = config.address;
-    info_.mtu = config.mtu;
-    info_.max_qps = config.max_qps;
-    info_.max_cqs = config.max_cqs;
-    info_.max_regions = config.max_regions;
-    info_.max_send_depth = 1u << config.send_depth_log2;
-    info_.reassembly_slots = config.reassembly_slots;
-    info_.wire_trusted = false;
-    info_.description = options_.description;
     fw::ArenaBytes bytes;
     if (fw::qpip_fw_arena(&config, &bytes) == 0) {
       throw std::invalid_argument(options_.description +
                                   ": the firmware refuses the configuration; lower the number of "
                                   "queue pairs or the MTU");
     }
-    info_.sram_bytes = bytes.total;
+    info_ = sim_backend::PortInfoOf(config, bytes.total, options_.description);
   }
   ~SimHostPort() override { Stop(); }
 
@@ -76,11 +68,7 @@ class SimHostPort : public abi::HostPort, public abi::HostPlatform, private Host
   void Start(const abi::RingSetup& rings, abi::InterruptHandler* handler) override {
     handler_ = handler;
     fw::NicConfig config = options_.config;
-    config.command_ring = rings.command_ring;
-    config.event_ring = rings.event_ring;
-    config.command_log2 = rings.command_log2;
-    config.event_log2 = rings.event_log2;
-    config.reassembly_pool = rings.reassembly_pool;
+    sim_backend::SetRings(rings, &config);
     command_ring_ = rings.command_ring;
     command_mask_ = (1u << rings.command_log2) - 1;
     event_ring_ = rings.event_ring;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "protocols/common/checksum.h"
+#include "sim/backend/host_config.h"
 
 namespace qpip::testbench {
 namespace {
@@ -53,11 +54,7 @@ Hardware::Hardware(const fw::NicConfig& config, uint64_t seed, uint64_t clock_st
 
 void Hardware::Start(const abi::RingSetup& rings, abi::InterruptHandler* handler) {
   handler_ = handler;
-  config_.command_ring = rings.command_ring;
-  config_.event_ring = rings.event_ring;
-  config_.reassembly_pool = rings.reassembly_pool;
-  config_.command_log2 = rings.command_log2;
-  config_.event_log2 = rings.event_log2;
+  sim_backend::SetRings(rings, &config_);
   if (fw::qpip_fw_init(arena_.data(), arena_bytes(), &config_, &platform_, clock_ns_) == 0) {
     throw std::runtime_error("the firmware does not start");
   }

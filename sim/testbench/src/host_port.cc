@@ -4,25 +4,17 @@
 #include <utility>
 
 #include "core.h"
+#include "sim/backend/host_config.h"
 
 namespace qpip::testbench {
 namespace {
 
 class BenchHostPort : public abi::HostPort, private abi::HostPlatform {
  public:
-  BenchHostPort(Hardware& hardware, std::string description) : hardware_(hardware) {
-    const fw::NicConfig& config = hardware.config();
-    info_.address = config.address;
-    info_.mtu = config.mtu;
-    info_.max_qps = config.max_qps;
-    info_.max_cqs = config.max_cqs;
-    info_.max_regions = config.max_regions;
-    info_.max_send_depth = 1u << config.send_depth_log2;
-    info_.sram_bytes = hardware.arena_bytes();
-    info_.reassembly_slots = config.reassembly_slots;
-    info_.wire_trusted = config.wire_trusted != 0;
-    info_.description = std::move(description);
-  }
+  BenchHostPort(Hardware& hardware, std::string description)
+      : hardware_(hardware),
+        info_(sim_backend::PortInfoOf(hardware.config(), hardware.arena_bytes(),
+                                      std::move(description))) {}
 
   const abi::PortInfo& info() const override { return info_; }
   abi::HostPlatform& platform() override { return *this; }
