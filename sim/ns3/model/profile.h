@@ -11,6 +11,7 @@
 //   bytes_per_s = {scale = 4.04, kind = "derived", source = "..."}
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <stdexcept>
 #include <string>
