@@ -58,7 +58,7 @@ void DataSegmentAndAck(benchmark::State& state) {
     OnPlaced(pair.server, arrival.text_length, now);
     SetReceiveWindow(pair.server, kBuffer, now);
     OnBatchEnd(pair.server);
-    const Arrival ack = Exchange(pair.server, pair.client, 0, now);
+    Arrival ack = Exchange(pair.server, pair.client, 0, now);
     if (ack.acked_bytes == 0) state.SkipWithError("not acknowledged");
     benchmark::DoNotOptimize(ack);
   }
