@@ -56,7 +56,8 @@ if(QPIP_BUILD_NS3)
   configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPns3.cmake.in
     ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake INSTALL_DESTINATION ${package_dir}
     PATH_VARS ns3_include_dir CMAKE_INSTALL_LIBDIR NO_CHECK_REQUIRED_COMPONENTS_MACRO)
-  install(FILES ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake DESTINATION ${package_dir})
+  install(FILES ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake
+    ${CMAKE_CURRENT_LIST_DIR}/QpipNs3Targets.cmake DESTINATION ${package_dir})
 endif()
 
 # The component testbench: its public headers need nothing but those of host_lib.
