@@ -69,7 +69,8 @@ class SignalsTest(commands.CommandsTest):
             self.assertEqual(ends[victim].end(), 1)
             self.assertRegex(ends[victim].error(), "^qpip-ttcp: interrupted after [1-9][0-9]* bytes")
             self.assertEqual(ends[1 - victim].wait(), 1)
-            self.assertRegex(ends[1 - victim].error(), "connection reset by the peer .*IBV_WC_")
+            # A reset does not wait for room in a full ring when its NIC closes: then that is what is told.
+            self.assertRegex(ends[1 - victim].error(), "(connection reset by the peer|the peer is gone) .*IBV_WC_")
             for end in ends:
                 self.assertRegex(end.ready(), "^ttcp-[rt]: [1-9][0-9]* bytes in ")
 
