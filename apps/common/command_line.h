@@ -54,6 +54,10 @@ class CommandLine {
   bool Parse(int argc, const char* const* argv);
 
   bool Has(const std::string& option) const { return values_.count(option) != 0; }
+  /// Has, and not by its default.
+  bool Given(const std::string& option) const {
+    return Has(option) && !values_[option].defaulted();
+  }
   bool Flag(const std::string& option) const;
   /// Value of an option that was given or has a default. Throws UsageError when there is neither.
   std::string String(const std::string& option) const;

@@ -55,6 +55,11 @@ SweepPlan MakePlan(const CommandLine& command_line) {
   for (const std::string& text : command_line.Strings("vary")) {
     plan.axes.push_back(ParseAxis(text));
   }
+  for (const Axis& axis : plan.axes) {
+    if (axis.name == "profile" && command_line.Given("profile")) {
+      throw UsageError("--vary \"profile\": profile is given twice: leave --profile out");
+    }
+  }
   if (plan.axes.empty()) throw UsageError("nothing is varied: give --vary name=1,2,4");
   if (!command_line.Has("out")) throw UsageError("say where the results go: --out DIR");
   return plan;

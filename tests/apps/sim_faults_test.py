@@ -132,7 +132,8 @@ class SimFaults(unittest.TestCase):
         self.refuse("show", "--set", "link.mtu=1500", "--set", "link.mtu=9000", says="given twice")
         out = ["--out", self.work / "none"]
         for words in [["--vary", "count=1,2", "--vary", "count=3"], ["count=3", "--vary", "count=1,2"],
-                      ["--set", "link.mtu=1500", "--vary", "link.mtu=1500,9000"]]:
+                      ["--set", "link.mtu=1500", "--vary", "link.mtu=1500,9000"],
+                      ["--profile", "host-gm-9000", "--vary", "profile=lanai9-hardware-checksum"]]:
             self.refuse("sweep", "ping", *words, *out, says="given twice")
         self.refuse("sweep", "ping", "--vary", "count=1,2,1", *out, says="twice")
         self.assertFalse((self.work / "none").exists())
