@@ -244,7 +244,12 @@ void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs
     }
     while (children.size() != 0) reap();
   } catch (const Failure& failure) {
-    throw Failure(std::string(failure.what()) + ": the results of " + std::to_string(done) +
+    // Those too that ended as the signal came.
+    uint64_t kept = 0;
+    for (uint64_t point = 0; point < count; ++point) {
+      kept += fs::exists(PointFile(directory, point)) ? 1 : 0;
+    }
+    throw Failure(std::string(failure.what()) + ": the results of " + std::to_string(kept) +
                   " of " + std::to_string(count) + " points are kept: the same command goes on");
   }
   if (failed) throw Failure("a point of the sweep failed; the others' results are kept");

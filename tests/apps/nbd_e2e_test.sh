@@ -154,7 +154,7 @@ say "the client said: $(cat "$work/client.err")"
 stop "$server"
 
 # A server that is told to stop in mid-transfer ends cleanly.
-serve "&delay_us=1000" "disk=$work/disk64" && connect "&checksum=1"
+serve "&delay_us=100000" "disk=$work/disk64" && connect "&checksum=1"
 timeout 100 nbdcopy "$uri" "$work/out64" >"$work/copy.out" 2>&1 &
 copy=$!
 pids="$pids $copy"
