@@ -122,12 +122,31 @@ constexpr Timed kTimed[] = {
     {ServiceConnectionTimers, EarliestTimer},
 };
 
-bool ServiceTimers(const Nic& nic) {
-  for (const Timed& timed : kTimed) {
-    if (timed.service(nic)) return true;
+constexpr uint32_t kTimedCount = sizeof(kTimed) / sizeof(kTimed[0]);
+
+// The tables are walked at compile time: a round that finds nothing to do is most of what a polling
+// host waits for, and is then without indirect calls.
+
+template <uint32_t kRow = 0>
+bool ServiceTimedFrom(const Nic& nic) {
+  if constexpr (kRow == kTimedCount) {
+    return false;
+  } else {
+    return kTimed[kRow].service(nic) || ServiceTimedFrom<kRow + 1>(nic);
   }
-  return false;
 }
+
+template <uint32_t kRow = 0>
+uint64_t EarliestDeadlineFrom(const Nic& nic, uint64_t earliest) {
+  if constexpr (kRow == kTimedCount) {
+    return earliest;
+  } else {
+    const uint64_t deadline = kTimed[kRow].deadline(nic);
+    return EarliestDeadlineFrom<kRow + 1>(nic, deadline < earliest ? deadline : earliest);
+  }
+}
+
+bool ServiceTimers(const Nic& nic) { return ServiceTimedFrom(nic); }
 
 bool ServiceLists(const Nic& nic) {
   const bool retried = RetryRefused(nic);
@@ -143,6 +162,15 @@ constexpr bool (*kStateMachines[])(const Nic&) = {
     ServiceTransmit, ServiceLists,     ServiceTimers,
 };
 constexpr uint32_t kFsmCount = sizeof(kStateMachines) / sizeof(kStateMachines[0]);
+
+template <uint32_t kRow = 0>
+bool RunStateMachine(const Nic& nic, uint32_t fsm) {
+  if constexpr (kRow + 1 == kFsmCount) {
+    return kStateMachines[kRow](nic);
+  } else {
+    return fsm == kRow ? kStateMachines[kRow](nic) : RunStateMachine<kRow + 1>(nic, fsm);
+  }
+}
 
 Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
   return {static_cast<uint8_t*>(arena), *static_cast<FirmwareState*>(arena), *platform, now_ns};
@@ -194,7 +222,7 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
   uint32_t idle = 0;
   uint32_t fsm = nic.state.next_fsm;
   while (done < budget && idle < kFsmCount) {
-    if (kStateMachines[fsm](nic)) {
+    if (RunStateMachine(nic, fsm)) {
       ++done;
       idle = 0;
     } else {
@@ -216,12 +244,7 @@ uint64_t qpip_fw_next_deadline(const void* arena) {
   // Only reads; Nic is a mutable view because everything else writes.
   static constexpr Platform kNoPlatform{};
   const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
-  uint64_t earliest = ListDeadline(nic);
-  for (const Timed& timed : kTimed) {
-    const uint64_t deadline = timed.deadline(nic);
-    if (deadline < earliest) earliest = deadline;
-  }
-  return earliest;
+  return EarliestDeadlineFrom(nic, ListDeadline(nic));
 }
 
 uint64_t qpip_fw_notifications(const void* arena) {
