@@ -42,6 +42,19 @@ uint16_t TransportSum(const Nic& nic, const ipv6::Address& destination, uint8_t 
   return sum;
 }
 
+/// A frame that cannot go anywhere: its payload is let go of.
+uint32_t NoRoute(const Nic& nic, const PayloadSource& payload) {
+  if (payload.handle != 0) nic.hardware.PayloadRelease(payload.handle);
+  nic.Drop(abi::DropReason::kNoRoute);
+  return kSendNoRoute;
+}
+
+/// RFC 4291 2.5.2 and 2.5.3: no node but this one may be meant. Connections to them are refused
+/// when they open.
+bool LeadsNowhere(const ipv6::Address& destination) {
+  return destination.IsUnspecified() || destination.IsLoopback();
+}
+
 /// Fills in whom a frame goes to on an Ethernet link. Returns false, with the answer to the
 /// sender, when it does not go out now.
 bool FindLinkAddress(const Nic& nic, const PayloadSource& payload, FrameOut* out,
@@ -61,9 +74,7 @@ bool FindLinkAddress(const Nic& nic, const PayloadSource& payload, FrameOut* out
     case LinkAnswer::kUnreachable:
       break;
   }
-  if (payload.handle != 0) nic.hardware.PayloadRelease(payload.handle);
-  nic.Drop(abi::DropReason::kNoRoute);
-  *status = kSendNoRoute;
+  *status = NoRoute(nic, payload);
   return false;
 }
 
@@ -122,6 +133,7 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
 
 uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
                  const PayloadSource& payload, uint64_t* lease) {
+  if (LeadsNowhere(peer)) return NoRoute(nic, payload);
   uint8_t frame[kFrameBufferBytes];
   uint8_t* transport = frame + ipv6::kHeaderBytes;
   udp::Header header;
@@ -148,6 +160,7 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
 
 uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitContext& context,
                          const PayloadSource& payload, uint64_t* lease) {
+  if (LeadsNowhere(context.peer_address)) return NoRoute(nic, payload);
   constexpr auto kFragmentHeader = static_cast<uint32_t>(ipv6::kFragmentHeaderBytes);
   uint8_t frame[ipv6::kHeaderBytes + kFragmentHeader + udp::kHeaderBytes];
   uint8_t* at = frame + ipv6::kHeaderBytes;

@@ -39,6 +39,29 @@ TEST_F(UdpPair, GivenPostedReceiveWhenDatagramSentThenItArrivesWithItsSource) {
   EXPECT_EQ(std::memcmp(sink.data(), source.data() + 3, 1001), 0);
 }
 
+TEST_F(UdpPair, GivenADestinationThatIsNoOtherNodesWhenSentThenNothingLeavesAndTheSendCompletes) {
+  ipv6::Address loopback;
+  loopback.bytes[15] = 1;
+  uint64_t dropped = 0;
+  for (const ipv6::Address& nobody : {loopback, ipv6::Address{}}) {
+    for (const uint32_t bytes : {0u, 1000u, 20000u}) {  // the last in fragments
+      const uint32_t slot = qp_a->send_producer;
+      a.PostSend(*qp_a, {SgeOf(source, source_key, 0, bytes)}, false, 2, 2000);
+      auto* wqe = reinterpret_cast<abi::SendWqe*>(qp_a->send_ring->data() + size_t{slot} * 128);
+      std::memcpy(wqe->peer_address.bytes, nobody.bytes, sizeof(nobody.bytes));
+      a.RingSend(*qp_a);
+      cable.Run();
+      const auto sent = a.Poll(*cq_a);
+      ASSERT_EQ(sent.size(), 1u) << bytes;
+      EXPECT_EQ(sent[0].status, static_cast<uint8_t>(abi::CompletionStatus::kSuccess));
+      EXPECT_EQ(a.Counter(abi::NicCounter::kFramesSent), 0u) << bytes;
+      EXPECT_GT(a.Dropped(abi::DropReason::kNoRoute), dropped) << bytes;
+      EXPECT_EQ(a.hardware.payloads_held(), 0u) << bytes;
+      dropped = a.Dropped(abi::DropReason::kNoRoute);
+    }
+  }
+}
+
 TEST_F(UdpPair, GivenZeroLengthDatagramWhenSentThenItIsOneMessage) {
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
   b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 10)});
