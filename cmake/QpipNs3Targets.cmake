@@ -1,5 +1,5 @@
-# ns-3 names its libraries' targets ns3::core since 3.38 and ns3::libcore before: here it is the newer
-# name for either. Included behind find_package(ns3), by this project's build and by its package.
+# ns-3 3.37 names its libraries' targets ns3::libcore, 3.43 ns3::core: here it is the newer name for
+# either. Included behind find_package(ns3), by this project's build and by its package.
 foreach(module core network internet csma point-to-point applications)
   if(NOT TARGET ns3::${module} AND TARGET ns3::lib${module})
     add_library(ns3::${module} INTERFACE IMPORTED GLOBAL)

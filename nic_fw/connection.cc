@@ -13,6 +13,12 @@
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
+namespace {
+
+/// RFC 9293 3.8.3, R1: so many time-outs in a row are told to the application.
+constexpr uint8_t kExcessiveRetransmissions = 3;
+
+}  // namespace
 
 void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
   const bool everybody = peer == ipv6::Address{};
@@ -57,7 +63,13 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   const tcp::State before = q.tcb.state;
   const tcp::TimerPlan plan = tcp::OnTimer(q.tcb, nic.now);
   NoteMtuSearch(nic, q);
-  if (plan.retransmission_timeout) nic.Count(abi::NicCounter::kTcpRetransmissionTimeouts);
+  if (plan.retransmission_timeout) {
+    nic.Count(abi::NicCounter::kTcpRetransmissionTimeouts);
+    // Once in each series: an answer ends it, and the back-off with it.
+    if (q.tcb.rtt.backoff == kExcessiveRetransmissions && q.state != QpState::kOrphan) {
+      Notify(nic, q, abi::kNoticeRetransmissions);
+    }
+  }
   if (plan.send_reset) SendReset(nic, q.tuple, plan.reset);
   TraceTcpState(nic, q, before);
   if (plan.outcome == tcp::Outcome::kTimedOut) {

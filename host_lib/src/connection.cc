@@ -129,6 +129,7 @@ QpNotices QpImpl::TakeNotices() {
   const std::lock_guard lock(mutex_);
   notices.urgent |= held_notices_.urgent;
   notices.icmp_error |= held_notices_.icmp_error;
+  notices.retransmitting |= held_notices_.retransmitting;
   held_notices_ = {};
   return notices;
 }
@@ -142,7 +143,8 @@ QpNotices QpImpl::AskForNotices() {
           .icmp_error = (answer.result[0] & abi::kNoticeIcmpError) != 0,
           .icmp_errors = answer.result[2],
           .icmp_type = static_cast<uint8_t>(answer.result[3] >> 8),
-          .icmp_code = static_cast<uint8_t>(answer.result[3])};
+          .icmp_code = static_cast<uint8_t>(answer.result[3]),
+          .retransmitting = (answer.result[0] & abi::kNoticeRetransmissions) != 0};
 }
 
 std::string QpImpl::DescribeEnd() {
@@ -154,7 +156,10 @@ std::string QpImpl::DescribeEnd() {
     const std::lock_guard lock(mutex_);
     held_notices_.urgent |= notices.urgent;
     held_notices_.icmp_error |= notices.icmp_error;
-    if (held_notices_.urgent || held_notices_.icmp_error) noticed_.store(true);
+    held_notices_.retransmitting |= notices.retransmitting;
+    if (held_notices_.urgent || held_notices_.icmp_error || held_notices_.retransmitting) {
+      noticed_.store(true);
+    }
   }
   std::string text = options_.type == QpType::kTcp ? "connection with " + peer().ToString() + ": "
                                                    : "port " + std::to_string(qp_num()) + ": ";

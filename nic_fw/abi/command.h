@@ -208,8 +208,9 @@ enum class EventKind : uint8_t {
 
 /// What a notice is about. Bits of kTakeNotices' first answer.
 enum NoticeFlags : uint32_t {
-  kNoticeUrgent = 1u << 0,     ///< TCP: the peer has said how far its urgent data reaches
-  kNoticeIcmpError = 1u << 1,  ///< an ICMPv6 error about what the queue pair has sent
+  kNoticeUrgent = 1u << 0,           ///< TCP: the peer has said how far its urgent data reaches
+  kNoticeIcmpError = 1u << 1,        ///< an ICMPv6 error about what the queue pair has sent
+  kNoticeRetransmissions = 1u << 2,  ///< TCP: three time-outs in a row (RFC 9293 3.8.3, R1)
 };
 
 /// Why a connection ended or never was.

@@ -129,10 +129,8 @@ std::vector<Requirement> Rfc9293Timers() {
        "R1 and R2: many retransmissions are told to IP, more end the connection",
        "the end comes after a time, R2; IP is not told, as there is one way out"},
       {"MUST-21", "3.8.3", "an application can set R2"},
-      {"SHLD-9", "3.8.3", "an application is told when R1 is reached",
-       "the verbs interface has no such event"},
-      {"SHLD-10", "3.8.3", "R1 is at least three retransmissions",
-       "nobody is told of R1; five time-outs in a row start a search for the path's MTU"},
+      {"SHLD-9", "3.8.3", "an application is told when R1 is reached"},
+      {"SHLD-10", "3.8.3", "R1 is at least three retransmissions"},
       {"SHLD-11", "3.8.3", "R2 is at least 100 s"},
       {"MUST-22", "3.8.3", "SYNs are sent again and given up in the same way"},
       {"MUST-23", "3.8.3", "... R2 of a SYN being at least 3 min"},
@@ -170,10 +168,8 @@ std::vector<Requirement> Rfc9293Interfaces() {
 
       {"MUST-63", "3.9.2.3", "a SYN from an invalid address is ignored"},
 
-      {"MUST-47", "3.9.1.8", "soft errors are reported to the application",
-       "ICMPv6 errors and urgent data; of excessive retransmissions, which are to be reported too, "
-       "only "
-       "the end is told"},
+      {"MUST-47", "3.9.1.8",
+       "soft errors are reported to the application, excessive retransmissions as well"},
       {"SHLD-20", "3.9.1.8", "... which can switch that off", "there is nothing to switch off"},
       {"MUST-48", "3.9.1.9", "an application can set the DiffServ field"},
       {"SHLD-21", "3.9.1.9", "... and change it", "there is no call for it"},

@@ -175,6 +175,22 @@ void UnansweredDataEndsTheConnection() {
   Expect(s.connection->Reason() == DisconnectReason::kTimedOut, "the reason");
 }
 
+void ThirdTimeoutIsReported() {
+  Script s({.bench = {.rto_min = seconds(1)}});
+  s.Accept();
+  s.connection->Send(Pattern(100));
+  s.Sends(kData);
+  const auto told = [&] { return s.connection->TakeNotices().retransmitting; };
+  s.SendsAt(seconds(1), kData);
+  s.SendsAt(seconds(3), kData);
+  Expect(!told(), "told before the third");
+  s.SendsAt(seconds(7), kData);
+  Expect(told(), "not told of the third");
+  s.SendsAt(seconds(15), kData);
+  Expect(!told(), "told twice of one series");
+  s.State(TcpState::kEstablished);
+}
+
 void ApplicationSetsTheTimeout() {
   for (const int limit : {5, 500}) {
     Script s({.listen = {.tcp = {.user_timeout = seconds(limit)}}});
@@ -260,6 +276,9 @@ Topic RetransmissionTopic() {
           {"unanswered_data_ends_the_connection",
            {"RFC 9293 MUST-20"},
            UnansweredDataEndsTheConnection},
+          {"third_timeout_is_reported",
+           {"RFC 9293 MUST-47", "RFC 9293 SHLD-9", "RFC 9293 SHLD-10"},
+           ThirdTimeoutIsReported},
           {"application_sets_the_timeout", {"RFC 9293 MUST-21"}, ApplicationSetsTheTimeout},
           {"giving_up_takes_100_seconds", {"RFC 9293 SHLD-11"}, GivingUpTakes100Seconds},
           {"syn_is_given_up", {"RFC 9293 MUST-22"}, SynIsGivenUp},

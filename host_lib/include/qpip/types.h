@@ -131,13 +131,15 @@ inline constexpr int kSendUrgent = 1 << 16;
 
 /// What has come to a QP's notice without ending it.
 struct QpNotices {
-  bool urgent = false;       ///< TCP: the peer has moved the end of its urgent data
-  uint32_t urgent_end = 0;   ///< TCP: behind the last urgent byte: bytes received since the
-                             ///< connection began, modulo 2^32; 0 before there was any
-  bool icmp_error = false;   ///< routers or the peer's host have complained of a packet sent
-  uint32_t icmp_errors = 0;  ///< how often so far
-  uint8_t icmp_type = 0;     ///< of the last (RFC 4443); soft ones end nothing
-  uint8_t icmp_code = 0;     ///< of the last
+  bool urgent = false;          ///< TCP: the peer has moved the end of its urgent data
+  uint32_t urgent_end = 0;      ///< TCP: behind the last urgent byte: bytes received since the
+                                ///< connection began, modulo 2^32; 0 before there was any
+  bool icmp_error = false;      ///< routers or the peer's host have complained of a packet sent
+  uint32_t icmp_errors = 0;     ///< how often so far
+  uint8_t icmp_type = 0;        ///< of the last (RFC 4443); soft ones end nothing
+  uint8_t icmp_code = 0;        ///< of the last
+  bool retransmitting = false;  ///< TCP: three time-outs in a row without an answer; the connection
+                                ///< goes on until its user time-out (RFC 9293 3.8.3)
 };
 
 /// A completion: `ibv_wc` and, for UDP receives, where the datagram came from.
