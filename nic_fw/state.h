@@ -310,26 +310,17 @@ inline ipv6::Address OwnAddress(const Nic& nic) {
 }
 
 // How to reach the links of queue pairs and contexts (list.h).
-struct ActiveLink {
+template <Link QueuePairLinks::*kList>
+struct QueuePairLink {
   const Nic& nic;
-  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.active; }
+  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.*kList; }
 };
-struct BatchLink {
-  const Nic& nic;
-  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.batch; }
-};
-struct OfferedLink {
-  const Nic& nic;
-  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.offered; }
-};
-struct DrainLink {
-  const Nic& nic;
-  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.drain; }
-};
-struct RefusedLink {
-  const Nic& nic;
-  Link& operator()(uint32_t handle) const { return nic.qp(handle).links.refused; }
-};
+using ActiveLink = QueuePairLink<&QueuePairLinks::active>;
+using BatchLink = QueuePairLink<&QueuePairLinks::batch>;
+using OfferedLink = QueuePairLink<&QueuePairLinks::offered>;
+using DrainLink = QueuePairLink<&QueuePairLinks::drain>;
+using RefusedLink = QueuePairLink<&QueuePairLinks::refused>;
+
 struct TransmitLink {
   const Nic& nic;
   Link& operator()(uint32_t index) const { return nic.transmit(index).link; }
