@@ -11,8 +11,6 @@ namespace {
 constexpr uint64_t kLivenessPeriodNs = 50'000'000;
 constexpr uint64_t kAlonePeriodNs = 500'000'000;
 
-constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
-
 }  // namespace
 
 FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* why_not) {
@@ -46,7 +44,7 @@ FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* wh
 bool FabricPort::OpenOut(Peer* peer) {
   const Mapping& memory = *membership_->own_memory();
   const size_t offset = RingOffset(peer->slot);
-  if ((reserved_rings_ & Bit(peer->slot)) == 0) {
+  if ((reserved_rings_ & SlotBit(peer->slot)) == 0) {
     if (const int error = memory.Reserve(offset, kRingStride); error != 0) {
       ++statistics_.ring_memory_exhausted;
       Lack(*peer, error,
@@ -57,7 +55,7 @@ bool FabricPort::OpenOut(Peer* peer) {
       return false;
     }
     memory.Populate(offset, kRingStride);
-    reserved_rings_ |= Bit(peer->slot);
+    reserved_rings_ |= SlotBit(peer->slot);
   }
   peer->out.Open(memory.base() + offset, peer->generation);
   peer->out_open = true;
@@ -124,26 +122,26 @@ void FabricPort::AcceptSource(uint32_t slot) {
   const PortEntry& entry = membership_->control().ports[slot];
   std::atomic<uint64_t>& opened = membership_->own_entry().opened;
   const PortSnapshot port = ReadPort(entry);
-  deferred_ &= ~Bit(slot);
+  deferred_ &= ~SlotBit(slot);
   if (port.state != kPortFree && OldIncarnationPending(slot, port)) {
-    deferred_ |= Bit(slot);
+    deferred_ |= SlotBit(slot);
     return;
   }
   Peer* peer = peers_[slot].get();
   const bool over = port.generation == dead_generation_[slot] && peer == nullptr;
   const bool known = peer != nullptr && (peer->in.is_open() || peer->state > PeerState::kDown);
   if (port.state == kPortFree || over || known) {
-    opened.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+    opened.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
     return;
   }
   // The bit is cleared only now: as long as it is set, nobody removes the source's memory.
   int lack = 0;
-  std::shared_ptr<Mapping> memory = Bit(slot) == self_bit_
+  std::shared_ptr<Mapping> memory = SlotBit(slot) == self_bit_
                                         ? membership_->own_memory()
                                         : membership_->MapPort(slot, port.generation, &lack);
-  opened.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+  opened.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
   if (ReadPort(entry).generation != port.generation) {
-    deferred_ |= Bit(slot);  // a successor may have set the bit that we cleared
+    deferred_ |= SlotBit(slot);  // a successor may have set the bit that we cleared
     return;
   }
   if (memory == nullptr) {
@@ -180,8 +178,8 @@ void FabricPort::MarkDown(Peer* peer, PeerState state) {
   dead_generation_[peer->slot] = peer->generation;
   if (routes_[peer->slot].generation == peer->generation) routes_[peer->slot].live = false;
   if (last_destination_ == peer) last_destination_ = nullptr;
-  unflushed_ &= ~Bit(peer->slot);
-  blocked_ &= ~Bit(peer->slot);
+  unflushed_ &= ~SlotBit(peer->slot);
+  blocked_ &= ~SlotBit(peer->slot);
   List(peer);
 }
 
@@ -194,7 +192,7 @@ void FabricPort::ReportDown(Peer* peer, InFrame* frame) {
   peer->listed = false;
   if (peer->state == PeerState::kRefused) {
     if (peer->refusal != 0) {
-      refusing_ |= Bit(peer->slot);
+      refusing_ |= SlotBit(peer->slot);
       refusing_whom_[peer->slot] = {peer->generation, peer->refusal};
     }
     Retire(peer->slot);

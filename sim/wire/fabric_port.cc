@@ -21,8 +21,6 @@ constexpr size_t kAlwaysCopyPayload = 256;
 // release would make the index's cache line travel more often than the frames' own.
 constexpr uint64_t kPublishBytes = kRingDataBytes / 16;
 
-constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
-
 // Lease: ring position behind the frame in cache lines (48 bits), low bits of the destination's
 // generation (10), its slot (6). 48 bits of cache lines last for days at memory speed.
 constexpr uint32_t kLeaseGenerationMask = 0x3ff;
@@ -66,7 +64,7 @@ bool IsFabricName(std::string_view name) {
 FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options)
     : options_(options),
       membership_(std::move(membership)),
-      self_bit_(Bit(membership_->slot())),
+      self_bit_(SlotBit(membership_->slot())),
       allocator_(membership_->own_memory(), kSharedRegionOffset, kSharedRegionBytes),
       borrowed_(kMaxBorrowed) {
   for (uint32_t i = 0; i < kMaxBorrowed; ++i) {
@@ -102,8 +100,8 @@ SendResult FabricPort::Send(const OutFrame& frame, uint64_t* lease) {
     if (result != SendResult::kSent) return result;
     if (!WriteFrame(peer, frame, total, lease)) return SendResult::kBusy;
   }
-  blocked_ &= ~Bit(peer->slot);
-  unflushed_ |= Bit(peer->slot);
+  blocked_ &= ~SlotBit(peer->slot);
+  unflushed_ |= SlotBit(peer->slot);
   ++statistics_.frames_sent;
   statistics_.bytes_sent += total;
   return SendResult::kSent;
@@ -115,7 +113,7 @@ SendResult FabricPort::Blocked(Peer* peer) {
     ++statistics_.no_route;
     return SendResult::kNoRoute;
   }
-  blocked_ |= Bit(peer->slot);
+  blocked_ |= SlotBit(peer->slot);
   if (peer->out.RequestRoom()) return SendResult::kSent;
   ++statistics_.busy;
   return SendResult::kBusy;
@@ -321,7 +319,7 @@ void FabricPort::PrepareSleep() {
     Peer* peer = peers_[static_cast<uint32_t>(std::countr_zero(rest))].get();
     // Room that was made before the bit was set wakes nobody: then do not fall asleep.
     if (peer != nullptr && peer->state == PeerState::kUp && peer->out.RequestRoom()) {
-      blocked_ &= ~Bit(peer->slot);
+      blocked_ &= ~SlotBit(peer->slot);
       word.fetch_add(2, std::memory_order_seq_cst);
     }
   }

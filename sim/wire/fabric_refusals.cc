@@ -20,8 +20,6 @@
 namespace qpip::wire {
 namespace {
 
-constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
-
 std::string Advice(int error) {
   switch (error) {
     case ENOSPC:
@@ -53,8 +51,8 @@ void FabricPort::Refuse(Peer* peer, int error) {
   peer->state = PeerState::kRefused;
   peer->refusal = error;
   if (last_destination_ == peer) last_destination_ = nullptr;
-  unflushed_ &= ~Bit(peer->slot);
-  blocked_ &= ~Bit(peer->slot);
+  unflushed_ &= ~SlotBit(peer->slot);
+  blocked_ &= ~SlotBit(peer->slot);
   List(peer);
 }
 
@@ -68,7 +66,7 @@ bool FabricPort::RefusalPending(uint32_t slot) const {
   const uint64_t theirs =
       membership_->control().ports[slot].refused.load(std::memory_order_acquire);
   const uint64_t ours = membership_->own_entry().refused.load(std::memory_order_acquire);
-  return (theirs & self_bit_) != 0 || ((ours | refusing_) & Bit(slot)) != 0;
+  return (theirs & self_bit_) != 0 || ((ours | refusing_) & SlotBit(slot)) != 0;
 }
 
 void FabricPort::SettleRefusals() {
@@ -81,7 +79,7 @@ void FabricPort::SettleRefusals() {
 
 void FabricPort::TellRefusal(uint32_t slot) {
   if (!HoldsNothingOf(slot)) return;
-  refusing_ &= ~Bit(slot);
+  refusing_ &= ~SlotBit(slot);
   PortEntry& entry = membership_->control().ports[slot];
   const PortSnapshot port = ReadPort(entry);
   const Refusing& whom = refusing_whom_[slot];
@@ -94,8 +92,8 @@ void FabricPort::TellRefusal(uint32_t slot) {
 
 void FabricPort::HearRefusal(uint32_t slot) {
   PortEntry& own = membership_->own_entry();
-  if (HoldsNothingOf(slot) && (refusing_ & Bit(slot)) == 0) {
-    own.refused.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+  if (HoldsNothingOf(slot) && (refusing_ & SlotBit(slot)) == 0) {
+    own.refused.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
     if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
     return;
   }
@@ -107,9 +105,9 @@ void FabricPort::HearRefusal(uint32_t slot) {
   };
   if (!current()) {
     // Of a predecessor that has died since. The peer's own may come at this moment.
-    own.refused.fetch_and(~Bit(slot), std::memory_order_seq_cst);
+    own.refused.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
     if (!current()) return;
-    own.refused.fetch_or(Bit(slot), std::memory_order_seq_cst);
+    own.refused.fetch_or(SlotBit(slot), std::memory_order_seq_cst);
   }
   ++statistics_.refused_by_peers;
   const int error = RefusalError(own.refusals[slot].load(std::memory_order_relaxed));

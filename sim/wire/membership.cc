@@ -7,11 +7,6 @@
 #include "sim/wire/futex.h"
 
 namespace qpip::wire {
-namespace {
-
-constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
-
-}  // namespace
 
 std::string AddressText(const abi::Ip6Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -25,7 +20,7 @@ uint64_t Membership::DeadSlots() {
     if (slot == slot_) continue;
     const uint32_t state = control_->ports[slot].state.load(std::memory_order_acquire);
     if (state == kPortFree) continue;
-    if (state != kPortLive || !IsRunning(slot)) dead |= Bit(slot);
+    if (state != kPortLive || !IsRunning(slot)) dead |= SlotBit(slot);
   }
   return dead;
 }
@@ -58,13 +53,13 @@ void Membership::ReclaimDeadLocked(bool all) {
   uint64_t unseen = 0;  // sources that a live port has yet to look at
   for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
     const PortEntry& entry = control_->ports[slot];
-    if ((dead & Bit(slot)) == 0 && entry.state.load(std::memory_order_relaxed) == kPortLive) {
+    if ((dead & SlotBit(slot)) == 0 && entry.state.load(std::memory_order_relaxed) == kPortLive) {
       unseen |= entry.opened.load(std::memory_order_acquire);
     }
   }
   const uint64_t reclaim = all ? dead : dead & ~unseen;
   for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
-    if ((reclaim & Bit(slot)) == 0) continue;
+    if ((reclaim & SlotBit(slot)) == 0) continue;
     PortEntry& entry = control_->ports[slot];
     const uint32_t generation = entry.generation.load(std::memory_order_relaxed);
     DropMemory(slot, generation);

@@ -15,6 +15,9 @@
 
 namespace qpip::wire {
 
+/// A slot in a set of slots.
+constexpr uint64_t SlotBit(uint32_t slot) { return uint64_t{1} << slot; }
+
 /// "fd00::1" and the like (RFC 5952).
 std::string AddressText(const abi::Ip6Address& address);
 

@@ -57,10 +57,11 @@ TEST(TablesTest, GivenARecordingWhenOneChargeOfItIsLostThenTheCheckFails) {
 TEST(TablesTest, GivenARecordingWhenAStageIsLostThenItsCellIsNamed) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();
-    std::erase_if(run.recording.activities, [&](const Activity& activity) {
-      return activity.resource == Resource::kCore && activity.stage == stage &&
-             activity.variant == variant;
-    });
+    std::erase_if(run.recording.activities,
+                  [stage = stage, variant = variant](const Activity& activity) {
+                    return activity.resource == Resource::kCore && activity.stage == stage &&
+                           activity.variant == variant;
+                  });
     const std::vector<std::string> lines = Deviations(Tabulate(run));
     ASSERT_EQ(lines.size(), 2u) << StageTitle(stage);  // the cell and the sum
     EXPECT_THAT(lines[0], testing::HasSubstr("0.000 us a segment")) << StageTitle(stage);

@@ -16,10 +16,9 @@
 
 #include "sim/ns3/model/virtual_time.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef QPIP_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#define QPIP_ASAN_FIBRES 1
 #endif
 
 namespace qpip::sim {
@@ -69,7 +68,7 @@ using GuardedStack = boost::context::protected_fixedsize_stack;
 class StackAllocator : public GuardedStack {
  public:
   using GuardedStack::GuardedStack;
-#ifdef QPIP_ASAN_FIBRES
+#ifdef QPIP_ADDRESS_SANITIZER
   void deallocate(boost::context::stack_context& stack) {
     // The outermost frames are never returned from, so their red zones are still marked.
     ASAN_UNPOISON_MEMORY_REGION(static_cast<char*>(stack.sp) - stack.size, stack.size);
@@ -94,8 +93,8 @@ class Root : public Context {
 /// a fibre may be suspended inside a catch block.
 class ExceptionState {
  public:
-  void Save() { std::memcpy(bytes_, abi::__cxa_get_globals(), sizeof(bytes_)); }
-  void Restore() const { std::memcpy(abi::__cxa_get_globals(), bytes_, sizeof(bytes_)); }
+  void Save() { std::memcpy(bytes_, __cxxabiv1::__cxa_get_globals(), sizeof(bytes_)); }
+  void Restore() const { std::memcpy(__cxxabiv1::__cxa_get_globals(), bytes_, sizeof(bytes_)); }
 
  private:
   // Itanium C++ ABI, 2.2.2: a pointer and a count.
@@ -206,12 +205,12 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
     Context* before = current;
     ExceptionState exceptions;
     exceptions.Save();
-#ifdef QPIP_ASAN_FIBRES
+#ifdef QPIP_ADDRESS_SANITIZER
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, stack_bottom_, stack_size_);
 #endif
     fiber_ = std::move(fiber_).resume();
-#ifdef QPIP_ASAN_FIBRES
+#ifdef QPIP_ADDRESS_SANITIZER
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
     exceptions.Restore();
@@ -219,7 +218,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
     if (done_) std::exchange(on_done_, nullptr)();
   }
 
-#ifdef QPIP_ASAN_FIBRES
+#ifdef QPIP_ADDRESS_SANITIZER
   // AddressSanitizer is told about every change of stacks.
   void NoteStack(const void* bottom, size_t size) {
     stack_bottom_ = bottom;

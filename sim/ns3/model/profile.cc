@@ -17,8 +17,8 @@ namespace {
 constexpr int kMaxDepth = 16;
 constexpr const char* kKinds[] = {"published", "derived", "fitted", "assumed", "chosen"};
 
-[[noreturn]] void Fail(const std::string& file, const toml::source_region& where,
-                       const std::string& what) {
+[[noreturn]] void Refuse(const std::string& file, const toml::source_region& where,
+                         const std::string& what) {
   throw ProfileError(file + ":" + std::to_string(where.begin.line) + ": " + what);
 }
 
@@ -69,21 +69,21 @@ ValueKind ParseKind(const std::string& file, const toml::node& node, const std::
   for (size_t i = 0; i < std::size(kKinds); ++i) {
     if (text == kKinds[i]) return static_cast<ValueKind>(i);
   }
-  Fail(file, node.source(),
-       "kind \"" + text + "\" is none of published, derived, fitted, assumed, chosen");
+  Refuse(file, node.source(),
+         "kind \"" + text + "\" is none of published, derived, fitted, assumed, chosen");
 }
 
 ProfileValue ParseValue(const std::string& file, const std::string& name,
                         const toml::table& entry) {
   const ParameterSpec* spec = FindParameter(name);
-  if (spec == nullptr) Fail(file, entry.source(), UnknownParameter(name));
+  if (spec == nullptr) Refuse(file, entry.source(), UnknownParameter(name));
   ProfileValue out;
   for (const auto& [key, node] : entry) {
     if (key == "value" || key == "scale") {
       const auto number = node.value<double>();
       if (!number) {
-        Fail(file, node.source(),
-             "the " + std::string(key.str()) + " of \"" + name + "\" is no number");
+        Refuse(file, node.source(),
+               "the " + std::string(key.str()) + " of \"" + name + "\" is no number");
       }
       out.value = *number;
       out.scales = key == "scale";
@@ -92,26 +92,26 @@ ProfileValue ParseValue(const std::string& file, const std::string& name,
     } else if (key == "source") {
       out.source = node.value_or<std::string>("");
     } else {
-      Fail(file, node.source(),
-           "\"" + std::string(key.str()) + "\" in \"" + name +
-               "\"; accepted: value or scale, kind, source");
+      Refuse(file, node.source(),
+             "\"" + std::string(key.str()) + "\" in \"" + name +
+                 "\"; accepted: value or scale, kind, source");
     }
   }
   if (!entry.contains("kind") || out.source.empty()) {
-    Fail(file, entry.source(),
-         "\"" + name +
-             "\" needs a kind and a source: {value = ..., kind = \"...\", source = "
-             "\"...\"}");
+    Refuse(file, entry.source(),
+           "\"" + name +
+               "\" needs a kind and a source: {value = ..., kind = \"...\", source = "
+               "\"...\"}");
   }
   if (entry.contains("value") && entry.contains("scale")) {
-    Fail(file, entry.source(), "\"" + name + "\" has both a value and a scale; give one");
+    Refuse(file, entry.source(), "\"" + name + "\" has both a value and a scale; give one");
   }
   if (out.scales && !(out.value > 0)) {
-    Fail(file, entry.source(), "the scale of \"" + name + "\" must be greater than 0");
+    Refuse(file, entry.source(), "the scale of \"" + name + "\" must be greater than 0");
   }
   if (!out.scales) {
     CheckRange(*spec, out.value,
-               [&](const std::string& what) { Fail(file, entry.source(), what); });
+               [&](const std::string& what) { Refuse(file, entry.source(), what); });
   }
   return out;
 }
@@ -123,11 +123,11 @@ void CollectValues(const std::string& file, const std::string& prefix, const tom
     const std::string name = prefix + std::string(key.str());
     const toml::table* inner = node.as_table();
     if (inner == nullptr) {
-      if (FindParameter(name) == nullptr) Fail(file, node.source(), UnknownParameter(name));
-      Fail(file, node.source(),
-           "\"" + name +
-               "\" must say where its number comes from: {value = ..., kind = "
-               "\"published|derived|fitted|assumed|chosen\", source = \"...\"}");
+      if (FindParameter(name) == nullptr) Refuse(file, node.source(), UnknownParameter(name));
+      Refuse(file, node.source(),
+             "\"" + name +
+                 "\" must say where its number comes from: {value = ..., kind = "
+                 "\"published|derived|fitted|assumed|chosen\", source = \"...\"}");
     }
     if (inner->contains("value") || inner->contains("scale")) {
       (*out)[name] = ParseValue(file, name, *inner);
@@ -193,17 +193,17 @@ Profile Profile::ParseAt(std::string_view text, const std::string& file_name, in
   try {
     root = toml::parse(text, file_name);
   } catch (const toml::parse_error& error) {
-    Fail(file_name, error.source(), std::string(error.description()));
+    Refuse(file_name, error.source(), std::string(error.description()));
   }
   Profile out;
   if (const auto* base = root.get("base")) {
     const auto name = base->value<std::string>();
-    if (!name) Fail(file_name, base->source(), "base must be the name of a profile, in quotes");
+    if (!name) Refuse(file_name, base->source(), "base must be the name of a profile, in quotes");
     try {
       out = LoadAt(*name, depth + 1);
     } catch (const ProfileError& error) {
       if (depth + 1 > kMaxDepth) throw;
-      Fail(file_name, base->source(), error.what());
+      Refuse(file_name, base->source(), error.what());
     }
   }
   const size_t slash = file_name.rfind('/');

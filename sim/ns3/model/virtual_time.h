@@ -10,6 +10,15 @@
 #include <cstdint>
 #include <utility>
 
+// GCC says so by a macro, clang when asked.
+#if defined(__SANITIZE_ADDRESS__)
+#define QPIP_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define QPIP_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 namespace qpip::sim {
 
 /// The present, in whole nanoseconds: an event in a phase (below) belongs to its nanosecond.
@@ -27,7 +36,7 @@ class PooledEvent : public ns3::EventImpl {
  public:
   explicit PooledEvent(Action action) : action_(std::move(action)) {}
 
-#ifndef __SANITIZE_ADDRESS__  // a pool would hide the use of what was freed
+#ifndef QPIP_ADDRESS_SANITIZER  // a pool would hide the use of what was freed
   static void* operator new(size_t) { return Pool<sizeof(PooledEvent)>::malloc(); }
   static void operator delete(void* event) { Pool<sizeof(PooledEvent)>::free(event); }
 #endif

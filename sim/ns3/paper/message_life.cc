@@ -10,7 +10,6 @@ namespace qpip::sim::paper {
 namespace {
 
 constexpr uint32_t kWarmUp = 16;
-constexpr uint64_t kQuietNs = 1000000;
 constexpr uint32_t kReceiver = 0;
 constexpr uint32_t kSender = 1;
 

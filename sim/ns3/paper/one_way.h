@@ -9,6 +9,8 @@
 
 namespace qpip::sim::paper {
 
+inline constexpr uint64_t kQuietNs = 1000000;  ///< longer than anything under way
+
 /// Connects when made. The hosts must outlive it.
 class OneWay {
  public:

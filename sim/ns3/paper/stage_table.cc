@@ -14,7 +14,6 @@ namespace {
 
 constexpr uint32_t kBurst = 4;          // a multiple of every "ACK every n" up to 4
 constexpr uint32_t kWarmUpBursts = 8;   // until the window and the estimator have settled
-constexpr uint64_t kQuietNs = 1000000;  // longer than anything under way
 constexpr double kToleranceUs = 0.001;  // far below the tables' half microsecond
 
 void Say(std::vector<std::string>* lines, const char* format, auto... values) {

@@ -19,7 +19,7 @@ std::vector<Flow> MakeFlows(uint32_t nics, uint32_t peers) {
   return flows;
 }
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunAllToAll(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
   world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
   const auto given = static_cast<uint32_t>(arguments.Count("peers"));
@@ -42,7 +42,7 @@ Scenario AllToAllScenario() {
                              Whole("message", 65536, 1, 1u << 24, "bytes a message"),
                              Whole("messages", 1, 1, 1u << 24, "messages to each peer"),
                              Whole("depth", 1, 1, 128, "messages outstanding to each peer")}),
-          Run};
+          RunAllToAll};
 }
 
 }  // namespace qpip::sim

@@ -12,6 +12,10 @@ WorldOptions CommonOptions(const ScenarioArguments& arguments) {
   return options;
 }
 
+void RequirePosted(int error) {
+  if (error != 0) throw Error(error, "a post failed");
+}
+
 void RequireNotStopped() {
   if (StopRequested()) throw Error(EINTR, "interrupted before there was anything to measure");
 }

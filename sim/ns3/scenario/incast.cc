@@ -4,7 +4,7 @@
 namespace qpip::sim {
 namespace {
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunIncast(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
   world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
   std::vector<Flow> flows;
@@ -21,7 +21,7 @@ Scenario IncastScenario() {
                          Whole("message", 16384, 1, 1u << 24, "bytes a message"),
                          Whole("messages", 64, 1, 1u << 24, "messages of each sender"),
                          Whole("depth", 4, 1, 128, "messages outstanding of each sender")}),
-      Run};
+      RunIncast};
 }
 
 }  // namespace qpip::sim

@@ -21,7 +21,7 @@ void AddShares(const std::vector<PathStep>& path, ScenarioResult* result) {
   }
 }
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunMessage(const Profile& profile, const ScenarioArguments& arguments) {
   const auto bytes = static_cast<uint32_t>(arguments.Count("bytes"));
   const paper::MessageLife life = paper::RunMessageLife(profile, bytes);
   ScenarioResult result;
@@ -54,7 +54,7 @@ Scenario MessageScenario() {
   return {"message",
           "one message on idle NICs, acknowledged at once: its waterfall and critical path",
           {Whole("bytes", 1, 1, 16384, "bytes of the message")},
-          Run};
+          RunMessage};
 }
 
 }  // namespace qpip::sim

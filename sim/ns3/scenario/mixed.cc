@@ -12,10 +12,6 @@ constexpr uint16_t kUdpPort = 9;
 constexpr uint32_t kSlots = 16;
 constexpr auto kQuiet = std::chrono::milliseconds(2);  // after which no datagram is on its way
 
-void Check(int error) {
-  if (error != 0) throw Error(error, "mixed: a post failed");
-}
-
 /// A queue pair with memory and a completion queue of its own.
 struct Side {
   Side(Host& host, QpType type, uint32_t bytes) : message_bytes(bytes) {
@@ -30,7 +26,7 @@ struct Side {
     qp = host.nic->CreateQp(*host.pd, options);
     for (uint32_t i = 0; i < kSlots; ++i) PostReceive();
   }
-  void PostReceive() { Check(qp->PostRecv(0, memory->Sge(message_bytes, message_bytes))); }
+  void PostReceive() { RequirePosted(qp->PostRecv(0, memory->Sge(message_bytes, message_bytes))); }
   ibv_sge message() const { return memory->Sge(0, message_bytes); }
   /// Looks until a message has been received; false when the run shall end.
   bool Receive() {
@@ -67,7 +63,7 @@ class RoundTrips {
       for (uint64_t i = 0; i < count_; ++i) {
         if (!server_->Receive()) return;
         server_->PostReceive();
-        Check(server_->qp->PostSend(0, server_->message()));
+        RequirePosted(server_->qp->PostSend(0, server_->message()));
       }
     });
     world_.Start("pinger", [this, &traffic] {
@@ -90,7 +86,7 @@ class RoundTrips {
   /// False when the run shall end.
   bool Play(const Traffic& traffic) {
     const uint64_t begin = HostNowNs();
-    Check(client_->qp->PostSend(0, client_->message()));
+    RequirePosted(client_->qp->PostSend(0, client_->message()));
     if (!client_->Receive()) return false;
     client_->PostReceive();
     const auto us = static_cast<float>(HostNowNs() - begin) / 1000;
@@ -175,7 +171,7 @@ class Datagrams {
   bool sender_done_ = false;
 };
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunMixed(const Profile& profile, const ScenarioArguments& arguments) {
   WorldOptions world_options = CommonOptions(arguments);
   world_options.nics = static_cast<uint32_t>(arguments.Count("nics"));
   const TrafficOptions options = TrafficArguments(arguments);
@@ -225,7 +221,7 @@ Scenario MixedScenario() {
            Whole("datagrams", 100, 1, 10000000, "datagrams, second host to last"),
            Whole("datagram_bytes", 64, 1, 1024, "bytes of a datagram"),
            Real("interval_us", "500", 0.001, 1e6, "between two datagrams")}),
-      Run};
+      RunMixed};
 }
 
 }  // namespace qpip::sim

@@ -17,7 +17,7 @@
 namespace qpip::sim {
 namespace {
 
-constexpr uint16_t kPort = 10809;
+constexpr uint16_t kNbdPort = 10809;
 constexpr uint32_t kPageBytes = 4096;
 
 /// The profile's storage.* parameters, resolved.
@@ -89,7 +89,7 @@ class Port {
     wr.wr_id = slot;
     wr.sg_list = pieces;
     wr.num_sge = 2;
-    Check(qp_->PostRecv(&wr));
+    RequirePosted(qp_->PostRecv(&wr));
   }
   std::span<const uint8_t> received(uint32_t slot) const { return {At(slot), nbd::kRequestBytes}; }
 
@@ -106,7 +106,7 @@ class Port {
     wr.sg_list = pieces;
     wr.num_sge = data_bytes == 0 ? 1 : 2;
     wr.opcode = IBV_WR_SEND;
-    Check(qp_->PostSend(&wr));
+    RequirePosted(qp_->PostSend(&wr));
   }
 
   /// Waits for completions and calls `on_received(slot)` for each message.
@@ -123,9 +123,6 @@ class Port {
   }
 
  private:
-  static void Check(int error) {
-    if (error != 0) throw Error(error, "nbd: a post failed");
-  }
   uint8_t* At(uint32_t slot) const {
     return static_cast<uint8_t*>(headers_->data()) + slot * nbd::kRequestBytes;
   }
@@ -299,16 +296,16 @@ void Measure(World& world, const std::string& name, ScenarioResult* result, Pass
   AddUtilisation(result, name + "_server", server, server_core, server_host, start, end);
 }
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunNbd(const Profile& profile, const ScenarioArguments& arguments) {
   const uint64_t bytes = arguments.Count("bytes");
   const Storage storage(profile);
   World world(profile, CommonOptions(arguments));
   const uint32_t slots = std::max(storage.write_requests, storage.read_ahead_requests + 1) + 1;
   Server server(world.host(0), storage, slots, bytes);
   Client client(world.host(1), storage, slots);
-  auto listener = world.host(0).nic->Listen(kPort);
+  auto listener = world.host(0).nic->Listen(kNbdPort);
   listener->Offer(server.qp());
-  client.qp().Connect({world.host(0).address(), kPort});
+  client.qp().Connect({world.host(0).address(), kNbdPort});
   listener->Accept();
   ScenarioResult result;
   world.Start("server", [&] { server.Run(); });
@@ -329,7 +326,7 @@ Scenario NbdScenario() {
   return {"nbd", "a network block device, written and read in sequence (paper Figure 7)",
           WithCommonParameters(
               {Whole("bytes", 409000000, kPageBytes, uint64_t{1} << 40, "bytes of the file")}),
-          Run};
+          RunNbd};
 }
 
 }  // namespace qpip::sim

@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kReceives = 8;
 constexpr uint32_t kReceiveBytes = 16384;  // roomy, so that the window is never in the way
 constexpr uint32_t kSignalEvery = 16;
-constexpr uint16_t kPort = 7;
+constexpr uint16_t kEchoPort = 7;
 
 struct Options {
   bool tcp = true;
@@ -48,7 +48,7 @@ class Player {
   /// No more than fit: a lost message leaves its receive behind.
   void PostReceive() {
     if (posted_ == kReceives) return;
-    Check(qp_->PostRecv(0, memory_->Sge(kReceiveBytes, kReceiveBytes)));
+    RequirePosted(qp_->PostRecv(0, memory_->Sge(kReceiveBytes, kReceiveBytes)));
     ++posted_;
   }
   void Send(uint64_t number, const Endpoint& to) {
@@ -62,7 +62,7 @@ class Player {
           ETIMEDOUT,
           "ping: messages are given up faster than the NIC sends them: give timeout_us more");
     }
-    Check(error);
+    RequirePosted(error);
   }
   /// Waits for a message; false when the time is over, `done` or the run shall end.
   bool Receive(uint64_t timeout_ns, const bool& done) {
@@ -103,9 +103,6 @@ class Player {
     const uint64_t now = HostNowNs();
     return cq_->Wait({wc, 1}, std::chrono::nanoseconds(std::max(deadline_ns, now) - now));
   }
-  static void Check(int error) {
-    if (error != 0) throw Error(error, "ping: a post failed");
-  }
   const Options options_;
   const size_t number_bytes_;
   std::unique_ptr<CompletionQueue> cq_;
@@ -125,13 +122,13 @@ class Game {
         ponger_(server_, options),
         pinger_(client_, options) {
     if (options.tcp) {
-      listener_ = server_.nic->Listen(kPort);
+      listener_ = server_.nic->Listen(kEchoPort);
       listener_->Offer(ponger_.qp());
-      pinger_.qp().Connect({server_.address(), kPort});
+      pinger_.qp().Connect({server_.address(), kEchoPort});
       listener_->Accept();
     } else {
-      ponger_.qp().Bind(kPort);
-      pinger_.qp().Bind(kPort);
+      ponger_.qp().Bind(kEchoPort);
+      pinger_.qp().Bind(kEchoPort);
     }
   }
 
@@ -149,7 +146,7 @@ class Game {
   };
 
   void Pong() {
-    const Endpoint to{client_.address(), kPort};
+    const Endpoint to{client_.address(), kEchoPort};
     while (!done_) {
       if (!ponger_.Receive(options_.timeout_ns, done_)) {
         if (StopRequested()) return;
@@ -179,7 +176,7 @@ class Game {
 
   void Round(uint64_t number) {
     const uint64_t begin = HostNowNs();
-    pinger_.Send(number, {server_.address(), kPort});
+    pinger_.Send(number, {server_.address(), kEchoPort});
     pinger_.PostReceive();
     bool answered = false;
     do {
@@ -241,7 +238,7 @@ ScenarioResult Game::Result() {
   return result;
 }
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunPing(const Profile& profile, const ScenarioArguments& arguments) {
   Options options;
   options.tcp = arguments.Text("transport") == "tcp";
   options.poll = arguments.Text("completion") == "poll";
@@ -266,7 +263,7 @@ Scenario PingScenario() {
                Whole("count", 200, 1, 10000000, "round trips"),
                OneOf("completion", "poll", {"poll", "wait"}),
                Real("timeout_us", "100000", 1, 1e8, "udp: after which an answer counts as lost")}),
-          Run};
+          RunPing};
 }
 
 }  // namespace qpip::sim

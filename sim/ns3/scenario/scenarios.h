@@ -18,8 +18,12 @@ Scenario MessageScenario();   ///< message.cc: one message's critical path
 
 // --- Shared by them
 
+inline constexpr uint16_t kTtcpPort = 5001;
+
 /// Topology, loss and seed of the arguments.
 WorldOptions CommonOptions(const ScenarioArguments& arguments);
+/// Throws what a post has returned, unless that is 0.
+void RequirePosted(int error);
 /// Throws Error EINTR when the run shall end: before there was anything to measure.
 void RequireNotStopped();
 /// Processor time that the programs of a host have worked, and its core when the profile says that

@@ -15,7 +15,7 @@ std::string MetricName(fw::Stage stage, fw::Variant variant) {
   return name;
 }
 
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunStages(const Profile& profile, const ScenarioArguments& arguments) {
   paper::StageRunOptions options;
   options.bytes = static_cast<uint32_t>(arguments.Count("bytes"));
   options.messages = static_cast<uint32_t>(arguments.Count("messages"));
@@ -46,7 +46,7 @@ Scenario StagesScenario() {
           {Whole("bytes", 1, 1, 16384, "bytes a message"),
            Whole("messages", 64, 4, 100000, "one-way messages watched, rounded up to bursts of 4"),
            TopologyParameter(), SeedParameter()},
-          Run};
+          RunStages};
 }
 
 }  // namespace qpip::sim

@@ -12,16 +12,11 @@
 namespace qpip::sim {
 namespace {
 
-constexpr uint16_t kPort = 5001;
 constexpr uint32_t kLeastReservation = 4096;
 constexpr uint32_t kMostFlowsListed = 4096;
 constexpr uint32_t kSampledHosts = 16;  ///< payload=sample: one in so many
 
 uint32_t Log2Ceil(uint32_t value) { return static_cast<uint32_t>(std::bit_width(value - 1)); }
-
-void Check(int error) {
-  if (error != 0) throw Error(error, "traffic: a post failed");
-}
 
 /// The bytes of a message: a sequence of its own for each source, destination and number.
 void FillPattern(const Flow& flow, uint64_t number, uint8_t* to, uint32_t bytes) {
@@ -78,7 +73,7 @@ class HostProgram {
     unfinished_ = uint64_t{flows} * options_.messages;
     cq_ = host_.nic->CreateCq(std::max(64u, 2 * flows * std::bit_ceil(options_.depth)));
     Allocate(flows);
-    listener_ = host_.nic->Listen(kPort);
+    listener_ = host_.nic->Listen(kTtcpPort);
     for (uint32_t i = 0; i < incoming_.size(); ++i) {
       incoming_[i].qp = CreateQp(1, options_.depth);
       for (uint32_t slot = 0; slot < options_.depth; ++slot) PostReceive(i, slot);
@@ -136,14 +131,14 @@ class HostProgram {
       out.posted_ns.resize(options_.depth);
       out.qp = CreateQp(options_.depth, 1);
       const Flow& flow = traffic_.flows_[out.flow];
-      out.qp->Connect({traffic_.world_.host(flow.destination).address(), kPort});
+      out.qp->Connect({traffic_.world_.host(flow.destination).address(), kTtcpPort});
     }
   }
 
   void PostReceive(uint32_t incoming, uint32_t slot) {
     const auto flow = static_cast<uint32_t>(outgoing_.size()) + incoming;
     const uint64_t id = kIncoming | uint64_t{incoming} << 32 | slot;
-    Check(incoming_[incoming].qp->PostRecv(id, Sge(flow, slot)));
+    RequirePosted(incoming_[incoming].qp->PostRecv(id, Sge(flow, slot)));
   }
 
   void PostSends(uint32_t index) {
@@ -155,7 +150,7 @@ class HostProgram {
                     options_.message_bytes);
       }
       out.posted_ns[slot] = HostNowNs();
-      Check(out.qp->PostSend(index, Sge(index, slot)));
+      RequirePosted(out.qp->PostSend(index, Sge(index, slot)));
     }
   }
 

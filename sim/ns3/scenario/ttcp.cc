@@ -6,13 +6,7 @@
 namespace qpip::sim {
 namespace {
 
-constexpr uint16_t kPort = 5001;
-
-void Check(int error) {
-  if (error != 0) throw Error(error, "ttcp: a post failed");
-}
-
-ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
+ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& arguments) {
   const auto bytes = static_cast<uint32_t>(arguments.Count("message"));
   const uint64_t total = arguments.Count("bytes");
   const auto depth = static_cast<uint32_t>(arguments.Count("depth"));
@@ -33,10 +27,10 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
   auto source = client.nic->CreateQp(*client.pd, options);
   auto sink_memory = server.pd->Allocate(bytes);
   auto source_memory = client.pd->Allocate(bytes);
-  for (uint32_t i = 0; i < depth; ++i) Check(sink->PostRecv(i, sink_memory->Sge(0, bytes)));
-  auto listener = server.nic->Listen(kPort);
+  for (uint32_t i = 0; i < depth; ++i) RequirePosted(sink->PostRecv(i, sink_memory->Sge(0, bytes)));
+  auto listener = server.nic->Listen(kTtcpPort);
   listener->Offer(*sink);
-  source->Connect({server.address(), kPort});
+  source->Connect({server.address(), kTtcpPort});
   listener->Accept();
 
   const uint64_t start = NowNs();
@@ -59,7 +53,8 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
     std::vector<WorkCompletion> room(16);
     while (received < messages && !StopRequested()) {
       const size_t found = take(*server_cq, room);
-      for (size_t i = 0; i < found; ++i) Check(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
+      for (size_t i = 0; i < found; ++i)
+        RequirePosted(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
       received += found;
     }
     end = NowNs();
@@ -70,7 +65,7 @@ ScenarioResult Run(const Profile& profile, const ScenarioArguments& arguments) {
     uint64_t done = 0;
     while (done < messages && !StopRequested()) {
       for (; posted < messages && posted - done < depth; ++posted) {
-        Check(source->PostSend(posted, source_memory->Sge(0, bytes)));
+        RequirePosted(source->PostSend(posted, source_memory->Sge(0, bytes)));
       }
       done += take(*client_cq, room);
     }
@@ -103,7 +98,7 @@ Scenario TtcpScenario() {
            Whole("message", 16384, 1, 1u << 24, "bytes a message"),
            Whole("depth", 16, 1, 128, "messages outstanding and receives posted"),
            OneOf("completion", "poll", {"poll", "wait"})}),
-      Run};
+      RunTtcp};
 }
 
 }  // namespace qpip::sim

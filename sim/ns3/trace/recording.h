@@ -20,6 +20,9 @@ inline constexpr uint32_t kResourceCount = static_cast<uint32_t>(Resource::kCoun
 /// "core", "DMA read", "DMA write", "link transmit", "link receive"
 const char* ResourceName(Resource resource);
 
+/// As people read it.
+inline double PsToUs(uint64_t ps) { return static_cast<double>(ps) / 1e6; }
+
 /// One resource busy with one thing during [start_ps, end_ps).
 struct Activity {
   uint64_t start_ps = 0;

@@ -52,8 +52,6 @@ Track TrackOf(const Activity& activity) {
   }
 }
 
-double Us(uint64_t ps) { return static_cast<double>(ps) / 1e6; }
-
 json Metadata(const char* what, uint32_t host, uint32_t track, const std::string& name) {
   return {
       {"ph", "M"}, {"pid", host + 1}, {"tid", track}, {"name", what}, {"args", {{"name", name}}}};
@@ -64,8 +62,8 @@ json Slice(const Activity& activity) {
               {"pid", activity.host + 1},
               {"tid", TrackOf(activity)},
               {"name", activity.Label()},
-              {"ts", Us(activity.start_ps)},
-              {"dur", Us(activity.DurationPs())}};
+              {"ts", PsToUs(activity.start_ps)},
+              {"dur", PsToUs(activity.DurationPs())}};
   const bool core = activity.resource == Resource::kCore;
   out["args"][core ? "units" : "bytes"] = activity.amount;
   return out;
@@ -77,7 +75,7 @@ json Instant(const TraceMark& mark, Track track, const std::string& name, json a
           {"pid", mark.host + 1},
           {"tid", track},
           {"name", name},
-          {"ts", Us(mark.at_ps)},
+          {"ts", PsToUs(mark.at_ps)},
           {"args", std::move(arguments)}};
 }
 

@@ -5,8 +5,6 @@
 namespace qpip::sim {
 namespace {
 
-double Us(uint64_t ps) { return static_cast<double>(ps) / 1e6; }
-
 double UsFrom(uint64_t ps, uint64_t origin_ps) {
   return (static_cast<double>(ps) - static_cast<double>(origin_ps)) / 1e6;
 }
@@ -61,20 +59,20 @@ nlohmann::json OccupancyJson(const Occupancy& occupancy) {
         }
         parts.push_back({{"label", label},
                          {"count", part.count},
-                         {"busy_us", Us(part.busy_ps)},
+                         {"busy_us", PsToUs(part.busy_ps)},
                          {"share", occupancy.Utilisation(part.busy_ps)},
                          {"bins", std::move(bins)}});
       }
       resources.push_back({{"host", host},
                            {"resource", ResourceName(static_cast<Resource>(r))},
-                           {"busy_us", Us(resource.busy_ps)},
+                           {"busy_us", PsToUs(resource.busy_ps)},
                            {"utilisation", occupancy.Utilisation(resource.busy_ps)},
                            {"parts", std::move(parts)}});
     }
   }
-  return {{"start_us", Us(occupancy.start_ps)},
-          {"end_us", Us(occupancy.end_ps)},
-          {"bin_us", Us(occupancy.bin_ps)},
+  return {{"start_us", PsToUs(occupancy.start_ps)},
+          {"end_us", PsToUs(occupancy.end_ps)},
+          {"bin_us", PsToUs(occupancy.bin_ps)},
           {"resources", std::move(resources)}};
 }
 

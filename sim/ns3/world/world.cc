@@ -69,12 +69,8 @@ World::World(const Profile& profile, const WorldOptions& options)
     : watcher_(world_watcher), model_(std::make_shared<const NicModel>(profile)) {
   ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
   ns3::RngSeedManager::SetRun(options.seed);
-  // So fine that what arrives over different cables never ties (link.h).
-  static const bool resolved = [] {
-    ns3::Time::SetResolution(ns3::Time::PS);
-    return true;
-  }();
-  (void)resolved;
+  // So fine that what arrives over different cables never ties (link.h). Once in a process.
+  if (ns3::Time::GetResolution() != ns3::Time::PS) ns3::Time::SetResolution(ns3::Time::PS);
   ns3::ObjectFactory scheduler;
   scheduler.SetTypeId(RadixScheduler::GetTypeId());
   ns3::Simulator::SetScheduler(scheduler);

@@ -21,17 +21,17 @@ constexpr uint32_t kMostSends = 128;
 constexpr Time kSecond = std::chrono::seconds(1);
 
 template <typename T>
-void Check(const char* name, T value, T low, T high) {
+void CheckTcp(const char* name, T value, T low, T high) {
   const std::string wrong = OutOfRange(name, value, low, high);
   if (!wrong.empty()) throw Error(EINVAL, "TcpOptions: " + wrong);
 }
-void CheckNumber(const char* name, uint64_t value, uint64_t low, uint64_t high) {
-  Check(name, value, low, high);
+void CheckTcpNumber(const char* name, uint64_t value, uint64_t low, uint64_t high) {
+  CheckTcp(name, value, low, high);
 }
 
 /// 0 is "the NIC's", which less than the firmware counts must not become.
 void CheckUnlessZero(const char* name, Time value, Time low, Time high) {
-  if (value != Time(0)) Check(name, value, low, high);
+  if (value != Time(0)) CheckTcp(name, value, low, high);
 }
 
 uint32_t ChunkBytes(const TcpOptions& options) {
@@ -97,13 +97,13 @@ Time Microseconds(uint32_t us) { return std::chrono::microseconds(us); }
 }  // namespace
 
 const TcpOptions& Checked(const TcpOptions& options) {
-  CheckNumber("receive_buffer", options.receive_buffer, 0, kMostReceiveBytes);
-  CheckNumber("receive_chunk", options.receive_chunk, 1, kMostReceiveBytes);
+  CheckTcpNumber("receive_buffer", options.receive_buffer, 0, kMostReceiveBytes);
+  CheckTcpNumber("receive_chunk", options.receive_chunk, 1, kMostReceiveBytes);
   if (options.window_limit != 0) {
-    CheckNumber("window_limit", options.window_limit, kSmallestReservation, kMostReceiveBytes);
+    CheckTcpNumber("window_limit", options.window_limit, kSmallestReservation, kMostReceiveBytes);
   }
-  CheckNumber("send_depth", options.send_depth, 1, kMostSends);
-  CheckNumber("dscp", options.dscp, 0, 63);
+  CheckTcpNumber("send_depth", options.send_depth, 1, kMostSends);
+  CheckTcpNumber("dscp", options.dscp, 0, 63);
   CheckUnlessZero("keepalive", options.keepalive, kSecond, kSecond * 1'000'000);
   if (options.keepalive % kSecond != Time(0)) {
     throw Error(EINVAL, "TcpOptions: keepalive is " + ToText(options.keepalive) +
