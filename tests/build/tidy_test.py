@@ -38,11 +38,12 @@ class TidyTest(unittest.TestCase):
         for number, text in enumerate(texts):
             source = folder / f"source{number}.cc"
             source.write_text(text)
-            group.append((os.path.realpath(source), "key"))
+            group.append(os.path.realpath(source))
             commands.append({"file": str(source), "directory": str(folder),
                              "command": f"/usr/bin/c++ -std=c++20 -Wall -Wextra -Werror -o x.o -c {source}"})
         (folder / "compile_commands.json").write_text(json.dumps(commands))
-        return tidy.Tidy(folder).look(group)
+        self.tidy = tidy.Tidy(folder)
+        return self.tidy.look(group)
 
     def test_given_sources_without_findings_when_looked_at_together_then_once_and_none(self):
         self.assertEqual([(len(group), good) for group, good, _ in self.look(CLEAN, "int Other() { return 1; }\n")],
@@ -56,6 +57,17 @@ class TidyTest(unittest.TestCase):
     def test_given_names_that_collide_when_looked_at_then_they_are_parted_and_clean(self):
         parts = self.look(CLEAN, CLEAN.replace("Clean", "Other"))
         self.assertEqual([(len(group), good) for group, good, _ in parts], [(1, True), (1, True)], parts)
+
+    def test_given_a_source_that_was_looked_at_when_a_header_of_the_project_changes_then_so_does_its_digest(self):
+        with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+            header = Path(folder) / "number.h"
+            header.write_text("inline int Number() { return 1; }\n")
+            self.look(f'#include "{header}"\n' + CLEAN)
+            (files,) = self.tidy.included.values()
+            before = tidy.digest(files)
+            header.write_text("inline int Number() { return 2; }\n")
+            self.assertIn(str(header), files)
+            self.assertNotEqual(before, tidy.digest(files))
 
 
 if __name__ == "__main__":
