@@ -1,9 +1,13 @@
 // Two machines back to back through a pipe that loses, reorders and duplicates: every byte arrives
 // once, in order, at its place, with messages' ends marked, and both sides close by FIN.
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <map>
 #include <queue>
 #include <random>
+#include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -12,12 +16,22 @@
 namespace qpip::tcp::testing {
 namespace {
 
-/// Byte of a stream, from its position: what arrives can be checked without keeping what was sent.
-uint8_t ByteAt(uint32_t direction, uint64_t position) {
-  uint64_t x = position * 0x9e3779b97f4a7c15u + direction;
-  x ^= x >> 29;
-  x *= 0xbf58476d1ce4e5b9u;
-  return static_cast<uint8_t>(x >> 56);
+/// Text of a stream, from its position: what arrives can be checked without keeping what was sent.
+/// It repeats after a prime number of bytes, more than can be under way.
+std::span<const uint8_t> TextAt(uint32_t direction, uint64_t position, uint32_t length) {
+  constexpr size_t kPeriod = (1 << 20) - 3;
+  constexpr size_t kLongest = 1 << 16;
+  static const std::array<std::vector<uint8_t>, 2> text = [] {
+    std::array<std::vector<uint8_t>, 2> made;
+    for (std::vector<uint8_t>& one : made) {
+      std::mt19937_64 random(static_cast<uint64_t>(&one - made.data()));
+      while (one.size() < kPeriod) one.push_back(static_cast<uint8_t>(random()));
+      one.insert(one.end(), one.begin(), one.begin() + kLongest);
+    }
+    return made;
+  }();
+  if (length > kLongest) throw std::length_error("a segment longer than the pattern foresees");
+  return std::span(text[direction]).subspan(position % kPeriod, length);
 }
 
 struct PipeOptions {
@@ -72,7 +86,8 @@ class Endpoint {
         if (length == 0) return;
         packet.segment.header = CommitSend(tcb, intent, length, length == rest, now);
         packet.segment.text_length = length;
-        for (uint32_t k = 0; k < length; ++k) packet.text.push_back(ByteAt(direction_, offset + k));
+        const std::span<const uint8_t> text = TextAt(direction_, offset, length);
+        packet.text.assign(text.begin(), text.end());
         if (intent.ecn_capable) packet.segment.ecn = EcnCodepoint::kCapable0;
         retransmissions += intent.retransmission ? 1 : 0;
       } else {
@@ -92,10 +107,10 @@ class Endpoint {
     ASSERT_NE(arrival.outcome, Outcome::kReset);
     ASSERT_LE(arrival.text_offset + arrival.text_length, packet.segment.text_length);
     const uint64_t position = (tcb.rcv.irs + 1).DistanceTo(arrival.text_sequence);
-    for (uint32_t k = 0; k < arrival.text_length; ++k) {
-      ASSERT_EQ(packet.text[arrival.text_offset + k], ByteAt(1 - direction_, position + k))
-          << "at " << position + k;
-    }
+    const auto text = std::span(packet.text).subspan(arrival.text_offset, arrival.text_length);
+    const std::span<const uint8_t> sent = TextAt(1 - direction_, position, arrival.text_length);
+    const auto [wrong, unused] = std::mismatch(text.begin(), text.end(), sent.begin());
+    ASSERT_EQ(wrong, text.end()) << "at " << position + static_cast<uint64_t>(wrong - text.begin());
     if (arrival.held) {
       held += 1;
     } else if (arrival.text_length != 0) {
