@@ -37,13 +37,19 @@ add_library(qpip_firmware_options INTERFACE)
 target_compile_options(qpip_firmware_options INTERFACE
   -fno-exceptions -fno-rtti -fno-threadsafe-statics)
 
-# qpip_test(NAME SOURCES... LIBS...): one GoogleTest executable, its cases known to ctest. What is
-# tested is optimised; the test's own sources are only where OPTIMISED says that they take the time.
-# HEADERS: a precompiled target other than qpip_test_headers.
+# qpip_test(NAME qpip_X_tests SOURCES... LIBS... LABELS...): one GoogleTest executable. To ctest it is
+# X.cases, or SHARDS parts of it for as many cores; its cases are counted by GoogleTest's own reports in
+# cases/ (tools/junit_counts.py). What is tested is optimised; the test's own sources are only where
+# OPTIMISED says that they take the time. HEADERS: a precompiled target other than qpip_test_headers.
+# COSTLY: a filter of cases that are X.cases.costly instead, with the label costly. TIMEOUT: seconds that
+# an entry may take, sanitized and beside others.
 function(qpip_test name)
-  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT;PREFIX;HEADERS" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "RUN_SERIAL;OPTIMISED" "TIMEOUT;HEADERS;SHARDS;COSTLY" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 600)
+  endif()
+  if(NOT arg_SHARDS)
+    set(arg_SHARDS 1)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} qpip_options GTest::gmock_main GTest::gtest)
@@ -58,6 +64,27 @@ function(qpip_test name)
   if(NOT "${arg_LABELS}" MATCHES "build|long|ns3|processes")
     add_dependencies(qpip_unit_tests ${name})
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${arg_PREFIX}"
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_RUN_SERIAL} LABELS "${arg_LABELS}")
+  string(REGEX REPLACE "^qpip_(.*)_tests$" "\\1.cases" entry ${name})
+  foreach(shard RANGE 1 ${arg_SHARDS})
+    set(part ${entry})
+    if(arg_SHARDS GREATER 1)
+      string(APPEND part .${shard})
+    endif()
+    math(EXPR index "${shard} - 1")
+    qpip_test_entry(${part} ${name} "*-${arg_COSTLY}" GTEST_TOTAL_SHARDS=${arg_SHARDS} GTEST_SHARD_INDEX=${index})
+    set_tests_properties(${part} PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_RUN_SERIAL}
+                         LABELS "${arg_LABELS}")
+  endforeach()
+  if(arg_COSTLY)
+    qpip_test_entry(${entry}.costly ${name} "${arg_COSTLY}")
+    set_tests_properties(${entry}.costly PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS};costly")
+  endif()
+endfunction()
+
+# qpip_test_entry(ENTRY EXECUTABLE FILTER ENVIRONMENT...): GoogleTest says by which cases it ended.
+function(qpip_test_entry entry executable filter)
+  set(report ${PROJECT_BINARY_DIR}/cases/${entry}.xml)
+  add_test(NAME ${entry} COMMAND ${executable} --gtest_filter=${filter} --gtest_output=xml:${report})
+  set_property(TEST ${entry} PROPERTY ENVIRONMENT ${ARGN})
+  set_property(TEST ${entry} PROPERTY COST 5)  # before what is over at once, until ctest has measured it
 endfunction()
