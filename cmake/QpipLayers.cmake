@@ -22,7 +22,10 @@ endfunction()
 # Warnings, sanitizers and coverage: for every target of this project.
 add_library(qpip_options INTERFACE)
 target_compile_options(qpip_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wcast-align -Woverloaded-virtual -Werror)
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wcast-align -Woverloaded-virtual)
+if(QPIP_WERROR)
+  target_compile_options(qpip_options INTERFACE -Werror)
+endif()
 if(QPIP_SANITIZE)
   target_compile_options(qpip_options INTERFACE
     -fsanitize=${QPIP_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

@@ -1,0 +1,22 @@
+# ns-3 and what the simulated NIC needs beside it. Where it is lacking, or too old, a line says so and
+# QPIP_BUILD_NS3 is off: all the rest is built.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)  # the simulator, its tests and benchmarks link parts of it
+find_package(ns3 QUIET)
+find_package(Boost QUIET COMPONENTS context)
+find_path(QPIP_TOMLPLUSPLUS toml++/toml.h)
+set(lack)
+if(NOT ns3_FOUND)
+  set(lack "no ns-3 (Debian: ns3 libns3-dev libgsl-dev libxml2-dev libsqlite3-dev)")
+elseif(ns3_VERSION VERSION_LESS 3.36)
+  set(lack "ns-3 ${ns3_VERSION}, and 3.36 or later is needed")
+elseif(NOT Boost_CONTEXT_FOUND)
+  set(lack "no Boost.Context (Debian: libboost-context-dev)")
+elseif(NOT QPIP_TOMLPLUSPLUS)
+  set(lack "no toml++ (Debian: libtomlplusplus-dev)")
+endif()
+if(lack)
+  message(WARNING "The simulated NIC (sim/ns3, qpip-sim) is left out: there is ${lack}.")
+  set(QPIP_BUILD_NS3 OFF)
+else()
+  include(${CMAKE_CURRENT_LIST_DIR}/QpipNs3Targets.cmake)
+endif()
