@@ -149,8 +149,12 @@ uint64_t EarliestDeadlineFrom(const Nic& nic, uint64_t earliest) {
 bool ServiceTimers(const Nic& nic) { return ServiceTimedFrom(nic); }
 
 bool ServiceLists(const Nic& nic) {
+  const FirmwareState& s = nic.state;
+  if (s.refused.empty() && s.drain.empty() && !s.backlog_due) [[likely]] {
+    return false;
+  }
   const bool retried = RetryRefused(nic);
-  const bool drained = !nic.state.drain.empty() && PollDraining(nic);
+  const bool drained = !s.drain.empty() && PollDraining(nic);
   const bool taken_up = ServiceBacklogs(nic);
   return retried || drained || taken_up;
 }
@@ -163,12 +167,32 @@ constexpr bool (*kStateMachines[])(const Nic&) = {
 };
 constexpr uint32_t kFsmCount = sizeof(kStateMachines) / sizeof(kStateMachines[0]);
 
+/// One call of the step function.
+struct Step {
+  uint32_t budget;    ///< operations it may do
+  uint32_t next;      ///< whose turn it is
+  uint32_t done = 0;  ///< operations
+  uint32_t idle = 0;  ///< state machines in a row that had nothing to do
+  bool Over() const { return done >= budget || idle == kFsmCount; }
+};
+
+/// The state machines' turns from `step.next` to the last one. True: the step is over.
 template <uint32_t kRow = 0>
-bool RunStateMachine(const Nic& nic, uint32_t fsm) {
-  if constexpr (kRow + 1 == kFsmCount) {
-    return kStateMachines[kRow](nic);
+bool TakeTurns(const Nic& nic, Step& step) {
+  if constexpr (kRow == kFsmCount) {
+    step.next = 0;
+    return false;
   } else {
-    return fsm == kRow ? kStateMachines[kRow](nic) : RunStateMachine<kRow + 1>(nic, fsm);
+    if (kRow >= step.next) {
+      if (step.Over()) {
+        step.next = kRow;
+        return true;
+      }
+      const bool did = kStateMachines[kRow](nic);
+      step.done += did ? 1 : 0;
+      step.idle = did ? 0 : step.idle + 1;
+    }
+    return TakeTurns<kRow + 1>(nic, step);
   }
 }
 
@@ -218,20 +242,11 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
 uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
   const Nic nic = View(arena, platform, now_ns);
   nic.state.last_step_at = now_ns;
-  uint32_t done = 0;
-  uint32_t idle = 0;
-  uint32_t fsm = nic.state.next_fsm;
-  while (done < budget && idle < kFsmCount) {
-    if (RunStateMachine(nic, fsm)) {
-      ++done;
-      idle = 0;
-    } else {
-      ++idle;
-    }
-    fsm = fsm + 1 == kFsmCount ? 0 : fsm + 1;
+  Step step{.budget = budget, .next = nic.state.next_fsm};
+  while (!TakeTurns(nic, step)) {
   }
-  nic.state.next_fsm = fsm;
-  return done;
+  nic.state.next_fsm = step.next;
+  return step.done;
 }
 
 uint32_t qpip_fw_ready(const void* arena) {
