@@ -26,18 +26,19 @@ bool AddInline(const uint8_t* from, uint32_t length, GatheredText* out) {
 bool AddList(const Nic& nic, uint32_t protection_domain, const abi::SendWqe& wqe, uint32_t offset,
              uint32_t want, GatheredText* out) {
   uint32_t covered = 0;
+  const auto translate = [&](DmaSegment* to) {
+    return Translate(nic, protection_domain, 0, SgeList(wqe), offset, want, to, &covered);
+  };
   if (out->count == 0) {
-    out->count =
-        Translate(nic, protection_domain, 0, SgeList(wqe), offset, want, out->pieces, &covered);
-    out->length += covered;
-    return out->count != 0;
+    out->count = translate(out->pieces);
+    if (out->count == 0) return false;
+  } else {
+    DmaSegment more[kMaxDmaSegments];
+    const uint32_t count = translate(more);
+    if (count == 0 || out->count + count > kMaxDmaSegments) return false;
+    for (uint32_t i = 0; i < count; ++i) out->pieces[out->count + i] = more[i];
+    out->count += count;
   }
-  DmaSegment more[kMaxDmaSegments];
-  const uint32_t count =
-      Translate(nic, protection_domain, 0, SgeList(wqe), offset, want, more, &covered);
-  if (count == 0 || out->count + count > kMaxDmaSegments) return false;
-  for (uint32_t i = 0; i < count; ++i) out->pieces[out->count + i] = more[i];
-  out->count += count;
   out->length += covered;
   return true;
 }
