@@ -6,7 +6,6 @@ Usage: setup_test.py SOURCE_DIR
 dpkg-query, apt-cache and apt-get are scripts of this test, so nothing is installed.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
