@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Prints "PASSED FAILED": the cases of a ctest run.
 
-Usage: junit_counts.py REPORT CASES
+Usage: junit_counts.py REPORT CASES [FAILURES]
 
 REPORT is ctest's JUnit report, CASES the folder with those of the GoogleTest executables that it ran,
 whose entries end with ".cases", ".cases.NUMBER" or ".cases.costly". What did not run, was skipped or
 disabled has failed. So has an entry that ended otherwise than its cases say: killed, too late, without
-a report or a case in it, or with a sanitizer's complaint at its end.
+a report or a case in it, or with a sanitizer's complaint at its end. To the file FAILURES is added what
+those that failed said of it.
 """
 
 import re
@@ -34,6 +35,24 @@ def is_googletest(entry):
     return re.search(r"\.cases(\.\d+|\.costly)?$", entry.get("name")) is not None
 
 
+def last_lines(text, count=25):
+    return [f"    {line}" for line in (text or "").rstrip().splitlines()[-count:]]
+
+
+def failures(report, folder):
+    """Lines: every case that failed with its reasons; every entry that did, with the end of its output."""
+    for entry, cases in entries(report, folder):
+        name = entry.get("name")
+        bad = [case for case in cases or () if not good(case)]
+        for case in bad:
+            yield f"{name}: {case.get('classname', '')}.{case.get('name')} failed"
+            for child in case:
+                yield from last_lines(child.text)
+        if not good(entry) and not bad or is_googletest(entry) and not cases:
+            yield f"{name} failed, and said at its end"
+            yield from last_lines(entry.findtext("system-out"))
+
+
 def counts(report, folder):
     passed = failed = 0
     for entry, cases in entries(report, folder):
@@ -51,6 +70,9 @@ def counts(report, folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    print(*counts(sys.argv[1], sys.argv[2]))
+    print(*counts(*sys.argv[1:3]))
+    for told in sys.argv[3:]:
+        with open(told, "a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in failures(*sys.argv[1:3]))
