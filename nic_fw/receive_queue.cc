@@ -68,7 +68,10 @@ void FlushReceives(const Nic& nic, ReceiveQueue& recv, Placement& placement, End
     CompleteEndOfStream(nic, recv, placement);
   }
   uint8_t status = ending.recv_status != 0 ? ending.recv_status : ending.head_status;
-  if (status == 0) status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
+  // Behind the end of the stream nothing can fill a receive, whether the connection ends before or
+  // after it was posted.
+  const bool behind_end = placement.end_of_stream == kEosDelivered && ending.recv_status == 0;
+  if (status == 0 || behind_end) status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
   for (; recv.next != recv.producer; ++recv.next) {
     CompletionDetail detail;
     detail.status = static_cast<abi::CompletionStatus>(status);

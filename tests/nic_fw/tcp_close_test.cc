@@ -120,6 +120,36 @@ TEST_F(Transfer, GivenMessagesOnTheirWayToReceivesWhenPeerResetsThenEveryReceive
   }
 }
 
+TEST_F(Transfer, GivenEndOfStreamDeliveredWhenReceiveIsPostedWhileResetDrainsThenItIsFlushed) {
+  pair.b.hardware.give_leases = true;
+  pair.a.PostRecv(*pair.qp_a, {Src(0, 64)});
+  for (uint32_t i = 0; i < 2; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.a.Run();
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  pair.cable.Run();
+  const auto ended = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(ended.size(), 2u);
+  ASSERT_EQ(ended[0].flags, abi::kCqeEndOfStream);
+  ASSERT_EQ(Status(ended[1]), Status(abi::CompletionStatus::kFlushed));
+  // The queue pair drains until the wire has read what was sent.
+  const uint32_t key = pair.b.Register(sink, 0);
+  pair.cable.filter = [](Frame&, bool from_a) { return from_a; };
+  pair.b.PostSend(*pair.qp_b, {SgeOf(sink, key, 0, 10)});
+  pair.cable.Run();
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.cable.Run();
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.cable.Run();
+  ASSERT_TRUE(pair.b.Poll(*pair.cq_b).empty()) << "the wire may still read the memory";
+  pair.b.hardware.leases_ended = 1000;
+  pair.b.Advance(kMs);
+  const auto all = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(Only(all, false).size(), 1u);
+  EXPECT_EQ(Status(Only(all, false)[0]), Status(abi::CompletionStatus::kRemoteAborted));
+  ASSERT_EQ(Only(all, true).size(), 1u);
+  EXPECT_EQ(Status(Only(all, true)[0]), Status(abi::CompletionStatus::kFlushed));
+}
+
 TEST_F(Transfer, GivenPeerSilentWhenUserTimeoutPassesThenRetryExceeded) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.cable.Run();
