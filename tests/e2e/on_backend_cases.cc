@@ -186,6 +186,7 @@ TEST_P(OnBackend, GivenOutstandingWorkWhenPeerQpIsDestroyedThenEachCompletesOnce
   }
   nics.Connect(*client_qp, *server_qp);
   for (uint32_t i = 0; i < 5; ++i) ASSERT_EQ(client_qp->PostSend(i, memory->Sge(0, 64)), 0);
+  client.AwaitPosted();
   server_qp.reset();
   uint64_t next_send = 0;
   uint64_t next_recv = 100;
@@ -207,6 +208,7 @@ TEST_P(OnBackend, GivenPeerNicClosesWhenWorkIsOutstandingThenItFailsAndConnectio
   auto memory = client.pd->Allocate(4096);
   nics.Connect(*client_qp, *server_qp);
   ASSERT_EQ(client_qp->PostSend(1, memory->Sge(0, 64)), 0);
+  client.AwaitPosted();
   server_qp.reset();
   server = Side();
   const WorkCompletion wc = client.One();

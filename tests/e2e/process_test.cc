@@ -81,6 +81,7 @@ TEST(Processes, GivenServerKilledWhenWorkIsOutstandingThenItFailsAndRestartedSer
     for (int i = 0; i < 100; ++i) ASSERT_TRUE(Echo(client, *qp, *memory));
     // Given receives outstanding, when the server is killed
     for (uint32_t i = 0; i < 4; ++i) ASSERT_EQ(qp->PostRecv(10 + i, memory->Sge(0, 64)), 0);
+    client.AwaitPosted();
     server->Kill();
     // then each completes, the first with the cause
     const auto flushed = client.Collect(4);

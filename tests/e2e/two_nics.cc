@@ -69,6 +69,8 @@ WorkCompletion Side::One() {
   return wc;
 }
 
+void Side::AwaitPosted() { (void)nic->CreateCq(1); }
+
 std::vector<WorkCompletion> Side::Collect(size_t count) {
   std::vector<WorkCompletion> out(count);
   size_t have = 0;

@@ -56,6 +56,9 @@ struct Side {
   WorkCompletion One();
   /// Waits for `count` completions.
   std::vector<WorkCompletion> Collect(size_t count);
+  /// Returns when the NIC knows of all that was posted: it answers a command in its turn. What ends
+  /// a connection after this ends requests that were outstanding, however long a thread was away.
+  void AwaitPosted();
 };
 
 /// URI of a port: "shm:NAME?address=fd00::LAST&OPTIONS".

@@ -130,8 +130,8 @@ struct Slot {
   bool refused = false;          // a receive, as the connection was over
   bool end_of_stream = false;
   std::vector<WorkCompletion> arrived;  // not compared yet
-  std::vector<ibv_wc_status> failed_sends;
-  std::vector<ibv_wc_status> failed_receives;
+  std::vector<WorkCompletion> failed_sends;
+  std::vector<WorkCompletion> failed_receives;
   std::unique_ptr<MemoryRegion> buffers;
   std::unique_ptr<QueuePair> qp;
 };
@@ -249,7 +249,7 @@ class CloseOrders {
     const bool send = (wc.wr_id & 0xff) == kSendId;
     --(send ? slot.sends : slot.receives);
     if (wc.status != IBV_WC_SUCCESS) {
-      (send ? slot.failed_sends : slot.failed_receives).push_back(wc.status);
+      (send ? slot.failed_sends : slot.failed_receives).push_back(wc);
     } else if (!send) {
       slot.arrived.push_back(wc);
     }
@@ -347,10 +347,8 @@ class CloseOrders {
     if (!midway && !untold && slot.end_of_stream != end_of_stream) {
       Fail((slot.end_of_stream ? "an end of the stream: " : "no end of the stream: ") + Name(slot));
     }
-    const bool reset = reason == DisconnectReason::kReset;
-    // The end of the stream flushes the receives behind it.
-    CheckFlushed(slot, "receive", slot.failed_receives, reset && !slot.end_of_stream, midway);
-    CheckFlushed(slot, "send", slot.failed_sends, reset, midway);
+    CheckFlushed(slot, "receive", slot.failed_receives, slot.end_of_stream);
+    CheckFlushed(slot, "send", slot.failed_sends, false);
     const size_t failed = plan.order == Order::kKernelDeaf ? 1 : 0;
     if (!midway && slot.failed_sends.size() != failed) {
       Fail(std::to_string(slot.failed_sends.size()) + " sends failed: " + Name(slot));
@@ -359,16 +357,20 @@ class CloseOrders {
     bytes_ += slot.posted + slot.received;
   }
 
-  /// The first tells the cause, the others were only outstanding. Midway there may be none when the
-  /// RST comes: what is posted after it is flushed, and the queue pair's reason tells.
+  /// All tell the reason of the end. The status of the first outstanding tells it too, unless the
+  /// end came before the NIC saw that request; what lies behind the end of the stream is only
+  /// flushed, and has no reason when the connection went on.
   static void CheckFlushed(const Slot& slot, const std::string& what,
-                           const std::vector<ibv_wc_status>& statuses, bool reset, bool midway) {
-    for (size_t i = 0; i < statuses.size(); ++i) {
-      if (i == 0 && midway && statuses[i] == IBV_WC_WR_FLUSH_ERR) continue;
-      const ibv_wc_status want = i == 0 && reset ? IBV_WC_REM_ABORT_ERR : IBV_WC_WR_FLUSH_ERR;
-      if (statuses[i] == want) continue;
-      Fail(what + " " + std::to_string(i) + " of those that failed: " + ToString(statuses[i]) +
-           ": " + Name(slot));
+                           const std::vector<WorkCompletion>& failed, bool behind_end_of_stream) {
+    const DisconnectReason reason = slot.qp->disconnect_reason();
+    for (size_t i = 0; i < failed.size(); ++i) {
+      const bool cause = failed[i].status == IBV_WC_REM_ABORT_ERR;
+      const bool may_tell = i == 0 && !behind_end_of_stream && reason == DisconnectReason::kReset;
+      const bool told = failed[i].reason == reason ||
+                        (behind_end_of_stream && failed[i].reason == DisconnectReason::kNone);
+      if (told && ((cause && may_tell) || failed[i].status == IBV_WC_WR_FLUSH_ERR)) continue;
+      Fail(what + " " + std::to_string(i) + " of those that failed: " + Describe(failed[i]) + ": " +
+           Name(slot));
     }
   }
 
