@@ -23,6 +23,11 @@ endfunction()
 add_library(qpip_options INTERFACE)
 target_compile_options(qpip_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wcast-align -Woverloaded-virtual)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # These are static libraries: no function is put in another's place when a program starts, so one may
+  # be inlined into another of its source although it is compiled for use in shared libraries (-fPIC).
+  target_compile_options(qpip_options INTERFACE -fno-semantic-interposition)
+endif()
 if(QPIP_WERROR)
   target_compile_options(qpip_options INTERFACE -Werror)
 endif()

@@ -69,17 +69,20 @@ struct Framing {
   uint32_t (*room)(const ReceiveQueue& recv, const FramingState& state) = nullptr;
 };
 
-/// Ids beyond abi::Framing's.
-inline constexpr uint8_t kFramingDatagram = 0xff;
+/// Ids: abi::Framing's, and one that no host asks for.
+inline constexpr uint8_t kFramingDatagram = 7;
+inline constexpr uint8_t kFramingIds = 8;
 
-/// The row of an id, or nullptr: ids come from the host. Rows live as long as the program.
-const Framing* FindFraming(uint8_t id);
+/// The row of each id, nullptr where there is none: framing_rows.cc, and nothing else there.
+extern const Framing* const kFramings[kFramingIds];
+
+/// The row of an id, or nullptr: ids come from the host.
+inline const Framing* FindFraming(uint8_t id) { return id < kFramingIds ? kFramings[id] : nullptr; }
 
 /// The row of a queue, whose id was checked when it was created.
 inline const Framing& FramingOf(const WorkQueue& queue) {
-  const Framing* row = FindFraming(queue.framing);
-  QPIP_ASSERT(row != nullptr);
-  return *row;
+  QPIP_ASSERT(FindFraming(queue.framing) != nullptr);
+  return *kFramings[queue.framing];
 }
 
 /// Parts that rows share.

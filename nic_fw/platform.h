@@ -73,11 +73,12 @@ enum class Variant : uint8_t {
   kCount = 5,
 };
 
-/// One contiguous piece of host memory, already translated and checked.
+/// One contiguous piece of host memory, already translated and checked. Without initial values: a
+/// list of as many as there may be is not cleared for the one or two that are written.
 struct DmaSegment {
-  uint64_t address = 0;   ///< DMA address
-  uint32_t length = 0;    ///< bytes
-  uint32_t reserved = 0;  ///< zero
+  uint64_t address;   ///< DMA address
+  uint32_t length;    ///< bytes
+  uint32_t reserved;  ///< zero
 };
 
 /// Pieces one DMA operation may have; a longer list is cut into several operations.

@@ -24,7 +24,7 @@ void PlaceFrame(const Nic& nic, uint32_t frame, uint32_t offset, const DmaSegmen
     nic.hardware.PayloadPlace(frame, offset, to, count, tag);
     return;
   }
-  DmaSegment from;
+  DmaSegment from{};
   from.address = PoolOf(nic, SlotOf(frame)) + offset - SlotAt(nic, SlotOf(frame)).header_at;
   for (uint32_t i = 0; i < count; ++i) from.length += to[i].length;
   nic.hardware.DmaCopy(&from, 1, to, count, tag);

@@ -71,17 +71,9 @@ constexpr Framing kLengthPrefixedFraming = {
 
 }  // namespace
 
-const Framing* FindFraming(uint8_t id) {
-  switch (id) {
-    case static_cast<uint8_t>(abi::Framing::kSegment):
-      return &kLengthPrefixedFraming;
-    case static_cast<uint8_t>(abi::Framing::kStream):
-      return &kStreamFraming;
-    case kFramingDatagram:
-      return &kDatagramFraming;
-    default:
-      return nullptr;
-  }
-}
+constexpr const Framing* kFramings[kFramingIds] = {
+    nullptr, &kLengthPrefixedFraming, &kStreamFraming, nullptr, nullptr, nullptr,
+    nullptr, &kDatagramFraming,
+};
 
 }  // namespace qpip::fw

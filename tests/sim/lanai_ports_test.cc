@@ -75,8 +75,8 @@ TEST_F(PortsTest, GivenTaggedOperationsWhenPolledThenTheyCompleteInOrderAndOnlyT
   port_.dma_read(port_.context, Address(host.data()), sram, 64, 11);
   EXPECT_TRUE(ports_->completions_waiting());
   port_.dma_write(port_.context, Address(target.data()), sram, 64, 12, 0);
-  const fw::DmaSegment from{Address(host.data()), 100};
-  const fw::DmaSegment to{Address(target.data()) + 64, 100};
+  const fw::DmaSegment from{Address(host.data()), 100, 0};
+  const fw::DmaSegment to{Address(target.data()) + 64, 100, 0};
   port_.dma_copy(port_.context, &from, 1, &to, 1, 13);
   const uint32_t payload = Fetch({from}, 0, 14);
   EXPECT_NE(payload, 0u);
@@ -134,13 +134,13 @@ TEST_F(PortsTest, GivenAPublishedEntryWhenAnotherThreadSeesItsLastWordThenTheRes
 TEST_F(PortsTest, GivenPiecesThatDoNotLineUpWhenCopiedThenEveryByteIsInItsPlace) {
   const std::vector<uint8_t> source = Counting(60);
   std::vector<uint8_t> target(60);
-  const fw::DmaSegment from[] = {{Address(source.data()), 7},
-                                 {Address(source.data()) + 7, 0},
-                                 {Address(source.data()) + 7, 20},
-                                 {Address(source.data()) + 27, 33}};
-  const fw::DmaSegment to[] = {{Address(target.data()), 1},
-                               {Address(target.data()) + 1, 30},
-                               {Address(target.data()) + 31, 29}};
+  const fw::DmaSegment from[] = {{Address(source.data()), 7, 0},
+                                 {Address(source.data()) + 7, 0, 0},
+                                 {Address(source.data()) + 7, 20, 0},
+                                 {Address(source.data()) + 27, 33, 0}};
+  const fw::DmaSegment to[] = {{Address(target.data()), 1, 0},
+                               {Address(target.data()) + 1, 30, 0},
+                               {Address(target.data()) + 31, 29, 0}};
   port_.dma_copy(port_.context, from, 4, to, 3, 1);
   EXPECT_EQ(target, source);
 }
@@ -169,7 +169,7 @@ TEST_F(PortsTest, GivenDoorbellsWhenPoppedThroughTheTableThenTheyArriveAndTheFla
 TEST_F(PortsTest, GivenOddPiecesWhenFetchedWithASumThenItIsTheSumOfTheWhole) {
   const std::vector<uint8_t> whole = Counting(301);
   const auto piece = [&](size_t at, uint32_t length) {
-    return fw::DmaSegment{Address(whole.data()) + at, length};
+    return fw::DmaSegment{Address(whole.data()) + at, length, 0};
   };
   EXPECT_NE(Fetch({piece(0, 1), piece(1, 100), piece(101, 99), piece(200, 101)}, fw::kDmaSum, 5),
             0u);
@@ -182,7 +182,7 @@ TEST_F(PortsTest, GivenAPayloadWhenSentThenTheWireGetsHeaderAndPiecesAndTheFlush
   const std::vector<uint8_t> body = Counting(50);
   const uint8_t header[44] = {0x60, 1, 2, 3};
   const uint32_t payload =
-      Fetch({{Address(body.data()), 20}, {Address(body.data()) + 20, 30}}, 0, 1);
+      Fetch({{Address(body.data()), 20, 0}, {Address(body.data()) + 20, 30, 0}}, 0, 1);
   const fw::FrameOut frame{header, sizeof(header), payload};
   uint64_t lease = 99;
   EXPECT_FALSE(ports_->TakeSent());
@@ -200,7 +200,7 @@ TEST_F(PortsTest, GivenAPayloadWhenSentThenTheWireGetsHeaderAndPiecesAndTheFlush
 TEST_F(PortsTest, GivenAPayloadThatMustBeCopiedWhenSentThenTheWireMayNotReferToIt) {
   const std::vector<uint8_t> body = Counting(50);
   const uint8_t header[40] = {};
-  const fw::FrameOut frame{header, 40, Fetch({{Address(body.data()), 50}}, fw::kDmaCopy, 1)};
+  const fw::FrameOut frame{header, 40, Fetch({{Address(body.data()), 50, 0}}, fw::kDmaCopy, 1)};
   uint64_t lease = 0;
   EXPECT_EQ(port_.frame_send(port_.context, &frame, &lease), fw::kSendOk);
   EXPECT_EQ(wire_.stable_sends, 0u);
@@ -212,24 +212,24 @@ TEST_F(PortsTest, GivenABusyWireWhenSentThenTheHandleStaysAndWithoutARouteItIsCo
   // All handles but one are taken, so that the last one's fate shows.
   std::set<uint32_t> handles;
   for (uint32_t i = 0; i < Ports::kPayloadSlots; ++i) {
-    handles.insert(Fetch({{Address(body.data()), 50}}, 0, i + 1));
+    handles.insert(Fetch({{Address(body.data()), 50, 0}}, 0, i + 1));
     PollTags();
   }
   EXPECT_EQ(handles.size(), Ports::kPayloadSlots);
   EXPECT_EQ(handles.count(0), 0u);
-  EXPECT_EQ(Fetch({{Address(body.data()), 50}}, 0, 9), 0u);
+  EXPECT_EQ(Fetch({{Address(body.data()), 50, 0}}, 0, 9), 0u);
   EXPECT_TRUE(PollTags().empty());
 
   const fw::FrameOut frame{header, 40, *handles.begin()};
   uint64_t lease = 0;
   wire_.next_result = wire::SendResult::kBusy;
   EXPECT_EQ(port_.frame_send(port_.context, &frame, &lease), fw::kSendBusy);
-  EXPECT_EQ(Fetch({{Address(body.data()), 50}}, 0, 9), 0u);
+  EXPECT_EQ(Fetch({{Address(body.data()), 50, 0}}, 0, 9), 0u);
   wire_.next_result = wire::SendResult::kNoRoute;
   EXPECT_EQ(port_.frame_send(port_.context, &frame, &lease), fw::kSendNoRoute);
-  EXPECT_EQ(Fetch({{Address(body.data()), 50}}, 0, 9), frame.payload);
+  EXPECT_EQ(Fetch({{Address(body.data()), 50, 0}}, 0, 9), frame.payload);
   port_.payload_release(port_.context, frame.payload);
-  EXPECT_EQ(Fetch({{Address(body.data()), 50}}, 0, 9), frame.payload);
+  EXPECT_EQ(Fetch({{Address(body.data()), 50, 0}}, 0, 9), frame.payload);
 }
 
 TEST_F(PortsTest, GivenALeaseWhenAskedThenTheWireAnswers) {
@@ -280,10 +280,10 @@ TEST_F(PortsTest, GivenAFrameInTwoPiecesWhenPlacedThenEveryByteIsInItsPlace) {
   const fw::FrameIn frame = Poll();
   EXPECT_EQ(frame.header_length, 256u);
   std::vector<uint8_t> target(900);
-  const fw::DmaSegment to[] = {{Address(target.data()), 33},
-                               {Address(target.data()) + 33, 0},
-                               {Address(target.data()) + 33, 500},
-                               {Address(target.data()) + 533, 367}};
+  const fw::DmaSegment to[] = {{Address(target.data()), 33, 0},
+                               {Address(target.data()) + 33, 0, 0},
+                               {Address(target.data()) + 33, 500, 0},
+                               {Address(target.data()) + 533, 367, 0}};
   port_.payload_place(port_.context, frame.frame, 100, to, 4, 3);
   EXPECT_EQ(PollOne().status, static_cast<uint32_t>(fw::kDmaOk));
   EXPECT_TRUE(std::equal(target.begin(), target.end(), bytes.begin() + 100));
@@ -295,7 +295,7 @@ TEST_F(PortsTest, GivenAPlacementBeyondTheFrameWhenPolledThenItFailed) {
   Deliver(Counting(100));
   const fw::FrameIn frame = Poll();
   std::vector<uint8_t> target(61);
-  const fw::DmaSegment to{Address(target.data()), 61};
+  const fw::DmaSegment to{Address(target.data()), 61, 0};
   port_.payload_place(port_.context, frame.frame, 40, &to, 1, 3);
   EXPECT_EQ(PollOne().status, static_cast<uint32_t>(fw::kDmaFault));
 }
