@@ -314,6 +314,8 @@ class CloseOrders {
         return;
       case Order::kKernelAborts:
       case Order::kKernelUnread:
+        // The NIC answers a command in its turn: it knows of the receives before the RST comes.
+        (void)nic_->CreateCq(1);
         control_.Say("close " + std::to_string(slot.number));
         return;
       case Order::kSimultaneous:
@@ -347,8 +349,9 @@ class CloseOrders {
     if (!midway && !untold && slot.end_of_stream != end_of_stream) {
       Fail((slot.end_of_stream ? "an end of the stream: " : "no end of the stream: ") + Name(slot));
     }
-    CheckFlushed(slot, "receive", slot.failed_receives, slot.end_of_stream);
-    CheckFlushed(slot, "send", slot.failed_sends, false);
+    // The end of the stream flushes the receives behind it.
+    CheckFlushed(slot, "receive", slot.failed_receives, slot.end_of_stream, midway);
+    CheckFlushed(slot, "send", slot.failed_sends, false, midway);
     const size_t failed = plan.order == Order::kKernelDeaf ? 1 : 0;
     if (!midway && slot.failed_sends.size() != failed) {
       Fail(std::to_string(slot.failed_sends.size()) + " sends failed: " + Name(slot));
@@ -357,18 +360,19 @@ class CloseOrders {
     bytes_ += slot.posted + slot.received;
   }
 
-  /// All tell the reason of the end. The status of the first outstanding tells it too, unless the
-  /// end came before the NIC saw that request; what lies behind the end of the stream is only
-  /// flushed, and has no reason when the connection went on.
+  /// The first tells the cause, the others were only outstanding. Midway there may be none when the
+  /// RST comes: what is posted after it is flushed. All tell the reason, but for receives behind
+  /// the end of a stream whose connection went on.
   static void CheckFlushed(const Slot& slot, const std::string& what,
-                           const std::vector<WorkCompletion>& failed, bool behind_end_of_stream) {
+                           const std::vector<WorkCompletion>& failed, bool behind_end,
+                           bool midway) {
     const DisconnectReason reason = slot.qp->disconnect_reason();
+    const bool tells = reason == DisconnectReason::kReset && !behind_end;
     for (size_t i = 0; i < failed.size(); ++i) {
-      const bool cause = failed[i].status == IBV_WC_REM_ABORT_ERR;
-      const bool may_tell = i == 0 && !behind_end_of_stream && reason == DisconnectReason::kReset;
-      const bool told = failed[i].reason == reason ||
-                        (behind_end_of_stream && failed[i].reason == DisconnectReason::kNone);
-      if (told && ((cause && may_tell) || failed[i].status == IBV_WC_WR_FLUSH_ERR)) continue;
+      const ibv_wc_status want = i == 0 && tells ? IBV_WC_REM_ABORT_ERR : IBV_WC_WR_FLUSH_ERR;
+      const bool late = i == 0 && midway && failed[i].status == IBV_WC_WR_FLUSH_ERR;
+      const bool open = behind_end && failed[i].reason == DisconnectReason::kNone;
+      if ((failed[i].status == want || late) && (failed[i].reason == reason || open)) continue;
       Fail(what + " " + std::to_string(i) + " of those that failed: " + Describe(failed[i]) + ": " +
            Name(slot));
     }

@@ -70,27 +70,22 @@ counter() { within "$1" nstat -asz "$2" | awk -v name="$2" '$1 == name {print $2
 # all_counters NAMESPACE: those that are not zero, on one line.
 all_counters() { within "$1" nstat -as | awk 'NR > 1 && $2 != 0 {printf "%s=%s ", $1, $2}'; }
 
-# reset_none NAMESPACE CONNECTIONS: the kernel there has reset none of that many connections, nor was it
-# reset. A FIN that was sent again, as its ACK was lost or late, is acknowledged twice; the second ACK
-# finds no connection any more and is answered by a reset, at either end: once for each at most.
-reset_none() {
-  [ "$(counter "$1" TcpEstabResets)" = 0 ] || fail "$(counter "$1" TcpEstabResets) connections were reset"
-  [ "$(counter "$1" TcpOutRsts)" -le "$2" ] || fail "$(counter "$1" TcpOutRsts) resets sent, of $2 connections"
-}
-
 # sound LABEL RECORDING [EXPLAINED [FILTER]]: tshark finds no malformed packet in a recording, no wrong
 # checksum but those of packets quoted in part, and no expert warning but those that the extended
 # regular expression EXPLAINED names, among the packets of FILTER. Payloads are patterns: they are
-# not dissected. A reset without timestamps answers a segment that belongs to no connection (any more),
-# see reset_none.
+# not dissected. Resets that answer a segment of a connection that is over end nothing: late_resets.py.
 sound() {
   check "$1: tshark finds nothing wrong" sh -c "tshark -r '$2' -c 1 >/dev/null 2>&1 && \
     ! tshark -r '$2' $undissected -Y '_ws.malformed || icmpv6.checksum.status == 0 || \
     !(icmpv6.type < 128) && (_ws.expert.severity == error || udp.checksum.status == 0 || \
     tcp.checksum.status == 0 && tcp.checksum != 0xffff)' 2>/dev/null | grep ."
+  late=$(tshark -r "$2" -Y tcp -T fields -e frame.number -e ipv6.src -e tcp.srcport -e ipv6.dst \
+    -e tcp.dstport -e tcp.flags -e tcp.seq_raw -e tcp.ack_raw -e tcp.len 2>/dev/null |
+    python3 "$(dirname "$0")/late_resets.py") || fail "$1: late_resets.py"
+  [ -z "$late" ] || late=" && !(frame.number in {$late})"
   # shellcheck disable=SC2086
-  tshark -q -r "$2" $undissected -z "expert,warn,!(icmpv6.type < 128) && \
-    !(tcp.flags.reset == 1 && tcp.hdr_len == 20)${4:+ && $4}" \
+  tshark -q -r "$2" $undissected \
+    -z "expert,warn,!(icmpv6.type < 128)$late${4:+ && $4}" \
     >"$work/expert" 2>/dev/null || fail "$1: tshark has no expert information"
   unexplained=$(sed -n '/^Notes/,$d; /^ *[0-9]/p' "$work/expert" | grep -Ev "${3:-^$}")
   [ -z "$unexplained" ] && say "ok: $1: no warning of tshark's that is not explained" ||

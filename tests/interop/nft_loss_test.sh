@@ -66,8 +66,9 @@ transfer "recorded" "$nic&mtu=1500&offload=0&pcap=$work/loss.pcap"
 [ "$(dropped "$router")" -gt 0 ] || fail "recorded: nothing was dropped"
 sound "recorded" "$work/loss.pcap" "$explained|$lossy"
 
-[ "$(counter "$far" TcpInCsumErrors)" = 0 ] || fail "$(counter "$far" TcpInCsumErrors) wrong checksums"
-reset_none "$far" 18
+for name in TcpInCsumErrors TcpEstabResets TcpOutRsts; do
+  [ "$(counter "$far" "$name")" = 0 ] || fail "$name is $(counter "$far" "$name")"
+done
 [ "$(counter "$far" TcpExtTCPChallengeACK)" -le 20 ] ||
   fail "$(counter "$far" TcpExtTCPChallengeACK) challenge ACKs"
 say "the kernel's: $(all_counters "$far")"
