@@ -37,11 +37,12 @@ function(qpip_whole_firmware target)
   add_custom_command(OUTPUT ${whole}
     COMMAND ${CMAKE_CXX_COMPILER} ${flags} -fPIC -fno-exceptions -fno-rtti -Wno-psabi -flto=2 -r -nostdlib
             -flinker-output=nolto-rel @${whole}.list $<TARGET_FILE:${target}_protocols> -o ${whole}.all
-    COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DOF=$<TARGET_FILE:${arg_PROTOCOLS}> -DOUT=${whole}.local
-            -P ${PROJECT_SOURCE_DIR}/cmake/StrongSymbols.cmake
+    COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DOBJECT=${whole}.all
+            -DARCHIVE=$<TARGET_FILE:${arg_PROTOCOLS}> -DOUT=${whole}.local
+            -P ${PROJECT_SOURCE_DIR}/cmake/PrivateSymbols.cmake
     COMMAND ${CMAKE_OBJCOPY} --localize-symbols=${whole}.local ${whole}.all ${whole}
     DEPENDS ${whole}.list ${arg_PROTOCOLS} ${target}_parts ${target}_protocols $<TARGET_OBJECTS:${target}_parts>
-            ${PROJECT_SOURCE_DIR}/cmake/StrongSymbols.cmake
+            ${PROJECT_SOURCE_DIR}/cmake/PrivateSymbols.cmake
     VERBATIM COMMENT "Optimising the firmware as one")
   target_sources(${target} PRIVATE ${whole})
   set_source_files_properties(${whole} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)

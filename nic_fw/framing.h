@@ -12,6 +12,7 @@
 // its own at any boundary. docs/decisions/0032-framing-is-a-row.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -74,7 +75,8 @@ inline constexpr uint8_t kFramingDatagram = 7;
 inline constexpr uint8_t kFramingIds = 8;
 
 /// The row of each id, nullptr where there is none: framing_rows.cc, and nothing else there.
-extern const Framing* const kFramings[kFramingIds];
+using FramingTable = std::array<const Framing*, kFramingIds>;
+extern const FramingTable kFramings;
 
 /// The row of an id, or nullptr: ids come from the host.
 inline const Framing* FindFraming(uint8_t id) { return id < kFramingIds ? kFramings[id] : nullptr; }

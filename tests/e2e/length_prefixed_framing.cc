@@ -71,9 +71,12 @@ constexpr Framing kLengthPrefixedFraming = {
 
 }  // namespace
 
-constexpr const Framing* kFramings[kFramingIds] = {
-    nullptr, &kLengthPrefixedFraming, &kStreamFraming, nullptr, nullptr, nullptr,
-    nullptr, &kDatagramFraming,
-};
+constinit const FramingTable kFramings = [] {
+  FramingTable rows = {};
+  rows[static_cast<uint8_t>(abi::Framing::kSegment)] = &kLengthPrefixedFraming;
+  rows[static_cast<uint8_t>(abi::Framing::kStream)] = &kStreamFraming;
+  rows[kFramingDatagram] = &kDatagramFraming;
+  return rows;
+}();
 
 }  // namespace qpip::fw
