@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds the resets in a recording that end nothing: answers to a segment of a connection that is over.
 
-Usage: tshark -r RECORDING -Y tcp -T fields -e frame.number -e ipv6.src -e tcp.srcport -e ipv6.dst
+Usage: tshark -r RECORDING -Y "tcp && !icmpv6" -T fields -e frame.number -e ipv6.src -e tcp.srcport -e ipv6.dst
        -e tcp.dstport -e tcp.flags -e tcp.seq_raw -e tcp.ack_raw -e tcp.len | late_resets.py
 
 Prints their frame numbers. A FIN whose ACK is late is sent again and acknowledged twice; the second ACK

@@ -79,7 +79,7 @@ sound() {
     ! tshark -r '$2' $undissected -Y '_ws.malformed || icmpv6.checksum.status == 0 || \
     !(icmpv6.type < 128) && (_ws.expert.severity == error || udp.checksum.status == 0 || \
     tcp.checksum.status == 0 && tcp.checksum != 0xffff)' 2>/dev/null | grep ."
-  late=$(tshark -r "$2" -Y tcp -T fields -e frame.number -e ipv6.src -e tcp.srcport -e ipv6.dst \
+  late=$(tshark -r "$2" -Y "tcp && !icmpv6" -T fields -e frame.number -e ipv6.src -e tcp.srcport -e ipv6.dst \
     -e tcp.dstport -e tcp.flags -e tcp.seq_raw -e tcp.ack_raw -e tcp.len 2>/dev/null |
     python3 "$(dirname "$0")/late_resets.py") || fail "$1: late_resets.py"
   [ -z "$late" ] || late=" && !(frame.number in {$late})"
