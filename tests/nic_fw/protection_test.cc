@@ -133,6 +133,23 @@ TEST_F(Protection, GivenZeroLengthOnTcpWhenSentThenOperationError) {
             Status(abi::CompletionStatus::kLocalQpOperationError));
 }
 
+TEST_F(Protection, GivenEachFramingIdWhenAQueuePairIsCreatedThenOnlyWhatAHostMayAskForIsGranted) {
+  const auto qp = pair.a.CreateQp(*pair.cq_a);
+  for (const abi::QpType type : {abi::QpType::kTcp, abi::QpType::kUdp}) {
+    for (uint32_t id = 0; id < 256; ++id) {
+      abi::Command command;
+      command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCreateQp);
+      command.create_qp = qp->create;
+      command.create_qp.type = static_cast<uint8_t>(type);
+      command.create_qp.framing = static_cast<uint8_t>(id);
+      const bool granted = pair.a.Command(command).status == 0;
+      EXPECT_EQ(granted, id == static_cast<uint8_t>(abi::Framing::kSegment) ||
+                             id == static_cast<uint8_t>(abi::Framing::kStream))
+          << id;
+    }
+  }
+}
+
 TEST_F(Protection, GivenProducerBeyondRingWhenRungThenQueuePairFailsAlone) {
   pair.a.hardware.Ring(
       abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, pair.qp_a->handle, 1000));
