@@ -56,7 +56,7 @@ void OnNeighbourLost(const Nic& nic, const ipv6::Address& neighbour) {
 void OnTimer(const Nic& nic, QueuePair& q) {
   const Handler handler(nic, q);
   nic.Count(abi::NicCounter::kTimersFired);
-  if (q.state == QpState::kOrphan && nic.now >= q.ending.orphan_deadline) {
+  if (q.state == QpState::kOrphan && nic.now >= q.ending.deadline) {
     AbortConnection(nic, q);
     return;
   }

@@ -18,6 +18,16 @@ namespace qpip::fw {
 namespace {
 
 constexpr uint64_t kNsPerMs = 1000000;
+/// A receiver that has read nothing for so long is taken for stopped.
+constexpr uint32_t kStoppedMs = 250;
+/// Where no user timeout holds: RFC 9293 3.8.3's R2 for data, at least 100 seconds.
+constexpr uint32_t kDefaultPatienceMs = 100000;
+
+/// How long the end of a connection may wait for others at most.
+uint32_t Patience(const QueuePair& q) {
+  const bool limited = q.type == abi::QpType::kTcp && q.tcb.user_timeout_ms != 0;
+  return limited ? q.tcb.user_timeout_ms : kDefaultPatienceMs;
+}
 
 /// The queue pair's connection is no more, as far as the NIC's own tables go.
 void Detach(const Nic& nic, QueuePair& q) {
@@ -75,6 +85,7 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
   if (was_connecting) {
     Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
   }
+  q.ending.deadline = nic.now + Patience(q) * kNsPerMs;
   SetQpState(nic, q, QpState::kDraining);
   AddToDrain(nic, q.handle);
   PollDraining(nic);
@@ -134,11 +145,31 @@ void FinishOrderlyClose(const Nic& nic, QueuePair& q) {
 
 namespace {
 
-/// Whether something still refers to the memory of `q`, or a list of the NIC to `q`.
-bool IsBusy(const Nic& nic, const QueuePair& q) {
+/// Whether the wire still refers to the memory of `q`. A receiver that is stopped, or keeps what it
+/// was sent, does not hold up what is not its own: the memory is taken back from it.
+bool IsLeased(const Nic& nic, QueuePair& q) {
   const uint64_t lease = q.host_memory.lease;
+  if (lease == 0) return false;
+  const uint32_t pending = nic.hardware.LeasePending(lease);
+  if (pending == 0) return false;
+  const uint32_t patience = Patience(q);
+  const uint32_t quiet_ms = pending - 1;
+  const auto reason = static_cast<abi::DisconnectReason>(q.ending.reason);
+  const bool waited_long_enough = reason == abi::DisconnectReason::kTimedOut ||
+                                  reason == abi::DisconnectReason::kUnreachable ||
+                                  nic.now >= q.ending.deadline;
+  if (!waited_long_enough && quiet_ms < (patience < kStoppedMs ? patience : kStoppedMs))
+    return true;
+  nic.hardware.LeaseRevoke(lease, q.handle);
+  nic.Count(abi::NicCounter::kLeasesRevoked);
+  q.host_memory.lease = 0;
+  return false;
+}
+
+/// Whether something still refers to the memory of `q`, or a list of the NIC to `q`.
+bool IsBusy(const Nic& nic, QueuePair& q) {
   return q.host_memory.dma_outstanding != 0 || q.links.refused.linked() || q.links.batch.linked() ||
-         (lease != 0 && nic.hardware.LeasePending(lease) != 0);
+         IsLeased(nic, q);
 }
 
 /// Nothing refers to the memory of `q` any more.
@@ -205,7 +236,7 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
     --nic.cq(q.recv.cq).references;
     SetQpState(nic, q, QpState::kOrphan);
     q.ending.orphaned = true;
-    q.ending.orphan_deadline = nic.now + nic.state.config.tcp.time_wait_ms * kNsPerMs;
+    q.ending.deadline = nic.now + nic.state.config.tcp.time_wait_ms * kNsPerMs;
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     } else {
@@ -243,8 +274,7 @@ uint32_t AllocateQueuePair(const Nic& nic) {
     const bool evictable = q.state == QpState::kOrphan && q.host_memory.dma_outstanding == 0 &&
                            !q.links.refused.linked() && !q.links.batch.linked() &&
                            !q.links.active.linked() && !q.links.drain.linked();
-    if (evictable &&
-        (oldest == kNone || q.ending.orphan_deadline < nic.qp(oldest).ending.orphan_deadline)) {
+    if (evictable && (oldest == kNone || q.ending.deadline < nic.qp(oldest).ending.deadline)) {
       oldest = i;
     }
   }

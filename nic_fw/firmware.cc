@@ -20,8 +20,10 @@
 namespace qpip::fw {
 namespace {
 
-/// Work that no event announces the end of (a full wire, a lease) is looked at this often.
+/// Work that no event announces the end of (a full wire, a lease) is looked at this often; less and
+/// less often, the longer nothing has come of it.
 constexpr uint64_t kRetryIntervalNs = 20000;
+constexpr uint64_t kLongestRetryIntervalNs = 5000000;
 /// ... and this often when a neighbour's address is awaited, whose arrival is an event.
 constexpr uint64_t kNeighbourRetryIntervalNs = 1000000;
 
@@ -106,7 +108,10 @@ bool ServiceConnectionTimers(const Nic& nic) {
 uint64_t ListDeadline(const Nic& nic) {
   if (nic.state.refused.empty() && nic.state.drain.empty()) return tcp::kNever;
   const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
-  return nic.state.last_step_at + (resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs);
+  const uint64_t least = resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs;
+  const uint64_t stuck = (nic.state.last_step_at - nic.state.lists_stuck_since) / 4;
+  const uint64_t interval = stuck < kLongestRetryIntervalNs ? stuck : kLongestRetryIntervalNs;
+  return nic.state.last_step_at + (interval < least ? least : interval);
 }
 
 /// Whatever time brings about. `service` does what is due, one thing, and answers false when
@@ -149,12 +154,14 @@ uint64_t EarliestDeadlineFrom(const Nic& nic, uint64_t earliest) {
 bool ServiceTimers(const Nic& nic) { return ServiceTimedFrom(nic); }
 
 bool ServiceLists(const Nic& nic) {
-  const FirmwareState& s = nic.state;
+  FirmwareState& s = nic.state;
   if (s.refused.empty() && s.drain.empty() && !s.backlog_due) [[likely]] {
     return false;
   }
+  const uint64_t stuck_since = s.lists_stuck_since;
   const bool retried = RetryRefused(nic);
   const bool drained = !s.drain.empty() && PollDraining(nic);
+  s.lists_stuck_since = retried || drained ? nic.now : stuck_since;
   const bool taken_up = ServiceBacklogs(nic);
   return retried || drained || taken_up;
 }

@@ -46,6 +46,9 @@ class Hardware {
     return table_.frame_send(context(), frame, lease);
   }
   uint32_t LeasePending(uint64_t lease) const { return table_.lease_pending(context(), lease); }
+  void LeaseRevoke(uint64_t lease, uint32_t owner) const {
+    table_.lease_revoke(context(), lease, owner);
+  }
   uint32_t FramePoll(FrameIn* out) const { return table_.frame_poll(context(), out); }
   void PayloadPlace(uint32_t frame, uint32_t offset, const DmaSegment* to, uint32_t count,
                     uint32_t tag) const {
@@ -54,8 +57,8 @@ class Hardware {
   uint32_t FrameSum(uint32_t frame, uint32_t offset, uint32_t length) const {
     return table_.frame_sum(context(), frame, offset, length);
   }
-  void FrameRead(uint32_t frame, uint32_t offset, uint32_t length, void* to) const {
-    table_.frame_read(context(), frame, offset, length, to);
+  uint32_t FrameRead(uint32_t frame, uint32_t offset, uint32_t length, void* to) const {
+    return table_.frame_read(context(), frame, offset, length, to);
   }
   void FrameRelease(uint32_t frame) const { table_.frame_release(context(), frame); }
 

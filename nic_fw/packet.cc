@@ -85,6 +85,7 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
   out.header_length = header_length;
   out.payload = payload.handle;
   out.segment_size = payload.segment_size;
+  out.owner = payload.owner;
   *lease = 0;
   if (OnEthernet(nic)) {
     uint32_t status = kSendOk;

@@ -16,6 +16,7 @@ struct PayloadSource {
   uint32_t length = 0;        ///< of the fetched payload
   uint32_t sum = 0;           ///< of a fetched payload, when checksums are computed
   uint32_t segment_size = 0;  ///< TCP: as FrameOut's
+  uint32_t owner = 0;         ///< whose fetched payload it is, as FrameOut's
   uint8_t traffic_class = 0;  ///< of the IPv6 header: DiffServ and ECN
   uint32_t total() const { return inline_length + length; }
 };

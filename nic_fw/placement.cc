@@ -18,6 +18,17 @@ namespace {
 
 void PumpReceive(const Nic& nic, QueuePair& q);
 
+/// The bytes of an operation were not moved, or not those that were sent.
+void FailPlacement(const Nic& nic, QueuePair& q, uint32_t status) {
+  if (status != kDmaRevoked) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  // The sender took its memory back when it gave the connection up; its reset is under way or lost.
+  nic.Count(abi::NicCounter::kConnectionsReset);
+  EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+}
+
 /// What is at hand for the next step of a context.
 Piece NextOf(const Framing& framing, const FramingState& state, const ReceiveContext& context) {
   return framing.next(state, {context.remaining, context.push});
@@ -153,8 +164,14 @@ Issued IssueToReceive(const Nic& nic, QueuePair& q, uint32_t index, const Piece&
 Issued TakeHeader(const Nic& nic, QueuePair& q, uint32_t index, const Piece& piece) {
   ReceiveContext& context = nic.receive(index);
   uint8_t header[FramingState::kMostHeaderBytes];
-  if (piece.kind != Piece::Kind::kHeader ||
-      !ReadFrame(nic, context.frame, context.offset, piece.length, header) ||
+  const uint32_t status = piece.kind == Piece::Kind::kHeader
+                              ? ReadFrame(nic, context.frame, context.offset, piece.length, header)
+                              : uint32_t{kDmaFault};
+  if (status == kDmaRevoked) {
+    FailPlacement(nic, q, status);
+    return Issued::kMustWait;
+  }
+  if (status != kDmaOk ||
       !FramingOf(q.recv).taken(q.placement.framing, piece, piece.length, header)) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
     return Issued::kMustWait;
@@ -267,7 +284,7 @@ void OnHeldPlaced(const Nic& nic, QueuePair& q, uint32_t index, uint32_t status)
   if (counts) nic.Charge(Stage::kRxPutData, Variant::kData, nic.receive(index).in_flight);
   ReturnReceiveContext(nic, index);
   if (!counts) return;
-  if (status != kDmaOk) FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+  if (status != kDmaOk) FailPlacement(nic, q, status);
   nic.Charge(Stage::kRxUpdate, Variant::kData);
 }
 
@@ -355,7 +372,7 @@ void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   if (status != kDmaOk) {
     TakeBackReceive(q.recv, context);
     context.fills_wqe = false;  // nothing is under way any more
-    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    FailPlacement(nic, q, status);
     return;
   }
   CountPlaced(nic, q, context);

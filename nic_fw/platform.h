@@ -91,7 +91,11 @@ struct DmaCompletion {
   uint32_t sum = 0;     ///< kDmaSum: 16-bit one's complement sum of the bytes moved, not inverted,
                         ///< of the bytes as network-order 16-bit words, first byte high
 };
-enum DmaStatus : uint32_t { kDmaOk = 0, kDmaFault = 1 };
+enum DmaStatus : uint32_t {
+  kDmaOk = 0,
+  kDmaFault = 1,
+  kDmaRevoked = 2,  ///< payload_place, frame_read: the frame's sender had taken its payload back
+};
 
 enum DmaFlags : uint32_t {
   kDmaSum = 1u << 0,      ///< return the Internet checksum of the payload (LANai's DMA could)
@@ -130,6 +134,7 @@ struct FrameOut {
                                  ///< bytes; 0: it does not. Only where the backend offers it
   uint8_t link_address[6] = {};  ///< Ethernet: whom it goes to; the link engine writes the rest of
                                  ///< the link's header, and takes it off received frames
+  uint32_t owner = 0;            ///< whose payload it is, for lease_revoke
 };
 enum SendStatus : uint32_t {
   kSendOk = 0,
@@ -207,9 +212,15 @@ struct Platform {
   /// Sends one IPv6 packet to whoever owns its destination address. `*lease` receives a
   /// token that is not 0 when the wire refers to the payload's host memory rather than a copy.
   uint32_t (*frame_send)(void* context, const FrameOut* frame, uint64_t* lease) = nullptr;
-  /// True while the wire may still read the host memory behind `lease`. Leases of one destination
-  /// end in the order they were given, so the last one of a queue pair covers all before it.
+  /// Whether the wire may still read the host memory behind `lease`: 0, no; otherwise one more than
+  /// the milliseconds for which the frame's receiver has read nothing of what waits for it. Leases
+  /// of one destination end in the order they were given, so the last one of a queue pair covers
+  /// all before it.
   uint32_t (*lease_pending)(void* context, uint64_t lease) = nullptr;
+  /// Ends what `owner`'s frames up to the one behind `lease` refer to, without waiting for their
+  /// receivers: the memory may change afterwards, and a receiver that comes to it later delivers
+  /// nothing of it (kDmaRevoked there).
+  void (*lease_revoke)(void* context, uint64_t lease, uint32_t owner) = nullptr;
   /// Takes the oldest received frame or link event. Returns 0 when there is none.
   uint32_t (*frame_poll)(void* context, FrameIn* out) = nullptr;
   /// Starts moving `to`'s total length of bytes of a received frame, from `offset`, to host memory.
@@ -217,9 +228,10 @@ struct Platform {
                         uint32_t count, uint32_t tag) = nullptr;
   /// One's complement sum over a part of a received frame, computed by the core itself.
   uint32_t (*frame_sum)(void* context, uint32_t frame, uint32_t offset, uint32_t length) = nullptr;
-  /// Reads a few bytes of a received frame into SRAM, done by the core itself, synchronous.
-  void (*frame_read)(void* context, uint32_t frame, uint32_t offset, uint32_t length,
-                     void* to) = nullptr;
+  /// Reads a few bytes of a received frame into SRAM, done by the core itself, synchronous. Answers
+  /// DmaStatus.
+  uint32_t (*frame_read)(void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                         void* to) = nullptr;
   /// Returns the frame's buffer to the receive engine.
   void (*frame_release)(void* context, uint32_t frame) = nullptr;
 

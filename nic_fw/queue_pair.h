@@ -167,7 +167,9 @@ struct Ending {
   bool destroy_wanted = false;
   bool orphaned = false;  ///< kDestroyQp was answered; host memory is gone
   uint32_t destroy_command = 0;
-  uint64_t orphan_deadline = tcp::kNever;  ///< kOrphan: give up then, whatever the peer does
+  /// kOrphan: give up then, whatever the peer does. kDraining: revoke leases then, whoever has
+  /// them.
+  uint64_t deadline = tcp::kNever;
 };
 
 /// What the host has not asked for (TakeNotices): ICMPv6 errors (icmp_errors.h), urgent data.

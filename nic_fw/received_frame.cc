@@ -30,15 +30,14 @@ void PlaceFrame(const Nic& nic, uint32_t frame, uint32_t offset, const DmaSegmen
   nic.hardware.DmaCopy(&from, 1, to, count, tag);
 }
 
-bool ReadFrame(const Nic& nic, uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) {
+uint32_t ReadFrame(const Nic& nic, uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) {
   if (!IsReassembled(frame)) {
-    nic.hardware.FrameRead(frame, offset, length, to);
-    return true;
+    return nic.hardware.FrameRead(frame, offset, length, to);
   }
   const ReassemblySlot& slot = SlotAt(nic, SlotOf(frame));
-  if (offset > slot.head_length || length > slot.head_length - offset) return false;
+  if (offset > slot.head_length || length > slot.head_length - offset) return kDmaFault;
   std::memcpy(to, slot.head + offset, length);
-  return true;
+  return kDmaOk;
 }
 
 uint32_t TakeReceiveContext(const Nic& nic) {

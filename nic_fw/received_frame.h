@@ -72,9 +72,9 @@ void ReleaseFrame(const Nic& nic, uint32_t frame);
 void PlaceFrame(const Nic& nic, uint32_t frame, uint32_t offset, const DmaSegment* to,
                 uint32_t count, uint32_t tag);
 
-/// Reads bytes of a received frame into SRAM: a few, as the core does it itself. Returns false when
-/// they are out of its reach (fragments, beyond their headers).
-bool ReadFrame(const Nic& nic, uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to);
+/// Reads bytes of a received frame into SRAM: a few, as the core does it itself. Answers DmaStatus;
+/// kDmaFault when they are out of its reach (fragments, beyond their headers).
+uint32_t ReadFrame(const Nic& nic, uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to);
 
 void FreeSlot(const Nic& nic, uint32_t index);
 

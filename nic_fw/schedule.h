@@ -25,13 +25,16 @@ inline void AddToBatch(const Nic& nic, uint32_t queue_pair) {
 
 /// `queue_pair` waits for its DMA and leases to end (PollDraining).
 inline void AddToDrain(const Nic& nic, uint32_t queue_pair) {
-  if (!DrainLink{nic}(queue_pair).linked()) PushFront(nic.state.drain, DrainLink{nic}, queue_pair);
+  if (DrainLink{nic}(queue_pair).linked()) return;
+  nic.state.lists_stuck_since = nic.now;
+  PushFront(nic.state.drain, DrainLink{nic}, queue_pair);
 }
 
 /// `queue_pair` waits for the wire to take frames again (RetryRefused).
 inline void AwaitWire(const Nic& nic, uint32_t queue_pair) {
-  if (!RefusedLink{nic}(queue_pair).linked())
-    PushBack(nic.state.refused, RefusedLink{nic}, queue_pair);
+  if (RefusedLink{nic}(queue_pair).linked()) return;
+  nic.state.lists_stuck_since = nic.now;
+  PushBack(nic.state.refused, RefusedLink{nic}, queue_pair);
 }
 
 }  // namespace qpip::fw

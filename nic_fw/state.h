@@ -207,6 +207,7 @@ struct FirmwareState {
 
   uint64_t notifications = 0;
   uint64_t last_step_at = 0;
+  uint64_t lists_stuck_since = 0;  ///< `drain` and `refused`: when one last moved on or grew
   uint64_t counters[abi::kCounterWords] = {};
 };
 

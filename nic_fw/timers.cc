@@ -57,7 +57,7 @@ void UpdateTimer(const Nic& nic, QueuePair& q) { File(nic, q, tcp::NextDeadline(
 
 void FileOrphanTimer(const Nic& nic, QueuePair& q) {
   const uint64_t deadline = tcp::NextDeadline(q.tcb);
-  File(nic, q, deadline < q.ending.orphan_deadline ? deadline : q.ending.orphan_deadline);
+  File(nic, q, deadline < q.ending.deadline ? deadline : q.ending.deadline);
 }
 
 void CancelTimer(const Nic& nic, QueuePair& q) {

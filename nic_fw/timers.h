@@ -12,7 +12,7 @@ namespace qpip::fw {
 
 /// Makes sure that `q` fires no later than its Tcb's next deadline.
 void UpdateTimer(const Nic& nic, QueuePair& q);
-/// The same for an orphan, which is also given up at its `orphan_deadline`.
+/// The same for an orphan, which is also given up at its `deadline`.
 void FileOrphanTimer(const Nic& nic, QueuePair& q);
 /// Takes `q` off the heap.
 void CancelTimer(const Nic& nic, QueuePair& q);

@@ -12,6 +12,7 @@ PayloadSource SourceOf(const TransmitContext& context) {
     source.inline_length = context.framing_bytes;
   }
   source.handle = context.payload;
+  source.owner = context.qp;
   source.length = context.length;
   source.sum = context.sum;
   return source;

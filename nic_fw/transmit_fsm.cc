@@ -33,6 +33,15 @@ bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
   return true;
 }
 
+/// Whether the wire has read nothing of text that was sent again for as long as its connection may
+/// take. What was sent first is acknowledged, so that TCP's own timers see nothing amiss.
+bool RepeatHeldTooLong(const Nic& nic, const QueuePair& q) {
+  const uint64_t lease = q.host_memory.repeat_lease;
+  if (lease == 0 || q.state != QpState::kConnected || q.tcb.user_timeout_ms == 0) return false;
+  const uint32_t pending = nic.hardware.LeasePending(lease);
+  return pending != 0 && pending - 1 >= q.tcb.user_timeout_ms;
+}
+
 /// States in which there may be something to send after all refused frames have left.
 bool MaySend(QpState state) {
   return state == QpState::kConnected || state == QpState::kConnecting ||
@@ -79,6 +88,11 @@ bool RetryRefused(const Nic& nic) {
   // its frames are lost, as in a switch with a full queue.
   if (s.free_transmit.count < s.config.transmit_contexts / 4) DropRefused(nic, q);
   if (q.type == abi::QpType::kTcp) {
+    if (RepeatHeldTooLong(nic, q)) {
+      EndConnection(nic, q, abi::DisconnectReason::kTimedOut,
+                    abi::CompletionStatus::kRetryExceeded);
+      return true;
+    }
     CompleteSends(nic, q);
     if (q.ending.transport_done) FinishOrderlyClose(nic, q);
   }

@@ -33,6 +33,7 @@ namespace qpip::abi {
   X(kEvents, "events")                                         \
   X(kConnectionsEstablished, "connections_established")        \
   X(kConnectionsReset, "connections_reset")                    \
+  X(kLeasesRevoked, "leases_revoked")                          \
   X(kOverflowPoolBytes, "overflow_pool_bytes")                 \
   X(kProtectionErrors, "protection_errors")                    \
   X(kWireBusy, "wire_busy")                                    \

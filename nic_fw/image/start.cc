@@ -34,7 +34,8 @@
   X(charge, 19)               \
   X(trace, 20)                \
   X(payload_room, 21)         \
-  X(frame_read, 22)
+  X(frame_read, 22)           \
+  X(lease_revoke, 23)
 
 namespace qpip::fw {
 

@@ -95,7 +95,11 @@ class Ports {
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
                     uint32_t tag);
   uint32_t SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const;
-  void ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) const;
+  uint32_t ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to);
+  /// DmaStatus of bytes that have just been copied out of a frame.
+  uint32_t StatusOfCopy(const wire::InFrame& frame) {
+    return !frame.revocable || wire_.Intact(frame) ? fw::kDmaOk : fw::kDmaRevoked;
+  }
   void ReleaseFrame(uint32_t frame);
   uint64_t Random();
   void Charge(fw::Stage stage, fw::Variant variant);

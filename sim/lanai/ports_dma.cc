@@ -133,7 +133,7 @@ inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSe
       part = part.subspan(bytes);
     }
   });
-  Complete(tag, complete ? fw::kDmaOk : fw::kDmaFault);
+  Complete(tag, complete ? StatusOfCopy(frames_[frame - 1].frame) : uint32_t{fw::kDmaFault});
 }
 
 template <bool kTimed>

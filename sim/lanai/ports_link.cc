@@ -19,6 +19,7 @@ inline uint32_t Ports::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   frame.header = {static_cast<const uint8_t*>(out.header), out.header_length};
   frame.segment_size = out.segment_size;
   frame.summed = summed_;
+  frame.owner = out.owner;
   std::memcpy(frame.link_address.data(), out.link_address, frame.link_address.size());
   if (out.payload != 0) {
     const PayloadSlot& slot = payloads_[out.payload - 1];
@@ -77,13 +78,14 @@ uint32_t Ports::SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const
   return running.value();
 }
 
-void Ports::ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) const {
+uint32_t Ports::ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) {
   const bool complete = VisitFrame(frames_[frame - 1].frame.pieces, offset, length,
                                    [&](std::span<const uint8_t> part) {
                                      std::memcpy(to, part.data(), part.size());
                                      to += part.size();
                                    });
   if (!complete) Die("frame_read beyond the frame's end");
+  return StatusOfCopy(frames_[frame - 1].frame);
 }
 
 inline void Ports::ReleaseFrame(uint32_t frame) {
@@ -111,7 +113,14 @@ void Ports::FillLinkPorts() {
     return self->SendFrame(*frame, lease);
   };
   table_.lease_pending = [](void* context, uint64_t lease) -> uint32_t {
-    return static_cast<Ports*>(context)->wire_.LeasePending(lease);
+    constexpr uint64_t kNsPerMs = 1000000;
+    wire::Wire& wire = static_cast<Ports*>(context)->wire_;
+    if (!wire.LeasePending(lease)) return 0;
+    const uint64_t quiet_ms = wire.LeaseQuietNs(lease) / kNsPerMs;
+    return static_cast<uint32_t>(std::min<uint64_t>(quiet_ms, UINT32_MAX - 1)) + 1;
+  };
+  table_.lease_revoke = [](void* context, uint64_t lease, uint32_t owner) {
+    static_cast<Ports*>(context)->wire_.RevokeLeases(lease, owner);
   };
   table_.frame_poll = [](void* context, fw::FrameIn* out) -> uint32_t {
     auto* self = static_cast<Ports*>(context);
@@ -130,8 +139,9 @@ void Ports::FillLinkPorts() {
     return static_cast<Ports*>(context)->SumFrame(frame, offset, length);
   };
   table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
-                         void* to) {
-    static_cast<Ports*>(context)->ReadFrame(frame, offset, length, static_cast<uint8_t*>(to));
+                         void* to) -> uint32_t {
+    return static_cast<Ports*>(context)->ReadFrame(frame, offset, length,
+                                                   static_cast<uint8_t*>(to));
   };
   table_.frame_release = [](void* context, uint32_t frame) {
     static_cast<Ports*>(context)->ReleaseFrame(frame);

@@ -212,9 +212,23 @@ void FabricPort::Retire(uint32_t slot) {
   if (peer->oldest != kNone) retired_.push_back(std::move(peer));
 }
 
+void FabricPort::NoteProgress(uint64_t now_ns) {
+  housekeeping_ns_ = now_ns;
+  for (const auto& peer : peers_) {
+    if (peer == nullptr || peer->state != PeerState::kUp || !peer->out_open) continue;
+    if (!peer->out.Outstanding() || peer->out.released() != peer->out_seen) {
+      peer->quiet_since_ns = 0;
+    } else if (peer->quiet_since_ns == 0) {
+      peer->quiet_since_ns = now_ns;
+    }
+    peer->out_seen = peer->out.released();
+  }
+}
+
 uint64_t FabricPort::Housekeeping(uint64_t now_ns) {
   if (now_ns < next_liveness_ns_) return next_liveness_ns_;
   AnswerWaitingProducers();
+  NoteProgress(now_ns);
   const uint64_t dead = membership_->DeadSlots();
   for (uint64_t rest = dead; rest != 0; rest &= rest - 1) {
     Peer* peer = peers_[static_cast<uint32_t>(std::countr_zero(rest))].get();

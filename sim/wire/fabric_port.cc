@@ -27,6 +27,7 @@ constexpr uint32_t kLeaseGenerationMask = 0x3ff;
 constexpr uint64_t MakeLease(uint64_t position, uint32_t generation, uint32_t slot) {
   return position / kCacheLine << 16 | uint64_t{generation & kLeaseGenerationMask} << 6 | slot;
 }
+constexpr uint64_t LeasePosition(uint64_t lease) { return (lease >> 16) * kCacheLine; }
 
 // The value of the wake word at this thread's PrepareSleep; Sleep returns at once when the word
 // has moved on since.
@@ -145,7 +146,7 @@ void FabricPort::SplitFrame(const OutFrame& frame, Split* split) const {
     if (copied == piece.iov_len) continue;
     split->references[split->reference_count++] = {allocator_.OffsetOf(piece.iov_base) + copied,
                                                    static_cast<uint32_t>(piece.iov_len - copied),
-                                                   0};
+                                                   frame.owner};
   }
 }
 
@@ -168,15 +169,29 @@ bool FabricPort::WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uin
                          frame.summed);
 }
 
-bool FabricPort::LeasePending(uint64_t lease) {
-  if (lease == 0) return false;
+FabricPort::Peer* FabricPort::Leaseholder(uint64_t lease) const {
   Peer* peer = peers_[lease & (kMaxPorts - 1)].get();
   // Nobody reads on behalf of a dead port, and a broken one is not read from any more either way.
-  if (peer == nullptr || peer->state != PeerState::kUp ||
-      (peer->generation & kLeaseGenerationMask) != (lease >> 6 & kLeaseGenerationMask)) {
-    return false;
+  if (lease == 0 || peer == nullptr || peer->state != PeerState::kUp ||
+      (peer->generation & kLeaseGenerationMask) != (lease >> 6 & kLeaseGenerationMask) ||
+      peer->out.Released(LeasePosition(lease))) {
+    return nullptr;
   }
-  return !peer->out.Released(lease >> 16 << 6);
+  return peer;
+}
+
+bool FabricPort::LeasePending(uint64_t lease) { return Leaseholder(lease) != nullptr; }
+
+uint64_t FabricPort::LeaseQuietNs(uint64_t lease) {
+  const Peer* peer = Leaseholder(lease);
+  return peer == nullptr || peer->quiet_since_ns == 0 ? 0 : housekeeping_ns_ - peer->quiet_since_ns;
+}
+
+void FabricPort::RevokeLeases(uint64_t lease, uint32_t owner) {
+  Peer* peer = Leaseholder(lease);
+  if (peer != nullptr) {
+    statistics_.frames_revoked += peer->out.Revoke(LeasePosition(lease), owner);
+  }
 }
 
 void FabricPort::Flush() {
@@ -247,7 +262,7 @@ void FabricPort::Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame)
   borrowed.end = ring_frame.end;
   borrowed.next = kNone;
   borrowed.returned = false;
-  borrowed.has_references = ring_frame.has_references;
+  borrowed.owner = ring_frame.owner;
   if (peer->newest == kNone) {
     peer->oldest = index;
   } else {
@@ -260,8 +275,16 @@ void FabricPort::Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame)
   // Frame by frame, so that the two ends need not agree: where there is a checksum the sender may
   // have damaged the frame on purpose; where there is none the memory between vouches for it.
   frame->checksum_vouched = !ring_frame.summed;
+  frame->revocable = ring_frame.owner != nullptr;
   frame->peer_down = false;
   frame->peer = peer->address;
+}
+
+bool FabricPort::Intact(const InFrame& frame) {
+  const uint32_t* owner = borrowed_[frame.token - 1].owner;
+  if (owner == nullptr || PayloadIntact(owner)) return true;
+  ++statistics_.frames_taken_back;
+  return false;
 }
 
 void FabricPort::Release(const InFrame& frame) {
@@ -278,7 +301,7 @@ void FabricPort::ReleaseReturned(Peer* peer) {
   while (peer->oldest != kNone && borrowed_[peer->oldest].returned) {
     const uint32_t index = peer->oldest;
     Borrowed& borrowed = borrowed_[index];
-    references |= borrowed.has_references;
+    references |= borrowed.owner != nullptr;
     peer->in.Release(borrowed.end);
     peer->oldest = borrowed.next;
     borrowed.peer = nullptr;
@@ -380,6 +403,8 @@ std::string FabricPort::StatisticsJson() const {
       .Add("ring_memory_exhausted", s.ring_memory_exhausted)
       .Add("map_failures", s.map_failures)
       .Add("refused_by_peers", s.refused_by_peers)
+      .Add("frames_revoked", s.frames_revoked)
+      .Add("frames_taken_back", s.frames_taken_back)
       .Add("wakes_sent", s.wakes_sent)
       .Add("sleeps", sleeps_.load(std::memory_order_relaxed))
       .Add("shared_bytes_allocated", allocator_.allocated_bytes())

@@ -24,7 +24,10 @@ class FabricPort final : public Wire {
   void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override;
+  uint64_t LeaseQuietNs(uint64_t lease) override;
+  void RevokeLeases(uint64_t lease, uint32_t owner) override;
   bool Receive(InFrame* frame) override;
+  bool Intact(const InFrame& frame) override;
   void Release(const InFrame& frame) override;
   void Flush() override;
   uint64_t Housekeeping(uint64_t now_ns) override;
@@ -64,6 +67,8 @@ class FabricPort final : public Wire {
     bool listed = false;  ///< in active_
     int refusal = 0;      ///< kRefused by this port: an errno value, to be told to the peer
     RingProducer out;
+    uint64_t out_seen = 0;        ///< how far it had read `out` at the last look
+    uint64_t quiet_since_ns = 0;  ///< 0: it moves on, or has read all there is
     RingConsumer in;
     std::shared_ptr<Mapping> memory;  ///< the peer's; set while `in` is open
     // Frames of this peer that are borrowed, oldest first, linked through Borrowed::next.
@@ -75,9 +80,9 @@ class FabricPort final : public Wire {
   struct Borrowed {
     Peer* peer = nullptr;  ///< nullptr: free
     uint64_t end = 0;
-    uint32_t next = kNone;  ///< in the peer's list, or in the free list
-    bool returned = false;  ///< given back, but an older one is not
-    bool has_references = false;
+    uint32_t next = kNone;            ///< in the peer's list, or in the free list
+    bool returned = false;            ///< given back, but an older one is not
+    const uint32_t* owner = nullptr;  ///< as RingFrame's
     iovec pieces[kMaxPieces];
   };
 
@@ -103,6 +108,7 @@ class FabricPort final : public Wire {
   void SplitFrame(const OutFrame& frame, Split* split) const;
   bool WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uint64_t* lease);
   SendResult Blocked(Peer* peer);
+  Peer* Leaseholder(uint64_t lease) const;
 
   // Receiving
   bool ReceiveFrom(Peer* peer, InFrame* frame);
@@ -121,6 +127,7 @@ class FabricPort final : public Wire {
   void ReportDown(Peer* peer, InFrame* frame);
   void Retire(uint32_t slot);
   void AnswerWaitingProducers();
+  void NoteProgress(uint64_t now_ns);
 
   // fabric_refusals.cc: what this port or another lacks for a pair of rings
   void Lack(const Peer& peer, int error, const std::string& what);
@@ -156,6 +163,7 @@ class FabricPort final : public Wire {
   };
   std::array<Refusing, kMaxPorts> refusing_whom_;
   uint64_t next_liveness_ns_ = 0;
+  uint64_t housekeeping_ns_ = 0;  ///< when Housekeeping last looked at its peers
 
   std::vector<Borrowed> borrowed_;
   uint32_t free_borrowed_ = 0;
@@ -167,6 +175,7 @@ class FabricPort final : public Wire {
     uint64_t frames_received = 0, bytes_received = 0, busy = 0, no_route = 0, refused = 0;
     uint64_t oversize_dropped = 0, peers_down = 0, rings_broken = 0, ring_memory_exhausted = 0;
     uint64_t map_failures = 0, refused_by_peers = 0, wakes_sent = 0;
+    uint64_t frames_revoked = 0, frames_taken_back = 0;
   };
   Statistics statistics_;
   std::atomic<uint64_t> sleeps_{0};

@@ -77,6 +77,7 @@ class FaultWire final : public Wire {
     Pump();
     return inner_->Receive(frame);
   }
+  bool Intact(const InFrame& frame) override { return inner_->Intact(frame); }
   void Release(const InFrame& frame) override { inner_->Release(frame); }
   void Flush() override {
     Pump();

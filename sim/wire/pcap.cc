@@ -66,6 +66,9 @@ class PcapWire final : public Wire {
   }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return inner_->LeasePending(lease); }
+  uint64_t LeaseQuietNs(uint64_t lease) override { return inner_->LeaseQuietNs(lease); }
+  void RevokeLeases(uint64_t lease, uint32_t owner) override { inner_->RevokeLeases(lease, owner); }
+  bool Intact(const InFrame& frame) override { return inner_->Intact(frame); }
   bool Receive(InFrame* frame) override;
   void Release(const InFrame& frame) override { inner_->Release(frame); }
   void Flush() override {

@@ -41,6 +41,11 @@ constexpr uint32_t ReferencesOffset(uint32_t inline_bytes) {
   return (kCommitBytes + inline_bytes + 7) & ~7u;
 }
 
+/// The first reference's Reference::owner.
+uint32_t* OwnerWord(uint8_t* entry, uint32_t inline_bytes) {
+  return SharedAt<uint32_t>(entry, ReferencesOffset(inline_bytes) + offsetof(Reference, owner));
+}
+
 constexpr uint32_t EntryBytes(uint32_t inline_bytes, uint32_t references) {
   const uint32_t end =
       ReferencesOffset(inline_bytes) + references * static_cast<uint32_t>(sizeof(Reference));
@@ -132,6 +137,42 @@ bool RingProducer::Write(std::span<const uint8_t> header, std::span<const iovec>
   return true;
 }
 
+// A sequence lock's writer (Boehm, "Can seqlocks get along with programming language memory
+// models?", 2012): the word first, then whatever the application does to the memory.
+uint32_t RingProducer::Revoke(uint64_t position, uint32_t owner) {
+  ReloadReleased();
+  uint32_t revoked = 0;
+  for (uint64_t at = released_; at < position && at < head_ && !broken_;) {
+    const uint64_t offset = at & kMask;
+    const Commit commit(CommitWord(at).load(std::memory_order_relaxed));
+    if (commit.kind == kPadEntry) {
+      at += kRingDataBytes - offset;
+      continue;
+    }
+    // The consumer can write here as well: what is no entry of ours is its own loss.
+    if (commit.inline_bytes > kMaxFrameBytes || commit.references > kMaxReferences) break;
+    const uint32_t bytes = EntryBytes(commit.inline_bytes, commit.references);
+    if (offset + bytes > kRingDataBytes) break;
+    if (commit.references > 0) {
+      const std::atomic_ref<uint32_t> word(*OwnerWord(data_ + offset, commit.inline_bytes));
+      if (word.load(std::memory_order_relaxed) == owner) {
+        word.store(kRevoked, std::memory_order_relaxed);
+        ++revoked;
+      }
+    }
+    at += bytes;
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return revoked;
+}
+
+bool PayloadIntact(const uint32_t* owner) {
+  // ... and its reader: the copy first, then the word.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  const std::atomic_ref<uint32_t> word(*const_cast<uint32_t*>(owner));
+  return word.load(std::memory_order_relaxed) != kRevoked;
+}
+
 void RingConsumer::Open(uint8_t* ring, uint8_t* region) {
   header_ = SharedAt<RingHeader>(ring);
   data_ = ring + kRingDataOffset;
@@ -169,10 +210,11 @@ RingRead RingConsumer::ReadAt(uint64_t offset, uint64_t word, iovec* pieces, Rin
   pieces[0] = {entry + kCommitBytes, commit.inline_bytes};
   uint64_t length = commit.inline_bytes;
   for (uint32_t i = 0; i < commit.references; ++i) {
-    // Copied before it is checked: the source could change it in between.
+    // Copied before it is checked: the source could change it in between. Its owner may change
+    // rightfully, and is left alone.
     Reference reference;
     std::memcpy(&reference, entry + ReferencesOffset(commit.inline_bytes) + i * sizeof(Reference),
-                sizeof reference);
+                offsetof(Reference, owner));
     if (reference.offset > kSharedRegionBytes ||
         reference.length > kSharedRegionBytes - reference.offset) {
       return RingRead::kBroken;
@@ -188,7 +230,7 @@ RingRead RingConsumer::ReadAt(uint64_t offset, uint64_t word, iovec* pieces, Rin
   frame->end = next_;
   frame->length = static_cast<uint32_t>(length);
   frame->piece_count = 1u + commit.references;
-  frame->has_references = commit.references > 0;
+  frame->owner = commit.references > 0 ? OwnerWord(entry, commit.inline_bytes) : nullptr;
   frame->summed = commit.kind == kSummedEntry;
   return RingRead::kFrame;
 }

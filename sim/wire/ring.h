@@ -27,9 +27,12 @@ namespace qpip::wire {
 struct Reference {
   uint64_t offset = 0;  ///< from the start of the shared region
   uint32_t length = 0;
-  uint32_t reserved = 0;
+  /// Of a frame's first reference: whose the payload is, the source's number; kRevoked once the
+  /// source has taken the payload back. Atomic from the entry's commit on.
+  uint32_t owner = 0;
 };
 static_assert(sizeof(Reference) == 16);
+inline constexpr uint32_t kRevoked = UINT32_MAX;
 
 /// The writing end. One thread at a time.
 class RingProducer {
@@ -53,6 +56,13 @@ class RingProducer {
   uint64_t position() const { return head_; }
   /// Has the consumer released everything up to `position`?
   bool Released(uint64_t position);
+  /// Does the consumer hold anything, or has it yet to read it?
+  bool Outstanding() { return !Released(head_); }
+  /// How far the consumer has come, as last read (Released, Outstanding).
+  uint64_t released() const { return released_; }
+  /// Takes the payload of `owner`'s frames before `position` back from the consumer, which sees it
+  /// once it has copied. Returns how many frames that concerned.
+  uint32_t Revoke(uint64_t position, uint32_t owner);
   /// The released index was not one a sane consumer writes.
   bool broken() const { return broken_; }
 
@@ -76,10 +86,14 @@ struct RingFrame {
   uint64_t end = 0;  ///< ring position behind it, for Release
   uint32_t length = 0;
   uint32_t piece_count = 0;
-  bool has_references = false;
+  /// With references: the word that says whether the source has taken the payload back.
+  const uint32_t* owner = nullptr;
   bool summed = false;  ///< the transport checksum has been computed
 };
 inline constexpr uint32_t kMaxPieces = 1 + kMaxReferences;
+
+/// Whether a frame's payload, copied before this call, was still the frame's when it was read.
+bool PayloadIntact(const uint32_t* owner);
 
 /// The reading end. One thread at a time. Frames are read in order and given back in order; the
 /// caller keeps track of those that are given back early.

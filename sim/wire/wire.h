@@ -38,6 +38,7 @@ struct OutFrame {
   uint32_t segment_size = 0;
   LinkAddress link_address = {};  ///< Ethernet: whom it goes to
   bool summed = false;            ///< its transport checksum has been computed (see Wire::trusted)
+  uint32_t owner = 0;             ///< whose payload it is: the caller's number, for RevokeLeases
 };
 
 enum class SendResult : uint8_t {
@@ -55,6 +56,7 @@ struct InFrame {
   /// The transport checksum need not be verified: the content cannot have been damaged, or has
   /// been verified already. Set by every wire for every frame.
   bool checksum_vouched = false;
+  bool revocable = false;     ///< its sender may take the payload back: see Wire::Intact
   bool peer_down = false;     ///< no frame: `peer` died, detached or cannot be dealt with
   abi::Ip6Address peer = {};  ///< peer_down: who; unspecified: everybody
 };
@@ -76,8 +78,27 @@ class Wire {
   virtual SendResult Send(const OutFrame& frame, uint64_t* lease) = 0;
   /// True while the reference behind `lease` is held. Per destination, leases end in order.
   virtual bool LeasePending(uint64_t lease) = 0;
+  /// Of a pending lease: nanoseconds for which its receiver has given nothing back, as Housekeeping
+  /// has last seen it. A receiver that runs gives frames back at once; one that is stopped does
+  /// not.
+  virtual uint64_t LeaseQuietNs(uint64_t lease) {
+    (void)lease;
+    return 0;
+  }
+  /// Takes back what `owner`'s frames up to the one behind `lease` refer to. The memory may change
+  /// from now on: whoever reads it later finds out (Intact), and none of it is delivered.
+  virtual void RevokeLeases(uint64_t lease, uint32_t owner) {
+    (void)lease;
+    (void)owner;
+  }
   /// Borrows the next frame or link event; several may be borrowed at a time (at least 64).
   virtual bool Receive(InFrame* frame) = 0;
+  /// Of a borrowed frame that is `revocable`, asked after its bytes were copied: are they what was
+  /// sent? False when the sender has taken them back; they are then to be thrown away.
+  virtual bool Intact(const InFrame& frame) {
+    (void)frame;
+    return true;
+  }
   /// Gives a frame back; in any order.
   virtual void Release(const InFrame& frame) = 0;
   /// Called after a batch of sends: makes sure that sleeping receivers are woken.

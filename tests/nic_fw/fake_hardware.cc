@@ -114,6 +114,7 @@ void FakeHardware::FillPayloadPorts() {
       ++self.illegal_accesses;
     }
     self.Finish(tag, ok);
+    if (self.frames_taken_back) self.completions_.back().status = kDmaRevoked;
   };
 }
 
@@ -167,7 +168,10 @@ void FakeHardware::FillLinkPorts() {
     return kSendOk;
   };
   p.lease_pending = [](void* c, uint64_t lease) -> uint32_t {
-    return lease > Self(c).leases_ended ? 1 : 0;
+    return lease > Self(c).leases_ended ? 1 + Self(c).receiver_quiet_ms : 0;
+  };
+  p.lease_revoke = [](void* c, uint64_t lease, uint32_t owner) {
+    Self(c).revoked.push_back({lease, owner});
   };
   p.frame_poll = [](void* c, FrameIn* out) -> uint32_t {
     auto& self = Self(c);
@@ -195,9 +199,11 @@ void FakeHardware::FillLinkPorts() {
     const Frame& source = Self(c).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(source).subspan(offset, length));
   };
-  p.frame_read = [](void* c, uint32_t frame, uint32_t offset, uint32_t length, void* to) {
+  p.frame_read = [](void* c, uint32_t frame, uint32_t offset, uint32_t length,
+                    void* to) -> uint32_t {
     const Frame& source = Self(c).borrowed_.at(frame);
     std::memcpy(to, std::span<const uint8_t>(source).subspan(offset, length).data(), length);
+    return Self(c).frames_taken_back ? kDmaRevoked : kDmaOk;
   };
   p.frame_release = [](void* c, uint32_t frame) { Self(c).borrowed_.erase(frame); };
 }

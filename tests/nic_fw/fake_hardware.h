@@ -46,6 +46,9 @@ class FakeHardware {
   bool hold_dma = false;                               ///< dma_poll finds nothing
   bool give_leases = false;                            ///< frames by reference get a lease...
   uint64_t leases_ended = 0;                           ///< ...pending while greater than this
+  uint32_t receiver_quiet_ms = 0;                      ///< ...what their receiver reads nothing for
+  std::vector<std::pair<uint64_t, uint32_t>> revoked;  ///< leases and their owners
+  bool frames_taken_back = false;                      ///< by whoever sent what is received
   uint32_t payload_buffers = 64;                       ///< packet buffers
   uint64_t packets_cut = 0;                            ///< frames sent that became segments...
   size_t largest_cut = 0;                              ///< ...the largest, bytes

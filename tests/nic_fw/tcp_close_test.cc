@@ -206,6 +206,113 @@ TEST_F(Transfer, GivenLeasePendingWhenResetThenFlushWaitsForTheLease) {
   EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
 }
 
+/// A queue pair of `a` whose one send's payload lies on the wire, unread.
+struct Leased : Transfer {
+  void SetUp() override {
+    Transfer::SetUp();
+    pair.b.PostRecv(*pair.qp_b, {Dst(0, 4096)});
+    pair.cable.Run();
+    pair.a.hardware.give_leases = true;
+    pair.cable.filter = [](Frame&, bool from_a) { return !from_a; };
+    pair.a.PostSend(*pair.qp_a, {Src(0, 1000)});
+    pair.cable.Run();
+  }
+};
+
+TEST_F(Leased, GivenAReceiverThatIsStoppedWhenAbortedThenItsLeaseIsRevokedAndTheSendFlushed) {
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.a.hardware.receiver_quiet_ms = 249;
+  pair.a.Advance(kMs);
+  EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty()) << "it may be about to read";
+  EXPECT_TRUE(pair.a.hardware.revoked.empty());
+  pair.a.hardware.receiver_quiet_ms = 250;
+  pair.a.Advance(10 * kMs);
+  const auto completions = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, static_cast<uint8_t>(abi::CompletionStatus::kFlushed));
+  ASSERT_EQ(pair.a.hardware.revoked.size(), 1u);
+  EXPECT_EQ(pair.a.hardware.revoked[0].second, pair.qp_a->handle);
+  EXPECT_EQ(pair.a.Counter(abi::NicCounter::kLeasesRevoked), 1u);
+}
+
+TEST_F(Leased, GivenAReceiverThatReadsALittleNowAndThenWhenAbortedThenItHasTheUserTimeout) {
+  pair.a.hardware.receiver_quiet_ms = 0;
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  pair.a.Advance(99'000 * kMs);
+  EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty());
+  pair.a.Advance(1'001 * kMs);
+  EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
+  EXPECT_EQ(pair.a.hardware.revoked.size(), 1u);
+}
+
+TEST_F(Leased, GivenTheUserTimeoutPassesWhenTheReceiverIsStoppedThenItIsToldAtOnce) {
+  pair.a.hardware.receiver_quiet_ms = 0;  // as far as the wire has seen
+  pair.a.Advance(101'000 * kMs);
+  const auto completions = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, static_cast<uint8_t>(abi::CompletionStatus::kRetryExceeded));
+  EXPECT_EQ(pair.a.hardware.revoked.size(), 1u);
+}
+
+TEST_F(Leased, GivenAReceiverThatIsStoppedWhenDestroyedThenTheCommandIsAnswered) {
+  pair.a.hardware.receiver_quiet_ms = 1000;
+  EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).status, 0);
+  EXPECT_EQ(pair.a.hardware.revoked.size(), 1u);
+}
+
+TEST_F(Leased, GivenTextSentAgainThatIsNotReadWhenTheUserTimeoutPassesThenTheConnectionEnds) {
+  pair.cable.filter = [](Frame&, bool) { return true; };
+  pair.a.Advance(1000 * kMs);  // sent again, and acknowledged
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+  EXPECT_TRUE(pair.a.Poll(*pair.cq_a).empty()) << "the wire holds the second copy";
+  pair.a.hardware.receiver_quiet_ms = 99'999;
+  pair.a.Advance(10 * kMs);
+  EXPECT_TRUE(EventsOf(pair.a, abi::EventKind::kDisconnected).empty());
+  pair.a.hardware.receiver_quiet_ms = 100'000;
+  pair.a.Advance(10 * kMs);
+  EXPECT_EQ(EventsOf(pair.a, abi::EventKind::kDisconnected).size(), 1u);
+  const auto completions = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, static_cast<uint8_t>(abi::CompletionStatus::kSuccess));
+}
+
+TEST_F(Leased, GivenALeaseThatDoesNotEndWhenDrainingThenItIsLookedAtLessAndLessOften) {
+  pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a);
+  uint32_t steps = 0;
+  const uint64_t end = pair.a.now + 10'000 * kMs;
+  for (; pair.a.now < end; ++steps) {
+    pair.a.now = qpip_fw_next_deadline(pair.a.arena.data());
+    pair.a.Run();
+  }
+  EXPECT_LT(steps, 2500u) << "in ten seconds";
+}
+
+TEST_F(Transfer, GivenTextThatItsSenderTakesBackWhenPlacedThenTheConnectionEndsAsReset) {
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.b.Run();
+  pair.cable.Run();
+  pair.b.hardware.frames_taken_back = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  const auto completions = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, static_cast<uint8_t>(abi::CompletionStatus::kRemoteAborted));
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
+}
+
+TEST_F(Transfer, GivenTextForThePoolThatItsSenderTakesBackWhenPlacedThenItsConnectionIsReset) {
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.cable.Run();
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  ASSERT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+  pair.b.hardware.frames_taken_back = true;
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kDisconnected).size(), 1u);
+}
+
 TEST(TcpOrphan, GivenBothClosedWhenDestroyedInTimeWaitThenSlotIsFreedAfterTwoMsl) {
   NicConfig config = FirmwareBench::DefaultConfig();
   config.max_qps = 1;

@@ -388,9 +388,12 @@ void NicCore::FillLinkPorts() {
   table_.frame_sum = [](void* context, uint32_t frame, uint32_t offset, uint32_t length) {
     return Self(context).SumFrame(frame, offset, length);
   };
+  // What a frame carries was copied into the NIC's memory: nobody takes it back.
+  table_.lease_revoke = [](void*, uint64_t, uint32_t) {};
   table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
-                         void* to) {
+                         void* to) -> uint32_t {
     Self(context).ReadFrame(frame, offset, length, static_cast<uint8_t*>(to));
+    return fw::kDmaOk;
   };
   table_.frame_release = [](void* context, uint32_t frame) { Self(context).ReleaseFrame(frame); };
 }

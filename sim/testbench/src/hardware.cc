@@ -176,6 +176,7 @@ void Hardware::FillLinkPorts() {
     return uint32_t{fw::kSendOk};
   };
   platform_.lease_pending = [](void*, uint64_t) -> uint32_t { return 0; };
+  platform_.lease_revoke = [](void*, uint64_t, uint32_t) {};
   platform_.frame_poll = [](void* context, fw::FrameIn* out) -> uint32_t {
     return Self(context).PollFrame(out) ? 1 : 0;
   };
@@ -185,10 +186,11 @@ void Hardware::FillLinkPorts() {
     return ChecksumAdd(std::span<const uint8_t>(bytes).subspan(offset, length));
   };
   platform_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
-                            void* to) {
+                            void* to) -> uint32_t {
     const Bytes& bytes = Self(context).borrowed_.at(frame);
     std::ranges::copy(std::span<const uint8_t>(bytes).subspan(offset, length),
                       static_cast<uint8_t*>(to));
+    return fw::kDmaOk;
   };
   platform_.frame_release = [](void* context, uint32_t frame) {
     Self(context).borrowed_.erase(frame);
