@@ -5,7 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <iostream>
+#include <random>
 
 #include "two_nics.h"
 
@@ -148,6 +151,124 @@ TEST_F(StoppedPeer, GivenALeaseThatWasRevokedWhenThePeerIsConnectedToAgainThenTh
   EXPECT_THROW(qp->Connect(Endpoint::Parse("[fd00::1]:7000"), 50ms), Error);
   qp.reset();
   EXPECT_EQ(sink.ContinueToTheEnd(), 0);
+}
+
+/// Bytes to move: 128 MiB unless QPIP_TEST_BYTES says otherwise.
+uint64_t TransferBytes() {
+  const char* text = std::getenv("QPIP_TEST_BYTES");
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : uint64_t{128} << 20;
+}
+
+constexpr uint32_t kBulkMessage = 65536;
+constexpr uint32_t kBulkDepth = 32;
+constexpr size_t kWords = kBulkMessage / sizeof(uint64_t);
+
+/// The words of message `number`.
+uint64_t* MessageIn(MemoryRegion& memory, uint64_t number) {
+  return static_cast<uint64_t*>(memory.data()) + number % kBulkDepth * kWords;
+}
+
+/// Sends `count` messages, each word telling its position.
+void SendBulk(const std::string& fabric, uint64_t count) {
+  Side side(PortUri("shm", fabric, 2, ""));
+  auto memory = side.pd->Allocate(size_t{kBulkMessage} * kBulkDepth);
+  QpOptions options;
+  options.send_depth = kBulkDepth;
+  auto qp = side.Qp(options);
+  qp->Connect(Endpoint::Parse("[fd00::1]:7000"), kPatience);
+  uint64_t posted = 0;
+  for (uint64_t completed = 0; completed < count;) {
+    for (; posted < count && posted - completed < kBulkDepth; ++posted) {
+      uint64_t* words = MessageIn(*memory, posted);
+      for (size_t i = 0; i < kWords; ++i) words[i] = posted * kWords + i;
+      if (qp->PostSend(posted, memory->Sge(posted % kBulkDepth * kBulkMessage, kBulkMessage)) != 0)
+        _exit(2);
+    }
+    WorkCompletion done[16];
+    const size_t n = side.cq->Wait(done, kPatience);
+    if (n == 0) _exit(3);
+    for (size_t i = 0; i < n; ++i) {
+      if (done[i].status != IBV_WC_SUCCESS || done[i].wr_id != completed++) _exit(4);
+    }
+  }
+  _exit(qp->Disconnect(kPatience) ? 0 : 5);
+}
+
+/// Receives them; says so through `ready` when it listens.
+void ReceiveBulk(const std::string& fabric, uint64_t count, int ready) {
+  Side side(PortUri("shm", fabric, 1, ""));
+  auto memory = side.pd->Allocate(size_t{kBulkMessage} * kBulkDepth);
+  auto listener = side.nic->Listen(7000);
+  QpOptions options;
+  options.recv_depth = kBulkDepth;
+  auto qp = side.Qp(options);
+  const auto post = [&](uint64_t number) {
+    return qp->PostRecv(number, memory->Sge(number % kBulkDepth * kBulkMessage, kBulkMessage));
+  };
+  for (uint64_t i = 0; i < kBulkDepth; ++i) {
+    if (post(i) != 0) _exit(2);
+  }
+  listener->Offer(*qp);
+  if (write(ready, "r", 1) != 1) _exit(2);
+  listener->Accept();
+  for (uint64_t received = 0;;) {
+    WorkCompletion done[16];
+    const size_t n = side.cq->Wait(done, kPatience);
+    if (n == 0) _exit(3);
+    for (size_t i = 0; i < n; ++i) {
+      if (done[i].end_of_stream) {
+        qp->Disconnect(kPatience);
+        _exit(received == count ? 0 : 6);
+      }
+      if (done[i].status != IBV_WC_SUCCESS || done[i].byte_len != kBulkMessage) _exit(4);
+      const uint64_t* words = MessageIn(*memory, received);
+      uint64_t wrong = 0;
+      for (size_t w = 0; w < kWords; ++w) wrong |= words[w] ^ (received * kWords + w);
+      if (wrong != 0) _exit(5);
+      ++received;
+      if (post(received + kBulkDepth - 1) != 0) _exit(2);
+    }
+  }
+}
+
+TEST(RandomStops, GivenBothEndsStoppedNowAndThenWhenBulkThenEveryByteIsRight) {
+  const std::string fabric = UniqueFabric();
+  const uint64_t count = TransferBytes() / kBulkMessage;
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  pid_t children[2];
+  children[0] = fork();
+  if (children[0] == 0) ReceiveBulk(fabric, count, ready[1]);
+  char byte = 0;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  children[1] = fork();
+  if (children[1] == 0) SendBulk(fabric, count);
+  std::mt19937 random(1);
+  uint32_t stops = 0;
+  int ended = 0;
+  for (int status[2] = {-1, -1}; ended < 2;) {
+    const size_t who = random() % 2;
+    if (status[who] != -1) {
+      ASSERT_EQ(waitpid(children[1 - who], &status[1 - who], 0), children[1 - who]);
+      ++ended;
+    } else {
+      kill(children[who], SIGSTOP);
+      ++stops;
+      usleep(random() % 30000);
+      kill(children[who], SIGCONT);
+      usleep(random() % 60000);
+      if (waitpid(children[who], &status[who], WNOHANG) == children[who]) ++ended;
+    }
+    if (ended == 2) {
+      for (const int s : status) {
+        ASSERT_TRUE(WIFEXITED(s));
+        EXPECT_EQ(WEXITSTATUS(s), 0);
+      }
+    }
+  }
+  close(ready[0]);
+  close(ready[1]);
+  std::cout << count * kBulkMessage << " bytes under " << stops << " stops\n";
 }
 
 }  // namespace
