@@ -21,8 +21,8 @@ set(QPIP_QUICK_TO_COMPILE -O0 -Wno-psabi)
 
 option(QPIP_PRECOMPILE "Precompile the headers of others that many sources include" ON)
 
-# For what moves no data (options, JSON, tables): there templates are many and loops few. Not -O0,
-# with which a header precompiled at any other level is refused.
+# For what moves no data (options, JSON, tables): there templates are many and loops few. What it
+# reuses of precompiled headers is of the same level.
 set(QPIP_LIGHTLY_OPTIMISED -O1)
 
 # qpip_precompiled_headers(NAME HEADERS <...> LIBS targets OPTIONS options [FOR_LIBRARIES]): headers
