@@ -212,9 +212,10 @@ RingRead RingConsumer::ReadAt(uint64_t offset, uint64_t word, iovec* pieces, Rin
   for (uint32_t i = 0; i < commit.references; ++i) {
     // Copied before it is checked: the source could change it in between. Its owner may change
     // rightfully, and is left alone.
+    const uint8_t* at = entry + ReferencesOffset(commit.inline_bytes) + i * sizeof(Reference);
     Reference reference;
-    std::memcpy(&reference, entry + ReferencesOffset(commit.inline_bytes) + i * sizeof(Reference),
-                offsetof(Reference, owner));
+    std::memcpy(&reference.offset, at + offsetof(Reference, offset), sizeof(reference.offset));
+    std::memcpy(&reference.length, at + offsetof(Reference, length), sizeof(reference.length));
     if (reference.offset > kSharedRegionBytes ||
         reference.length > kSharedRegionBytes - reference.offset) {
       return RingRead::kBroken;
