@@ -4,9 +4,12 @@
 // (Drive) or waits (DriveUntil), or the core's own thread. So that work left behind is never
 // forgotten there is at every moment an attendant:
 //
-//      standby   the core thread ticks (50 us at first, up to 1 ms) and looks whether anybody has
+//      standby   the core thread ticks (50 us at first, up to 1 ms; up to 10 ms while the
+//                application's threads keep coming back to wait) and looks whether anybody has
 //                driven since the last tick. The wire believes the port awake, so neither a
-//                doorbell nor a sender pays for a wake-up.
+//                doorbell nor a sender pays for a wake-up. A thread that has waited is expected
+//                back: for some milliseconds the core thread looks around at its ticks, and stays
+//                on standby if it finds nothing.
 //      parked    somebody sleeps in the wire, which wakes it for a frame; a doorbell wakes it too;
 //                its deadline is the firmware's. Either the core thread ("deep park": nobody
 //                drives), or the runner: one application thread inside DriveUntil. While a runner
@@ -45,6 +48,7 @@
 #include "sim/lanai/clock.h"
 #include "sim/lanai/doorbell_fifo.h"
 #include "sim/lanai/futex.h"
+#include "sim/lanai/habits.h"
 #include "sim/lanai/occupancy.h"
 #include "sim/lanai/ports.h"
 #include "sim/lanai/timeline.h"
@@ -94,11 +98,11 @@ class Core {
 
   /// See abi::HostPort.
   bool Drive(bool until_notification) {
-    if (!TryLock()) return false;
-    const bool did = running_ && DriveLocked(until_notification);
-    Unlock();
-    return did;
+    waits_.store(false, std::memory_order_relaxed);
+    return DriveOnce(until_notification);
   }
+  /// See abi::HostPort.
+  bool DriveBeforeSleep();
   /// See abi::HostPort. Returns when the word has changed, the deadline has passed or the core
   /// stops.
   void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns);
@@ -131,6 +135,12 @@ class Core {
   }
   void Unlock() { locked_.store(false, std::memory_order_release); }
   void Lock();
+  bool DriveOnce(bool until_notification) {
+    if (!TryLock()) return false;
+    const bool did = running_ && DriveLocked(until_notification);
+    Unlock();
+    return did;
+  }
   bool DriveLocked(bool until_notification);
   bool Run(uint32_t limit, bool until_notification);
   uint64_t SleepDeadline(uint64_t limit_ns) const;
@@ -146,6 +156,7 @@ class Core {
   enum class Round : uint8_t { kAgain, kDone, kWaitOnWord };
   struct Waiting;
   Round TryToRun(Waiting& waiting);
+  void Pause(Waiting& waiting);
   void WaitOnWord(const Waiting& waiting);
 
   // core_thread.cc
@@ -153,6 +164,7 @@ class Core {
   void Attend();
   void Standby();
   bool SleepTick(uint64_t interval_ns);
+  bool LookAround();
 
   // troubles.cc
   void OnTrouble(const abi::Trouble& trouble);
@@ -175,6 +187,7 @@ class Core {
   std::unique_ptr<Timeline> timeline_;
   std::unique_ptr<Ports> ports_;
   CycleClock clock_;
+  SpinHabit spin_habit_;
   abi::InterruptHandler* handler_ = nullptr;  ///< set by Start
   std::vector<abi::Trouble> early_troubles_;  ///< before there was a handler
   struct Counts {
@@ -188,6 +201,9 @@ class Core {
   } counts_;
   /// Written behind the lock by application threads, read by the core thread.
   std::atomic<uint32_t> driven_{0};
+  /// The last to drive did so in order to wait, as he is likely to do again; not to poll once.
+  std::atomic<bool> waits_{false};
+  WaitHabit wait_habit_;
 
   // --- Parking.
   alignas(64) std::atomic<bool> asleep_{false};  ///< a doorbell has to wake the parked thread

@@ -17,7 +17,11 @@ constexpr uint32_t kAttendLimit = 256;
 // (epoll); a driver that keeps driving is disturbed a thousand times a second at most.
 constexpr uint64_t kFirstTickNs = 50000;
 constexpr uint64_t kLastTickNs = 1000000;
+constexpr uint64_t kLastTickIfSteadyNs = 10000000;
 constexpr uint64_t kRestNs = 100000000;
+
+// For so long a thread that has waited is expected to do so again.
+constexpr uint64_t kPatienceNs = 10000000;
 
 }  // namespace
 
@@ -59,24 +63,51 @@ void Core::Attend() {
 // Ticks as long as application threads drive, or one of them is parked as the runner.
 void Core::Standby() {
   uint64_t interval_ns = kFirstTickNs;
+  uint64_t silent_since_ns = 0;  // 0: somebody has driven at the last tick
   while (!stopping_.load(std::memory_order_seq_cst)) {
     const uint32_t driven = driven_.load(std::memory_order_relaxed);
     const uint64_t park = park_.load(std::memory_order_relaxed);
     ticks_.fetch_add(1, std::memory_order_relaxed);
     TellTroubles();
+    const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
     if (!SleepTick(interval_ns)) {
       hurried_ticks_.fetch_add(1, std::memory_order_relaxed);
-      interval_ns = kFirstTickNs;
+      interval_ns = waiters ? kFirstTickNs : kLastTickNs;
       continue;
     }
     const uint64_t park_now = park_.load(std::memory_order_seq_cst);
+    const uint64_t now_ns = MonotonicNs();
+    const bool waits = waits_.load(std::memory_order_relaxed);
+    const uint64_t last_ns =
+        waits && wait_habit_.steady(now_ns) ? kLastTickIfSteadyNs : kLastTickNs;
     if (ParkerOf(park_now) == Parker::kRunner) {
-      interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : kLastTickNs;
+      interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : last_ns;
+      silent_since_ns = 0;
       continue;
     }
-    if (driven_.load(std::memory_order_relaxed) == driven) return;
+    if (driven_.load(std::memory_order_relaxed) != driven) {
+      interval_ns = std::min(interval_ns * 2, last_ns);
+      silent_since_ns = 0;
+      continue;
+    }
+    if (silent_since_ns == 0) {
+      silent_since_ns = now_ns;
+      interval_ns = kFirstTickNs;
+    }
+    if (waiters || !waits || now_ns - silent_since_ns >= kPatienceNs || LookAround()) {
+      return;
+    }
     interval_ns = std::min(interval_ns * 2, kLastTickNs);
   }
+}
+
+// Runs the firmware if nobody else does. True when there was something to do.
+bool Core::LookAround() {
+  if (!TryLock()) return false;
+  const bool parked = ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody;
+  const bool did = !parked && Run(kAttendLimit, false);
+  Unlock();
+  return did;
 }
 
 // Sleeps one tick. Returns false when somebody has asked for an earlier one.
@@ -84,7 +115,7 @@ bool Core::SleepTick(uint64_t interval_ns) {
   const uint32_t word = LoadWord(&tick_word_);
   const uint64_t until_ns = MonotonicNs() + interval_ns;
   next_tick_ns_.store(until_ns, std::memory_order_seq_cst);
-  const bool runner_left = interval_ns > kLastTickNs &&
+  const bool runner_left = interval_ns > kLastTickIfSteadyNs &&
                            ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
   if (!runner_left && !stopping_.load(std::memory_order_seq_cst) &&
       !untold_.load(std::memory_order_seq_cst)) {

@@ -19,16 +19,33 @@ struct Core::Waiting {
   uint32_t expected;
   uint64_t deadline_ns;
   uint64_t spin_until_ns;
+  bool decided = false;         ///< since there was last something to do: whether to spin
+  bool spinning = false;        ///< it does
+  bool contended = false;       ///< others have work for this processor
   bool sleeper_called = false;  ///< a thread still in Wire::Sleep was told to get up
   Spinner spinner;
 
   bool Over() const { return LoadWord(word) != expected; }
 };
 
+bool Core::DriveBeforeSleep() {
+  waits_.store(true, std::memory_order_relaxed);
+  wait_habit_.Returned();
+  const bool did = DriveOnce(/*until_notification=*/true);
+  wait_habit_.Left();
+  return did;
+}
+
 void Core::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
   if (LoadWord(word) != expected) return;
+  waits_.store(true, std::memory_order_relaxed);
+  wait_habit_.Returned();
   in_drive_until_.fetch_add(1, std::memory_order_seq_cst);
-  Waiting waiting{word, expected, deadline_ns, MonotonicNs() + options_.spin_ns, false, {}};
+  Waiting waiting{.word = word,
+                  .expected = expected,
+                  .deadline_ns = deadline_ns,
+                  .spin_until_ns = MonotonicNs() + options_.spin_ns,
+                  .spinner = {}};
   while (!waiting.Over() && !stopping_.load(std::memory_order_seq_cst)) {
     // A runner that is parked attends to everything; two would wake each other up.
     Round round = Round::kWaitOnWord;
@@ -44,6 +61,14 @@ void Core::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline
   // Hand over: other threads may depend on what this one attended to.
   EnsureTick();
   in_drive_until_.fetch_sub(1, std::memory_order_seq_cst);
+  wait_habit_.Left();
+}
+
+// One pause of a thread that spins. What it finds out is for its next turn with the lock.
+void Core::Pause(Waiting& waiting) {
+  if (!waiting.spinner.Pause()) return;
+  waiting.contended = true;
+  waiting.spin_until_ns = 0;
 }
 
 // One round of driving, spinning or sleeping as the runner.
@@ -52,7 +77,7 @@ Core::Round Core::TryToRun(Waiting& waiting) {
     if (MonotonicNs() >= std::min(waiting.spin_until_ns, waiting.deadline_ns)) {
       return Round::kWaitOnWord;
     }
-    waiting.spinner.Pause();
+    Pause(waiting);
     return Round::kAgain;
   }
   if (!running_) {
@@ -62,8 +87,10 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   const bool did = DriveLocked(true);
   const bool idle = idle_;
   const uint64_t now_ns = now_ns_;
+  if (waiting.contended) spin_habit_.Contended(now_ns);
   if (did || !idle) {
-    waiting.spin_until_ns = now_ns + options_.spin_ns;
+    if (waiting.spinning && waiting.Over()) spin_habit_.Paid();
+    waiting.decided = waiting.spinning = waiting.contended = false;
     Unlock();
     return Round::kAgain;
   }
@@ -71,6 +98,12 @@ Core::Round Core::TryToRun(Waiting& waiting) {
     Unlock();
     return Round::kDone;
   }
+  if (!waiting.decided) {
+    waiting.decided = true;
+    waiting.spinning = options_.spin_ns != 0 && spin_habit_.Worthwhile(now_ns);
+    waiting.spin_until_ns = waiting.spinning ? now_ns + options_.spin_ns : now_ns;
+  }
+  waiting.contended = false;
   // Whoever slept before this thread came has to leave the wire first, or both would wake for
   // every frame. It takes a scheduler's delay; meanwhile this thread drives on.
   const bool occupied = in_wire_sleep_.load(std::memory_order_seq_cst);
@@ -80,15 +113,16 @@ Core::Round Core::TryToRun(Waiting& waiting) {
       wire_->Wake();
     }
     Unlock();
-    waiting.spinner.Pause();
+    Pause(waiting);
     return Round::kAgain;
   }
+  if (waiting.spinning) spin_habit_.Failed();
+  waiting.spinning = false;
   if (!Park(Parker::kRunner, waiting.word, waiting.expected, waiting.deadline_ns)) {
     return Round::kWaitOnWord;  // another thread drives; the core thread follows it
   }
   Run(kWaitLimit, true);
-  waiting.spin_until_ns = now_ns_ + options_.spin_ns;
-  waiting.sleeper_called = false;
+  waiting.decided = waiting.sleeper_called = false;
   Unlock();
   return Round::kAgain;
 }

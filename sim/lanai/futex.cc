@@ -32,7 +32,8 @@ constexpr uint64_t kLongCycles = 100000;
 constexpr uint32_t kYieldsRemembered = 16;
 thread_local uint32_t yields_at_once = 0;
 
-void Yield() {
+/// True: somebody with work of his own has had it.
+bool Yield() {
   const uint64_t before = ReadCycles();
   sched_yield();
   const uint64_t took = ReadCycles() - before;
@@ -41,6 +42,7 @@ void Yield() {
   } else if (yields_at_once > 0) {
     --yields_at_once;
   }
+  return took >= kLongCycles;
 }
 
 }  // namespace
@@ -67,15 +69,15 @@ uint32_t LoadWord(const uint32_t* word) {
   return std::atomic_ref<uint32_t>(*const_cast<uint32_t*>(word)).load(std::memory_order_seq_cst);
 }
 
-void Spinner::Pause() {
+bool Spinner::Pause() {
   ++rounds_;
   if (yields_at_once > 0 || (rounds_ > kRoundsWithoutYield && rounds_ % kRoundsPerYield == 0)) {
-    Yield();
-    return;
+    return Yield();
   }
 #if defined(__x86_64__)
   _mm_pause();
 #endif
+  return false;
 }
 
 }  // namespace qpip::lanai

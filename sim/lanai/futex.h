@@ -19,7 +19,8 @@ uint32_t LoadWord(const uint32_t* word);
 /// spinning with more spinners than cores keeps out the very thread that is waited for.
 class Spinner {
  public:
-  void Pause();
+  /// Returns true when others kept the processor for long: who waits had better sleep.
+  bool Pause();
 
  private:
   uint32_t rounds_ = 0;

@@ -85,6 +85,7 @@ class RealTimeHostPort : public abi::HostPort {
   void* AllocateShared(size_t bytes) override { return core_.AllocateShared(bytes); }
   void FreeShared(void* address, size_t bytes) override { core_.FreeShared(address, bytes); }
   bool Drive(bool until_notification) override { return core_.Drive(until_notification); }
+  bool DriveBeforeSleep() override { return core_.DriveBeforeSleep(); }
   void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override {
     core_.DriveUntil(word, expected, deadline_ns);
   }
