@@ -4,88 +4,194 @@ namespace qpip::fw {
 namespace {
 
 constexpr uint64_t kNsPerMs = 1000000;
+constexpr uint64_t kSecondNs = 1000000000;
+/// As long as one of a queue pair lives.
+constexpr uint32_t kHalfOpenLifeMs = 60000;
 
 bool Expired(const Nic& nic, const BacklogEntry& entry) {
-  const uint32_t limit = nic.state.config.tcp.connect_timeout_ms;  // 0: never, as for a SYN sent
+  uint32_t limit = nic.state.config.tcp.connect_timeout_ms;  // 0: never, as for a SYN sent
+  const bool half_open = entry.waiting == Waiting::kHandshake;
+  if (half_open && (limit == 0 || limit > kHalfOpenLifeMs)) limit = kHalfOpenLifeMs;
   return limit != 0 && nic.now - entry.arrived_at > limit * kNsPerMs;
 }
 
-}  // namespace
-
-void ForgetSyn(const Nic& nic, BacklogEntry& entry) {
-  entry.in_use = false;
-  const uint32_t waiting = --nic.listener(entry.listener).backlog_count;
-  nic.Trace(kTraceSynsWaiting, entry.listener, waiting + 1, waiting);
-}
-
-BacklogEntry* FindSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple) {
-  for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
+void ForgetExpired(const Nic& nic, uint32_t handle) {
+  const ListenerState& listener = nic.listener(handle);
+  for (uint32_t i = 0; i < nic.state.config.max_backlog && listener.backlog_count != 0; ++i) {
     BacklogEntry& entry = nic.backlog(i);
-    if (entry.in_use && entry.listener == listener && entry.tuple == tuple) return &entry;
+    if (entry.in_use && entry.listener == handle && Expired(nic, entry)) ForgetWaiting(nic, entry);
   }
-  return nullptr;
 }
 
-BacklogEntry* OldestSyn(const Nic& nic, uint32_t listener) {
+/// Who of those in the backlog has waited longest for that.
+BacklogEntry* Oldest(const Nic& nic, uint32_t handle, Waiting waiting) {
+  if (nic.listener(handle).backlog_count == 0) return nullptr;
   BacklogEntry* oldest = nullptr;
   for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
     BacklogEntry& entry = nic.backlog(i);
-    if (!entry.in_use || entry.listener != listener) continue;
-    if (Expired(nic, entry)) {
-      ForgetSyn(nic, entry);
-    } else if (oldest == nullptr || entry.arrived_at < oldest->arrived_at) {
-      oldest = &entry;
-    }
+    if (!entry.in_use || entry.listener != handle || entry.waiting != waiting) continue;
+    if (oldest == nullptr || entry.arrived_at < oldest->arrived_at) oldest = &entry;
   }
   return oldest;
 }
 
-bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
+BacklogEntry* FreeEntry(const Nic& nic, uint32_t handle) {
+  if (nic.listener(handle).backlog_count >= nic.listener(handle).backlog_limit) return nullptr;
+  for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
+    if (!nic.backlog(i).in_use) return &nic.backlog(i);
+  }
+  return nullptr;
+}
+
+/// The entry for `tuple`, a new one if need be. nullptr: there is no room. Nobody gives way to a
+/// SYN; to others do first SYNs, then the handshake that has waited longest.
+BacklogEntry* Put(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, Waiting waiting) {
   ListenerState& listener = nic.listener(handle);
-  BacklogEntry* entry = FindSyn(nic, handle, tuple);
-  if (entry == nullptr) {
-    OldestSyn(nic, handle);  // for its side effect: room from expired ones
-    if (listener.backlog_count < listener.backlog_limit) {
-      for (uint32_t i = 0; i < nic.state.config.max_backlog && entry == nullptr; ++i) {
-        if (!nic.backlog(i).in_use) entry = &nic.backlog(i);
-      }
+  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
+  if (entry == nullptr || entry->waiting != waiting) {
+    if (entry != nullptr) ForgetWaiting(nic, *entry);
+    ForgetExpired(nic, handle);
+    entry = FreeEntry(nic, handle);
+    if (entry == nullptr && waiting != Waiting::kSyn) {
+      entry = Oldest(nic, handle, Waiting::kSyn);
+      if (entry == nullptr) entry = Oldest(nic, handle, Waiting::kHandshake);
+      if (entry != nullptr) ForgetWaiting(nic, *entry);
     }
-    if (entry == nullptr) return false;
+    if (entry == nullptr) return nullptr;
+    *entry = BacklogEntry{};
     entry->in_use = true;
+    entry->waiting = waiting;
     entry->listener = handle;
     entry->tuple = tuple;
     entry->arrived_at = nic.now;
     ++listener.backlog_count;
-    nic.Count(abi::NicCounter::kSynsPutOff);
+    if (waiting == Waiting::kProven) ++listener.proven_count;
     nic.Trace(kTraceSynsWaiting, handle, listener.backlog_count - 1u, listener.backlog_count);
   }
-  entry->syn = syn;
+  return entry;
+}
+
+/// Handshakes a listener has room for: three quarters of its queue pairs.
+uint32_t HalfOpenLimit(const ListenerState& listener) {
+  const uint32_t total = listener.half_open.count + listener.offered.count;
+  return total - (total >> 2);
+}
+
+/// `flooded` and `unanswered` as of now. A listener is flooded for a second when in the one before
+/// so many cookies have not come back that handshakes would have taken all they may.
+void CountSeconds(const Nic& nic, ListenerState& listener) {
+  const uint64_t passed = nic.now - listener.second_began_at;
+  if (passed < kSecondNs) return;
+  const uint32_t limit = HalfOpenLimit(listener);
+  listener.flooded = passed < 2 * kSecondNs && listener.unanswered >= (limit == 0 ? 1 : limit);
+  listener.unanswered = 0;
+  listener.second_began_at = nic.now;
+}
+
+}  // namespace
+
+void ForgetWaiting(const Nic& nic, BacklogEntry& entry) {
+  ListenerState& listener = nic.listener(entry.listener);
+  entry.in_use = false;
+  if (entry.waiting == Waiting::kProven) --listener.proven_count;
+  const uint32_t waiting = --listener.backlog_count;
+  nic.Trace(kTraceSynsWaiting, entry.listener, waiting + 1, waiting);
+}
+
+BacklogEntry* FindWaiting(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple) {
+  uint32_t left = nic.listener(listener).backlog_count;
+  for (uint32_t i = 0; i < nic.state.config.max_backlog && left != 0; ++i) {
+    BacklogEntry& entry = nic.backlog(i);
+    if (!entry.in_use || entry.listener != listener) continue;
+    if (entry.tuple == tuple) return &entry;
+    --left;
+  }
+  return nullptr;
+}
+
+BacklogEntry* NextWaiting(const Nic& nic, uint32_t handle) {
+  ListenerState& listener = nic.listener(handle);
+  if (listener.backlog_count == 0) return nullptr;
+  ForgetExpired(nic, handle);
+  BacklogEntry* next = Oldest(nic, handle, Waiting::kProven);
+  if (next != nullptr || UnderPressure(nic, listener)) return next;
+  return Oldest(nic, handle, Waiting::kSyn);
+}
+
+bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
+  const bool waits = FindWaiting(nic, handle, tuple) != nullptr;
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kSyn);
+  if (entry == nullptr) return false;
+  if (!waits) nic.Count(abi::NicCounter::kSynsPutOff);
+  entry->handshake.syn = syn;
   return true;
 }
 
-bool UnderPressure(const ListenerState& listener) {
-  const uint32_t total = listener.half_open + listener.offered.count;
-  const uint32_t limit = total - (total >> 2);
-  return listener.half_open != 0 && listener.half_open >= limit;
+void KeepHandshake(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+                   const tcp::Handshake& handshake) {
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kHandshake);
+  if (entry == nullptr) return;
+  nic.Count(abi::NicCounter::kHandshakesPutAside);
+  entry->handshake = handshake;
 }
 
-void OnHandshakeOver(const Nic& nic, ListenerState& listener) {
-  --listener.half_open;
+bool KeepProven(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+                const tcp::Handshake& handshake, const tcp::Header& ack) {
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kProven);
+  if (entry == nullptr) return false;
+  nic.Count(abi::NicCounter::kPeersPutOff);
+  entry->handshake = handshake;
+  entry->ack_window = ack.window;
+  entry->ack_ts_value = ack.ts_value;
+  return true;
+}
+
+bool HasRoomForProven(const Nic& nic, uint32_t handle) {
+  const ListenerState& listener = nic.listener(handle);
+  return listener.proven_count < listener.backlog_limit;
+}
+
+bool UnderPressure(const Nic& nic, ListenerState& listener) {
+  CountSeconds(nic, listener);
+  const uint32_t half_open = listener.half_open.count;
+  return listener.flooded || (half_open != 0 && half_open >= HalfOpenLimit(listener));
+}
+
+void OnCookieSent(const Nic& nic, ListenerState& listener) {
+  CountSeconds(nic, listener);
+  listener.last_cookie_at = nic.now;
+  ++listener.unanswered;
+  nic.Count(abi::NicCounter::kSynCookiesSent);
+}
+
+void OnCookieAccepted(const Nic& nic, ListenerState& listener) {
+  if (listener.unanswered != 0) --listener.unanswered;
+  nic.Count(abi::NicCounter::kSynCookiesAccepted);
+}
+
+void OnHandshakeBegun(const Nic& nic, QueuePair& q) {
+  PushBack(nic.listener(q.listener).half_open, ListenerLink{nic}, q.handle);
+}
+
+void OnHandshakeOver(const Nic& nic, QueuePair& q) {
+  ListenerState& listener = nic.listener(q.listener);
+  Remove(listener.half_open, ListenerLink{nic}, q.handle);
   if (listener.backlog_count != 0) nic.state.backlog_due = true;
 }
 
 QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
-  const uint32_t handle = PopFront(listener.offered, OfferedLink{nic});
+  const uint32_t handle = PopFront(listener.offered, ListenerLink{nic});
   return handle == kNone ? nullptr : &nic.qp(handle);
 }
 
 void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
-  PushBack(listener.offered, OfferedLink{nic}, queue_pair);
+  PushBack(listener.offered, ListenerLink{nic}, queue_pair);
+  if (listener.backlog_count != 0) nic.state.backlog_due = true;
 }
 
 void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
-  if (OfferedLink{nic}(queue_pair).linked()) {
-    Remove(listener.offered, OfferedLink{nic}, queue_pair);
+  if (ListenerLink{nic}(queue_pair).linked()) {
+    Remove(listener.offered, ListenerLink{nic}, queue_pair);
   }
 }
 

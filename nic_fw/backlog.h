@@ -1,5 +1,5 @@
-// What a listener has at hand: idle queue pairs that the server has offered, and SYNs that wait for
-// one.
+// What a listener has at hand: idle queue pairs that the server has offered, those whose handshake
+// is under way, and peers that wait without one.
 #pragma once
 
 #include "nic_fw/state.h"
@@ -13,19 +13,38 @@ void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
 /// It waits no longer.
 void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
 
-BacklogEntry* FindSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple);
-/// The SYN that has waited longest; expired ones are forgotten on the way.
-BacklogEntry* OldestSyn(const Nic& nic, uint32_t listener);
-/// Keeps a SYN until a queue pair is offered or handshakes under way have ended. Nothing is
-/// answered meanwhile: the peer repeats it. False: there is no room.
+/// A handshake by which `q` was taken has begun, or has ended, well or badly. In the end peers that
+/// had to wait may go on (ServiceBacklogs).
+void OnHandshakeBegun(const Nic& nic, QueuePair& q);
+void OnHandshakeOver(const Nic& nic, QueuePair& q);
+
+/// Handshakes that nobody may ever complete hold three quarters of the listener's queue pairs, or
+/// the only one, or would soon (`flooded`): more SYNs get none, but are answered by cookies.
+bool UnderPressure(const Nic& nic, ListenerState& listener);
+/// A cookie was sent, or has come back.
+void OnCookieSent(const Nic& nic, ListenerState& listener);
+void OnCookieAccepted(const Nic& nic, ListenerState& listener);
+
+/// Whoever has this address and port and waits for `listener`, or nullptr.
+BacklogEntry* FindWaiting(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple);
+/// Who gets the next idle queue pair: who has waited longest of those that have proven themselves,
+/// else of the SYNs, unless the listener is under pressure. nullptr: nobody.
+BacklogEntry* NextWaiting(const Nic& nic, uint32_t listener);
+
+/// Keeps a SYN until there is an idle queue pair. Nothing is answered meanwhile: the peer repeats
+/// it. False: there is no room.
 bool KeepSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
              const tcp::Header& syn);
-/// Handshakes that nobody may ever complete hold three quarters of the listener's queue pairs, or
-/// the only one: more SYNs get no more of them, but wait, and are answered by cookies when no more
-/// can wait.
-bool UnderPressure(const ListenerState& listener);
-/// A handshake has ended, well or badly: SYNs that had to wait may go on (ServiceBacklogs).
-void OnHandshakeOver(const Nic& nic, ListenerState& listener);
-void ForgetSyn(const Nic& nic, BacklogEntry& entry);
+/// Keeps a handshake that has lost its queue pair, until its peer proves itself. Gives way to those
+/// that have, and to younger ones.
+void KeepHandshake(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
+                   const tcp::Handshake& handshake);
+/// Keeps a peer that has proven itself by `ack` until there is an idle queue pair. False: there is
+/// no room.
+bool KeepProven(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
+                const tcp::Handshake& handshake, const tcp::Header& ack);
+/// Whether KeepProven would find room.
+bool HasRoomForProven(const Nic& nic, uint32_t listener);
+void ForgetWaiting(const Nic& nic, BacklogEntry& entry);
 
 }  // namespace qpip::fw

@@ -36,7 +36,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
   for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
     BacklogEntry& entry = nic.backlog(i);
     if (!entry.in_use || !(everybody || entry.tuple.remote_address == peer)) continue;
-    ForgetSyn(nic, entry);
+    ForgetWaiting(nic, entry);
   }
 }
 

@@ -37,7 +37,7 @@ void Detach(const Nic& nic, QueuePair& q) {
   RemoveDemux(nic, q);
   DropPlacements(nic, q);
   if (q.state == QpState::kConnecting && q.listener != kNone) {
-    OnHandshakeOver(nic, nic.listener(q.listener));
+    OnHandshakeOver(nic, q);
   }
   q.tcb.state = tcp::State::kClosed;
 }
@@ -51,7 +51,7 @@ void ResetPeer(const Nic& nic, QueuePair& q) {
 
 }  // namespace
 
-void EvictHalfOpen(const Nic& nic, QueuePair& q) {
+void GiveUpHandshake(const Nic& nic, QueuePair& q) {
   Detach(nic, q);
   SetQpState(nic, q, QpState::kIdle);
 }
@@ -254,7 +254,7 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
 }
 
 void FreeQueuePair(const Nic& nic, QueuePair& q) {
-  QPIP_ASSERT(!q.links.active.linked() && !q.links.batch.linked() && !q.links.offered.linked() &&
+  QPIP_ASSERT(!q.links.active.linked() && !q.links.batch.linked() && !q.links.listener.linked() &&
               !q.links.drain.linked() && !q.links.refused.linked());
   QPIP_ASSERT(q.placement.contexts.empty() && q.refused.empty());
   CancelTimer(nic, q);

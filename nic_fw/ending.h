@@ -17,8 +17,8 @@ void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatu
 /// The same for the receive being filled.
 void FailReceive(const Nic& nic, QueuePair& q, abi::CompletionStatus status);
 
-/// A handshake that the peer does not complete gives its queue pair up, which is idle afterwards.
-void EvictHalfOpen(const Nic& nic, QueuePair& q);
+/// A handshake leaves its queue pair, which is idle afterwards; the peer is told nothing.
+void GiveUpHandshake(const Nic& nic, QueuePair& q);
 /// TIME-WAIT ends early: its 4-tuple is wanted (RFC 6191).
 void EndTimeWait(const Nic& nic, QueuePair& q);
 

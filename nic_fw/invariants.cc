@@ -61,10 +61,12 @@ void CheckLists(const Nic& nic, const QueuePair& q) {
   if (links.batch.linked()) CheckLinked(s.batch, BatchLink{nic}, q.handle);
   if (links.drain.linked()) CheckLinked(s.drain, DrainLink{nic}, q.handle);
   if (links.refused.linked()) CheckLinked(s.refused, RefusedLink{nic}, q.handle);
-  if (links.offered.linked()) {
-    CheckLinked(nic.listener(q.listener).offered, OfferedLink{nic}, q.handle);
+  const bool half_open = q.state == QpState::kConnecting && q.listener != kNone;
+  if (links.listener.linked()) {
+    const ListenerState& listener = nic.listener(q.listener);
+    CheckLinked(half_open ? listener.half_open : listener.offered, ListenerLink{nic}, q.handle);
   }
-  QPIP_ASSERT(links.offered.linked() == (q.state == QpState::kOffered));
+  QPIP_ASSERT(links.listener.linked() == (q.state == QpState::kOffered || half_open));
   QPIP_ASSERT(links.drain.linked() == (q.state == QpState::kDraining));
   // Frames that the wire refused are tried again.
   QPIP_ASSERT(q.refused.empty() || links.refused.linked());

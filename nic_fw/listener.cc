@@ -6,66 +6,9 @@
 #include "nic_fw/events.h"
 #include "nic_fw/opening.h"
 #include "nic_fw/packet.h"
-#include "protocols/tcp/syn_cookie.h"
+#include "nic_fw/proof.h"
 
 namespace qpip::fw {
-namespace {
-
-// ---------------------------------------------------------------- SYN cookies
-
-constexpr uint64_t kCookieLifeNs = uint64_t{2} << 36;  // two periods of syn_cookie.h
-
-tcp::CookieContext ContextOf(const Nic& nic, const tcp::FourTuple& tuple) {
-  return {tuple, nic.state.isn_key, TcpDefaults(nic)};
-}
-
-void SendCookie(const Nic& nic, ListenerState& listener, const tcp::FourTuple& tuple,
-                const tcp::Header& syn) {
-  listener.last_cookie_at = nic.now;
-  uint64_t lease = 0;
-  const tcp::Header header = tcp::CookieSynAck(ContextOf(nic, tuple), syn, nic.now);
-  // Lost when the wire has no room: the peer repeats its SYN.
-  SendTcp(nic, tuple, header, PayloadSource{}, Variant::kControl, &lease);
-  nic.Count(abi::NicCounter::kSynCookiesSent);
-}
-
-/// A queue pair whose peer has let its SYN-ACK go unanswered for a time-out; the oldest.
-QueuePair* StaleHalfOpen(const Nic& nic, uint32_t handle) {
-  QueuePair* oldest = nullptr;
-  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
-    QueuePair& q = nic.qp(i);
-    const bool stale =
-        q.state == QpState::kConnecting && q.listener == handle && q.tcb.rtt.backoff != 0;
-    if (stale && (oldest == nullptr || q.tcb.opened_at < oldest->tcb.opened_at)) oldest = &q;
-  }
-  return oldest;
-}
-
-/// An ACK that proves by a cookie that its sender has seen our SYN-ACK. Answers whether it does;
-/// with no queue pair for it now, the peer will send again.
-bool TakeCookie(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
-                const tcp::Header& ack) {
-  ListenerState& listener = nic.listener(handle);
-  const bool any =
-      listener.last_cookie_at != tcp::kNever && nic.now - listener.last_cookie_at < kCookieLifeNs;
-  tcp::Header syn;
-  if (!any || !tcp::CheckCookie(ContextOf(nic, tuple), ack, nic.now, &syn)) return false;
-  QueuePair* q = TakeOffered(nic, listener);
-  if (q == nullptr) {
-    q = StaleHalfOpen(nic, handle);
-    if (q != nullptr) EvictHalfOpen(nic, *q);
-  }
-  if (q == nullptr) {
-    nic.Drop(abi::DropReason::kBacklogFull);
-    return true;
-  }
-  nic.Count(abi::NicCounter::kSynCookiesAccepted);
-  StartFromCookie(nic, *q, handle, tuple, ack, syn);
-  return true;
-}
-
-}  // namespace
-
 uint32_t FindListener(const Nic& nic, uint16_t port) {
   for (uint32_t i = 0; i < nic.state.config.max_listeners; ++i) {
     if (nic.listener(i).in_use && nic.listener(i).port == port) return i;
@@ -99,57 +42,79 @@ void CloseListener(const Nic& nic, uint32_t handle) {
     SetQpState(nic, *q, QpState::kIdle);
   }
   for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
-    if (nic.backlog(i).in_use && nic.backlog(i).listener == handle) {
-      ForgetSyn(nic, nic.backlog(i));
+    BacklogEntry& entry = nic.backlog(i);
+    if (!entry.in_use || entry.listener != handle) continue;
+    if (entry.waiting == Waiting::kProven) {  // it takes itself for connected
+      tcp::Header reset;
+      reset.flags = tcp::kRst;
+      reset.sequence = entry.handshake.iss + 1;
+      SendReset(nic, entry.tuple, reset);
     }
+    ForgetWaiting(nic, entry);
   }
   listener.in_use = false;
-  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
-    QueuePair& q = nic.qp(i);
-    if (q.state == QpState::kConnecting && q.listener == handle) AbortConnection(nic, q);
-  }
+  while (!listener.half_open.empty()) AbortConnection(nic, nic.qp(listener.half_open.head));
 }
+
+namespace {
+
+/// First check: a RST. It may concern somebody who waits here, and must then fit what he has sent.
+void OnReset(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+             const tcp::Header& header) {
+  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
+  if (entry == nullptr) return;
+  const uint32_t ahead = entry->handshake.syn.sequence.DistanceTo(header.sequence);
+  if (ahead <= 1u + tcp::kHandshakeWindow) ForgetWaiting(nic, *entry);
+}
+
+/// Third check: a SYN.
+void OnSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
+  ListenerState& listener = nic.listener(handle);
+  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
+  // Its peer may go on with the number that it was told.
+  const bool answered = entry != nullptr && entry->waiting != Waiting::kSyn;
+  const bool pressure = UnderPressure(nic, listener);
+  if (!pressure && !answered) {
+    QueuePair* q = TakeOffered(nic, listener);
+    if (q != nullptr) {
+      if (entry != nullptr) ForgetWaiting(nic, *entry);
+      StartPassiveOpen(nic, *q, handle, tuple, syn);
+      return;
+    }
+    if (KeepSyn(nic, handle, tuple, syn)) return;
+  }
+  const bool at_hand = !listener.offered.empty() || !listener.half_open.empty();
+  if (!at_hand && !HasRoomForProven(nic, handle)) {
+    nic.Drop(abi::DropReason::kBacklogFull);
+    return;
+  }
+  // From now on there is one number by which it may come back.
+  if (entry != nullptr && !answered) ForgetWaiting(nic, *entry);
+  AnswerByCookie(nic, handle, tuple, syn);
+}
+
+}  // namespace
 
 void OnListenSegment(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
                      const tcp::Segment& segment) {
   const tcp::Header& header = segment.header;
-  // First, check for a RST: it may concern a SYN that waits here.
   if (header.Has(tcp::kRst)) {
-    BacklogEntry* entry = FindSyn(nic, handle, tuple);
-    if (entry != nullptr) ForgetSyn(nic, *entry);
+    OnReset(nic, handle, tuple, header);
     return;
   }
-  // Second, check for an ACK: nothing was sent that could be acknowledged, but cookies.
+  // Second, check for an ACK: nothing may be acknowledged but what was sent without a queue pair.
   if (header.Has(tcp::kAck)) {
-    if (TakeCookie(nic, handle, tuple, header)) return;
+    if (TakeProof(nic, handle, tuple, header)) return;
     tcp::Header reset;
     if (tcp::ResetFor(segment, &reset)) SendReset(nic, tuple, reset);
     return;
   }
-  // Third, check for a SYN. Fourth: anything else is dropped.
+  // Fourth: anything else is dropped.
   if (!header.Has(tcp::kSyn)) {
     nic.Drop(abi::DropReason::kNoTcpConnection);
     return;
   }
-  const bool pressure = UnderPressure(nic.listener(handle));
-  QueuePair* q = pressure ? nullptr : TakeOffered(nic, nic.listener(handle));
-  if (q != nullptr) {
-    StartPassiveOpen(nic, *q, handle, tuple, header);
-    return;
-  }
-  BacklogEntry* waiting = pressure ? FindSyn(nic, handle, tuple) : nullptr;
-  if (waiting != nullptr) {
-    // Its peer is there, and among those that are not it would have to wait for long.
-    ForgetSyn(nic, *waiting);
-    SendCookie(nic, nic.listener(handle), tuple, header);
-    return;
-  }
-  if (KeepSyn(nic, handle, tuple, header)) return;
-  if (pressure) {
-    SendCookie(nic, nic.listener(handle), tuple, header);
-  } else {
-    nic.Drop(abi::DropReason::kBacklogFull);
-  }
+  OnSyn(nic, handle, tuple, header);
 }
 
 }  // namespace qpip::fw

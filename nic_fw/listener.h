@@ -12,8 +12,8 @@ uint32_t FindListener(const Nic& nic, uint16_t port);
 /// Starts listening; port 0 takes an ephemeral one. The handle goes to `*listener`.
 abi::CommandStatus OpenListener(const Nic& nic, uint16_t port, uint16_t backlog,
                                 uint32_t* listener);
-/// Stops listening: waiting SYNs are forgotten, offered queue pairs return to kIdle, handshakes
-/// under way are reset.
+/// Stops listening: who waits is forgotten, or reset if it takes itself for connected; offered
+/// queue pairs return to kIdle, handshakes under way are reset.
 void CloseListener(const Nic& nic, uint32_t listener);
 
 /// Segment arrival in LISTEN (RFC 9293 3.10.7.2).

@@ -9,7 +9,6 @@
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
 #include "protocols/tcp/machine.h"
-#include "protocols/tcp/syn_cookie.h"
 
 namespace qpip::fw {
 namespace {
@@ -68,7 +67,7 @@ void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp
                       const tcp::Header& syn) {
   q.tuple = tuple;
   q.listener = listener;
-  ++nic.listener(listener).half_open;
+  OnHandshakeBegun(nic, q);
   InsertDemux(nic, q);
   tcp::Segment segment;
   segment.header = syn;
@@ -77,27 +76,18 @@ void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp
   FinishOpen(nic, q);
 }
 
-/// Mates `q` with a SYN that has waited.
-static void StartWaiting(const Nic& nic, QueuePair& q, BacklogEntry& entry) {
-  const BacklogEntry syn = entry;
-  ForgetSyn(nic, entry);
-  nic.Count(abi::NicCounter::kSynsTakenUp);
-  StartPassiveOpen(nic, q, syn.listener, syn.tuple, syn.syn);
-}
-
-void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
-                     const tcp::Header& ack, const tcp::Header& syn) {
+void StartFromHandshake(const Nic& nic, QueuePair& q, uint32_t listener,
+                        const tcp::FourTuple& tuple, const tcp::Handshake& handshake) {
   q.tuple = tuple;
   q.listener = listener;
-  ++nic.listener(listener).half_open;
+  OnHandshakeBegun(nic, q);
   InsertDemux(nic, q);
-  const tcp::CookieContext context{tuple, nic.state.isn_key, TcpOptions(nic, q)};
-  tcp::OpenFromCookie(q.tcb, context, ack, syn, nic.now);
+  tcp::ResumeHandshake(q.tcb, TcpOptions(nic, q), handshake, nic.now);
   FinishOpen(nic, q);
 }
 
 void OnEstablished(const Nic& nic, QueuePair& q) {
-  if (q.listener != kNone) OnHandshakeOver(nic, nic.listener(q.listener));
+  if (q.listener != kNone) OnHandshakeOver(nic, q);
   SetQpState(nic, q, QpState::kConnected);
   q.ending.connected_reported = true;
   q.notices.path_failed = false;
@@ -112,12 +102,37 @@ void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
   q.listener = handle;
   q.tuple = tcp::FourTuple{};
   SetQpState(nic, q, QpState::kOffered);
-  if (BacklogEntry* syn = OldestSyn(nic, handle)) {
-    StartWaiting(nic, q, *syn);
-    return;
-  }
   PutOffered(nic, nic.listener(handle), q.handle);
 }
+
+namespace {
+
+/// Mates `q` with somebody who has waited.
+void StartWaiting(const Nic& nic, QueuePair& q, BacklogEntry& entry) {
+  const BacklogEntry peer = entry;
+  ForgetWaiting(nic, entry);
+  if (peer.waiting == Waiting::kSyn) {
+    nic.Count(abi::NicCounter::kSynsTakenUp);
+    StartPassiveOpen(nic, q, peer.listener, peer.tuple, peer.handshake.syn);
+    return;
+  }
+  StartFromHandshake(nic, q, peer.listener, peer.tuple, peer.handshake);
+  // Its ACK, as far as that still counts: how long it has been under way does not.
+  tcp::Segment ack;
+  ack.header.flags = tcp::kAck;
+  ack.header.sequence = peer.handshake.syn.sequence + 1;
+  ack.header.acknowledgement = peer.handshake.iss + 1;
+  ack.header.window = peer.ack_window;
+  ack.header.has_timestamps = q.tcb.timestamps_on;
+  ack.header.ts_value = peer.ack_ts_value;
+  const tcp::State before = q.tcb.state;
+  const tcp::Arrival arrival = tcp::OnSegment(q.tcb, ack, nic.now);
+  TraceTcpState(nic, q, before);
+  if (arrival.outcome == tcp::Outcome::kEstablished) OnEstablished(nic, q);
+  UpdateTimer(nic, q);
+}
+
+}  // namespace
 
 bool ServiceBacklogs(const Nic& nic) {
   if (!nic.state.backlog_due) return false;
@@ -125,10 +140,10 @@ bool ServiceBacklogs(const Nic& nic) {
   bool progress = false;
   for (uint32_t i = 0; i < nic.state.config.max_listeners; ++i) {
     ListenerState& listener = nic.listener(i);
-    while (listener.in_use && !UnderPressure(listener) && !listener.offered.empty()) {
-      BacklogEntry* syn = OldestSyn(nic, i);
-      if (syn == nullptr) break;
-      StartWaiting(nic, *TakeOffered(nic, listener), *syn);
+    while (listener.in_use && !listener.offered.empty()) {
+      BacklogEntry* next = NextWaiting(nic, i);
+      if (next == nullptr) break;
+      StartWaiting(nic, *TakeOffered(nic, listener), *next);
       progress = true;
     }
   }

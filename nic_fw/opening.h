@@ -13,16 +13,17 @@ void StartActiveOpen(const Nic& nic, QueuePair& q);
 /// Mates `q` with a SYN that arrived for `listener`.
 void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                       const tcp::Header& syn);
-/// Mates `q` with a handshake that a SYN cookie began; `ack` is to be delivered to it next.
-void StartFromCookie(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
-                     const tcp::Header& ack, const tcp::Header& syn);
+/// Mates `q` with a handshake that its peer has proven to have seen. The ACK is to be delivered to
+/// it next.
+void StartFromHandshake(const Nic& nic, QueuePair& q, uint32_t listener,
+                        const tcp::FourTuple& tuple, const tcp::Handshake& handshake);
 /// The handshake is complete: tells the host.
 void OnEstablished(const Nic& nic, QueuePair& q);
 
-/// Gives an idle queue pair to the listener; mated at once when a SYN waits.
+/// Gives an idle queue pair to the listener. Somebody who waits gets it soon (ServiceBacklogs).
 void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
-/// Takes up SYNs that had to wait for handshakes which have ended since. Returns true when there
-/// was one.
+/// Takes up those that had to wait for a queue pair, or for handshakes that have ended since.
+/// Returns true when there was one.
 bool ServiceBacklogs(const Nic& nic);
 /// Takes an offered queue pair back.
 void WithdrawOffer(const Nic& nic, QueuePair& q);

@@ -184,11 +184,11 @@ struct Notices {
 
 /// The lists a queue pair can be on.
 struct QueuePairLinks {
-  Link active;   ///< the transmit scheduler's
-  Link batch;    ///< placements done, an acknowledgement may be due
-  Link offered;  ///< a listener's idle queue pairs
-  Link drain;    ///< kDraining, waits for DMA or leases
-  Link refused;  ///< frames refused by the wire
+  Link active;    ///< the transmit scheduler's
+  Link batch;     ///< placements done, an acknowledgement may be due
+  Link listener;  ///< a listener's idle queue pairs, or its handshakes
+  Link drain;     ///< kDraining, waits for DMA or leases
+  Link refused;   ///< frames refused by the wire
   uint32_t demux_next = kNone;
   bool in_demux = false;
 };

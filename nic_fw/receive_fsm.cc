@@ -16,6 +16,7 @@
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
+#include "nic_fw/proof.h"
 #include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
 #include "nic_fw/schedule.h"
@@ -184,11 +185,19 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
   }
 }
 
+bool IsPassiveHandshake(const QueuePair& q) {
+  return q.state == QpState::kConnecting && q.listener != kNone;
+}
+
 /// The queue pair that a segment is for. kNone: it has been dealt with.
 uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp::Segment& segment) {
   const uint32_t handle = FindTcp(nic, packet.tuple);
   const bool yields = handle != kNone && tcp::TimeWaitYields(nic.qp(handle).tcb, segment);
-  if (handle != kNone && !yields) return handle;
+  if (handle != kNone && !yields) {
+    const bool goes_on = !IsPassiveHandshake(nic.qp(handle)) ||
+                         ReconcileHandshake(nic, nic.qp(handle), segment.header);
+    return goes_on ? handle : kNone;
+  }
   const uint32_t listener = FindListener(nic, packet.tuple.local_port);
   if (yields) {
     if (listener == kNone) return handle;
@@ -201,7 +210,7 @@ uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp:
     return kNone;
   }
   OnListenSegment(nic, listener, packet.tuple, segment);
-  // The ACK that brings a SYN cookie back goes to the connection that it has made.
+  // The ACK by which a peer has proven itself goes to the connection that it has made.
   return segment.header.Has(tcp::kSyn) ? kNone : FindTcp(nic, packet.tuple);
 }
 

@@ -17,6 +17,7 @@
 #include "nic_fw/queue_pair.h"
 #include "protocols/common/ipv6_address.h"
 #include "protocols/common/siphash.h"
+#include "protocols/tcp/handshake.h"
 #include "protocols/tcp/header.h"
 #include "protocols/tcp/isn.h"
 #include "protocols/tcp/tcb.h"
@@ -54,20 +55,42 @@ struct ListenerState {
   uint16_t port = 0;
   uint16_t backlog_limit = 0;
   uint16_t backlog_count = 0;
+  uint16_t proven_count = 0;  ///< of backlog_count: Waiting::kProven
   bool in_use = false;
-  List offered;
-  uint32_t half_open = 0;                 ///< queue pairs in SYN-RECEIVED
+  bool flooded = false;                   ///< the second before was: OnCookieSent (listener.cc)
+  List offered;                           ///< queue pairs in kOffered
+  List half_open;                         ///< ... in SYN-RECEIVED, the oldest first
   uint64_t last_cookie_at = tcp::kNever;  ///< kNever: none was sent
+  uint64_t second_began_at = 0;           ///< that `unanswered` counts
+  uint32_t unanswered = 0;                ///< cookies sent that have not come back
 };
 
-/// A SYN that waits for an idle queue pair.
+/// What somebody in the backlog waits for.
+enum class Waiting : uint8_t {
+  kSyn = 0,        ///< has sent a SYN, which is not answered: an idle queue pair
+  kHandshake = 1,  ///< was answered by a queue pair that somebody else has got: to be proven
+  kProven = 2,     ///< has acknowledged our SYN-ACK: an idle queue pair
+};
+
+/// A peer without a queue pair.
 struct BacklogEntry {
   bool in_use = false;
+  Waiting waiting = Waiting::kSyn;
   uint32_t listener = kNone;
   uint64_t arrived_at = 0;
   tcp::FourTuple tuple;
-  tcp::Header syn;
+  tcp::Handshake handshake;  ///< kSyn: of the SYN alone
+  // kProven: what the ACK said.
+  uint16_t ack_window = 0;
+  uint32_t ack_ts_value = 0;
 };
+
+/// A SYN that was answered by a cookie a moment ago.
+struct AnsweredSyn {
+  uint32_t tag = 0;  ///< hash of the 4-tuple and of its sequence number
+  uint64_t at = 0;
+};
+inline constexpr uint32_t kAnsweredSyns = 64;
 
 /// Which part of a datagram a context is.
 enum class DatagramPart : uint8_t {
@@ -168,7 +191,7 @@ struct Tables {
 struct FirmwareState {
   uint32_t magic = 0;
   uint32_t next_fsm = 0;             ///< whose turn it is
-  bool backlog_due = false;          ///< a handshake has ended while SYNs wait
+  bool backlog_due = false;          ///< what somebody in a backlog waits for may be there
   uint32_t busy_doorbell_turns = 0;  ///< that have found doorbells, since the flag was read
   NicConfig config;
   ArenaBytes bytes;
@@ -201,6 +224,8 @@ struct FirmwareState {
   SipHashKey isn_key;
   uint64_t icmp_tokens_at = 0;
   uint32_t icmp_tokens = 0;
+
+  AnsweredSyn answered_syns[kAnsweredSyns];
 
   uint64_t reassembly_deadline = tcp::kNever;  ///< not later than any slot's
   uint64_t path_mtu_deadline = tcp::kNever;  ///< not later than any entry's; kNever: there is none
@@ -318,7 +343,7 @@ struct QueuePairLink {
 };
 using ActiveLink = QueuePairLink<&QueuePairLinks::active>;
 using BatchLink = QueuePairLink<&QueuePairLinks::batch>;
-using OfferedLink = QueuePairLink<&QueuePairLinks::offered>;
+using ListenerLink = QueuePairLink<&QueuePairLinks::listener>;
 using DrainLink = QueuePairLink<&QueuePairLinks::drain>;
 using RefusedLink = QueuePairLink<&QueuePairLinks::refused>;
 

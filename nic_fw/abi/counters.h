@@ -53,6 +53,8 @@ namespace qpip::abi {
   X(kSynCookiesAccepted, "syn_cookies_accepted")               \
   X(kSynsPutOff, "syns_put_off")                               \
   X(kSynsTakenUp, "syns_taken_up")                             \
+  X(kHandshakesPutAside, "handshakes_put_aside")               \
+  X(kPeersPutOff, "peers_put_off")                             \
   X(kMtuProbesSent, "mtu_probes_sent")                         \
   X(kMtuProbesSucceeded, "mtu_probes_succeeded")               \
   X(kMtuBlackHoles, "mtu_black_holes")
@@ -85,6 +87,7 @@ namespace qpip::abi {
   X(kTcpPaws, "tcp_paws")                          \
   X(kTcpBadAck, "tcp_bad_ack")                     \
   X(kBacklogFull, "backlog_full")                  \
+  X(kSynRepeated, "syn_repeated")                  \
   X(kNoReceiveContext, "no_receive_context")       \
   X(kNoRoute, "no_route")                          \
   X(kWireFull, "wire_full")                        \

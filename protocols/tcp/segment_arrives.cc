@@ -254,9 +254,13 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   const Header& header = segment.header;
   const bool same_syn = header.Has(kSyn) && header.sequence == tcb.rcv.irs && !header.Has(kRst);
   if (same_syn && !header.Has(kAck)) {
-    // Our SYN-ACK was lost or is late: repeat it now rather than at the time-out.
+    // Our SYN-ACK was lost or is late: repeat it now rather than at the time-out. Nobody repeats
+    // his SYN for that reason before half of it is over, and others get no more answers by it.
     arrival->refusal = Refusal::kUnacceptable;
-    tcb.snd.nxt = tcb.snd.iss;
+    const uint64_t patience = MicrosToNanos(tcb.options.rto_initial_us / 2);
+    const bool lately = tcb.retransmit_deadline != kNever &&
+                        tcb.retransmit_deadline - RetransmissionTimeout(tcb) + patience > now;
+    if (!lately) tcb.snd.nxt = tcb.snd.iss;
     return;
   }
   if (!same_syn) {

@@ -31,22 +31,23 @@ uint32_t MssIndex(const Header& syn, uint32_t ours) {
   return index;
 }
 
-uint32_t Hash(const CookieContext& context, SequenceNumber irs, uint32_t period, uint32_t mss) {
-  uint8_t bytes[46];
+uint32_t Hash(const CookieContext& context, uint32_t period, uint32_t mss) {
+  uint8_t bytes[42];
   __builtin_memcpy(bytes, context.tuple.local_address.bytes, 16);
   __builtin_memcpy(bytes + 16, context.tuple.remote_address.bytes, 16);
   StoreBe16(bytes + 32, context.tuple.local_port);
   StoreBe16(bytes + 34, context.tuple.remote_port);
-  StoreBe32(bytes + 36, irs.value());
-  StoreBe32(bytes + 40, period);
-  bytes[44] = static_cast<uint8_t>(mss);
-  bytes[45] = 'c';  // no other hash under this key is of so many bytes
-  return static_cast<uint32_t>(SipHash24(context.key, bytes)) & kHashMask;
+  StoreBe32(bytes + 36, period);
+  bytes[40] = static_cast<uint8_t>(mss);
+  bytes[41] = 'c';  // no other hash under this key is of so many bytes
+  return static_cast<uint32_t>(SipHash24(context.key, bytes));
 }
 
-SequenceNumber Cookie(const CookieContext& context, SequenceNumber irs, uint32_t period,
-                      uint32_t mss) {
-  return SequenceNumber((period & kPeriodMask) << 27 | mss << 24 | Hash(context, irs, period, mss));
+/// What the rest is added to, so that nobody else knows which numbers might be right.
+uint32_t Base(const CookieContext& context) { return Hash(context, 0xffffffffu, 0xff); }
+
+uint32_t Seal(const CookieContext& context, uint32_t period, uint32_t mss) {
+  return (period & kPeriodMask) << 27 | mss << 24 | (Hash(context, period, mss) & kHashMask);
 }
 
 uint32_t Period(uint64_t now) { return static_cast<uint32_t>(now >> kPeriodShift); }
@@ -82,10 +83,11 @@ void ReadOptions(const Header& ack, Header* syn) {
 
 Header CookieSynAck(const CookieContext& context, const Header& syn, uint64_t now) {
   Header header;
-  header.sequence = Cookie(context, syn.sequence, Period(now), MssIndex(syn, context.options.mss));
+  header.sequence =
+      syn.sequence + Base(context) + Seal(context, Period(now), MssIndex(syn, context.options.mss));
   header.acknowledgement = syn.sequence + 1;
   header.flags = kSyn | kAck;
-  header.window = kCookieWindow;
+  header.window = kHandshakeWindow;
   header.has_mss = true;
   header.mss = static_cast<uint16_t>(Minimum(context.options.mss, kMaxWindowField));
   if (!syn.has_timestamps || !context.options.timestamps) return header;
@@ -99,36 +101,31 @@ Header CookieSynAck(const CookieContext& context, const Header& syn, uint64_t no
   return header;
 }
 
-bool CheckCookie(const CookieContext& context, const Header& ack, uint64_t now, Header* syn) {
-  if ((ack.flags & (kAck | kSyn | kRst)) != kAck) return false;
-  const uint32_t cookie = (ack.acknowledgement - 1).value();
-  const SequenceNumber irs = ack.sequence - 1;
-  const uint32_t mss = cookie >> 24 & 7;
-  const uint32_t age = (Period(now) - (cookie >> 27)) & kPeriodMask;
-  if (age > 1) return false;
-  if (Cookie(context, irs, Period(now) - age, mss).value() != cookie) return false;
-  *syn = Header{};
-  syn->flags = kSyn;
-  syn->sequence = irs;
-  syn->window = ack.window;
-  syn->has_mss = true;
-  syn->mss = static_cast<uint16_t>(mss == kOurMss ? Minimum(context.options.mss, kMaxWindowField)
-                                                  : kMssTable[mss]);
-  if (ack.has_timestamps && context.options.timestamps) ReadOptions(ack, syn);
-  return true;
-}
-
-void OpenFromCookie(Tcb& tcb, const CookieContext& context, const Header& ack, const Header& syn,
-                    uint64_t now) {
-  Segment segment;
-  segment.header = syn;
-  OpenPassive(tcb, context.options, ack.acknowledgement - 1, segment, now);
-  tcb.snd.nxt = tcb.snd.iss + 1;
-  tcb.snd.max = tcb.snd.nxt;
-  tcb.rcv.adv = tcb.rcv.nxt + kCookieWindow;
-  tcb.owed.last_ack_sent = tcb.rcv.nxt;
-  if (tcb.window_scaling_on) tcb.rcv.wscale = kScale;
-  StartRetransmitTimer(tcb, now);  // should the ACK be refused after all
+Proof CheckCookie(const CookieContext& context, const Header& ack, uint64_t now,
+                  Handshake* handshake) {
+  if ((ack.flags & (kAck | kSyn | kRst)) != kAck) return Proof::kNone;
+  // The seal, less what the peer's window has moved on by.
+  const uint32_t value = ack.sequence.DistanceTo(ack.acknowledgement) - Base(context);
+  const uint32_t tops[] = {value >> 24, (value + kHandshakeWindow) >> 24};
+  for (const uint32_t top : tops) {
+    const uint32_t mss = top & 7;
+    const uint32_t age = (Period(now) - (top >> 3)) & kPeriodMask;
+    if (age > 1) continue;
+    const uint32_t ahead = Seal(context, Period(now) - age, mss) - value;
+    if (ahead > kHandshakeWindow) continue;
+    if (ahead != 0) return Proof::kLater;
+    Header syn;
+    syn.flags = kSyn;
+    syn.sequence = ack.sequence - 1;
+    syn.window = ack.window;
+    syn.has_mss = true;
+    syn.mss = static_cast<uint16_t>(mss == kOurMss ? Minimum(context.options.mss, kMaxWindowField)
+                                                   : kMssTable[mss]);
+    if (ack.has_timestamps && context.options.timestamps) ReadOptions(ack, &syn);
+    *handshake = {syn, ack.acknowledgement - 1, kHandshakeWindow, kScale};
+    return Proof::kGood;
+  }
+  return Proof::kNone;
 }
 
 }  // namespace qpip::tcp

@@ -6,6 +6,10 @@ namespace qpip::tcp {
 namespace internal {
 namespace {
 
+/// What a SYN was answered by waits so long for its ACK, a minute: whoever is there has repeated
+/// his SYN six times by then.
+constexpr uint32_t kHalfOpenLifeMs = 60000;
+
 /// `rto_us` doubled `times` times, at most rto_max; nanoseconds.
 uint64_t BackedOff(const Tcb& tcb, uint8_t times) {
   const uint64_t backed_off = static_cast<uint64_t>(tcb.rtt.rto_us) << times;
@@ -16,7 +20,8 @@ uint64_t BackedOff(const Tcb& tcb, uint8_t times) {
 /// When the connection is given up although nothing else happens; kNever when nothing is awaited.
 uint64_t GiveUpDeadline(const Tcb& tcb) {
   if (!IsSynchronised(tcb.state)) {
-    const uint32_t limit = tcb.options.connect_timeout_ms;
+    uint32_t limit = tcb.options.connect_timeout_ms;
+    if (tcb.passive && (limit == 0 || limit > kHalfOpenLifeMs)) limit = kHalfOpenLifeMs;
     return limit == 0 ? kNever : tcb.opened_at + MillisToNanos(limit);
   }
   const uint32_t limit = tcb.user_timeout_ms;

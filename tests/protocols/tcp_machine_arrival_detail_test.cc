@@ -49,6 +49,51 @@ TEST(ArrivalDetail, GivenManyChallengesWhenInOneSecondThenAnsweredTenTimes) {
   EXPECT_EQ(c.Drain().size(), 1u);
 }
 
+TEST(ArrivalDetail, GivenSynReceivedWhenTheSynComesAgainThenAnsweredEachHalfOfTheTimeOutAtMost) {
+  Connection c;
+  c.OpenPassively();
+  c.Drain();
+  int answers = 0;
+  for (int i = 0; i < 1000; ++i) {  // 10 s
+    c.Arrive(c.PeerSyn());
+    answers += static_cast<int>(c.Drain().size());
+    c.Advance(10 * kMs);
+    answers += static_cast<int>(c.Drain().size());
+    if (c.tcb.state != State::kSynReceived) break;
+  }
+  EXPECT_GE(answers, 15);
+  EXPECT_LE(answers, 25);
+}
+
+TEST(ArrivalDetail, GivenOurSynAckWasLostWhenTheSynComesAgainThenAnsweredBeforeTheTimeOut) {
+  Connection c;
+  c.OpenPassively();
+  c.Drain();
+  c.Advance(499 * kMs);
+  c.Arrive(c.PeerSyn());
+  EXPECT_TRUE(c.Drain().empty());
+  c.Advance(1 * kMs);
+  c.Arrive(c.PeerSyn());
+  EXPECT_TRUE(IsOne(c.Drain(), kSyn | kAck));
+}
+
+TEST(ArrivalDetail, GivenHalfOpenWhenAMinuteHasPassedThenGivenUpWhateverTheConnectTimeOut) {
+  for (const uint32_t limit : {0u, 180000u}) {
+    Options options = PlainOptions();
+    options.connect_timeout_ms = limit;
+    Connection c(options);
+    c.OpenPassively();
+    c.Drain();
+    for (int i = 0; i < 59; ++i) {
+      c.Advance(1000 * kMs);
+      c.Drain();
+    }
+    EXPECT_EQ(c.tcb.state, State::kSynReceived);
+    c.Advance(1000 * kMs);
+    EXPECT_EQ(c.tcb.state, State::kClosed);
+  }
+}
+
 TEST(ArrivalDetail, GivenUnplacedTextWhenRstAtLastAckThenReset) {
   // A peer without the connection takes RST's sequence number from our last ACK, which does not
   // cover what is still on its way to memory.

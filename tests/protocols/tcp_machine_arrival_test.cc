@@ -392,7 +392,7 @@ TEST_P(Arrivals, GivenSynReceivedByPassiveOpen) {
       {"RST at rcv.nxt", Is(kRst, 0), {State::kClosed, none, Refusal::kNone, Outcome::kRefused}},
       {"RST in the window", Is(kRst, kInside), {s, Reply::kAck, bad}},
       {"RST outside the window", Is(kRst, kOutside), {s, none, bad}},
-      {"the SYN again", syn_again, {s, Reply::kSynAck, bad}},
+      {"the SYN again, at once", syn_again, {s, Reply::kNone, bad}},
       {"another SYN in the window",
        Is(kSyn, kInside),
        {State::kClosed, none, bad, Outcome::kRefused}},

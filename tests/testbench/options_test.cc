@@ -119,8 +119,7 @@ TEST(BenchOptionsTest, GivenTimeoutsOfZeroWhenNothingIsAnsweredThenNothingIsGive
   connection->Send(Pattern(10));
   TcpPeer waiting(bench, {.port = 2});
   TcpPeer first(bench, {.port = 1});
-  first.Syn();
-  ASSERT_TRUE(first.Take());
+  first.HandshakeAsClient();
   waiting.Syn();  // for an offer
   bench.Advance(std::chrono::hours(24));
   EXPECT_EQ(attempt->State(), TcpState::kSynSent);

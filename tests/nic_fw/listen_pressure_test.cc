@@ -1,0 +1,481 @@
+// A listener whose queue pairs are held by handshakes that nobody completes, or that has too few:
+// who proves to be there is connected at once, nobody who was answered is reset, and nobody is
+// answered more than he asks.
+#include "listen_support.h"
+
+namespace qpip::fw::test {
+namespace {
+
+using abi::EventKind;
+using abi::NicCounter;
+
+/// `b` listens; `a` is a NIC that connects. Others are there by the segments that are made for
+/// them.
+struct Pressure {
+  static NicConfig Config() {
+    NicConfig config = FirmwareBench::DefaultConfig();
+    config.max_qps = 1024;
+    config.event_log2 = 12;
+    return config;
+  }
+  static QpSpec Small() {
+    return {.send_log2_depth = 2, .recv_log2_depth = 2, .overflow_bytes = 8192};
+  }
+  FirmwareBench a{1, Config()}, b{2, Config()};
+  Cable cable{a, b, {}};
+  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
+  std::vector<std::unique_ptr<TestQp>> clients, servers;
+  uint32_t listener = 0;
+  uint32_t syns_of_a = 0;
+  uint32_t resets = 0;  ///< that `b` has sent, to anybody
+  uint32_t next_stranger = 0;
+  HostMemory sink{b.hardware, 4096};
+  const uint32_t sink_key = b.Register(sink);
+
+  Pressure() {
+    cable.filter = [this](Frame& frame, bool from_a) {
+      const tcp::Header header = HeaderOf(frame);
+      syns_of_a += from_a && header.flags == tcp::kSyn;
+      resets += !from_a && header.Has(tcp::kRst);
+      return from_a || frame[39] == 1;
+    };
+  }
+  void Listen(uint32_t offered, uint16_t backlog = 4) {
+    listener = b.Listen(7, backlog).result[0];
+    for (uint32_t i = 0; i < offered; ++i) Offer();
+  }
+  TestQp& Offer() {
+    servers.push_back(b.CreateQp(*cq_b, Small()));
+    EXPECT_EQ(b.Offer(listener, *servers.back()).status, 0);
+    return *servers.back();
+  }
+  TestQp& Connect(uint16_t port = 0) {
+    clients.push_back(a.CreateQp(*cq_a, Small()));
+    EXPECT_EQ(a.Connect(*clients.back(), 2, 7, port).status, 0);
+    return *clients.back();
+  }
+  /// SYNs from addresses that nobody has.
+  void Strangers(uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      Arrive(b, MakeSegment(Spoofed(next_stranger), MakeSyn(next_stranger)));
+      ++next_stranger;
+    }
+    b.hardware.outgoing.clear();
+  }
+  TestQp& ServerOf(uint32_t handle) {
+    for (auto& qp : servers) {
+      if (qp->handle == handle) return *qp;
+    }
+    ADD_FAILURE() << handle;
+    return *servers[0];
+  }
+  size_t EstablishedAt(FirmwareBench& nic) { return EventsOf(nic, EventKind::kEstablished).size(); }
+  /// The client sends "hello", which arrives at `server`.
+  void ExpectDataFlows(TestQp& client, TestQp& server) {
+    std::memset(sink.data(), 0, 5);
+    b.PostRecv(server, {SgeOf(sink, sink_key, 0, 4096)});
+    a.PostInline(client, "hello");
+    cable.Run();
+    EXPECT_EQ(std::memcmp(sink.data(), "hello", 5), 0);
+  }
+};
+
+// ---------------------------------------------------------------- handshakes of nobody
+
+struct Held {
+  uint32_t offered;
+  uint32_t strangers;
+};
+struct Unanswered : Pressure, ::testing::TestWithParam<Held> {};
+
+TEST_P(Unanswered, GivenSynsAndThenSilenceWhenPeersConnectThenEachIsUpBeforeTheClockMoves) {
+  Listen(GetParam().offered, 64);
+  Strangers(GetParam().strangers);
+  for (uint32_t i = 0; i < GetParam().offered; ++i) {
+    TestQp& client = Connect();
+    cable.Run();
+    ASSERT_EQ(EstablishedAt(a), 1u) << i;
+    const auto established = EventsOf(b, EventKind::kEstablished);
+    ASSERT_EQ(established.size(), 1u) << i;
+    ExpectDataFlows(client, ServerOf(established[0].object));
+  }
+  EXPECT_EQ(syns_of_a, GetParam().offered);
+  EXPECT_EQ(resets, 0u);
+}
+INSTANTIATE_TEST_SUITE_P(Listeners, Unanswered,
+                         ::testing::Values(Held{1, 1}, Held{2, 2}, Held{4, 3}, Held{64, 48},
+                                           Held{64, 1000}, Held{512, 2000}));
+
+struct ListenPressure : Pressure, ::testing::Test {};
+
+TEST_F(ListenPressure, GivenAFloodWhenQueuePairsAreOfferedAnewThenPeersThatAnswerGetThem) {
+  Listen(4, 64);
+  for (int i = 0; i < 200; ++i) {
+    Strangers(100);
+    TestQp& client = Connect();
+    cable.Run();
+    ASSERT_EQ(EstablishedAt(a), 1u) << i;
+    const auto established = EventsOf(b, EventKind::kEstablished);
+    ASSERT_EQ(established.size(), 1u) << i;
+    Strangers(100);
+    // The server aborts it, and offers another.
+    b.QpCommand(abi::CommandOpcode::kDestroyQp, ServerOf(established[0].object));
+    cable.Run();
+    a.QpCommand(abi::CommandOpcode::kDestroyQp, client);
+    Offer();
+    a.Events();
+    b.Events();
+    if (i % 10 == 0) cable.Advance(100 * kMs, 10 * kMs);
+  }
+  EXPECT_EQ(syns_of_a, 200u);
+}
+
+TEST_F(ListenPressure, GivenAFloodIsOverWhenASecondHasPassedThenNobodyIsAnsweredByACookie) {
+  Listen(8, 64);
+  for (int i = 0; i < 20; ++i) {
+    Strangers(1000);
+    cable.Advance(100 * kMs, 10 * kMs);
+  }
+  cable.Advance(2000 * kMs, 10 * kMs);
+  const uint64_t cookies = b.Counter(NicCounter::kSynCookiesSent);
+  for (int i = 0; i < 8; ++i) {  // the first ones take what the flood holds
+    Connect();
+    cable.Run();
+    ASSERT_EQ(EstablishedAt(a), 1u) << i;
+    Offer();
+    b.Events();
+  }
+  const uint64_t cookies_after = b.Counter(NicCounter::kSynCookiesSent);
+  EXPECT_LE(cookies_after - cookies, 8u);
+  cable.Advance(60000 * kMs, 1000 * kMs);  // and what is left of it ends
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  EXPECT_EQ(b.Counter(NicCounter::kSynCookiesSent), cookies_after);
+}
+
+TEST_F(ListenPressure, GivenAStrangersHandshakeWhenAMinuteHasPassedThenItsQueuePairIsOfferedAgain) {
+  Listen(1);
+  Arrive(b, MakeSegment(Spoofed(1), MakeSyn(1)));
+  cable.Advance(61000 * kMs, 100 * kMs);
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  EXPECT_EQ(b.Counter(NicCounter::kSynCookiesSent), 0u);
+}
+
+// ---------------------------------------------------------------- more peers than queue pairs
+
+TEST_F(ListenPressure, GivenAHandshakeGivesWayWhenItsPeerAnswersAfterAllThenItIsNotResetButWaits) {
+  Listen(1);
+  Frame held;
+  const auto count = cable.filter;
+  cable.filter = [&](Frame& frame, bool from_a) {
+    if (!from_a && held.empty()) {
+      held = frame;  // the SYN-ACK of the first
+      return false;
+    }
+    return count(frame, from_a);
+  };
+  TestQp& first = Connect();
+  cable.Run();
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u) << "by a cookie";
+  EXPECT_EQ(EstablishedAt(b), 1u);
+  EXPECT_EQ(b.Counter(NicCounter::kHandshakesPutAside), 1u);
+  a.hardware.incoming.push_back(held);
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  a.PostInline(first, "hello");
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(b), 0u);
+  EXPECT_EQ(resets, 0u);
+  TestQp& server = Offer();
+  b.PostRecv(server, {SgeOf(sink, sink_key, 0, 4096)});
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(b), 1u) << "before it says anything more";
+  cable.Advance(2000 * kMs, 10 * kMs);
+  EXPECT_EQ(std::memcmp(sink.data(), "hello", 5), 0);
+  EXPECT_EQ(resets, 0u);
+}
+
+/// All queue pairs are connected, and SYNs of strangers fill the backlog.
+struct NothingAtHand : ListenPressure {
+  void Prepare(uint16_t backlog) {
+    Listen(1, backlog);
+    Connect();
+    cable.Run();
+    ASSERT_EQ(EstablishedAt(a), 1u);
+    ASSERT_EQ(EstablishedAt(b), 1u);
+    Strangers(backlog);
+    ASSERT_EQ(b.Counter(NicCounter::kSynCookiesSent), 0u);
+  }
+};
+
+TEST_F(NothingAtHand, GivenACookieComesBackWhenAQueuePairIsOfferedThenItsPeerGetsItAndItsData) {
+  Prepare(4);
+  TestQp& client = Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  for (const char* text : {"one", "two", "six"}) a.PostInline(client, text);
+  cable.Advance(300 * kMs, 10 * kMs);
+  EXPECT_EQ(resets, 0u);
+  EXPECT_EQ(EstablishedAt(b), 0u);
+  EXPECT_EQ(b.Counter(NicCounter::kPeersPutOff), 1u);
+  TestQp& server = Offer();
+  for (uint32_t i = 0; i < 3; ++i) b.PostRecv(server, {SgeOf(sink, sink_key, 8 * i, 8)});
+  cable.Advance(3000 * kMs, 10 * kMs);
+  EXPECT_EQ(EstablishedAt(b), 1u);
+  EXPECT_EQ(std::memcmp(sink.data(), "one", 3), 0);
+  EXPECT_EQ(std::memcmp(sink.data() + 8, "two", 3), 0);
+  EXPECT_EQ(std::memcmp(sink.data() + 16, "six", 3), 0);
+  EXPECT_EQ(resets, 0u);
+}
+
+TEST_F(NothingAtHand, GivenNoRoomToWaitWhenACookieComesBackThenNothingThatFollowsIsReset) {
+  Prepare(1);
+  TestQp& client = Connect();
+  cable.filter = [this, inner = cable.filter](Frame& frame, bool from_a) {
+    // Somebody else is faster: it has taken the only place before the first ACK comes.
+    if (from_a && HeaderOf(frame).flags == tcp::kAck && b.Counter(NicCounter::kPeersPutOff) == 0) {
+      const tcp::Header syn = MakeSyn(90);
+      Arrive(b, MakeSegment(Spoofed(90), syn));
+      tcp::Header ack = syn;
+      ack.flags = tcp::kAck;
+      ack.has_mss = ack.has_window_scale = false;
+      ack.sequence = syn.sequence + 1;
+      while (!b.hardware.outgoing.empty()) {
+        const tcp::Header answer = HeaderOf(b.hardware.outgoing.front());
+        b.hardware.outgoing.pop_front();
+        if (answer.destination_port != syn.source_port) continue;
+        ack.acknowledgement = answer.sequence + 1;
+        ack.ts_echo = answer.ts_value;
+      }
+      Arrive(b, MakeSegment(Spoofed(90), ack));
+      EXPECT_EQ(b.Counter(NicCounter::kPeersPutOff), 1u);
+    }
+    return inner(frame, from_a);
+  };
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  for (const char* text : {"one", "two", "six"}) a.PostInline(client, text);
+  cable.Advance(1000 * kMs, 10 * kMs);
+  EXPECT_EQ(resets, 0u);
+  EXPECT_EQ(EventsOf(a, EventKind::kDisconnected).size(), 0u);
+  Offer();  // for the other one
+  TestQp& server = Offer();
+  for (uint32_t i = 0; i < 3; ++i) b.PostRecv(server, {SgeOf(sink, sink_key, 8 * i, 8)});
+  cable.Advance(5000 * kMs, 10 * kMs);
+  EXPECT_EQ(EstablishedAt(b), 2u);
+  EXPECT_EQ(std::memcmp(sink.data() + 16, "six", 3), 0);
+  EXPECT_EQ(resets, 0u);
+}
+
+TEST_F(NothingAtHand, GivenItsFirstSegmentIsLostWhenTheSecondComesThenItIsNotReset) {
+  Listen(1);
+  Strangers(1);
+  uint32_t lost = 0;
+  cable.filter = [&, inner = cable.filter](Frame& frame, bool from_a) {
+    if (from_a && HeaderOf(frame).Has(tcp::kAck) && lost < 2) {
+      ++lost;  // the ACK, and the text that follows it
+      return false;
+    }
+    return inner(frame, from_a);
+  };
+  TestQp& client = Connect();
+  cable.Run();
+  ASSERT_EQ(EstablishedAt(a), 1u);
+  a.PostInline(client, "one");
+  cable.Run();
+  EXPECT_EQ(lost, 2u);
+  a.PostInline(client, "two");
+  cable.Run();
+  EXPECT_EQ(resets, 0u);
+  cable.Advance(2000 * kMs, 10 * kMs);
+  EXPECT_EQ(EstablishedAt(b), 1u);
+  EXPECT_EQ(resets, 0u);
+}
+
+TEST_F(NothingAtHand, GivenAPeerThatWaitsWhenTheListenerClosesThenItIsReset) {
+  Prepare(4);
+  Connect();
+  cable.Run();
+  ASSERT_EQ(EstablishedAt(a), 1u);
+  abi::Command close;
+  close.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCloseListener);
+  close.close_listener.listener = listener;
+  ASSERT_EQ(b.Command(close).status, 0);
+  cable.Run();
+  EXPECT_EQ(resets, 1u);
+  EXPECT_EQ(EventsOf(a, EventKind::kDisconnected).size(), 1u);
+}
+
+TEST_F(NothingAtHand, GivenASynWaitsWhenAResetIsGuessedThenItWaitsOnAndAnExactOneEndsThat) {
+  Listen(1);
+  Connect();
+  cable.Run();
+  ASSERT_EQ(EstablishedAt(a), 1u);
+  const tcp::Header syn = MakeSyn(5);
+  Arrive(b, MakeSegment(Spoofed(5), syn));
+  tcp::Header reset = syn;
+  reset.flags = tcp::kRst;
+  reset.sequence = syn.sequence - 100000;
+  Arrive(b, MakeSegment(Spoofed(5), reset));
+  Offer();
+  b.Run();
+  EXPECT_EQ(b.Counter(NicCounter::kSynsTakenUp), 1u);
+  Arrive(b, MakeSegment(Spoofed(6), MakeSyn(6)));
+  reset = MakeSyn(6);
+  reset.flags = tcp::kRst;
+  reset.sequence = MakeSyn(6).sequence + 1;
+  Arrive(b, MakeSegment(Spoofed(6), reset));
+  Offer();
+  b.Run();
+  EXPECT_EQ(b.Counter(NicCounter::kSynsTakenUp), 1u);
+}
+
+// ---------------------------------------------------------------- two numbers for one SYN
+
+/// A peer that was sent a cookie, repeats its SYN, and meets a queue pair that has come free.
+struct TwoNumbers : ListenPressure {
+  tcp::Header syn = MakeSyn(2000);
+  tcp::Header cookie;
+  tcp::Header other;
+
+  tcp::Header AnswerTo(const tcp::Header& segment) {
+    b.hardware.outgoing.clear();
+    Arrive(b, MakeSegment(Address(1), segment));
+    EXPECT_EQ(b.hardware.outgoing.size(), 1u);
+    const tcp::Header answer = HeaderOf(b.hardware.outgoing.front());
+    b.hardware.outgoing.clear();
+    return answer;
+  }
+  static tcp::Header AckOf(const tcp::Header& syn, const tcp::Header& answer) {
+    tcp::Header ack = syn;
+    ack.flags = tcp::kAck;
+    ack.has_mss = ack.has_window_scale = false;
+    ack.sequence = syn.sequence + 1;
+    ack.acknowledgement = answer.sequence + 1;
+    ack.ts_echo = answer.ts_value;
+    return ack;
+  }
+  void Prepare(uint64_t pause = 0) {
+    Listen(4);
+    for (auto& qp : servers) b.PostRecv(*qp, {SgeOf(sink, sink_key, 0, 4096)});
+    tcp::Header first;
+    for (uint32_t i = 1; i <= 3; ++i) {
+      const tcp::Header answer = AnswerTo(MakeSyn(1000 + i));
+      if (i == 1) first = AckOf(MakeSyn(1001), answer);
+    }
+    cookie = AnswerTo(syn);
+    ASSERT_EQ(b.Counter(NicCounter::kSynCookiesSent), 1u);
+    Arrive(b, MakeSegment(Address(1), first));
+    ASSERT_EQ(EstablishedAt(b), 1u);
+    b.Advance(pause);
+    other = AnswerTo(syn);
+    ASSERT_EQ(b.Counter(NicCounter::kSynCookiesSent), 1u) << "a queue pair's";
+  }
+  void Expect(const tcp::Header& ack, const tcp::Header& answer) {
+    Arrive(b, MakeSegment(Address(1), ack, "hello"));
+    EXPECT_EQ(EstablishedAt(b), 1u);
+    b.Advance(100 * kMs);  // the acknowledgement may be delayed
+    ASSERT_FALSE(b.hardware.outgoing.empty());
+    for (const Frame& frame : b.hardware.outgoing) {
+      EXPECT_FALSE(HeaderOf(frame).Has(tcp::kRst | tcp::kSyn));
+      EXPECT_EQ(HeaderOf(frame).sequence, answer.sequence + 1);
+    }
+    EXPECT_EQ(HeaderOf(b.hardware.outgoing.back()).acknowledgement, syn.sequence + 6);
+  }
+};
+
+TEST_F(TwoNumbers, GivenAQueuePairsAnswerWhenTheCookieIsAcknowledgedThenConnected) {
+  Prepare();
+  ASSERT_FALSE(cookie.sequence == other.sequence);
+  Expect(AckOf(syn, cookie), cookie);
+}
+
+TEST_F(TwoNumbers, GivenACookieBeforeWhenTheQueuePairsAnswerIsAcknowledgedThenConnected) {
+  Prepare();
+  Expect(AckOf(syn, other), other);
+}
+
+TEST_F(TwoNumbers, GivenTheCookieIsOfThePeriodBeforeWhenItIsAcknowledgedThenConnected) {
+  b.now = (uint64_t{3} << 36) - 5 * kMs;  // of syn_cookie.h
+  Prepare(10 * kMs);
+  Expect(AckOf(syn, cookie), cookie);
+}
+
+TEST_F(TwoNumbers, GivenTheFirstTextIsLostWhenTheNextComesThenItIsNotResetAndTheFirstConnects) {
+  Prepare();
+  tcp::Header later = AckOf(syn, cookie);
+  later.sequence += 5;
+  Arrive(b, MakeSegment(Address(1), later, "world"));
+  EXPECT_TRUE(b.hardware.outgoing.empty());
+  Expect(AckOf(syn, cookie), cookie);
+}
+
+TEST_F(TwoNumbers, GivenAnAckOfNeitherThenReset) {
+  Prepare();
+  tcp::Header ack = AckOf(syn, cookie);
+  ack.acknowledgement += 1000000;
+  EXPECT_TRUE(AnswerTo(ack).Has(tcp::kRst));
+}
+
+// ---------------------------------------------------------------- answers
+
+struct Repeated : ListenPressure {
+  /// How often a SYN is answered that comes a thousand times in half a second.
+  size_t AnswersToMany(const tcp::Header& syn) {
+    size_t answers = 0;
+    for (int i = 0; i < 1000; ++i) {
+      Arrive(b, MakeSegment(Spoofed(7), syn));
+      b.Advance(kMs / 2);
+      answers += b.hardware.outgoing.size();
+      b.hardware.outgoing.clear();
+    }
+    return answers;
+  }
+};
+
+TEST_F(Repeated, GivenAQueuePairWhenASynComesAThousandTimesThenItIsAnsweredAFewTimes) {
+  Listen(8);
+  EXPECT_LE(AnswersToMany(MakeSyn(7)), 2u);
+  EXPECT_GT(b.Dropped(abi::DropReason::kTcpUnacceptable), 900u);
+}
+
+TEST_F(Repeated, GivenCookiesWhenASynComesAThousandTimesThenItIsAnsweredAFewTimes) {
+  Listen(8);
+  Strangers(100);
+  EXPECT_LE(AnswersToMany(MakeSyn(7)), 2u);
+  EXPECT_GT(b.Dropped(abi::DropReason::kSynRepeated), 900u);
+}
+
+TEST_F(Repeated, GivenTheAnswerIsLostWhenTheSynComesASecondLaterThenItIsAnsweredAtOnce) {
+  for (const bool cookies : {false, true}) {
+    if (!cookies) Listen(8);
+    if (cookies) Strangers(100);
+    const tcp::Header syn = MakeSyn(cookies ? 8 : 7);
+    for (int i = 0; i < 2; ++i) {
+      b.hardware.outgoing.clear();
+      Arrive(b, MakeSegment(Spoofed(7), syn));
+      EXPECT_EQ(b.hardware.outgoing.size(), 1u) << cookies << i;
+      if (i == 0) b.Advance(900 * kMs);
+    }
+  }
+}
+
+TEST_F(Repeated, GivenAnotherIncarnationWhenItsSynComesAtOnceThenItIsAnswered) {
+  Listen(8);
+  Strangers(100);
+  tcp::Header syn = MakeSyn(7);
+  for (int i = 0; i < 2; ++i) {
+    b.hardware.outgoing.clear();
+    Arrive(b, MakeSegment(Spoofed(7), syn));
+    EXPECT_EQ(b.hardware.outgoing.size(), 1u);
+    syn.sequence += 250000;
+  }
+}
+
+}  // namespace
+}  // namespace qpip::fw::test
