@@ -51,6 +51,15 @@ void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window) {
   tcb.snd.wl2 = header.acknowledgement;
 }
 
+/// The oldest acknowledgement that may be the peer's. RFC 5961 section 5.2 goes back by the largest
+/// window that it ever offered, whether that was used or not: of a connection that has sent little
+/// this covers mostly what was never sent, and a blind attacker needs so many fewer guesses. No ACK
+/// is older than our initial number.
+SequenceNumber OldestAck(const SendHalf& snd) {
+  const SequenceNumber oldest = snd.una - snd.max_wnd;
+  return snd.iss_is_far ? oldest : Max(oldest, snd.iss);
+}
+
 /// Our FIN has been acknowledged.
 bool IsFinAcknowledged(const SendHalf& snd) { return snd.fin_sent && snd.una == snd.end + 1; }
 
@@ -79,6 +88,7 @@ bool OnFinAcknowledged(Tcb& tcb, uint64_t now, Arrival* arrival) {
 void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival) {
   const uint32_t acked = tcb.snd.una.DistanceTo(header.acknowledgement);
   tcb.snd.una = header.acknowledgement;
+  if (tcb.snd.una.Before(tcb.snd.iss)) tcb.snd.iss_is_far = true;
   // After a time-out snd.nxt went back; the peer may have kept more than we thought.
   tcb.snd.nxt = Max(tcb.snd.nxt, tcb.snd.una);
   arrival->acked_bytes = acked - (IsFinAcknowledged(tcb.snd) ? 1 : 0);
@@ -110,7 +120,7 @@ bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) 
   }
   // RFC 5961 section 5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT, else ACK and drop.
   if (header.acknowledgement.After(tcb.snd.max) ||
-      header.acknowledgement.Before(tcb.snd.una - tcb.snd.max_wnd)) {
+      header.acknowledgement.Before(OldestAck(tcb.snd))) {
     arrival->refusal = Refusal::kBadAck;
     ChallengeAck(tcb, now);
     return false;

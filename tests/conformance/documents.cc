@@ -232,6 +232,9 @@ Document Rfc5961() {
           {"3.2-3", "3.2", "RST outside the window is dropped silently"},
           {"4.2-1", "4.2", "a SYN in a synchronised state is challenged"},
           {"5.2-1", "5.2", "an ACK older than the largest window is challenged, its text dropped"},
+          {"5.2-2", "5.2", "an ACK within the largest window is taken",
+           "not one of bytes that were never sent: with a window of megabytes most guesses are "
+           "such"},
           {"7-1", "7", "challenge ACKs are limited"},
       }};
 }

@@ -251,6 +251,23 @@ void OldAckIsChallenged() {
   ExpectEqual(s.connection->Available(), 0u, "bytes injected");
 }
 
+void AckOfWhatWasNeverSentIsChallenged() {
+  Script s;
+  s.Accept();
+  s.connection->Send(Pattern(10));
+  s.Drain();
+  s.Injects(s.peer.Segment(kAck));
+  TcpSegment forged = s.peer.Segment(kAck | kPsh, Pattern(10));
+  forged.acknowledgement = 0 - 1;  // the window has room for older ones
+  s.Injects(forged);
+  s.Sends(". 11:11(0) ack 1 ");
+  ExpectEqual(s.connection->Available(), 0u, "bytes injected");
+  TcpSegment overtaken = s.peer.Segment(kAck | kPsh, Pattern(10));
+  overtaken.acknowledgement = 1;  // of our SYN
+  s.Injects(overtaken);
+  ExpectEqual(s.connection->Available(), 10u, "bytes of an overtaken segment");
+}
+
 }  // namespace
 
 Topic InterfaceTopic() {
@@ -300,6 +317,9 @@ Topic InterfaceTopic() {
                UnreachableIsToldToTheApplication},
               {"soft_errors_are_reported", {"RFC 9293 MUST-47"}, SoftErrorsAreReported},
               {"old_ack_is_challenged", {"RFC 9293 MAY-12", "RFC 5961 5.2-1"}, OldAckIsChallenged},
+              {"ack_of_what_was_never_sent_is_challenged",
+               {"RFC 9293 MAY-12", "RFC 5961 5.2-2"},
+               AckOfWhatWasNeverSentIsChallenged},
           }};
 }
 

@@ -165,7 +165,8 @@ bool IsRight(const Tcb& target, const Segment& segment) {
   const bool reaches_inside =
       length != 0 && header.sequence.Before(target.rcv.nxt) && end.After(target.rcv.nxt);
   if (!starts_inside && !reaches_inside) return false;
-  return header.acknowledgement.AtOrAfter(target.snd.una - target.snd.max_wnd) &&
+  const SequenceNumber first = target.snd.iss;  // less than 2^31 bytes are sent here
+  return header.acknowledgement.AtOrAfter(Max(target.snd.una - target.snd.max_wnd, first)) &&
          header.acknowledgement.AtOrBefore(target.snd.max);
 }
 

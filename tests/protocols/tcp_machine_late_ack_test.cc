@@ -84,6 +84,7 @@ TEST(OvertakenAck, GivenItTellsOfThreeSegmentsThenWhatIsBeforeThemIsRepeatedAtOn
 
 TEST(OvertakenAck, GivenItIsOlderThanAnyWindowThenItsBlocksAreNotBelieved) {
   TenOut t;
+  t.c.tcb.snd.iss_is_far = true;  // much was sent before
   const SequenceNumber una = t.c.tcb.snd.una;
   Segment ack = t.c.WithAck(una - t.c.tcb.snd.max_wnd - 1);
   ack.header.sack_count = 1;
