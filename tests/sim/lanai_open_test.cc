@@ -70,6 +70,14 @@ TEST(OpenHostPort, GivenAMemoryFabricWhenOpenedThenTheFactsAreTheUris) {
   EXPECT_THAT(info.description, HasSubstr("mem:facts?address=fd00::7&mtu=9000"));
 }
 
+TEST(OpenHostPort, GivenTheMostQueuePairsThatAreAcceptedWhenOpenedThenTheFirmwareTakesThem) {
+  for (const char* most : {"", "&reassembly=1024&scoreboard=1024", "&mtu=65575"}) {
+    const auto port =
+        abi::OpenHostPort(std::string("mem:most?address=fd00::7&max_qps=65536") + most);
+    EXPECT_EQ(port->info().max_qps, 65536u) << most;
+  }
+}
+
 TEST(OpenHostPort, GivenAnAddressInUseWhenOpenedThenItIsRefused) {
   const auto first = abi::OpenHostPort("mem:twice?address=fd00::1");
   EXPECT_THROW(abi::OpenHostPort("mem:twice?address=fd00::1"), std::runtime_error);

@@ -309,7 +309,7 @@ constexpr Bad kBadUris[] = {
     {"shm:lab?address=fd00::1&loss=nan", "\"nan\" is no probability"},
     {"shm:lab?address=fd00::1&loss=-0.1", "\"-0.1\" is no probability"},
     {"shm:lab?address=fd00::1&max_qps=0", "parameter max_qps: \"0\""},
-    {"shm:lab?address=fd00::1&max_qps=1048577", "from 1 to 1048576"},
+    {"shm:lab?address=fd00::1&max_qps=65537", "from 1 to 65536"},
     {"shm:lab?address=fd00::1&doorbells=1", "\"1\" is no power of two from 2 to 65536"},
     {"shm:lab?address=fd00::1&doorbells=1000", "parameter doorbells: \"1000\" is no power of"},
     {"shm:lab?address=fd00::1&doorbells=131072", "from 2 to 65536"},
