@@ -1,5 +1,9 @@
 #include "apps/common/connection.h"
 
+#include <poll.h>
+
+#include <cerrno>
+
 #include "apps/common/completions.h"
 #include "apps/common/nic_options.h"
 
@@ -14,6 +18,8 @@ namespace {
 
 constexpr char kDefaultKeepalive[] = "60";
 constexpr uint64_t kMaxKeepaliveSeconds = 1'000'000;
+constexpr double kMaxPatienceSeconds = 86400;
+constexpr int kRetryPeriodMs = 50;
 
 // RFC 4443 3.1.
 constexpr uint8_t kDestinationUnreachable = 1;
@@ -39,6 +45,12 @@ const char* Meaning(DisconnectReason reason) {
       break;
   }
   return nullptr;
+}
+
+/// Failures that a server that is about to start would explain.
+bool MayPass(int error) {
+  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
+         error == ETIMEDOUT || error == ECONNRESET;
 }
 
 void WaitConnected(QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
@@ -75,6 +87,16 @@ std::chrono::seconds GetKeepalive(const CommandLine& command_line) {
   return std::chrono::seconds(seconds);
 }
 
+void AddPatienceOption(CommandLine& command_line) {
+  command_line.Options().add_options()(
+      "wait-for-server", po::value<std::string>()->default_value("2")->value_name("SECONDS"),
+      "how long a server that does not answer is tried again (0: once)");
+}
+
+nanoseconds GetPatience(const CommandLine& command_line) {
+  return ToNanoseconds(command_line.Seconds("wait-for-server", kMaxPatienceSeconds));
+}
+
 std::string From(const Nic& nic) { return " (from " + AddressToString(nic.address()) + ")"; }
 
 void ConnectOrStop(const Nic& nic, QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
@@ -83,6 +105,26 @@ void ConnectOrStop(const Nic& nic, QueuePair& qp, const Endpoint& peer, const St
     WaitConnected(qp, peer, stop);
   } catch (const Error& error) {
     throw Error(error.code(), error.what() + From(nic));
+  }
+}
+
+bool Patience::Pause() const {
+  pollfd stopped = {stop_.fd(), POLLIN, 0};
+  return poll(&stopped, 1, kRetryPeriodMs) == 0;
+}
+
+void ConnectPatiently(const Nic& nic, const std::function<QueuePair&()>& fresh,
+                      const Endpoint& peer, nanoseconds patience, const StopToken& stop) {
+  const Patience waiting(patience, stop);
+  for (;;) {
+    try {
+      return ConnectOrStop(nic, fresh(), peer, stop);
+    } catch (const Error& error) {
+      if (!MayPass(error.code()) || waiting.over()) throw;
+    }
+    if (!waiting.Pause()) {
+      throw Interrupted("interrupted: waiting for a server at " + peer.ToString());
+    }
   }
 }
 

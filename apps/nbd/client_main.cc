@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common/command_line.h"
+#include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/nic_watch.h"
@@ -18,7 +19,6 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr char kName[] = "qpip-nbd-client";
-constexpr double kMaxWaitSeconds = 86400;
 
 apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
@@ -35,9 +35,8 @@ apps::CommandLine MakeCommandLine() {
   apps::AddNicOptions(command_line);
   command_line.Options().add_options()("socket", po::value<std::string>()->value_name("PATH"),
                                        "the Unix socket to serve on")(
-      "wait-server", po::value<std::string>()->default_value("0")->value_name("SECONDS"),
-      "how long to retry when the server cannot be reached")(
       "keep-serving", "go on after a connection broke, instead of exiting with status 1");
+  apps::AddPatienceOption(command_line);
   command_line.Positional("server", 1);
   return command_line;
 }
@@ -74,7 +73,7 @@ int Main(int argc, char** argv) {
   }
   LocalServerOptions options;
   options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
-  options.patience = apps::ToNanoseconds(command_line.Seconds("wait-server", kMaxWaitSeconds));
+  options.patience = apps::GetPatience(command_line);
   options.keep_serving = command_line.Flag("keep-serving");
   const std::string socket_path = command_line.String("socket");
   const std::string uri = apps::NicUri(command_line, apps::NicRole::kClient);

@@ -19,10 +19,11 @@ constexpr size_t kPayloads = 8;
 constexpr uint32_t kSendDepth = 64;
 /// Header and one payload buffer.
 constexpr uint32_t kSendElements = 2;
-/// After a stop request: how long the rest of a message, or room for replies, is waited for.
-constexpr auto kStopGrace = std::chrono::seconds(3);
+/// After a stop request: how long requests that have arrived are served, the rest of a message and
+/// room for replies waited for. A client that never pauses always has another request on its way.
+constexpr auto kStopGrace = std::chrono::milliseconds(600);
 /// The same while nothing moves at all.
-constexpr auto kStuckGrace = std::chrono::milliseconds(500);
+constexpr auto kStuckGrace = std::chrono::milliseconds(300);
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
 
 std::span<const std::byte> Bytes(std::span<const uint8_t> bytes) { return std::as_bytes(bytes); }
@@ -62,7 +63,7 @@ void QpTransport::Close() {
   const auto deadline = Clock::now() + kCloseTimeout;
   while (!qp_->Disconnect(apps::kStopCheck) && Clock::now() < deadline) {
     HandOut(cq_->Poll(completions_));
-    if (stop_.requested() && writer_->idle()) return;
+    if (stop_.requested() && (writer_->idle() || StopGraceIsOver())) return;
   }
 }
 
@@ -96,11 +97,16 @@ void QpTransport::ThrowIfTimeIsUp() {
   throw ConnectionLost(deadline_why_);
 }
 
-void QpTransport::ThrowIfStoppedAndStuck(bool moved) {
+bool QpTransport::StopGraceIsOver() {
   const auto now = Clock::now();
   if (!stop_deadline_) stop_deadline_ = now + kStopGrace;
+  return now > *stop_deadline_;
+}
+
+void QpTransport::ThrowIfStoppedAndStuck(bool moved) {
+  const auto now = Clock::now();
   if (!stuck_deadline_ || moved) stuck_deadline_ = now + kStuckGrace;
-  if (now > *stop_deadline_ || now > *stuck_deadline_) {
+  if (StopGraceIsOver() || now > *stuck_deadline_) {
     throw ConnectionLost("the server stops and the peer does not go on");
   }
 }
@@ -114,6 +120,7 @@ size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
   constexpr size_t kMaxRuns = 32;
   std::array<std::span<const std::byte>, kMaxRuns> runs;
   for (;;) {
+    if (what == WaitFor::kNextMessage && stop_.requested() && StopGraceIsOver()) return 0;
     const size_t count = reader_->Readable(std::span(runs).first(std::min(kMaxRuns, out.size())));
     for (size_t i = 0; i < count; ++i) {
       out[i] = {const_cast<std::byte*>(runs[i].data()), runs[i].size()};
@@ -124,7 +131,7 @@ size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
       throw ConnectionLost(apps::BrokenText(reader_->error(), *qp_));
     }
     if (what == WaitFor::kNextMessage && stop_.requested()) {
-      // What has already arrived is still served.
+      // What has already arrived is still served, within the grace period.
       const size_t arrived = cq_->Poll(completions_);
       if (arrived == 0) return 0;
       HandOut(arrived);

@@ -51,6 +51,8 @@ class QpTransport : public Transport {
   void Pump(WaitFor what);
   void HandOut(size_t count);
   void ThrowIfTimeIsUp();
+  /// The period begins when it is first asked for, after a stop request.
+  bool StopGraceIsOver();
   /// `moved`: something has completed since the last call.
   void ThrowIfStoppedAndStuck(bool moved);
   void ThrowIfSendFailed() const;
@@ -58,7 +60,7 @@ class QpTransport : public Transport {
   const apps::StopToken& stop_;
   std::optional<Clock::time_point> deadline_;
   std::string deadline_why_;
-  std::optional<Clock::time_point> stop_deadline_;   ///< nothing is waited for any longer
+  std::optional<Clock::time_point> stop_deadline_;   ///< nothing is served or waited for any longer
   std::optional<Clock::time_point> stuck_deadline_;  ///< nor, until then, what does not move
   std::unique_ptr<CompletionQueue> cq_;
   std::unique_ptr<QueuePair> qp_;

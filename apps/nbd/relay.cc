@@ -1,6 +1,5 @@
 #include "apps/nbd/relay.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -9,13 +8,12 @@
 #include <cerrno>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "apps/common/completions.h"
 #include "apps/common/connection.h"
 
 namespace qpip::nbd {
-
-using std::chrono::steady_clock;
 
 namespace {
 
@@ -24,14 +22,7 @@ constexpr uint32_t kReceives = 32;
 constexpr size_t kSendBytes = 128 * 1024;
 constexpr size_t kSends = 16;
 constexpr size_t kMaxRuns = 32;
-constexpr int kRetryPeriodMs = 100;
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
-
-/// Failures that a server that is about to start would explain.
-bool MayPass(int error) {
-  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
-         error == ETIMEDOUT || error == ECONNRESET;
-}
 
 /// Reads some bytes, restarting after signals. 0: the end, also of a connection that was reset.
 size_t ReadSome(int fd, void* to, size_t bytes) {
@@ -79,22 +70,21 @@ void Relay::CreateQp() {
 
 bool Relay::Connect(const Endpoint& peer, std::chrono::nanoseconds patience,
                     const apps::StopToken& stop) {
-  const auto deadline = steady_clock::now() + patience;
-  for (;;) {
-    try {
-      apps::ConnectOrStop(nic_, *qp_, peer, stop);
-      return true;
-    } catch (const apps::Interrupted&) {
-      return false;
-    } catch (const Error& error) {
-      if (!MayPass(error.code()) || ended_here_ || steady_clock::now() >= deadline) throw;
+  bool tried = false;
+  const auto fresh = [&]() -> QueuePair& {
+    if (std::exchange(tried, true)) {
+      if (ended_here_) throw apps::Interrupted("ended by the local tool");
+      CreateQp();
+      std::array<WorkCompletion, kReceives> flushed;
+      (void)recv_cq_->Poll(flushed);  // receives of the queue pair before
     }
-    pollfd stopped = {stop.fd(), POLLIN, 0};
-    if (poll(&stopped, 1, kRetryPeriodMs) > 0) return false;
-    // A queue pair whose connection failed is closed for good; its flushed receives go with it.
-    CreateQp();
-    std::array<WorkCompletion, kReceives> flushed;
-    (void)recv_cq_->Poll(flushed);
+    return *qp_;
+  };
+  try {
+    apps::ConnectPatiently(nic_, fresh, peer, patience, stop);
+    return true;
+  } catch (const apps::Interrupted&) {
+    return false;
   }
 }
 

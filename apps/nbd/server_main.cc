@@ -25,10 +25,11 @@ apps::CommandLine MakeCommandLine() {
       {.name = kName,
        .summary = "exports files and block devices over queue pairs (NBD, fixed newstyle)",
        .usage = "  qpip-nbd-server [options] [NAME=]FILE ...\n",
-       .notes = "NAME defaults to the file's last path component; the first export is also the\n"
-                "default one (\"\"). A write is answered once the file has it, FLUSH and FUA once\n"
-                "it is on stable storage. SIGINT and SIGTERM end the server after the requests\n"
-                "that have arrived; a second one ends it at once.\n",
+       .notes =
+           "NAME defaults to the file's last path component; the first export is also the\n"
+           "default one (\"\"). A write is answered once the file has it, FLUSH and FUA once\n"
+           "it is on stable storage. SIGINT and SIGTERM end the server after the requests\n"
+           "that have arrived, within a second; another one, a second later, ends it at once.\n",
        .examples =
            "  qpip-nbd-server disk.img\n"
            "  qpip-nbd-server --nic 'shm:lab?address=fd00::1' --read-only root=/dev/vdb\n"});

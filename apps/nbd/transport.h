@@ -16,7 +16,8 @@ class ConnectionLost : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Which bytes the server waits for: at a message boundary a stop request ends the stream.
+/// Which bytes the server waits for: at a message boundary a stop request ends the stream, behind
+/// what has arrived or after a grace period.
 enum class WaitFor { kNextMessage, kRestOfMessage };
 
 /// A byte stream in both directions, with memory that payload is sent from without copying.

@@ -12,7 +12,8 @@ namespace {
 
 /// Messages of one client that may be on their way through the server.
 constexpr uint32_t kDepth = 16;
-constexpr size_t kMaxSessions = 64;
+/// Queue pairs: one for datagrams, one a TCP client.
+constexpr size_t kMaxSessions = 1 + kMaxTcpClients;
 /// Queue pairs on offer for clients to come; more clients wait in the listener's backlog.
 constexpr size_t kIdleSessions = 2;
 constexpr uint16_t kBacklog = 64;
@@ -164,13 +165,16 @@ EchoServer::Session& EchoServer::Add(std::unique_ptr<Session> session) {
 
 void EchoServer::OfferIdle() {
   if (!listener_) return;
-  size_t idle = 0;
-  for (const auto& [id, session] : sessions_) {
-    if (session->type() == QpType::kTcp && !session->accepted) ++idle;
-  }
-  for (; idle < kIdleSessions && sessions_.size() < kMaxSessions; ++idle) {
+  for (size_t idle = Idle(); idle < kIdleSessions && sessions_.size() < kMaxSessions; ++idle) {
     OfferOne();
   }
+}
+
+size_t EchoServer::Idle() const {
+  return static_cast<size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(), [](const auto& entry) {
+        return entry.second->type() == QpType::kTcp && !entry.second->accepted;
+      }));
 }
 
 void EchoServer::OfferOne() {
@@ -184,6 +188,13 @@ void EchoServer::TryToOfferIdle() {
   try {
     OfferIdle();
     lacking_ = false;
+    const bool full = listener_ != nullptr && Idle() == 0;
+    if (full && !full_) {
+      PrintErrorLine("qpip-ping", std::to_string(kMaxTcpClients) +
+                                      " clients are connected, which is the most: others wait "
+                                      "until one leaves");
+    }
+    full_ = full;
   } catch (const std::exception& error) {
     if (nic_.failure()) throw;
     if (!lacking_) {

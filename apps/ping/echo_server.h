@@ -1,4 +1,4 @@
-// Echoes messages of any number of TCP and UDP clients, all on one completion queue and thread.
+// Echoes messages of TCP and UDP clients, all on one completion queue and thread.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,9 @@
 #include "qpip/qpip.h"
 
 namespace qpip::apps {
+
+/// TCP clients served at a time; more wait in the listener's backlog, which is said.
+inline constexpr size_t kMaxTcpClients = 255;
 
 struct EchoOptions {
   uint16_t port = 7;
@@ -51,6 +54,8 @@ class EchoServer {
   /// std::bad_alloc.
   void OfferIdle();
   void OfferOne();
+  /// Queue pairs on offer that nobody has taken.
+  size_t Idle() const;
   /// The same; what cannot be had is said once, and tried again later: meanwhile clients wait.
   void TryToOfferIdle();
   void AcceptAll();
@@ -65,6 +70,7 @@ class EchoServer {
   uint32_t next_id_ = 0;
   uint32_t ended_clients_ = 0;
   bool lacking_ = false;  ///< the last attempt to offer a queue pair failed
+  bool full_ = false;     ///< there are as many clients as may be
   std::map<uint32_t, std::unique_ptr<Session>> sessions_;
   std::unique_ptr<Listener> listener_;  ///< goes first
 };

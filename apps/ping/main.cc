@@ -32,9 +32,10 @@ CommandLine MakeCommandLine() {
        .usage = "  qpip-ping -s [options]                    echo messages, TCP and UDP\n"
                 "  qpip-ping [-u] [options] ADDRESS           measure round trips\n",
        .notes =
-           "The server serves any number of clients until it is interrupted. The client prints\n"
-           "minimum, median, 99th percentile and maximum in microseconds, and the CPU time\n"
-           "(user and system, this process) for each message sent or received.\n",
+           "The server serves up to 255 TCP clients at a time, and any number of UDP ones, until\n"
+           "it is interrupted. The client prints minimum, median, 99th percentile and maximum in\n"
+           "microseconds, and the CPU time (user and system, this process) for each message sent\n"
+           "or received.\n",
        .examples = "  qpip-ping -s --nic shm:lab &\n"
                    "  qpip-ping --nic shm:lab -n 10000 -l 64 fd00::1\n"
                    "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"});
@@ -53,6 +54,7 @@ CommandLine MakeCommandLine() {
       "s")("once", "server: exit when the first TCP client has gone")(
       "idle", po::value<std::string>()->value_name("SECONDS"),
       "server: a TCP client that sends nothing for so long is hung up (default 300; 0: never)");
+  AddPatienceOption(command_line);
   AddKeepaliveOption(command_line);
   AddWaitOptions(command_line);
   AddStatisticsOption(command_line);
@@ -174,6 +176,7 @@ int RunClient(const CommandLine& command_line) {
   // TCP repairs losses by itself, which takes a few retransmission time-outs.
   if (options.type == QpType::kTcp) timeout_seconds = std::max(timeout_seconds, 10.0);
   options.timeout = ToNanoseconds(timeout_seconds);
+  options.patience = GetPatience(command_line);
 
   StopToken stop;
   StopOnSignals(stop);

@@ -28,7 +28,8 @@ size_t RoundUp(size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kC
 }  // namespace
 
 PingClient::PingClient(Nic& nic, const PingOptions& options, const StopToken& stop)
-    : options_(options),
+    : nic_(nic),
+      options_(options),
       stop_(stop),
       pd_(nic.AllocatePd()),
       slot_bytes_(RoundUp(options.bytes)),
@@ -39,20 +40,28 @@ PingClient::PingClient(Nic& nic, const PingOptions& options, const StopToken& st
                   " bytes: give --length at most " + std::to_string(nic.max_datagram()));
   }
   memory_ = pd_->Allocate(slot_bytes_ * (kReceives + 1));
-  qp_ = nic.CreateQp(*pd_, {.type = options.type,
-                            .send_cq = cq_.get(),
-                            .recv_cq = cq_.get(),
-                            .send_depth = kSendDepth,
-                            .recv_depth = kReceives,
-                            .max_send_sge = 1,
-                            .max_recv_sge = 1,
-                            .max_inline = kInlineBytes});
-  for (uint64_t slot = 1; slot <= kReceives; ++slot) PostReceive(slot);
   if (udp) {
-    qp_->Bind(0);
+    FreshQp().Bind(0);
   } else {
-    ConnectOrStop(nic, *qp_, options.peer, stop_);
+    ConnectPatiently(
+        nic, [this]() -> QueuePair& { return FreshQp(); }, options.peer, options.patience, stop_);
   }
+}
+
+QueuePair& PingClient::FreshQp() {
+  qp_.reset();
+  std::array<WorkCompletion, kReceives> flushed;
+  (void)cq_->Poll(flushed);  // receives of the queue pair before
+  qp_ = nic_.CreateQp(*pd_, {.type = options_.type,
+                             .send_cq = cq_.get(),
+                             .recv_cq = cq_.get(),
+                             .send_depth = kSendDepth,
+                             .recv_depth = kReceives,
+                             .max_send_sge = 1,
+                             .max_recv_sge = 1,
+                             .max_inline = kInlineBytes});
+  for (uint64_t slot = 1; slot <= kReceives; ++slot) PostReceive(slot);
+  return *qp_;
 }
 
 uint8_t* PingClient::Slot(uint64_t slot) const {
@@ -126,6 +135,20 @@ std::optional<nanoseconds> PingClient::RoundTrip(uint64_t sequence) {
   throw Failure("no echo: " + options_.peer.ToString() + ": is it a qpip-ping -s? (--timeout)");
 }
 
+std::optional<nanoseconds> PingClient::FirstRoundTrip() {
+  if (options_.type == QpType::kTcp) return RoundTrip(0);
+  const Patience waiting(options_.patience, stop_);
+  for (;;) {
+    try {
+      const auto latency = RoundTrip(0);
+      if (latency || stop_.requested() || waiting.over()) return latency;
+    } catch (const Failure&) {
+      if (waiting.over()) throw;
+      if (!waiting.Pause()) return std::nullopt;
+    }
+  }
+}
+
 void PingClient::ThrowIfUnreachable() {
   if (options_.type != QpType::kUdp) return;
   const std::string why = UnreachableText(*qp_);
@@ -138,7 +161,7 @@ void PingClient::RunRoundTrips(PingResult* result, LatencyRecorder* latencies) {
   Progress progress("round trips", options_.count);
   for (uint64_t i = 0; i < options_.count && !stop_.requested(); ++i) {
     ++result->sent;
-    if (const auto latency = RoundTrip(i)) {
+    if (const auto latency = i == 0 ? FirstRoundTrip() : RoundTrip(i)) {
       latencies->Add(*latency);
     } else if (stop_.requested()) {
       --result->sent;  // neither answered nor lost

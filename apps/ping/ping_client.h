@@ -21,6 +21,7 @@ struct PingOptions {
   uint32_t bytes = 1;     ///< of a message
   WaitMode mode = WaitMode::kWait;
   std::chrono::nanoseconds timeout = std::chrono::seconds(1);  ///< of one round trip
+  std::chrono::nanoseconds patience{0};  ///< how long a server that is not there is tried again
 };
 
 struct PingResult {
@@ -42,13 +43,17 @@ class PingClient {
 
   /// Ends early, with the reason in the result, when a TCP connection breaks, does not answer in
   /// time or damages a message, and when the network says that datagrams cannot arrive; without
-  /// one when told to stop. A UDP datagram that is not answered in time is lost, and counted.
+  /// one when told to stop. A UDP datagram that is not answered in time is lost, and counted; while
+  /// a server is waited for it is sent again, and counts once.
   PingResult Run();
 
  private:
   /// Returns the round trip's latency; nullopt when the datagram or its echo was lost, or the
   /// client is to stop. Throws Failure.
   std::optional<std::chrono::nanoseconds> RoundTrip(uint64_t sequence);
+  /// The same of the first message, which a server that is about to start may miss.
+  std::optional<std::chrono::nanoseconds> FirstRoundTrip();
+  QueuePair& FreshQp();
   void ThrowIfUnreachable();
   void RunRoundTrips(PingResult* result, LatencyRecorder* latencies);
   void Send(uint64_t sequence);
@@ -57,6 +62,7 @@ class PingClient {
   void PostReceive(uint64_t slot);
   uint8_t* Slot(uint64_t slot) const;
 
+  Nic& nic_;
   PingOptions options_;
   const StopToken& stop_;
   std::unique_ptr<ProtectionDomain> pd_;

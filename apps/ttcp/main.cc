@@ -58,6 +58,7 @@ CommandLine MakeCommandLine() {
                                             "send and check a position-dependent pattern")(
       "timeout", po::value<std::string>()->default_value("60")->value_name("SECONDS"),
       "a transfer that stands still for so long is given up (0: never)");
+  AddPatienceOption(command_line);
   AddKeepaliveOption(command_line);
   AddWaitOptions(command_line);
   AddStatisticsOption(command_line);
@@ -139,6 +140,7 @@ TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   options.verify = command_line.Flag("verify");
   options.mode = GetWaitMode(command_line);
   options.timeout = ToNanoseconds(command_line.Seconds("timeout", kMaxTimeoutSeconds));
+  options.patience = GetPatience(command_line);
   options.keepalive = GetKeepalive(command_line);
   return options;
 }

@@ -129,13 +129,9 @@ class Transmitter : public Transfer {
   using Transfer::Transfer;
 
   TransferResult Run(Nic& nic) {
-    CreateQp(nic, options_.depth, 1);
     end_of_stream_memory_ = pd_->Allocate(sizeof(uint64_t));
-    const ibv_sge end = end_of_stream_memory_->Sge(0, sizeof(uint64_t));
-    if (const int error = qp_->PostRecv(kEndOfStreamId, end); error != 0) {
-      throw Error(error, "post the receive for the end of the stream");
-    }
-    ConnectOrStop(nic, *qp_, options_.peer, stop_);
+    ConnectPatiently(
+        nic, [&]() -> QueuePair& { return FreshQp(nic); }, options_.peer, options_.patience, stop_);
     for (uint64_t slot = 0; slot < options_.depth; ++slot) FillPattern(0, Buffer(slot));
     StartClocks();
     return Keep([this] {
@@ -148,6 +144,18 @@ class Transmitter : public Transfer {
   }
 
  private:
+  QueuePair& FreshQp(Nic& nic) {
+    qp_.reset();
+    std::array<WorkCompletion, kBatch> flushed;
+    (void)cq_->Poll(flushed);  // the receive of the queue pair before
+    CreateQp(nic, options_.depth, 1);
+    const ibv_sge end = end_of_stream_memory_->Sge(0, sizeof(uint64_t));
+    if (const int error = qp_->PostRecv(kEndOfStreamId, end); error != 0) {
+      throw Error(error, "post the receive for the end of the stream");
+    }
+    return *qp_;
+  }
+
   void SendAll() {
     Progress progress("buffers", options_.buffers);
     while (completed_ < options_.buffers) {

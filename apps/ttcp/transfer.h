@@ -21,6 +21,8 @@ struct TransferOptions {
   bool verify = false;                  ///< send, check the position-dependent pattern
   std::chrono::seconds keepalive{0};    ///< of QpOptions; 0: the NIC's
   std::chrono::nanoseconds timeout{0};  ///< a transfer that stands still is given up; 0: never
+  std::chrono::nanoseconds patience{
+      0};  ///< transmitter: a receiver that is not there is tried again
   WaitMode mode = WaitMode::kWait;
 };
 

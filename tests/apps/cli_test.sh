@@ -84,7 +84,7 @@ fi
 
 expect 2 "no server" qpip-nbd-client $client --socket "$work/s"
 expect 2 "socket" qpip-nbd-client $client fd00::1
-expect 2 "wait-server" qpip-nbd-client $client --socket "$work/s" --wait-server soon fd00::1
+expect 2 "wait-for-server" qpip-nbd-client $client --socket "$work/s" --wait-for-server soon fd00::1
 expect 1 "no-such-directory" qpip-nbd-client $client --socket "$work/no-such-directory/s" fd00::1
 expect 1 "not a socket" qpip-nbd-client $client --socket "$image" fd00::1
 

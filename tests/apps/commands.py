@@ -218,6 +218,31 @@ class Tool:
         _, error, _ = struct.unpack(">IIQ", self._exactly(16))
         return error, self._exactly(length) if command == 0 and error == 0 else b""
 
+    def flood(self):
+        """Asks for reads without a pause, in threads of its own; returns the one that ends when nothing more
+        can be asked for."""
+
+        def ask():
+            many = struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, 0, 4096) * 64
+            try:
+                while True:
+                    self.socket.sendall(many)
+            except OSError:
+                pass
+
+        def take():
+            try:
+                while self.socket.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+            self.socket.close()
+
+        threads = [threading.Thread(target=work, daemon=True) for work in (ask, take)]
+        for thread in threads:
+            thread.start()
+        return threads[1]
+
     def works(self):
         return self.request(0, 0, 512) == (0, bytes(512))
 

@@ -125,7 +125,7 @@ grep -q "^qpip-nbd-client: .*IBV_WC_" "$work/client.err" || fail "client: $(cat 
 say "the client said: $(cat "$work/client.err")"
 wait "$copy" && fail "nbdcopy succeeded although the server was killed"
 [ -e "$socket" ] && fail "the client left its socket behind"
-connect "" --wait-server 20
+connect "" --wait-for-server 20
 serve "" "disk=$work/disk64"
 check "after the restart: nbdcopy" timeout 100 nbdcopy --flush "$work/big" "$uri"
 [ "$(sum "$work/disk64")" = "$(sum "$work/big")" ] || fail "after the restart: the disk differs"
@@ -133,13 +133,13 @@ stop "$client"
 stop "$server"
 
 # The client waits for a server that is not there yet.
-connect "" --wait-server 20
+connect "" --wait-for-server 20
 timeout 60 nbdinfo "$uri" >"$work/info.out" 2>&1 &
 info=$!
 pids="$pids $info"
 serve "" "disk=$work/disk64"
-wait "$info" || fail "--wait-server: $(cat "$work/info.out" "$work/client.err")"
-say "ok: --wait-server"
+wait "$info" || fail "--wait-for-server: $(cat "$work/info.out" "$work/client.err")"
+say "ok: --wait-for-server"
 stop "$client"
 stop "$server"
 

@@ -4,6 +4,7 @@ its names. Usage: signals_test.py BIN_DIR"""
 import json
 import signal
 import socket
+import time
 import unittest
 
 import commands
@@ -41,7 +42,7 @@ class SignalsTest(commands.CommandsTest):
 
     def test_given_an_nbd_client_that_connects_when_terminated_then_it_ends(self):
         client = self.serve("qpip-nbd-client", "--nic", self.black_hole(), "--socket", self.path("s"),
-                            "--wait-server", "3600", "fd00::1")
+                            "--wait-for-server", "3600", "fd00::1")
         tool = Tool(self.path("s"))
         self.addCleanup(tool.close)
         self.hole.recv(65536)
@@ -73,6 +74,39 @@ class SignalsTest(commands.CommandsTest):
             self.assertRegex(ends[1 - victim].error(), "(connection reset by the peer|the peer is gone) .*IBV_WC_")
             for end in ends:
                 self.assertRegex(end.ready(), "^ttcp-[rt]: [1-9][0-9]* bytes in ")
+
+    def time_to_end(self, clients):
+        """Of an NBD server whose clients ask for more all the while, in seconds."""
+        server = self.serve("qpip-nbd-server", "--nic", self.fabric, self.disk())
+        self.serve("qpip-nbd-client", "--nic", self.fabric, "--socket", self.path("s"), "--keep-serving", "fd00::1")
+        floods = [Tool(self.path("s")).choose().flood() for _ in range(clients)]
+        self.until_busy(server)
+        start = time.monotonic()
+        self.assertEqual(server.end(), 0)
+        took = time.monotonic() - start
+        self.assertRegex(server.ready(), f"^served {clients} connections, [1-9][0-9]+ requests")
+        for flood in floods:
+            flood.join(commands.PATIENCE_S)  # its server has hung up
+            self.assertFalse(flood.is_alive())
+        self.end_all()
+        self.processes.clear()
+        return took
+
+    def test_given_nbd_clients_that_never_pause_when_the_server_is_terminated_then_it_ends_within_a_second(self):
+        for clients in (1, 8):
+            # The quickest of some: a busy machine is slow now and then.
+            self.assertTrue(any(self.time_to_end(clients) < 1 for _ in range(10)), clients)
+
+    def test_given_a_busy_transfer_when_it_is_terminated_again_and_again_then_it_always_ends(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for arguments in ((), ("--poll",), ("--stream", "-l", "1M"), ("-l", "64", "--verify")):
+                receiver = self.serve("qpip-ttcp", "-r", "--nic", self.fabric, *arguments)
+                transmitter = self.start("qpip-ttcp", "-t", "--nic", self.fabric, "-n", "1G", *arguments,
+                                         "fd00::1")
+                self.until_busy(receiver)
+                self.assertEqual(transmitter.end(number), 1)
+                self.assertRegex(transmitter.ready(), "^ttcp-t: [1-9][0-9]* bytes in ")
+                self.assertEqual(receiver.wait(), 1)
 
     def test_given_a_busy_ping_when_its_server_is_killed_then_it_reports_and_says_why(self):
         server = self.serve("qpip-ping", "-s", "--nic", self.fabric)
