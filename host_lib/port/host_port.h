@@ -54,6 +54,11 @@ class InterruptHandler {
   /// Called soon after OnTrouble, without the lock, on a thread of the backend's or in Stop: may
   /// take its time. One at a time.
   virtual void TellTroubles() {}
+  /// This process is a child that was forked from the one that has started the port, to which the
+  /// port belongs: from now on only Stop and the destructor may be called here, which let go of
+  /// this process's descriptors and mappings and of nothing else. Called in the child before
+  /// fork(2) returns there.
+  virtual void OnForked() {}
 };
 
 /// Where the command and event rings are, given to the NIC when it starts.

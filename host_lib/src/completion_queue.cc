@@ -56,16 +56,21 @@ CqImpl::CqImpl(std::shared_ptr<NicImpl> nic, uint32_t capacity)
 }
 
 CqImpl::~CqImpl() {
-  abi::Command command;
-  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDestroyCq);
-  command.destroy_cq = {.cq = handle_};
-  nic_->channel().Execute(command,
-                          [this](const abi::Event&) { nic_->cqs().Set(handle_, nullptr); });
+  if (!nic_->forked()) {
+    abi::Command command;
+    command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDestroyCq);
+    command.destroy_cq = {.cq = handle_};
+    nic_->channel().Execute(command,
+                            [this](const abi::Event&) { nic_->cqs().Set(handle_, nullptr); });
+  }
   const int fd = fd_.load(std::memory_order_acquire);
   if (fd >= 0) close(fd);
 }
 
-size_t CqImpl::Poll(std::span<WorkCompletion> out) { return Look(out, /*before_sleep=*/false); }
+size_t CqImpl::Poll(std::span<WorkCompletion> out) {
+  nic_->ThrowIfForked("poll for completions");
+  return Look(out, /*before_sleep=*/false);
+}
 
 size_t CqImpl::Look(std::span<WorkCompletion> out, bool before_sleep) {
   size_t count = Harvest(out);
@@ -80,6 +85,7 @@ size_t CqImpl::Look(std::span<WorkCompletion> out, bool before_sleep) {
 }
 
 size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
+  nic_->ThrowIfForked("wait for completions");
   if (out.empty()) return 0;
   if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
   for (int i = 0; i < kWaitRounds && nic_->port().DriveBeforeSleep(); ++i) {
@@ -101,6 +107,7 @@ size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
 }
 
 int CqImpl::fd() {
+  nic_->ThrowIfForked("completion queue's descriptor");
   int fd = fd_.load(std::memory_order_acquire);
   if (fd >= 0) return fd;
   const std::lock_guard lock(fd_mutex_);
@@ -125,6 +132,7 @@ bool CqImpl::Arm() {
 }
 
 void CqImpl::Acknowledge() {
+  nic_->ThrowIfForked("acknowledge a notification");
   const int fd = fd_.load(std::memory_order_acquire);
   uint64_t count;
   // EAGAIN when nothing has been signalled: nothing to acknowledge then.

@@ -21,6 +21,7 @@ abi::Event QpImpl::ExecuteQp(abi::CommandOpcode opcode) {
 
 void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
   const std::string what = "connect to " + peer.ToString();
+  nic_.ThrowIfForked(what.c_str());
   if (options_.type != QpType::kTcp) throw Error(EINVAL, what + ": not a TCP queue pair");
   if (peer.port == 0) throw Error(EINVAL, what + ": port 0 cannot be connected to");
   QpState idle = QpState::kIdle;
@@ -47,6 +48,7 @@ void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
 }
 
 bool QpImpl::WaitConnected(Timeout timeout) {
+  nic_.ThrowIfForked("wait for a connection");
   if (state() == QpState::kIdle) throw Error(ENOTCONN, "wait for a connection: none was started");
   const bool decided = nic_.channel().WaitUntil([this] { return state() != QpState::kConnecting; },
                                                 DeadlineNs(nic_.platform(), timeout));
@@ -56,6 +58,7 @@ bool QpImpl::WaitConnected(Timeout timeout) {
 }
 
 void QpImpl::GiveUpConnecting() {
+  nic_.ThrowIfForked("give up connecting");
   // A soft error is no reason to give up (RFC 9293 3.9.2.2), but the best there is for having
   // failed.
   const bool unreachable = has_notices() && TakeNotices().icmp_error;
@@ -84,6 +87,7 @@ Error QpImpl::WhyNotConnected(DisconnectReason reason) {
 
 uint16_t QpImpl::Bind(uint16_t port) {
   const std::string what = "bind to port " + std::to_string(port);
+  nic_.ThrowIfForked(what.c_str());
   if (options_.type != QpType::kUdp) throw Error(EINVAL, what + ": not a UDP queue pair");
   if (state() != QpState::kIdle) throw Error(EISCONN, what + ": the queue pair is bound already");
   abi::Command command;
@@ -105,6 +109,7 @@ uint16_t QpImpl::Bind(uint16_t port) {
 }
 
 void QpImpl::Shutdown() {
+  nic_.ThrowIfForked("shutdown");
   if (options_.type != QpType::kTcp) throw Error(EINVAL, "shutdown: not a TCP queue pair");
   {
     // With the lock: every send posted before is ahead of the command, none comes after.
@@ -125,6 +130,7 @@ void QpImpl::Shutdown() {
 }
 
 QpNotices QpImpl::TakeNotices() {
+  nic_.ThrowIfForked("notices");
   QpNotices notices = AskForNotices();
   const std::lock_guard lock(mutex_);
   notices.urgent |= held_notices_.urgent;
@@ -148,6 +154,7 @@ QpNotices QpImpl::AskForNotices() {
 }
 
 std::string QpImpl::DescribeEnd() {
+  nic_.ThrowIfForked("describe a connection's end");
   QpNotices notices;
   // The answer comes behind all events so far, so the reason is known then.
   if (state() != QpState::kClosed || reason() == DisconnectReason::kTimedOut ||
@@ -172,12 +179,14 @@ std::string QpImpl::DescribeEnd() {
 }
 
 bool QpImpl::Disconnect(Timeout timeout) {
+  nic_.ThrowIfForked("disconnect");
   const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
   Shutdown();
   return nic_.channel().WaitUntil([this] { return state() == QpState::kClosed; }, deadline_ns);
 }
 
 void QpImpl::Abort() {
+  nic_.ThrowIfForked("abort");
   const QpState before = state();
   if (before == QpState::kIdle || before == QpState::kClosed) return;
   abi::Command command;
@@ -197,6 +206,7 @@ void QpImpl::Abort() {
 }
 
 void QpImpl::OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade) {
+  nic_.ThrowIfForked("offer");
   if (options_.type != QpType::kTcp) throw Error(EINVAL, "offer: not a TCP queue pair");
   if (&listener->nic() != &nic_) throw Error(EINVAL, "offer: the listener is another NIC's");
   QpState idle = QpState::kIdle;
@@ -244,11 +254,13 @@ std::shared_ptr<ListenerImpl> QpImpl::OfferedTo() {
 }
 
 Endpoint QpImpl::local() {
+  nic_.ThrowIfForked("local endpoint");
   const std::lock_guard lock(mutex_);
   return local_;
 }
 
 Endpoint QpImpl::peer() {
+  nic_.ThrowIfForked("peer");
   const std::lock_guard lock(mutex_);
   return peer_;
 }

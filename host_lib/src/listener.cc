@@ -24,6 +24,7 @@ std::shared_ptr<ListenerImpl> ListenerImpl::Open(std::shared_ptr<NicImpl> nic, u
 }
 
 void ListenerImpl::Close() {
+  if (nic_->forked()) return;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCloseListener);
   command.close_listener = {.listener = handle_};
@@ -53,6 +54,7 @@ void ListenerImpl::OnEstablished(QpImpl* qp) {
 }
 
 QueuePair* ListenerImpl::Accept(Timeout timeout) {
+  nic_->ThrowIfForked("accept");
   const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
   QueuePair* accepted = nullptr;
   nic_->channel().WaitUntil(

@@ -61,6 +61,7 @@ MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, size_t bytes, int access)
 }
 
 MrImpl::~MrImpl() {
+  if (pd_->nic()->forked()) return;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
   command.deregister_memory = {.key = key_};
@@ -112,11 +113,13 @@ ProtectionDomain::ProtectionDomain(std::shared_ptr<internal::PdImpl> impl)
 ProtectionDomain::~ProtectionDomain() = default;
 
 std::unique_ptr<MemoryRegion> ProtectionDomain::Register(void* address, size_t bytes, int access) {
+  impl_->nic()->ThrowIfForked("register memory");
   auto impl = std::make_unique<internal::MrImpl>(impl_, address, bytes, access);
   return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
 }
 
 std::unique_ptr<MemoryRegion> ProtectionDomain::Allocate(size_t bytes, int access) {
+  impl_->nic()->ThrowIfForked("allocate memory");
   auto impl = std::make_unique<internal::MrImpl>(impl_, bytes, access);
   return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
 }

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -22,11 +24,19 @@ std::shared_ptr<Nic> NicImpl::Start(std::unique_ptr<abi::HostPort> port) {
 }
 
 NicImpl::NicImpl(std::unique_ptr<abi::HostPort> port)
-    : port_(std::move(port)),
+    : opened_by_(getpid()),
+      port_(std::move(port)),
       channel_(*port_, port_->info().max_qps, [this](const abi::Event& event) { OnEvent(event); }) {
 }
 
 NicImpl::~NicImpl() { port_->Stop(); }
+
+void NicImpl::ThrowForked(const char* what) const {
+  throw Error(EPERM, std::string(what) + ": the NIC " + info().description +
+                         " belongs to process " + std::to_string(opened_by_) +
+                         ", which opened it and of which this process is a fork: open one here, "
+                         "after fork() or daemon()");
+}
 
 void NicImpl::OnCompletionInterrupt(uint32_t cq) {
   if (CqImpl* impl = cqs_.Find(cq)) impl->OnInterrupt();
@@ -56,6 +66,7 @@ void NicImpl::OnEvent(const abi::Event& event) {
 namespace {
 
 std::array<uint64_t, abi::kCounterWords> QueryCounters(NicImpl& nic) {
+  nic.ThrowIfForked("counters");
   // On the stack: the answer comes after the write.
   alignas(64) std::array<uint64_t, abi::kCounterWords> words{};
   abi::Command command;
@@ -93,16 +104,19 @@ Nic::Nic(std::shared_ptr<internal::NicImpl> impl) : impl_(std::move(impl)) {}
 Nic::~Nic() = default;
 
 std::unique_ptr<ProtectionDomain> Nic::AllocatePd() {
+  impl_->ThrowIfForked("allocate protection domain");
   auto impl = std::make_shared<internal::PdImpl>(impl_, impl_->NextProtectionDomain());
   return std::unique_ptr<ProtectionDomain>(new ProtectionDomain(std::move(impl)));
 }
 
 std::unique_ptr<CompletionQueue> Nic::CreateCq(uint32_t capacity) {
+  impl_->ThrowIfForked("create completion queue");
   auto impl = std::make_shared<internal::CqImpl>(impl_, capacity);
   return std::unique_ptr<CompletionQueue>(new CompletionQueue(std::move(impl)));
 }
 
 std::unique_ptr<QueuePair> Nic::CreateQp(ProtectionDomain& pd, const QpOptions& options) {
+  impl_->ThrowIfForked("create queue pair");
   if (options.send_cq == nullptr || options.recv_cq == nullptr) {
     throw Error(EINVAL, "create queue pair: send_cq and recv_cq are required");
   }
@@ -115,6 +129,7 @@ std::unique_ptr<QueuePair> Nic::CreateQp(ProtectionDomain& pd, const QpOptions& 
 }
 
 std::unique_ptr<Listener> Nic::Listen(uint16_t port, uint16_t backlog) {
+  impl_->ThrowIfForked("listen");
   auto impl = internal::ListenerImpl::Open(impl_, port, backlog);
   return std::unique_ptr<Listener>(new Listener(std::move(impl)));
 }
@@ -125,11 +140,13 @@ uint32_t Nic::max_datagram() const { return internal::kMaxDatagram; }
 const std::string& Nic::uri() const { return impl_->info().description; }
 
 std::optional<NicEvent> Nic::failure() const {
+  impl_->ThrowIfForked("failure");
   const NicEvent* event = impl_->troubles().failure();
   return event == nullptr ? std::nullopt : std::optional(*event);
 }
 
 void Nic::SetEventHandler(std::function<void(const NicEvent&)> handler) {
+  impl_->ThrowIfForked("set event handler");
   impl_->troubles().SetHandler(std::move(handler));
 }
 

@@ -2,6 +2,8 @@
 // NIC's handles to objects.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <memory>
 
@@ -32,6 +34,16 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   Troubles& troubles() { return troubles_; }
   uint32_t NextProtectionDomain() { return ++last_protection_domain_; }
 
+  /// Is this process a child that was forked from the one that opened the NIC? Then the NIC is not
+  /// its own: every call refuses, and destructors ask nothing of the NIC and take no lock that a
+  /// thread of the parent's may have held at the fork.
+  bool forked() const { return forked_.load(std::memory_order_relaxed); }
+  /// Throws Error EPERM in such a child. `what`: the operation.
+  void ThrowIfForked(const char* what) const {
+    if (forked()) [[unlikely]]
+      ThrowForked(what);
+  }
+
   /// The implementation behind a public handle.
   static const std::shared_ptr<CqImpl>& Impl(const CompletionQueue& cq) { return cq.impl_; }
   static const std::shared_ptr<PdImpl>& Impl(const ProtectionDomain& pd) { return pd.impl_; }
@@ -42,10 +54,14 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   void OnEventInterrupt() override;
   void OnTrouble(const abi::Trouble& trouble) override;
   void TellTroubles() override;  ///< without the lock
+  void OnForked() override { forked_.store(true, std::memory_order_relaxed); }
 
  private:
   void OnEvent(const abi::Event& event);
+  [[noreturn]] void ThrowForked(const char* what) const;
 
+  const pid_t opened_by_;
+  std::atomic<bool> forked_{false};
   Troubles troubles_;
   // The channel uses the port; the port's core uses the channel's rings until it is stopped.
   std::unique_ptr<abi::HostPort> port_;

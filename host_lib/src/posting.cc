@@ -47,6 +47,10 @@ void CopyInline(const ibv_sge* list, int count, std::byte* to) {
 }  // namespace
 
 int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
+  if (nic_.forked()) [[unlikely]] {
+    if (bad != nullptr) *bad = wr;
+    return EPERM;
+  }
   const std::lock_guard lock(send_->lock());
   const uint32_t before = send_->producer();
   int error = 0;
@@ -76,6 +80,8 @@ int QpImpl::PostDatagramsLocked(ibv_send_wr** wr) {
 }
 
 int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
+  if (nic_.forked()) [[unlikely]]
+    return EPERM;
   const std::lock_guard lock(send_->lock());
   const int error = PostSendLocked(wr, peer);
   if (error == 0) PublishSends();
@@ -140,6 +146,10 @@ void QpImpl::PublishSends() {
 }
 
 int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
+  if (nic_.forked()) [[unlikely]] {
+    if (bad != nullptr) *bad = wr;
+    return EPERM;
+  }
   const std::lock_guard lock(recv_->lock());
   const uint32_t before = recv_->producer();
   int error = 0;

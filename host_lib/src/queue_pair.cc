@@ -104,7 +104,10 @@ void QpImpl::CreateOnNic(const QpLayout& layout) {
 
 QpImpl::~QpImpl() { Close(); }
 
+void QpImpl::ThrowIfForked(const char* what) const { nic_.ThrowIfForked(what); }
+
 void QpImpl::Close() {
+  if (nic_.forked()) return;
   {
     // Behind the locks of both queues: whoever posts from here on finds that it is over.
     const std::scoped_lock lock(send_->lock(), recv_->lock());
@@ -160,10 +163,19 @@ void QueuePair::Shutdown() { impl_->Shutdown(); }
 bool QueuePair::Disconnect(Timeout timeout) { return impl_->Disconnect(timeout); }
 void QueuePair::Abort() { impl_->Abort(); }
 
-bool QueuePair::has_notices() const { return impl_->has_notices(); }
+bool QueuePair::has_notices() const {
+  impl_->ThrowIfForked("notices");
+  return impl_->has_notices();
+}
 QpNotices QueuePair::TakeNotices() { return impl_->TakeNotices(); }
-QpState QueuePair::state() const { return impl_->state(); }
-DisconnectReason QueuePair::disconnect_reason() const { return impl_->reason(); }
+QpState QueuePair::state() const {
+  impl_->ThrowIfForked("state");
+  return impl_->state();
+}
+DisconnectReason QueuePair::disconnect_reason() const {
+  impl_->ThrowIfForked("disconnect reason");
+  return impl_->reason();
+}
 std::string QueuePair::DescribeEnd() { return impl_->DescribeEnd(); }
 uint32_t QueuePair::qp_num() const { return impl_->qp_num(); }
 Endpoint QueuePair::local() const { return impl_->local(); }

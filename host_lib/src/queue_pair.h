@@ -64,6 +64,7 @@ class QpImpl {
   /// The listener is gone: an offer that has not become a connection is over.
   void WithdrawOffer();
 
+  void ThrowIfForked(const char* what) const;
   QpType type() const { return options_.type; }
   QpState state() const { return state_.load(std::memory_order_acquire); }
   std::string DescribeEnd();

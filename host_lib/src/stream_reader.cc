@@ -88,6 +88,7 @@ size_t StreamReader::Readable(std::span<std::span<const std::byte>> out) const {
 }
 
 void StreamReader::Consume(size_t bytes) {
+  qp_->ThrowIfForked("read a stream");
   bytes = std::min(bytes, available_);
   available_ -= bytes;
   while (bytes != 0) {

@@ -82,6 +82,7 @@ bool StreamWriter::Post(std::span<ibv_sge> list, uint64_t ring_end) {
     return false;
   }
   if (error != 0) {
+    qp_->ThrowIfForked("write to a stream");
     throw Error(error, "stream writer: a send of " + std::to_string(list.size()) +
                            " elements was refused; see the queue pair's max_send_sge");
   }

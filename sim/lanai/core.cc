@@ -47,6 +47,7 @@ Core::Core(std::unique_ptr<wire::Wire> wire, const Firmware& firmware, const Cor
   if (!options_.timeline.empty()) timeline_ = std::make_unique<Timeline>(options_.timeline);
   ports_ = std::make_unique<Ports>(*wire_, doorbells_, occupancy_.get(), timeline_.get());
   wire_->ReportTo([this](const abi::Trouble& trouble) { OnTrouble(trouble); });
+  fork_ = std::make_unique<wire::ForkWatch>(MakeForkHooks());
 }
 
 Core::~Core() {
@@ -95,8 +96,10 @@ void Core::StartThread() {
 }
 
 void Core::Stop() {
+  if (inherited()) return AbandonThread();
   std::lock_guard serialise(stop_mutex_);
   if (wire_ == nullptr) return;
+  fork_.reset();
   stopping_.store(true, std::memory_order_seq_cst);
   if (thread_.joinable()) {
     std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);
@@ -118,11 +121,13 @@ void Core::Stop() {
   running_ = false;
   ports_->ReleaseFrames();
   last_wire_statistics_ = wire_->StatisticsJson();
+  std::unique_ptr<wire::Wire> wire;
   {
     std::lock_guard lock(shared_mutex_);
-    wire_.reset();
+    wire.swap(wire_);
   }
   Unlock();
+  wire.reset();  // without the locks, which a fork takes behind the one that this waits for
   if (timeline_ != nullptr) WriteTimeline();
   TellTroubles();
 }

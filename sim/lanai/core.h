@@ -52,6 +52,7 @@
 #include "sim/lanai/occupancy.h"
 #include "sim/lanai/ports.h"
 #include "sim/lanai/timeline.h"
+#include "sim/wire/fork.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::lanai {
@@ -74,7 +75,8 @@ struct CoreOptions {
   std::string title;     ///< names the NIC in the timeline
 };
 
-/// One NIC's core. Thread-safe except Start.
+/// One NIC's core. Thread-safe except Start. In a child that was forked from the process that made
+/// it, only Stop and the destructor may be called, which let go of the child's copies.
 class Core {
  public:
   /// Throws std::invalid_argument for a doorbell FIFO that cannot be.
@@ -166,6 +168,11 @@ class Core {
   bool SleepTick(uint64_t interval_ns);
   bool LookAround();
 
+  // fork.cc
+  wire::ForkHooks MakeForkHooks();
+  void AbandonThread();
+  bool inherited() const { return fork_ != nullptr && fork_->inherited(); }
+
   // troubles.cc
   void OnTrouble(const abi::Trouble& trouble);
   void TellTroubles();
@@ -228,9 +235,10 @@ class Core {
   std::atomic<bool> untold_{false};  ///< the handler has troubles to tell
   std::thread thread_;
 
-  std::mutex stop_mutex_;             ///< serialises Stop
-  std::mutex shared_mutex_;           ///< the wire's allocator against its closing
-  std::string last_wire_statistics_;  ///< of a wire that is closed
+  std::mutex stop_mutex_;                  ///< serialises Stop
+  std::mutex shared_mutex_;                ///< the wire's allocator against its closing
+  std::string last_wire_statistics_;       ///< of a wire that is closed
+  std::unique_ptr<wire::ForkWatch> fork_;  ///< until Stop; behind the wire's own
 };
 
 }  // namespace qpip::lanai

@@ -74,7 +74,9 @@ FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptio
   NoticeTableChange();
 }
 
-FabricPort::~FabricPort() { Flush(); }
+FabricPort::~FabricPort() {
+  if (!membership_->inherited()) Flush();
+}
 
 // --- Sending
 

@@ -28,6 +28,7 @@
 #include "protocols/ipv6/header.h"
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"
+#include "sim/wire/fork.h"
 #include "sim/wire/frame_pool.h"
 #include "sim/wire/json.h"
 #include "sim/wire/kernel_device.h"
@@ -91,6 +92,8 @@ class KernelPort final : public Wire {
   uint32_t mtu_;
   DescriptorSleep sleep_;
   FramePool pool_;
+  // Or the device would stay attached when its owner has ended.
+  const ForkWatch fork_{{.child = [this] { device_.descriptor = Descriptor(); }}};
   std::atomic<bool> blocked_{false};  ///< a write found no room; read by Sleep without the lock
   std::atomic<bool> gone_{false};     ///< the device was deleted
   bool gone_told_ = false;

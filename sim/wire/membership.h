@@ -21,7 +21,8 @@ constexpr uint64_t SlotBit(uint32_t slot) { return uint64_t{1} << slot; }
 /// "fd00::1" and the like (RFC 5952).
 std::string AddressText(const abi::Ip6Address& address);
 
-/// Leaves the fabric when destroyed. One thread at a time.
+/// Leaves the fabric when destroyed, unless this process is a child of the one that joined. One
+/// thread at a time.
 class Membership {
  public:
   virtual ~Membership() = default;
@@ -42,6 +43,8 @@ class Membership {
   virtual void ReclaimDead() = 0;
   /// Do wake words need futexes that work across processes?
   virtual bool shared_futex() const = 0;
+  /// Is this process a child of the one that joined? The port is the other's then.
+  virtual bool inherited() const = 0;
   /// Wakes the port in `slot` if it sleeps. Ordered behind everything the caller has published to
   /// it. Returns true when it did.
   bool WakeIfSleeping(uint32_t slot);

@@ -1,8 +1,10 @@
-// Fabrics inside a process: a registry of names.
+// Fabrics inside a process: a registry of names. A child that fork(2) makes starts with an empty
+// one: the fabrics' memory is still its parent's.
 #include <array>
 #include <map>
 #include <mutex>
 
+#include "sim/wire/fork.h"
 #include "sim/wire/membership.h"
 
 namespace qpip::wire {
@@ -21,12 +23,32 @@ struct MemoryFabric {
 };
 
 /// The fabrics of this process, each alive as long as it has ports.
-std::shared_ptr<MemoryFabric> FindOrCreateFabric(const std::string& name) {
-  static std::mutex mutex;
-  static std::map<std::string, std::weak_ptr<MemoryFabric>> fabrics;
-  const std::lock_guard lock(mutex);
-  std::erase_if(fabrics, [](const auto& entry) { return entry.second.expired(); });
-  std::weak_ptr<MemoryFabric>& entry = fabrics[name];
+class Registry {
+ public:
+  static Registry& Get() {
+    static Registry* const registry = new Registry;  // static destructors may yet close NICs
+    return *registry;
+  }
+  std::shared_ptr<MemoryFabric> FindOrCreate(const std::string& name);
+
+ private:
+  using Fabrics = std::map<std::string, std::weak_ptr<MemoryFabric>>;
+
+  std::mutex mutex_;
+  Fabrics fabrics_;
+  const ForkWatch fork_{{.prepare = [this] { mutex_.lock(); },
+                         .parent = [this] { mutex_.unlock(); },
+                         .child =
+                             [this] {
+                               fabrics_.clear();
+                               mutex_.unlock();
+                             }}};
+};
+
+std::shared_ptr<MemoryFabric> Registry::FindOrCreate(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(fabrics_, [](const auto& entry) { return entry.second.expired(); });
+  std::weak_ptr<MemoryFabric>& entry = fabrics_[name];
   std::shared_ptr<MemoryFabric> fabric = entry.lock();
   if (!fabric) {
     fabric = std::make_shared<MemoryFabric>();
@@ -38,7 +60,7 @@ std::shared_ptr<MemoryFabric> FindOrCreateFabric(const std::string& name) {
 class MemoryMembership final : public Membership {
  public:
   explicit MemoryMembership(const FabricOptions& options)
-      : fabric_(FindOrCreateFabric(options.name)) {
+      : fabric_(Registry::Get().FindOrCreate(options.name)) {
     control_ = SharedAt<ControlBlock>(fabric_->control->base());
     const std::lock_guard lock(fabric_->attach_lock);
     ChooseSlotLocked(options);
@@ -48,6 +70,7 @@ class MemoryMembership final : public Membership {
   }
 
   ~MemoryMembership() override {
+    if (fork_.inherited()) return;
     const std::lock_guard lock(fabric_->attach_lock);
     WithdrawLocked();
   }
@@ -68,6 +91,7 @@ class MemoryMembership final : public Membership {
   }
 
   bool shared_futex() const override { return false; }
+  bool inherited() const override { return fork_.inherited(); }
 
  private:
   // A port of this process leaves by its destructor or lives as long as the process does.
@@ -75,6 +99,7 @@ class MemoryMembership final : public Membership {
   void DropMemory(uint32_t slot, uint32_t) override { fabric_->ports[slot].reset(); }
 
   const std::shared_ptr<MemoryFabric> fabric_;
+  const ForkWatch fork_;
 };
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"
 #include "sim/wire/file_size_signal.h"
+#include "sim/wire/fork.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
 #include "sim/wire/reporter.h"
@@ -113,6 +114,8 @@ class PcapWire final : public Wire {
   std::unique_ptr<pcap_dumper_t, PcapClose> dumper_;
   std::vector<uint8_t> packet_;
   bool unflushed_ = false;
+  // What is in the buffer would be written twice, by a child that exits too.
+  const ForkWatch fork_{{.prepare = [this] { FlushFile(); }}};
   uint64_t recorded_ = 0;
   uint64_t write_errors_ = 0;
 };

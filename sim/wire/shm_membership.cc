@@ -6,7 +6,8 @@
 //
 // Locks are open-file-description locks (fcntl(2)). A live port holds the one of its slot, so the
 // kernel itself says whether a port lives, however it ended and whatever pid came after it. They
-// belong to the open file: a child forked while a port is open keeps its parent's port alive.
+// belong to the open file, which a forked child has too until it closes it: at once (fork.h), or
+// its life would count as its parent's.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include <system_error>
 #include <utility>
 
+#include "sim/wire/fork.h"
 #include "sim/wire/membership.h"
 
 namespace qpip::wire {
@@ -127,6 +129,7 @@ class ShmMembership final : public Membership {
   std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) override;
   void ReclaimDead() override;
   bool shared_futex() const override { return true; }
+  bool inherited() const override { return fork_.inherited(); }
 
  private:
   bool IsRunning(uint32_t slot) override {
@@ -142,6 +145,7 @@ class ShmMembership final : public Membership {
   void MapControlLocked();
   std::string WhyUnusableLocked() const;
   void CreatePortLocked();
+  void CloseFiles();
   void RemoveFabricIfDeserted() { RemoveIfDeserted(path_, directory_.get(), control_fd_); }
 
   const std::string path_;
@@ -149,6 +153,7 @@ class ShmMembership final : public Membership {
   int control_fd_ = -1;  ///< owned by control_file_, which is closed last
   UniqueFd control_file_;
   std::unique_ptr<Mapping> control_mapping_;
+  const ForkWatch fork_{{.child = [this] { CloseFiles(); }}};
 };
 
 ShmMembership::ShmMembership(const FabricOptions& options) : path_(FabricDirectory(options.name)) {
@@ -247,10 +252,11 @@ void ShmMembership::MapControlLocked() {
     SetFileSize(control_fd_, 0, path_ + "/" + kControlFile);
     SetFileSize(control_fd_, kControlBytes, path_ + "/" + kControlFile);
   }
-  const int descriptor = ::fcntl(control_fd_, F_DUPFD_CLOEXEC, 0);
-  if (descriptor < 0) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
+  // Opened once more: a mapping keeps its open file, and the locks of that, also in a forked child.
+  UniqueFd mapped(::openat(directory_.get(), kControlFile, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!mapped.valid()) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
   control_mapping_ =
-      std::make_unique<Mapping>(UniqueFd(descriptor), kControlBytes, path_ + "/" + kControlFile);
+      std::make_unique<Mapping>(std::move(mapped), kControlBytes, path_ + "/" + kControlFile);
   if (const int error = control_mapping_->Reserve(0, kControlBytes); error != 0) {
     errno = error;
     ThrowErrno("no room for " + path_ + "/" + kControlFile + " (see df /dev/shm)");
@@ -315,7 +321,14 @@ void ShmMembership::ReclaimDead() {
   if (lock.held()) ReclaimDeadLocked(false);
 }
 
+void ShmMembership::CloseFiles() {
+  directory_.Close();
+  control_file_.Close();
+  if (own_memory_ != nullptr) own_memory_->CloseFile();
+}
+
 ShmMembership::~ShmMembership() {
+  if (fork_.inherited()) return;
   const AttachLock lock(control_fd_, true);
   WithdrawLocked();
   RemoveFabricIfDeserted();

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sim/wire/descriptor.h"
+#include "sim/wire/fork.h"
 #include "sim/wire/frame_pool.h"
 #include "sim/wire/futex.h"
 #include "sim/wire/json.h"
@@ -46,7 +47,9 @@ constexpr int kSocketBufferBytes = 8 << 20;
 class UdpPort final : public Wire {
  public:
   explicit UdpPort(const UdpOptions& options);
-  ~UdpPort() override { SendBatch(); }
+  ~UdpPort() override {
+    if (!fork_.inherited()) SendBatch();
+  }
 
   void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
@@ -99,6 +102,8 @@ class UdpPort final : public Wire {
   UdpPeers peers_;
   std::optional<SocketAddress> default_peer_;
   UdpFailures failures_;
+  // Or the socket would stay bound when its owner has ended.
+  const ForkWatch fork_{{.child = [this] { socket_ = Descriptor(); }}};
 
   // Out: entries [out_first_, out_last_) wait for the kernel. They are sent in order, so a lease is
   // a count: pending until the kernel has been given that many.

@@ -54,7 +54,17 @@ void FakeNic::Start(const abi::RingSetup& rings, abi::InterruptHandler* handler)
 
 void FakeNic::Stop() { stopped = true; }
 
+void FakeNic::Fork() {
+  forked = true;
+  handler_->OnForked();
+}
+
+void FakeNic::MustNotBeForked(const char* what) {
+  if (forked) broken_promises.insert(std::string(what) + " in a forked child");
+}
+
 void FakeNic::RingDoorbell(const abi::Doorbell& doorbell) {
+  MustNotBeForked("doorbell");
   {
     const std::lock_guard lock(fifo_mutex_);
     ++doorbells_[doorbell.kind()];
@@ -72,6 +82,7 @@ uint64_t FakeNic::DmaAddress(const void* address) {
 }
 
 void* FakeNic::AllocateShared(size_t bytes) {
+  MustNotBeForked("allocation");
   if (!shared_memory) return nullptr;
   void* address = std::aligned_alloc(64, (bytes + 63) & ~size_t{63});
   std::memset(address, 0, bytes);
@@ -80,11 +91,13 @@ void* FakeNic::AllocateShared(size_t bytes) {
 }
 
 void FakeNic::FreeShared(void* address, size_t bytes) {
+  MustNotBeForked("freeing");
   shared_bytes -= bytes;
   std::free(address);
 }
 
 bool FakeNic::Drive(bool /*until_notification*/) {
+  MustNotBeForked("drive");
   const std::unique_lock lock(core_, std::try_to_lock);
   return lock.owns_lock() && DriveLocked();
 }

@@ -74,6 +74,9 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   void Flush(uint32_t qp, abi::CompletionStatus head = abi::CompletionStatus::kFlushed,
              abi::DisconnectReason reason = abi::DisconnectReason::kAborted);
   void RaiseEvent(abi::EventKind kind, uint32_t object, uint8_t status = 0);
+  /// From now on this process is a child that was forked from the one that opened the NIC. What is
+  /// asked of the NIC but to stop or to free memory is a broken promise.
+  void Fork();
   /// A trouble of the NIC's, told at once.
   void RaiseTrouble(const abi::Trouble& trouble);
   /// An offered queue pair is mated. Returns it.
@@ -98,6 +101,7 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   uint32_t drives = 0;
   size_t shared_bytes = 0;
   bool stopped = false;
+  bool forked = false;
 
   // --- abi::HostPort
   const abi::PortInfo& info() const override { return port_info; }
@@ -113,6 +117,8 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   std::string StatisticsJson() override { return "{\"fake\":true}"; }
 
  private:
+  void MustNotBeForked(const char* what);
+
   struct Cq {
     abi::CreateCq setup;
     uint32_t producer = 0;

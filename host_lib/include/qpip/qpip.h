@@ -11,8 +11,13 @@
 //
 // Objects are RAII handles. An object keeps what it depends on alive, so any order of destruction
 // is safe. Set-up calls block and throw qpip::Error, of which every exception here is one; the data
-// path (PostSend, PostRecv, Poll) never blocks, allocates or throws, and returns 0 or an errno
-// value as verbs does.
+// path (PostSend, PostRecv, Poll) never blocks, allocates or throws (Poll but in a forked child),
+// and posts return 0 or an errno value as verbs does.
+//
+// Processes: a NIC belongs to the process that opened it. In a child of fork(2), the second process
+// of daemon(3) among them, every call that is more than a look at a constant throws Error EPERM
+// (posts return EPERM), and destructors let go of the child's copies: the owner never notices. Open
+// the NIC in the process that is to use it.
 //
 // Threads: different objects may be used by different threads at the same time. One QP's send
 // queue, one QP's receive queue and one CQ each serialise their callers internally.
@@ -173,7 +178,7 @@ class QueuePair {
   // EINVAL (list of elements too long, unsupported opcode, zero length on TCP, a port that is
   // none), ENOMEM (queue full), ENOTCONN (QP not connected; receives may be posted in any state but
   // kClosed), EDESTADDRREQ (UDP without a peer), EMSGSIZE (a datagram that no packet holds, inline
-  // over the limit).
+  // over the limit), EPERM (a forked child).
 
   /// Posts a list of sends (`next`). On an error `*bad` is the first not posted; those before it
   /// are. Opcode: IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE, kSendUrgent. On a UDP QP
