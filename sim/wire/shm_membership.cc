@@ -20,6 +20,7 @@
 
 #include "sim/wire/fork.h"
 #include "sim/wire/membership.h"
+#include "sim/wire/private_file.h"
 
 namespace qpip::wire {
 namespace {
@@ -94,7 +95,8 @@ void RemoveIfDeserted(const std::string& path, int directory, int control) {
 }
 
 /// Removes what this user's killed processes have left: fabrics whose last port died without
-/// detaching keep their memory until somebody looks. Best effort: who is busy is left alone.
+/// detaching keep their memory until somebody looks. Best effort: who is busy is left alone, and so
+/// is whatever is not this user's.
 void RemoveDesertedFabrics() {
   const std::string all = FabricDirectory("");
   const size_t slash = all.rfind('/');
@@ -105,10 +107,9 @@ void RemoveDesertedFabrics() {
     const std::string name = entry->d_name;
     if (!name.starts_with(prefix)) continue;
     const std::string path = all.substr(0, slash + 1) + name;
-    const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const UniqueFd directory = OpenPrivateDirectory(path);
     if (!directory.valid()) continue;
-    const UniqueFd control(
-        ::openat(directory.get(), kControlFile, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    const UniqueFd control = OpenPrivateFile(directory.get(), kControlFile, IfMissing::kFail);
     if (!control.valid()) continue;
     const AttachLock lock(control.get(), false);
     // A control file that has been removed since it was opened may have a successor in the same
@@ -180,27 +181,24 @@ ShmMembership::ShmMembership(const FabricOptions& options) : path_(FabricDirecto
 
 void ShmMembership::OpenDirectory() {
   if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) ThrowErrno("cannot create " + path_);
-  directory_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory_.valid()) {
-    if (errno == ENOENT) return;  // removed in between: OpenControl fails and we start again
-    ThrowErrno("cannot open " + path_);
-  }
-  struct stat status;
-  if (::fstat(directory_.get(), &status) != 0) ThrowErrno("cannot examine " + path_);
-  if (status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    throw std::runtime_error(path_ +
-                             " is not a private directory of this user; remove it or "
-                             "choose another fabric name");
-  }
+  directory_ = OpenPrivateDirectory(path_);
+  if (directory_.valid() || errno == ENOENT) return;  // removed since: OpenControl starts again
+  if (errno != EPERM) ThrowErrno("cannot open " + path_);
+  throw std::runtime_error(path_ +
+                           " is not a private directory of this user: choose another fabric name, "
+                           "or have it removed by its owner (ls -ld) or by root");
 }
 
 bool ShmMembership::OpenControl() {
   if (!directory_.valid()) return false;
-  control_file_ = UniqueFd(
-      ::openat(directory_.get(), kControlFile, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  control_file_ = OpenPrivateFile(directory_.get(), kControlFile, IfMissing::kCreate);
   control_fd_ = control_file_.get();
   if (control_file_.valid()) return true;
   if (errno == ENOENT) return false;  // the directory was removed in between
+  if (errno == EPERM) {
+    throw std::runtime_error(path_ + "/" + kControlFile +
+                             " is no regular file of this user: remove it");
+  }
   ThrowErrno("cannot open " + path_ + "/" + kControlFile);
 }
 
@@ -253,7 +251,7 @@ void ShmMembership::MapControlLocked() {
     SetFileSize(control_fd_, kControlBytes, path_ + "/" + kControlFile);
   }
   // Opened once more: a mapping keeps its open file, and the locks of that, also in a forked child.
-  UniqueFd mapped(::openat(directory_.get(), kControlFile, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd mapped = OpenPrivateFile(directory_.get(), kControlFile, IfMissing::kFail);
   if (!mapped.valid()) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
   control_mapping_ =
       std::make_unique<Mapping>(std::move(mapped), kControlBytes, path_ + "/" + kControlFile);
@@ -293,7 +291,7 @@ void ShmMembership::CreatePortLocked() {
 
 std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
   const std::string name = PortFileName(slot, generation);
-  UniqueFd file(::openat(directory_.get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd file = OpenPrivateFile(directory_.get(), name, IfMissing::kFail);
   *lack = !file.valid() && IsLack(errno) ? errno : 0;
   struct stat status;
   if (!file.valid() || ::fstat(file.get(), &status) != 0 ||
