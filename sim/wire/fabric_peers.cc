@@ -2,14 +2,16 @@
 // die, or break their ring. Each incarnation ends with exactly one peer_down event, told behind
 // every frame that it had committed and before any frame of its successor.
 #include <bit>
+#include <cerrno>
 
 #include "sim/wire/fabric_port.h"
+#include "sim/wire/futex.h"
 
 namespace qpip::wire {
 namespace {
 
 constexpr uint64_t kLivenessPeriodNs = 50'000'000;
-constexpr uint64_t kAlonePeriodNs = 500'000'000;
+constexpr uint64_t kRemovalPeriodNs = 1'000'000'000;
 
 }  // namespace
 
@@ -45,8 +47,7 @@ bool FabricPort::OpenOut(Peer* peer) {
   const Mapping& memory = *membership_->own_memory();
   const size_t offset = RingOffset(peer->slot);
   if ((reserved_rings_ & SlotBit(peer->slot)) == 0) {
-    if (const int error = memory.Reserve(offset, kRingStride); error != 0) {
-      ++statistics_.ring_memory_exhausted;
+    if (const int error = ReserveRing(peer->slot); error != 0) {
       Lack(*peer, error,
            std::to_string(kRingStride >> 10) + " KiB for a ring towards " +
                AddressText(peer->address));
@@ -61,6 +62,18 @@ bool FabricPort::OpenOut(Peer* peer) {
   peer->out_open = true;
   membership_->control().ports[peer->slot].opened.fetch_or(self_bit_, std::memory_order_seq_cst);
   return true;
+}
+
+int FabricPort::ReserveRing(uint32_t slot) {
+  const uint64_t now_ns = MonotonicNs();
+  if (const int error = ring_backoff_.Assumed(now_ns); error != 0) {
+    ++statistics_.attempts_put_off;
+    return error;
+  }
+  const int error = membership_->own_memory()->Reserve(RingOffset(slot), kRingStride);
+  ring_backoff_.Note(error, now_ns);
+  if (error != 0) ++statistics_.ring_memory_exhausted;
+  return error;
 }
 
 FabricPort::Peer* FabricPort::AddPeer(uint32_t slot, const PortSnapshot& port) {
@@ -136,16 +149,13 @@ void FabricPort::AcceptSource(uint32_t slot) {
   }
   // The bit is cleared only now: as long as it is set, nobody removes the source's memory.
   int lack = 0;
-  std::shared_ptr<Mapping> memory = SlotBit(slot) == self_bit_
-                                        ? membership_->own_memory()
-                                        : membership_->MapPort(slot, port.generation, &lack);
+  std::shared_ptr<Mapping> memory = MapPeer(slot, port.generation, &lack);
   opened.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
   if (ReadPort(entry).generation != port.generation) {
     deferred_ |= SlotBit(slot);  // a successor may have set the bit that we cleared
     return;
   }
   if (memory == nullptr) {
-    ++statistics_.map_failures;
     if (peer == nullptr) peer = AddPeer(slot, port);
     if (lack != 0) {
       Lack(*peer, lack, "a view of the memory of " + AddressText(port.address));
@@ -166,6 +176,21 @@ void FabricPort::AcceptSource(uint32_t slot) {
   peer->memory = std::move(memory);
   List(peer);
   if (port.state == kPortLeft) MarkDown(peer, PeerState::kDown);
+}
+
+std::shared_ptr<Mapping> FabricPort::MapPeer(uint32_t slot, uint32_t generation, int* lack) {
+  *lack = 0;
+  if (SlotBit(slot) == self_bit_) return membership_->own_memory();
+  const uint64_t now_ns = MonotonicNs();
+  *lack = mapping_backoff_.Assumed(now_ns);
+  if (*lack != 0) {
+    ++statistics_.attempts_put_off;
+    return nullptr;
+  }
+  std::shared_ptr<Mapping> memory = membership_->MapPort(slot, generation, lack);
+  mapping_backoff_.Note(*lack, now_ns);
+  if (memory == nullptr) ++statistics_.map_failures;
+  return memory;
 }
 
 void FabricPort::MarkDown(Peer* peer, PeerState state) {
@@ -225,6 +250,19 @@ void FabricPort::NoteProgress(uint64_t now_ns) {
   }
 }
 
+// Once: who is on the fabric goes on, but nobody can join it any more.
+void FabricPort::TellRemoval(uint64_t now_ns) {
+  if (removal_told_ || now_ns < next_removal_look_ns_) return;
+  next_removal_look_ns_ = now_ns + kRemovalPeriodNs;
+  if (!membership_->removed()) return;
+  removal_told_ = true;
+  reporter_.Tell({.code = ENOENT,
+                  .what = "fabric " + options_.name + ": its directory " +
+                          FabricDirectory(options_.name) +
+                          " has been removed: whoever comes now does not find this port: start "
+                          "this program again"});
+}
+
 uint64_t FabricPort::Housekeeping(uint64_t now_ns) {
   if (now_ns < next_liveness_ns_) return next_liveness_ns_;
   AnswerWaitingProducers();
@@ -235,11 +273,9 @@ uint64_t FabricPort::Housekeeping(uint64_t now_ns) {
     if (peer != nullptr) MarkDown(peer, PeerState::kDown);
   }
   if (dead != 0) membership_->ReclaimDead();
-  bool alone = true;
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
-    alone = alone && (slot == membership_->slot() || !routes_[slot].live);
-  }
-  next_liveness_ns_ = now_ns + (alone ? kAlonePeriodNs : kLivenessPeriodNs);
+  TellRemoval(now_ns);
+  // Also while this port is alone: the first that joins may die at once.
+  next_liveness_ns_ = now_ns + kLivenessPeriodNs;
   return next_liveness_ns_;
 }
 

@@ -404,6 +404,7 @@ std::string FabricPort::StatisticsJson() const {
       .Add("rings_broken", s.rings_broken)
       .Add("ring_memory_exhausted", s.ring_memory_exhausted)
       .Add("map_failures", s.map_failures)
+      .Add("attempts_put_off", s.attempts_put_off)
       .Add("refused_by_peers", s.refused_by_peers)
       .Add("frames_revoked", s.frames_revoked)
       .Add("frames_taken_back", s.frames_taken_back)

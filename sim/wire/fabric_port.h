@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/wire/backoff.h"
 #include "sim/wire/membership.h"
 #include "sim/wire/reporter.h"
 #include "sim/wire/ring.h"
@@ -104,6 +105,7 @@ class FabricPort final : public Wire {
   // Sending
   Peer* PeerTowards(const uint8_t* address, SendResult* why_not);
   bool OpenOut(Peer* peer);
+  int ReserveRing(uint32_t slot);
   bool MayRefer(const OutFrame& frame, size_t payload_bytes) const;
   void SplitFrame(const OutFrame& frame, Split* split) const;
   bool WriteFrame(Peer* peer, const OutFrame& frame, size_t total, uint64_t* lease);
@@ -128,6 +130,8 @@ class FabricPort final : public Wire {
   void Retire(uint32_t slot);
   void AnswerWaitingProducers();
   void NoteProgress(uint64_t now_ns);
+  std::shared_ptr<Mapping> MapPeer(uint32_t slot, uint32_t generation, int* lack);
+  void TellRemoval(uint64_t now_ns);
 
   // fabric_refusals.cc: what this port or another lacks for a pair of rings
   void Lack(const Peer& peer, int error, const std::string& what);
@@ -162,6 +166,10 @@ class FabricPort final : public Wire {
     int error = 0;
   };
   std::array<Refusing, kMaxPorts> refusing_whom_;
+  Backoff ring_backoff_;     ///< of memory for this port's own rings
+  Backoff mapping_backoff_;  ///< of what it takes to map peers' memory
+  bool removal_told_ = false;
+  uint64_t next_removal_look_ns_ = 0;
   uint64_t next_liveness_ns_ = 0;
   uint64_t housekeeping_ns_ = 0;  ///< when Housekeeping last looked at its peers
 
@@ -174,7 +182,7 @@ class FabricPort final : public Wire {
     uint64_t frames_sent = 0, bytes_sent = 0, frames_referenced = 0, bytes_referenced = 0;
     uint64_t frames_received = 0, bytes_received = 0, busy = 0, no_route = 0, refused = 0;
     uint64_t oversize_dropped = 0, peers_down = 0, rings_broken = 0, ring_memory_exhausted = 0;
-    uint64_t map_failures = 0, refused_by_peers = 0, wakes_sent = 0;
+    uint64_t map_failures = 0, refused_by_peers = 0, wakes_sent = 0, attempts_put_off = 0;
     uint64_t frames_revoked = 0, frames_taken_back = 0;
   };
   Statistics statistics_;

@@ -28,6 +28,8 @@ std::string Advice(int error) {
       return "raise the limit of address space (ulimit -v), or free memory";
     case EFBIG:
       return "raise the limit of file sizes (ulimit -f)";
+    case EAGAIN:
+      return "raise the limit of locked memory (ulimit -l)";
     case EMFILE:
     case ENFILE:
       return "raise the limit of descriptors (ulimit -n)";

@@ -45,6 +45,8 @@ class Membership {
   virtual bool shared_futex() const = 0;
   /// Is this process a child of the one that joined? The port is the other's then.
   virtual bool inherited() const = 0;
+  /// Has the fabric been removed from where others look for it? Enters the kernel.
+  virtual bool removed() const { return false; }
   /// Wakes the port in `slot` if it sleeps. Ordered behind everything the caller has published to
   /// it. Returns true when it did.
   bool WakeIfSleeping(uint32_t slot);

@@ -34,7 +34,10 @@ constexpr off_t kSlotLocks = kAttachLock + 1;
 }
 
 /// Errors that are this process's want of something, not the other port's end.
-bool IsLack(int error) { return error == ENOMEM || error == EMFILE || error == ENFILE; }
+bool IsLack(int error) {
+  // EAGAIN: of mmap, where everything that is mapped is locked (mlockall).
+  return error == ENOMEM || error == EMFILE || error == ENFILE || error == EAGAIN;
+}
 
 struct flock LockRange(short type, off_t start, off_t length) {
   struct flock range = {};
@@ -110,7 +113,12 @@ void RemoveDesertedFabrics() {
     const UniqueFd directory = OpenPrivateDirectory(path);
     if (!directory.valid()) continue;
     const UniqueFd control = OpenPrivateFile(directory.get(), kControlFile, IfMissing::kFail);
-    if (!control.valid()) continue;
+    if (!control.valid()) {
+      // Its maker died before there was a control file, or is about to make one: then it finds its
+      // directory gone, and starts again.
+      if (errno == ENOENT) ::rmdir(path.c_str());
+      continue;
+    }
     const AttachLock lock(control.get(), false);
     // A control file that has been removed since it was opened may have a successor in the same
     // directory, whose locks these are not.
@@ -131,6 +139,10 @@ class ShmMembership final : public Membership {
   void ReclaimDead() override;
   bool shared_futex() const override { return true; }
   bool inherited() const override { return fork_.inherited(); }
+  bool removed() const override {
+    struct stat status;
+    return ::fstat(control_fd_, &status) == 0 && status.st_nlink == 0;
+  }
 
  private:
   bool IsRunning(uint32_t slot) override {

@@ -182,5 +182,26 @@ class OtherCommandsTest(commands.CommandsTest):
         self.assertEqual(process.wait(), 1)
 
 
+class SharedMemoryTest(commands.CommandsTest):
+    def test_given_a_server_without_descriptors_when_a_client_comes_then_both_say_so_and_later_it_is_served(self):
+        server = self.serve("qpip-ping", "-s", "--nic", self.fabric)
+        client = self.serve("qpip-nbd-client", "--nic", self.fabric, "--socket", self.path("s"), "--keep-serving",
+                            "[fd00::1]:7")
+        before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        server.allow_no_more_descriptors()
+        for _ in range(2):  # the same NIC, which will be served
+            tool = Tool(self.path("s"))
+            self.assertTrue(tool.hung_up())
+            self.assertRegex(client.error(), "connect to .*Too many open files")
+            tool.close()
+        self.assertRegex(server.error(), "no view of the memory of .*Too many open files")
+        server.limit(resource.RLIMIT_NOFILE, before[0])
+        tool = Tool(self.path("s"))
+        tool.socket.sendall(b"hello")
+        self.assertEqual(tool.socket.recv(5), b"hello")
+        tool.close()
+        self.assertEqual(server.end(), 0)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -142,6 +143,29 @@ TEST_F(RefusalTest, GivenALackThatLastsWhenAPeerTriesAgainAndAgainThenEachAttemp
   }
 }
 
+TEST_F(RefusalTest, GivenALackThatLastsWhenAPeerTriesAllTheWhileThenTheSystemIsAskedRarely) {
+  {
+    const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
+    for (size_t i = 1; i <= 1000; ++i) {
+      ASSERT_EQ(a.Send(2, i), SendResult::kSent) << i;
+      ASSERT_EQ(b.NextDown(), Address(1)) << "told at once, whether tried or not";
+      ASSERT_EQ(b.NextDown(), std::nullopt) << i;
+      ASSERT_EQ(a.NextDown(), Address(2)) << i;
+      ASSERT_EQ(a.NextDown(), std::nullopt) << i;
+    }
+  }
+  EXPECT_GT(Counter(*b.wire, "attempts_put_off"), 500u);
+  EXPECT_EQ(Counter(*b.wire, "map_failures") + Counter(*b.wire, "attempts_put_off"), 1000u);
+  // When it has passed the peer is served.
+  bool served = false;
+  for (const uint64_t start = MonotonicNs(); !served && MonotonicNs() - start < 20'000'000'000;) {
+    if (a.Send(2, 7) == SendResult::kSent) served = b.Gets(2, 7);
+    b.NextDown();
+    a.NextDown();
+  }
+  EXPECT_TRUE(served);
+}
+
 TEST_F(RefusalTest, GivenARefusalNotHeardYetWhenTheRefusedSendsThenItWaitsUntilBothHaveLetGo) {
   {
     const Limit limit(RLIMIT_NOFILE, FirstFreeDescriptor());
@@ -218,6 +242,59 @@ TEST(SmallSharedMemory, GivenNoRoomForARingWhenSendingThenThereIsNoRouteAndTheRe
                              }),
             0)
       << "100: run this test as root";
+}
+
+TEST(SmallSharedMemory, GivenNoRoomForALongTimeWhenSendingAllTheWhileThenTheSystemIsAskedRarely) {
+  const std::string fabric = UniqueName();
+  EXPECT_EQ(
+      WithSharedMemory(512 << 10,
+                       [&] {
+                         Port a(fabric, 1), b(fabric, 2), c(fabric, 3);
+                         for (uint64_t i = 0; i < 1000; ++i) {
+                           if (a.Send(2 + i % 2, i) != SendResult::kNoRoute) return 1;
+                         }
+                         const uint64_t asked = Counter(*a.wire, "ring_memory_exhausted");
+                         if (asked < 8 || asked > 500) return 2;
+                         if (asked + Counter(*a.wire, "attempts_put_off") != 1000) return 3;
+                         if (::mount("tmpfs", "/dev/shm", "tmpfs", MS_REMOUNT, "size=8m") != 0) {
+                           return 4;
+                         }
+                         if (!SendWithin(a.wire.get(), MakeFrame(Address(2), 100, 1))) {
+                           return 5;
+                         }
+                         return a.Send(3, 1) == SendResult::kSent ? 0 : 6;
+                       }),
+      0)
+      << "100: run this test as root";
+}
+
+// A program that locks all its memory, as real-time ones do, may not have that much more.
+TEST(LockedMemory, GivenNoneLeftWhenAPeerSendsThenBothAreToldAndLaterItWorks) {
+  const std::string fabric = UniqueName();
+  const auto body = [&] {
+    Port a(fabric, 1), b(fabric, 2);
+    const Limit limit(RLIMIT_MEMLOCK, 1 << 20);
+    if (::mlockall(MCL_FUTURE) != 0) return 2;
+    void* probe = ::mmap(nullptr, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (probe != MAP_FAILED) return 100;
+    if (a.Send(2, 1) != SendResult::kSent || b.NextDown() != Address(1)) return 3;
+    if (b.NextDown() || b.troubles.size() != 1 || b.troubles[0].code != EAGAIN) return 4;
+    if (b.troubles[0].what.find("ulimit -l") == std::string::npos) return 5;
+    if (a.NextDown() != Address(2) || a.troubles.size() != 1) return 6;
+    ::munlockall();
+    a.NextDown();
+    return a.Send(2, 2) == SendResult::kSent && b.Gets(2, 2) ? 0 : 7;
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setresuid(64321, 64321, 64321) != 0) ::_exit(1);  // root may lock all
+    ::_exit(body());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 100) return;  // under a sanitizer nothing is locked
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 // --- Limits of file sizes: an error, not a signal
