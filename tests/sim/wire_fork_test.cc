@@ -189,6 +189,7 @@ TEST(ForkedWire, GivenAChildThatLivesOnWhenItsParentIsKilledThenThePortIsKnownTo
     if (SendBytes(mine.get(), MakeFrame(Address(1), 100, 1)) != SendResult::kSent) ::_exit(1);
     const pid_t grandchild = ::fork();
     if (grandchild == 0) {
+      ::alarm(60);
       for (;;) ::pause();
     }
     if (::write(grandchilds[1], &grandchild, sizeof grandchild) != sizeof grandchild) ::_exit(2);
