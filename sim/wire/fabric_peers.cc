@@ -158,7 +158,7 @@ void FabricPort::AcceptSource(uint32_t slot) {
   if (memory == nullptr) {
     if (peer == nullptr) peer = AddPeer(slot, port);
     if (lack != 0) {
-      Lack(*peer, lack, "a view of the memory of " + AddressText(port.address));
+      Lack(*peer, lack, "view of the memory of " + AddressText(port.address));
       Refuse(peer, lack);
     } else {
       MarkDown(peer, PeerState::kBroken);
