@@ -21,7 +21,7 @@ constexpr uint32_t kSendDepth = 64;
 constexpr uint32_t kSendElements = 2;
 /// After a stop request: how long requests that have arrived are served, the rest of a message and
 /// room for replies waited for. A client that never pauses always has another request on its way.
-constexpr auto kStopGrace = std::chrono::milliseconds(600);
+constexpr auto kStopGrace = std::chrono::milliseconds(400);
 /// The same while nothing moves at all.
 constexpr auto kStuckGrace = std::chrono::milliseconds(300);
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
