@@ -23,8 +23,15 @@
 namespace qpip::test {
 namespace {
 
+/// ThreadSanitizer ends a child that does.
 #if defined(__SANITIZE_THREAD__)
-constexpr bool kMayStartThreads = false;  // ThreadSanitizer ends a child that does
+constexpr bool kMayStartThreads = false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool kMayStartThreads = false;
+#else
+constexpr bool kMayStartThreads = true;
+#endif
 #else
 constexpr bool kMayStartThreads = true;
 #endif
