@@ -43,7 +43,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
 void OnNeighbourLost(const Nic& nic, const ipv6::Address& neighbour) {
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair& q = nic.qp(i);
-    if (q.state != QpState::kConnecting || q.tcb.state != tcp::State::kSynSent) continue;
+    if (q.state != QpState::kConnecting) continue;
     ipv6::Address next;
     // Behind a router that failed another one is tried, by the next SYN.
     if (!NextHop(nic, q.tuple.remote_address, &next) || next == neighbour) {

@@ -5,11 +5,13 @@
 #include "nic_fw/ending.h"
 #include "nic_fw/icmp.h"
 #include "nic_fw/icmp_answer.h"
+#include "nic_fw/icmp_errors.h"
 #include "nic_fw/invariants.h"
 #include "nic_fw/layout.h"
 #include "nic_fw/management_fsm.h"
 #include "nic_fw/neighbour_discovery.h"
 #include "nic_fw/opening.h"
+#include "nic_fw/own_address.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/reassembly.h"
@@ -24,8 +26,8 @@ namespace {
 /// less often, the longer nothing has come of it.
 constexpr uint64_t kRetryIntervalNs = 20000;
 constexpr uint64_t kLongestRetryIntervalNs = 5000000;
-/// ... and this often when a neighbour's address is awaited, whose arrival is an event.
-constexpr uint64_t kNeighbourRetryIntervalNs = 1000000;
+/// ... and this often while the NIC has no address that it may use, which takes a second.
+constexpr uint64_t kAddressRetryIntervalNs = 1000000;
 
 /// The queue pair that a DMA operation belongs to; kNone when none does.
 uint32_t OwnerOf(const Nic& nic, Tag kind, uint32_t index) {
@@ -93,6 +95,7 @@ bool ServiceDma(const Nic& nic) {
 bool ServiceNeighbourTimers(const Nic& nic) {
   ipv6::Address lost;
   if (!ServiceNeighbours(nic, &lost)) return false;
+  ReportUndeliverable(nic);
   if (!lost.IsUnspecified()) OnNeighbourLost(nic, lost);
   return true;
 }
@@ -107,8 +110,8 @@ bool ServiceConnectionTimers(const Nic& nic) {
 /// When the lists are to be looked at again.
 uint64_t ListDeadline(const Nic& nic) {
   if (nic.state.refused.empty() && nic.state.drain.empty()) return tcp::kNever;
-  const bool resolving = OnEthernet(nic) && LinkOf(nic).incomplete != 0;
-  const uint64_t least = resolving ? kNeighbourRetryIntervalNs : kRetryIntervalNs;
+  const bool nothing_goes = OnEthernet(nic) && !AddressUsable(nic);
+  const uint64_t least = nothing_goes ? kAddressRetryIntervalNs : kRetryIntervalNs;
   const uint64_t stuck = (nic.state.last_step_at - nic.state.lists_stuck_since) / 4;
   const uint64_t interval = stuck < kLongestRetryIntervalNs ? stuck : kLongestRetryIntervalNs;
   return nic.state.last_step_at + (interval < least ? least : interval);

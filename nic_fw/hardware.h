@@ -40,6 +40,9 @@ class Hardware {
   uint32_t PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum) const {
     return table_.payload_from_frame(context(), frame, offset, length, sum);
   }
+  uint32_t PayloadKeep(uint32_t payload, const void* head, uint32_t head_length) const {
+    return table_.payload_keep(context(), payload, head, head_length);
+  }
   void PayloadRelease(uint32_t payload) const { table_.payload_release(context(), payload); }
 
   uint32_t FrameSend(const FrameOut* frame, uint64_t* lease) const {

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/neighbour_cache.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/packet_output.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/received_frame.h"
 #include "protocols/common/byte_order.h"
@@ -25,9 +25,9 @@ struct Payload {
 
 /// Sends one packet: IPv6 header, Fragment header if there is one, `front`, the payload. Takes the
 /// payload over. Returns false when it is lost.
-bool SendPacket(const Nic& nic, const ipv6::Address& destination,
-                const ipv6::FragmentHeader* fragment, std::span<const uint8_t> front,
-                const Payload& payload) {
+bool SendPart(const Nic& nic, const ipv6::Address& destination,
+              const ipv6::FragmentHeader* fragment, std::span<const uint8_t> front,
+              const Payload& payload) {
   uint8_t frame[kIp + ipv6::kFragmentHeaderBytes + kIcmp + kMaxHeaderBytes];
   uint32_t at = kIp;
   if (fragment != nullptr) {
@@ -48,18 +48,13 @@ bool SendPacket(const Nic& nic, const ipv6::Address& destination,
   out.header = frame;
   out.header_length = at;
   out.payload = payload.handle;
-  // Best effort: whoever sent us something has mostly told us its link address before.
-  const bool resolved =
-      !OnEthernet(nic) || ResolveLink(nic, frame, 0, out.link_address) == LinkAnswer::kReady;
+  const auto length = static_cast<uint32_t>(front.size());
   uint64_t lease = 0;
-  if (!resolved) nic.Drop(abi::DropReason::kNoNeighbour);
-  const uint32_t status = resolved ? nic.hardware.FrameSend(&out, &lease) : uint32_t{kSendBusy};
+  const uint32_t status = SendPacket(nic, out, length > kIcmp ? length - kIcmp : 0, &lease);
   if (status == kSendBusy && payload.handle != 0) {
     nic.hardware.PayloadRelease(payload.handle);
   }
   if (status != kSendOk) return false;
-  nic.Count(abi::NicCounter::kFramesSent);
-  nic.Count(abi::NicCounter::kBytesSent, at + payload.length);
   if (fragment != nullptr) nic.Count(abi::NicCounter::kFragmentsSent);
   return true;
 }
@@ -100,7 +95,7 @@ bool SendWhole(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header head
   if (!CopyFromFrame(nic, packet, offset, length, &payload, &sum)) return false;
   uint8_t front[kIcmp];
   EmitHeader(nic, packet.ip.source, header, length, static_cast<uint16_t>(sum), front);
-  return SendPacket(nic, packet.ip.source, nullptr, front, payload);
+  return SendPart(nic, packet.ip.source, nullptr, front, payload);
 }
 
 /// The message in fragments of `chunk` bytes.
@@ -121,7 +116,7 @@ bool SendFragments(const Nic& nic, const ReceivedPacket& packet, icmpv6::Header 
       return false;
     }
     const ipv6::FragmentHeader fragment = FragmentOf(identification, at, bytes < rest);
-    if (!SendPacket(nic, packet.ip.source, &fragment, {message, front}, payload)) return false;
+    if (!SendPart(nic, packet.ip.source, &fragment, {message, front}, payload)) return false;
   }
   nic.Count(abi::NicCounter::kPacketsFragmented);
   return true;
@@ -143,13 +138,13 @@ bool SendFetched(const Nic& nic, ReassemblySlot& slot, const DmaCompletion& comp
     const uint32_t offset = first ? 0 : at - answer.start + kIcmp;
     const ipv6::FragmentHeader fragment =
         FragmentOf(answer.identification, offset, answer.next != answer.end);
-    return SendPacket(nic, slot.source, &fragment, {front, first ? kIcmp : 0}, payload);
+    return SendPart(nic, slot.source, &fragment, {front, first ? kIcmp : 0}, payload);
   }
   // Whatever is in front of a fetched part has an even length: no sum needs a swap.
   std::memcpy(front + kIcmp, slot.head, answer.quoted);
   const uint16_t sum = ChecksumAdd({slot.head, answer.quoted}, completion.sum);
   EmitHeader(nic, slot.source, answer.header, answer.quoted + payload.length, sum, front);
-  return SendPacket(nic, slot.source, nullptr, {front, kIcmp + answer.quoted}, payload);
+  return SendPart(nic, slot.source, nullptr, {front, kIcmp + answer.quoted}, payload);
 }
 
 /// The message is over, sent or lost.

@@ -5,10 +5,12 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/events.h"
+#include "nic_fw/invariants.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
+#include "nic_fw/waiting_packets.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/tcp/machine.h"
 
@@ -109,7 +111,42 @@ void OnTcpError(const Nic& nic, QueuePair& q, const icmpv6::Header& header) {
       refused ? abi::CompletionStatus::kRemoteAborted : abi::CompletionStatus::kRetryExceeded);
 }
 
+/// The host is to know of an error that a packet of `q` has met.
+void TakeNote(QueuePair& q, uint8_t type, uint8_t code) {
+  ++q.notices.icmp_errors;
+  q.notices.last_icmp_error = static_cast<uint32_t>(type) << 8 | code;
+}
+
+/// A packet could not be delivered on this link: its queue pair is told as by an ICMPv6 error.
+void OnUndeliverable(const Nic& nic, std::span<const uint8_t> packet, uint8_t code) {
+  Quotation quoted;
+  if (!ReadQuotation(nic, packet, &quoted)) return;
+  const uint32_t handle = FindSender(nic, quoted);
+  if (handle == kNone) return;
+  QueuePair& q = nic.qp(handle);
+  const Handler handler(nic, q);
+  q.notices.path_failed = true;
+  if (q.state == QpState::kConnecting) {
+    // This NIC's own finding, not somebody's word: RFC 5927 has nothing against it.
+    EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
+                  abi::CompletionStatus::kRetryExceeded);
+    return;
+  }
+  TakeNote(q, icmpv6::kDestinationUnreachable, code);
+  if (q.state == QpState::kConnected) Notify(nic, q, abi::kNoticeIcmpError);
+}
+
 }  // namespace
+
+void ReportUndeliverable(const Nic& nic) {
+  for (;;) {
+    const uint32_t index = NextUndeliverable(nic);
+    if (index == kNone) return;
+    const WaitingPacket& packet = WaitingAt(nic, index);
+    OnUndeliverable(nic, HeaderOf(packet), packet.unreachable_code);
+    DropWaiting(nic, index);
+  }
+}
 
 bool OnIcmpError(const Nic& nic, const ReceivedPacket& packet, const icmpv6::Header& header) {
   Quotation quoted;
@@ -121,8 +158,7 @@ bool OnIcmpError(const Nic& nic, const ReceivedPacket& packet, const icmpv6::Hea
   if (header.type == icmpv6::kPacketTooBig) {
     if (!OnPacketTooBig(nic, q, quoted, header.body)) return false;
   } else {
-    ++q.notices.icmp_errors;
-    q.notices.last_icmp_error = static_cast<uint32_t>(header.type) << 8 | header.code;
+    TakeNote(q, header.type, header.code);
     if (q.type == abi::QpType::kTcp) OnTcpError(nic, q, header);
     // RFC 9293 3.9.1.8 (MUST-47): soft errors are for the application to know.
     if (q.state == QpState::kConnected ||

@@ -12,4 +12,8 @@ namespace qpip::fw {
 /// it is about nothing that a queue pair here has sent.
 bool OnIcmpError(const Nic& nic, const ReceivedPacket& packet, const icmpv6::Header& header);
 
+/// Tells the queue pairs whose packets have waited on this link in vain, as by Destination
+/// Unreachable (RFC 4861 7.2.2), and lets go of the packets.
+void ReportUndeliverable(const Nic& nic);
+
 }  // namespace qpip::fw

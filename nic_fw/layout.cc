@@ -90,6 +90,11 @@ constexpr TableRow Shared(uint32_t ArenaBytes::*bytes, uint32_t (*count)(const N
 
 uint32_t One(const NicConfig& /*config*/) { return 1; }
 uint32_t Buckets(const NicConfig& c) { return std::bit_ceil(c.max_qps); }
+/// Entries of a table that an Ethernet link needs.
+template <typename Count>
+uint32_t OnEthernetOnly(const NicConfig& c, Count count) {
+  return c.link.type == kLinkEthernet ? count(c.link) : 0;
+}
 
 /// Every entry begins as its type says.
 template <auto kTable>
@@ -156,16 +161,23 @@ constexpr TableRow kTables[] = {
     Shared<&Tables::path_mtus>(
         &ArenaBytes::path_mtus, [](const NicConfig& c) { return c.path_mtu_entries; },
         Clear<&Tables::path_mtus>),
+    // StartLink puts these four into their initial state.
     Shared<&Tables::link>(
         &ArenaBytes::neighbours,
-        [](const NicConfig& c) { return c.link.type == kLinkEthernet ? uint32_t{1} : 0; },
-        Clear<&Tables::link>),
+        [](const NicConfig& c) { return OnEthernetOnly(c, [](const LinkConfig&) { return 1u; }); },
+        nullptr),
     Shared<&Tables::neighbours>(
         &ArenaBytes::neighbours,
         [](const NicConfig& c) {
-          return c.link.type == kLinkEthernet ? uint32_t{c.link.max_neighbours} : 0;
+          return OnEthernetOnly(c, [](const LinkConfig& link) { return link.max_neighbours; });
         },
-        Clear<&Tables::neighbours>),
+        nullptr),
+    Shared<&Tables::neighbour_buckets>(
+        &ArenaBytes::neighbours,
+        [](const NicConfig& c) { return OnEthernetOnly(c, NeighbourBuckets); }, nullptr),
+    Shared<&Tables::waiting_packets>(
+        &ArenaBytes::neighbours,
+        [](const NicConfig& c) { return OnEthernetOnly(c, WaitingPackets); }, nullptr),
 };
 static_assert(sizeof(kTables) / sizeof(TableRow) == sizeof(Tables) / sizeof(uint32_t),
               "each table has one row");

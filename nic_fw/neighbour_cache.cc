@@ -3,9 +3,12 @@
 #include <cstring>
 
 #include "nic_fw/neighbour_messages.h"
+#include "nic_fw/neighbour_table.h"
 #include "nic_fw/routes.h"
-#include "nic_fw/waiting_frames.h"
+#include "nic_fw/waiting_packets.h"
+#include "protocols/icmpv6/message.h"
 #include "protocols/ipv6/header.h"
+#include "protocols/tcp/header.h"
 
 namespace qpip::fw {
 namespace {
@@ -17,65 +20,12 @@ using icmpv6::NeighbourMessage;
 constexpr uint8_t kMaxMulticastSolicit = 3;
 constexpr uint8_t kMaxUnicastSolicit = 3;
 constexpr uint64_t kDelayFirstProbe = 5 * kLinkSecond;
+/// How long an address that nobody has is left alone. The RFC has no number; as long as the
+/// questions took.
+constexpr uint64_t kUnreachableNs = 3 * kLinkSecond;
 
-// ---------------------------------------------------------------- the table
-
-bool Counts(NeighbourState state, NeighbourState a, NeighbourState b) {
-  return state == a || state == b;
-}
-
-/// The one place where a neighbour changes state; traced. Files the state's deadline.
-void SetNeighbourState(const Nic& nic, uint32_t index, NeighbourState state, uint64_t deadline) {
-  LinkState& link = LinkOf(nic);
-  Neighbour& n = NeighbourAt(nic, index);
-  if (n.state == NeighbourState::kIncomplete) --link.incomplete;
-  if (Counts(n.state, NeighbourState::kDelay, NeighbourState::kProbe)) --link.probing;
-  if (n.state != state) {
-    nic.Trace(kTraceNeighbourState, index, static_cast<uint32_t>(n.state),
-              static_cast<uint32_t>(state));
-  }
-  n.state = state;
-  n.probes = 0;
-  n.deadline = deadline;
-  if (state == NeighbourState::kIncomplete) ++link.incomplete;
-  if (Counts(state, NeighbourState::kDelay, NeighbourState::kProbe)) ++link.probing;
-  Hasten(link, deadline);
-}
-
-/// How much an entry is missed when it is given up.
-uint32_t Worth(const Neighbour& n) {
-  switch (n.state) {
-    case NeighbourState::kFree:
-      return 0;
-    case NeighbourState::kStale:
-      return 1;
-    case NeighbourState::kIncomplete:
-      return 2;
-    default:
-      return 3;
-  }
-}
-
-/// A new entry for `address`, in place of the one least missed. What only others want (`unasked`)
-/// drives out none that is in use: so nobody can empty the table. kNone: no place.
-uint32_t NewNeighbour(const Nic& nic, const ipv6::Address& address, bool unasked) {
-  uint32_t place = kNone;
-  for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
-    const Neighbour& n = NeighbourAt(nic, i);
-    if (place != kNone) {
-      const Neighbour& best = NeighbourAt(nic, place);
-      if (Worth(n) > Worth(best) || (Worth(n) == Worth(best) && n.used_at >= best.used_at)) {
-        continue;
-      }
-    }
-    place = i;
-  }
-  if (unasked && Worth(NeighbourAt(nic, place)) > 1) return kNone;
-  DropWaiting(nic, place);
-  SetNeighbourState(nic, place, NeighbourState::kFree, tcp::kNever);
-  NeighbourAt(nic, place).address = address;
-  NeighbourAt(nic, place).used_at = nic.now;
-  return place;
+bool IsProbing(NeighbourState state) {
+  return state == NeighbourState::kDelay || state == NeighbourState::kProbe;
 }
 
 // ---------------------------------------------------------------- reachability
@@ -104,64 +54,80 @@ void Learn(const Nic& nic, uint32_t index, const LinkAddress& address, bool conf
   SendWaiting(nic, index);
 }
 
-/// It did not answer: forgets it (7.3.3). Returns its address.
+/// It did not answer (7.2.2, 7.3.3). Returns its address.
 ipv6::Address GiveUp(const Nic& nic, uint32_t index) {
-  const ipv6::Address address = NeighbourAt(nic, index).address;
+  Neighbour& n = NeighbourAt(nic, index);
+  const ipv6::Address address = n.address;
   nic.Count(abi::NicCounter::kNeighboursUnreachable);
-  DropWaiting(nic, index);
-  SetNeighbourState(nic, index, NeighbourState::kFree, tcp::kNever);
+  n.solicited = false;  // RetransTimer has passed since
+  if (n.state == NeighbourState::kIncomplete) {
+    FailWaiting(nic, index, icmpv6::kAddress);
+    SetNeighbourState(nic, index, NeighbourState::kUnreachable, nic.now + kUnreachableNs);
+  } else {
+    SetNeighbourState(nic, index, NeighbourState::kFree, tcp::kNever);
+  }
   DefaultRouter* router = FindRouter(LinkOf(nic), address);
   if (router != nullptr) router->failed = true;
   return address;
 }
 
-}  // namespace
-
-uint32_t FindNeighbour(const Nic& nic, const ipv6::Address& address) {
-  for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
-    const Neighbour& n = NeighbourAt(nic, i);
-    if (n.state != NeighbourState::kFree && n.address == address) return i;
-  }
-  return kNone;
+/// Whether a packet answers something that a stranger has sent, by this NIC's own doing: who the
+/// answer goes to is the stranger's choice.
+bool IsProvoked(const uint8_t* header, uint32_t length) {
+  constexpr uint32_t kFlags = ipv6::kHeaderBytes + tcp::offset::kFlags;
+  const uint8_t protocol = header[ipv6::offset::kNextHeader];
+  if (protocol != ipv6::kTcp || length <= kFlags) return protocol == ipv6::kIcmpv6;
+  const uint8_t flags = header[kFlags];
+  return (flags & tcp::kRst) != 0 || (flags & (tcp::kSyn | tcp::kAck)) == (tcp::kSyn | tcp::kAck);
 }
 
-LinkAnswer ResolveLink(const Nic& nic, const uint8_t* frame, uint32_t small_length,
-                       uint8_t* link_address) {
-  LinkState& link = LinkOf(nic);
+/// The entry that a packet to `next` needs; a new one is asked for at once.
+uint32_t EntryFor(const Nic& nic, const ipv6::Address& next, NeighbourWish wish) {
+  uint32_t index = FindNeighbour(nic, next);
+  if (index != kNone) return index;
+  index = NewNeighbour(nic, next, wish);
+  if (index != kNone) SetNeighbourState(nic, index, NeighbourState::kIncomplete, nic.now);
+  return index;
+}
+
+}  // namespace
+
+LinkResolution ResolveLink(const Nic& nic, const uint8_t* header, uint32_t header_length) {
+  const LinkState& link = LinkOf(nic);
   ipv6::Address destination;
-  std::memcpy(destination.bytes, frame + ipv6::offset::kDestination, sizeof destination.bytes);
+  std::memcpy(destination.bytes, header + ipv6::offset::kDestination, sizeof destination.bytes);
   ipv6::Address next;
   if (link.address_state == AddressState::kDuplicate || destination == OwnAddress(nic)) {
-    return LinkAnswer::kUnreachable;
+    return {.answer = LinkAnswer::kNoRoute};
   }
+  if (link.address_state == AddressState::kTentative) return {.answer = LinkAnswer::kWait};
   if (!NextHop(nic, destination, &next)) {
-    return nic.now < link.routers_awaited_until ? LinkAnswer::kWait : LinkAnswer::kUnreachable;
+    const bool awaited = nic.now < link.routers_awaited_until;
+    return {.answer = awaited ? LinkAnswer::kNoRouteYet : LinkAnswer::kNoRoute};
   }
-  uint32_t index = FindNeighbour(nic, next);
-  if (index == kNone) {
-    index = NewNeighbour(nic, next, false);
-    SetNeighbourState(nic, index, NeighbourState::kIncomplete, nic.now);
-  }
-  Neighbour& n = NeighbourAt(nic, index);
-  n.used_at = nic.now;
-  if (n.state == NeighbourState::kIncomplete || link.address_state != AddressState::kPreferred) {
-    return KeepWaiting(nic, index, frame, small_length) ? LinkAnswer::kQueued : LinkAnswer::kWait;
-  }
+  const bool provoked = IsProvoked(header, header_length);
+  const uint32_t index =
+      EntryFor(nic, next, provoked ? NeighbourWish::kProvoked : NeighbourWish::kAsked);
+  if (index == kNone) return {.answer = LinkAnswer::kNoPlace};
+  const Neighbour& n = NeighbourAt(nic, index);
+  if (n.state == NeighbourState::kIncomplete) return {LinkAnswer::kResolving, index, {}};
+  if (n.state == NeighbourState::kUnreachable) return {.answer = LinkAnswer::kUnreachable};
   if (n.state == NeighbourState::kStale) {
     SetNeighbourState(nic, index, NeighbourState::kDelay, nic.now + kDelayFirstProbe);
+  } else {
+    TouchNeighbour(nic, index);
   }
-  std::memcpy(link_address, n.link.data(), n.link.size());
-  return LinkAnswer::kReady;
+  return {LinkAnswer::kReady, index, n.link};
 }
 
 void LearnFromSource(const Nic& nic, const ipv6::Address& source, const LinkAddress& address) {
   uint32_t index = FindNeighbour(nic, source);
   if (index == kNone) {
-    index = NewNeighbour(nic, source, true);
+    index = NewNeighbour(nic, source, NeighbourWish::kKnown);
     if (index == kNone) return;
   } else {
     const Neighbour& n = NeighbourAt(nic, index);
-    if (n.state != NeighbourState::kIncomplete && n.link == address) return;
+    if (HasLinkAddress(n.state) && n.link == address) return;
   }
   Learn(nic, index, address, false);
 }
@@ -172,7 +138,7 @@ void OnNeighbourAdvertisement(const Nic& nic, const NeighbourMessage& message) {
   const uint32_t index = FindNeighbour(nic, message.target);
   if (index == kNone) return;
   const Neighbour& n = NeighbourAt(nic, index);
-  const bool incomplete = n.state == NeighbourState::kIncomplete;
+  const bool incomplete = !HasLinkAddress(n.state);
   if (incomplete && !message.has_target_link) return;
   const bool other = message.has_target_link && !(message.target_link == n.link);
   if (other && !incomplete && !message.override_entry) {
@@ -204,16 +170,24 @@ void ConfirmNeighbour(const Nic& nic, const ipv6::Address& source) {
   const uint32_t index = FindNeighbour(nic, next);
   if (index == kNone) return;
   const NeighbourState state = NeighbourAt(nic, index).state;
-  if (Counts(state, NeighbourState::kDelay, NeighbourState::kProbe)) SetReachable(nic, index);
+  if (IsProbing(state)) SetReachable(nic, index);
 }
 
-void WakeNeighbours(const Nic& nic) {
-  for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
-    Neighbour& n = NeighbourAt(nic, i);
-    if (n.state == NeighbourState::kIncomplete) {
-      n.deadline = nic.now;
-    } else if (n.state != NeighbourState::kFree) {
-      SendWaiting(nic, i);
+void RouteWaiting(const Nic& nic) {
+  LinkState& link = LinkOf(nic);
+  for (uint32_t left = link.without_route.count; left > 0; --left) {
+    const uint32_t packet = link.without_route.head;
+    ipv6::Address destination, next;
+    std::memcpy(destination.bytes, WaitingAt(nic, packet).header + ipv6::offset::kDestination, 16);
+    const bool routed = NextHop(nic, destination, &next);
+    const uint32_t index = routed ? EntryFor(nic, next, NeighbourWish::kAsked) : kNone;
+    MoveToNeighbour(nic, index);  // kNone: still without a route, behind the others
+    if (index == kNone) continue;
+    const NeighbourState state = NeighbourAt(nic, index).state;
+    if (HasLinkAddress(state)) {
+      SendWaiting(nic, index);
+    } else if (state == NeighbourState::kUnreachable) {
+      FailWaiting(nic, index, icmpv6::kAddress);
     }
   }
 }
@@ -224,6 +198,9 @@ ipv6::Address ServiceNeighbour(const Nic& nic, uint32_t index) {
   switch (n.state) {
     case NeighbourState::kReachable:
       SetNeighbourState(nic, index, NeighbourState::kStale, tcp::kNever);
+      return {};
+    case NeighbourState::kUnreachable:
+      SetNeighbourState(nic, index, NeighbourState::kFree, tcp::kNever);
       return {};
     case NeighbourState::kDelay:
       SetNeighbourState(nic, index, NeighbourState::kProbe, nic.now);
@@ -240,6 +217,7 @@ ipv6::Address ServiceNeighbour(const Nic& nic, uint32_t index) {
   if (n.probes >= most) return GiveUp(nic, index);
   ++n.probes;
   n.deadline = nic.now + RetransmitNs(link);
+  NoteSolicitation(nic, n);
   SolicitNeighbour(nic, n);
   return {};
 }

@@ -3,8 +3,10 @@
 #include <span>
 
 #include "nic_fw/neighbour_cache.h"
+#include "nic_fw/neighbour_table.h"
 #include "nic_fw/own_address.h"
 #include "nic_fw/routes.h"
+#include "nic_fw/waiting_packets.h"
 #include "protocols/icmpv6/message.h"
 
 namespace qpip::fw {
@@ -14,6 +16,7 @@ namespace {
 uint64_t ExpireAndSummarise(const Nic& nic) {
   const LinkState& link = LinkOf(nic);
   uint64_t next = Earlier(Earlier(link.address_deadline, link.router_deadline), ExpireRoutes(nic));
+  if (!link.without_route.empty()) next = Earlier(next, link.routers_awaited_until);
   // Nobody is asked while the NIC has no address to ask from.
   if (link.address_state != AddressState::kPreferred) return next;
   for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
@@ -51,6 +54,8 @@ void OnNeighbourDiscovery(const Nic& nic, const ReceivedPacket& packet) {
     case icmpv6::kRouterAdvertisement:
       OnRouterAdvertisement(nic, packet.ip.source, message);
       if (message.has_source_link) LearnFromSource(nic, packet.ip.source, message.source_link);
+      RouteWaiting(nic);
+      Hasten(LinkOf(nic), nic.now);  // what has no route even so is not going to have one
       break;
     default:
       break;  // a router solicitation: for routers
@@ -65,6 +70,8 @@ void StartLink(const Nic& nic) {
   link.address_deadline = link.next_deadline = nic.now;
   link.router_deadline = tcp::kNever;
   link.routers_awaited_until = tcp::kNever;
+  FormatNeighbours(nic);
+  FormatWaitingPackets(nic);
 }
 
 bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost) {
@@ -73,6 +80,7 @@ bool ServiceNeighbours(const Nic& nic, ipv6::Address* lost) {
   LinkState& link = LinkOf(nic);
   if (link.address_deadline <= nic.now) ServiceAddress(nic);
   if (link.router_deadline <= nic.now) ServiceRouterSolicitation(nic);
+  if (link.routers_awaited_until <= nic.now) FailWaiting(nic, kNone, icmpv6::kNoRoute);
   if (link.address_state == AddressState::kPreferred) {
     for (uint32_t i = 0; i < nic.state.config.link.max_neighbours; ++i) {
       const Neighbour& n = NeighbourAt(nic, i);

@@ -2,6 +2,7 @@
 
 #include "nic_fw/neighbour_cache.h"
 #include "nic_fw/neighbour_messages.h"
+#include "nic_fw/neighbour_table.h"
 #include "nic_fw/routes.h"
 
 namespace qpip::fw {
@@ -21,7 +22,6 @@ void SetAddressState(const Nic& nic, AddressState state) {
     return;
   }
   StartRouterSolicitation(nic);
-  WakeNeighbours(nic);
   link.next_deadline = nic.now;
 }
 
@@ -79,7 +79,7 @@ void OnNeighbourSolicitation(const Nic& nic, const ipv6::Address& source,
     return;
   }
   const uint32_t index = FindNeighbour(nic, source);
-  if (index != kNone && NeighbourAt(nic, index).state != NeighbourState::kIncomplete) {
+  if (index != kNone && HasLinkAddress(NeighbourAt(nic, index).state)) {
     SendNeighbourMessage(nic, answer, OwnAddress(nic), source, NeighbourAt(nic, index).link);
   } else if (message.has_source_link) {
     SendNeighbourMessage(nic, answer, OwnAddress(nic), source,

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <span>
 
-#include "nic_fw/neighbour_cache.h"
+#include "nic_fw/packet_output.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
 #include "protocols/ipv6/fragment.h"
@@ -42,40 +42,10 @@ uint16_t TransportSum(const Nic& nic, const ipv6::Address& destination, uint8_t 
   return sum;
 }
 
-/// A frame that cannot go anywhere: its payload is let go of.
-uint32_t NoRoute(const Nic& nic, const PayloadSource& payload) {
-  if (payload.handle != 0) nic.hardware.PayloadRelease(payload.handle);
-  nic.Drop(abi::DropReason::kNoRoute);
-  return kSendNoRoute;
-}
-
 /// RFC 4291 2.5.2 and 2.5.3: no node but this one may be meant. Connections to them are refused
 /// when they open.
 bool LeadsNowhere(const ipv6::Address& destination) {
   return destination.IsUnspecified() || destination.IsLoopback();
-}
-
-/// Fills in whom a frame goes to on an Ethernet link. Returns false, with the answer to the
-/// sender, when it does not go out now.
-bool FindLinkAddress(const Nic& nic, const PayloadSource& payload, FrameOut* out,
-                     uint32_t* status) {
-  const uint32_t small_length = payload.handle == 0 ? out->header_length : 0;
-  switch (
-      ResolveLink(nic, static_cast<const uint8_t*>(out->header), small_length, out->link_address)) {
-    case LinkAnswer::kReady:
-      return true;
-    case LinkAnswer::kQueued:
-      *status = kSendOk;
-      return false;
-    case LinkAnswer::kWait:
-      nic.Count(abi::NicCounter::kWireBusy);
-      *status = kSendBusy;
-      return false;
-    case LinkAnswer::kUnreachable:
-      break;
-  }
-  *status = NoRoute(nic, payload);
-  return false;
 }
 
 uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
@@ -86,22 +56,8 @@ uint32_t Transmit(const Nic& nic, const uint8_t* frame, uint32_t header_length,
   out.payload = payload.handle;
   out.segment_size = payload.segment_size;
   out.owner = payload.owner;
-  *lease = 0;
-  if (OnEthernet(nic)) {
-    uint32_t status = kSendOk;
-    if (!FindLinkAddress(nic, payload, &out, &status)) return status;
-  }
-  const uint32_t status = nic.hardware.FrameSend(&out, lease);
+  const uint32_t status = SendPacket(nic, out, payload.inline_length, lease);
   nic.Charge(Stage::kTxSend, variant, payload.total());
-  if (status == kSendOk) {
-    nic.Count(abi::NicCounter::kFramesSent);
-    nic.Count(abi::NicCounter::kBytesSent,
-              header_length + (payload.handle != 0 ? payload.length : 0));
-  } else if (status == kSendBusy) {
-    nic.Count(abi::NicCounter::kWireBusy);
-  } else {
-    nic.Drop(abi::DropReason::kNoRoute);
-  }
   return status;
 }
 
@@ -127,14 +83,15 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
   nic.Charge(Stage::kTxBuildTransportHeader, variant);
   const uint32_t ip_payload = length + (payload.handle != 0 ? payload.length : 0);
   BuildIp(nic, frame, tuple.remote_address, ipv6::kTcp, ip_payload, payload.traffic_class, variant);
-  nic.Count(abi::NicCounter::kTcpSegmentsSent);
-  return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload, variant,
-                  lease);
+  const uint32_t status = Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length,
+                                   payload, variant, lease);
+  if (status == kSendOk) nic.Count(abi::NicCounter::kTcpSegmentsSent);
+  return status;
 }
 
 uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer, uint16_t peer_port,
                  const PayloadSource& payload, uint64_t* lease) {
-  if (LeadsNowhere(peer)) return NoRoute(nic, payload);
+  if (LeadsNowhere(peer)) return NoWay(nic, payload.handle, abi::DropReason::kNoRoute);
   uint8_t frame[kFrameBufferBytes];
   uint8_t* transport = frame + ipv6::kHeaderBytes;
   udp::Header header;
@@ -154,14 +111,17 @@ uint32_t SendUdp(const Nic& nic, uint16_t local_port, const ipv6::Address& peer,
   }
   nic.Charge(Stage::kTxBuildTransportHeader, Variant::kDatagram);
   BuildIp(nic, frame, peer, ipv6::kUdp, header.length, payload.traffic_class, Variant::kDatagram);
-  nic.Count(abi::NicCounter::kUdpDatagramsSent);
-  return Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length, payload,
-                  Variant::kDatagram, lease);
+  const uint32_t status = Transmit(nic, frame, static_cast<uint32_t>(ipv6::kHeaderBytes) + length,
+                                   payload, Variant::kDatagram, lease);
+  if (status == kSendOk) nic.Count(abi::NicCounter::kUdpDatagramsSent);
+  return status;
 }
 
 uint32_t SendUdpFragment(const Nic& nic, uint16_t local_port, const TransmitContext& context,
                          const PayloadSource& payload, uint64_t* lease) {
-  if (LeadsNowhere(context.peer_address)) return NoRoute(nic, payload);
+  if (LeadsNowhere(context.peer_address)) {
+    return NoWay(nic, payload.handle, abi::DropReason::kNoRoute);
+  }
   constexpr auto kFragmentHeader = static_cast<uint32_t>(ipv6::kFragmentHeaderBytes);
   uint8_t frame[ipv6::kHeaderBytes + kFragmentHeader + udp::kHeaderBytes];
   uint8_t* at = frame + ipv6::kHeaderBytes;

@@ -205,6 +205,12 @@ struct Platform {
   /// released afterwards. `*sum` receives the bytes' checksum. Returns 0 when no buffer is free.
   uint32_t (*payload_from_frame)(void* context, uint32_t frame, uint32_t offset, uint32_t length,
                                  uint32_t* sum) = nullptr;
+  /// Makes `payload` the NIC's own, for a packet that waits: `head_length` bytes of SRAM and,
+  /// behind them, what was fetched, if `payload` is not 0, are in a packet buffer afterwards, and
+  /// host memory may change. Returns the handle of both together; 0: no buffer is free, and
+  /// `payload` is as it was. Only on Ethernet.
+  uint32_t (*payload_keep)(void* context, uint32_t payload, const void* head,
+                           uint32_t head_length) = nullptr;
   /// Gives back a payload that was not sent.
   void (*payload_release)(void* context, uint32_t payload) = nullptr;
 

@@ -115,6 +115,14 @@ void CompleteDatagram(const Nic& nic, SendQueue& send, uint32_t index, uint32_t 
   Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
 }
 
+void FailDatagram(const Nic& nic, SendQueue& send, uint32_t index) {
+  send.completed = index + 1;
+  CompletionDetail detail;
+  detail.status = abi::CompletionStatus::kRetryExceeded;
+  detail.vendor_error = static_cast<uint32_t>(abi::DisconnectReason::kUnreachable);
+  Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
+}
+
 void FlushSends(const Nic& nic, SendQueue& send, const Ending& ending) {
   CheckOrder(send);
   uint8_t status = ending.head_status;

@@ -25,6 +25,9 @@ void CompleteAcknowledged(const Nic& nic, SendQueue& send, tcp::SequenceNumber a
 /// UDP: the send `index` of `length` bytes is over, and all before it. `flags`: abi::SendWqeFlags.
 void CompleteDatagram(const Nic& nic, SendQueue& send, uint32_t index, uint32_t flags,
                       uint32_t length);
+/// UDP: the send `index` cannot be delivered, which no other send suffers from. Those before it are
+/// over.
+void FailDatagram(const Nic& nic, SendQueue& send, uint32_t index);
 /// Completes all posted sends, oldest first, with the statuses that `ending` records.
 void FlushSends(const Nic& nic, SendQueue& send, const Ending& ending);
 

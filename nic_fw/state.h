@@ -158,6 +158,7 @@ struct PathMtuEntry;
 struct ReassemblySlot;
 struct LinkState;
 struct Neighbour;
+struct WaitingPacket;
 
 /// Where the table of `T` begins, bytes from the start of the arena.
 template <typename T>
@@ -184,8 +185,10 @@ struct Tables {
   TableOffset<tcp::HeldRange> held_ranges;
   TableOffset<tcp::SentRun> sent_runs;
   TableOffset<PathMtuEntry> path_mtus;
-  TableOffset<LinkState> link;        ///< one entry, on Ethernet only
-  TableOffset<Neighbour> neighbours;  ///< on Ethernet only
+  TableOffset<LinkState> link;              ///< one entry, on Ethernet only
+  TableOffset<Neighbour> neighbours;        ///< on Ethernet only, like the rest
+  TableOffset<uint32_t> neighbour_buckets;  ///< first neighbour of each hash bucket
+  TableOffset<WaitingPacket> waiting_packets;
 };
 
 struct FirmwareState {

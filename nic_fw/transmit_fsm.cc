@@ -96,9 +96,13 @@ bool RetryRefused(const Nic& nic) {
     CompleteSends(nic, q);
     if (q.ending.transport_done) FinishOrderlyClose(nic, q);
   }
-  if (q.refused.empty() && q.type == abi::QpType::kTcp) {
-    // It was a segment without text, which the connection makes anew.
-    ServiceTcp(nic, q);
+  if (q.refused.empty()) {
+    // It was a segment without text, or an inline datagram: made anew.
+    if (q.type == abi::QpType::kTcp) {
+      ServiceTcp(nic, q);
+    } else {
+      ServiceUdp(nic, q);
+    }
     if (q.links.refused.linked()) return false;
   }
   bool progress = q.refused.empty();

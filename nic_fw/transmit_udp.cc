@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "nic_fw/ending.h"
+#include "nic_fw/link_state.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/schedule.h"
@@ -164,7 +165,9 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
                                         context.peer_port, payload, &lease);
   if (status == kSendBusy) return false;
   NoteLease(q.host_memory, lease, false);
-  if (!fragment || context.last_of_message) {
+  if (status == kSendNoRoute && OnEthernet(nic)) {
+    if (!fragment || context.last_of_message) FailDatagram(nic, q.send, context.wqe_index);
+  } else if (!fragment || context.last_of_message) {
     const uint32_t length = fragment ? context.fragment.datagram_length : context.length;
     nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);
     CompleteDatagram(nic, q.send, context.wqe_index, context.wqe_flags, length);

@@ -35,7 +35,8 @@
   X(trace, 20)                \
   X(payload_room, 21)         \
   X(frame_read, 22)           \
-  X(lease_revoke, 23)
+  X(lease_revoke, 23)         \
+  X(payload_keep, 24)
 
 namespace qpip::fw {
 

@@ -70,7 +70,7 @@ class Ports {
     uint32_t count = 0;   ///< pieces
     bool stable = false;  ///< the host leaves the memory alone until the lease ends
     std::array<iovec, fw::kMaxDmaSegments> pieces;
-    std::vector<uint8_t> copy;  ///< payload_from_frame: the bytes themselves
+    std::vector<uint8_t> copy;  ///< payload_from_frame, payload_keep: the bytes themselves
   };
   struct FrameSlot {
     wire::InFrame frame;
@@ -90,6 +90,7 @@ class Ports {
   uint32_t PollCompletion(fw::DmaCompletion* out);
   uint32_t FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags, uint32_t tag);
   uint32_t CopyPayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum);
+  uint32_t KeepPayload(uint32_t payload, std::span<const uint8_t> head);
   uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);
   uint32_t PollFrame(fw::FrameIn* out);
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,

@@ -115,6 +115,26 @@ uint32_t Ports::CopyPayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t l
   return handle;
 }
 
+uint32_t Ports::KeepPayload(uint32_t payload, std::span<const uint8_t> head) {
+  if (payload == 0) {
+    if (free_payloads_.empty()) return 0;
+    payload = free_payloads_.back();
+    free_payloads_.pop_back();
+    payloads_[payload - 1].count = 0;
+  }
+  PayloadSlot& slot = payloads_[payload - 1];
+  std::vector<uint8_t> bytes(head.begin(), head.end());
+  for (uint32_t i = 0; i < slot.count; ++i) {
+    const auto* from = static_cast<const uint8_t*>(slot.pieces[i].iov_base);
+    bytes.insert(bytes.end(), from, from + slot.pieces[i].iov_len);
+  }
+  slot.copy.swap(bytes);  // which one of the pieces may have been
+  slot.count = 1;
+  slot.stable = false;
+  slot.pieces[0] = {slot.copy.data(), slot.copy.size()};
+  return payload;
+}
+
 inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to,
                                 uint32_t count, uint32_t tag) {
   uint32_t index = 0;
@@ -179,6 +199,11 @@ void Ports::FillDmaPorts() {
   table_.payload_from_frame = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
                                  uint32_t* sum) -> uint32_t {
     return static_cast<Ports*>(context)->CopyPayloadFromFrame(frame, offset, length, sum);
+  };
+  table_.payload_keep = [](void* context, uint32_t payload, const void* head,
+                           uint32_t head_length) -> uint32_t {
+    return static_cast<Ports*>(context)->KeepPayload(
+        payload, {static_cast<const uint8_t*>(head), head_length});
   };
   table_.payload_release = [](void* context, uint32_t payload) {
     static_cast<Ports*>(context)->free_payloads_.push_back(payload);

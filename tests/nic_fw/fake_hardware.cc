@@ -99,6 +99,15 @@ void FakeHardware::FillPayloadPorts() {
     self.payloads_[handle] = std::move(bytes);
     return handle;
   };
+  p.payload_keep = [](void* c, uint32_t payload, const void* head,
+                      uint32_t head_length) -> uint32_t {
+    auto& self = Self(c);
+    if (payload == 0) payload = self.next_handle_++;
+    Frame& bytes = self.payloads_[payload];
+    const auto* begin = static_cast<const uint8_t*>(head);
+    bytes.insert(bytes.begin(), begin, begin + head_length);
+    return payload;
+  };
   p.payload_release = [](void* c, uint32_t payload) { Self(c).payloads_.erase(payload); };
   p.payload_place = [](void* c, uint32_t frame, uint32_t offset, const DmaSegment* to,
                        uint32_t count, uint32_t tag) {

@@ -131,9 +131,10 @@ std::unique_ptr<TestQp> FirmwareBench::CreateQp(TestCq& cq, const QpSpec& spec) 
   c.framing = static_cast<uint8_t>(spec.framing);
   c.send_log2_depth = spec.send_log2_depth;
   c.recv_log2_depth = spec.recv_log2_depth;
-  c.send_log2_stride = 7;  // four elements
+  c.send_log2_stride = spec.send_log2_stride;
   c.recv_log2_stride = 7;
-  qp->send_ring = std::make_unique<HostMemory>(hardware, size_t{128} << spec.send_log2_depth);
+  qp->send_ring = std::make_unique<HostMemory>(
+      hardware, size_t{1} << (spec.send_log2_stride + spec.send_log2_depth));
   qp->recv_ring = std::make_unique<HostMemory>(hardware, size_t{128} << spec.recv_log2_depth);
   qp->indices = std::make_unique<HostMemory>(hardware, sizeof(abi::QueueIndices));
   qp->pool = std::make_unique<HostMemory>(hardware, spec.overflow_bytes);
@@ -194,7 +195,7 @@ abi::Event FirmwareBench::Bind(const TestQp& qp, uint16_t port) {
 void FirmwareBench::PostSend(TestQp& qp, const std::vector<abi::Sge>& list, bool ring, uint8_t peer,
                              uint16_t peer_port) {
   const uint32_t slot = qp.send_producer++ & ((1u << qp.create.send_log2_depth) - 1);
-  uint8_t* entry = qp.send_ring->data() + size_t{slot} * 128;
+  uint8_t* entry = qp.send_ring->data() + (size_t{slot} << qp.create.send_log2_stride);
   abi::SendWqe wqe;
   wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kSend);
   wqe.flags = abi::kSendSignaled;
@@ -212,7 +213,7 @@ void FirmwareBench::PostSend(TestQp& qp, const std::vector<abi::Sge>& list, bool
 void FirmwareBench::PostInline(TestQp& qp, std::string_view bytes, uint8_t peer,
                                uint16_t peer_port) {
   const uint32_t slot = qp.send_producer++ & ((1u << qp.create.send_log2_depth) - 1);
-  uint8_t* entry = qp.send_ring->data() + size_t{slot} * 128;
+  uint8_t* entry = qp.send_ring->data() + (size_t{slot} << qp.create.send_log2_stride);
   abi::SendWqe wqe;
   wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kSend);
   wqe.flags = abi::kSendSignaled | abi::kSendInline;

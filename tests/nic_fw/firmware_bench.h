@@ -58,6 +58,7 @@ struct QpSpec {
   uint8_t recv_log2_depth = 6;
   uint32_t overflow_bytes = 1 << 20;
   uint32_t pd = 1;
+  uint8_t send_log2_stride = 7;  ///< four elements, or 64 bytes inline
 };
 
 class FirmwareBench {

@@ -1,6 +1,8 @@
 // Who has which link address, and whether it still answers.
 #include "nic_fw/neighbour_cache.h"
 
+#include <map>
+
 #include "on_link.h"
 
 namespace qpip::fw::test {
@@ -34,18 +36,184 @@ TEST_F(OnLink, GivenMoreFramesThanAreKeptWhenTheAnswerComesThenTheNewestGoOut) {
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoNeighbour), 2u);
 }
 
-TEST_F(OnLink, GivenAPayloadWhenTheNeighbourIsUnknownThenItsQueuePairWaitsAndNothingIsLost) {
+TEST_F(OnLink, GivenPayloadsWhenTheNeighbourIsUnknownThenTheyAreTheNicsUntilTheAnswerComes) {
   HostMemory memory(nic.hardware, 4096);
   const uint32_t key = nic.Register(memory, 0);
+  FillPattern(memory);
+  const Frame expected(memory.data(), memory.data() + 1000);
   nic.Bind(*udp, 1000);
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 3; ++i) {
     nic.PostSend(*udp, {SgeOf(memory, key, 0, 1000)}, true, 9, 2000);
   }
   Advance(100 * kMs);
   EXPECT_TRUE(Datagrams().empty());
+  EXPECT_EQ(nic.Poll(*cq).size(), 3u) << "the memory is the application's again";
+  FillPattern(memory, 77);
   Advertise(9, kPeerLink);
-  EXPECT_EQ(Datagrams().size(), 4u);
+  const auto datagrams = Datagrams();
+  ASSERT_EQ(datagrams.size(), 3u);
+  for (const Sent& one : datagrams) {
+    EXPECT_EQ(Frame(one.bytes.begin() + 48, one.bytes.end()), expected);
+  }
   EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+}
+
+TEST_F(OnLink, GivenADatagramInFragmentsWhenTheAddressIsFoundThenAllOfThemGoOut) {
+  HostMemory memory(nic.hardware, 8192);
+  const uint32_t key = nic.Register(memory, 0);
+  nic.Bind(*udp, 1000);
+  nic.PostSend(*udp, {SgeOf(memory, key, 0, 8000)}, true, 9, 2000);
+  Take();
+  Advertise(9, kPeerLink);
+  EXPECT_EQ(Take().size(), 6u);
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoNeighbour), 0u);
+  EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+}
+
+TEST_F(OnLink, GivenALongInlineDatagramWhenTheAddressIsFoundThenItGoesOutWhole) {
+  auto qp = nic.CreateQp(*cq, {.type = abi::QpType::kUdp, .send_log2_stride = 9});
+  nic.Bind(*qp, 1000);
+  const std::string text(400, 'q');
+  nic.PostInline(*qp, text, 9, 2000);
+  Take();
+  Advertise(9, kPeerLink);
+  const auto datagrams = Datagrams();
+  ASSERT_EQ(datagrams.size(), 1u);
+  EXPECT_EQ(std::string(datagrams[0].bytes.begin() + 48, datagrams[0].bytes.end()), text);
+  EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+}
+
+// ---------------------------------------------------------------- nobody there
+
+/// A queue pair that echoes, one of whose datagrams is to an address that nobody has.
+struct NobodyThere : OnLink {
+  NobodyThere() : memory(nic.hardware, 4096), key(nic.Register(memory, 0)) {
+    nic.Bind(*udp, 1000);
+    Solicit(9, kPeerLink);
+    Take();
+  }
+  /// One with a payload that has to be fetched, as an echo server's.
+  void Echo(uint8_t who, uint32_t bytes = 1000) {
+    nic.PostSend(*udp, {SgeOf(memory, key, 0, bytes)}, true, who, 2000);
+    Collect();
+  }
+  HostMemory memory;
+  const uint32_t key;
+};
+
+TEST_F(NobodyThere, WhenOneDatagramHasNoTakerThenTheOthersGoOnAsBefore) {
+  Echo(77);
+  for (int i = 0; i < 40; ++i) {
+    Echo(9);
+    Advance(100 * kMs);
+    const auto done = nic.Poll(*cq);
+    EXPECT_EQ(done.size(), i == 0 ? 2u : 1u);
+  }
+  EXPECT_EQ(Datagrams().size(), 40u);
+  EXPECT_EQ(nic.Counter(abi::NicCounter::kUdpDatagramsSent), 41u) << "each counts once";
+  EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+}
+
+TEST_F(NobodyThere, WhenFragmentsOrInlineBytesHaveNoTakerThenTheOthersGoOnAsBefore) {
+  Echo(77, 4000);
+  nic.PostInline(*udp, std::string(60, 'x'), 78, 2000);
+  for (int i = 0; i < 10; ++i) Echo(9);
+  EXPECT_EQ(nic.Poll(*cq).size(), 12u);
+  EXPECT_EQ(Datagrams().size(), 10u);
+  Advance(7 * kSecond);
+  EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+}
+
+TEST_F(NobodyThere, WhenThreeQuestionsAreNotAnsweredThenNoMoreAreAskedAndTheHostIsTold) {
+  Echo(77);
+  Echo(77);
+  Advance(3 * kSecond + kMs);
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 3u);
+  EXPECT_EQ(StateOf(77), NeighbourState::kUnreachable);
+  EXPECT_EQ(EventsOf(nic, abi::EventKind::kNotice).size(), 1u);
+  const abi::Event notices = nic.QpCommand(abi::CommandOpcode::kTakeNotices, *udp);
+  EXPECT_EQ(notices.result[0], abi::kNoticeIcmpError);
+  EXPECT_EQ(notices.result[2], 2u) << "one for each that waited (RFC 4861 7.2.2)";
+  EXPECT_EQ(notices.result[3], 0x0103u) << "destination unreachable: address";
+  EXPECT_EQ(nic.Dropped(abi::DropReason::kNoNeighbour), 2u);
+  Advance(60 * kSecond);
+  EXPECT_TRUE(Take(icmpv6::kNeighbourSolicitation).empty()) << "nobody wants it any more";
+  EXPECT_EQ(StateOf(77), NeighbourState::kFree);
+}
+
+TEST_F(NobodyThere, WhenItIsKnownToBeUnreachableThenASendFailsAtOnceAndAloneUntilItSpeaks) {
+  Echo(77);
+  Advance(3 * kSecond + kMs);
+  nic.Poll(*cq);
+  Echo(77);
+  nic.PostInline(*udp, "x", 77, 2000);
+  Echo(9);
+  Collect();
+  const auto done = nic.Poll(*cq);
+  ASSERT_EQ(done.size(), 3u);
+  EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kRetryExceeded));
+  EXPECT_EQ(done[0].vendor_error, static_cast<uint32_t>(abi::DisconnectReason::kUnreachable));
+  EXPECT_EQ(Status(done[1]), Status(abi::CompletionStatus::kRetryExceeded));
+  EXPECT_EQ(Status(done[2]), Status(abi::CompletionStatus::kSuccess));
+  EXPECT_EQ(Datagrams().size(), 1u);
+  Solicit(77, kOtherLink);
+  Echo(77);
+  const auto datagrams = Datagrams();
+  ASSERT_EQ(datagrams.size(), 1u) << "it has come";
+  EXPECT_EQ(datagrams[0].to, kOtherLink);
+}
+
+TEST_F(NobodyThere, WhenSentToAllTheTimeThenItIsAskedOnceASecondAtMost) {
+  Take();
+  for (int i = 0; i < 3000; ++i) {
+    Echo(77);
+    nic.Poll(*cq);
+    Advance(10 * kMs);
+  }
+  const size_t asked = Take(icmpv6::kNeighbourSolicitation).size();
+  EXPECT_LE(asked, 18u) << "in thirty seconds";
+  EXPECT_GE(asked, 12u) << "but it is asked for again and again";
+}
+
+TEST_F(NobodyThere, WhenTheQueuePairGoesAwayThenWhatWaitsIsNobodysAndIsLetGoOf) {
+  Echo(77);
+  nic.QpCommand(abi::CommandOpcode::kDestroyQp, *udp);
+  Advance(4 * kSecond);
+  EXPECT_EQ(nic.hardware.payloads_held(), 0u);
+  EXPECT_TRUE(EventsOf(nic, abi::EventKind::kNotice).empty());
+}
+
+TEST_F(OnLink, GivenASynAckToNobodyWhenItIsNotDeliveredThenTheQueuePairIsOfferedAgain) {
+  const abi::Event listening = nic.Listen(80);
+  auto qp = nic.CreateQp(*cq);
+  nic.Offer(listening.object, *qp);
+  tcp::Header syn;
+  syn.source_port = 4000;
+  syn.destination_port = 80;
+  syn.flags = tcp::kSyn;
+  nic.hardware.trusted = true;
+  const auto arrive_from = [&](uint8_t who) {
+    Frame frame(60);
+    ipv6::Header ip;
+    ip.next_header = ipv6::kTcp;
+    ip.payload_length = 20;
+    ip.source = Ip(who);
+    ip.destination = Ip(1);
+    ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+    tcp::Emit(syn, std::span<uint8_t>(frame).subspan(40));
+    ArriveFrame(frame);
+  };
+  arrive_from(77);
+  Advance(3 * kSecond + kMs);
+  Take();
+  Solicit(9, kPeerLink);
+  Take();
+  arrive_from(9);
+  const auto frames = Take();
+  ASSERT_EQ(frames.size(), 1u);
+  EXPECT_EQ(frames[0].bytes[6], ipv6::kTcp);
+  EXPECT_EQ(frames[0].bytes[53], tcp::kSyn | tcp::kAck);
+  EXPECT_EQ(frames[0].to, kPeerLink);
 }
 
 TEST_F(OnLink, GivenNoAnswerWhenThreeQuestionsHaveBeenAskedThenTheConnectionAttemptFails) {
@@ -59,7 +227,7 @@ TEST_F(OnLink, GivenNoAnswerWhenThreeQuestionsHaveBeenAskedThenTheConnectionAtte
   const auto events = EventsOf(nic, abi::EventKind::kConnectFailed);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].object, qp->handle);
-  EXPECT_EQ(StateOf(9), NeighbourState::kFree);
+  EXPECT_EQ(StateOf(9), NeighbourState::kUnreachable);
   EXPECT_EQ(nic.Counter(abi::NicCounter::kNeighboursUnreachable), 1u);
 }
 
@@ -81,6 +249,127 @@ TEST_F(OnLink, GivenAFullTableWhenStrangersSolicitThenTheNeighboursInUseStay) {
   EXPECT_EQ(StateOf(9), NeighbourState::kReachable);
   EXPECT_EQ(StateOf(249), NeighbourState::kStale);
   EXPECT_EQ(StateOf(10), NeighbourState::kFree);
+}
+
+// ---------------------------------------------------------------- more neighbours than places
+
+/// A table of 16 places.
+struct SmallTable : OnLink {
+  static NicConfig Config() {
+    NicConfig config = EthernetConfig();
+    config.link.max_neighbours = 16;
+    return config;
+  }
+  SmallTable() : OnLink(Config()) {}
+
+  /// Answers whoever is asked for, up to the neighbour `last`; counts the questions.
+  void AnswerAll(uint8_t last) {
+    for (const Sent& one : Take(icmpv6::kNeighbourSolicitation)) {
+      const uint8_t who = Read(one).target.bytes[15];
+      ++questions[who];
+      if (who <= last) Advertise(who, {2, 0, 0, 0, 1, who});
+    }
+  }
+  std::map<uint8_t, uint32_t> questions;
+};
+
+TEST_F(SmallTable, GivenMoreThatTalkThanPlacesWhenSentToAllThenNoneIsAskedMoreThanOnceASecond) {
+  uint64_t datagrams = 0;
+  for (int round = 0; round < 1000; ++round) {
+    for (uint8_t who = 10; who < 30; ++who) {
+      SendTo(who);
+      for (const Sent& one : sent) datagrams += one.bytes[6] == ipv6::kUdp;
+      AnswerAll(200);
+      nic.Poll(*cq);
+    }
+    Advance(10 * kMs);
+  }
+  for (const auto& [who, count] : questions)
+    EXPECT_LE(count, 12u) << "in ten seconds: " << int{who};
+  EXPECT_GT(datagrams, 20u * 1000u * 6 / 10) << "most of them get through";
+}
+
+TEST_F(SmallTable, GivenResolutionsUnderWayWhenOthersBeginThenTheyAreFinished) {
+  for (uint8_t who = 10; who < 40; ++who) SendTo(who);
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 8u) << "half of the places";
+  for (uint8_t who = 10; who < 18; ++who) {
+    EXPECT_EQ(StateOf(who), NeighbourState::kIncomplete);
+    Advertise(who, kPeerLink);
+  }
+  EXPECT_EQ(Datagrams().size(), 8u);
+  SendTo(39);
+  Advertise(39, kPeerLink);
+  EXPECT_EQ(Datagrams().size(), 1u) << "there is room again";
+}
+
+TEST_F(SmallTable, GivenAFloodToAddressesThatNobodyHasThenThoseThatAreKnownStayAndOthersGetIn) {
+  for (uint8_t who = 10; who < 18; ++who) Solicit(who, kPeerLink);
+  Take();
+  for (int i = 0; i < 500; ++i) {
+    SendTo(static_cast<uint8_t>(100 + i % 100));
+    nic.Poll(*cq);
+    Advance(20 * kMs);
+    for (uint8_t who = 10; who < 18; ++who) EXPECT_EQ(StateOf(who), NeighbourState::kStale);
+  }
+  EXPECT_LE(Take(icmpv6::kNeighbourSolicitation).size(), 8u * 11u) << "in ten seconds";
+  Advance(7 * kSecond);
+  SendTo(50);
+  Advertise(50, kPeerLink);
+  EXPECT_EQ(StateOf(50), NeighbourState::kReachable);
+}
+
+TEST_F(SmallTable, GivenResetsToMadeUpSourcesWhenTheHostSendsThenThereIsRoomForIt) {
+  nic.hardware.trusted = true;
+  for (uint8_t who = 100; who < 200; ++who) {
+    Frame frame(60);
+    ipv6::Header ip;
+    ip.next_header = ipv6::kTcp;
+    ip.payload_length = 20;
+    ip.source = Ip(who);
+    ip.destination = Ip(1);
+    ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+    tcp::Header syn;
+    syn.source_port = 4000;
+    syn.destination_port = 81;
+    syn.flags = tcp::kSyn;
+    tcp::Emit(syn, std::span<uint8_t>(frame).subspan(40));
+    ArriveFrame(frame);
+  }
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 4u);
+  SendTo(9);
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 1u);
+  Advertise(9, kPeerLink);
+  EXPECT_EQ(Datagrams().size(), 1u);
+}
+
+struct LargeTable : OnLink {
+  static NicConfig Config() {
+    NicConfig config = EthernetConfig();
+    config.link.max_neighbours = 1024;
+    return config;
+  }
+  LargeTable() : OnLink(Config()) {}
+};
+
+TEST_F(LargeTable, GivenAThousandThatIntroduceThemselvesThenAllAreKnown) {
+  NeighbourMessage message;
+  message.type = icmpv6::kNeighbourSolicitation;
+  message.target = Ip(1);
+  message.has_source_link = true;
+  message.source_link = kPeerLink;
+  for (uint32_t who = 0; who < 1000; ++who) {
+    ipv6::Address source = Ip(static_cast<uint8_t>(who));
+    source.bytes[14] = static_cast<uint8_t>(1 + (who >> 8));
+    Arrive(message, source, icmpv6::SolicitedNode(Ip(1)));
+  }
+  uint32_t known = 0;
+  for (uint32_t i = 0; i < nic.config.link.max_neighbours; ++i) {
+    known += HasLinkAddress(NeighbourAt(View(), i).state);
+  }
+  EXPECT_EQ(known, 1000u);
+  ArenaBytes bytes;
+  ASSERT_NE(qpip_fw_arena(&nic.config, &bytes), 0u);
+  EXPECT_LT(bytes.neighbours, 112u * 1024u);
 }
 
 // ---------------------------------------------------------------- unreachability detection

@@ -57,7 +57,8 @@ inline void Seal(Frame& frame) {
 }
 
 struct OnLink : ::testing::Test {
-  explicit OnLink(uint8_t dad_transmits = 0) : nic(1, EthernetConfig(dad_transmits)) {}
+  explicit OnLink(uint8_t dad_transmits = 0) : OnLink(EthernetConfig(dad_transmits)) {}
+  explicit OnLink(const NicConfig& config) : nic(1, config) {}
 
   FirmwareBench nic;
   struct Sent {
@@ -136,7 +137,7 @@ struct OnLink : ::testing::Test {
     Arrive(message, Ip(who), icmpv6::SolicitedNode(Ip(1)));
   }
   /// A router's advertisement of itself, 2001:db8::/32 on the link, MTU 1400.
-  void AdvertiseRouter(uint16_t lifetime, uint8_t last = 0xfe) {
+  void AdvertiseRouter(uint16_t lifetime, uint8_t last = 0xfe, uint32_t retransmit_ms = 0) {
     Frame frame(40);
     const uint8_t body[] = {134,
                             0,
@@ -203,6 +204,7 @@ struct OnLink : ::testing::Test {
                             0,
                             0};
     frame.insert(frame.end(), std::begin(body), std::end(body));
+    StoreBe32(&frame[40 + 12], retransmit_ms);
     ipv6::Header ip;
     ip.next_header = ipv6::kIcmpv6;
     ip.hop_limit = 255;
@@ -230,10 +232,12 @@ struct OnLink : ::testing::Test {
     }
     return out;
   }
+  Nic View() {
+    return {reinterpret_cast<uint8_t*>(nic.arena.data()),
+            *reinterpret_cast<FirmwareState*>(nic.arena.data()), nic.hardware.platform(), nic.now};
+  }
   NeighbourState StateOf(uint8_t who) {
-    const Nic view = {reinterpret_cast<uint8_t*>(nic.arena.data()),
-                      *reinterpret_cast<FirmwareState*>(nic.arena.data()), nic.hardware.platform(),
-                      nic.now};
+    const Nic view = View();
     for (uint32_t i = 0; i < nic.config.link.max_neighbours; ++i) {
       const Neighbour& n = NeighbourAt(view, i);
       if (n.state != NeighbourState::kFree && n.address == Ip(who)) return n.state;

@@ -6,6 +6,9 @@
 namespace qpip::fw::test {
 namespace {
 
+constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
+constexpr ipv6::Address kRouter = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe}};
+
 struct Routed : OnLink {
   /// Connects to an address off the link and answers which neighbour is asked for.
   ipv6::Address AskedFor(const ipv6::Address& destination) {
@@ -18,16 +21,39 @@ struct Routed : OnLink {
     command.connect.remote_port = 80;
     nic.Command(command);
     qps_.push_back(std::move(qp));
-    const auto questions = Take(icmpv6::kNeighbourSolicitation);
+    std::vector<Sent> questions;
+    for (Sent& one : Take()) {
+      if (one.bytes[6] == ipv6::kTcp) last_connect_ = one;
+      if (one.bytes[6] == ipv6::kIcmpv6) questions.push_back(std::move(one));
+    }
     return questions.empty() ? ipv6::Address{} : Read(questions.back()).target;
+  }
+  /// The last SYN that left.
+  const Sent& last_connect() const { return last_connect_; }
+  /// kRouter says that it is still there.
+  void RouterAnswers() {
+    NeighbourMessage answer;
+    answer.type = icmpv6::kNeighbourAdvertisement;
+    answer.router = answer.solicited = answer.has_target_link = true;
+    answer.target = kRouter;
+    answer.target_link = {2, 0, 0, 0, 0, 0xfe};
+    Arrive(answer, kRouter, Ip(1));
+  }
+  /// A datagram of `udp`, which is bound, to an address off the link.
+  void SendFar() {
+    const uint32_t slot = udp->send_producer;
+    nic.PostInline(*udp, "y", 5, 2000);
+    auto* wqe = reinterpret_cast<abi::SendWqe*>(udp->send_ring->data() + size_t{slot} * 128);
+    wqe->peer_address.bytes[0] = 0x20;
+    wqe->peer_address.bytes[1] = 0x02;
+    Collect();
   }
 
  private:
+  Sent last_connect_;
   std::vector<std::unique_ptr<TestQp>> qps_;
 };
 
-constexpr ipv6::Address kFar = {{0x20, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
-constexpr ipv6::Address kRouter = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe}};
 constexpr ipv6::Address kAdvertised = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5}};
 
 TEST_F(Routed, GivenAStartWhenConnectingOffTheLinkThenTheFirstRoutersAnswerIsAwaited) {
@@ -123,6 +149,42 @@ TEST_F(Routed, GivenARouterWhenSomebodyElseAnswersForItWithoutOverrideThenItStay
   Arrive(proxy, kRouter, icmpv6::kAllNodes);
   AskedFor(kFar);
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
+}
+
+// ---------------------------------------------------------------- waiting for a route
+
+TEST_F(Routed, GivenADatagramWithoutARouteYetWhenOthersHaveOneThenTheyGoOn) {
+  nic.Bind(*udp, 1000);
+  Solicit(9, kPeerLink);
+  Take();
+  SendFar();
+  SendTo(9);
+  EXPECT_EQ(Datagrams().size(), 1u);
+  AdvertiseRouter(1800);
+  const auto datagrams = Datagrams();
+  ASSERT_EQ(datagrams.size(), 1u);
+  EXPECT_EQ(datagrams[0].to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+}
+
+TEST_F(Routed, GivenADatagramWithoutARouteWhenNoRouterComesThenTheHostIsToldAndLaterOnesFail) {
+  nic.Bind(*udp, 1000);
+  SendFar();
+  Advance(4 * kSecond + kMs);
+  const abi::Event notices = nic.QpCommand(abi::CommandOpcode::kTakeNotices, *udp);
+  EXPECT_EQ(notices.result[3], 0x0100u) << "destination unreachable: no route";
+  nic.Poll(*cq);
+  SendFar();
+  const auto done = nic.Poll(*cq);
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kRetryExceeded));
+}
+
+TEST_F(Routed, GivenADatagramWithoutARouteWhenTheRouterThatSpeaksIsNoneThenItFailsAtOnce) {
+  nic.Bind(*udp, 1000);
+  SendFar();
+  AdvertiseRouter(0);
+  Advance(kMs);
+  EXPECT_EQ(EventsOf(nic, abi::EventKind::kNotice).size(), 1u);
 }
 
 TEST(OnLinkRoutes, GivenStaticRoutesWhenRoutedThenTheLongestPrefixWins) {

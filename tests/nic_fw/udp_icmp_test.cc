@@ -94,6 +94,18 @@ TEST_F(UdpPair, GivenADatagramBeingFetchedWhenAnInlineOneFollowsThenBothComplete
   for (size_t i = 0; i < 7; ++i) EXPECT_EQ(a.hardware.outgoing[i].size(), lengths[i]);
 }
 
+TEST_F(UdpPair, GivenAFullWireWhenADatagramIsInlineThenNobodySpinsAndItLeavesWhenThereIsRoom) {
+  a.hardware.wire_full = true;
+  a.PostInline(*qp_a, "x", 2, 2000);
+  a.Run();
+  const uint64_t tried = a.Counter(abi::NicCounter::kWireBusy);
+  EXPECT_LE(tried, 10u) << "tried again when time has passed, not at once";
+  a.hardware.wire_full = false;
+  a.Advance(10 * kMs);
+  EXPECT_EQ(a.hardware.outgoing.size(), 1u);
+  EXPECT_EQ(a.Counter(abi::NicCounter::kUdpDatagramsSent), 1u);
+}
+
 TEST_F(UdpPair, GivenNoReceivePostedWhenDatagramArrivesThenDroppedAndCounted) {
   a.PostInline(*qp_a, "lost", 2, 2000);
   cable.Run();

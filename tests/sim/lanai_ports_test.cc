@@ -319,6 +319,34 @@ TEST_F(PortsTest, GivenAFrameWhenPartOfItIsSentBackThenItIsACopyWithItsSum) {
   EXPECT_TRUE(std::equal(sent.begin() + 40, sent.end(), bytes.begin() + 41));
 }
 
+TEST_F(PortsTest, GivenAFetchedPayloadWhenItIsKeptThenItIsACopyBehindWhatCameFromSram) {
+  std::vector<uint8_t> memory = Counting(500);
+  const std::vector<uint8_t> before = memory;
+  const fw::DmaSegment from[] = {{Address(memory.data()), 300, 0},
+                                 {Address(memory.data() + 300), 200, 0}};
+  const uint32_t payload = port_.payload_fetch(port_.context, from, 2, 0, 1);
+  PollOne();
+  const std::vector<uint8_t> head = {1, 2, 3};
+  // Twice: it may have to wait again.
+  ASSERT_EQ(port_.payload_keep(port_.context, payload, head.data(), 3), payload);
+  ASSERT_EQ(port_.payload_keep(port_.context, payload, nullptr, 0), payload);
+  std::ranges::fill(memory, uint8_t{0});
+  const uint32_t alone = port_.payload_keep(port_.context, 0, head.data(), 3);
+  ASSERT_NE(alone, 0u);
+  const uint8_t header[40] = {};
+  uint64_t lease = 0;
+  for (const uint32_t handle : {payload, alone}) {
+    const fw::FrameOut out{header, 40, handle};
+    EXPECT_EQ(port_.frame_send(port_.context, &out, &lease), fw::kSendOk);
+  }
+  EXPECT_EQ(wire_.stable_sends, 0u);
+  std::vector<uint8_t> expected(40);
+  expected.insert(expected.end(), head.begin(), head.end());
+  EXPECT_EQ(link_->frames[1].back(), expected);
+  expected.insert(expected.end(), before.begin(), before.end());
+  EXPECT_EQ(link_->frames[1].front(), expected);
+}
+
 TEST_F(PortsTest, GivenMoreFramesThanHandlesWhenPolledThenTheRestWaitsInTheWire) {
   for (uint32_t i = 0; i < Ports::kFrameSlots + 10; ++i) Deliver(Counting(100));
   std::vector<uint32_t> held;

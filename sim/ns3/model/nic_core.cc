@@ -364,6 +364,8 @@ void NicCore::FillDmaPorts() {
                                  uint32_t* sum) -> uint32_t {
     return Self(context).PayloadFromFrame(frame, offset, length, sum);
   };
+  // Its links are point-to-point: no packet waits for a neighbour.
+  table_.payload_keep = [](void*, uint32_t, const void*, uint32_t) -> uint32_t { return 0; };
   table_.payload_release = [](void* context, uint32_t payload) {
     NicCore& self = Self(context);
     self.ReleasePayload(payload);

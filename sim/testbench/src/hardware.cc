@@ -158,6 +158,8 @@ void Hardware::FillPayloadPorts() {
     *sum = ChecksumAdd(bytes);
     return handle;
   };
+  // The link is point-to-point: no packet waits for a neighbour.
+  platform_.payload_keep = [](void*, uint32_t, const void*, uint32_t) -> uint32_t { return 0; };
   platform_.payload_release = [](void* context, uint32_t payload) {
     Self(context).payloads_.erase(payload);
   };
