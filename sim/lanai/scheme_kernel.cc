@@ -124,6 +124,7 @@ constexpr Parameter kTapParameters[] = {
     QPIP_URI_NUMBER("prefix", uri.nic.link.prefix_length, 0, 128),
     {"route", AddRoutes, FormatRoutes, /*repeatable=*/true},
     QPIP_URI_NUMBER("dad", uri.nic.link.dad_transmits, 0, 1),
+    QPIP_URI_NUMBER("max_neighbours", uri.nic.link.max_neighbours, 1, 4096),
 };
 
 template <bool kEthernet>

@@ -130,6 +130,7 @@ NicUri::NicUri(const Scheme& row) : scheme(&row), wire_options(row.make()), mtu(
   nic.tcp.reassembly = 256;
   nic.tcp_scoreboard = 256;
   nic.path_mtu_entries = 1024;
+  nic.link.max_neighbours = 1024;
   nic.tcp.pacing = row.leads_far;
   nic.link.loops_back = row.leads_far ? 0 : 1;  // a fabric's port may talk to itself
 }

@@ -224,6 +224,8 @@ TEST(Uri, GivenATapUriWhenParsedThenTheLinkIsDescribed) {
   EXPECT_EQ(kernel.mac, (wire::LinkAddress{2, 0, 10, 11, 0, 0x7f}));
   EXPECT_EQ(uri.nic.link.prefix_length, 48);
   EXPECT_EQ(uri.nic.link.dad_transmits, 0);
+  EXPECT_EQ(uri.nic.link.max_neighbours, 1024);
+  EXPECT_EQ(ParseUri("tap:t?address=fd00::1&max_neighbours=4096").nic.link.max_neighbours, 4096);
   ASSERT_EQ(uri.nic.link.route_count, 2);
   EXPECT_EQ(uri.nic.link.routes[1].length, 32);
   EXPECT_EQ(uri.nic.link.routes[1].gateway.bytes[15], 0xfd);
@@ -257,6 +259,7 @@ constexpr Bad kBadUris[] = {
     {"tun:tun0?address=fd00::1&host=fd00::2/129", "\"129\" is no whole number from 1 to 128"},
     {"tun:tun0?address=fd00::1&host=::/64", "unspecified or a multicast address"},
     {"shm:lab?address=fd00::1&host=fd00::2/64", "shm: has no parameter \"host\""},
+    {"tap:t?address=fd00::1&max_neighbours=0", "\"0\" is no whole number from 1 to 4096"},
     {"tap:t?address=fd00::1&mac=02:00:00:00:00", "is no unicast Ethernet address"},
     {"tap:t?address=fd00::1&mac=01:00:00:00:00:01", "is no unicast Ethernet address"},
     {"tap:t?address=fd00::1&mac=02-00-00-00-00-01", "is no unicast Ethernet address"},
