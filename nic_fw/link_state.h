@@ -58,12 +58,15 @@ struct WaitingPacket {
 struct DefaultRouter {
   ipv6::Address address;  ///< unspecified: free
   uint64_t expires_at = 0;
-  bool failed = false;  ///< did not answer; others are preferred
+  uint64_t heard_at = 0;  ///< its last advertisement
+  bool failed = false;    ///< did not answer; others are preferred
+  bool proven = false;    ///< has answered, or forwarded what was acknowledged
 };
 
 struct OnLinkPrefix {
   ipv6::Address prefix;
   uint64_t expires_at = 0;  ///< 0: free
+  uint64_t heard_at = 0;    ///< its last advertisement
   uint8_t length = 0;
 };
 

@@ -40,7 +40,9 @@ void SetReachable(const Nic& nic, uint32_t index) {
   LinkState& link = LinkOf(nic);
   SetNeighbourState(nic, index, NeighbourState::kReachable, nic.now + ReachableNs(nic, link));
   DefaultRouter* router = FindRouter(link, NeighbourAt(nic, index).address);
-  if (router != nullptr) router->failed = false;
+  if (router == nullptr) return;
+  router->failed = false;
+  router->proven = true;
 }
 
 /// Its address is known from now on.
@@ -67,7 +69,10 @@ ipv6::Address GiveUp(const Nic& nic, uint32_t index) {
     SetNeighbourState(nic, index, NeighbourState::kFree, tcp::kNever);
   }
   DefaultRouter* router = FindRouter(LinkOf(nic), address);
-  if (router != nullptr) router->failed = true;
+  if (router != nullptr) {
+    router->failed = true;
+    router->proven = false;
+  }
   return address;
 }
 

@@ -14,6 +14,12 @@ using icmpv6::NeighbourMessage;
 constexpr uint8_t kMaxRouterSolicitations = 3;
 constexpr uint64_t kRouterSolicitationInterval = 4 * kLinkSecond;
 constexpr uint32_t kMostReachableMs = 3600000;  // 6.2.1
+// What a router may say otherwise: anybody can say that he is one. Less than the RFC's own
+// RetransTimer would make neighbours fail that are slow, and be asked in floods; hours would let
+// nothing fail.
+constexpr uint32_t kLeastReachableMs = 1000;
+constexpr uint32_t kLeastRetransmitMs = 1000;
+constexpr uint32_t kMostRetransmitMs = 10000;
 /// A router answers a solicitation within half a second, but says nothing for three seconds after
 /// its last advertisement (6.2.6); some time on the way.
 constexpr uint64_t kAwaitRouters = 4 * kLinkSecond;
@@ -38,6 +44,29 @@ uint64_t Expiry(const Nic& nic, uint32_t seconds) {
   return seconds == icmpv6::kInfinite ? tcp::kNever : nic.now + seconds * kLinkSecond;
 }
 
+uint32_t Clamp(uint32_t value, uint32_t least, uint32_t most) {
+  return value < least ? least : value > most ? most : value;
+}
+
+/// How much a router is worth: one that has answered is preferred, and one that has not answered is
+/// better than none (RFC 4861 6.3.6).
+uint32_t Worth(const DefaultRouter& router) { return router.failed ? 0 : router.proven ? 2 : 1; }
+
+/// A place for one more router. When all are taken, one goes that has not shown that it is there,
+/// the one that was heard of least recently: whoever makes routers up does not keep one out that
+/// is. nullptr: all of them are.
+DefaultRouter* PlaceForRouter(LinkState& link) {
+  DefaultRouter* place = FindRouter(link, ipv6::Address{});
+  if (place != nullptr) return place;
+  for (DefaultRouter& router : link.routers) {
+    if (Worth(router) == 2) continue;
+    const bool better = place == nullptr || Worth(router) < Worth(*place) ||
+                        (Worth(router) == Worth(*place) && router.heard_at < place->heard_at);
+    if (better) place = &router;
+  }
+  return place;
+}
+
 void LearnRouter(const Nic& nic, const ipv6::Address& address, uint16_t lifetime) {
   LinkState& link = LinkOf(nic);
   DefaultRouter* router = FindRouter(link, address);
@@ -45,10 +74,14 @@ void LearnRouter(const Nic& nic, const ipv6::Address& address, uint16_t lifetime
     if (router != nullptr) *router = DefaultRouter{};
     return;
   }
-  if (router == nullptr) router = FindRouter(link, ipv6::Address{});
-  if (router == nullptr) return;  // as many as we keep
+  if (router == nullptr) {
+    router = PlaceForRouter(link);
+    if (router == nullptr) return;
+    *router = DefaultRouter{};
+  }
   router->address = address;
   router->expires_at = Expiry(nic, lifetime);
+  router->heard_at = nic.now;
   router->failed = false;
   Hasten(link, router->expires_at);
 }
@@ -56,21 +89,21 @@ void LearnRouter(const Nic& nic, const ipv6::Address& address, uint16_t lifetime
 void LearnPrefix(const Nic& nic, const icmpv6::PrefixInformation& information) {
   if (!information.on_link || icmpv6::IsLinkLocal(information.prefix)) return;
   LinkState& link = LinkOf(nic);
-  OnLinkPrefix* place = nullptr;
+  OnLinkPrefix* known = nullptr;
+  OnLinkPrefix* place = &link.prefixes[0];  // a free one, or the one heard of least recently
   for (OnLinkPrefix& prefix : link.prefixes) {
-    if (prefix.expires_at == 0) {
-      if (place == nullptr) place = &prefix;
-    } else if (prefix.length == information.length &&
-               icmpv6::PrefixMatches(prefix.prefix, information.prefix, prefix.length)) {
-      place = &prefix;
-      break;
+    if (prefix.heard_at < place->heard_at) place = &prefix;
+    if (prefix.expires_at != 0 && prefix.length == information.length &&
+        icmpv6::PrefixMatches(prefix.prefix, information.prefix, prefix.length)) {
+      known = &prefix;
     }
   }
-  if (place == nullptr) return;
+  if (known != nullptr) place = known;
   if (information.valid_lifetime == 0) {
-    if (place->expires_at != 0) *place = OnLinkPrefix{};
+    if (known != nullptr) *known = OnLinkPrefix{};
     return;
   }
+  place->heard_at = nic.now;
   place->prefix = information.prefix;
   place->length = information.length;
   place->expires_at = Expiry(nic, information.valid_lifetime);
@@ -106,7 +139,7 @@ bool NextHop(const Nic& nic, const ipv6::Address& destination, ipv6::Address* ne
   const DefaultRouter* chosen = nullptr;
   for (const DefaultRouter& router : link.routers) {
     if (router.address.IsUnspecified()) continue;
-    if (chosen == nullptr || (chosen->failed && !router.failed)) chosen = &router;
+    if (chosen == nullptr || Worth(router) > Worth(*chosen)) chosen = &router;
   }
   if (chosen == nullptr) return false;
   *next = chosen->address;
@@ -145,11 +178,11 @@ void OnRouterAdvertisement(const Nic& nic, const ipv6::Address& source,
   link.router_solicitations = 0;
   link.routers_awaited_until = 0;
   if (message.hop_limit != 0) config.hop_limit = message.hop_limit;
-  if (message.reachable_ms != 0 && message.reachable_ms <= kMostReachableMs) {
-    link.reachable_ms = message.reachable_ms;
+  if (message.reachable_ms != 0) {
+    link.reachable_ms = Clamp(message.reachable_ms, kLeastReachableMs, kMostReachableMs);
   }
-  if (message.retransmit_ms != 0 && message.retransmit_ms <= kMostReachableMs) {
-    link.retransmit_ms = message.retransmit_ms;
+  if (message.retransmit_ms != 0) {
+    link.retransmit_ms = Clamp(message.retransmit_ms, kLeastRetransmitMs, kMostRetransmitMs);
   }
   if (message.has_mtu && message.mtu >= ipv6::kMinMtu) {
     config.mtu = message.mtu < link.configured_mtu ? message.mtu : link.configured_mtu;

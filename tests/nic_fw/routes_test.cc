@@ -151,6 +151,55 @@ TEST_F(Routed, GivenARouterWhenSomebodyElseAnswersForItWithoutOverrideThenItStay
   EXPECT_EQ(nic.Dropped(abi::DropReason::kNoRoute), 1u);
 }
 
+// ---------------------------------------------------------------- whoever says that he is a router
+
+TEST_F(Routed, GivenARetransTimerOfAMillisecondWhenNobodyAnswersThenItIsASecondAllTheSame) {
+  AdvertiseRouter(1800, 0xfe, 1);
+  Take();
+  SendTo(77);
+  Advance(2900 * kMs);
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 3u);
+  EXPECT_EQ(StateOf(77), NeighbourState::kIncomplete) << "which has its three seconds to answer";
+}
+
+TEST_F(Routed, GivenARetransTimerOfAnHourWhenNobodyAnswersThenItEndsInHalfAMinute) {
+  AdvertiseRouter(1800, 0xfe, 3600000);
+  SendTo(77);
+  Advance(30 * kSecond + kMs);
+  EXPECT_EQ(StateOf(77), NeighbourState::kUnreachable);
+}
+
+TEST_F(Routed, GivenFourRoutersThatAreNotThereWhenOneComesThatIsThenItIsUsed) {
+  for (uint8_t forged = 0xa0; forged < 0xa4; ++forged) AdvertiseRouter(65535, forged);
+  Advance(kMs);
+  AdvertiseRouter(1800);
+  Take();
+  nic.Bind(*udp, 1000);
+  // Each one serves until it is found out, and the one that answers from then on.
+  for (int i = 0; i < 40; ++i) {
+    SendFar();
+    nic.Poll(*cq);
+    Advance(kSecond);
+    for (const Sent& one : Take(icmpv6::kNeighbourSolicitation)) {
+      if (Read(one).target == kRouter) RouterAnswers();
+    }
+  }
+  AdvertiseRouter(65535, 0xa5);
+  Take();
+  SendFar();
+  const auto datagrams = Datagrams();
+  ASSERT_EQ(datagrams.size(), 1u);
+  EXPECT_EQ(datagrams[0].to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+}
+
+TEST_F(Routed, GivenARouterThatHasAnsweredWhenOthersAreMadeUpThenItKeepsItsPlace) {
+  AdvertiseRouter(1800);
+  RouterAnswers();
+  for (uint8_t forged = 0xa0; forged < 0xb0; ++forged) AdvertiseRouter(65535, forged);
+  AskedFor(kFar);
+  EXPECT_EQ(last_connect().to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
+}
+
 // ---------------------------------------------------------------- waiting for a route
 
 TEST_F(Routed, GivenADatagramWithoutARouteYetWhenOthersHaveOneThenTheyGoOn) {
