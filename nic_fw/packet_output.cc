@@ -10,11 +10,17 @@
 namespace qpip::fw {
 namespace {
 
-/// Lost, as on a link that is too slow: whoever has sent it goes on.
-uint32_t Lose(const Nic& nic, uint32_t payload) {
+/// Lost, as in a switch with a full queue: whoever has sent it goes on.
+uint32_t Lose(const Nic& nic, uint32_t payload, abi::DropReason reason) {
   if (payload != 0) nic.hardware.PayloadRelease(payload);
-  nic.Drop(abi::DropReason::kNoNeighbour);
+  nic.Drop(reason);
   return kSendOk;
+}
+
+/// Whether a packet is of a queue pair that sends to others as well.
+bool IsDatagram(const FrameOut& packet) {
+  const uint8_t next = static_cast<const uint8_t*>(packet.header)[ipv6::offset::kNextHeader];
+  return next == ipv6::kUdp || next == ipv6::kFragment;
 }
 
 /// Fills in whom a packet goes to. Returns false, with the answer to the sender, when it does not
@@ -29,14 +35,16 @@ bool FindLinkAddress(const Nic& nic, FrameOut& packet, uint32_t inline_length, u
       return true;
     case LinkAnswer::kResolving:
     case LinkAnswer::kNoRouteYet:
-      if (!KeepWaiting(nic, way.neighbour, packet, inline_length)) Lose(nic, packet.payload);
+      if (!KeepWaiting(nic, way.neighbour, packet, inline_length)) {
+        Lose(nic, packet.payload, abi::DropReason::kNoNeighbour);
+      }
       break;
     case LinkAnswer::kWait:
       nic.Count(abi::NicCounter::kWireBusy);
       *status = kSendBusy;
       break;
     case LinkAnswer::kNoPlace:
-      Lose(nic, packet.payload);
+      Lose(nic, packet.payload, abi::DropReason::kNoNeighbour);
       break;
     case LinkAnswer::kUnreachable:
       *status = NoWay(nic, packet.payload, abi::DropReason::kNoNeighbour);
@@ -61,6 +69,11 @@ uint32_t SendPacket(const Nic& nic, FrameOut& packet, uint32_t inline_length, ui
   uint32_t status = kSendOk;
   if (OnEthernet(nic) && !FindLinkAddress(nic, packet, inline_length, &status)) return status;
   status = nic.hardware.FrameSend(&packet, lease);
+  if (status == kSendStopped) [[unlikely]] {
+    // A connection waits for its own peer; datagrams to others do not wait for it.
+    if (IsDatagram(packet)) return Lose(nic, packet.payload, abi::DropReason::kWireFull);
+    status = kSendBusy;
+  }
   if (status == kSendOk) {
     const auto* header = static_cast<const uint8_t*>(packet.header);
     nic.Count(abi::NicCounter::kFramesSent);

@@ -129,7 +129,7 @@ struct FrameOut {
   const void* header = nullptr;  ///< copied before the call returns
   uint32_t header_length = 0;    ///< at most 2048
   uint32_t payload = 0;          ///< handle from payload_fetch or payload_from_frame, or 0;
-                                 ///< consumed unless the answer is kSendBusy
+                                 ///< consumed unless the answer is kSendBusy or kSendStopped
   uint32_t segment_size = 0;     ///< TCP: the link engine cuts the payload into segments of so many
                                  ///< bytes; 0: it does not. Only where the backend offers it
   uint8_t link_address[6] = {};  ///< Ethernet: whom it goes to; the link engine writes the rest of
@@ -140,6 +140,7 @@ enum SendStatus : uint32_t {
   kSendOk = 0,
   kSendBusy = 1,     ///< no room towards this destination now; try again later
   kSendNoRoute = 2,  ///< nobody has this address; the payload handle is consumed
+  kSendStopped = 3,  ///< kSendBusy, and whoever is to make room has read nothing for long
 };
 
 /// A state transition or a work request's progress, for traces. `value` depends on `kind`.

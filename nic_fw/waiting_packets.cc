@@ -123,7 +123,7 @@ void SendWaiting(const Nic& nic, uint32_t neighbour) {
     std::memcpy(out.link_address, n.link.data(), n.link.size());
     uint64_t lease = 0;
     const uint32_t status = nic.hardware.FrameSend(&out, &lease);
-    if (status == kSendBusy && packet.payload != 0) {
+    if (status != kSendOk && status != kSendNoRoute && packet.payload != 0) {
       nic.hardware.PayloadRelease(packet.payload);
     }
     if (status == kSendOk) {

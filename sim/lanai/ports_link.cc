@@ -29,6 +29,7 @@ inline uint32_t Ports::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   *lease = 0;
   const wire::SendResult result = wire_.Send(frame, lease);
   if (result == wire::SendResult::kBusy) return fw::kSendBusy;
+  if (result == wire::SendResult::kStopped) return fw::kSendStopped;
   if (out.payload != 0) free_payloads_.push_back(out.payload);
   if (result == wire::SendResult::kNoRoute) return fw::kSendNoRoute;
   sent_ = true;

@@ -119,7 +119,9 @@ SendResult FabricPort::Blocked(Peer* peer) {
   blocked_ |= SlotBit(peer->slot);
   if (peer->out.RequestRoom()) return SendResult::kSent;
   ++statistics_.busy;
-  return SendResult::kBusy;
+  const bool stopped =
+      peer->quiet_since_ns != 0 && housekeeping_ns_ - peer->quiet_since_ns >= kStoppedNs;
+  return stopped ? SendResult::kStopped : SendResult::kBusy;
 }
 
 bool FabricPort::MayRefer(const OutFrame& frame, size_t payload_bytes) const {

@@ -272,8 +272,9 @@ bool FaultWire::PumpAt(uint64_t now_ns) {
       stalled_ = true;
       break;
     }
-    // A damaged address leads nowhere; a peer may have left in the meantime.
-    if (result == SendResult::kNoRoute) ++undeliverable_;
+    // A damaged address leads nowhere; a peer may have left in the meantime, or stopped: others'
+    // frames do not wait behind its.
+    if (result != SendResult::kSent) ++undeliverable_;
     queue_.pop_front();
     sent = true;
   }

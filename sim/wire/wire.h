@@ -45,7 +45,11 @@ enum class SendResult : uint8_t {
   kSent = 0,
   kBusy = 1,     ///< no room towards the destination now
   kNoRoute = 2,  ///< no port has the destination address
+  kStopped = 3,  ///< kBusy, and the destination has read nothing for kStoppedNs
 };
+
+/// A receiver that has frames to read and has read none for so long is taken for stopped.
+inline constexpr uint64_t kStoppedNs = 250'000'000;
 
 /// A received frame, borrowed from the wire until Release. `pieces` are readable by this process.
 struct InFrame {

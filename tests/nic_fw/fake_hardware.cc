@@ -160,6 +160,8 @@ void FakeHardware::FillLinkPorts() {
     auto& self = Self(c);
     if (self.wire_full) return kSendBusy;
     const auto* header = static_cast<const uint8_t*>(frame->header);
+    const auto answer = self.refused.find(header[39]);
+    if (answer != self.refused.end()) return answer->second;
     Frame bytes(header, header + frame->header_length);
     if (frame->payload != 0) {
       const Frame& payload = self.payloads_.at(frame->payload);

@@ -43,6 +43,8 @@ class FakeHardware {
   bool engine_sums = true;                             ///< incoming frames carry their checksum
   bool wire_full = false;                              ///< frame_send answers kSendBusy
   bool no_route = false;                               ///< frame_send answers kSendNoRoute
+  std::map<uint8_t, SendStatus> refused;               ///< ... or this, by the destination's last
+                                                       ///< byte
   bool hold_dma = false;                               ///< dma_poll finds nothing
   bool give_leases = false;                            ///< frames by reference get a lease...
   uint64_t leases_ended = 0;                           ///< ...pending while greater than this

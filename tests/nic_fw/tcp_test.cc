@@ -4,6 +4,21 @@
 namespace qpip::fw::test {
 namespace {
 
+TEST(TcpToAStoppedPeer, GivenTextWhenThePeerReadsAgainThenNothingOfItIsLost) {
+  ConnectedPair pair;
+  HostMemory source(pair.a.hardware, 4000), sink(pair.b.hardware, 4000);
+  const uint32_t key = pair.a.Register(source, 0);
+  pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, pair.b.Register(sink), 0, 4000)});
+  pair.cable.Run();
+  pair.a.hardware.refused[2] = kSendStopped;
+  pair.a.PostSend(*pair.qp_a, {SgeOf(source, key, 0, 1000)});
+  pair.cable.Advance(50 * kMs);
+  EXPECT_EQ(pair.a.Dropped(abi::DropReason::kWireFull), 0u);
+  pair.a.hardware.refused.clear();
+  pair.cable.Advance(20 * kMs);
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 1u);
+}
+
 TEST_F(Transfer, GivenPostedReceiveWhenOneByteIsSentThenBothSidesComplete) {
   pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
   pair.a.PostSend(*pair.qp_a, {Src(5, 1)});

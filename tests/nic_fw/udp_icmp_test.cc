@@ -1,4 +1,6 @@
 // UDP queue pairs, ICMPv6, and frames that are not for anybody.
+#include <map>
+
 #include "nic_fw/platform.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
@@ -104,6 +106,41 @@ TEST_F(UdpPair, GivenAFullWireWhenADatagramIsInlineThenNobodySpinsAndItLeavesWhe
   a.Advance(10 * kMs);
   EXPECT_EQ(a.hardware.outgoing.size(), 1u);
   EXPECT_EQ(a.Counter(abi::NicCounter::kUdpDatagramsSent), 1u);
+}
+
+// ---------------------------------------------------------------- a peer that is stopped
+
+/// Sends to three peers in turn, whole and in fragments, and answers whom packets have reached.
+std::map<uint8_t, int> SendToThree(UdpPair& pair) {
+  for (uint32_t i = 0; i < 12; ++i) {
+    const auto peer = static_cast<uint8_t>(2 + i % 3);
+    pair.a.PostSend(*pair.qp_a, {SgeOf(pair.source, pair.source_key, 0, i % 2 == 0 ? 900 : 3000)},
+                    true, peer, 2000);
+    pair.a.Run();
+  }
+  std::map<uint8_t, int> reached;
+  for (const Frame& frame : pair.a.hardware.outgoing) ++reached[frame[39]];
+  return reached;
+}
+
+TEST_F(UdpPair, GivenAPeerThatHasStoppedReadingWhenDatagramsGoToManyThenOnlyItsAreLost) {
+  a.hardware.refused[3] = kSendStopped;
+  const auto reached = SendToThree(*this);
+  EXPECT_EQ(reached.count(3), 0u);
+  EXPECT_EQ(reached.at(2), 2 * 1 + 2 * 3);
+  EXPECT_EQ(reached.at(4), 2 * 1 + 2 * 3);
+  EXPECT_EQ(a.Poll(*cq_a).size(), 12u);
+  EXPECT_EQ(a.hardware.payloads_held(), 0u);
+  EXPECT_EQ(a.Dropped(abi::DropReason::kWireFull), 2u * 1u + 2u * 3u);
+}
+
+TEST_F(UdpPair, GivenAPeerThatIsSlowWhenItStopsThenWhatHasWaitedForItIsLostAndTheRestGoesOn) {
+  a.hardware.refused[3] = kSendBusy;
+  EXPECT_EQ(SendToThree(*this).count(4), 0u) << "in order, while it may yet read";
+  a.hardware.refused[3] = kSendStopped;
+  a.Advance(20 * kMs);
+  EXPECT_EQ(a.Poll(*cq_a).size(), 12u);
+  EXPECT_EQ(a.hardware.payloads_held(), 0u);
 }
 
 TEST_F(UdpPair, GivenNoReceivePostedWhenDatagramArrivesThenDroppedAndCounted) {

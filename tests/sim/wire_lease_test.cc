@@ -130,6 +130,26 @@ TEST_P(FabricLeases, GivenAFrameUnderLeaseWhenTheReceiverLeavesThenTheLeaseEnds)
   EXPECT_FALSE(a->LeasePending(lease));
 }
 
+TEST_P(FabricLeases, GivenAFullRingWhenItsReaderHasReadNothingForLongThenItIsSaidToBeStopped) {
+  constexpr uint64_t kMs = 1'000'000;
+  auto a = Open(1);
+  auto b = Open(2);
+  const Bytes frame = MakeFrame(Address(2), 1200, 1);
+  SendResult result = SendResult::kSent;
+  while (result == SendResult::kSent) result = SendBytes(a.get(), frame);
+  EXPECT_EQ(result, SendResult::kBusy);
+  a->Housekeeping(1000 * kMs);
+  a->Housekeeping(1100 * kMs);
+  EXPECT_EQ(SendBytes(a.get(), frame), SendResult::kBusy);
+  a->Housekeeping(1200 * kMs);
+  EXPECT_EQ(SendBytes(a.get(), frame), SendResult::kBusy) << "first seen at 1100 ms";
+  a->Housekeeping(1400 * kMs);
+  EXPECT_EQ(SendBytes(a.get(), frame), SendResult::kStopped);
+  InFrame got;
+  while (b->Receive(&got)) b->Release(got);
+  EXPECT_EQ(SendBytes(a.get(), frame), SendResult::kSent);
+}
+
 /// A frame that refers to `payload`, sent by `from` for `owner`; its lease.
 uint64_t SendOwned(Wire* from, const SharedPayload& payload, const Bytes& header, uint32_t owner) {
   OutFrame frame = payload.Frame(header);
