@@ -10,8 +10,10 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// Messages of one client that may be on their way through the server.
+/// Messages of one client that may be on their way through the server, and datagrams of all.
 constexpr uint32_t kDepth = 16;
+constexpr uint32_t kDatagramDepth = 256;
+constexpr uint32_t DepthOf(QpType type) { return type == QpType::kUdp ? kDatagramDepth : kDepth; }
 /// Queue pairs: one for datagrams, one a TCP client.
 constexpr size_t kMaxSessions = 1 + kMaxTcpClients;
 /// Queue pairs on offer for clients to come; more clients wait in the listener's backlog.
@@ -43,16 +45,16 @@ class EchoServer::Session {
         type_(type),
         max_bytes_(type == QpType::kUdp ? std::min(options.max_bytes, nic.max_datagram())
                                         : options.max_bytes),
-        memory_(pd.Allocate(size_t{max_bytes_} * kDepth)),
+        memory_(pd.Allocate(size_t{max_bytes_} * DepthOf(type))),
         qp_(nic.CreateQp(pd, {.type = type,
                               .send_cq = &cq,
                               .recv_cq = &cq,
-                              .send_depth = kDepth,
-                              .recv_depth = kDepth,
+                              .send_depth = DepthOf(type),
+                              .recv_depth = DepthOf(type),
                               .max_send_sge = 1,
                               .max_recv_sge = 1,
                               .keepalive = options.keepalive})) {
-    for (uint32_t slot = 0; slot < kDepth; ++slot) PostReceive(slot);
+    for (uint32_t slot = 0; slot < DepthOf(type); ++slot) PostReceive(slot);
   }
   ~Session() { qp_.reset(); }
   Session(const Session&) = delete;
@@ -142,7 +144,7 @@ EchoServer::EchoServer(Nic& nic, const EchoOptions& options)
     : nic_(nic),
       options_(options),
       pd_(nic.AllocatePd()),
-      cq_(nic.CreateCq(static_cast<uint32_t>(kMaxSessions) * kDepth * 2)) {
+      cq_(nic.CreateCq((static_cast<uint32_t>(kMaxSessions) * kDepth + kDatagramDepth) * 2)) {
   if (options.mode == WaitMode::kWait) cq_->fd();  // now, while descriptors can be had
   Add(NewSession(QpType::kUdp)).qp().Bind(options.port);
   if (!options.udp_only) {
