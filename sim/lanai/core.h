@@ -4,7 +4,7 @@
 // (Drive) or waits (DriveUntil), or the core's own thread. So that work left behind is never
 // forgotten there is at every moment an attendant:
 //
-//      standby   the core thread ticks (50 us at first, up to 1 ms; up to 10 ms while the
+//      standby   the core thread ticks (50 us at first, up to 1 ms; up to 100 ms while the
 //                application's threads keep coming back to wait) and looks whether anybody has
 //                driven since the last tick. The wire believes the port awake, so neither a
 //                doorbell nor a sender pays for a wake-up. A thread that has waited is expected

@@ -17,7 +17,6 @@ constexpr uint32_t kAttendLimit = 256;
 // (epoll); a driver that keeps driving is disturbed a thousand times a second at most.
 constexpr uint64_t kFirstTickNs = 50000;
 constexpr uint64_t kLastTickNs = 1000000;
-constexpr uint64_t kLastTickIfSteadyNs = 10000000;
 constexpr uint64_t kRestNs = 100000000;
 
 // For so long a thread that has waited is expected to do so again.
@@ -78,8 +77,7 @@ void Core::Standby() {
     const uint64_t park_now = park_.load(std::memory_order_seq_cst);
     const uint64_t now_ns = MonotonicNs();
     const bool waits = waits_.load(std::memory_order_relaxed);
-    const uint64_t last_ns =
-        waits && wait_habit_.steady(now_ns) ? kLastTickIfSteadyNs : kLastTickNs;
+    const uint64_t last_ns = waits && wait_habit_.steady() ? kRestNs : kLastTickNs;
     if (ParkerOf(park_now) == Parker::kRunner) {
       interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : last_ns;
       silent_since_ns = 0;
@@ -115,7 +113,7 @@ bool Core::SleepTick(uint64_t interval_ns) {
   const uint32_t word = LoadWord(&tick_word_);
   const uint64_t until_ns = MonotonicNs() + interval_ns;
   next_tick_ns_.store(until_ns, std::memory_order_seq_cst);
-  const bool runner_left = interval_ns > kLastTickIfSteadyNs &&
+  const bool runner_left = interval_ns > kLastTickNs && !wait_habit_.steady() &&
                            ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
   if (!runner_left && !stopping_.load(std::memory_order_seq_cst) &&
       !untold_.load(std::memory_order_seq_cst)) {

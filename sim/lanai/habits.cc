@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "sim/lanai/clock.h"
-
 namespace qpip::lanai {
 
 namespace {
@@ -17,7 +15,6 @@ constexpr uint64_t kLongestContentionNs = 1'000'000'000;
 // Asking the kernel costs some hundred nanoseconds.
 constexpr uint32_t kReturnsPerSample = 32;
 constexpr uint64_t kBusyNs = 100'000;
-constexpr uint64_t kSteadyNs = 100'000'000;
 
 /// What a thread had done when it last left a core.
 struct Sample {
@@ -63,21 +60,19 @@ void SpinHabit::Contended(uint64_t now_ns) {
 }
 
 void WaitHabit::Left() {
-  if (++returns % kReturnsPerSample == 0) sample = TakeSample(this);
+  if (!steady() || ++returns % kReturnsPerSample == 0) sample = TakeSample(this);
 }
 
 void WaitHabit::Returned() {
   if (sample.of != this) return;
   const Sample now = TakeSample(this);
-  // Waiting for a processor is neither: it says nothing of the application.
+  // Waiting for a processor is neither busy nor blocked: it says nothing of the application.
   if (now.cpu_ns - sample.cpu_ns > kBusyNs || now.sleeps != sample.sleeps) {
-    last_busy_ns_.store(MonotonicNs(), std::memory_order_relaxed);
+    quick_.store(0, std::memory_order_relaxed);
+  } else if (!steady()) {
+    quick_.fetch_add(1, std::memory_order_relaxed);
   }
   sample.of = nullptr;
-}
-
-bool WaitHabit::steady(uint64_t now_ns) const {
-  return now_ns - last_busy_ns_.load(std::memory_order_relaxed) > kSteadyNs;
 }
 
 }  // namespace qpip::lanai

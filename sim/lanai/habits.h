@@ -32,15 +32,17 @@ class SpinHabit {
 /// the core's thread need not look after the firmware every millisecond. Thread-safe.
 class WaitHabit {
  public:
-  /// A thread returns to the application. Now and then it takes note of how much it has run so far.
+  /// A thread returns to the application, and takes note of how much it has run so far: every time
+  /// as long as the habit is not steady, else now and then.
   void Left();
   /// It is back.
   void Returned();
-  /// Has nobody been busy or blocked elsewhere for a tenth of a second?
-  bool steady(uint64_t now_ns) const;
+  /// Was nobody busy or blocked elsewhere between the last 16 pairs of calls that were looked at?
+  bool steady() const { return quick_.load(std::memory_order_relaxed) >= kQuickToBeSteady; }
 
  private:
-  std::atomic<uint64_t> last_busy_ns_{0};
+  static constexpr uint32_t kQuickToBeSteady = 16;
+  std::atomic<uint32_t> quick_{0};
 };
 
 }  // namespace qpip::lanai

@@ -9,7 +9,6 @@ namespace {
 // Once nobody is parked, the core thread is to look within this time; sooner when threads sleep on
 // their words and depend on it.
 constexpr uint64_t kNearTickNs = 1000000;
-constexpr uint64_t kNearTickIfSteadyNs = 10000000;
 constexpr uint64_t kNearTickWithWaitersNs = 50000;
 
 }  // namespace
@@ -96,11 +95,9 @@ bool Core::Park(Parker parker, const uint32_t* word, uint32_t expected, uint64_t
 void Core::EnsureTick() {
   const uint64_t next_ns = next_tick_ns_.load(std::memory_order_seq_cst);
   if (next_ns == 0) return;  // it is awake
-  const uint64_t now_ns = MonotonicNs();
-  const uint64_t near_ns = waiters_.load(std::memory_order_relaxed) != 0 ? kNearTickWithWaitersNs
-                           : wait_habit_.steady(now_ns)                  ? kNearTickIfSteadyNs
-                                                                         : kNearTickNs;
-  const uint64_t soon_ns = now_ns + near_ns;
+  const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
+  if (!waiters && wait_habit_.steady()) return;  // a thread is back before the tick that there is
+  const uint64_t soon_ns = MonotonicNs() + (waiters ? kNearTickWithWaitersNs : kNearTickNs);
   if (next_ns <= soon_ns) return;
   next_tick_ns_.store(soon_ns, std::memory_order_relaxed);
   std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);

@@ -1,8 +1,9 @@
 // Who a port's peers are: met by sending to them or by their first frame, lost when they leave,
 // die, or break their ring. Each incarnation ends with exactly one peer_down event, told behind
 // every frame that it had committed and before any frame of its successor.
-#include <bit>
 #include <cerrno>
+#include <functional>
+#include <system_error>
 
 #include "sim/wire/fabric_port.h"
 #include "sim/wire/futex.h"
@@ -11,6 +12,7 @@ namespace qpip::wire {
 namespace {
 
 constexpr uint64_t kLivenessPeriodNs = 50'000'000;
+constexpr uint64_t kRestingPeriodNs = 500'000'000;
 constexpr uint64_t kRemovalPeriodNs = 1'000'000'000;
 
 }  // namespace
@@ -18,12 +20,11 @@ constexpr uint64_t kRemovalPeriodNs = 1'000'000'000;
 FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* why_not) {
   Peer* peer = last_destination_;
   if (peer == nullptr || std::memcmp(peer->address.bytes, address, 16) != 0) {
-    uint32_t slot = 0;
-    while (slot < kMaxPorts &&
-           !(routes_[slot].live && std::memcmp(routes_[slot].address.bytes, address, 16) == 0)) {
-      ++slot;
-    }
-    if (slot == kMaxPorts) return nullptr;
+    abi::Ip6Address destination;
+    std::memcpy(destination.bytes, address, sizeof destination.bytes);
+    const auto found = by_address_.find(destination);
+    if (found == by_address_.end()) return nullptr;
+    const uint32_t slot = found->second;
     const Route& route = routes_[slot];
     peer = peers_[slot].get();
     if (peer == nullptr && RefusalPending(slot)) {
@@ -44,9 +45,8 @@ FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* wh
 }
 
 bool FabricPort::OpenOut(Peer* peer) {
-  const Mapping& memory = *membership_->own_memory();
-  const size_t offset = RingOffset(peer->slot);
-  if ((reserved_rings_ & SlotBit(peer->slot)) == 0) {
+  std::unique_ptr<Mapping>& ring = out_rings_[peer->slot];
+  if (ring == nullptr) {
     if (const int error = ReserveRing(peer->slot); error != 0) {
       Lack(*peer, error,
            std::to_string(kRingStride >> 10) + " KiB for a ring towards " +
@@ -55,12 +55,11 @@ bool FabricPort::OpenOut(Peer* peer) {
       if (peer->in.is_open()) Refuse(peer, error);
       return false;
     }
-    memory.Populate(offset, kRingStride);
-    reserved_rings_ |= SlotBit(peer->slot);
+    ring->Populate(0, kRingStride);
   }
-  peer->out.Open(memory.base() + offset, peer->generation);
+  peer->out.Open(ring->base(), peer->generation);
   peer->out_open = true;
-  membership_->control().ports[peer->slot].opened.fetch_or(self_bit_, std::memory_order_seq_cst);
+  membership_->control().ports[peer->slot].opened.Insert(membership_->slot());
   return true;
 }
 
@@ -70,7 +69,13 @@ int FabricPort::ReserveRing(uint32_t slot) {
     ++statistics_.attempts_put_off;
     return error;
   }
-  const int error = membership_->own_memory()->Reserve(RingOffset(slot), kRingStride);
+  const Mapping& memory = *membership_->own_memory();
+  int error = memory.Reserve(RingOffset(slot), kRingStride);
+  try {
+    if (error == 0) out_rings_[slot] = memory.View(RingOffset(slot), kRingStride);
+  } catch (const std::system_error& failure) {
+    error = failure.code().value();
+  }
   ring_backoff_.Note(error, now_ns);
   if (error != 0) ++statistics_.ring_memory_exhausted;
   return error;
@@ -93,10 +98,10 @@ void FabricPort::List(Peer* peer) {
 
 void FabricPort::NoticeTableChange() {
   seen_epoch_ = membership_->control().epoch.load(std::memory_order_acquire);
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
+  for (uint32_t slot = 0; slot < membership_->slots_used(); ++slot) {
     const PortSnapshot port = ReadPort(membership_->control().ports[slot]);
-    routes_[slot] = {port.state == kPortLive && port.generation != dead_generation_[slot],
-                     port.generation, port.address};
+    SetRoute(slot, {port.state == kPortLive && port.generation != dead_generation_[slot],
+                    port.generation, port.address});
     Peer* peer = peers_[slot].get();
     if (peer == nullptr || (port.state == kPortLive && port.generation == peer->generation)) {
       continue;
@@ -109,15 +114,28 @@ void FabricPort::NoticeTableChange() {
   }
 }
 
+size_t FabricPort::AddressHash::operator()(const abi::Ip6Address& address) const {
+  uint64_t words[2];
+  std::memcpy(words, address.bytes, sizeof words);
+  return std::hash<uint64_t>{}((words[0] ^ words[1]) * 0x9e3779b97f4a7c15);
+}
+
+void FabricPort::SetRoute(uint32_t slot, const Route& route) {
+  Route& old = routes_[slot];
+  if (old.live == route.live && old.generation == route.generation) return;
+  const auto found = by_address_.find(old.address);
+  if (found != by_address_.end() && found->second == slot) by_address_.erase(found);
+  old = route;
+  if (route.live) by_address_[route.address] = slot;
+}
+
 void FabricPort::AcceptSources() {
-  const uint64_t sources =
-      membership_->own_entry().opened.load(std::memory_order_acquire) | deferred_;
+  SlotSet sources = membership_->own_entry().opened.Snapshot();
+  sources.Add(deferred_);
   // A source that follows another incarnation of its address joined before it opened its ring, so
   // the end of the other is in the table by now.
   NoticeTableChange();
-  for (uint64_t rest = sources; rest != 0; rest &= rest - 1) {
-    AcceptSource(static_cast<uint32_t>(std::countr_zero(rest)));
-  }
+  sources.ForEach([this](uint32_t slot) { AcceptSource(slot); });
 }
 
 bool FabricPort::OldIncarnationPending(uint32_t slot, const PortSnapshot& port) const {
@@ -133,29 +151,29 @@ bool FabricPort::OldIncarnationPending(uint32_t slot, const PortSnapshot& port) 
 
 void FabricPort::AcceptSource(uint32_t slot) {
   const PortEntry& entry = membership_->control().ports[slot];
-  std::atomic<uint64_t>& opened = membership_->own_entry().opened;
+  SharedSlotSet& opened = membership_->own_entry().opened;
   const PortSnapshot port = ReadPort(entry);
-  deferred_ &= ~SlotBit(slot);
+  deferred_.erase(slot);
   if (port.state != kPortFree && OldIncarnationPending(slot, port)) {
-    deferred_ |= SlotBit(slot);
+    deferred_.insert(slot);
     return;
   }
   Peer* peer = peers_[slot].get();
   const bool over = port.generation == dead_generation_[slot] && peer == nullptr;
   const bool known = peer != nullptr && (peer->in.is_open() || peer->state > PeerState::kDown);
   if (port.state == kPortFree || over || known) {
-    opened.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
+    opened.Erase(slot);
     return;
   }
-  // The bit is cleared only now: as long as it is set, nobody removes the source's memory.
+  // Taken out only now: as long as it is in, nobody removes the source's memory.
   int lack = 0;
-  std::shared_ptr<Mapping> memory = MapPeer(slot, port.generation, &lack);
-  opened.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
+  PortView view = MapPeer(slot, port.generation, &lack);
+  opened.Erase(slot);
   if (ReadPort(entry).generation != port.generation) {
-    deferred_ |= SlotBit(slot);  // a successor may have set the bit that we cleared
+    deferred_.insert(slot);  // a successor may have put in what we took out
     return;
   }
-  if (memory == nullptr) {
+  if (view.memory == nullptr) {
     if (peer == nullptr) peer = AddPeer(slot, port);
     if (lack != 0) {
       Lack(*peer, lack, "view of the memory of " + AddressText(port.address));
@@ -165,32 +183,31 @@ void FabricPort::AcceptSource(uint32_t slot) {
     }
     return;
   }
-  uint8_t* ring = memory->base() + RingOffset(membership_->slot());
+  uint8_t* ring = view.ring->base();
   if (SharedAt<RingHeader>(ring)->destination_generation.load(std::memory_order_acquire) !=
       membership_->generation()) {
     return;  // opened for a predecessor of ours
   }
   if (peer == nullptr) peer = AddPeer(slot, port);
-  memory->Populate(RingOffset(membership_->slot()), kRingStride);
-  peer->in.Open(ring, memory->base() + kSharedRegionOffset);
-  peer->memory = std::move(memory);
+  view.ring->Populate(0, kRingStride);
+  peer->in.Open(ring, view.memory->base() + kSharedRegionOffset);
+  peer->in.Watch(true);
+  peer->view = std::move(view);
   List(peer);
   if (port.state == kPortLeft) MarkDown(peer, PeerState::kDown);
 }
 
-std::shared_ptr<Mapping> FabricPort::MapPeer(uint32_t slot, uint32_t generation, int* lack) {
-  *lack = 0;
-  if (SlotBit(slot) == self_bit_) return membership_->own_memory();
+PortView FabricPort::MapPeer(uint32_t slot, uint32_t generation, int* lack) {
   const uint64_t now_ns = MonotonicNs();
   *lack = mapping_backoff_.Assumed(now_ns);
   if (*lack != 0) {
     ++statistics_.attempts_put_off;
-    return nullptr;
+    return {};
   }
-  std::shared_ptr<Mapping> memory = membership_->MapPort(slot, generation, lack);
+  PortView view = membership_->MapPort(slot, generation, lack);
   mapping_backoff_.Note(*lack, now_ns);
-  if (memory == nullptr) ++statistics_.map_failures;
-  return memory;
+  if (view.memory == nullptr) ++statistics_.map_failures;
+  return view;
 }
 
 void FabricPort::MarkDown(Peer* peer, PeerState state) {
@@ -201,10 +218,14 @@ void FabricPort::MarkDown(Peer* peer, PeerState state) {
   if (peer->state != PeerState::kUp) return;
   peer->state = state;
   dead_generation_[peer->slot] = peer->generation;
-  if (routes_[peer->slot].generation == peer->generation) routes_[peer->slot].live = false;
+  Route route = routes_[peer->slot];
+  if (route.generation == peer->generation) {
+    route.live = false;
+    SetRoute(peer->slot, route);
+  }
   if (last_destination_ == peer) last_destination_ = nullptr;
-  unflushed_ &= ~SlotBit(peer->slot);
-  blocked_ &= ~SlotBit(peer->slot);
+  unflushed_.erase(peer->slot);
+  blocked_.erase(peer->slot);
   List(peer);
 }
 
@@ -217,7 +238,7 @@ void FabricPort::ReportDown(Peer* peer, InFrame* frame) {
   peer->listed = false;
   if (peer->state == PeerState::kRefused) {
     if (peer->refusal != 0) {
-      refusing_ |= SlotBit(peer->slot);
+      refusing_.insert(peer->slot);
       refusing_whom_[peer->slot] = {peer->generation, peer->refusal};
     }
     Retire(peer->slot);
@@ -237,8 +258,9 @@ void FabricPort::Retire(uint32_t slot) {
   if (peer->oldest != kNone) retired_.push_back(std::move(peer));
 }
 
-void FabricPort::NoteProgress(uint64_t now_ns) {
+bool FabricPort::NoteProgress(uint64_t now_ns) {
   housekeeping_ns_ = now_ns;
+  bool outstanding = false;
   for (const auto& peer : peers_) {
     if (peer == nullptr || peer->state != PeerState::kUp || !peer->out_open) continue;
     if (!peer->out.Outstanding() || peer->out.released() != peer->out_seen) {
@@ -246,8 +268,10 @@ void FabricPort::NoteProgress(uint64_t now_ns) {
     } else if (peer->quiet_since_ns == 0) {
       peer->quiet_since_ns = now_ns;
     }
+    outstanding = outstanding || peer->out.Outstanding();
     peer->out_seen = peer->out.released();
   }
+  return outstanding;
 }
 
 // Once: who is on the fabric goes on, but nobody can join it any more.
@@ -266,16 +290,18 @@ void FabricPort::TellRemoval(uint64_t now_ns) {
 uint64_t FabricPort::Housekeeping(uint64_t now_ns) {
   if (now_ns < next_liveness_ns_) return next_liveness_ns_;
   AnswerWaitingProducers();
-  NoteProgress(now_ns);
-  const uint64_t dead = membership_->DeadSlots();
-  for (uint64_t rest = dead; rest != 0; rest &= rest - 1) {
-    Peer* peer = peers_[static_cast<uint32_t>(std::countr_zero(rest))].get();
-    if (peer != nullptr) MarkDown(peer, PeerState::kDown);
+  const bool outstanding = NoteProgress(now_ns);
+  // Few look often: a thousand ports that looked after each other would do nothing else. Whoever
+  // lends payload looks whether it is read.
+  const bool watchman = membership_->IsWatchman();
+  membership_->LookForDead(watchman);
+  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
+    NoticeTableChange();
   }
-  if (dead != 0) membership_->ReclaimDead();
   TellRemoval(now_ns);
-  // Also while this port is alone: the first that joins may die at once.
-  next_liveness_ns_ = now_ns + kLivenessPeriodNs;
+  const bool lends = outstanding || statistics_.frames_referenced != seen_referenced_;
+  seen_referenced_ = statistics_.frames_referenced;
+  next_liveness_ns_ = now_ns + (watchman || lends ? kLivenessPeriodNs : kRestingPeriodNs);
   return next_liveness_ns_;
 }
 

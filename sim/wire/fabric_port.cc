@@ -2,7 +2,6 @@
 #include "sim/wire/fabric_port.h"
 
 #include <algorithm>
-#include <bit>
 #include <stdexcept>
 #include <utility>
 
@@ -21,11 +20,19 @@ constexpr size_t kAlwaysCopyPayload = 256;
 // release would make the index's cache line travel more often than the frames' own.
 constexpr uint64_t kPublishBytes = kRingDataBytes / 16;
 
+// So many rings are looked at in each round, the others only if they have not been empty at the
+// last few looks.
+constexpr size_t kAlwaysWatched = 16;
+constexpr uint32_t kLooksBeforeUnwatched = 4;
+
 // Lease: ring position behind the frame in cache lines (48 bits), low bits of the destination's
-// generation (10), its slot (6). 48 bits of cache lines last for days at memory speed.
-constexpr uint32_t kLeaseGenerationMask = 0x3ff;
+// generation (6), its slot (10). 48 bits of cache lines last for days at memory speed.
+constexpr uint32_t kLeaseSlotBits = 10;
+static_assert(kMaxPorts == 1u << kLeaseSlotBits);
+constexpr uint32_t kLeaseGenerationMask = 0x3f;
 constexpr uint64_t MakeLease(uint64_t position, uint32_t generation, uint32_t slot) {
-  return position / kCacheLine << 16 | uint64_t{generation & kLeaseGenerationMask} << 6 | slot;
+  return position / kCacheLine << 16 |
+         uint64_t{generation & kLeaseGenerationMask} << kLeaseSlotBits | slot;
 }
 constexpr uint64_t LeasePosition(uint64_t lease) { return (lease >> 16) * kCacheLine; }
 
@@ -65,7 +72,6 @@ bool IsFabricName(std::string_view name) {
 FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options)
     : options_(options),
       membership_(std::move(membership)),
-      self_bit_(SlotBit(membership_->slot())),
       allocator_(membership_->own_memory(), kSharedRegionOffset, kSharedRegionBytes),
       borrowed_(kMaxBorrowed) {
   for (uint32_t i = 0; i < kMaxBorrowed; ++i) {
@@ -103,8 +109,8 @@ SendResult FabricPort::Send(const OutFrame& frame, uint64_t* lease) {
     if (result != SendResult::kSent) return result;
     if (!WriteFrame(peer, frame, total, lease)) return SendResult::kBusy;
   }
-  blocked_ &= ~SlotBit(peer->slot);
-  unflushed_ |= SlotBit(peer->slot);
+  blocked_.erase(peer->slot);
+  unflushed_.insert(peer->slot);
   ++statistics_.frames_sent;
   statistics_.bytes_sent += total;
   return SendResult::kSent;
@@ -116,7 +122,7 @@ SendResult FabricPort::Blocked(Peer* peer) {
     ++statistics_.no_route;
     return SendResult::kNoRoute;
   }
-  blocked_ |= SlotBit(peer->slot);
+  blocked_.insert(peer->slot);
   if (peer->out.RequestRoom()) return SendResult::kSent;
   ++statistics_.busy;
   const bool stopped =
@@ -177,7 +183,8 @@ FabricPort::Peer* FabricPort::Leaseholder(uint64_t lease) const {
   Peer* peer = peers_[lease & (kMaxPorts - 1)].get();
   // Nobody reads on behalf of a dead port, and a broken one is not read from any more either way.
   if (lease == 0 || peer == nullptr || peer->state != PeerState::kUp ||
-      (peer->generation & kLeaseGenerationMask) != (lease >> 6 & kLeaseGenerationMask) ||
+      (peer->generation & kLeaseGenerationMask) !=
+          (lease >> kLeaseSlotBits & kLeaseGenerationMask) ||
       peer->out.Released(LeasePosition(lease))) {
     return nullptr;
   }
@@ -199,11 +206,15 @@ void FabricPort::RevokeLeases(uint64_t lease, uint32_t owner) {
 }
 
 void FabricPort::Flush() {
-  while (unflushed_ != 0) {
-    const auto slot = static_cast<uint32_t>(std::countr_zero(unflushed_));
-    unflushed_ &= unflushed_ - 1;
-    if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
-  }
+  unflushed_.ForEach([this](uint32_t slot) {
+    unflushed_.erase(slot);
+    bool woken = membership_->WakeIfSleeping(slot);
+    if (!peers_[slot]->out.watched()) {
+      membership_->control().ports[slot].spoke.Insert(membership_->slot());
+      woken |= membership_->WakeIfSleeping(slot);
+    }
+    statistics_.wakes_sent += woken ? 1 : 0;
+  });
 }
 
 // --- Receiving
@@ -213,24 +224,62 @@ bool FabricPort::Receive(InFrame* frame) {
     NoticeTableChange();
   }
   // After the table: what a port had opened before it left is accepted before its end is told.
-  if (membership_->own_entry().opened.load(std::memory_order_acquire) != 0 || deferred_ != 0) {
+  if (!membership_->own_entry().opened.empty() || !deferred_.empty()) {
     AcceptSources();
   }
-  if (refusing_ != 0 || membership_->own_entry().refused.load(std::memory_order_acquire) != 0) {
+  if (!refusing_.empty() || !membership_->own_entry().refused.empty()) {
     SettleRefusals();
   }
+  if (!membership_->own_entry().spoke.empty()) HearSpeakers();
   if (free_borrowed_ == kNone) return false;
   for (size_t i = active_.size(); i > 0; --i) {
     if (++cursor_ >= active_.size()) cursor_ = 0;
     Peer* peer = active_[cursor_];
     const bool readable = peer->state == PeerState::kUp || peer->state == PeerState::kDown;
-    if (readable && peer->in.is_open() && ReceiveFrom(peer, frame)) return true;
+    if (readable && peer->in.is_open() && ReceiveFrom(peer, frame)) {
+      peer->empty_looks = 0;
+      return true;
+    }
     if (peer->state != PeerState::kUp) {
       ReportDown(peer, frame);
       return true;
     }
+    if (active_.size() > kAlwaysWatched && ++peer->empty_looks >= kLooksBeforeUnwatched &&
+        Unwatch(peer)) {
+      active_[cursor_] = active_.back();
+      active_.pop_back();
+      --cursor_;  // may wrap: it is counted up before it is used
+    }
   }
   return false;
+}
+
+// Rings that have been silent are watched again as soon as their source says something.
+void FabricPort::HearSpeakers() {
+  SharedSlotSet& spoke = membership_->own_entry().spoke;
+  spoke.Snapshot().ForEach([&](uint32_t slot) {
+    spoke.Erase(slot);  // before its ring is looked at
+    Peer* peer = peers_[slot].get();
+    if (peer == nullptr || !peer->in.is_open() || peer->state != PeerState::kUp) return;
+    peer->in.Watch(true);
+    peer->empty_looks = 0;
+    List(peer);
+  });
+}
+
+// True: this port looks at the peer's ring no more until the peer calls. A call costs the peer more
+// than a look costs here, so the first few rings are watched all the time.
+bool FabricPort::Unwatch(Peer* peer) {
+  if (peer->oldest != kNone) return false;
+  peer->in.Watch(false);
+  if (peer->in.HasEntry()) {
+    peer->in.Watch(true);
+    return false;
+  }
+  // A producer that waits for room is not looked after either; there is room now.
+  if (peer->in.CheckWaiting() && membership_->WakeIfSleeping(peer->slot)) ++statistics_.wakes_sent;
+  peer->listed = false;
+  return true;
 }
 
 bool FabricPort::ReceiveFrom(Peer* peer, InFrame* frame) {
@@ -342,14 +391,14 @@ void FabricPort::PrepareSleep() {
   std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
   const uint32_t value = word.fetch_or(1, std::memory_order_seq_cst) | 1;
   sleep_ticket = {this, value};
-  for (uint64_t rest = blocked_; rest != 0; rest &= rest - 1) {
-    Peer* peer = peers_[static_cast<uint32_t>(std::countr_zero(rest))].get();
+  blocked_.ForEach([&](uint32_t slot) {
+    Peer* peer = peers_[slot].get();
     // Room that was made before the bit was set wakes nobody: then do not fall asleep.
     if (peer != nullptr && peer->state == PeerState::kUp && peer->out.RequestRoom()) {
-      blocked_ &= ~SlotBit(peer->slot);
+      blocked_.erase(slot);
       word.fetch_add(2, std::memory_order_seq_cst);
     }
-  }
+  });
 }
 
 void FabricPort::CancelSleep() {

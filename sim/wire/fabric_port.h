@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "sim/wire/backoff.h"
@@ -65,13 +66,14 @@ class FabricPort final : public Wire {
     abi::Ip6Address address = {};
     PeerState state = PeerState::kUp;
     bool out_open = false;
-    bool listed = false;  ///< in active_
-    int refusal = 0;      ///< kRefused by this port: an errno value, to be told to the peer
+    bool listed = false;       ///< in active_
+    uint32_t empty_looks = 0;  ///< since its ring had a frame
+    int refusal = 0;           ///< kRefused by this port: an errno value, to be told to the peer
     RingProducer out;
     uint64_t out_seen = 0;        ///< how far it had read `out` at the last look
     uint64_t quiet_since_ns = 0;  ///< 0: it moves on, or has read all there is
     RingConsumer in;
-    std::shared_ptr<Mapping> memory;  ///< the peer's; set while `in` is open
+    PortView view;  ///< the peer's memory; set while `in` is open
     // Frames of this peer that are borrowed, oldest first, linked through Borrowed::next.
     uint32_t oldest = kNone;
     uint32_t newest = kNone;
@@ -91,6 +93,10 @@ class FabricPort final : public Wire {
     bool live = false;
     uint32_t generation = 0;
     abi::Ip6Address address = {};
+  };
+
+  struct AddressHash {
+    size_t operator()(const abi::Ip6Address& address) const;
   };
 
   /// A frame split into what is copied and what is referred to.
@@ -120,6 +126,7 @@ class FabricPort final : public Wire {
 
   // Peers come and go
   Peer* AddPeer(uint32_t slot, const PortSnapshot& port);
+  void SetRoute(uint32_t slot, const Route& route);
   void List(Peer* peer);
   void NoticeTableChange();
   void AcceptSources();
@@ -129,8 +136,10 @@ class FabricPort final : public Wire {
   void ReportDown(Peer* peer, InFrame* frame);
   void Retire(uint32_t slot);
   void AnswerWaitingProducers();
-  void NoteProgress(uint64_t now_ns);
-  std::shared_ptr<Mapping> MapPeer(uint32_t slot, uint32_t generation, int* lack);
+  void HearSpeakers();
+  bool Unwatch(Peer* peer);
+  bool NoteProgress(uint64_t now_ns);
+  PortView MapPeer(uint32_t slot, uint32_t generation, int* lack);
   void TellRemoval(uint64_t now_ns);
 
   // fabric_refusals.cc: what this port or another lacks for a pair of rings
@@ -144,23 +153,24 @@ class FabricPort final : public Wire {
 
   const FabricOptions options_;
   const std::unique_ptr<Membership> membership_;
-  const uint64_t self_bit_;
   Reporter reporter_;
   SharedAllocator allocator_;
 
   std::array<Route, kMaxPorts> routes_;
+  std::unordered_map<abi::Ip6Address, uint32_t, AddressHash> by_address_;  ///< slots of live routes
   std::array<std::unique_ptr<Peer>, kMaxPorts> peers_;
   std::array<uint32_t, kMaxPorts> dead_generation_ = {};  ///< newest known to be over, per slot
   std::vector<std::unique_ptr<Peer>> retired_;  ///< gone, but frames of theirs are borrowed
-  std::vector<Peer*> active_;                   ///< to look at in Receive
+  std::vector<Peer*> active_;                   ///< to look at in Receive: their rings are watched,
+                                                ///< or their end is due
   size_t cursor_ = 0;                           ///< where in active_ the last frame came from
   Peer* last_destination_ = nullptr;
   uint64_t seen_epoch_ = 0;
-  uint64_t reserved_rings_ = 0;  ///< destinations whose ring has its pages
-  uint64_t unflushed_ = 0;       ///< destinations sent to since the last Flush
-  uint64_t blocked_ = 0;         ///< destinations that had no room
-  uint64_t deferred_ = 0;        ///< sources to accept later
-  uint64_t refusing_ = 0;        ///< ports that are still to be told that they are refused
+  std::array<std::unique_ptr<Mapping>, kMaxPorts> out_rings_;  ///< those that have their pages
+  SlotSet unflushed_;  ///< destinations sent to since the last Flush
+  SlotSet blocked_;    ///< destinations that had no room
+  SlotSet deferred_;   ///< sources to accept later
+  SlotSet refusing_;   ///< ports that are still to be told that they are refused
   struct Refusing {
     uint32_t generation = 0;
     int error = 0;
@@ -170,6 +180,7 @@ class FabricPort final : public Wire {
   Backoff mapping_backoff_;  ///< of what it takes to map peers' memory
   bool removal_told_ = false;
   uint64_t next_removal_look_ns_ = 0;
+  uint64_t seen_referenced_ = 0;  ///< frames sent by reference at the last look
   uint64_t next_liveness_ns_ = 0;
   uint64_t housekeeping_ns_ = 0;  ///< when Housekeeping last looked at its peers
 

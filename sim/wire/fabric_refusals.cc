@@ -11,7 +11,6 @@
 //
 // So a ring is opened anew only when its former reader is gone.
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -53,8 +52,8 @@ void FabricPort::Refuse(Peer* peer, int error) {
   peer->state = PeerState::kRefused;
   peer->refusal = error;
   if (last_destination_ == peer) last_destination_ = nullptr;
-  unflushed_ &= ~SlotBit(peer->slot);
-  blocked_ &= ~SlotBit(peer->slot);
+  unflushed_.erase(peer->slot);
+  blocked_.erase(peer->slot);
   List(peer);
 }
 
@@ -65,54 +64,50 @@ bool FabricPort::HoldsNothingOf(uint32_t slot) const {
 }
 
 bool FabricPort::RefusalPending(uint32_t slot) const {
-  const uint64_t theirs =
-      membership_->control().ports[slot].refused.load(std::memory_order_acquire);
-  const uint64_t ours = membership_->own_entry().refused.load(std::memory_order_acquire);
-  return (theirs & self_bit_) != 0 || ((ours | refusing_) & SlotBit(slot)) != 0;
+  return membership_->control().ports[slot].refused.contains(membership_->slot()) ||
+         membership_->own_entry().refused.contains(slot) || refusing_.contains(slot);
 }
 
 void FabricPort::SettleRefusals() {
-  for (uint64_t rest = refusing_; rest != 0; rest &= rest - 1) {
-    TellRefusal(static_cast<uint32_t>(std::countr_zero(rest)));
-  }
-  uint64_t rest = membership_->own_entry().refused.load(std::memory_order_acquire);
-  for (; rest != 0; rest &= rest - 1) HearRefusal(static_cast<uint32_t>(std::countr_zero(rest)));
+  refusing_.ForEach([this](uint32_t slot) { TellRefusal(slot); });
+  membership_->own_entry().refused.Snapshot().ForEach([this](uint32_t slot) { HearRefusal(slot); });
 }
 
 void FabricPort::TellRefusal(uint32_t slot) {
   if (!HoldsNothingOf(slot)) return;
-  refusing_ &= ~SlotBit(slot);
+  refusing_.erase(slot);
   PortEntry& entry = membership_->control().ports[slot];
   const PortSnapshot port = ReadPort(entry);
   const Refusing& whom = refusing_whom_[slot];
   if (port.state != kPortLive || port.generation != whom.generation) return;
-  entry.refusals[membership_->slot()].store(MakeRefusal(membership_->generation(), whom.error),
-                                            std::memory_order_relaxed);
-  entry.refused.fetch_or(self_bit_, std::memory_order_seq_cst);
+  membership_->control().refusals[slot][membership_->slot()].store(
+      MakeRefusal(membership_->generation(), whom.error), std::memory_order_relaxed);
+  entry.refused.Insert(membership_->slot());
   if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
 }
 
 void FabricPort::HearRefusal(uint32_t slot) {
   PortEntry& own = membership_->own_entry();
-  if (HoldsNothingOf(slot) && (refusing_ & SlotBit(slot)) == 0) {
-    own.refused.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
+  if (HoldsNothingOf(slot) && !refusing_.contains(slot)) {
+    own.refused.Erase(slot);
     if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
     return;
   }
   Peer* peer = peers_[slot].get();
   if (peer == nullptr || peer->state != PeerState::kUp) return;  // it is on its way out
+  const std::atomic<uint32_t>& why = membership_->control().refusals[membership_->slot()][slot];
   const auto current = [&] {
-    const uint32_t refusal = own.refusals[slot].load(std::memory_order_acquire);
+    const uint32_t refusal = why.load(std::memory_order_acquire);
     return MakeRefusal(peer->generation, RefusalError(refusal)) == refusal;
   };
   if (!current()) {
     // Of a predecessor that has died since. The peer's own may come at this moment.
-    own.refused.fetch_and(~SlotBit(slot), std::memory_order_seq_cst);
+    own.refused.Erase(slot);
     if (!current()) return;
-    own.refused.fetch_or(SlotBit(slot), std::memory_order_seq_cst);
+    own.refused.Insert(slot);
   }
   ++statistics_.refused_by_peers;
-  const int error = RefusalError(own.refusals[slot].load(std::memory_order_relaxed));
+  const int error = RefusalError(why.load(std::memory_order_relaxed));
   Lack(*peer, error, "room for this port at " + AddressText(peer->address));
   Refuse(peer, 0);
 }

@@ -3,13 +3,18 @@
 //   control block (one a fabric)             port memory (one a port)
 //   +--------------------------+             +-------------------------------+
 //   | magic, version, epoch    |             | PortHeader                    |
-//   | PortEntry[64]            |             | ring towards port 0           |
-//   |   state, generation,     |             |   RingHeader, 1 MiB of entries|
-//   |   address                |             | ...                           |
-//   |   wake word              |             | ring towards port 63          |
-//   |   who opened a ring to me|             | shared region (AllocateShared)|
-//   |   who refuses me, and why|             |                               |
+//   | PortEntry[1024]          |             | shared region (AllocateShared)|
+//   |   state, generation,     |             | ring towards port 0           |
+//   |   address                |             |   RingHeader, 1 MiB of entries|
+//   |   wake word              |             | ...                           |
+//   |   who opened a ring to me|             | ring towards port 1023        |
+//   |   who spoke, who refuses |             |                               |
+//   | why, for each pair       |             |                               |
 //   +--------------------------+             +-------------------------------+
+//
+// Both are sparse: of the control block a port has the pages of its own entry and of its reasons,
+// of its memory the header, the rings that it has opened and what is allocated. A port maps of
+// another's memory the ring towards itself and the shared region.
 //
 // A ring lies in its *source's* memory. The receiver has to map that memory anyway, because frames
 // refer to payload in the source's shared region; and a source that dies leaves what it had
@@ -25,21 +30,22 @@
 #include <cstdint>
 #include <cstring>
 
+#include "sim/wire/slot_set.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::wire {
 
-inline constexpr uint32_t kMaxPorts = 64;            ///< ports of one fabric
 inline constexpr uint32_t kMaxFrameBytes = kMaxMtu;  ///< IPv6 without jumbograms
 inline constexpr uint32_t kMinFrameBytes = 40;       ///< an IPv6 header
 inline constexpr uint32_t kFirstPieceBytes = 256;    ///< InFrame: least length of the first piece
 inline constexpr uint32_t kDestinationOffset = 24;   ///< of the address in an IPv6 header
 inline constexpr uint32_t kMaxReferences = 20;       ///< payload references a frame may carry
 inline constexpr uint32_t kCacheLine = 64;
+inline constexpr size_t kPageBytes = 4096;
 
 inline constexpr uint64_t kControlMagic = 0x4c52544350495051;  ///< "QPIPCTRL"
 inline constexpr uint64_t kPortMagic = 0x54524f5050495051;     ///< "QPIPPORT"
-inline constexpr uint32_t kLayoutVersion = 2;
+inline constexpr uint32_t kLayoutVersion = 3;
 
 /// State of a slot of the port table.
 enum PortState : uint32_t {
@@ -57,15 +63,16 @@ struct PortEntry {
   std::atomic<uint64_t> address_low;
   /// Futex word. Bit 0: the port sleeps or is about to; the rest counts wake-ups.
   alignas(kCacheLine) std::atomic<uint32_t> wake_word;
-  /// Bit s: source s has opened a ring towards this port. Set by sources, cleared by the port.
-  alignas(kCacheLine) std::atomic<uint64_t> opened;
-  /// Bit s: port s cannot deal with this port now, and holds nothing of its memory any more; why:
-  /// refusals[s]. Set by port s; cleared by this port when it holds nothing of the other's either,
-  /// and not before does s open a ring to it again.
-  std::atomic<uint64_t> refused;
-  alignas(kCacheLine) std::atomic<uint32_t> refusals[kMaxPorts];  ///< MakeRefusal
+  /// Sources that have opened a ring towards this port. Inserted by sources, taken out by the port.
+  alignas(kCacheLine) SharedSlotSet opened;
+  /// Sources that have sent something while this port did not watch their rings.
+  alignas(kCacheLine) SharedSlotSet spoke;
+  /// Ports that cannot deal with this port now, and hold nothing of its memory any more; why:
+  /// ControlBlock::refusals. Inserted by those; taken out by this port when it holds nothing of the
+  /// other's either, and not before does the other open a ring to it again.
+  alignas(kCacheLine) SharedSlotSet refused;
 };
-static_assert(sizeof(PortEntry) == 3 * kCacheLine + kMaxPorts * sizeof(uint32_t));
+static_assert(sizeof(PortEntry) == 11 * kCacheLine);
 
 /// Why port s refuses another: low bits of its generation, and an errno value.
 constexpr uint32_t MakeRefusal(uint32_t generation, int error) {
@@ -79,7 +86,11 @@ struct ControlBlock {
   std::atomic<uint32_t> bytes;
   /// Counts changes of the port table.
   alignas(kCacheLine) std::atomic<uint64_t> epoch;
-  PortEntry ports[kMaxPorts];
+  /// Slots from here on have never been taken and have no pages. Grows under the attach lock.
+  std::atomic<uint32_t> slots_used;
+  alignas(kPageBytes) PortEntry ports[kMaxPorts];
+  /// MakeRefusal: why [a] is refused by [b].
+  alignas(kPageBytes) std::atomic<uint32_t> refusals[kMaxPorts][kMaxPorts];
 };
 
 /// Start of a port's memory; lets a receiver check that it mapped the incarnation it meant.
@@ -97,21 +108,23 @@ struct RingHeader {
   alignas(kCacheLine) std::atomic<uint64_t> released;
   /// Set by a producer that found no room, cleared by the consumer when it has made some.
   std::atomic<uint32_t> producer_waiting;
+  /// 0: the consumer does not look at this ring until its producer says that there is something
+  /// (PortEntry::spoke). Consumer-written, and rarely.
+  alignas(kCacheLine) std::atomic<uint32_t> watched;
 };
-static_assert(sizeof(RingHeader) == 2 * kCacheLine);
+static_assert(sizeof(RingHeader) == 3 * kCacheLine);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
-inline constexpr size_t kPageBytes = 4096;
 inline constexpr size_t kRingDataBytes = size_t{1} << 20;  ///< a power of two
 inline constexpr size_t kRingDataOffset = kPageBytes;
 /// The page for the header also keeps equal positions of different rings out of one cache set.
 inline constexpr size_t kRingStride = kRingDataOffset + kRingDataBytes;
-inline constexpr size_t kRingsOffset = kPageBytes;
-inline constexpr size_t kSharedRegionOffset = kRingsOffset + kMaxPorts * kRingStride;
+inline constexpr size_t kSharedRegionOffset = kPageBytes;
 inline constexpr size_t kSharedRegionBytes = size_t{1} << 30;
-inline constexpr size_t kPortMemoryBytes = kSharedRegionOffset + kSharedRegionBytes;
-inline constexpr size_t kControlBytes =
-    (sizeof(ControlBlock) + kPageBytes - 1) / kPageBytes * kPageBytes;
+inline constexpr size_t kRingsOffset = kSharedRegionOffset + kSharedRegionBytes;
+inline constexpr size_t kPortMemoryBytes = kRingsOffset + kMaxPorts * kRingStride;
+inline constexpr size_t kControlBytes = sizeof(ControlBlock);
+static_assert(kControlBytes % kPageBytes == 0);
 
 /// Offset in the source's memory of its ring towards `destination`.
 constexpr size_t RingOffset(uint32_t destination) {

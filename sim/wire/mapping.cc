@@ -28,9 +28,17 @@ void UniqueFd::Close() {
 }
 
 Mapping::Mapping(UniqueFd fd, size_t bytes, const std::string& what)
-    : fd_(std::move(fd)), bytes_(bytes) {
-  void* address =
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+    : Mapping(fd.get(), 0, bytes, what) {
+  fd_ = std::move(fd);
+}
+
+std::unique_ptr<Mapping> Mapping::View(size_t offset, size_t bytes) const {
+  return std::unique_ptr<Mapping>(new Mapping(fd_.get(), offset, bytes, "more of a port's memory"));
+}
+
+Mapping::Mapping(int fd, size_t offset, size_t bytes, const std::string& what) : bytes_(bytes) {
+  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+                         static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     throw std::system_error(errno, std::generic_category(), "cannot map " + what);
   }
@@ -75,14 +83,15 @@ void SetFileSize(int fd, size_t bytes, const std::string& what) {
           (error == EFBIG ? ", which the limit of file sizes forbids: raise it (ulimit -f)" : ""));
 }
 
-std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t bytes) {
+std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t file_bytes,
+                                              size_t mapped_bytes) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC));
   if (!fd.valid()) {
     throw std::system_error(errno, std::generic_category(),
                             std::string("cannot create memory for ") + name);
   }
-  SetFileSize(fd.get(), bytes, name);
-  return std::make_shared<Mapping>(std::move(fd), bytes, name);
+  SetFileSize(fd.get(), file_bytes, name);
+  return std::make_shared<Mapping>(std::move(fd), mapped_bytes, name);
 }
 
 }  // namespace qpip::wire

@@ -25,10 +25,10 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-/// A shared, writable mapping of a whole file. Thread-safe.
+/// A shared, writable mapping of the start of a file. Thread-safe.
 class Mapping {
  public:
-  /// Maps the first `bytes` of `fd` and keeps the descriptor (needed by Reserve and Discard).
+  /// Maps the first `bytes` of `fd` and keeps the descriptor (needed by Reserve, Discard and View).
   /// `what` is used in messages. Throws std::system_error.
   Mapping(UniqueFd fd, size_t bytes, const std::string& what);
   ~Mapping();
@@ -38,17 +38,23 @@ class Mapping {
   uint8_t* base() const { return base_; }
   size_t bytes() const { return bytes_; }
 
-  /// Makes sure that the pages of a range exist, so that touching them cannot fail (a sparse page
-  /// of a full tmpfs is a SIGBUS). Returns 0 or an errno value, ENOSPC above all.
+  /// Maps another part of the file, whole pages; the view has no descriptor. Throws
+  /// std::system_error.
+  std::unique_ptr<Mapping> View(size_t offset, size_t bytes) const;
+
+  /// Makes sure that the pages of a range of the file exist, so that touching them cannot fail (a
+  /// sparse page of a full tmpfs is a SIGBUS). Returns 0 or an errno value, ENOSPC above all.
   int Reserve(size_t offset, size_t bytes) const;
   /// Gives the whole pages inside a range back; they read as zero afterwards.
   void Discard(size_t offset, size_t bytes) const;
-  /// Closes the descriptor: Reserve and Discard no longer work.
+  /// Closes the descriptor: Reserve, Discard and View no longer work.
   void CloseFile() { fd_.Close(); }
-  /// Faults a reserved range in, so that the data path does not. Best effort.
+  /// Faults a reserved range of the mapping in, so that the data path does not. Best effort.
   void Populate(size_t offset, size_t bytes) const;
 
  private:
+  Mapping(int fd, size_t offset, size_t bytes, const std::string& what);
+
   UniqueFd fd_;
   uint8_t* base_ = nullptr;
   size_t bytes_ = 0;
@@ -58,7 +64,9 @@ class Mapping {
 /// std::system_error.
 void SetFileSize(int fd, size_t bytes, const std::string& what);
 
-/// Memory of this process that can be mapped again and grows on demand. Throws std::system_error.
-std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t bytes);
+/// The start of memory of this process that can be mapped again and grows on demand. Throws
+/// std::system_error.
+std::shared_ptr<Mapping> MakeAnonymousMapping(const char* name, size_t file_bytes,
+                                              size_t mapped_bytes);
 
 }  // namespace qpip::wire

@@ -2,11 +2,20 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <cstddef>
 #include <stdexcept>
+#include <system_error>
+#include <utility>
 
 #include "sim/wire/futex.h"
 
 namespace qpip::wire {
+namespace {
+
+// Two, so that the end of one is noticed as soon as anybody's.
+constexpr uint32_t kWatchmen = 2;
+
+}  // namespace
 
 std::string AddressText(const abi::Ip6Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -14,15 +23,29 @@ std::string AddressText(const abi::Ip6Address& address) {
   return text;
 }
 
-uint64_t Membership::DeadSlots() {
-  uint64_t dead = 0;
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
-    if (slot == slot_) continue;
-    const uint32_t state = control_->ports[slot].state.load(std::memory_order_acquire);
-    if (state == kPortFree) continue;
-    if (state != kPortLive || !IsRunning(slot)) dead |= SlotBit(slot);
+bool Membership::IsDead(uint32_t slot) {
+  if (slot == slot_) return false;
+  const uint32_t state = control_->ports[slot].state.load(std::memory_order_acquire);
+  return state != kPortFree && (state != kPortLive || !IsRunning(slot));
+}
+
+bool Membership::IsWatchman() const {
+  uint32_t before = 0;
+  for (uint32_t slot = 0; slot < slot_ && before < kWatchmen; ++slot) {
+    before += control_->ports[slot].state.load(std::memory_order_acquire) == kPortLive ? 1 : 0;
   }
-  return dead;
+  return before < kWatchmen;
+}
+
+void Membership::LookForDead(bool all) {
+  uint32_t watchmen = 0;
+  for (uint32_t slot = 0; slot < slots_used() && (all || watchmen < kWatchmen); ++slot) {
+    const uint32_t state = control_->ports[slot].state.load(std::memory_order_acquire);
+    watchmen += state == kPortLive ? 1 : 0;
+    if (state == kPortFree || !IsDead(slot)) continue;
+    ReclaimDead();
+    return;
+  }
 }
 
 bool Membership::WakeIfSleeping(uint32_t slot) {
@@ -40,7 +63,7 @@ bool Membership::WakeIfSleeping(uint32_t slot) {
 }
 
 void Membership::WakeEverybody() {
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
+  for (uint32_t slot = 0; slot < slots_used(); ++slot) {
     if (slot != slot_ && control_->ports[slot].state.load(std::memory_order_relaxed) == kPortLive) {
       WakeIfSleeping(slot);
     }
@@ -48,25 +71,35 @@ void Membership::WakeEverybody() {
 }
 
 void Membership::ReclaimDeadLocked(bool all) {
-  const uint64_t dead = DeadSlots();
-  if (dead == 0) return;
-  uint64_t unseen = 0;  // sources that a live port has yet to look at
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
+  SlotSet dead;
+  for (uint32_t slot = 0; slot < slots_used(); ++slot) {
+    if (IsDead(slot)) dead.insert(slot);
+  }
+  if (dead.empty()) return;
+  SlotSet unseen;  // sources that a live port has yet to look at
+  for (uint32_t slot = 0; slot < slots_used() && !all; ++slot) {
     const PortEntry& entry = control_->ports[slot];
-    if ((dead & SlotBit(slot)) == 0 && entry.state.load(std::memory_order_relaxed) == kPortLive) {
-      unseen |= entry.opened.load(std::memory_order_acquire);
+    if (!dead.contains(slot) && entry.state.load(std::memory_order_relaxed) == kPortLive) {
+      unseen.Add(entry.opened.Snapshot());
     }
   }
-  const uint64_t reclaim = all ? dead : dead & ~unseen;
-  for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
-    if ((reclaim & SlotBit(slot)) == 0) continue;
+  bool changed = false;
+  dead.ForEach([&](uint32_t slot) {
     PortEntry& entry = control_->ports[slot];
+    if (unseen.contains(slot)) {
+      // Its frames are delivered yet; whoever sends to it is told now.
+      if (entry.state.load(std::memory_order_relaxed) == kPortLeft) return;
+      entry.state.store(kPortLeft, std::memory_order_release);
+      changed = true;
+      return;
+    }
     const uint32_t generation = entry.generation.load(std::memory_order_relaxed);
     DropMemory(slot, generation);
     entry.generation.store(generation + 1, std::memory_order_release);
     entry.state.store(kPortFree, std::memory_order_release);
-  }
-  if (reclaim != 0) {
+    changed = true;
+  });
+  if (changed) {
     control_->epoch.fetch_add(1, std::memory_order_seq_cst);
     WakeEverybody();
   }
@@ -75,7 +108,7 @@ void Membership::ReclaimDeadLocked(bool all) {
 void Membership::ChooseSlotLocked(const FabricOptions& options) {
   const auto choose = [&] {
     slot_ = kMaxPorts;
-    for (uint32_t slot = 0; slot < kMaxPorts; ++slot) {
+    for (uint32_t slot = 0; slot < slots_used(); ++slot) {
       const PortSnapshot port = ReadPort(control_->ports[slot]);
       const bool same = port.address == options.address;
       if (port.state == kPortLive && same && IsRunning(slot)) {
@@ -90,8 +123,9 @@ void Membership::ChooseSlotLocked(const FabricOptions& options) {
         if (same) break;
       }
     }
+    if (slot_ == kMaxPorts) slot_ = slots_used();
   };
-  slot_ = kMaxPorts;  // ours is not among those that DeadSlots passes over
+  slot_ = kMaxPorts;  // ours is not among those that IsDead passes over
   ReclaimDeadLocked(false);
   choose();
   if (slot_ == kMaxPorts) {
@@ -101,6 +135,22 @@ void Membership::ChooseSlotLocked(const FabricOptions& options) {
   if (slot_ == kMaxPorts) {
     throw std::runtime_error("fabric " + options.name + " is full: " + std::to_string(kMaxPorts) +
                              " ports are attached; close one or use another fabric");
+  }
+  // Nobody touches what has no pages: where memory is short, that is a signal.
+  for (const auto& [offset, bytes] :
+       {std::pair{offsetof(ControlBlock, ports) + slot_ * sizeof(PortEntry), sizeof(PortEntry)},
+        std::pair{offsetof(ControlBlock, refusals) + slot_ * sizeof control_->refusals[0],
+                  sizeof control_->refusals[0]}}) {
+    if (const int error = control_memory_->Reserve(offset, bytes); error != 0) {
+      throw std::system_error(
+          error, std::generic_category(),
+          "no room for a port on fabric " + options.name + " (see df /dev/shm)");
+    }
+  }
+  if (slot_ == slots_used()) {
+    // Generation 0 means "not open" in a ring.
+    control_->ports[slot_].generation.store(1, std::memory_order_relaxed);
+    control_->slots_used.store(slot_ + 1, std::memory_order_release);
   }
   generation_ = control_->ports[slot_].generation.load(std::memory_order_relaxed);
 }
@@ -116,9 +166,12 @@ void Membership::AnnounceLocked(const abi::Ip6Address& address) {
   std::memcpy(words, address.bytes, sizeof words);
   entry.address_high.store(words[0], std::memory_order_release);
   entry.address_low.store(words[1], std::memory_order_release);
-  entry.opened.store(0, std::memory_order_relaxed);
-  entry.refused.store(0, std::memory_order_relaxed);
-  for (std::atomic<uint32_t>& refusal : entry.refusals) refusal.store(0, std::memory_order_relaxed);
+  entry.opened.Clear();
+  entry.spoke.Clear();
+  entry.refused.Clear();
+  for (std::atomic<uint32_t>& refusal : control_->refusals[slot_]) {
+    refusal.store(0, std::memory_order_relaxed);
+  }
   entry.wake_word.store(0, std::memory_order_relaxed);
   entry.state.store(kPortLive, std::memory_order_release);
   control_->epoch.fetch_add(1, std::memory_order_seq_cst);

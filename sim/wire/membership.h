@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "sim/wire/layout.h"
 #include "sim/wire/mapping.h"
@@ -15,11 +16,14 @@
 
 namespace qpip::wire {
 
-/// A slot in a set of slots.
-constexpr uint64_t SlotBit(uint32_t slot) { return uint64_t{1} << slot; }
-
 /// "fd00::1" and the like (RFC 5952).
 std::string AddressText(const abi::Ip6Address& address);
+
+/// What a port has mapped of another's memory.
+struct PortView {
+  std::shared_ptr<Mapping> memory;  ///< header and shared region
+  std::shared_ptr<Mapping> ring;    ///< kRingStride bytes: the ring towards the port
+};
 
 /// Leaves the fabric when destroyed, unless this process is a child of the one that joined. One
 /// thread at a time.
@@ -31,15 +35,24 @@ class Membership {
   PortEntry& own_entry() const { return control_->ports[slot_]; }
   uint32_t slot() const { return slot_; }
   uint32_t generation() const { return generation_; }
+  /// Header and shared region; the rings are views of it.
   const std::shared_ptr<Mapping>& own_memory() const { return own_memory_; }
+  /// Slots from here on have never been taken; nothing of them may be touched.
+  uint32_t slots_used() const { return control_->slots_used.load(std::memory_order_acquire); }
 
-  /// Memory of another port's incarnation; nullptr when it is gone or not what it should be
-  /// (`*lack` 0), or when this process lacks what it takes to map it (`*lack`: an errno value).
-  virtual std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) = 0;
-  /// Bit s: slot s is taken, but its port has left or died. Enters the kernel.
-  uint64_t DeadSlots();
-  /// Frees slots of dead ports, unless a live port has yet to see what they sent. Best effort:
-  /// does nothing while somebody else changes the table.
+  /// Memory of a port's incarnation, this port's included; without `memory` when it is gone or not
+  /// what it should be (`*lack` 0), or when this process lacks what it takes to map it (`*lack`: an
+  /// errno value).
+  virtual PortView MapPort(uint32_t slot, uint32_t generation, int* lack) = 0;
+  /// Is the slot taken, but its port has left or died? Enters the kernel. Not of our own.
+  bool IsDead(uint32_t slot);
+  /// Is this port one of the two in the first slots, who look after all others?
+  bool IsWatchman() const;
+  /// Looks for ports that have died: at all of them, or only at the watchmen, and buries the dead
+  /// as ReclaimDead does. Enters the kernel.
+  void LookForDead(bool all);
+  /// Tells everybody of dead ports and frees their slots, unless a live port has yet to see what
+  /// they sent. Best effort: does nothing while somebody else changes the table.
   virtual void ReclaimDead() = 0;
   /// Do wake words need futexes that work across processes?
   virtual bool shared_futex() const = 0;
@@ -68,8 +81,14 @@ class Membership {
   /// Marks the slot as left, tells everybody and frees it if possible.
   void WithdrawLocked();
   void WakeEverybody();
+  /// A view of the ring towards this port in `memory`.
+  PortView ViewOf(std::shared_ptr<Mapping> memory) const {
+    std::shared_ptr<Mapping> ring = memory->View(RingOffset(slot_), kRingStride);
+    return {std::move(memory), std::move(ring)};
+  }
 
-  ControlBlock* control_ = nullptr;
+  std::shared_ptr<Mapping> control_memory_;
+  ControlBlock* control_ = nullptr;  ///< in it
   std::shared_ptr<Mapping> own_memory_;
   uint32_t slot_ = kMaxPorts;
   uint32_t generation_ = 0;

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <system_error>
 
 #include "sim/wire/fork.h"
 #include "sim/wire/membership.h"
@@ -11,14 +12,9 @@ namespace qpip::wire {
 namespace {
 
 struct MemoryFabric {
-  MemoryFabric() {
-    // Generation 0 means "not open" in a ring.
-    for (PortEntry& entry : SharedAt<ControlBlock>(control->base())->ports) {
-      entry.generation.store(1, std::memory_order_relaxed);
-    }
-  }
   std::mutex attach_lock;
-  std::shared_ptr<Mapping> control = MakeAnonymousMapping("qpip-fabric", kControlBytes);
+  std::shared_ptr<Mapping> control =
+      MakeAnonymousMapping("qpip-fabric", kControlBytes, kControlBytes);
   std::array<std::shared_ptr<Mapping>, kMaxPorts> ports;
 };
 
@@ -61,10 +57,11 @@ class MemoryMembership final : public Membership {
  public:
   explicit MemoryMembership(const FabricOptions& options)
       : fabric_(Registry::Get().FindOrCreate(options.name)) {
-    control_ = SharedAt<ControlBlock>(fabric_->control->base());
+    control_memory_ = fabric_->control;
+    control_ = SharedAt<ControlBlock>(control_memory_->base());
     const std::lock_guard lock(fabric_->attach_lock);
     ChooseSlotLocked(options);
-    own_memory_ = MakeAnonymousMapping("qpip-port", kPortMemoryBytes);
+    own_memory_ = MakeAnonymousMapping("qpip-port", kPortMemoryBytes, kRingsOffset);
     fabric_->ports[slot_] = own_memory_;
     AnnounceLocked(options.address);
   }
@@ -75,14 +72,19 @@ class MemoryMembership final : public Membership {
     WithdrawLocked();
   }
 
-  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) override {
-    *lack = 0;  // it is mapped already
+  PortView MapPort(uint32_t slot, uint32_t generation, int* lack) override {
+    *lack = 0;
     const std::lock_guard lock(fabric_->attach_lock);
     const std::shared_ptr<Mapping>& memory = fabric_->ports[slot];
     if (!memory || control_->ports[slot].generation.load(std::memory_order_relaxed) != generation) {
-      return nullptr;
+      return {};
     }
-    return memory;
+    try {
+      return ViewOf(memory);
+    } catch (const std::system_error& error) {
+      *lack = error.code().value();
+      return {};
+    }
   }
 
   void ReclaimDead() override {

@@ -70,6 +70,7 @@ void RingProducer::Open(uint8_t* ring, uint32_t destination_generation) {
   broken_ = false;
   header_->released.store(0, std::memory_order_relaxed);
   header_->producer_waiting.store(0, std::memory_order_relaxed);
+  header_->watched.store(1, std::memory_order_relaxed);
   CommitWord(0).store(0, std::memory_order_relaxed);
   header_->destination_generation.store(destination_generation, std::memory_order_release);
 }
@@ -241,6 +242,16 @@ bool RingConsumer::Publish() {
   header_->released.store(released_, std::memory_order_release);
   if (header_->producer_waiting.load(std::memory_order_relaxed) == 0) return false;
   return header_->producer_waiting.exchange(0, std::memory_order_seq_cst) != 0;
+}
+
+bool RingConsumer::HasEntry() const {
+  return SharedAt<std::atomic<uint64_t>>(data_, next_ & kMask)->load(std::memory_order_acquire) !=
+         0;
+}
+
+void RingConsumer::Watch(bool watched) {
+  header_->watched.store(watched ? 1 : 0, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 bool RingConsumer::CheckWaiting() {

@@ -56,6 +56,10 @@ class RingProducer {
   uint64_t position() const { return head_; }
   /// Has the consumer released everything up to `position`?
   bool Released(uint64_t position);
+  /// Does the consumer look at the ring by itself? Asked behind a write, and behind a
+  /// read-modify-write that is sequentially consistent: a consumer that stops looking sees the
+  /// frame, or is seen here.
+  bool watched() const { return header_->watched.load(std::memory_order_seq_cst) != 0; }
   /// Does the consumer hold anything, or has it yet to read it?
   bool Outstanding() { return !Released(head_); }
   /// How far the consumer has come, as last read (Released, Outstanding).
@@ -105,12 +109,17 @@ class RingConsumer {
 
   /// Reads the next frame; `pieces` (kMaxPieces) are filled with where it lies.
   RingRead Read(iovec* pieces, RingFrame* frame);
+  /// Would Read find anything?
+  bool HasEntry() const;
   /// Everything before `position` is free for the producer. Not yet told to it: see Publish.
   void Release(uint64_t position) { released_ = position; }
   uint64_t unpublished_bytes() const { return released_ - published_; }
   /// Tells the producer what has been released. Returns true when the producer waits for room and
   /// has to be woken (a request made at this very moment may be missed; CheckWaiting sees it).
   bool Publish();
+  /// Tells the producer whether to say when it has written. One that stops watching reads once
+  /// more.
+  void Watch(bool watched);
   /// Like Publish's answer, but ordered behind everything published: no request is missed.
   bool CheckWaiting();
 

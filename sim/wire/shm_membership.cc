@@ -135,7 +135,7 @@ class ShmMembership final : public Membership {
   explicit ShmMembership(const FabricOptions& options);
   ~ShmMembership() override;
 
-  std::shared_ptr<Mapping> MapPort(uint32_t slot, uint32_t generation, int* lack) override;
+  PortView MapPort(uint32_t slot, uint32_t generation, int* lack) override;
   void ReclaimDead() override;
   bool shared_futex() const override { return true; }
   bool inherited() const override { return fork_.inherited(); }
@@ -165,7 +165,6 @@ class ShmMembership final : public Membership {
   UniqueFd directory_;
   int control_fd_ = -1;  ///< owned by control_file_, which is closed last
   UniqueFd control_file_;
-  std::unique_ptr<Mapping> control_mapping_;
   const ForkWatch fork_{{.child = [this] { CloseFiles(); }}};
 };
 
@@ -217,6 +216,7 @@ bool ShmMembership::OpenControl() {
 void ShmMembership::AttachLocked(const FabricOptions& options) {
   MapControlLocked();
   ChooseSlotLocked(options);
+  control_memory_->CloseFile();
   struct flock mine = LockRange(F_WRLCK, kSlotLocks + slot_, 1);
   if (::fcntl(control_fd_, F_OFD_SETLK, &mine) != 0) {
     ThrowErrno("cannot lock slot " + std::to_string(slot_) + " of " + path_);
@@ -265,19 +265,16 @@ void ShmMembership::MapControlLocked() {
   // Opened once more: a mapping keeps its open file, and the locks of that, also in a forked child.
   UniqueFd mapped = OpenPrivateFile(directory_.get(), kControlFile, IfMissing::kFail);
   if (!mapped.valid()) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
-  control_mapping_ =
-      std::make_unique<Mapping>(std::move(mapped), kControlBytes, path_ + "/" + kControlFile);
-  if (const int error = control_mapping_->Reserve(0, kControlBytes); error != 0) {
+  control_memory_ =
+      std::make_shared<Mapping>(std::move(mapped), kControlBytes, path_ + "/" + kControlFile);
+  if (const int error = control_memory_->Reserve(0, kPageBytes); error != 0) {
     errno = error;
     ThrowErrno("no room for " + path_ + "/" + kControlFile + " (see df /dev/shm)");
   }
-  control_mapping_->CloseFile();
-  control_ = SharedAt<ControlBlock>(control_mapping_->base());
+  control_ = SharedAt<ControlBlock>(control_memory_->base());
   if (deserted) {
     control_->bytes.store(kControlBytes, std::memory_order_relaxed);
     control_->version.store(kLayoutVersion, std::memory_order_relaxed);
-    // Generation 0 means "not open" in a ring.
-    for (PortEntry& entry : control_->ports) entry.generation.store(1, std::memory_order_relaxed);
     control_->magic.store(kControlMagic, std::memory_order_release);
   }
 }
@@ -290,7 +287,7 @@ void ShmMembership::CreatePortLocked() {
   if (!file.valid()) ThrowErrno("cannot create " + path_ + "/" + name);
   try {
     SetFileSize(file.get(), kPortMemoryBytes, path_ + "/" + name);
-    own_memory_ = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, path_ + "/" + name);
+    own_memory_ = std::make_shared<Mapping>(std::move(file), kRingsOffset, path_ + "/" + name);
     if (const int error = own_memory_->Reserve(0, kPageBytes); error != 0) {
       throw std::system_error(error, std::generic_category(),
                               "no room for " + path_ + "/" + name + " (see df /dev/shm)");
@@ -301,28 +298,29 @@ void ShmMembership::CreatePortLocked() {
   }
 }
 
-std::shared_ptr<Mapping> ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
+PortView ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
+  *lack = 0;
   const std::string name = PortFileName(slot, generation);
   UniqueFd file = OpenPrivateFile(directory_.get(), name, IfMissing::kFail);
   *lack = !file.valid() && IsLack(errno) ? errno : 0;
   struct stat status;
   if (!file.valid() || ::fstat(file.get(), &status) != 0 ||
       status.st_size != static_cast<off_t>(kPortMemoryBytes)) {
-    return nullptr;
+    return {};
   }
   try {
-    auto memory = std::make_shared<Mapping>(std::move(file), kPortMemoryBytes, name);
-    memory->CloseFile();
-    const PortHeader* header = SharedAt<PortHeader>(memory->base());
+    PortView view = ViewOf(std::make_shared<Mapping>(std::move(file), kRingsOffset, name));
+    view.memory->CloseFile();
+    const PortHeader* header = SharedAt<PortHeader>(view.memory->base());
     if (header->magic.load(std::memory_order_acquire) != kPortMagic ||
         header->slot.load(std::memory_order_relaxed) != slot ||
         header->generation.load(std::memory_order_relaxed) != generation) {
-      return nullptr;
+      return {};
     }
-    return memory;
+    return view;
   } catch (const std::system_error& error) {
     if (IsLack(error.code().value())) *lack = error.code().value();
-    return nullptr;
+    return {};
   }
 }
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "sim/lanai/clock.h"
 #include "sim/lanai/habits.h"
 
 namespace qpip::lanai {
@@ -69,30 +68,52 @@ uint64_t CpuNs() {
   return ns(usage.ru_utime) + ns(usage.ru_stime);
 }
 
-TEST(WaitHabits, GivenAThreadThatIsBusyElsewhereWhenItReturnsThenItIsNotSteady) {
-  WaitHabit habit;
-  // Only some returns are looked at.
-  for (int i = 0; i < 64; ++i) {
-    habit.Left();
-    for (const uint64_t begin_ns = CpuNs(); CpuNs() - begin_ns < kMs / 2;) {
-    }
-    habit.Returned();
+void BeBusy() {
+  for (const uint64_t begin_ns = CpuNs(); CpuNs() - begin_ns < kMs / 2;) {
   }
-  const uint64_t now_ns = MonotonicNs();
-  EXPECT_FALSE(habit.steady(now_ns));
-  EXPECT_TRUE(habit.steady(now_ns + 101 * kMs));
 }
 
-TEST(WaitHabits, GivenAnotherCoreWhenAThreadWasBusyOutsideThatOneThenItSaysNothingOfThis) {
-  WaitHabit habit;
-  WaitHabit other;
-  for (int i = 0; i < 64; ++i) {
-    other.Left();
-    for (const uint64_t begin_ns = CpuNs(); CpuNs() - begin_ns < kMs / 2;) {
-    }
+void ComeBackAtOnce(WaitHabit& habit, int times) {
+  for (int i = 0; i < times; ++i) {
+    habit.Left();
     habit.Returned();
   }
-  EXPECT_TRUE(habit.steady(MonotonicNs()));
+}
+
+TEST(WaitHabits, GivenAThreadThatComesBackAtOnceWhenItHasDoneSoOftenThenItIsSteady) {
+  WaitHabit habit;
+  ComeBackAtOnce(habit, 15);
+  EXPECT_FALSE(habit.steady());
+  ComeBackAtOnce(habit, 1);
+  EXPECT_TRUE(habit.steady());
+}
+
+TEST(WaitHabits, GivenASteadyThreadWhenItIsBusyElsewhereThenThatIsSeenWithin32Returns) {
+  WaitHabit habit;
+  ComeBackAtOnce(habit, 16);
+  for (int i = 0; i < 32; ++i) {
+    habit.Left();
+    BeBusy();
+    habit.Returned();
+  }
+  EXPECT_FALSE(habit.steady());
+  habit.Left();
+  BeBusy();
+  habit.Returned();
+  ComeBackAtOnce(habit, 15);
+  EXPECT_FALSE(habit.steady()) << "counted from the last busy return";
+}
+
+TEST(WaitHabits, GivenTwoCoresWhenAThreadLeavesOneAndWaitsAtTheOtherThenThatSaysNothing) {
+  WaitHabit habit;
+  WaitHabit other;
+  ComeBackAtOnce(habit, 16);
+  for (int i = 0; i < 64; ++i) {
+    other.Left();
+    BeBusy();
+    habit.Returned();
+  }
+  EXPECT_TRUE(habit.steady());
 }
 
 }  // namespace

@@ -185,6 +185,80 @@ TEST_F(ProcessTest, GivenAPeerKilledInTheMiddleWhenLookedForThenItsFramesComeAnd
   EXPECT_EQ(Files().size(), 2u) << "control and our own port; the dead one's file is gone";
 }
 
+TEST_F(ProcessTest, GivenManyPortsWhenOneIsKilledThenTheFirstOfThemTellsAllOthers) {
+  auto first = Open(1);
+  auto second = Open(2);
+  auto third = Open(3);
+  Child child([&](Child& self) {
+    auto mine = Open(4);
+    SendBytes(mine.get(), MakeFrame(Address(3), 60, 1));
+    self.Report();
+    WaitToBeKilled();
+    return 0;
+  });
+  child.WaitForReport();
+  InFrame frame;
+  ASSERT_TRUE(third->Receive(&frame));
+  third->Release(frame);
+  child.Kill();
+  // Only those in the first two slots look at all others; the third waits to be told.
+  CheckLiveness(third.get());
+  EXPECT_FALSE(third->Receive(&frame));
+  CheckLiveness(second.get());
+  ASSERT_TRUE(third->Receive(&frame));
+  EXPECT_TRUE(frame.peer_down);
+  EXPECT_EQ(frame.peer, Address(4));
+}
+
+TEST_F(ProcessTest, GivenAKilledPortWhoseFramesNobodyHasSeenWhenFoundThenSendersAreToldAtOnce) {
+  auto first = Open(1);
+  auto second = Open(2);
+  Child child([&](Child& self) {
+    auto mine = Open(3);
+    SendBytes(mine.get(), MakeFrame(Address(2), 60, 1));
+    self.Report();
+    WaitToBeKilled();
+    return 0;
+  });
+  child.WaitForReport();
+  ASSERT_EQ(SendBytes(first.get(), MakeFrame(Address(3), 60, 1)), SendResult::kSent);
+  child.Kill();
+  CheckLiveness(first.get());
+  EXPECT_EQ(SendBytes(first.get(), MakeFrame(Address(3), 60, 1)), SendResult::kNoRoute);
+  InFrame frame;
+  ASSERT_TRUE(second->Receive(&frame));
+  EXPECT_EQ(Content(frame), MakeFrame(Address(2), 60, 1)) << "what it had sent is not lost";
+  second->Release(frame);
+  ASSERT_TRUE(second->Receive(&frame));
+  EXPECT_TRUE(frame.peer_down);
+}
+
+TEST_F(ProcessTest, GivenBothWatchmenKilledWhenTheOthersLookThenTheyAreFound) {
+  const auto watchman = [this](uint8_t address) {
+    return std::make_unique<Child>([this, address](Child& self) {
+      auto mine = Open(address);
+      self.Report();
+      WaitToBeKilled();
+      return 0;
+    });
+  };
+  auto first = watchman(1);
+  first->WaitForReport();
+  auto second = watchman(2);
+  second->WaitForReport();
+  auto third = Open(3);
+  auto fourth = Open(4);
+  ASSERT_EQ(SendBytes(fourth.get(), MakeFrame(Address(2), 60, 1)), SendResult::kSent);
+  first->Kill();
+  second->Kill();
+  CheckLiveness(fourth.get());
+  InFrame frame;
+  ASSERT_TRUE(fourth->Receive(&frame));
+  EXPECT_TRUE(frame.peer_down);
+  EXPECT_EQ(frame.peer, Address(2));
+  EXPECT_EQ(Files().size(), 3u) << "control and the two that live";
+}
+
 TEST_F(ProcessTest, GivenAKilledPeerWhenItRestartsAtOnceThenOldFramesPeerDownNewFrames) {
   auto wire = Open(1);
   for (uint64_t round = 0; round < 3; ++round) {
