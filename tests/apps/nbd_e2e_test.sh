@@ -70,19 +70,20 @@ stop "$client"
 stop "$server"
 
 # Writes that the server's file refuses are errors at the tool, and the connection goes on. A limit on
-# the size of files, 2 GiB in POSIX's blocks of 512 bytes, stands for a full disk.
-truncate -s 2049M "$work/full"
+# the size of files, 3 GiB in POSIX's blocks of 512 bytes, stands for a full disk; the fabric's are sparse
+# ones of 2 GiB.
+truncate -s 3073M "$work/full"
 cat >"$work/limited" <<'END'
-ulimit -f 4194304
+ulimit -f 6291456
 exec "$@"
 END
 start server sh "$work/limited" "$bin/qpip-nbd-server" --nic "$fabric?address=fd00::1" \
   "full=$work/full"
 server=$started
 connect ""
-timeout 30 qemu-io -f raw -c "write -P 1 2047M 1M" -c "aio_write -P 2 2048M 1M" \
-  -c "aio_write -P 3 1M 64K" -c "aio_flush" -c "flush" -c "read -P 1 2047M 1M" -c "read -P 3 1M 64K" \
-  -c "read -P 0 2048M 1M" "nbd:unix:$socket:exportname=full" >"$work/io.out" 2>&1
+timeout 30 qemu-io -f raw -c "write -P 1 3071M 1M" -c "aio_write -P 2 3072M 1M" \
+  -c "aio_write -P 3 1M 64K" -c "aio_flush" -c "flush" -c "read -P 1 3071M 1M" -c "read -P 3 1M 64K" \
+  -c "read -P 0 3072M 1M" "nbd:unix:$socket:exportname=full" >"$work/io.out" 2>&1
 [ "$(grep -c '^aio_write failed: ' "$work/io.out")" -eq 1 ] || fail "full disk: $(cat "$work/io.out")"
 [ "$(grep -c '^read [0-9]*/[0-9]* bytes' "$work/io.out")" -eq 3 ] ||
   fail "after a failed write: $(cat "$work/io.out")"
