@@ -36,6 +36,10 @@ uint32_t FreeHandle(const Map& map) {
 
 }  // namespace
 
+FakeNic::~FakeNic() {
+  for (void* block : shared_blocks_) std::free(block);
+}
+
 FakeNic::FakeNic() {
   port_info.address.bytes[0] = 0xfd;
   port_info.address.bytes[15] = 1;
@@ -87,12 +91,14 @@ void* FakeNic::AllocateShared(size_t bytes) {
   void* address = std::aligned_alloc(64, (bytes + 63) & ~size_t{63});
   std::memset(address, 0, bytes);
   shared_bytes += bytes;
+  shared_blocks_.insert(address);
   return address;
 }
 
 void FakeNic::FreeShared(void* address, size_t bytes) {
   MustNotBeForked("freeing");
   shared_bytes -= bytes;
+  shared_blocks_.erase(address);
   std::free(address);
 }
 

@@ -43,6 +43,7 @@ struct ConnectOutcome {
 class FakeNic : public abi::HostPort, private abi::HostPlatform {
  public:
   FakeNic();
+  ~FakeNic() override;
 
   // --- Script. Call from the test's thread while nobody drives, or from `when_idle`.
   abi::PortInfo port_info;
@@ -118,6 +119,8 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
 
  private:
   void MustNotBeForked(const char* what);
+
+  std::set<void*> shared_blocks_;  ///< a forked child leaves them
 
   struct Cq {
     abi::CreateCq setup;

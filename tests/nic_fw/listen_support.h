@@ -1,6 +1,7 @@
 // Segments for a listener, made by hand.
 #pragma once
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 
@@ -25,7 +26,7 @@ inline Frame MakeSegment(const abi::Ip6Address& from, const tcp::Header& header,
   ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
   const std::span<uint8_t> transport = std::span<uint8_t>(frame).subspan(40);
   const size_t header_bytes = tcp::Emit(header, transport);
-  std::memcpy(transport.data() + header_bytes, text.data(), text.size());
+  std::copy(text.begin(), text.end(), transport.begin() + static_cast<ptrdiff_t>(header_bytes));
   const uint16_t sum = ChecksumAdd(
       transport, PseudoHeaderSum(ip.source, ip.destination, ip.payload_length, ipv6::kTcp));
   StoreBe16(transport.data() + tcp::offset::kChecksum, static_cast<uint16_t>(~sum));
