@@ -149,6 +149,7 @@ class CommandsTest(unittest.TestCase):
         """The same, of one that says when it is ready."""
         process = self.start(command, *arguments, **how)
         process.ready()
+        process.ticks_at_start = self.ticks(process)
         return process
 
     def run_command(self, command, *arguments):
@@ -164,14 +165,18 @@ class CommandsTest(unittest.TestCase):
         os.chmod(path, 0o666)
         return path
 
-    def until_busy(self, process):
-        """Until a command has worked for a while: its processor time tells."""
-        ticks = 0
-        while ticks < 20:
-            with open(f"/proc/{process.pid}/stat") as stat:
-                fields = stat.read().rsplit(")", 1)[1].split()
-            self.assertTrue(process.runs(), "ended before its time")
-            ticks = int(fields[11]) + int(fields[12])
+    @staticmethod
+    def ticks(process):
+        """Processor time that a process has used, in clock ticks."""
+        with open(f"/proc/{process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def until_busy(self, server):
+        """Until a process of serve() has worked for somebody for a while: its processor time since it
+        was ready tells."""
+        while self.ticks(server) - server.ticks_at_start < 20:
+            self.assertTrue(server.runs(), "ended before its time")
             time.sleep(0.01)
 
 

@@ -111,7 +111,7 @@ class SignalsTest(commands.CommandsTest):
     def test_given_a_busy_ping_when_its_server_is_killed_then_it_reports_and_says_why(self):
         server = self.serve("qpip-ping", "-s", "--nic", self.fabric)
         client = self.start("qpip-ping", "--nic", self.fabric, "-n", "100000000", "--json", "fd00::1")
-        self.until_busy(client)
+        self.until_busy(server)
         server.end(signal.SIGKILL)
         self.assertEqual(client.wait(), 1)
         self.assertRegex(client.error(), "^qpip-ping: connection broken: .*the peer is gone")
@@ -131,7 +131,7 @@ class SignalsTest(commands.CommandsTest):
         server = self.serve("qpip-ping", "-s", "-u", "--nic", self.fabric)
         client = self.start("qpip-ping", "-u", "--nic", self.fabric, "-n", "100000000", "--timeout",
                             "3600", "--json", "fd00::1")
-        self.until_busy(client)
+        self.until_busy(server)
         server.end(signal.SIGKILL)  # one that ends in order may still answer: port unreachable
         self.assertEqual(client.end(signal.SIGINT), 0)
         result = json.loads(client.ready())
