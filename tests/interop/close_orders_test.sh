@@ -38,10 +38,11 @@ connections() {
     "r['connections_reset'] == 4 * $each and \
      0 <= r['tcp_resets_sent'] - $each <= r.get('drop.no_tcp_connection', 0)"
   # Out of the window: what the kernel sends again, and its RSTs when a newer one came first. And what a
-  # client says that has come back with a cookie and waits for a queue pair: it says it again.
+  # client says that has come back with a cookie and waits for a queue pair, or says behind text that was
+  # lost so: it says it again.
   check "$1: QPIP's drops are explained" json "$work/orders.out" \
     "all(n in ('drop.not_our_address', 'drop.no_tcp_connection', 'drop.tcp_unacceptable') \
-             or n == 'drop.backlog_full' and r.get('peers_put_off', 0) > 0 \
+             or n in ('drop.backlog_full', 'drop.tcp_out_of_order') and r.get('peers_put_off', 0) > 0 \
          for n in r if n.startswith('drop.'))"
   resets=$(sed -n 's/.*"tcp_resets_sent": \([0-9]*\).*/\1/p' "$work/orders.out")
 
