@@ -45,7 +45,7 @@ FabricPort::Peer* FabricPort::PeerTowards(const uint8_t* address, SendResult* wh
 }
 
 bool FabricPort::OpenOut(Peer* peer) {
-  std::unique_ptr<Mapping>& ring = out_rings_[peer->slot];
+  const std::shared_ptr<Mapping>& ring = out_rings_[peer->slot];
   if (ring == nullptr) {
     if (const int error = ReserveRing(peer->slot); error != 0) {
       Lack(*peer, error,
@@ -69,10 +69,9 @@ int FabricPort::ReserveRing(uint32_t slot) {
     ++statistics_.attempts_put_off;
     return error;
   }
-  const Mapping& memory = *membership_->own_memory();
-  int error = memory.Reserve(RingOffset(slot), kRingStride);
+  int error = membership_->own_memory()->Reserve(RingOffset(slot), kRingStride);
   try {
-    if (error == 0) out_rings_[slot] = memory.View(RingOffset(slot), kRingStride);
+    if (error == 0) out_rings_[slot] = membership_->MapOwnRing(slot);
   } catch (const std::system_error& failure) {
     error = failure.code().value();
   }

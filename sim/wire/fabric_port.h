@@ -166,7 +166,7 @@ class FabricPort final : public Wire {
   size_t cursor_ = 0;                           ///< where in active_ the last frame came from
   Peer* last_destination_ = nullptr;
   uint64_t seen_epoch_ = 0;
-  std::array<std::unique_ptr<Mapping>, kMaxPorts> out_rings_;  ///< those that have their pages
+  std::array<std::shared_ptr<Mapping>, kMaxPorts> out_rings_;  ///< those that have their pages
   SlotSet unflushed_;  ///< destinations sent to since the last Flush
   SlotSet blocked_;    ///< destinations that had no room
   SlotSet deferred_;   ///< sources to accept later

@@ -35,11 +35,16 @@ class Membership {
   PortEntry& own_entry() const { return control_->ports[slot_]; }
   uint32_t slot() const { return slot_; }
   uint32_t generation() const { return generation_; }
-  /// Header and shared region; the rings are views of it.
+  /// Header and shared region.
   const std::shared_ptr<Mapping>& own_memory() const { return own_memory_; }
   /// Slots from here on have never been taken; nothing of them may be touched.
   uint32_t slots_used() const { return control_->slots_used.load(std::memory_order_acquire); }
 
+  /// This port's ring towards `destination`, whose pages have been reserved. Throws
+  /// std::system_error.
+  virtual std::shared_ptr<Mapping> MapOwnRing(uint32_t destination) {
+    return own_memory_->View(RingOffset(destination), kRingStride);
+  }
   /// Memory of a port's incarnation, this port's included; without `memory` when it is gone or not
   /// what it should be (`*lack` 0), or when this process lacks what it takes to map it (`*lack`: an
   /// errno value).
@@ -81,11 +86,6 @@ class Membership {
   /// Marks the slot as left, tells everybody and frees it if possible.
   void WithdrawLocked();
   void WakeEverybody();
-  /// A view of the ring towards this port in `memory`.
-  PortView ViewOf(std::shared_ptr<Mapping> memory) const {
-    std::shared_ptr<Mapping> ring = memory->View(RingOffset(slot_), kRingStride);
-    return {std::move(memory), std::move(ring)};
-  }
 
   std::shared_ptr<Mapping> control_memory_;
   ControlBlock* control_ = nullptr;  ///< in it

@@ -309,7 +309,8 @@ PortView ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
     return {};
   }
   try {
-    PortView view = ViewOf(std::make_shared<Mapping>(std::move(file), kRingsOffset, name));
+    PortView view = {std::make_shared<Mapping>(std::move(file), kRingsOffset, name), nullptr};
+    view.ring = view.memory->View(RingOffset(this->slot()), kRingStride);
     view.memory->CloseFile();
     const PortHeader* header = SharedAt<PortHeader>(view.memory->base());
     if (header->magic.load(std::memory_order_acquire) != kPortMagic ||
