@@ -21,6 +21,7 @@ struct Core::Waiting {
   uint64_t spin_until_ns;
   bool decided = false;         ///< since there was last something to do: whether to spin
   bool spinning = false;        ///< it does
+  bool slept = false;           ///< as the runner
   bool contended = false;       ///< others have work for this processor
   bool sleeper_called = false;  ///< a thread still in Wire::Sleep was told to get up
   Spinner spinner;
@@ -31,9 +32,7 @@ struct Core::Waiting {
 bool Core::DriveBeforeSleep() {
   waits_.store(true, std::memory_order_relaxed);
   wait_habit_.Returned();
-  const bool did = DriveOnce(/*until_notification=*/true);
-  wait_habit_.Left();
-  return did;
+  return DriveOnce(/*until_notification=*/true);
 }
 
 void Core::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
@@ -61,7 +60,7 @@ void Core::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline
   // Hand over: other threads may depend on what this one attended to.
   EnsureTick();
   in_drive_until_.fetch_sub(1, std::memory_order_seq_cst);
-  wait_habit_.Left();
+  wait_habit_.Left(waiting.slept);
 }
 
 // One pause of a thread that spins. What it finds out is for its next turn with the lock.
@@ -100,8 +99,9 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   }
   if (!waiting.decided) {
     waiting.decided = true;
-    waiting.spinning = options_.spin_ns != 0 && spin_habit_.Worthwhile(now_ns);
-    waiting.spin_until_ns = waiting.spinning ? now_ns + options_.spin_ns : now_ns;
+    const uint64_t budget_ns = spin_habit_.Budget(now_ns, options_.spin_ns);
+    waiting.spinning = budget_ns != 0;
+    waiting.spin_until_ns = now_ns + budget_ns;
   }
   waiting.contended = false;
   // Whoever slept before this thread came has to leave the wire first, or both would wake for
@@ -113,16 +113,17 @@ Core::Round Core::TryToRun(Waiting& waiting) {
       wire_->Wake();
     }
     Unlock();
-    Pause(waiting);
+    // Who has the processor while the wire is occupied may be the one who is to leave it.
+    occupied ? static_cast<void>(waiting.spinner.Pause()) : Pause(waiting);
     return Round::kAgain;
   }
-  if (waiting.spinning) spin_habit_.Failed();
-  waiting.spinning = false;
+  waiting.slept = true;
   if (!Park(Parker::kRunner, waiting.word, waiting.expected, waiting.deadline_ns)) {
     return Round::kWaitOnWord;  // another thread drives; the core thread follows it
   }
   Run(kWaitLimit, true);
-  waiting.decided = waiting.sleeper_called = false;
+  spin_habit_.Slept(waiting.spinning, now_ns_ - now_ns);
+  waiting.decided = waiting.spinning = waiting.sleeper_called = false;
   Unlock();
   return Round::kAgain;
 }

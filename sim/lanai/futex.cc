@@ -29,6 +29,8 @@ constexpr uint32_t kRoundsPerYield = 4;
 // due.
 constexpr uint64_t kSwitchCycles = 3000;
 constexpr uint64_t kLongCycles = 100000;
+// So long only somebody who uses up what the scheduler gives him has it.
+constexpr uint64_t kSliceCycles = 500000;
 constexpr uint32_t kYieldsRemembered = 16;
 thread_local uint32_t yields_at_once = 0;
 
@@ -42,7 +44,7 @@ bool Yield() {
   } else if (yields_at_once > 0) {
     --yields_at_once;
   }
-  return took >= kLongCycles;
+  return took >= kSliceCycles;
 }
 
 }  // namespace

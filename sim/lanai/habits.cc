@@ -9,7 +9,14 @@ namespace qpip::lanai {
 namespace {
 
 constexpr uint32_t kMostWaitsSkipped = 15;
-constexpr uint64_t kFirstContentionNs = 10'000'000;
+constexpr uint64_t kShortSleepNs = 200'000;
+constexpr uint64_t kLongSpinNs = 100'000;
+constexpr uint32_t kLongSpins = 4;
+constexpr uint32_t kWaitsBetweenLongSpins = 24;
+constexpr uint32_t kLongSleepsToBelieve = 8;
+constexpr uint64_t kFirstContentionNs = 1'000'000;
+constexpr uint64_t kSameContentionNs = 50'000'000;
+constexpr uint32_t kContentionsToBelieve = 4;
 constexpr uint64_t kLongestContentionNs = 1'000'000'000;
 
 // Asking the kernel costs some hundred nanoseconds.
@@ -37,29 +44,65 @@ Sample TakeSample(const void* of) {
 
 }  // namespace
 
-bool SpinHabit::Worthwhile(uint64_t now_ns) {
-  if (now_ns < contended_until_ns_) return false;
-  if (skip_ == 0) return true;
-  --skip_;
-  return false;
+uint64_t SpinHabit::Budget(uint64_t now_ns, uint64_t spin_ns) {
+  if (spin_ns == 0 || now_ns < contended_until_ns_) return 0;
+  if (skip_ != 0) {
+    --skip_;
+    return 0;
+  }
+  if (long_spins_ == kLongSpins) {
+    if (++waits_since_long_ < kWaitsBetweenLongSpins) return spin_ns;
+    long_spins_ = waits_since_long_ = 0;
+  }
+  if (!slept_briefly_) return spin_ns;
+  ++long_spins_;
+  return std::max(spin_ns, kLongSpinNs);
 }
 
 void SpinHabit::Paid() {
-  skip_ = backoff_ = 0;
+  skip_ = backoff_ = long_sleeps_ = 0;
   contended_for_ns_ = 0;
+  contentions_ = 0;
+  slept_briefly_ = false;
+  long_spins_ = waits_since_long_ = 0;
 }
 
-void SpinHabit::Failed() {
+void SpinHabit::Slept(bool spun, uint64_t slept_ns) {
+  slept_briefly_ = slept_ns < kShortSleepNs;
+  if (slept_briefly_) {
+    skip_ = backoff_ = long_sleeps_ = 0;
+    return;
+  }
+  if (!spun || ++long_sleeps_ < kLongSleepsToBelieve) return;
   backoff_ = std::min(2 * backoff_ + 1, kMostWaitsSkipped);
   skip_ = backoff_;
 }
 
 void SpinHabit::Contended(uint64_t now_ns) {
+  // One alone may be anything. Those that come long after the last are others.
+  if (now_ns > contended_until_ns_ + std::max(8 * contended_for_ns_, kSameContentionNs)) {
+    contended_for_ns_ = 0;
+    contentions_ = 0;
+  }
+  if (++contentions_ < kContentionsToBelieve) {
+    contended_until_ns_ = now_ns;
+    return;
+  }
   contended_for_ns_ = std::clamp(2 * contended_for_ns_, kFirstContentionNs, kLongestContentionNs);
   contended_until_ns_ = now_ns + contended_for_ns_;
 }
 
-void WaitHabit::Left() {
+void WaitHabit::Left(bool slept) {
+  if (!slept) {
+    sample.of = nullptr;
+    if (awake_.load(std::memory_order_relaxed) < kAwakeToEnd) {
+      awake_.fetch_add(1, std::memory_order_relaxed);
+    } else if (quick_.load(std::memory_order_relaxed) != 0) {
+      quick_.store(0, std::memory_order_relaxed);
+    }
+    return;
+  }
+  awake_.store(0, std::memory_order_relaxed);
   if (!steady() || ++returns % kReturnsPerSample == 0) sample = TakeSample(this);
 }
 

@@ -6,24 +6,32 @@
 
 namespace qpip::lanai {
 
-/// Whether a thread that waits should spin before it sleeps: only while that has paid lately, and
-/// while its processor has nobody else to run. Spinning pays only when the peer spins too, so one
-/// that has stopped tries again now and then. One thread at a time (the core's lock).
+/// Whether a thread that waits should spin before it sleeps: only while its processor has nobody
+/// else to run, and what it waits for comes soon. Spinning pays when the peer spins too: as long as
+/// sleeps are about as short as two wake-ups, each end goes on trying. One thread at a time (the
+/// core's lock).
 class SpinHabit {
  public:
-  /// Asked where a wait would begin to spin; counts.
-  bool Worthwhile(uint64_t now_ns);
+  /// For how long a wait that would begin to spin now does so, `spin_ns` being what the user
+  /// allows; 0: not at all. Counts. Longer than that, a few times, behind short sleeps: two ends
+  /// that wake each other up find back to spinning.
+  uint64_t Budget(uint64_t now_ns, uint64_t spin_ns);
   /// What the thread waited for came while it spun.
   void Paid();
-  /// It slept after all.
-  void Failed();
+  /// It slept for `slept_ns`, perhaps after it had spun.
+  void Slept(bool spun, uint64_t slept_ns);
   /// Giving way took so long that others have work for this processor: at once no more spinning,
-  /// for 10 ms at first, then ever longer up to a second.
+  /// for a millisecond at first, then ever longer, up to a second.
   void Contended(uint64_t now_ns);
 
  private:
   uint32_t skip_ = 0;     ///< waits that are not to spin
   uint32_t backoff_ = 0;  ///< what skip_ was last set to
+  bool slept_briefly_ = false;
+  uint32_t long_spins_ = 0;        ///< that have brought nothing
+  uint32_t waits_since_long_ = 0;  ///< when there have been too many of these
+  uint32_t long_sleeps_ = 0;       ///< one behind the other
+  uint32_t contentions_ = 0;       ///< likewise
   uint64_t contended_until_ns_ = 0;
   uint64_t contended_for_ns_ = 0;
 };
@@ -32,9 +40,10 @@ class SpinHabit {
 /// the core's thread need not look after the firmware every millisecond. Thread-safe.
 class WaitHabit {
  public:
-  /// A thread returns to the application, and takes note of how much it has run so far: every time
-  /// as long as the habit is not steady, else now and then.
-  void Left();
+  /// A thread returns to the application. When it has slept it takes note of how much it has run so
+  /// far: every time as long as the habit is not steady, else now and then. One that need not sleep
+  /// for many times in a row has no use for a steady habit, which ends.
+  void Left(bool slept);
   /// It is back.
   void Returned();
   /// Was nobody busy or blocked elsewhere between the last 16 pairs of calls that were looked at?
@@ -42,7 +51,9 @@ class WaitHabit {
 
  private:
   static constexpr uint32_t kQuickToBeSteady = 16;
+  static constexpr uint32_t kAwakeToEnd = 64;
   std::atomic<uint32_t> quick_{0};
+  std::atomic<uint32_t> awake_{0};  ///< waits without sleep in a row
 };
 
 }  // namespace qpip::lanai

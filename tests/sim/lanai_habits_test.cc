@@ -4,59 +4,109 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+
 #include "sim/lanai/habits.h"
 
 namespace qpip::lanai {
 namespace {
 
 constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kSpinNs = 20'000;
 
 uint32_t WaitsUntilItSpins(SpinHabit& habit, uint64_t now_ns) {
   uint32_t waits = 1;
-  while (!habit.Worthwhile(now_ns)) ++waits;
+  while (habit.Budget(now_ns, kSpinNs) == 0) ++waits;
   return waits;
 }
 
 TEST(SpinHabits, GivenANewThreadWhenItWaitsThenItSpins) {
   SpinHabit habit;
-  EXPECT_TRUE(habit.Worthwhile(1));
+  EXPECT_NE(habit.Budget(1, kSpinNs), 0u);
+}
+
+/// Long sleeps until they count.
+void SleepLong(SpinHabit& habit, int times = 7) {
+  for (int i = 0; i < times; ++i) habit.Slept(/*spun=*/true, kMs);
+}
+
+TEST(SpinHabits, GivenFewLongSleepsWhenThreadsWaitThenTheySpin) {
+  SpinHabit habit;
+  SleepLong(habit);
+  EXPECT_NE(habit.Budget(1, kSpinNs), 0u);
 }
 
 TEST(SpinHabits, GivenSpinningThatNeverPaysWhenThreadsWaitThenOneInSixteenTries) {
   SpinHabit habit;
-  uint32_t last = 0;
+  SleepLong(habit);
   for (const uint32_t waits : {2u, 4u, 8u, 16u, 16u}) {
-    habit.Failed();
-    last = WaitsUntilItSpins(habit, 1);
-    EXPECT_EQ(last, waits);
+    habit.Slept(/*spun=*/true, kMs);
+    EXPECT_EQ(WaitsUntilItSpins(habit, 1), waits);
   }
 }
 
 TEST(SpinHabits, GivenSpinningThatFailedWhenOneTryPaysThenAllSpinAgain) {
   SpinHabit habit;
-  for (int i = 0; i < 5; ++i) habit.Failed();
+  SleepLong(habit, 12);
+  EXPECT_EQ(habit.Budget(1, kSpinNs), 0u);
   habit.Paid();
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(habit.Worthwhile(1));
+  for (int i = 0; i < 5; ++i) EXPECT_NE(habit.Budget(1, kSpinNs), 0u);
+}
+
+TEST(SpinHabits, GivenSleepsNoLongerThanTwoWakeUpsWhenThreadsWaitThenEachSpins) {
+  SpinHabit habit;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_NE(habit.Budget(1, kSpinNs), 0u);
+    habit.Slept(/*spun=*/true, kMs / 10);
+  }
+}
+
+TEST(SpinHabits, GivenSpinningThatFailedWhenASleepIsShortThenAllSpinAgain) {
+  SpinHabit habit;
+  SleepLong(habit, 12);
+  EXPECT_EQ(habit.Budget(1, kSpinNs), 0u);
+  habit.Slept(/*spun=*/false, kMs / 10);
+  EXPECT_NE(habit.Budget(1, kSpinNs), 0u);
+}
+
+TEST(SpinHabits, GivenShortSleepsWhenThreadsWaitThenFourSpinsAreLongAndThenNoneForAWhile) {
+  SpinHabit habit;
+  for (int i = 0; i < 27; ++i) {
+    habit.Slept(/*spun=*/true, kMs / 20);
+    EXPECT_EQ(habit.Budget(1, kSpinNs) > kSpinNs, i < 4) << i;
+  }
+  habit.Slept(/*spun=*/true, kMs / 20);
+  EXPECT_GT(habit.Budget(1, kSpinNs), kSpinNs);
+}
+
+TEST(SpinHabits, GivenAUserWhoWantsNoSpinningWhenThreadsWaitThenNoneSpins) {
+  SpinHabit habit;
+  habit.Slept(/*spun=*/false, kMs / 20);
+  EXPECT_EQ(habit.Budget(1, 0), 0u);
 }
 
 TEST(SpinHabits, GivenABusyProcessorWhenThreadsWaitThenNobodySpinsForEverLonger) {
   SpinHabit habit;
   uint64_t now_ns = 1;
-  for (const uint64_t ms : {10, 20, 40, 80, 160, 320, 640, 1000, 1000}) {
+  for (int i = 0; i < 3; ++i) habit.Contended(now_ns);
+  EXPECT_NE(habit.Budget(now_ns, kSpinNs), 0u) << "few may be anything";
+  for (const uint64_t ms : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000}) {
     habit.Contended(now_ns);
-    EXPECT_FALSE(habit.Worthwhile(now_ns + ms * kMs - 1));
-    EXPECT_TRUE(habit.Worthwhile(now_ns + ms * kMs));
+    EXPECT_EQ(habit.Budget(now_ns + ms * kMs - 1, kSpinNs), 0u);
+    EXPECT_NE(habit.Budget(now_ns + ms * kMs, kSpinNs), 0u);
     now_ns += ms * kMs;
   }
 }
 
-TEST(SpinHabits, GivenAProcessorThatWasBusyWhenSpinningPaysThenTheNextTimeIsShortAgain) {
+TEST(SpinHabits, GivenAProcessorThatWasBusyWhenSpinningPaysOrTimePassesThenItBeginsAnew) {
   SpinHabit habit;
-  habit.Contended(1);
-  habit.Contended(1);
+  for (int i = 0; i < 4; ++i) habit.Contended(1);
+  EXPECT_EQ(habit.Budget(1, kSpinNs), 0u);
   habit.Paid();
-  habit.Contended(100 * kMs);
-  EXPECT_TRUE(habit.Worthwhile(110 * kMs));
+  habit.Contended(2);
+  EXPECT_NE(habit.Budget(2 + 2 * kMs, kSpinNs), 0u);
+  for (int i = 0; i < 3; ++i) habit.Contended(100 * kMs + i);
+  EXPECT_NE(habit.Budget(100 * kMs + 3, kSpinNs), 0u);
 }
 
 uint64_t CpuNs() {
@@ -75,7 +125,7 @@ void BeBusy() {
 
 void ComeBackAtOnce(WaitHabit& habit, int times) {
   for (int i = 0; i < times; ++i) {
-    habit.Left();
+    habit.Left(/*slept=*/true);
     habit.Returned();
   }
 }
@@ -92,16 +142,25 @@ TEST(WaitHabits, GivenASteadyThreadWhenItIsBusyElsewhereThenThatIsSeenWithin32Re
   WaitHabit habit;
   ComeBackAtOnce(habit, 16);
   for (int i = 0; i < 32; ++i) {
-    habit.Left();
+    habit.Left(/*slept=*/true);
     BeBusy();
     habit.Returned();
   }
   EXPECT_FALSE(habit.steady());
-  habit.Left();
+  habit.Left(/*slept=*/true);
   BeBusy();
   habit.Returned();
   ComeBackAtOnce(habit, 15);
   EXPECT_FALSE(habit.steady()) << "counted from the last busy return";
+}
+
+TEST(WaitHabits, GivenASteadyThreadWhenItNeedNotSleepThenItIsSteadyNoMore) {
+  WaitHabit habit;
+  ComeBackAtOnce(habit, 16);
+  for (int i = 0; i < 64; ++i) habit.Left(/*slept=*/false);
+  EXPECT_TRUE(habit.steady());
+  habit.Left(/*slept=*/false);
+  EXPECT_FALSE(habit.steady());
 }
 
 TEST(WaitHabits, GivenTwoCoresWhenAThreadLeavesOneAndWaitsAtTheOtherThenThatSaysNothing) {
@@ -109,7 +168,7 @@ TEST(WaitHabits, GivenTwoCoresWhenAThreadLeavesOneAndWaitsAtTheOtherThenThatSays
   WaitHabit other;
   ComeBackAtOnce(habit, 16);
   for (int i = 0; i < 64; ++i) {
-    other.Left();
+    other.Left(/*slept=*/true);
     BeBusy();
     habit.Returned();
   }
