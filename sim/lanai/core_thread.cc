@@ -104,6 +104,7 @@ bool Core::LookAround() {
   if (!TryLock()) return false;
   const bool parked = ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody;
   const bool did = !parked && Run(kAttendLimit, false);
+  if (did) wait_habit_.Missed();
   Unlock();
   return did;
 }

@@ -89,6 +89,8 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   if (waiting.contended) spin_habit_.Contended(now_ns);
   if (did || !idle) {
     if (waiting.spinning && waiting.Over()) spin_habit_.Paid();
+    // Should another thread take the lock: it is worth the same patience.
+    waiting.spin_until_ns = waiting.contended ? now_ns : now_ns + options_.spin_ns;
     waiting.decided = waiting.spinning = waiting.contended = false;
     Unlock();
     return Round::kAgain;
@@ -113,8 +115,11 @@ Core::Round Core::TryToRun(Waiting& waiting) {
       wire_->Wake();
     }
     Unlock();
-    // Who has the processor while the wire is occupied may be the one who is to leave it.
-    occupied ? static_cast<void>(waiting.spinner.Pause()) : Pause(waiting);
+    if (occupied) {
+      waiting.spinner.Pause();  // who has the processor may be the one who is to leave the wire
+    } else {
+      Pause(waiting);
+    }
     return Round::kAgain;
   }
   waiting.slept = true;
@@ -123,6 +128,7 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   }
   Run(kWaitLimit, true);
   spin_habit_.Slept(waiting.spinning, now_ns_ - now_ns);
+  waiting.spin_until_ns = now_ns_ + options_.spin_ns;
   waiting.decided = waiting.spinning = waiting.sleeper_called = false;
   Unlock();
   return Round::kAgain;

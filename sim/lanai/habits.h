@@ -46,6 +46,8 @@ class WaitHabit {
   void Left(bool slept);
   /// It is back.
   void Returned();
+  /// There was work that nobody had come back for.
+  void Missed() { quick_.store(0, std::memory_order_relaxed); }
   /// Was nobody busy or blocked elsewhere between the last 16 pairs of calls that were looked at?
   bool steady() const { return quick_.load(std::memory_order_relaxed) >= kQuickToBeSteady; }
 

@@ -163,6 +163,15 @@ TEST(WaitHabits, GivenASteadyThreadWhenItNeedNotSleepThenItIsSteadyNoMore) {
   EXPECT_FALSE(habit.steady());
 }
 
+TEST(WaitHabits, GivenASteadyThreadWhenWorkWasMissedThenItHasToShowAgain) {
+  WaitHabit habit;
+  ComeBackAtOnce(habit, 16);
+  habit.Missed();
+  EXPECT_FALSE(habit.steady());
+  ComeBackAtOnce(habit, 16);
+  EXPECT_TRUE(habit.steady());
+}
+
 TEST(WaitHabits, GivenTwoCoresWhenAThreadLeavesOneAndWaitsAtTheOtherThenThatSaysNothing) {
   WaitHabit habit;
   WaitHabit other;
