@@ -88,7 +88,8 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   const uint64_t now_ns = now_ns_;
   if (waiting.contended) spin_habit_.Contended(now_ns);
   if (did || !idle) {
-    if (waiting.spinning && waiting.Over()) spin_habit_.Paid();
+    // What came while somebody else had the processor was not spun for.
+    if (waiting.spinning && !waiting.contended && waiting.Over()) spin_habit_.Paid();
     // Should another thread take the lock: it is worth the same patience.
     waiting.spin_until_ns = waiting.contended ? now_ns : now_ns + options_.spin_ns;
     waiting.decided = waiting.spinning = waiting.contended = false;

@@ -61,8 +61,6 @@ uint64_t SpinHabit::Budget(uint64_t now_ns, uint64_t spin_ns) {
 
 void SpinHabit::Paid() {
   skip_ = backoff_ = long_sleeps_ = 0;
-  contended_for_ns_ = 0;
-  contentions_ = 0;
   slept_briefly_ = false;
   long_spins_ = waits_since_long_ = 0;
 }

@@ -20,8 +20,9 @@ class SpinHabit {
   void Paid();
   /// It slept for `slept_ns`, perhaps after it had spun.
   void Slept(bool spun, uint64_t slept_ns);
-  /// Giving way took so long that others have work for this processor: at once no more spinning,
-  /// for a millisecond at first, then ever longer, up to a second.
+  /// Giving way took so long that others have work for this processor. From the fourth time in
+  /// short succession on there is no more spinning, for a millisecond at first, then ever longer,
+  /// up to a second; that spinning pays in between changes nothing, only time does.
   void Contended(uint64_t now_ns);
 
  private:
@@ -31,7 +32,7 @@ class SpinHabit {
   uint32_t long_spins_ = 0;        ///< that have brought nothing
   uint32_t waits_since_long_ = 0;  ///< when there have been too many of these
   uint32_t long_sleeps_ = 0;       ///< one behind the other
-  uint32_t contentions_ = 0;       ///< likewise
+  uint32_t contentions_ = 0;       ///< in short succession
   uint64_t contended_until_ns_ = 0;
   uint64_t contended_for_ns_ = 0;
 };

@@ -98,13 +98,22 @@ TEST(SpinHabits, GivenABusyProcessorWhenThreadsWaitThenNobodySpinsForEverLonger)
   }
 }
 
-TEST(SpinHabits, GivenAProcessorThatWasBusyWhenSpinningPaysOrTimePassesThenItBeginsAnew) {
+TEST(SpinHabits, GivenABusyProcessorWhenSpinningPaysInBetweenThenThatChangesNothing) {
+  SpinHabit habit;
+  for (int i = 0; i < 4; ++i) {
+    habit.Contended(1);
+    habit.Paid();
+  }
+  EXPECT_EQ(habit.Budget(1, kSpinNs), 0u);
+  habit.Paid();
+  habit.Contended(2 * kMs);
+  EXPECT_EQ(habit.Budget(2 * kMs + 2 * kMs - 1, kSpinNs), 0u) << "longer than the first time";
+}
+
+TEST(SpinHabits, GivenAProcessorThatWasBusyWhenTimePassesThenItBeginsAnew) {
   SpinHabit habit;
   for (int i = 0; i < 4; ++i) habit.Contended(1);
   EXPECT_EQ(habit.Budget(1, kSpinNs), 0u);
-  habit.Paid();
-  habit.Contended(2);
-  EXPECT_NE(habit.Budget(2 + 2 * kMs, kSpinNs), 0u);
   for (int i = 0; i < 3; ++i) habit.Contended(100 * kMs + i);
   EXPECT_NE(habit.Budget(100 * kMs + 3, kSpinNs), 0u);
 }
