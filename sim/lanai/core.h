@@ -165,7 +165,11 @@ class Core {
   void ThreadMain();
   void Attend();
   void Standby();
-  bool SleepTick(uint64_t interval_ns);
+  bool SleepTick(uint64_t interval_ns, bool resting);
+  /// Least distance of ticks. Where processors are short they come late, and so do the
+  /// application's threads: a core thread that ticked as if they did not would keep them from
+  /// coming at all.
+  uint64_t LeastTickNs() const { return 8 * late_ns_.load(std::memory_order_relaxed); }
   bool LookAround();
 
   // fork.cc
@@ -229,6 +233,7 @@ class Core {
   // --- The core thread.
   alignas(64) uint32_t tick_word_ = 0;     ///< futex; changed to end the present tick
   std::atomic<uint64_t> next_tick_ns_{0};  ///< 0: the core thread is awake or parked
+  std::atomic<uint64_t> late_ns_{0};       ///< by how much ticks have been late lately
   std::atomic<uint64_t> ticks_{0};
   std::atomic<uint64_t> hurried_ticks_{0};
   std::atomic<uint64_t> takeovers_{0};

@@ -63,23 +63,28 @@ void Core::Attend() {
 void Core::Standby() {
   uint64_t interval_ns = kFirstTickNs;
   uint64_t silent_since_ns = 0;  // 0: somebody has driven at the last tick
+  bool resting = false;          // since a runner is parked
   while (!stopping_.load(std::memory_order_seq_cst)) {
     const uint32_t driven = driven_.load(std::memory_order_relaxed);
     const uint64_t park = park_.load(std::memory_order_relaxed);
     ticks_.fetch_add(1, std::memory_order_relaxed);
     TellTroubles();
     const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
-    if (!SleepTick(interval_ns)) {
+    if (!waiters) interval_ns = std::max(interval_ns, std::min(LeastTickNs(), kRestNs));
+    if (!SleepTick(interval_ns, resting)) {
       hurried_ticks_.fetch_add(1, std::memory_order_relaxed);
       interval_ns = waiters ? kFirstTickNs : kLastTickNs;
+      resting = false;
       continue;
     }
+    resting = false;
     const uint64_t park_now = park_.load(std::memory_order_seq_cst);
     const uint64_t now_ns = MonotonicNs();
     const bool waits = waits_.load(std::memory_order_relaxed);
     const uint64_t last_ns = waits && wait_habit_.steady() ? kRestNs : kLastTickNs;
     if (ParkerOf(park_now) == Parker::kRunner) {
       interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : last_ns;
+      resting = interval_ns > last_ns;
       silent_since_ns = 0;
       continue;
     }
@@ -92,7 +97,8 @@ void Core::Standby() {
       silent_since_ns = now_ns;
       interval_ns = kFirstTickNs;
     }
-    if (waiters || !waits || now_ns - silent_since_ns >= kPatienceNs || LookAround()) {
+    if (waiters || !waits || now_ns - silent_since_ns >= kPatienceNs + LeastTickNs() ||
+        LookAround()) {
       return;
     }
     interval_ns = std::min(interval_ns * 2, kLastTickNs);
@@ -109,18 +115,23 @@ bool Core::LookAround() {
   return did;
 }
 
-// Sleeps one tick. Returns false when somebody has asked for an earlier one.
-bool Core::SleepTick(uint64_t interval_ns) {
+// Sleeps one tick. Returns false when somebody has asked for an earlier one. `resting`: only as
+// long as a runner is parked.
+bool Core::SleepTick(uint64_t interval_ns, bool resting) {
   const uint32_t word = LoadWord(&tick_word_);
   const uint64_t until_ns = MonotonicNs() + interval_ns;
   next_tick_ns_.store(until_ns, std::memory_order_seq_cst);
-  const bool runner_left = interval_ns > kLastTickNs && !wait_habit_.steady() &&
-                           ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
+  const bool runner_left =
+      resting && ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
   if (!runner_left && !stopping_.load(std::memory_order_seq_cst) &&
       !untold_.load(std::memory_order_seq_cst)) {
     FutexWait(&tick_word_, word, until_ns);
   }
   next_tick_ns_.store(0, std::memory_order_seq_cst);
+  const uint64_t now_ns = MonotonicNs();
+  const uint64_t late_ns = late_ns_.load(std::memory_order_relaxed);
+  late_ns_.store(std::max(late_ns - late_ns / 4, now_ns > until_ns ? now_ns - until_ns : 0),
+                 std::memory_order_relaxed);
   return !runner_left && LoadWord(&tick_word_) == word;
 }
 

@@ -1,5 +1,7 @@
 // Sleeping and waking: the two parked states of core.h.
 
+#include <algorithm>
+
 #include "sim/lanai/core.h"
 
 namespace qpip::lanai {
@@ -97,7 +99,8 @@ void Core::EnsureTick() {
   if (next_ns == 0) return;  // it is awake
   const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
   if (!waiters && wait_habit_.steady()) return;  // a thread is back before the tick that there is
-  const uint64_t soon_ns = MonotonicNs() + (waiters ? kNearTickWithWaitersNs : kNearTickNs);
+  const uint64_t soon_ns =
+      MonotonicNs() + (waiters ? kNearTickWithWaitersNs : std::max(kNearTickNs, LeastTickNs()));
   if (next_ns <= soon_ns) return;
   next_tick_ns_.store(soon_ns, std::memory_order_relaxed);
   std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);
