@@ -137,8 +137,8 @@ struct SendHalf {
   bool urgent = false;      ///< urgent text waits or is in flight
   bool fin_queued = false;  ///< owner closed: FIN goes after `end`
   bool fin_sent = false;
-  bool iss_is_far =
-      false;  ///< 2^31 bytes and more are acknowledged: iss compares with none of them
+  /// 2^31 bytes and more are acknowledged: iss compares with none of them.
+  bool iss_is_far = false;
 };
 
 /// The receive half.
