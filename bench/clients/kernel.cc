@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bench/clients/crowd.h"
+#include "bench/loopback.h"
 
 namespace qpip::bench {
 namespace {
@@ -34,14 +35,6 @@ class Socket {
 
 void Check(bool fine, const char* what) {
   if (!fine) throw std::system_error(errno, std::generic_category(), what);
-}
-
-sockaddr_in6 Loopback(uint32_t port) {
-  sockaddr_in6 address = {};
-  address.sin6_family = AF_INET6;
-  address.sin6_addr = in6addr_loopback;
-  address.sin6_port = htons(static_cast<uint16_t>(port));
-  return address;
 }
 
 void SendAtOnce(int descriptor) {

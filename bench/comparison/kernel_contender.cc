@@ -13,6 +13,7 @@
 
 #include "bench/comparison/contender.h"
 #include "bench/comparison/process_pair.h"
+#include "bench/loopback.h"
 
 namespace qpip::bench {
 namespace {
@@ -64,14 +65,6 @@ class MessageSocket {
   int descriptor_;
   int flags_;
 };
-
-sockaddr_in6 Loopback(uint32_t port) {
-  sockaddr_in6 address = {};
-  address.sin6_family = AF_INET6;
-  address.sin6_addr = in6addr_loopback;
-  address.sin6_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
 
 void BindAnyPort(int descriptor) {
   const sockaddr_in6 address = Loopback(0);
