@@ -42,7 +42,7 @@ void ResumeHandshake(Tcb& tcb, const Options& options, const Handshake& handshak
   OpenPassive(tcb, options, handshake.iss, segment, now);
   tcb.snd.nxt = tcb.snd.iss + 1;
   tcb.snd.max = tcb.snd.nxt;
-  tcb.rcv.adv = tcb.rcv.nxt + handshake.window;
+  tcb.rcv.adv = tcb.rcv.told = tcb.rcv.nxt + handshake.window;
   tcb.owed.last_ack_sent = tcb.rcv.nxt;
   if (tcb.window_scaling_on) tcb.rcv.wscale = handshake.window_scale;
   StartRetransmitTimer(tcb, now);  // should the ACK be refused after all

@@ -27,6 +27,7 @@ void AssertHeld(const Reassembly& held) {
 void AssertReceiveHalf(const Tcb& tcb) {
   const ReceiveHalf& rcv = tcb.rcv;
   QPIP_ASSERT(rcv.nxt.AtOrBefore(rcv.adv + 1));
+  QPIP_ASSERT(rcv.told.AtOrBefore(rcv.adv));
   QPIP_ASSERT(rcv.unplaced <= rcv.irs.DistanceTo(rcv.nxt));
   QPIP_ASSERT(tcb.owed.last_ack_sent.AtOrBefore(AckableSequence(tcb)));
   AssertHeld(rcv.held);

@@ -46,7 +46,7 @@ void TakeSyn(Tcb& tcb, const Header& syn, uint64_t now) {
   const uint32_t offered = tcb.rcv.nxt.DistanceTo(tcb.rcv.adv);
   tcb.rcv.irs = syn.sequence;
   tcb.rcv.nxt = syn.sequence + 1;
-  tcb.rcv.adv = tcb.rcv.nxt + offered;
+  tcb.rcv.adv = tcb.rcv.told = tcb.rcv.nxt + offered;
   tcb.owed.last_ack_sent = tcb.rcv.irs;
 
   tcb.timestamps_on = tcb.options.timestamps && syn.has_timestamps;

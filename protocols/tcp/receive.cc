@@ -20,34 +20,46 @@ constexpr uint64_t kWindowOverrideNs = 100000000;
 /// Less than half of the receives that were posted together are posted now.
 bool IsScarce(const ReceiveHalf& rcv) { return rcv.receives << 1 < rcv.receives_most; }
 
-/// The right edge that may be advertised when the window moves; rcv.adv when it may not.
-SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale, bool scarce) {
-  // RFC 9293 3.8.6.2.2 (receiver's silly window avoidance): the edge moves when it can move by
-  // min(Fr * RCV.BUFF, MSS), Fr 1/2. RCV.BUFF is as many receives as were posted together, but of
-  // the sizes posted now: an owner that posts one at a time, large ones and small ones, is not to
-  // have its small ones withheld.
-  const uint32_t limit = tcb.rcv.wnd_limit;
+/// Up to where a whole number of the window's units has its place.
+SequenceNumber EdgeOfReceives(const Tcb& tcb, uint8_t scale) {
   const SequenceNumber from = AckableSequence(tcb);
-  uint32_t capacity = Minimum(from.DistanceTo(tcb.rcv.nxt) + limit, kMaxWindowField << scale);
+  uint32_t capacity =
+      Minimum(from.DistanceTo(tcb.rcv.nxt) + tcb.rcv.wnd_limit, kMaxWindowField << scale);
   // Less than one unit of a large window is kept back, so that AdvertiseWindow can round up. Not of
   // a small one: a message that just fits the posted receive is to go at once.
   const uint32_t unit = 1u << scale;
   if (capacity >= tcb.options.mss << 3 && capacity >= unit << 3) capacity -= unit - 1;
-  const SequenceNumber edge = from + (capacity >> scale << scale);
-  if (edge.AtOrBefore(tcb.rcv.adv)) return tcb.rcv.adv;
-  const uint32_t growth = tcb.rcv.adv.DistanceTo(edge);
-  if (growth >= tcb.options.mss) return edge;
-  if (scarce) return tcb.rcv.adv;
-  if (growth >= (limit + 1) >> 1) return edge;
+  return from + (capacity >> scale << scale);
+}
+
+/// Whether the peer is to learn that the window reaches to `edge`: RFC 9293 3.8.6.2.2, the
+/// receiver's silly window avoidance. What counts is the edge that the peer knows, which a scaled
+/// field may have told short of rcv.adv: a window of less than a unit is none to the peer.
+bool IsWorthTelling(const Tcb& tcb, SequenceNumber edge, bool scarce) {
+  const SequenceNumber known = tcb.rcv.told;
+  if (edge.AtOrBefore(known)) return false;
+  // The edge moves when it can move by min(Fr * RCV.BUFF, MSS), Fr 1/2. RCV.BUFF is as many
+  // receives as were posted together, but of the sizes posted now: an owner that posts one at a
+  // time, large ones and small ones, is not to have its small ones withheld.
+  const uint32_t growth = known.DistanceTo(edge);
+  if (growth >= tcb.options.mss) return true;
+  if (scarce) return false;
+  if (growth >= (tcb.rcv.wnd_limit + 1) >> 1) return true;
   // The sender's half of the rules compares with the largest window it has seen (3.8.6.2.1): with
   // less than half of that left it waits, so it is told of any growth.
-  const uint32_t left = ReceiveWindow(tcb.rcv);
-  return left < tcb.options.mss && left < tcb.rcv.max_wnd >> 1 ? edge : tcb.rcv.adv;
+  const uint32_t left = known.After(tcb.rcv.nxt) ? tcb.rcv.nxt.DistanceTo(known) : 0;
+  return left < tcb.options.mss && left < tcb.rcv.max_wnd >> 1;
+}
+
+/// The right edge that may be advertised when the window moves; rcv.adv when it may not.
+SequenceNumber NextRightEdge(const Tcb& tcb, uint8_t scale, bool scarce) {
+  const SequenceNumber edge = EdgeOfReceives(tcb, scale);
+  return edge.After(tcb.rcv.adv) && IsWorthTelling(tcb, edge, scarce) ? edge : tcb.rcv.adv;
 }
 
 /// There is window to tell, if receives were not scarce.
 bool IsWithheld(const Tcb& tcb) {
-  return IsScarce(tcb.rcv) && NextRightEdge(tcb, tcb.rcv.wscale, false) != tcb.rcv.adv;
+  return IsScarce(tcb.rcv) && IsWorthTelling(tcb, EdgeOfReceives(tcb, tcb.rcv.wscale), false);
 }
 
 /// Text that starts behind a gap: held as far as the window reaches.
@@ -172,7 +184,7 @@ void ChallengeAck(Tcb& tcb, uint64_t now) {
 uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) {
   if (is_syn) {  // RFC 7323 2.2: never scaled
     const uint32_t window = Minimum(tcb.rcv.wnd_limit, kMaxWindowField);
-    tcb.rcv.adv = Max(tcb.rcv.adv, tcb.rcv.nxt + window);
+    tcb.rcv.adv = tcb.rcv.told = Max(tcb.rcv.adv, tcb.rcv.nxt + window);
     return static_cast<uint16_t>(tcb.rcv.nxt.DistanceTo(tcb.rcv.adv));
   }
   const uint8_t scale = tcb.rcv.wscale;
@@ -186,6 +198,7 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
     tcb.rcv.window_update = false;
     edge = NextRightEdge(tcb, scale, IsScarce(tcb.rcv));
   }
+  tcb.rcv.told = acknowledgement;
   if (edge.AtOrBefore(acknowledgement)) return 0;
   const uint32_t span = Minimum(acknowledgement.DistanceTo(edge), kMaxWindowField << scale);
   uint32_t field = span >> scale;
@@ -197,7 +210,8 @@ uint16_t AdvertiseWindow(Tcb& tcb, SequenceNumber acknowledgement, bool is_syn) 
   }
   // Without that room the edge as the peer computes it retracts by less than one unit of the
   // scale, which RFC 7323 section 2.4 foresees; text up to rcv.adv is still taken.
-  tcb.rcv.adv = Max(tcb.rcv.adv, acknowledgement + (field << scale));
+  tcb.rcv.told += field << scale;
+  tcb.rcv.adv = Max(tcb.rcv.adv, tcb.rcv.told);
   tcb.rcv.max_wnd = Maximum(tcb.rcv.max_wnd, field << scale);
   return static_cast<uint16_t>(field);
 }
@@ -206,7 +220,7 @@ void ConsiderWindowUpdate(Tcb& tcb, uint64_t now) {
   if (!TakesText(tcb.state)) return;
   // As much as a SYN can tell (RFC 7323 2.2) is plenty to begin with: the first ACK tells the rest.
   if (tcb.rcv.nxt == tcb.rcv.irs + 1 && ReceiveWindow(tcb.rcv) >= kMaxWindowField) return;
-  if (NextRightEdge(tcb, tcb.rcv.wscale, IsScarce(tcb.rcv)) != tcb.rcv.adv) {
+  if (IsWorthTelling(tcb, EdgeOfReceives(tcb, tcb.rcv.wscale), IsScarce(tcb.rcv))) {
     tcb.rcv.window_update = true;
     tcb.owed.ack_now = true;
     tcb.rcv.window_deadline = kNever;

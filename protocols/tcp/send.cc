@@ -120,6 +120,12 @@ bool TextIntent(const Tcb& tcb, uint64_t now, SendIntent* intent) {
   return !(may_wait && AckDue(tcb, now));
 }
 
+/// What is most often found: all text has gone, none of it is to go again, nothing is owed.
+bool HasNothingToSend(const Tcb& tcb, uint64_t now) {
+  return tcb.state == State::kEstablished && !tcb.snd.fin_queued && !MayHaveSegment(tcb) &&
+         !AckDue(tcb, now);
+}
+
 /// RFC 9293 3.8.4: a sequence number that the peer has acknowledged draws an acknowledgement.
 void CommitKeepalive(Tcb& tcb, Header* header, uint64_t now) {
   header->sequence = tcb.snd.una - 1;
@@ -272,7 +278,7 @@ void Close(Tcb& tcb, uint64_t now) {
 SendIntent NextSend(const Tcb& tcb, uint64_t now) {
   const Invariants holds(tcb);
   SendIntent intent;
-  if (tcb.state == State::kClosed) return intent;
+  if (tcb.state == State::kClosed || HasNothingToSend(tcb, now)) return intent;
   switch (ControlDue(tcb)) {
     case Control::kSyn:
       return ControlIntent(tcb, tcb.snd.iss);
@@ -281,7 +287,8 @@ SendIntent NextSend(const Tcb& tcb, uint64_t now) {
     case Control::kNone:
       break;
   }
-  if (tcb.sack_on && (RepeatIntent(tcb, &intent) || TailProbeIntent(tcb, &intent))) return intent;
+  const bool repairs = tcb.sack_on && (tcb.sent.lost != 0 || tcb.tail_probe.due);
+  if (repairs && (RepeatIntent(tcb, &intent) || TailProbeIntent(tcb, &intent))) return intent;
   const uint32_t repeat = RepeatLength(tcb);
   if (repeat != 0) {
     intent.kind = SendIntent::Kind::kData;
@@ -362,7 +369,9 @@ void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now)
   if (header->Has(kAck) && !is_syn) {
     // A segment that was cut before the path's MTU fell has no room left.
     const uint32_t room = tcb.snd.mss > text_length ? tcb.snd.mss - text_length : 0;
-    ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : room);
+    const bool told = tcb.rcv.held.HoldsAny() || tcb.owed.duplicate.start != tcb.owed.duplicate.end;
+    header->sack_count = 0;
+    if (told) ReportHeld(tcb, header, text_length == 0 ? kMaxHeaderBytes : room);
   }
   if (header->Has(kAck)) {
     const SequenceNumber acknowledgement = AckableSequence(tcb);

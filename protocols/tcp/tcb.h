@@ -148,6 +148,8 @@ struct ReceiveHalf {
   SequenceNumber nxt;          ///< next expected; text up to here has been accepted
   SequenceNumber up;           ///< behind the peer's urgent data, while `urgent`
   SequenceNumber adv;          ///< right edge of the advertised window; never retracts
+  SequenceNumber told;         ///< as the peer computes it from what was told last: by less than a
+                               ///< unit of the scale before `adv`
   uint32_t unplaced = 0;       ///< accepted bytes whose placement is not complete: not acknowledged
   uint32_t wnd_limit = 0;      ///< bytes the owner can take from nxt on (SetReceiveWindow)
   uint32_t receives = 0;       ///< posted by the owner now (NoteReceives)

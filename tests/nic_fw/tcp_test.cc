@@ -1,4 +1,6 @@
 // Text over TCP connections: messages and streams, windows, loss.
+#include <random>
+
 #include "tcp_transfer.h"
 
 namespace qpip::fw::test {
@@ -161,6 +163,58 @@ TEST_F(Transfer, GivenNoReceiveWhenSentThenSenderWaitsAndLatePostOpensTheWindow)
   EXPECT_EQ(received[0].byte_length, 5000u);
   EXPECT_TRUE(Same(0, 0, 5000));
   EXPECT_EQ(pair.a.Poll(*pair.cq_a).size(), 1u);
+}
+
+TEST_F(Transfer, GivenFewSmallReceivesWhenPostedAgainOneByOneThenNoMessageWaitsForATimer) {
+  // The window's unit is larger than most of these receives. The clock stands still.
+  for (const uint32_t bytes : {1u, 7u, 20u, 60u, 64u, 100u, 129u, 1000u}) {
+    for (uint32_t depth = 1; depth <= 4; ++depth) {
+      ConnectedPair one;
+      HostMemory from(one.a.hardware, 2000), to(one.b.hardware, 2000);
+      const uint32_t from_key = one.a.Register(from, 0), to_key = one.b.Register(to);
+      const auto post = [&] { one.b.PostRecv(*one.qp_b, {SgeOf(to, to_key, 0, bytes)}); };
+      for (uint32_t i = 0; i < depth; ++i) post();
+      for (uint32_t i = 0; i < depth + 2; ++i) {
+        one.a.PostSend(*one.qp_a, {SgeOf(from, from_key, 0, bytes)});
+      }
+      one.cable.Run();
+      for (uint32_t i = 0; i < 40; ++i) {
+        if (i >= depth) post();
+        one.cable.Run();
+        ASSERT_GE(one.b.Poll(*one.cq_b).size(), i < depth ? (i == 0 ? depth : 0) : 1)
+            << bytes << " bytes, " << depth << " receives, message " << i;
+        one.a.PostSend(*one.qp_a, {SgeOf(from, from_key, 0, bytes)});
+      }
+    }
+  }
+}
+
+TEST_F(Transfer, GivenMessagesOfAnySizeWhenReceivesArePostedAsTheyComeThenNoneWaitsForATimer) {
+  // As many messages as there are receives have always arrived, with the clock standing still.
+  std::mt19937 random(7);
+  const auto below = [&](uint32_t limit) { return static_cast<uint32_t>(random()) % limit; };
+  for (int round = 0; round < 60; ++round) {
+    ConnectedPair one;
+    HostMemory from(one.a.hardware, 70000), to(one.b.hardware, 70000);
+    const uint32_t from_key = one.a.Register(from, 0), to_key = one.b.Register(to);
+    const uint32_t receive_bytes = 1 + below(round % 3 == 0 ? 70000 : round % 3 == 1 ? 3000 : 200);
+    const bool whole = below(2) == 0;  // messages as large as receives, or any
+    uint32_t posted = 0, sent = 0, received = 0;
+    for (int step = 0; step < 150; ++step) {
+      for (uint32_t n = below(4); n > 0 && posted - received < 16; --n, ++posted) {
+        one.b.PostRecv(*one.qp_b, {SgeOf(to, to_key, 0, receive_bytes)});
+      }
+      for (uint32_t n = below(4); n > 0 && sent - received < 16; --n, ++sent) {
+        const uint32_t bytes = whole ? receive_bytes : 1 + below(receive_bytes);
+        one.a.PostSend(*one.qp_a, {SgeOf(from, from_key, 0, bytes)});
+      }
+      one.cable.Run();
+      received += static_cast<uint32_t>(one.b.Poll(*one.cq_b).size());
+      one.a.Poll(*one.cq_a);
+      ASSERT_EQ(received, std::min(posted, sent))
+          << "receives of " << receive_bytes << " bytes, round " << round << ", step " << step;
+    }
+  }
 }
 
 TEST_F(Transfer, GivenWindowUpdateLostWhenPersistTimerFiresThenDataFlows) {

@@ -289,6 +289,7 @@ TEST(UrgentData, GivenTwoGigabytesLaterThenNewUrgentDataIsNews) {
   // The stream goes on; what it is compared with must not wrap.
   c.tcb.rcv.nxt += 0x80000100u;
   c.tcb.rcv.adv += 0x80000100u;
+  c.tcb.rcv.told += 0x80000100u;
   c.tcb.owed.last_ack_sent += 0x80000100u;
   c.tcb.snd.wl1 = c.tcb.rcv.nxt;
   EXPECT_TRUE(OnSegment(c.tcb, Urgent(c, 30, 10), c.now).urgent);

@@ -343,6 +343,26 @@ TEST(ReceiveWindow, GivenScaleAndNoRoomThenTheEdgeRetractsByLessThanAUnitAndText
   EXPECT_EQ(c.ArriveAndPlace(c.WithText(left)).text_length, left);
 }
 
+TEST(ReceiveWindow, GivenScaleAndLessThanAUnitLeftWhenAsMuchIsPostedAgainThenThePeerIsTold) {
+  Connection c(ScaledOptions(4000000));  // a unit is 64 bytes
+  c.peer_scales = true;
+  c.Establish(0);
+  SetReceiveWindow(c.tcb, 64, c.now);
+  ASSERT_TRUE(IsOne(c.Drain(), kAck));
+  for (int i = 0; i < 3; ++i) {
+    c.ArriveAndPlace(c.WithText(20));
+    SetReceiveWindow(c.tcb, 0, c.now);
+    c.AdvanceTo(c.now + 500 * kMs);
+    const std::vector<SentSegment> acknowledged = c.Drain();
+    ASSERT_TRUE(IsOne(acknowledged, kAck)) << i;
+    ASSERT_EQ(acknowledged[0].header.window, 0);  // 44 bytes are left, which no field can tell
+    SetReceiveWindow(c.tcb, 64, c.now);
+    const std::vector<SentSegment> sent = c.Drain();
+    ASSERT_TRUE(IsOne(sent, kAck)) << i;
+    EXPECT_EQ(sent[0].header.window, 1);
+  }
+}
+
 TEST(ReceiveWindow, GivenReceivesPostedAfterSynAckThenUpdateFollowsTheHandshake) {
   Connection c;
   c.OpenPassively(0);
