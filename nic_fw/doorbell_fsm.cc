@@ -15,9 +15,9 @@
 namespace qpip::fw {
 namespace {
 
-constexpr uint32_t kDoorbellsAtATime = 16;
-/// Turns that may find doorbells before the overflow flag is looked at all the same: a FIFO that
-/// others keep from running empty must not hide what was lost.
+/// Turns that may take all they can before the overflow flag is looked at all the same: a FIFO that
+/// others keep from running empty must not hide what was lost. A turn that takes fewer has found
+/// the FIFO empty, and looks.
 constexpr uint32_t kBusyTurns = 16;
 
 /// What a producer index says to a queue that knows an older or a newer one. Behind the known one
@@ -131,20 +131,19 @@ void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
 
 }  // namespace
 
-bool ServiceDoorbells(const Nic& nic) {
-  bool progress = false;
+uint32_t TakeDoorbells(const Nic& nic) {
+  uint32_t taken = 0;
   abi::Doorbell doorbell;
-  for (uint32_t i = 0; i < kDoorbellsAtATime; ++i) {
-    if (nic.hardware.DoorbellPop(&doorbell) == 0) break;
+  while (taken < kDoorbellsAtATime && nic.hardware.DoorbellPop(&doorbell) != 0) {
     Dispatch(nic, doorbell);
-    progress = true;
+    ++taken;
   }
   uint32_t& busy_turns = nic.state.busy_doorbell_turns;
-  if (progress && ++busy_turns < kBusyTurns) return true;
+  if (taken == kDoorbellsAtATime && ++busy_turns < kBusyTurns) return taken;
   busy_turns = 0;
-  if (nic.hardware.DoorbellOverflowed() == 0) return progress;
+  if (nic.hardware.DoorbellOverflowed() == 0) return taken;
   ScanAllQueues(nic);
-  return true;
+  return taken != 0 ? taken : 1;
 }
 
 }  // namespace qpip::fw

@@ -5,8 +5,13 @@
 
 namespace qpip::fw {
 
-/// Takes a bounded number of doorbells, or scans all queues after an overflow. Returns false when
-/// there was none.
-bool ServiceDoorbells(const Nic& nic);
+/// A turn takes so many doorbells at the most.
+inline constexpr uint32_t kDoorbellsAtATime = 16;
+
+/// Takes a turn's doorbells, or scans all queues after an overflow. Returns how many it took; 1 for
+/// a scan.
+uint32_t TakeDoorbells(const Nic& nic);
+/// The same. Returns false when there was none.
+inline bool ServiceDoorbells(const Nic& nic) { return TakeDoorbells(nic) != 0; }
 
 }  // namespace qpip::fw

@@ -259,6 +259,20 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
   return step.done;
 }
 
+uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
+  const Nic nic = View(arena, platform, now_ns);
+  nic.state.last_step_at = now_ns;
+  uint32_t done = 0;
+  // A turn takes no more than some of them.
+  uint32_t taken = kDoorbellsAtATime;
+  while (done < budget && taken == kDoorbellsAtATime) {
+    taken = TakeDoorbells(nic);
+    done += taken != 0 ? 1 : 0;
+  }
+  while (done < budget && (ServiceDma(nic) || ServiceTransmit(nic))) ++done;
+  return done;
+}
+
 uint32_t qpip_fw_ready(const void* arena) {
   const auto& state = *static_cast<const FirmwareState*>(arena);
   return !state.active.empty() || !state.batch.empty() || state.backlog_due ||

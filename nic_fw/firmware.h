@@ -21,6 +21,9 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
 /// Runs at most `budget` handlers. Returns how many did something: less than `budget` means that
 /// there is nothing more to do until a doorbell, a DMA completion, a frame or the next deadline.
 uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget);
+/// Has what was posted leave, and nothing else: looks at doorbells, then fetches and sends. At most
+/// `budget` handlers; returns how many did something, as qpip_fw_step does for these.
+uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget);
 /// Whether a state machine has work of its own, beside what doorbells, transfers, frames and timers
 /// bring: a backend that finds none of those and 0 here need not step.
 uint32_t qpip_fw_ready(const void* arena);

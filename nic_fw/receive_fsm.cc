@@ -22,6 +22,7 @@
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_context.h"
+#include "nic_fw/transmit_tcp.h"
 #include "protocols/common/checksum.h"
 #include "protocols/icmpv6/neighbour.h"
 #include "protocols/tcp/listen.h"
@@ -136,11 +137,6 @@ void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
   }
 }
 
-bool HasSomethingToSend(const Nic& nic, const QueuePair& q) {
-  return q.tcb.owed.ack_now || tcp::MayHaveSegment(q.tcb) || q.send.announced != q.send.producer ||
-         q.send.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
-}
-
 /// Carries out the machine's plan. Takes over the frame.
 void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
                   const tcp::Arrival& arrival, uint32_t text_start) {
@@ -177,7 +173,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
                          q.state == QpState::kOrphan ||
                          (q.state == QpState::kClosed && q.tcb.state != tcp::State::kClosed);
   if (!scheduled) return;
-  if (HasSomethingToSend(nic, q)) Activate(nic, q.handle);
+  if (MayHaveToSend(nic, q)) Activate(nic, q.handle);
   if (q.state == QpState::kOrphan) {
     FileOrphanTimer(nic, q);
   } else {

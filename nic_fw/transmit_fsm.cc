@@ -27,7 +27,7 @@ bool TrySend(const Nic& nic, QueuePair& q, uint32_t index) {
     UpdateTimer(nic, q);  // of what else it held, the peer is told by a retransmission
     return true;
   }
-  if (q.type == abi::QpType::kTcp) return SendReadySegment(nic, q, context, SourceOf(context));
+  if (q.type == abi::QpType::kTcp) return SendFetchedSegment(nic, q, context, SourceOf(context));
   if (!SendReadyDatagram(nic, q, context, SourceOf(context))) return false;
   if (q.send.announced != q.send.producer) Activate(nic, q.handle);  // one may wait for this
   return true;
@@ -62,7 +62,10 @@ bool ServiceTransmit(const Nic& nic) {
     return true;
   }
   const Turn turn = q.type == abi::QpType::kTcp ? ServiceTcp(nic, q) : ServiceUdp(nic, q);
-  if (turn.kind == Turn::Kind::kIdle) {
+  const bool idle = turn.kind == Turn::Kind::kIdle;
+  const bool last = turn.kind == Turn::Kind::kSent && q.type == abi::QpType::kTcp &&
+                    !q.links.active.linked() && !MayHaveToSend(nic, q);
+  if (idle || last) {
     q.deficit = 0;
     return true;
   }

@@ -69,6 +69,22 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
   nic.Charge(Stage::kTxUpdate, variant);
 }
 
+/// Sends a packet whose text is ready and whose header is as of now. Returns false when the wire
+/// has no room.
+bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text) {
+  const Variant variant = DataVariant(q);
+  const auto ecn =
+      context.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
+  text.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
+  text.segment_size = context.segment_size;
+  uint64_t lease = 0;
+  const uint32_t status = SendTcp(nic, q.tuple, context.header, text, variant, &lease);
+  if (status == kSendBusy) return false;
+  NoteLease(q.host_memory, lease, context.retransmission);
+  AfterSegmentSent(nic, q, context, text.total(), variant);
+  return true;
+}
+
 /// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
 bool WaitsForText(SendQueue& send) {
   send.waits_for_text = send.text_fetching != 0;
@@ -183,27 +199,18 @@ void AnnounceSends(const Nic& nic, QueuePair& q) {
   }
 }
 
-bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text) {
-  const Variant variant = DataVariant(q);
-  const auto ecn =
-      context.ecn_capable ? tcp::EcnCodepoint::kCapable0 : tcp::EcnCodepoint::kNotCapable;
-  text.traffic_class = static_cast<uint8_t>(q.traffic_class | static_cast<uint8_t>(ecn));
+bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
+                        const PayloadSource& text) {
   // The path's MTU may have fallen since it was set.
-  const bool shrunk = context.segment_size > q.tcb.snd.mss;
-  text.segment_size = shrunk ? q.tcb.snd.mss : context.segment_size;
+  if (context.segment_size > q.tcb.snd.mss) context.segment_size = q.tcb.snd.mss;
   tcp::RefreshHeader(q.tcb, &context.header, text.total(), nic.now);
-  if (text.segment_size != 0) {
+  if (context.segment_size != 0) {
     // The host has asked for urgent mode since. Whoever cuts the packet would copy the pointer,
     // which counts from each segment's own number; what follows this packet has it.
     context.header.flags = static_cast<uint8_t>(context.header.flags & ~tcp::kUrg);
     context.header.urgent_pointer = 0;
   }
-  uint64_t lease = 0;
-  const uint32_t status = SendTcp(nic, q.tuple, context.header, text, variant, &lease);
-  if (status == kSendBusy) return false;
-  NoteLease(q.host_memory, lease, context.retransmission);
-  AfterSegmentSent(nic, q, context, text.total(), variant);
-  return true;
+  return SendReadySegment(nic, q, context, text);
 }
 
 Turn ServiceTcp(const Nic& nic, QueuePair& q) {

@@ -4,14 +4,22 @@
 #include "nic_fw/packet.h"
 #include "nic_fw/state.h"
 #include "nic_fw/turn.h"
+#include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
 
+/// False when a turn would find nothing, be it because of what is not posted yet, or as all that is
+/// has been sent and nothing is owed.
+inline bool MayHaveToSend(const Nic& nic, const QueuePair& q) {
+  return tcp::MayHaveSegment(q.tcb) || q.send.announced != q.send.producer ||
+         q.send.shutdown_wanted || tcp::AckDue(q.tcb, nic.now);
+}
 /// One packet's worth of service.
 Turn ServiceTcp(const Nic& nic, QueuePair& q);
 /// Puts freshly fetched WQEs into the retransmission store.
 void AnnounceSends(const Nic& nic, QueuePair& q);
-/// Sends a packet whose text is ready. Returns false when the wire has no room.
-bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text);
+/// Sends a packet whose text has been fetched. Returns false when the wire has no room.
+bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
+                        const PayloadSource& text);
 
 }  // namespace qpip::fw

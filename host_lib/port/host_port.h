@@ -100,7 +100,9 @@ class HostPort {
   /// would at the death of the process. Idempotent.
   virtual void Stop() = 0;
 
-  /// Rings a doorbell. Never blocks; on a full FIFO the entry is replaced by the sticky flag.
+  /// Rings a doorbell. Never sleeps; on a full FIFO the entry is replaced by the sticky flag. In
+  /// real time what was posted to be sent is carried out before it returns, in bounded time, or by
+  /// the thread that has the core: call it without locks that an interrupt handler takes.
   /// Release order: everything the caller wrote before is visible to the firmware's DMA.
   virtual void RingDoorbell(const Doorbell& doorbell) = 0;
 

@@ -51,7 +51,7 @@ int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
     if (bad != nullptr) *bad = wr;
     return EPERM;
   }
-  const std::lock_guard lock(send_->lock());
+  std::unique_lock lock(send_->lock());
   const uint32_t before = send_->producer();
   int error = 0;
   if (options_.type == QpType::kUdp) {
@@ -59,7 +59,7 @@ int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   } else {
     while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
   }
-  if (send_->producer() != before) PublishSends();
+  if (send_->producer() != before) RingSends(std::move(lock));
   if (error != 0 && bad != nullptr) *bad = wr;
   return error;
 }
@@ -82,9 +82,9 @@ int QpImpl::PostDatagramsLocked(ibv_send_wr** wr) {
 int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
   if (nic_.forked()) [[unlikely]]
     return EPERM;
-  const std::lock_guard lock(send_->lock());
+  std::unique_lock lock(send_->lock());
   const int error = PostSendLocked(wr, peer);
-  if (error == 0) PublishSends();
+  if (error == 0) RingSends(std::move(lock));
   return error;
 }
 
@@ -140,9 +140,11 @@ void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t leng
   std::memcpy(entry, &wqe, sizeof(wqe));
 }
 
-void QpImpl::PublishSends() {
-  send_->PublishThenRingDoorbell(nic_.port(), abi::DoorbellKind::kSendPosted, handle_,
-                                 /*posted_bytes=*/0);
+void QpImpl::RingSends(std::unique_lock<SpinLock> lock) {
+  const abi::Doorbell doorbell =
+      send_->Publish(abi::DoorbellKind::kSendPosted, handle_, /*posted_bytes=*/0);
+  lock.unlock();
+  nic_.port().RingDoorbell(doorbell);
 }
 
 int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
@@ -150,7 +152,7 @@ int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
     if (bad != nullptr) *bad = wr;
     return EPERM;
   }
-  const std::lock_guard lock(recv_->lock());
+  std::unique_lock lock(recv_->lock());
   const uint32_t before = recv_->producer();
   int error = 0;
   for (; wr != nullptr; wr = wr->next) {
@@ -161,8 +163,10 @@ int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
     posted_bytes_ += length;
   }
   if (recv_->producer() != before) {
-    recv_->PublishThenRingDoorbell(nic_.port(), abi::DoorbellKind::kRecvPosted, handle_,
-                                   posted_bytes_);
+    const abi::Doorbell doorbell =
+        recv_->Publish(abi::DoorbellKind::kRecvPosted, handle_, posted_bytes_);
+    lock.unlock();
+    nic_.port().RingDoorbell(doorbell);
   }
   if (error != 0 && bad != nullptr) *bad = wr;
   return error;

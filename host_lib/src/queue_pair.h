@@ -91,7 +91,7 @@ class QpImpl {
   void FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length);
   int PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer);
   int PostDatagramsLocked(ibv_send_wr** wr);
-  void PublishSends();
+  void RingSends(std::unique_lock<SpinLock> lock);
   int ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const;
   void FillRecv(const ibv_recv_wr& wr, uint32_t length);
 

@@ -45,13 +45,13 @@ class WorkQueue {
     wr_ids_[producer_ & mask_] = wr_id;
     ++producer_;
   }
-  /// Publishes what was filled, then rings the doorbell. The lock is held so that two posters'
-  /// doorbells arrive in the order of their indices. `posted_bytes`: receive queues only.
-  void PublishThenRingDoorbell(abi::HostPort& port, abi::DoorbellKind kind, uint32_t handle,
-                               uint32_t posted_bytes) {
+  /// Publishes what was filled. Returns the doorbell to ring once the lock is given back: ringing
+  /// may carry out what is posted. Of two posters' doorbells the older one may come last; it says
+  /// nothing new. `posted_bytes`: receive queues only.
+  abi::Doorbell Publish(abi::DoorbellKind kind, uint32_t handle, uint32_t posted_bytes) {
     const uint64_t word = (uint64_t{posted_bytes} << 32) | producer_;
     std::atomic_ref<uint64_t>(*index_word_).store(word, std::memory_order_release);
-    port.RingDoorbell(abi::Doorbell::Make(kind, handle, producer_, posted_bytes));
+    return abi::Doorbell::Make(kind, handle, producer_, posted_bytes);
   }
 
   // --- For the poller, with the completion queue's lock held.

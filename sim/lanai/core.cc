@@ -16,6 +16,10 @@ namespace {
 
 // Handlers a Drive may run before it returns to the application: some tens of microseconds.
 constexpr uint32_t kDriveLimit = 128;
+// How often whoever has posted looks whether the lock has come free, and lets others run meanwhile.
+constexpr uint32_t kLooksForLock = 200;
+// Times kDriveLimit handlers that a post may take: some hundreds of messages, be they others'.
+constexpr uint32_t kPostRounds = 8;
 // Handlers a step runs at a time. When a thread waits for a completion the firmware is asked after
 // every few handlers whether it has written one.
 constexpr uint32_t kStepBudget = 32;
@@ -186,6 +190,39 @@ bool Core::Run(uint32_t limit, bool until_notification) {
   return handlers != 0;
 }
 
+// What is posted leaves before this returns, unless who has the lock has lost the processor, or
+// there is more than kPostRounds make of it.
+void Core::CarryOut() {
+  Spinner spinner;
+  for (uint32_t looks = 0; !TryLock(); ++looks) {
+    if (looks == kLooksForLock) {
+      if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
+      return;
+    }
+    spinner.Pause();
+  }
+  if (running_) {
+    ++counts_.posts;
+    now_ns_ = clock_.NowNs();
+    ports_->MarkStepBegin();
+    bool left = true;
+    for (uint32_t round = 0; left && round < kPostRounds; ++round) {
+      const uint32_t did = firmware_.transmit(arena_, &ports_->table(), now_ns_, kDriveLimit);
+      counts_.handlers += did;
+      left = did >= kDriveLimit;
+    }
+    if (ports_->TakeSent()) {
+      wire_->Flush();
+      ++counts_.flushes;
+    }
+    const bool parked = ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody;
+    // What is left over, or is to be told, is the sleeper's; so is a deadline that is earlier now.
+    left = left || untold_.load(std::memory_order_seq_cst);
+    if (parked && (left || firmware_.next_deadline(arena_) < park_deadline_ns_)) WakeParked();
+  }
+  Unlock();
+}
+
 // Lock held. Until when the port may sleep at most. Frames that the wire has no room for and leases
 // that are awaited are the firmware's to look after: its deadline covers them.
 uint64_t Core::SleepDeadline(uint64_t limit_ns) const {
@@ -207,6 +244,7 @@ nlohmann::json Core::Statistics() {
   nlohmann::json core = {
       {"drives", counts_.drives},
       {"drives_with_work", counts_.drives_with_work},
+      {"posts", counts_.posts},
       {"handlers", counts_.handlers},
       {"flushes", counts_.flushes},
       {"parks_core_thread", counts_.parks_core_thread},

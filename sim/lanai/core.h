@@ -21,9 +21,14 @@
 //      parked (core thread) ----------------+     +---------------------- parked (runner)
 //                 Drive, DriveUntil                its word changed, frame, deadline, Drive
 //
+// What is posted to be sent is carried out by whoever rings for it (CarryOut), which ends no park:
+// what is posted has left before the post returns, and nobody is waked for it. Only a deadline that
+// is now earlier than the sleeper's, or work that is left over, wakes the sleeper.
+//
 // Rules that keep this free of lost wake-ups
 //  * `park_` tells who is parked. It is written with the lock held. Whoever takes the lock
-//    first ends the park (Unpark), so a deadline computed by the sleeper cannot grow stale.
+//    first ends the park (Unpark), so a deadline computed by the sleeper cannot grow stale; or
+//    compares it with the firmware's once it is done (CarryOut).
 //  * Before it sleeps, the parker raises the wire's sleeping flag and `asleep_`, and only then
 //  looks
 //    at FIFO, wire and its word for the last time. A doorbell is published before `asleep_` is
@@ -63,6 +68,7 @@ struct Firmware {
   decltype(&fw::qpip_fw_arena) arena = nullptr;
   decltype(&fw::qpip_fw_init) init = nullptr;
   decltype(&fw::qpip_fw_step) step = nullptr;
+  decltype(&fw::qpip_fw_transmit) transmit = nullptr;
   decltype(&fw::qpip_fw_next_deadline) next_deadline = nullptr;
   decltype(&fw::qpip_fw_notifications) notifications = nullptr;
 };
@@ -93,8 +99,11 @@ class Core {
   /// trouble, told before it returns.
   void Stop();
 
+  /// See abi::HostPort. What is posted to be sent leaves. A receive waits until somebody drives,
+  /// who brings what it is for; commands and arming wait for the caller, who is about to drive.
   void RingDoorbell(const abi::Doorbell& doorbell) {
     doorbells_.Push(doorbell);
+    if (doorbell.kind() == abi::DoorbellKind::kSendPosted) return CarryOut();
     if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
   }
 
@@ -145,6 +154,7 @@ class Core {
   }
   bool DriveLocked(bool until_notification);
   bool Run(uint32_t limit, bool until_notification);
+  void CarryOut();
   uint64_t SleepDeadline(uint64_t limit_ns) const;
 
   // parking.cc: sleeping and waking
@@ -192,7 +202,8 @@ class Core {
   void* arena_ = nullptr;
   size_t arena_bytes_ = 0;
   uint64_t housekeeping_due_ns_ = 0;
-  uint64_t now_ns_ = 0;  ///< when the last Run began its last step
+  uint64_t now_ns_ = 0;            ///< when the last Run began its last step
+  uint64_t park_deadline_ns_ = 0;  ///< of whoever is parked
   std::unique_ptr<wire::Wire> wire_;
   std::unique_ptr<Occupancy> occupancy_;
   std::unique_ptr<Timeline> timeline_;
@@ -204,6 +215,7 @@ class Core {
   struct Counts {
     uint64_t drives = 0;
     uint64_t drives_with_work = 0;
+    uint64_t posts = 0;  ///< carried out by whoever rang
     uint64_t handlers = 0;
     uint64_t flushes = 0;
     uint64_t parks_core_thread = 0;

@@ -23,26 +23,26 @@ constexpr uint64_t kLongestContentionNs = 1'000'000'000;
 constexpr uint32_t kReturnsPerSample = 32;
 constexpr uint64_t kBusyNs = 100'000;
 
-/// What a thread had done when it last left a core.
+/// What a thread had used when it last left a core.
 struct Sample {
   const void* of = nullptr;  ///< whose; nullptr: none
-  uint64_t cpu_ns = 0;
-  long sleeps = 0;
+  ThreadUse use;
 };
 thread_local Sample sample;
 thread_local uint32_t returns = 0;
 
-Sample TakeSample(const void* of) {
+}  // namespace
+
+ThreadUse UseOfThisThread() {
   rusage usage = {};
   ::getrusage(RUSAGE_THREAD, &usage);
   const auto nanoseconds = [](const timeval& t) {
     return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 +
            static_cast<uint64_t>(t.tv_usec) * 1000;
   };
-  return {of, nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime), usage.ru_nvcsw};
+  return {nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime),
+          static_cast<uint64_t>(usage.ru_nvcsw)};
 }
-
-}  // namespace
 
 uint64_t SpinHabit::Budget(uint64_t now_ns, uint64_t spin_ns) {
   if (spin_ns == 0 || now_ns < contended_until_ns_) return 0;
@@ -101,14 +101,14 @@ void WaitHabit::Left(bool slept) {
     return;
   }
   awake_.store(0, std::memory_order_relaxed);
-  if (!steady() || ++returns % kReturnsPerSample == 0) sample = TakeSample(this);
+  if (!steady() || ++returns % kReturnsPerSample == 0) sample = {this, use_()};
 }
 
 void WaitHabit::Returned() {
   if (sample.of != this) return;
-  const Sample now = TakeSample(this);
+  const ThreadUse now = use_();
   // Waiting for a processor is neither busy nor blocked: it says nothing of the application.
-  if (now.cpu_ns - sample.cpu_ns > kBusyNs || now.sleeps != sample.sleeps) {
+  if (now.cpu_ns - sample.use.cpu_ns > kBusyNs || now.sleeps != sample.use.sleeps) {
     quick_.store(0, std::memory_order_relaxed);
   } else if (!steady()) {
     quick_.fetch_add(1, std::memory_order_relaxed);

@@ -37,10 +37,19 @@ class SpinHabit {
   uint64_t contended_for_ns_ = 0;
 };
 
+/// What the calling thread has used so far.
+struct ThreadUse {
+  uint64_t cpu_ns = 0;
+  uint64_t sleeps = 0;  ///< times that it gave the processor away to wait for something
+};
+ThreadUse UseOfThisThread();
+
 /// Whether the application's threads come back to wait as soon as they have returned from it. Then
 /// the core's thread need not look after the firmware every millisecond. Thread-safe.
 class WaitHabit {
  public:
+  /// `use`: where a thread's use comes from; tests have their own.
+  explicit WaitHabit(ThreadUse (*use)() = UseOfThisThread) : use_(use) {}
   /// A thread returns to the application. When it has slept it takes note of how much it has run so
   /// far: every time as long as the habit is not steady, else now and then. One that need not sleep
   /// for many times in a row has no use for a steady habit, which ends.
@@ -55,6 +64,7 @@ class WaitHabit {
  private:
   static constexpr uint32_t kQuickToBeSteady = 16;
   static constexpr uint32_t kAwakeToEnd = 64;
+  ThreadUse (*const use_)();
   std::atomic<uint32_t> quick_{0};
   std::atomic<uint32_t> awake_{0};  ///< waits without sleep in a row
 };

@@ -68,7 +68,7 @@ bool Core::Park(Parker parker, const uint32_t* word, uint32_t expected, uint64_t
     } else {
       ++counts_.parks_core_thread;
     }
-    const uint64_t until_ns = SleepDeadline(deadline_ns);
+    const uint64_t until_ns = park_deadline_ns_ = SleepDeadline(deadline_ns);
     Unlock();
     wire_->Sleep(until_ns);
   }

@@ -319,7 +319,7 @@ TEST(CoreStart, GivenAFirmwareThatCannotFormatWhenThePortStartsThenItSaysSo) {
 class CoreTroubles : public ::testing::Test {
  protected:
   CoreTroubles() {
-    auto wire = std::make_unique<ScriptedWire>(std::make_shared<ScriptedLink>(), 0);
+    auto wire = std::make_unique<ScriptedWire>(link_, 0);
     wire_ = wire.get();
     NicUri uri;
     uri.spin_us = 0;
@@ -334,6 +334,7 @@ class CoreTroubles : public ::testing::Test {
 
   TroubleHandler handler_;
   Mailboxes mailboxes_;
+  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
   ScriptedWire* wire_;
   std::unique_ptr<abi::HostPort> port_;
 };
@@ -344,6 +345,16 @@ TEST_F(CoreTroubles, GivenNobodyDrivesWhenTheWireFailsThenTheCoreThreadTells) {
   handler_.AwaitTold(1);
   EXPECT_EQ(handler_.noted, std::vector<std::string>{"broken"});
   EXPECT_NE(handler_.teller, std::this_thread::get_id());
+}
+
+TEST_F(CoreTroubles, GivenTheCoreThreadSleepsWhenAPostMeetsATroubleThenItWakesAndTells) {
+  Start();
+  for (uint32_t i = 1; i <= 20; ++i) {
+    while (link_->ends[0].sleepers.load() == 0) std::this_thread::yield();
+    FailNextSend("broken");
+    handler_.AwaitTold(i);
+    EXPECT_NE(handler_.teller, std::this_thread::get_id());
+  }
 }
 
 TEST_F(CoreTroubles, GivenAThreadThatWaitsWhenTheWireFailsThenTheCoreThreadTells) {

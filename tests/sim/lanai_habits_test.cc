@@ -1,8 +1,7 @@
-// What the core makes of the way its threads wait. Time is the test's own, except where a thread's
-// use of the processor is what is looked at.
+// What the core makes of the way its threads wait. Time, and what threads use of it, is the test's
+// own.
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -118,19 +117,10 @@ TEST(SpinHabits, GivenAProcessorThatWasBusyWhenTimePassesThenItBeginsAnew) {
   EXPECT_NE(habit.Budget(100 * kMs + 3, kSpinNs), 0u);
 }
 
-uint64_t CpuNs() {
-  rusage usage = {};
-  getrusage(RUSAGE_THREAD, &usage);
-  const auto ns = [](const timeval& t) {
-    return static_cast<uint64_t>(t.tv_sec) * 1000 * kMs + static_cast<uint64_t>(t.tv_usec) * 1000;
-  };
-  return ns(usage.ru_utime) + ns(usage.ru_stime);
-}
+ThreadUse used;
+ThreadUse Used() { return used; }
 
-void BeBusy() {
-  for (const uint64_t begin_ns = CpuNs(); CpuNs() - begin_ns < kMs / 2;) {
-  }
-}
+void BeBusy() { used.cpu_ns += kMs / 2; }
 
 void ComeBackAtOnce(WaitHabit& habit, int times) {
   for (int i = 0; i < times; ++i) {
@@ -140,7 +130,7 @@ void ComeBackAtOnce(WaitHabit& habit, int times) {
 }
 
 TEST(WaitHabits, GivenAThreadThatComesBackAtOnceWhenItHasDoneSoOftenThenItIsSteady) {
-  WaitHabit habit;
+  WaitHabit habit(Used);
   ComeBackAtOnce(habit, 15);
   EXPECT_FALSE(habit.steady());
   ComeBackAtOnce(habit, 1);
@@ -148,7 +138,7 @@ TEST(WaitHabits, GivenAThreadThatComesBackAtOnceWhenItHasDoneSoOftenThenItIsStea
 }
 
 TEST(WaitHabits, GivenASteadyThreadWhenItIsBusyElsewhereThenThatIsSeenWithin32Returns) {
-  WaitHabit habit;
+  WaitHabit habit(Used);
   ComeBackAtOnce(habit, 16);
   for (int i = 0; i < 32; ++i) {
     habit.Left(/*slept=*/true);
@@ -163,8 +153,25 @@ TEST(WaitHabits, GivenASteadyThreadWhenItIsBusyElsewhereThenThatIsSeenWithin32Re
   EXPECT_FALSE(habit.steady()) << "counted from the last busy return";
 }
 
+TEST(WaitHabits, GivenASteadyThreadWhenItSleepsElsewhereThenThatIsSeenWithin32Returns) {
+  WaitHabit habit(Used);
+  ComeBackAtOnce(habit, 16);
+  for (int i = 0; i < 32; ++i) {
+    habit.Left(/*slept=*/true);
+    ++used.sleeps;
+    habit.Returned();
+  }
+  EXPECT_FALSE(habit.steady());
+}
+
+TEST(WaitHabits, GivenThisThreadWhenItComputesThenItsUseGrows) {
+  const ThreadUse before = UseOfThisThread();
+  while (UseOfThisThread().cpu_ns == before.cpu_ns) continue;
+  EXPECT_GT(UseOfThisThread().cpu_ns, before.cpu_ns);
+}
+
 TEST(WaitHabits, GivenASteadyThreadWhenItNeedNotSleepThenItIsSteadyNoMore) {
-  WaitHabit habit;
+  WaitHabit habit(Used);
   ComeBackAtOnce(habit, 16);
   for (int i = 0; i < 64; ++i) habit.Left(/*slept=*/false);
   EXPECT_TRUE(habit.steady());
@@ -173,7 +180,7 @@ TEST(WaitHabits, GivenASteadyThreadWhenItNeedNotSleepThenItIsSteadyNoMore) {
 }
 
 TEST(WaitHabits, GivenASteadyThreadWhenWorkWasMissedThenItHasToShowAgain) {
-  WaitHabit habit;
+  WaitHabit habit(Used);
   ComeBackAtOnce(habit, 16);
   habit.Missed();
   EXPECT_FALSE(habit.steady());
@@ -182,8 +189,8 @@ TEST(WaitHabits, GivenASteadyThreadWhenWorkWasMissedThenItHasToShowAgain) {
 }
 
 TEST(WaitHabits, GivenTwoCoresWhenAThreadLeavesOneAndWaitsAtTheOtherThenThatSaysNothing) {
-  WaitHabit habit;
-  WaitHabit other;
+  WaitHabit habit(Used);
+  WaitHabit other(Used);
   ComeBackAtOnce(habit, 16);
   for (int i = 0; i < 64; ++i) {
     other.Left(/*slept=*/true);

@@ -63,6 +63,7 @@ class ScriptedWire : public wire::Wire {
     stable_sends += frame.payload_stable ? 1 : 0;
     if (const auto trouble = std::exchange(trouble_of_next_send, std::nullopt)) Fail(*trouble);
     if (next_result != wire::SendResult::kSent) return next_result;
+    sent.fetch_add(1);
     std::vector<uint8_t> bytes(frame.header.begin(), frame.header.end());
     for (const iovec& piece : frame.payload) {
       const auto* start = static_cast<const uint8_t*>(piece.iov_base);
@@ -132,6 +133,7 @@ class ScriptedWire : public wire::Wire {
   std::optional<abi::Trouble> trouble_of_next_send;
   uint64_t pending_lease = 0;
   uint32_t stable_sends = 0;
+  std::atomic<uint32_t> sent{0};
   uint32_t flushes = 0;
   int borrowed = 0;
   std::atomic<bool> crowded{false};  ///< two threads slept at a time
@@ -166,14 +168,16 @@ struct alignas(64) Mailboxes {
 };
 
 /// Behaviours of the scripted firmware, by doorbell:
-///   kSendPosted(object, producer)   sends a frame that carries both
-///   kCqArm(object, microseconds)    starts timer `object`; when it fires, mailbox `object` counts
-///   up kRecvPosted(object, n)          counts mailbox `object` up, then has n more handlers to run
+///   kSendPosted(object, producer)   sends a frame that carries both; of object kTimed it also
+///   starts that timer, with `producer` microseconds kCqArm(object, microseconds)    starts timer
+///   `object`; when it fires, mailbox `object` counts up kRecvPosted(object, n)          counts
+///   mailbox `object` up, then has n more handlers to run
 /// A frame stores its number in the mailbox it names, after one DMA; a peer's end stores kPeerDown
 /// in mailbox 0. Each of these raises a completion interrupt for the mailbox.
 namespace scripted {
 
 inline constexpr uint32_t kPeerDown = 0xdead;
+inline constexpr uint32_t kTimed = 7;
 
 struct State {
   Mailboxes* mailboxes;
@@ -225,6 +229,7 @@ inline bool OnDoorbell(State& s, const fw::Platform& port, uint64_t now) {
       const fw::FrameOut frame{header, sizeof(header), 0};
       uint64_t lease = 0;
       port.frame_send(port.context, &frame, &lease);
+      if (object == kTimed) s.timers[object] = now + uint64_t{doorbell.producer} * 1000;
       break;
     }
     case abi::DoorbellKind::kCqArm:
@@ -293,6 +298,13 @@ inline uint32_t Step(void* arena, const fw::Platform* platform, uint64_t now, ui
   return done;
 }
 
+inline uint32_t Transmit(void* arena, const fw::Platform* platform, uint64_t now, uint32_t budget) {
+  State& s = *static_cast<State*>(arena);
+  uint32_t done = 0;
+  while (done < budget && OnDoorbell(s, *platform, now)) ++done;
+  return done;
+}
+
 inline uint64_t NextDeadline(const void* arena) {
   uint64_t next = UINT64_MAX;
   for (const uint64_t timer : static_cast<const State*>(arena)->timers) {
@@ -305,7 +317,7 @@ inline uint64_t Notifications(const void* arena) {
   return static_cast<const State*>(arena)->notifications;
 }
 
-inline constexpr Firmware kFirmware = {Arena, Init, Step, NextDeadline, Notifications};
+inline constexpr Firmware kFirmware = {Arena, Init, Step, Transmit, NextDeadline, Notifications};
 
 }  // namespace scripted
 

@@ -4,10 +4,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <stdexcept>
+#include <system_error>
 
 #include "sim/wire/fork.h"
 #include "sim/wire/membership.h"
@@ -29,13 +32,23 @@ int InChild(const std::function<void()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/// A child that lives until this goes.
+/// A child that has let go of what is its parent's, and lives until this goes.
 class Survivor {
  public:
-  Survivor() : pid_(::fork()) {
+  Survivor() {
+    int alive[2];
+    if (::pipe(alive) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    pid_ = ::fork();
+    char byte = 0;
     if (pid_ == 0) {
+      // fork has returned here: its handlers have run.
+      if (::write(alive[1], &byte, 1) != 1) ::_exit(1);
       for (;;) ::pause();
     }
+    const bool said = ::read(alive[0], &byte, 1) == 1;
+    ::close(alive[0]);
+    ::close(alive[1]);
+    if (!said) throw std::runtime_error("the child says nothing");
   }
   ~Survivor() {
     ::kill(pid_, SIGKILL);
@@ -43,7 +56,7 @@ class Survivor {
   }
 
  private:
-  const pid_t pid_;
+  pid_t pid_ = -1;
 };
 
 std::unique_ptr<Wire> OpenUdp(uint16_t port) {

@@ -180,9 +180,11 @@ class QueuePair {
   // kClosed), EDESTADDRREQ (UDP without a peer), EMSGSIZE (a datagram that no packet holds, inline
   // over the limit), EPERM (a forked child).
 
-  /// Posts a list of sends (`next`). On an error `*bad` is the first not posted; those before it
-  /// are. Opcode: IBV_WR_SEND. Flags: IBV_SEND_SIGNALED, IBV_SEND_INLINE, kSendUrgent. On a UDP QP
-  /// each names its own peer: wr.ud.ah is an AddressHandle's, wr.ud.remote_qpn the port.
+  /// Posts a list of sends (`next`). What the peer's window and congestion control allow has left
+  /// when this returns, though nobody polls (a bounded number: some hundreds). On an error `*bad`
+  /// is the first not posted; those before it are. Opcode: IBV_WR_SEND. Flags: IBV_SEND_SIGNALED,
+  /// IBV_SEND_INLINE, kSendUrgent. On a UDP QP each names its own peer: wr.ud.ah is an
+  /// AddressHandle's, wr.ud.remote_qpn the port.
   [[nodiscard]] int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
   /// UDP: posts one datagram to `peer`, whatever wr.ud says. EINVAL for a list.
   [[nodiscard]] int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
