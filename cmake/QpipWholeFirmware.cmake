@@ -27,6 +27,7 @@ function(qpip_whole_firmware target)
     set_target_properties(${part} PROPERTIES INTERPROCEDURAL_OPTIMIZATION ON EXCLUDE_FROM_ALL ON)
     target_link_libraries(${part} PRIVATE qpip_options qpip_firmware_options)
     target_include_directories(${part} PRIVATE $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
+    qpip_data_path(${part})
   endforeach()
 
   string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
@@ -35,7 +36,7 @@ function(qpip_whole_firmware target)
   file(GENERATE OUTPUT ${whole}.list CONTENT "$<JOIN:$<TARGET_OBJECTS:${target}_parts>,\n>\n")
   # (GCC remarks on an ABI of 2010.)
   add_custom_command(OUTPUT ${whole}
-    COMMAND ${CMAKE_CXX_COMPILER} ${flags} -fPIC -fno-exceptions -fno-rtti -Wno-psabi -flto=2 -r -nostdlib
+    COMMAND ${CMAKE_CXX_COMPILER} ${flags} $<$<CONFIG:RelWithDebInfo,Release>:-O3> -fPIC -fno-exceptions -fno-rtti -Wno-psabi -flto=2 -r -nostdlib
             -flinker-output=nolto-rel @${whole}.list $<TARGET_FILE:${target}_protocols> -o ${whole}.all
     COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DOBJECT=${whole}.all
             -DARCHIVE=$<TARGET_FILE:${arg_PROTOCOLS}> -DOUT=${whole}.local
@@ -43,7 +44,7 @@ function(qpip_whole_firmware target)
     COMMAND ${CMAKE_OBJCOPY} --localize-symbols=${whole}.local ${whole}.all ${whole}
     DEPENDS ${whole}.list ${arg_PROTOCOLS} ${target}_parts ${target}_protocols $<TARGET_OBJECTS:${target}_parts>
             ${PROJECT_SOURCE_DIR}/cmake/PrivateSymbols.cmake
-    VERBATIM COMMENT "Optimising the firmware as one")
+    VERBATIM COMMAND_EXPAND_LISTS COMMENT "Optimising the firmware as one")
   target_sources(${target} PRIVATE ${whole})
   set_source_files_properties(${whole} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)

@@ -16,7 +16,12 @@
 namespace qpip::fw {
 namespace {
 
-void PumpReceive(const Nic& nic, QueuePair& q);
+void IssueAll(const Nic& nic, QueuePair& q);
+
+/// Issues whatever can be; most often there is nothing.
+inline void PumpReceive(const Nic& nic, QueuePair& q) {
+  if (!q.placement.contexts.empty() || PoolInUse(q.pool)) IssueAll(nic, q);
+}
 
 /// The bytes of an operation were not moved, or not those that were sent.
 void FailPlacement(const Nic& nic, QueuePair& q, uint32_t status) {
@@ -232,8 +237,7 @@ void PumpDrain(const Nic& nic, QueuePair& q) {
   CopyFromPool(nic, q.pool, q.host_memory, q.handle, target.length, target.pieces, target.count);
 }
 
-/// Issues whatever can be.
-void PumpReceive(const Nic& nic, QueuePair& q) {
+void IssueAll(const Nic& nic, QueuePair& q) {
   if (q.state != QpState::kConnected) return;
   if (q.type == abi::QpType::kTcp) PumpDrain(nic, q);
   uint32_t index = q.placement.contexts.head;

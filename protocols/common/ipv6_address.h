@@ -2,12 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 namespace qpip::ipv6 {
 
 struct Address {
   uint8_t bytes[16] = {};
-  constexpr bool operator==(const Address&) const = default;
+  /// Once a packet and more: two words, where a loop over bytes would be most of the work.
+  constexpr bool operator==(const Address& other) const {
+    if (std::is_constant_evaluated()) {
+      for (uint32_t i = 0; i < sizeof(bytes); ++i) {
+        if (bytes[i] != other.bytes[i]) return false;
+      }
+      return true;
+    }
+    return std::memcmp(bytes, other.bytes, sizeof(bytes)) == 0;
+  }
   constexpr bool IsUnspecified() const { return *this == Address{}; }
   constexpr bool IsMulticast() const { return bytes[0] == 0xff; }
   constexpr bool IsLoopback() const {

@@ -21,6 +21,7 @@ constexpr size_t kMssLength = 4;
 constexpr size_t kWindowScaleLength = 3;
 constexpr size_t kSackPermittedLength = 2;
 constexpr size_t kTimestampsLength = 10;
+constexpr uint32_t kPaddedTimestamps = 0x0101080a;  // two NOPs, kind, length
 constexpr size_t kUserTimeoutLength = 4;
 constexpr size_t kSackBlockLength = 8;
 
@@ -76,6 +77,12 @@ uint16_t UserTimeoutField(uint32_t seconds) {
   return static_cast<uint16_t>(kInMinutes | (minutes < kInMinutes ? minutes : kInMinutes - 1u));
 }
 
+void ParseTimestamps(const uint8_t* p, Header* header) {
+  header->has_timestamps = true;
+  header->ts_value = LoadBe32(p + 2);
+  header->ts_echo = LoadBe32(p + 6);
+}
+
 /// One option of two bytes or more; `length` bytes of it are there. False: impossible length.
 bool ParseOption(const uint8_t* p, size_t length, Header* header) {
   const size_t fixed = FixedLength(p[0]);
@@ -97,9 +104,7 @@ bool ParseOption(const uint8_t* p, size_t length, Header* header) {
     case kSack:
       return ParseSack(p, length, header);
     case kTimestamps:
-      header->has_timestamps = true;
-      header->ts_value = LoadBe32(p + 2);
-      header->ts_echo = LoadBe32(p + 6);
+      ParseTimestamps(p, header);
       return true;
     case kUserTimeout:
       header->has_user_timeout = true;
@@ -111,6 +116,11 @@ bool ParseOption(const uint8_t* p, size_t length, Header* header) {
 }
 
 ParseError ParseOptions(const uint8_t* p, size_t size, Header* header) {
+  // Timestamps alone, as RFC 7323 appendix A lays them out: nearly every segment.
+  if (size == kTimestampBytes && LoadBe32(p) == kPaddedTimestamps) {
+    ParseTimestamps(p + 2, header);
+    return ParseError::kNone;
+  }
   size_t at = 0;
   while (at < size && p[at] != kEndOfOptions) {
     if (p[at] == kNoOperation) {

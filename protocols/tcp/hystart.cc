@@ -37,7 +37,9 @@ bool HasGrown(const HyStart& h) {
 
 void EndRound(Tcb& tcb) {
   HyStart& h = tcb.hystart;
-  if (h.rounds_left != 0 && --h.rounds_left == 0) {
+  const bool last = h.rounds_left == 1;
+  if (h.rounds_left != 0) --h.rounds_left;
+  if (last) {
     tcb.ssthresh = tcb.cwnd;  // congestion avoidance
     h.done = true;
   }

@@ -210,7 +210,8 @@ void EndRecovery(Tcb& tcb) {
   tcb.timeout_recovery = false;
   tcb.frto = FRto::kOff;
   Rack& rack = tcb.rack;
-  if (rack.window_persists == 0 || --rack.window_persists == 0) {
+  if (rack.window_persists != 0) --rack.window_persists;
+  if (rack.window_persists == 0) {
     rack.window_multiplier = 1;
     rack.window_persists = kWindowPersists;
   }

@@ -137,22 +137,30 @@ uint32_t Ports::KeepPayload(uint32_t payload, std::span<const uint8_t> head) {
 
 inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to,
                                 uint32_t count, uint32_t tag) {
+  const std::span<const iovec> pieces = frames_[frame - 1].frame.pieces;
+  // Most messages: from one piece to one place.
+  if (count == 1 && !pieces.empty() && offset <= pieces.front().iov_len &&
+      to->length <= pieces.front().iov_len - offset) {
+    std::memcpy(HostMemory(to->address),
+                static_cast<const uint8_t*>(pieces.front().iov_base) + offset, to->length);
+    Complete(tag, StatusOfCopy(frames_[frame - 1].frame));
+    return;
+  }
   uint32_t index = 0;
   uint32_t filled = 0;
-  bool complete = true;
-  const std::span<const iovec> pieces = frames_[frame - 1].frame.pieces;
-  complete = VisitFrame(pieces, offset, TotalLength(to, count), [&](std::span<const uint8_t> part) {
-    while (!part.empty()) {
-      while (filled == to[index].length) {
-        ++index;
-        filled = 0;
-      }
-      const size_t bytes = std::min<size_t>(part.size(), to[index].length - filled);
-      std::memcpy(HostMemory(to[index].address) + filled, part.data(), bytes);
-      filled += static_cast<uint32_t>(bytes);
-      part = part.subspan(bytes);
-    }
-  });
+  const bool complete =
+      VisitFrame(pieces, offset, TotalLength(to, count), [&](std::span<const uint8_t> part) {
+        while (!part.empty()) {
+          while (filled == to[index].length) {
+            ++index;
+            filled = 0;
+          }
+          const size_t bytes = std::min<size_t>(part.size(), to[index].length - filled);
+          std::memcpy(HostMemory(to[index].address) + filled, part.data(), bytes);
+          filled += static_cast<uint32_t>(bytes);
+          part = part.subspan(bytes);
+        }
+      });
   Complete(tag, complete ? StatusOfCopy(frames_[frame - 1].frame) : uint32_t{fw::kDmaFault});
 }
 

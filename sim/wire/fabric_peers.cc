@@ -96,7 +96,7 @@ void FabricPort::List(Peer* peer) {
 }
 
 void FabricPort::NoticeTableChange() {
-  seen_epoch_ = membership_->control().epoch.load(std::memory_order_acquire);
+  seen_epoch_ = epoch_.load(std::memory_order_acquire);
   for (uint32_t slot = 0; slot < membership_->slots_used(); ++slot) {
     const PortSnapshot port = ReadPort(membership_->control().ports[slot]);
     SetRoute(slot, {port.state == kPortLive && port.generation != dead_generation_[slot],
@@ -129,7 +129,7 @@ void FabricPort::SetRoute(uint32_t slot, const Route& route) {
 }
 
 void FabricPort::AcceptSources() {
-  SlotSet sources = membership_->own_entry().opened.Snapshot();
+  SlotSet sources = own_.opened.Snapshot();
   sources.Add(deferred_);
   // A source that follows another incarnation of its address joined before it opened its ring, so
   // the end of the other is in the table by now.
@@ -150,7 +150,7 @@ bool FabricPort::OldIncarnationPending(uint32_t slot, const PortSnapshot& port) 
 
 void FabricPort::AcceptSource(uint32_t slot) {
   const PortEntry& entry = membership_->control().ports[slot];
-  SharedSlotSet& opened = membership_->own_entry().opened;
+  SharedSlotSet& opened = own_.opened;
   const PortSnapshot port = ReadPort(entry);
   deferred_.erase(slot);
   if (port.state != kPortFree && OldIncarnationPending(slot, port)) {
@@ -294,7 +294,7 @@ uint64_t FabricPort::Housekeeping(uint64_t now_ns) {
   // lends payload looks whether it is read.
   const bool watchman = membership_->IsWatchman();
   membership_->LookForDead(watchman);
-  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
+  if (epoch_.load(std::memory_order_acquire) != seen_epoch_) {
     NoticeTableChange();
   }
   TellRemoval(now_ns);

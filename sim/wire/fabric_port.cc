@@ -72,6 +72,8 @@ bool IsFabricName(std::string_view name) {
 FabricPort::FabricPort(std::unique_ptr<Membership> membership, const FabricOptions& options)
     : options_(options),
       membership_(std::move(membership)),
+      epoch_(membership_->control().epoch),
+      own_(membership_->own_entry()),
       allocator_(membership_->own_memory(), kSharedRegionOffset, kSharedRegionBytes),
       borrowed_(kMaxBorrowed) {
   for (uint32_t i = 0; i < kMaxBorrowed; ++i) {
@@ -94,9 +96,7 @@ SendResult FabricPort::Send(const OutFrame& frame, uint64_t* lease) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
-  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
-    NoticeTableChange();
-  }
+  if (epoch_.load(std::memory_order_acquire) != seen_epoch_) NoticeTableChange();
   SendResult why_not = SendResult::kNoRoute;
   Peer* peer = PeerTowards(frame.header.data() + kDestinationOffset, &why_not);
   if (peer == nullptr) {
@@ -219,18 +219,22 @@ void FabricPort::Flush() {
 
 // --- Receiving
 
-bool FabricPort::Receive(InFrame* frame) {
-  if (membership_->control().epoch.load(std::memory_order_acquire) != seen_epoch_) {
-    NoticeTableChange();
-  }
+inline bool FabricPort::HasNews() const {
+  return epoch_.load(std::memory_order_acquire) != seen_epoch_ || !own_.opened.empty() ||
+         !deferred_.empty() || !refusing_.empty() || !own_.refused.empty() || !own_.spoke.empty();
+}
+
+void FabricPort::HearNews() {
+  if (epoch_.load(std::memory_order_acquire) != seen_epoch_) NoticeTableChange();
   // After the table: what a port had opened before it left is accepted before its end is told.
-  if (!membership_->own_entry().opened.empty() || !deferred_.empty()) {
-    AcceptSources();
-  }
-  if (!refusing_.empty() || !membership_->own_entry().refused.empty()) {
-    SettleRefusals();
-  }
-  if (!membership_->own_entry().spoke.empty()) HearSpeakers();
+  if (!own_.opened.empty() || !deferred_.empty()) AcceptSources();
+  if (!refusing_.empty() || !own_.refused.empty()) SettleRefusals();
+  if (!own_.spoke.empty()) HearSpeakers();
+}
+
+bool FabricPort::Receive(InFrame* frame) {
+  if (HasNews()) [[unlikely]]
+    HearNews();
   if (free_borrowed_ == kNone) return false;
   for (size_t i = active_.size(); i > 0; --i) {
     if (++cursor_ >= active_.size()) cursor_ = 0;
@@ -256,7 +260,7 @@ bool FabricPort::Receive(InFrame* frame) {
 
 // Rings that have been silent are watched again as soon as their source says something.
 void FabricPort::HearSpeakers() {
-  SharedSlotSet& spoke = membership_->own_entry().spoke;
+  SharedSlotSet& spoke = own_.spoke;
   spoke.Snapshot().ForEach([&](uint32_t slot) {
     spoke.Erase(slot);  // before its ring is looked at
     Peer* peer = peers_[slot].get();
@@ -388,7 +392,7 @@ void FabricPort::AnswerWaitingProducers() {
 
 void FabricPort::PrepareSleep() {
   AnswerWaitingProducers();
-  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  std::atomic<uint32_t>& word = own_.wake_word;
   const uint32_t value = word.fetch_or(1, std::memory_order_seq_cst) | 1;
   sleep_ticket = {this, value};
   blocked_.ForEach([&](uint32_t slot) {
@@ -405,12 +409,12 @@ void FabricPort::CancelSleep() {
   sleep_ticket = {};
   // Other threads that sleep on the word still want to be woken.
   if (sleepers_.load(std::memory_order_seq_cst) == 0) {
-    membership_->own_entry().wake_word.fetch_and(~1u, std::memory_order_seq_cst);
+    own_.wake_word.fetch_and(~1u, std::memory_order_seq_cst);
   }
 }
 
 void FabricPort::Sleep(uint64_t deadline_ns) {
-  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  std::atomic<uint32_t>& word = own_.wake_word;
   const uint32_t expected =
       sleep_ticket.port == this ? sleep_ticket.value : word.load(std::memory_order_seq_cst);
   sleep_ticket = {};
@@ -425,7 +429,7 @@ void FabricPort::Sleep(uint64_t deadline_ns) {
 }
 
 void FabricPort::Wake() {
-  std::atomic<uint32_t>& word = membership_->own_entry().wake_word;
+  std::atomic<uint32_t>& word = own_.wake_word;
   word.fetch_add(2, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) != 0) {
     FutexWakeAll(&word, membership_->shared_futex());

@@ -119,6 +119,8 @@ class FabricPort final : public Wire {
   Peer* Leaseholder(uint64_t lease) const;
 
   // Receiving
+  bool HasNews() const;  ///< of what other ports do, but send
+  void HearNews();
   bool ReceiveFrom(Peer* peer, InFrame* frame);
   void Borrow(Peer* peer, const RingFrame& ring_frame, InFrame* frame);
   void ReleaseReturned(Peer* peer);
@@ -153,6 +155,8 @@ class FabricPort final : public Wire {
 
   const FabricOptions options_;
   const std::unique_ptr<Membership> membership_;
+  const std::atomic<uint64_t>& epoch_;  ///< of the port table
+  PortEntry& own_;                      ///< in it
   Reporter reporter_;
   SharedAllocator allocator_;
 

@@ -65,12 +65,12 @@ bool FabricPort::HoldsNothingOf(uint32_t slot) const {
 
 bool FabricPort::RefusalPending(uint32_t slot) const {
   return membership_->control().ports[slot].refused.contains(membership_->slot()) ||
-         membership_->own_entry().refused.contains(slot) || refusing_.contains(slot);
+         own_.refused.contains(slot) || refusing_.contains(slot);
 }
 
 void FabricPort::SettleRefusals() {
   refusing_.ForEach([this](uint32_t slot) { TellRefusal(slot); });
-  membership_->own_entry().refused.Snapshot().ForEach([this](uint32_t slot) { HearRefusal(slot); });
+  own_.refused.Snapshot().ForEach([this](uint32_t slot) { HearRefusal(slot); });
 }
 
 void FabricPort::TellRefusal(uint32_t slot) {
@@ -87,9 +87,8 @@ void FabricPort::TellRefusal(uint32_t slot) {
 }
 
 void FabricPort::HearRefusal(uint32_t slot) {
-  PortEntry& own = membership_->own_entry();
   if (HoldsNothingOf(slot) && !refusing_.contains(slot)) {
-    own.refused.Erase(slot);
+    own_.refused.Erase(slot);
     if (membership_->WakeIfSleeping(slot)) ++statistics_.wakes_sent;
     return;
   }
@@ -102,9 +101,9 @@ void FabricPort::HearRefusal(uint32_t slot) {
   };
   if (!current()) {
     // Of a predecessor that has died since. The peer's own may come at this moment.
-    own.refused.Erase(slot);
+    own_.refused.Erase(slot);
     if (!current()) return;
-    own.refused.Insert(slot);
+    own_.refused.Insert(slot);
   }
   ++statistics_.refused_by_peers;
   const int error = RefusalError(why.load(std::memory_order_relaxed));
