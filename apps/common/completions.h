@@ -30,8 +30,8 @@ size_t NextCompletions(CompletionQueue& cq, std::span<WorkCompletion> out, WaitM
 size_t WaitOrStop(CompletionQueue& cq, std::span<WorkCompletion> out, const StopToken& token,
                   Timeout timeout = std::nullopt);
 
-/// "connection reset by the peer, or the peer is gone (IBV_WC_REM_ABORT_ERR)". Of a queue pair
-/// that is at hand BrokenText (connection.h) says more.
+/// "connection reset by the peer, or the peer is gone (IBV_WC_REM_ABORT_ERR)". Where
+/// the connection's end is behind it BrokenText (connection.h) says more.
 std::string StatusText(ibv_wc_status status);
 /// "IBV_WC_REM_ABORT_ERR".
 std::string StatusName(ibv_wc_status status);

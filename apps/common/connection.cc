@@ -142,8 +142,8 @@ void CloseOrStop(QueuePair& qp, nanoseconds timeout, const StopToken& stop) {
   }
 }
 
-std::string BrokenText(ibv_wc_status status, const QueuePair& qp) {
-  const char* const meaning = Meaning(qp.disconnect_reason());
+std::string BrokenText(ibv_wc_status status, DisconnectReason reason) {
+  const char* const meaning = Meaning(reason);
   if (meaning == nullptr) return StatusText(status);
   return std::string(meaning) + " (" + StatusName(status) + ")";
 }

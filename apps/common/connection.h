@@ -67,9 +67,10 @@ QueuePair* AcceptOrStop(Listener& listener, const StopToken& stop);
 /// Half-closes and waits for the peer's close, for at most `timeout` or until told to stop.
 void CloseOrStop(QueuePair& qp, std::chrono::nanoseconds timeout, const StopToken& stop);
 
-/// Why a work request of `qp` failed: the connection's end where that is the cause, and the verbs'
-/// name of the status. "connection reset by the peer (IBV_WC_WR_FLUSH_ERR)".
-std::string BrokenText(ibv_wc_status status, const QueuePair& qp);
+/// Why a work request failed: the connection's end where that is the cause, and the verbs' name of
+/// the status. "connection reset by the peer (IBV_WC_WR_FLUSH_ERR)". `reason` is the completion's
+/// or the stream's own: what the queue pair says of its end may come later than they.
+std::string BrokenText(ibv_wc_status status, DisconnectReason reason);
 
 /// "port unreachable: nobody has bound that port" when the notices tell that packets sent do not
 /// arrive (ICMPv6 destination unreachable, RFC 4443 3.1); empty otherwise. Of a UDP queue pair.

@@ -113,7 +113,7 @@ void QpTransport::ThrowIfStoppedAndStuck(bool moved) {
 
 void QpTransport::ThrowIfSendFailed() const {
   if (writer_->state() != StreamState::kError) return;
-  throw ConnectionLost(apps::BrokenText(writer_->error(), *qp_));
+  throw ConnectionLost(apps::BrokenText(writer_->error(), writer_->reason()));
 }
 
 size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
@@ -128,7 +128,7 @@ size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
     if (count > 0) return count;
     if (reader_->state() == StreamState::kEndOfStream) return 0;
     if (reader_->state() == StreamState::kError) {
-      throw ConnectionLost(apps::BrokenText(reader_->error(), *qp_));
+      throw ConnectionLost(apps::BrokenText(reader_->error(), reader_->reason()));
     }
     if (what == WaitFor::kNextMessage && stop_.requested()) {
       // What has already arrived is still served, within the grace period.

@@ -207,9 +207,10 @@ std::optional<std::string> Relay::FailureText(const Endpoint& peer) const {
   const bool writing = writer_->state() == StreamState::kError;
   if (!reading && !writing) return std::nullopt;
   // Of the two directions one names the cause, the other may only have been flushed.
-  ibv_wc_status status = reading ? reader_->error() : writer_->error();
-  if (status == IBV_WC_WR_FLUSH_ERR && writing) status = writer_->error();
-  return "connection broken: " + peer.ToString() + ": " + apps::BrokenText(status, *qp_) +
+  const bool by_writer = writing && (!reading || reader_->error() == IBV_WC_WR_FLUSH_ERR);
+  const std::string why = by_writer ? apps::BrokenText(writer_->error(), writer_->reason())
+                                    : apps::BrokenText(reader_->error(), reader_->reason());
+  return "connection broken: " + peer.ToString() + ": " + why +
          ": is the server running, and the wire up?";
 }
 

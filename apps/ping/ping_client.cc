@@ -94,7 +94,7 @@ void PingClient::Send(uint64_t sequence) {
 bool PingClient::IsEcho(const WorkCompletion& completion) {
   if (completion.status != IBV_WC_SUCCESS) {
     throw Failure("connection broken: " + options_.peer.ToString() + ": " +
-                  BrokenText(completion.status, *qp_) +
+                  BrokenText(completion.status, completion.reason) +
                   ": is the server running with --length at least " +
                   std::to_string(options_.bytes) + "?");
   }

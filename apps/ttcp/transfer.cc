@@ -96,11 +96,12 @@ class Transfer {
   }
 
   void ThrowUnlessSuccess(const WorkCompletion& wc, const char* advice) const {
-    if (wc.status != IBV_WC_SUCCESS) ThrowBroken(wc.status, advice);
+    if (wc.status != IBV_WC_SUCCESS) ThrowBroken(wc.status, wc.reason, advice);
   }
-  [[noreturn]] void ThrowBroken(ibv_wc_status status, const char* advice) const {
+  [[noreturn]] void ThrowBroken(ibv_wc_status status, DisconnectReason reason,
+                                const char* advice) const {
     throw Failure("transfer broken after " + std::to_string(result_.bytes) + " bytes: " +
-                  qp_->peer().ToString() + ": " + BrokenText(status, *qp_) + ": " + advice);
+                  qp_->peer().ToString() + ": " + BrokenText(status, reason) + ": " + advice);
   }
 
   std::span<uint8_t> Buffer(uint64_t slot) const {
@@ -238,7 +239,7 @@ class Receiver : public Transfer {
       throw Failure(std::string("cannot post a receive: ") + std::strerror(error));
     } else if (outstanding_ == 0) {
       // The connection is over, and no receive is left whose flush would tell.
-      ThrowBroken(IBV_WC_WR_FLUSH_ERR, kBrokenAdvice);
+      ThrowBroken(IBV_WC_WR_FLUSH_ERR, qp_->disconnect_reason(), kBrokenAdvice);
     }
   }
 

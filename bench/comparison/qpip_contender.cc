@@ -154,7 +154,7 @@ class Node {
       if (done.status != IBV_WC_SUCCESS) {
         throw std::runtime_error(std::string(done.opcode == IBV_WC_RECV ? "receive" : "send") +
                                  " completed with " + ToString(done.status) + ", connection " +
-                                 ToString(qp_->disconnect_reason()));
+                                 ToString(done.reason));
       }
       if (done.opcode == IBV_WC_RECV) {
         if (done.byte_len != which_.bytes && done.byte_len != 1) {

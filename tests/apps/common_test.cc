@@ -6,6 +6,7 @@
 
 #include "apps/common/command_line.h"
 #include "apps/common/completions.h"
+#include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/statistics.h"
@@ -209,6 +210,19 @@ TEST(StopTokenTest, GivenASignalThenTheTokenIsRequestedAndItsDescriptorReadable)
 TEST(StatusTextTest, GivenStatusesThenTheVerbsNameIsInTheText) {
   EXPECT_NE(StatusText(IBV_WC_REM_ABORT_ERR).find("IBV_WC_REM_ABORT_ERR"), std::string::npos);
   EXPECT_NE(StatusText(IBV_WC_TM_ERR).find(std::to_string(IBV_WC_TM_ERR)), std::string::npos);
+}
+
+TEST(BrokenTextTest, GivenAConnectionsEndThenItsReasonIsToldWhateverTheStatus) {
+  for (const ibv_wc_status status : {IBV_WC_RETRY_EXC_ERR, IBV_WC_WR_FLUSH_ERR}) {
+    EXPECT_EQ(BrokenText(status, DisconnectReason::kTimedOut),
+              "the peer does not answer any more (" + StatusName(status) + ")");
+  }
+}
+
+TEST(BrokenTextTest, GivenNoEndOfTheConnectionThenTheStatusIsTold) {
+  for (const auto reason : {DisconnectReason::kNone, DisconnectReason::kLocalError}) {
+    EXPECT_EQ(BrokenText(IBV_WC_LOC_PROT_ERR, reason), StatusText(IBV_WC_LOC_PROT_ERR));
+  }
 }
 
 TEST(PatternTest, GivenAnyCutThenThePatternDependsOnThePositionOnly) {

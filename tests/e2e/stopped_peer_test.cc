@@ -120,7 +120,7 @@ TEST_F(StoppedPeer, GivenMessagesUnreadWhenTheUserTimeoutPassesThenItIsReported)
   ASSERT_EQ(ended.size(), 4u);
   EXPECT_EQ(ended[0].status, IBV_WC_RETRY_EXC_ERR);
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(ended[i].status, IBV_WC_WR_FLUSH_ERR);
-  EXPECT_EQ(qp->disconnect_reason(), DisconnectReason::kTimedOut);
+  EXPECT_EQ(ended[0].reason, DisconnectReason::kTimedOut);
   std::memset(memory->data(), kLater, kMessage);
   EXPECT_EQ(sink.ContinueToTheEnd(), 0);
 }

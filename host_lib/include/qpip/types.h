@@ -150,10 +150,10 @@ struct QpNotices {
 /// time-out included); IBV_WC_RESP_TIMEOUT_ERR (not produced yet); IBV_WC_WR_FLUSH_ERR (outstanding
 /// when the connection ended, or when this side aborted). The first outstanding request of each
 /// queue tells why the connection ended, those behind it are flushed; so is what the NIC sees
-/// posted after the end, before the program knows of it: `reason` tells in all of them, and the
-/// QP's `disconnect_reason()`. On UDP, IBV_WC_RETRY_EXC_ERR says of one datagram that its address
-/// does not answer, or that no route leads there (kUnreachable); the QP goes on. Receives behind
-/// the end of the stream are flushed whenever they are posted.
+/// posted after the end, before the program knows of it: `reason` tells in all of them (the QP's
+/// `disconnect_reason()` may learn of it later than the queue). On UDP, IBV_WC_RETRY_EXC_ERR says
+/// of one datagram that its address does not answer, or that no route leads there (kUnreachable);
+/// the QP goes on. Receives behind the end of the stream are flushed whenever they are posted.
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
