@@ -110,10 +110,13 @@ struct ArenaBytes {
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs
 };
 
-/// One number of ArenaBytes, for reports.
+/// One number of ArenaBytes.
+using ArenaNumber = decltype(&ArenaBytes::total);
+
+/// It and its name, for reports.
 struct ArenaPart {
   const char* name;
-  uint32_t ArenaBytes::*bytes;
+  ArenaNumber bytes;
 };
 inline constexpr ArenaPart kArenaParts[] = {
     {"header", &ArenaBytes::header},

@@ -58,7 +58,7 @@ bool InRange(const NicConfig& c) {
 struct TableRow {
   uint32_t& (*offset)(Tables&);
   uint32_t entry_bytes;
-  uint32_t ArenaBytes::*bytes;                   ///< under which name it is accounted for
+  ArenaNumber bytes;                             ///< under which name it is accounted for
   uint32_t (*each_qp)(const NicConfig&);         ///< entries that a queue pair costs, or nullptr
   uint32_t (*count)(const NicConfig&);           ///< entries; nullptr: `each_qp` of all queue pairs
   void (*format)(const Nic&, uint32_t entries);  ///< what they begin as; nullptr: nothing
@@ -76,14 +76,14 @@ constexpr uint32_t EntryBytes(TableOffset<T> Tables::* /*table*/) {
 
 /// A table of so many entries for each queue pair.
 template <auto kTable>
-constexpr TableRow EachQp(uint32_t ArenaBytes::*bytes, uint32_t (*each_qp)(const NicConfig&),
+constexpr TableRow EachQp(ArenaNumber bytes, uint32_t (*each_qp)(const NicConfig&),
                           void (*format)(const Nic&, uint32_t)) {
   return {OffsetOf<kTable>, EntryBytes(kTable), bytes, each_qp, nullptr, format};
 }
 
 /// A table whose size the configuration says.
 template <auto kTable>
-constexpr TableRow Shared(uint32_t ArenaBytes::*bytes, uint32_t (*count)(const NicConfig&),
+constexpr TableRow Shared(ArenaNumber bytes, uint32_t (*count)(const NicConfig&),
                           void (*format)(const Nic&, uint32_t)) {
   return {OffsetOf<kTable>, EntryBytes(kTable), bytes, nullptr, count, format};
 }

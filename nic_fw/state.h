@@ -339,7 +339,7 @@ inline ipv6::Address OwnAddress(const Nic& nic) {
 }
 
 // How to reach the links of queue pairs and contexts (list.h).
-template <Link QueuePairLinks::*kList>
+template <auto kList>
 struct QueuePairLink {
   const Nic& nic;
   Link& operator()(uint32_t handle) const { return nic.qp(handle).links.*kList; }

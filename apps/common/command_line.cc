@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 #include <limits>
+#include <memory>
 #include <sstream>
 #include <utility>
 
@@ -34,8 +35,8 @@ int SuffixShift(std::string_view suffix) {
 
 uint64_t ParseNumber(std::string_view text, const std::string& what, uint64_t min, uint64_t max) {
   uint64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const char* const end = std::to_address(text.end());
+  const auto [stop, error] = std::from_chars(std::to_address(text.begin()), end, value);
   const int shift = SuffixShift({stop, static_cast<size_t>(end - stop)});
   if (error != std::errc() || shift < 0) {
     throw UsageError(what + ": '" + std::string(text) + "' is not a number: give " +
@@ -55,8 +56,8 @@ std::chrono::nanoseconds ToNanoseconds(double seconds) {
 
 uint16_t ParsePort(std::string_view text, const std::string& what) {
   uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, port);
+  const char* const end = std::to_address(text.end());
+  const auto [stop, error] = std::from_chars(std::to_address(text.begin()), end, port);
   if (error != std::errc() || stop != end || port == 0) {
     throw UsageError(what + ": '" + std::string(text) + "' is not a port: give " +
                      Range(1, UINT16_MAX));

@@ -126,23 +126,22 @@ class ControlSocket {
     ifreq request = RequestFor(options_.interface);
     return ::ioctl(fd_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
   }
-  void SetMtu(uint32_t mtu) const {
+  void SetMtu(uint32_t mtu, const HostPrefix& host) const {
     ifreq request = RequestFor(options_.interface);
     request.ifr_mtu = static_cast<int>(mtu);
-    Set(SIOCSIFMTU, &request, "set the MTU of ");
+    Set(SIOCSIFMTU, &request, "set the MTU of ", host);
   }
-  void SetUp() const {
+  void SetUp(const HostPrefix& host) const {
     ifreq request = RequestFor(options_.interface);
     ::ioctl(fd_.get(), SIOCGIFFLAGS, &request);
     request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    Set(SIOCSIFFLAGS, &request, "bring up ");
+    Set(SIOCSIFFLAGS, &request, "bring up ", host);
   }
 
  private:
-  void Set(unsigned long what, ifreq* request, const char* name) const {
+  void Set(unsigned long what, ifreq* request, const char* name, const HostPrefix& host) const {
     if (::ioctl(fd_.get(), what, request) == 0) return;
     const int error = errno;
-    const HostPrefix& host = *options_.host;
     Fail(options_, std::string("cannot ") + name + options_.interface, error,
          "run as root, or let root do it once: ip link set " + options_.interface +
              (options_.mtu != 0 ? " mtu " + std::to_string(options_.mtu) : "") +
@@ -153,7 +152,7 @@ class ControlSocket {
   const Descriptor fd_;
 };
 
-bool HasAddress(const KernelWireOptions& options) {
+bool HasAddress(const KernelWireOptions& options, const HostPrefix& host) {
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return false;
   bool found = false;
@@ -164,7 +163,7 @@ bool HasAddress(const KernelWireOptions& options) {
     }
     sockaddr_in6 address;
     std::memcpy(&address, entry->ifa_addr, sizeof address);
-    found |= std::memcmp(&address.sin6_addr, options.host->address.bytes, 16) == 0;
+    found |= std::memcmp(&address.sin6_addr, host.address.bytes, 16) == 0;
   }
   ::freeifaddrs(list);
   return found;
@@ -224,7 +223,7 @@ int AskRtnetlink(Request& request, Route* route) {
 
 // RTM_NEWADDR: the only way to say that no duplicates are to be looked for, so that the address can
 // be used at once.
-void AddAddress(const KernelWireOptions& options) {
+void AddAddress(const KernelWireOptions& options, const HostPrefix& host) {
   struct {
     nlmsghdr header;
     ifaddrmsg message;
@@ -236,19 +235,18 @@ void AddAddress(const KernelWireOptions& options) {
   request.header.nlmsg_type = RTM_NEWADDR;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
   request.message.ifa_family = AF_INET6;
-  request.message.ifa_prefixlen = options.host->length;
+  request.message.ifa_prefixlen = host.length;
   request.message.ifa_index = ::if_nametoindex(options.interface.c_str());
   request.local_head = {RTA_LENGTH(16), IFA_LOCAL};
-  std::memcpy(request.local, options.host->address.bytes, 16);
+  std::memcpy(request.local, host.address.bytes, 16);
   request.flags_head = {RTA_LENGTH(4), IFA_FLAGS};
   request.flags = IFA_F_NODAD;
   const int error = AskRtnetlink(request, nullptr);
   if (error == 0 || error == EEXIST) return;
-  Fail(options, "cannot give " + options.interface + " the address " + PrefixText(*options.host),
-       error,
+  Fail(options, "cannot give " + options.interface + " the address " + PrefixText(host), error,
        error == EACCES  ? "IPv6 is switched off there: sysctl net.ipv6.conf.all.disable_ipv6=0"
-       : error == EPERM ? "run as root, or let root do it once: ip addr add " +
-                              PrefixText(*options.host) + " dev " + options.interface + " nodad"
+       : error == EPERM ? "run as root, or let root do it once: ip addr add " + PrefixText(host) +
+                              " dev " + options.interface + " nodad"
                         : "");
 }
 
@@ -275,9 +273,9 @@ bool IsLocal(const abi::Ip6Address& address) { return RouteTo(address).type == R
 
 // Before the kernel's side has its prefix: does the host reach those addresses elsewhere already? A
 // default route is for everything, and yields.
-std::string OverlapWarning(const KernelWireOptions& options) {
+std::string OverlapWarning(const KernelWireOptions& options, const HostPrefix& host) {
   const uint32_t own = ::if_nametoindex(options.interface.c_str());
-  for (const abi::Ip6Address& address : {options.address, options.host->address}) {
+  for (const abi::Ip6Address& address : {options.address, host.address}) {
     const Route route = RouteTo(address);
     const bool taken = route.type == RTN_UNICAST || route.type == RTN_LOCAL;
     if (!taken || route.prefix_length == 0 || route.interface == 0 || route.interface == own) {
@@ -295,9 +293,9 @@ std::string OverlapWarning(const KernelWireOptions& options) {
 
 // The kernel adds the route to its own address after it has acknowledged the request for the
 // address; what arrives in between it drops.
-void AwaitAddress(const KernelWireOptions& options) {
+void AwaitAddress(const HostPrefix& host) {
   constexpr int kPatienceMs = 2000;
-  for (int i = 0; i < kPatienceMs && !IsLocal(options.host->address); ++i) ::usleep(1000);
+  for (int i = 0; i < kPatienceMs && !IsLocal(host.address); ++i) ::usleep(1000);
 }
 
 KernelDevice OpenHere(const KernelWireOptions& options) {
@@ -307,11 +305,12 @@ KernelDevice OpenHere(const KernelWireOptions& options) {
   SetOffload(options, device.descriptor.get());
   const ControlSocket control(options);
   if (options.host.has_value()) {
-    if (options.mtu != 0 && control.Mtu() != options.mtu) control.SetMtu(options.mtu);
-    if (!control.IsUp()) control.SetUp();
-    device.warning = OverlapWarning(options);
-    if (!HasAddress(options)) AddAddress(options);
-    AwaitAddress(options);
+    const HostPrefix& host = *options.host;
+    if (options.mtu != 0 && control.Mtu() != options.mtu) control.SetMtu(options.mtu, host);
+    if (!control.IsUp()) control.SetUp(host);
+    device.warning = OverlapWarning(options, host);
+    if (!HasAddress(options, host)) AddAddress(options, host);
+    AwaitAddress(host);
   }
   device.mtu = control.Mtu();
   return device;

@@ -134,7 +134,7 @@ constexpr size_t RingOffset(uint32_t destination) {
 /// A shared structure at a suitably aligned place of a mapping.
 template <typename T>
 T* SharedAt(uint8_t* base, size_t offset = 0) {
-  return static_cast<T*>(static_cast<void*>(base + offset));
+  return static_cast<T*>(__builtin_assume_aligned(base + offset, alignof(T)));
 }
 
 /// What a slot of the port table says, read without tearing.

@@ -172,7 +172,7 @@ void PcapWire::Record() {
   header.ts.tv_usec = now.tv_nsec;  // nanoseconds, as the file's magic number says
   header.caplen = header.len = static_cast<bpf_u_int32>(packet_.size());
   const NoFileSizeSignal guard;
-  pcap_dump(static_cast<u_char*>(static_cast<void*>(dumper_.get())), &header, packet_.data());
+  pcap_dump(reinterpret_cast<u_char*>(dumper_.get()), &header, packet_.data());
   unflushed_ = true;
   if (std::ferror(pcap_dump_file(dumper_.get())) != 0) {
     GiveUp(errno);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <new>
 
 namespace qpip::fw::test {
@@ -14,7 +15,8 @@ abi::Ip6Address Address(uint8_t last) {
 }
 
 HostMemory::HostMemory(FakeHardware& hardware, size_t bytes)
-    : data_(new (std::align_val_t{64}) uint8_t[bytes]()), size_(bytes) {
+    : data_(static_cast<uint8_t*>(::operator new[](bytes, std::align_val_t{64}))), size_(bytes) {
+  std::fill_n(data_.get(), bytes, uint8_t{0});
   hardware.AddHostMemory(data_.get(), bytes);
 }
 

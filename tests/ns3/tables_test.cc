@@ -31,6 +31,14 @@ std::vector<std::pair<fw::Stage, fw::Variant>> PublishedCells() {
   return cells;
 }
 
+/// Whether an activity is the core's in this stage.
+auto IsOf(fw::Stage stage, fw::Variant variant) {
+  return [=](const Activity& activity) {
+    return activity.resource == Resource::kCore && activity.stage == stage &&
+           activity.variant == variant;
+  };
+}
+
 TEST(TablesTest, GivenOneWayMessagesWhenTabulatedThenEveryCellIsPublishedAndNothingIsMissing) {
   const StageTable table = Tabulate(PrototypeRun());
   EXPECT_THAT(Deviations(table), IsEmpty());
@@ -42,12 +50,8 @@ TEST(TablesTest, GivenOneWayMessagesWhenTabulatedThenEveryCellIsPublishedAndNoth
 TEST(TablesTest, GivenARecordingWhenOneChargeOfItIsLostThenTheCheckFails) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();
-    const auto lost = [stage = stage, variant = variant](const Activity& activity) {
-      return activity.resource == Resource::kCore && activity.stage == stage &&
-             activity.variant == variant;
-    };
     auto& activities = run.recording.activities;
-    const auto one = std::find_if(activities.begin(), activities.end(), lost);
+    const auto one = std::find_if(activities.begin(), activities.end(), IsOf(stage, variant));
     ASSERT_NE(one, activities.end()) << StageTitle(stage) << ' ' << VariantKey(variant);
     activities.erase(one);
     EXPECT_THAT(Deviations(Tabulate(run)), Not(IsEmpty())) << StageTitle(stage);
@@ -57,11 +61,7 @@ TEST(TablesTest, GivenARecordingWhenOneChargeOfItIsLostThenTheCheckFails) {
 TEST(TablesTest, GivenARecordingWhenAStageIsLostThenItsCellIsNamed) {
   for (const auto& [stage, variant] : PublishedCells()) {
     StageRun run = PrototypeRun();
-    std::erase_if(run.recording.activities,
-                  [stage = stage, variant = variant](const Activity& activity) {
-                    return activity.resource == Resource::kCore && activity.stage == stage &&
-                           activity.variant == variant;
-                  });
+    std::erase_if(run.recording.activities, IsOf(stage, variant));
     const std::vector<std::string> lines = Deviations(Tabulate(run));
     ASSERT_EQ(lines.size(), 2u) << StageTitle(stage);  // the cell and the sum
     EXPECT_THAT(lines[0], testing::HasSubstr("0.000 us a segment")) << StageTitle(stage);

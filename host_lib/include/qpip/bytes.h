@@ -12,9 +12,19 @@ namespace qpip {
 
 namespace internal {
 
-/// Whether a `Range` can be viewed as a span of elements `Byte`.
-template <typename Range, typename Byte>
-concept SpannableAs = std::is_convertible_v<Range, std::span<Byte>>;
+/// A pointer to the first character of a C string.
+template <typename Pointer>
+concept CString = std::same_as<Pointer, const char*> || std::same_as<Pointer, char*>;
+
+/// Whether a `Range` can be viewed as a span of elements of any of these types.
+template <typename Range, typename... Bytes>
+concept SpannableAsAny = (std::is_convertible_v<Range, std::span<Bytes>> || ...);
+
+template <typename Range>
+concept BytesToRead =
+    SpannableAsAny<const Range&, const std::byte, const char, const unsigned char>;
+template <typename Range>
+concept BytesToWrite = SpannableAsAny<Range&&, std::byte, char, unsigned char>;
 
 }  // namespace internal
 
@@ -32,17 +42,13 @@ class ConstBytes : public std::span<const std::byte> {
   ConstBytes(char (&array)[kSize])  // NOLINT(google-explicit-constructor)
       : ConstBytes(array, kSize) {}
   /// A C string, without its NUL.
-  template <typename Pointer>
-  requires std::same_as<Pointer, const char*> || std::same_as<Pointer, char*> ConstBytes(
-      const Pointer& text)  // NOLINT(google-explicit-constructor)
+  template <internal::CString Pointer>
+  ConstBytes(const Pointer& text)  // NOLINT(google-explicit-constructor)
       : ConstBytes(text, std::strlen(text)) {}
 
   /// Anything contiguous: std::string, std::string_view, vectors, arrays, spans.
-  template <typename Range>
-  requires internal::SpannableAs<const Range&, const std::byte> ||
-      internal::SpannableAs<const Range&, const char> ||
-      internal::SpannableAs<const Range&, const unsigned char>
-      ConstBytes(const Range& range)  // NOLINT(google-explicit-constructor)
+  template <internal::BytesToRead Range>
+  ConstBytes(const Range& range)  // NOLINT(google-explicit-constructor)
       : ConstBytes(std::data(range), std::size(range)) {}
 
  private:
@@ -56,11 +62,9 @@ class MutableBytes : public std::span<std::byte> {
   MutableBytes() = default;
 
   /// Anything contiguous that is not const: arrays of char, std::string, vectors, spans.
-  template <typename Range>
-  requires internal::SpannableAs<Range&&, std::byte> || internal::SpannableAs<Range&&, char> ||
-      internal::SpannableAs<Range&&, unsigned char>
-      // NOLINTNEXTLINE(bugprone-forwarding-reference-overload, google-explicit-constructor)
-      MutableBytes(Range&& range)
+  template <internal::BytesToWrite Range>
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload, google-explicit-constructor)
+  MutableBytes(Range&& range)
       : std::span<std::byte>(reinterpret_cast<std::byte*>(std::data(range)), std::size(range)) {}
 };
 

@@ -186,6 +186,7 @@ class Fibre : public Context, public std::enable_shared_from_this<Fibre> {
       try {
         program_();
       } catch (const Unwind&) {
+        error_ = nullptr;  // the stack has been left, nothing has failed
       } catch (...) {
         error_ = std::current_exception();
       }

@@ -1,7 +1,7 @@
 #include "sim/ns3/paper/message_life.h"
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 
 #include "sim/ns3/paper/one_way.h"
 #include "sim/ns3/world/world.h"
@@ -54,11 +54,11 @@ MessageLife RunMessageLife(const Profile& given, uint32_t bytes) {
   MessageLife life;
   life.post_ps = world.model().post_send_ps;
   life.poll_ps = world.model().poll_ps;
-  std::optional<Recorder> recorder;
+  std::unique_ptr<Recorder> recorder;
   world.Start("warm-up", [&] {
     for (uint32_t i = 0; i < kWarmUp; ++i) stream.Burst(1);
     Context::Current().SleepNs(kQuietNs);
-    recorder.emplace(world);
+    recorder = std::make_unique<Recorder>(world);
   });
   world.Run();
   world.Start("receiver", [&] { life.received_ps = PollOne(stream.receive_cq()); });

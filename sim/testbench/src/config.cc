@@ -76,7 +76,7 @@ void SetProtocol(const TestBenchOptions& options, fw::NicConfig* config) {
     if (options.*member != defaults.*member) *field = static_cast<Field>(options.*member);
   };
   // The firmware counts whole units.
-  const auto set_time = [&](Time TestBenchOptions::*member, Time unit, uint32_t* field) {
+  const auto set_time = [&](auto member, Time unit, uint32_t* field) {
     if (options.*member == defaults.*member) return;
     *field = static_cast<uint32_t>((options.*member).count() / unit.count());
   };

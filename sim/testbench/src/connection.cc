@@ -96,7 +96,7 @@ Time Microseconds(uint32_t us) { return std::chrono::microseconds(us); }
 
 }  // namespace
 
-const TcpOptions& Checked(const TcpOptions& options) {
+TcpOptions Checked(TcpOptions options) {
   CheckTcpNumber("receive_buffer", options.receive_buffer, 0, kMostReceiveBytes);
   CheckTcpNumber("receive_chunk", options.receive_chunk, 1, kMostReceiveBytes);
   if (options.window_limit != 0) {

@@ -54,13 +54,16 @@ Bytes TcpPeer::Raw(TcpSegment segment) const { return Build(std::move(segment));
 
 void TcpPeer::Inject(TcpSegment segment) { bench_.InjectPacket(Build(std::move(segment))); }
 
-bool TcpPeer::IsToThis(const Packet& packet) const {
-  return packet.tcp && packet.tcp->destination_port == options_.port &&
-         ToAddress(packet.ip.destination) == ToAddress(options_.address);
+const TcpSegment* TcpPeer::ToThis(const Packet& packet) const {
+  if (!packet.tcp.has_value()) return nullptr;
+  const TcpSegment& segment = *packet.tcp;
+  const bool ours = segment.destination_port == options_.port &&
+                    ToAddress(packet.ip.destination) == ToAddress(options_.address);
+  return ours ? &segment : nullptr;
 }
 
-void TcpPeer::OnTaken(const Packet& packet) {
-  nic_port_ = packet.tcp->source_port;
+void TcpPeer::OnTaken(const Packet& packet, const TcpSegment& segment) {
+  nic_port_ = segment.source_port;
   learns_port_ = false;
   taken_at_ = packet.time;
   taken_ip_ = packet.ip;
@@ -68,11 +71,12 @@ void TcpPeer::OnTaken(const Packet& packet) {
 
 std::optional<TcpSegment> TcpPeer::Take() {
   std::optional<Packet> packet = bench_.TakePacketIf([this](const Packet& candidate) {
-    if (!IsToThis(candidate)) return false;
-    return candidate.tcp->source_port == nic_port_ || (learns_port_ && Opens(*candidate.tcp));
+    const TcpSegment* segment = ToThis(candidate);
+    if (segment == nullptr) return false;
+    return segment->source_port == nic_port_ || (learns_port_ && Opens(*segment));
   });
-  if (!packet) return std::nullopt;
-  OnTaken(*packet);
+  if (!packet || !packet->tcp) return std::nullopt;
+  OnTaken(*packet, *packet->tcp);
   TcpSegment segment = std::move(*packet->tcp);
   if (segment.Has(kSyn) && !nic_isn_known_) {
     nic_isn_ = segment.sequence;
@@ -161,10 +165,12 @@ TcpSegment TcpPeer::HandshakeAsClient() {
 }
 
 TcpSegment TcpPeer::HandshakeAsServer() {
-  const std::optional<Packet> packet = bench_.TakePacketIf(
-      [this](const Packet& candidate) { return IsToThis(candidate) && Opens(*candidate.tcp); });
-  if (!packet) throw std::runtime_error("the NIC sent no SYN to this peer");
-  OnTaken(*packet);
+  const std::optional<Packet> packet = bench_.TakePacketIf([this](const Packet& candidate) {
+    const TcpSegment* segment = ToThis(candidate);
+    return segment != nullptr && Opens(*segment);
+  });
+  if (!packet || !packet->tcp) throw std::runtime_error("the NIC sent no SYN to this peer");
+  OnTaken(*packet, *packet->tcp);
   nic_isn_ = packet->tcp->sequence;
   nic_isn_known_ = true;
   TcpSegment syn = *packet->tcp;

@@ -12,7 +12,7 @@
 namespace qpip::testbench {
 
 /// `options` themselves, or Error EINVAL.
-const TcpOptions& Checked(const TcpOptions& options);
+TcpOptions Checked(TcpOptions options);
 
 struct TcpConnection::Impl : Pollable {
  public:

@@ -85,8 +85,9 @@ class TcpPeer {
   Bytes Build(TcpSegment segment) const;
   void AddOffers(TcpSegment* segment) const;
   TcpSegment Expect(uint8_t flags, const char* what);
-  bool IsToThis(const Packet& packet) const;
-  void OnTaken(const Packet& packet);
+  /// The segment of a packet to this peer; nullptr: it is none, or somebody else's.
+  const TcpSegment* ToThis(const Packet& packet) const;
+  void OnTaken(const Packet& packet, const TcpSegment& segment);
 
   TestBench& bench_;
   TcpPeerOptions options_;
