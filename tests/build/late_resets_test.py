@@ -39,6 +39,13 @@ class LateResets(unittest.TestCase):
         self.assertEqual(late(OVER, RST, 12), [])
         self.assertEqual(late(OVER, RST | ACK, 11), [])
 
+    def test_given_a_connection_from_before_when_its_fin_is_repeated_then_late(self):
+        fin, text = [(1, B, A, FIN | ACK, 51, 11, 0)], [(1, B, A, ACK, 51, 11, 9)]
+        self.assertEqual(late(fin, RST, 11), [7])
+        self.assertEqual(late(fin, RST, 12), [])
+        self.assertEqual(late(text, RST, 11), [])
+        self.assertEqual(late([*OPEN, (4, B, A, FIN | ACK, 51, 11, 0)], RST, 11), [])
+
     def test_given_the_ports_used_again_when_reset_then_not_late(self):
         again = [(7, A, B, SYN, 200, 0, 0), (8, B, A, SYN | ACK, 300, 201, 0)]
         self.assertEqual(late([*OVER, *again], RST, 11), [])

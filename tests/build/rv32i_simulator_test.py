@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
-from rv32i import simulator  # noqa: E402
+from rv32i import simulator, toolchain  # noqa: E402
 
 LINKER_SCRIPT = """
 SECTIONS { .text 0 : { *(.text.start) *(.text .text.*) *(.rodata .rodata.*) } stack_top = 0x10000; }
@@ -29,11 +29,9 @@ def run_check_program(optimisation):
         script, image = Path(directory) / "check.ld", Path(directory) / "check.elf"
         script.write_text(LINKER_SCRIPT)
         subprocess.run(
-            ["riscv64-unknown-elf-g++", "-std=c++20", "-march=rv32i", "-mabi=ilp32", optimisation,
+            [toolchain.PREFIX + "g++", "-std=c++20", "-march=rv32i", "-mabi=ilp32", optimisation,
              "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-builtin", "-nostdlib",
-             "-fno-asynchronous-unwind-tables", "-isystem", str(ROOT / "nic_fw/image/shim"),
-             "-isystem", "/usr/include/c++/12", "-isystem", "/usr/include/x86_64-linux-gnu/c++/12",
-             "-isystem", "/usr/lib/picolibc/riscv64-unknown-elf/include", "-T", str(script),
+             "-fno-asynchronous-unwind-tables", *toolchain.include_flags(), "-T", str(script),
              "-Wl,--no-warn-rwx-segments", str(ROOT / "tests/build/memory_functions_check.cc"),
              str(ROOT / "nic_fw/image/memory_functions.cc"), "-o", str(image), "-lgcc"], check=True)
         memory, report = bytearray(0x10000), {}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def main():
-    program, committed = sys.argv[1:]
-    report = subprocess.run([program, "--report"], capture_output=True, text=True, check=True).stdout
+    committed, *program = sys.argv[1:]
+    report = subprocess.run([*program, "--report"], capture_output=True, text=True, check=True).stdout
     there = Path(committed).read_text(encoding="utf-8")
     if report == there:
         return 0
     sys.stdout.writelines(difflib.unified_diff(there.splitlines(True), report.splitlines(True),
                                                committed, "now"))
-    print(f"out of date: {program} --report > {committed}")
+    print(f"out of date: {' '.join(program)} --report > {committed}")
     return 1
 
 
