@@ -8,8 +8,12 @@ fabric="shm:apps-$$"
 pids=""
 failures=0
 
+# What was started by a function of the shell runs in a child of the process that `start` knows.
 cleanup() {
-  for pid in $pids; do kill -KILL "$pid" 2>/dev/null; done
+  for pid in $pids; do
+    # shellcheck disable=SC2046
+    kill -KILL "$pid" $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null
+  done
   wait 2>/dev/null
   rm -rf "$work"
   rm -rf "/dev/shm/qpip.$(id -u).apps-$$"

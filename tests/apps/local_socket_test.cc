@@ -46,7 +46,10 @@ TEST_F(LocalSocketTest, GivenAClientThenAcceptReturnsItAndOtherwiseNothing) {
 }
 
 TEST_F(LocalSocketTest, GivenTheEndThenThePathIsGone) {
-  { LocalSocket socket(path_); }
+  {
+    LocalSocket socket(path_);
+    EXPECT_TRUE(std::filesystem::exists(path_));
+  }
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 

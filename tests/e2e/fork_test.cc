@@ -131,15 +131,11 @@ bool Refuses(Call call) {
 bool EverythingRefuses(Echoes& of) {
   WorkCompletion wc;
   ibv_sge sge = of.sent->Sge(0, 1);
-  return Refuses([&] {
-           (void)of.client.cq->Poll({&wc, 1});
-         }) &&
-         Refuses([&] {
-           (void)of.client.cq->Wait({&wc, 1});
-         }) &&
-         of.active->PostSend(9, sge) == EPERM && of.passive->PostRecv(9, sge) == EPERM &&
-         Refuses([&] { of.active->Shutdown(); }) && Refuses([&] { of.active->Abort(); }) &&
-         Refuses([&] { (void)of.listener->Accept(); }) &&
+  const auto poll = [&] { (void)of.client.cq->Poll(std::span(&wc, 1)); };
+  const auto wait = [&] { (void)of.client.cq->Wait(std::span(&wc, 1)); };
+  return Refuses(poll) && Refuses(wait) && of.active->PostSend(9, sge) == EPERM &&
+         of.passive->PostRecv(9, sge) == EPERM && Refuses([&] { of.active->Shutdown(); }) &&
+         Refuses([&] { of.active->Abort(); }) && Refuses([&] { (void)of.listener->Accept(); }) &&
          Refuses([&] { (void)of.client.nic->CreateCq(1); }) &&
          Refuses([&] { (void)of.client.pd->Allocate(1); }) &&
          Refuses([&] { (void)of.client.nic->Counters(); });

@@ -18,8 +18,11 @@ between() {
     fail "$1: $3, not between $2 and $4"
 }
 
-# connections LABEL QUERY IN_FLIGHT: all of them; a connection that is reset has at most so many
-# segments on their way, each of which may be answered with RST.
+# The segments of a connection that is reset which may be on their way, what is posted and the answers
+# to what comes: each may be answered with RST. A post sends, however far the kernel's end has come.
+in_flight=30
+
+# connections LABEL QUERY: all of them.
 connections() {
   make_namespace
   # Room for what is sent to QPIP while it does not run: nothing is lost.
@@ -58,15 +61,15 @@ connections() {
     "$(within "$namespace" ss -Htan | wc -l)" $((3 * each))
   # By RST from ESTABLISHED: aborted by either end, closed with unread bytes, perhaps midway.
   between "$1: TcpEstabResets" $((3 * each)) "$(counter "$namespace" TcpEstabResets)" $((4 * each))
-  between "$1: TcpOutRsts" $((4 * each)) "$(counter "$namespace" TcpOutRsts)" $((4 * each * $3))
+  between "$1: TcpOutRsts" $((4 * each)) "$(counter "$namespace" TcpOutRsts)" $((4 * each * in_flight))
   between "$1: TcpExtTCPChallengeACK" 0 "$(counter "$namespace" TcpExtTCPChallengeACK)" 20
   between "$1: TcpExtTCPOFOQueue" 0 "$(counter "$namespace" TcpExtTCPOFOQueue)" 0
   between "$1: TcpInCsumErrors" 0 "$(counter "$namespace" TcpInCsumErrors)" 0
   say "QPIP's: $(cat "$work/orders.out")"
   say "the kernel's: $(all_counters "$namespace")"
 }
-connections "at once" "" 2
-connections "crossing" "&delay_us=5000&pcap=$work/orders.pcap" 30
+connections "at once" ""
+connections "crossing" "&delay_us=5000&pcap=$work/orders.pcap"
 # Without the probes at the end, which belong to no connection.
 sound "crossing" "$work/orders.pcap" "$explained|Connection reset \(RST\)" "!(tcp.seq_raw == 1)"
 finish

@@ -85,11 +85,9 @@ inside ip addr add fd01::2/128 dev lo
 inside sh -c "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
 transfer "by a static route" "&dad=0&route=fd01::/16@fd00::2" fd01::2
 start advertiser inside python3 "$here/advertise_router.py" qpip0
-advertiser=$started
 start taker inside python3 "$peer" take 5001 "$work/pattern"
 taker=$started
 check "by an advertised router" timeout 60 "$bin/qpip-ttcp" -t --stream --verify -l 64K -n 16 \
   --nic "$nic" fd01::2
 status_of "$taker" 60
-kill "$advertiser"
 finish

@@ -37,7 +37,7 @@ receive() {
   start receiver "$bin/qpip-ttcp" -r --stream --verify -l 64K --json --nic "$nic$2"
   receiver=$started
   shift 2
-  check "$label: sends" inside "$@"
+  check "$label: sends" inside timeout 100 "$@"
   status_of "$receiver" 100
   [ "$status" -eq 0 ] || fail "$label: QPIP's status $status: $(cat "$work/receiver.err")"
   check "$label: every byte" json "$work/receiver.out" "r['bytes'] == $mib << 20 and r['verified']"
@@ -60,8 +60,8 @@ head -c "${mib}M" /dev/urandom >"$work/source"
 truncate -s "${mib}M" "$work/disk"
 start nbd "$bin/qpip-nbd-server" --nic "$nic" disk="$work/disk"
 nbd=$started
-check "nbdcopy to QPIP" inside nbdcopy --flush "$work/source" 'nbd://[fd00::1]/disk'
-check "nbdcopy from QPIP" inside nbdcopy 'nbd://[fd00::1]/disk' "$work/back"
+check "nbdcopy to QPIP" inside timeout 100 nbdcopy --flush "$work/source" 'nbd://[fd00::1]/disk'
+check "nbdcopy from QPIP" inside timeout 100 nbdcopy 'nbd://[fd00::1]/disk' "$work/back"
 stop "$nbd"
 sums=$(sha256sum <"$work/source"; sha256sum <"$work/disk"; sha256sum <"$work/back")
 [ "$(printf '%s\n' "$sums" | sort -u | wc -l)" -eq 1 ] || fail "SHA-256 differ: $sums"
