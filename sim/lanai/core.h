@@ -169,6 +169,7 @@ class Core {
   struct Waiting;
   Round TryToRun(Waiting& waiting);
   void Pause(Waiting& waiting);
+  void GiveWay(Waiting& waiting);
   void WaitOnWord(const Waiting& waiting);
 
   // core_thread.cc
@@ -179,7 +180,7 @@ class Core {
   /// Least distance of ticks. Where processors are short they come late, and so do the
   /// application's threads: a core thread that ticked as if they did not would keep them from
   /// coming at all.
-  uint64_t LeastTickNs() const { return 8 * late_ns_.load(std::memory_order_relaxed); }
+  uint64_t LeastTickNs() const { return 32 * late_ns_.load(std::memory_order_relaxed); }
   bool LookAround();
 
   // fork.cc
@@ -210,6 +211,7 @@ class Core {
   std::unique_ptr<Ports> ports_;
   CycleClock clock_;
   SpinHabit spin_habit_;
+  GiveWayHabit give_way_habit_;
   abi::InterruptHandler* handler_ = nullptr;  ///< set by Start
   std::vector<abi::Trouble> early_troubles_;  ///< before there was a handler
   struct Counts {

@@ -1,5 +1,7 @@
 // Application threads that wait: they run the core as long as they can, and sleep as its runner.
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "sim/lanai/core.h"
@@ -21,8 +23,11 @@ struct Core::Waiting {
   uint64_t spin_until_ns;
   bool decided = false;         ///< since there was last something to do: whether to spin
   bool spinning = false;        ///< it does
-  bool slept = false;           ///< as the runner
+  bool slept = false;           ///< as the runner, or gave way
   bool contended = false;       ///< others have work for this processor
+  bool gave_way = false;        ///< since there was last something to do
+  uint64_t away_ns = 0;         ///< for how long, when that is not yet thought about
+  uint32_t turns = 0;           ///< that others of the fabric had meanwhile
   bool sleeper_called = false;  ///< a thread still in Wire::Sleep was told to get up
   Spinner spinner;
 
@@ -70,6 +75,19 @@ void Core::Pause(Waiting& waiting) {
   waiting.spin_until_ns = 0;
 }
 
+// Lets others have the processor. Where the wire does not know who they are, nobody else's work is
+// known from what this thread waits for: it had better sleep.
+void Core::GiveWay(Waiting& waiting) {
+  const std::optional<wire::Turn> before = wire_->TakeTurn();
+  if (!before) return;
+  const uint64_t left_ns = MonotonicNs();
+  sched_yield();
+  const std::optional<wire::Turn> after = wire_->TakeTurn();
+  if (!after || after->processor != before->processor) return;
+  waiting.away_ns = MonotonicNs() - left_ns;
+  waiting.turns = after->number - before->number - 1;
+}
+
 // One round of driving, spinning or sleeping as the runner.
 Core::Round Core::TryToRun(Waiting& waiting) {
   if (!TryLock()) {
@@ -87,7 +105,12 @@ Core::Round Core::TryToRun(Waiting& waiting) {
   const bool idle = idle_;
   const uint64_t now_ns = now_ns_;
   if (waiting.contended) spin_habit_.Contended(now_ns);
+  if (waiting.away_ns != 0) {
+    give_way_habit_.Back(now_ns, waiting.away_ns, waiting.turns);
+    waiting.away_ns = 0;
+  }
   if (did || !idle) {
+    waiting.gave_way = false;
     // What came while somebody else had the processor was not spun for.
     if (waiting.spinning && !waiting.contended && waiting.Over()) spin_habit_.Paid();
     // Should another thread take the lock: it is worth the same patience.
@@ -123,6 +146,13 @@ Core::Round Core::TryToRun(Waiting& waiting) {
     }
     return Round::kAgain;
   }
+  if (!waiting.gave_way && options_.spin_ns != 0 && give_way_habit_.Pays(now_ns)) {
+    waiting.gave_way = waiting.slept = true;
+    Unlock();
+    GiveWay(waiting);
+    return Round::kAgain;
+  }
+  waiting.gave_way = false;
   waiting.slept = true;
   if (!Park(Parker::kRunner, waiting.word, waiting.expected, waiting.deadline_ns)) {
     return Round::kWaitOnWord;  // another thread drives; the core thread follows it

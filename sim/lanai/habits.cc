@@ -17,7 +17,12 @@ constexpr uint32_t kLongSleepsToBelieve = 8;
 constexpr uint64_t kFirstContentionNs = 1'000'000;
 constexpr uint64_t kSameContentionNs = 50'000'000;
 constexpr uint32_t kContentionsToBelieve = 4;
-constexpr uint64_t kLongestContentionNs = 1'000'000'000;
+
+// Threads of ports that have been waked or given way to need some ten microseconds before they wait
+// again, with cold caches thirty. Whoever has work of his own keeps a processor for longer than all
+// of them.
+constexpr uint64_t kLongAwayNs = 500'000;
+constexpr uint64_t kLongTurnNs = 60'000;
 
 // Asking the kernel costs some hundred nanoseconds.
 constexpr uint32_t kReturnsPerSample = 32;
@@ -44,8 +49,22 @@ ThreadUse UseOfThisThread() {
           static_cast<uint64_t>(usage.ru_nvcsw)};
 }
 
+void Contention::Note(uint64_t now_ns) {
+  // Those that come long after the last are others.
+  if (now_ns > until_ns_ + std::max(8 * for_ns_, kSameContentionNs)) {
+    for_ns_ = 0;
+    times_ = 0;
+  }
+  if (++times_ < kContentionsToBelieve) {
+    until_ns_ = now_ns;
+    return;
+  }
+  for_ns_ = std::clamp(2 * for_ns_, kFirstContentionNs, longest_ns_);
+  until_ns_ = now_ns + for_ns_;
+}
+
 uint64_t SpinHabit::Budget(uint64_t now_ns, uint64_t spin_ns) {
-  if (spin_ns == 0 || now_ns < contended_until_ns_) return 0;
+  if (spin_ns == 0 || !contention_.over(now_ns)) return 0;
   if (skip_ != 0) {
     --skip_;
     return 0;
@@ -76,18 +95,8 @@ void SpinHabit::Slept(bool spun, uint64_t slept_ns) {
   skip_ = backoff_;
 }
 
-void SpinHabit::Contended(uint64_t now_ns) {
-  // One alone may be anything. Those that come long after the last are others.
-  if (now_ns > contended_until_ns_ + std::max(8 * contended_for_ns_, kSameContentionNs)) {
-    contended_for_ns_ = 0;
-    contentions_ = 0;
-  }
-  if (++contentions_ < kContentionsToBelieve) {
-    contended_until_ns_ = now_ns;
-    return;
-  }
-  contended_for_ns_ = std::clamp(2 * contended_for_ns_, kFirstContentionNs, kLongestContentionNs);
-  contended_until_ns_ = now_ns + contended_for_ns_;
+void GiveWayHabit::Back(uint64_t now_ns, uint64_t away_ns, uint32_t turns) {
+  if (away_ns >= kLongAwayNs && away_ns / (turns + 1) >= kLongTurnNs) contention_.Note(now_ns);
 }
 
 void WaitHabit::Left(bool slept) {

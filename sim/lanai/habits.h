@@ -6,6 +6,22 @@
 
 namespace qpip::lanai {
 
+/// Whether others have had work of their own for this processor lately, so that who lets them have
+/// it loses by that. One alone may be anything: believed from the fourth time in short succession
+/// on, for a millisecond at first, then ever longer, up to `longest_ns`. Nothing but time ends it.
+class Contention {
+ public:
+  explicit Contention(uint64_t longest_ns) : longest_ns_(longest_ns) {}
+  void Note(uint64_t now_ns);
+  bool over(uint64_t now_ns) const { return now_ns >= until_ns_; }
+
+ private:
+  const uint64_t longest_ns_;
+  uint32_t times_ = 0;  ///< in short succession
+  uint64_t until_ns_ = 0;
+  uint64_t for_ns_ = 0;
+};
+
 /// Whether a thread that waits should spin before it sleeps: only while its processor has nobody
 /// else to run, and what it waits for comes soon. Spinning pays when the peer spins too: as long as
 /// sleeps are about as short as two wake-ups, each end goes on trying. One thread at a time (the
@@ -20,10 +36,9 @@ class SpinHabit {
   void Paid();
   /// It slept for `slept_ns`, perhaps after it had spun.
   void Slept(bool spun, uint64_t slept_ns);
-  /// Giving way took so long that others have work for this processor. From the fourth time in
-  /// short succession on there is no more spinning, for a millisecond at first, then ever longer,
-  /// up to a second; that spinning pays in between changes nothing, only time does.
-  void Contended(uint64_t now_ns);
+  /// Giving way took so long that others have work for this processor. There is no spinning as long
+  /// as that is believed; that spinning pays in between changes nothing.
+  void Contended(uint64_t now_ns) { contention_.Note(now_ns); }
 
  private:
   uint32_t skip_ = 0;     ///< waits that are not to spin
@@ -32,9 +47,21 @@ class SpinHabit {
   uint32_t long_spins_ = 0;        ///< that have brought nothing
   uint32_t waits_since_long_ = 0;  ///< when there have been too many of these
   uint32_t long_sleeps_ = 0;       ///< one behind the other
-  uint32_t contentions_ = 0;       ///< in short succession
-  uint64_t contended_until_ns_ = 0;
-  uint64_t contended_for_ns_ = 0;
+  Contention contention_{1'000'000'000};
+};
+
+/// Whether a thread that is about to sleep should first let others have the processor, once. Where
+/// many ports of a fabric share it, one of them brings what the thread waits for, and nobody has to
+/// wake it; where nobody else is to run it costs next to nothing. But to somebody who uses up what
+/// the scheduler gives him nothing is given. One thread at a time (the core's lock).
+class GiveWayHabit {
+ public:
+  bool Pays(uint64_t now_ns) const { return contention_.over(now_ns); }
+  /// It has, for `away_ns`, in which threads of the fabric's other ports had `turns` turns.
+  void Back(uint64_t now_ns, uint64_t away_ns, uint32_t turns);
+
+ private:
+  Contention contention_{64'000'000};
 };
 
 /// What the calling thread has used so far.

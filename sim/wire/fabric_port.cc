@@ -1,6 +1,8 @@
 // The data path of a port: sending, receiving, sleeping. Who the peers are: fabric_peers.cc.
 #include "sim/wire/fabric_port.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
@@ -421,11 +423,20 @@ void FabricPort::Sleep(uint64_t deadline_ns) {
   sleeps_.fetch_add(1, std::memory_order_relaxed);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   FutexWait(&word, expected, deadline_ns, membership_->shared_futex());
+  TakeTurn();
   // Awake, so senders need not call the kernel. A thread that has just prepared to sleep finds
   // the word changed and looks once more.
   if (sleepers_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
     word.fetch_and(~1u, std::memory_order_seq_cst);
   }
+}
+
+std::optional<Turn> FabricPort::TakeTurn() {
+  const int processor = ::sched_getcpu();
+  if (processor < 0) return std::nullopt;
+  const auto number = static_cast<uint32_t>(processor);
+  std::atomic<uint32_t>& turns = membership_->control().turns[number % kTurnCounters].count;
+  return Turn{number, turns.fetch_add(1, std::memory_order_relaxed) + 1};
 }
 
 void FabricPort::Wake() {

@@ -27,6 +27,7 @@ class FabricPort final : public Wire {
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override;
   uint64_t LeaseQuietNs(uint64_t lease) override;
+  std::optional<Turn> TakeTurn() override;
   void RevokeLeases(uint64_t lease, uint32_t owner) override;
   bool Receive(InFrame* frame) override;
   bool Intact(const InFrame& frame) override;

@@ -97,6 +97,7 @@ class FaultWire final : public Wire {
     inner_->Sleep(std::min(deadline_ns, next_due_ns_.load(std::memory_order_relaxed)));
   }
   void Wake() override { inner_->Wake(); }
+  std::optional<Turn> TakeTurn() override { return inner_->TakeTurn(); }
   void* AllocateShared(size_t bytes) override { return inner_->AllocateShared(bytes); }
   void FreeShared(void* address, size_t bytes) override { inner_->FreeShared(address, bytes); }
   uint32_t mtu() const override { return inner_->mtu(); }

@@ -3,6 +3,7 @@
 //   control block (one a fabric)             port memory (one a port)
 //   +--------------------------+             +-------------------------------+
 //   | magic, version, epoch    |             | PortHeader                    |
+//   | turns at each processor  |             |                               |
 //   | PortEntry[1024]          |             | shared region (AllocateShared)|
 //   |   state, generation,     |             | ring towards port 0           |
 //   |   address                |             |   RingHeader, 1 MiB of entries|
@@ -45,7 +46,7 @@ inline constexpr size_t kPageBytes = 4096;
 
 inline constexpr uint64_t kControlMagic = 0x4c52544350495051;  ///< "QPIPCTRL"
 inline constexpr uint64_t kPortMagic = 0x54524f5050495051;     ///< "QPIPPORT"
-inline constexpr uint32_t kLayoutVersion = 3;
+inline constexpr uint32_t kLayoutVersion = 4;
 
 /// State of a slot of the port table.
 enum PortState : uint32_t {
@@ -80,6 +81,14 @@ constexpr uint32_t MakeRefusal(uint32_t generation, int error) {
 }
 constexpr int RefusalError(uint32_t refusal) { return static_cast<int>(refusal & 0xff); }
 
+/// Turns that threads of the fabric's ports have had at a processor (Wire::TakeTurn). Nobody relies
+/// on it: it is a hint for who waits.
+struct TurnCounter {
+  alignas(kCacheLine) std::atomic<uint32_t> count;
+};
+/// Processors beyond these share them.
+inline constexpr uint32_t kTurnCounters = 256;
+
 struct ControlBlock {
   std::atomic<uint64_t> magic;
   std::atomic<uint32_t> version;
@@ -88,6 +97,7 @@ struct ControlBlock {
   alignas(kCacheLine) std::atomic<uint64_t> epoch;
   /// Slots from here on have never been taken and have no pages. Grows under the attach lock.
   std::atomic<uint32_t> slots_used;
+  alignas(kPageBytes) TurnCounter turns[kTurnCounters];
   alignas(kPageBytes) PortEntry ports[kMaxPorts];
   /// MakeRefusal: why [a] is refused by [b].
   alignas(kPageBytes) std::atomic<uint32_t> refusals[kMaxPorts][kMaxPorts];

@@ -68,6 +68,7 @@ class PcapWire final : public Wire {
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return inner_->LeasePending(lease); }
   uint64_t LeaseQuietNs(uint64_t lease) override { return inner_->LeaseQuietNs(lease); }
+  std::optional<Turn> TakeTurn() override { return inner_->TakeTurn(); }
   void RevokeLeases(uint64_t lease, uint32_t owner) override { inner_->RevokeLeases(lease, owner); }
   bool Intact(const InFrame& frame) override { return inner_->Intact(frame); }
   bool Receive(InFrame* frame) override;

@@ -267,7 +267,7 @@ void ShmMembership::MapControlLocked() {
   if (!mapped.valid()) ThrowErrno("cannot map " + path_ + "/" + kControlFile);
   control_memory_ =
       std::make_shared<Mapping>(std::move(mapped), kControlBytes, path_ + "/" + kControlFile);
-  if (const int error = control_memory_->Reserve(0, kPageBytes); error != 0) {
+  if (const int error = control_memory_->Reserve(0, offsetof(ControlBlock, ports)); error != 0) {
     errno = error;
     ThrowErrno("no room for " + path_ + "/" + kControlFile + " (see df /dev/shm)");
   }

@@ -69,6 +69,12 @@ struct InFrame {
 /// caller of those: it must neither wait nor call the wire.
 using Report = std::function<void(const abi::Trouble&)>;
 
+/// One of the turns that threads of a fabric's ports have at a processor.
+struct Turn {
+  uint32_t processor = 0;
+  uint32_t number = 0;  ///< counted there
+};
+
 class Wire {
  public:
   virtual ~Wire() = default;
@@ -123,6 +129,10 @@ class Wire {
   virtual void Sleep(uint64_t deadline_ns) = 0;
   /// Ends Sleep in this process. Any thread.
   virtual void Wake() = 0;
+  /// The calling thread has the processor, perhaps again. The difference of two numbers tells what
+  /// the other ports of the fabric have done there meanwhile; nullopt: nobody knows of them. Also
+  /// taken by Sleep. Any thread.
+  virtual std::optional<Turn> TakeTurn() { return std::nullopt; }
 
   /// Memory that Send can pass by reference to other processes; nullptr when there is none.
   /// Any thread.

@@ -105,6 +105,27 @@ TEST(CoreSpin, GivenNoSpinningWhenBothSidesWaitThenNoRoundIsLost) {
   server.join();
   const auto statistics = nlohmann::json::parse(pair.nics[0]->port().StatisticsJson());
   EXPECT_GT(statistics["core"]["parks_runner"], 0);
+  EXPECT_EQ(pair.wires[0]->turns.load(), 0u) << "nor is way given";
+}
+
+// --- Giving way
+
+TEST(CoreGivingWay, GivenMessagesFarApartWhenAThreadWaitsThenItGivesWayBeforeItSleeps) {
+  Pair pair;
+  std::atomic<uint32_t> received{0};
+  std::thread waiter([&] {
+    for (uint32_t i = 1; pair.wires[0]->turns.load() < 2; ++i) {
+      Await(*pair.nics[0], 2, i, WaitMode::kDriveUntil);
+      received.store(i);
+    }
+    received.store(UINT32_MAX);
+  });
+  // In the end, a message comes later than the thread has spun for.
+  for (uint32_t i = 1; received.load() != UINT32_MAX; ++i) {
+    Send(*pair.nics[1], 2, i);
+    while (received.load() < i) std::this_thread::yield();
+  }
+  waiter.join();
 }
 
 TEST(CoreStress, GivenThreeThreadsAPortWhenTheyWaitAtRandomThenNoRoundIsLost) {

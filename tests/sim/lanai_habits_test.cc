@@ -117,6 +117,52 @@ TEST(SpinHabits, GivenAProcessorThatWasBusyWhenTimePassesThenItBeginsAnew) {
   EXPECT_NE(habit.Budget(100 * kMs + 3, kSpinNs), 0u);
 }
 
+// --- Giving way
+
+TEST(GiveWayHabits, GivenSomebodyWithWorkOfHisOwnWhenWayIsGivenOftenThenThereIsAPause) {
+  GiveWayHabit habit;
+  uint64_t now_ns = kMs;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(habit.Pays(now_ns)) << i;
+    now_ns += 3 * kMs;
+    habit.Back(now_ns, 3 * kMs, 0);
+  }
+  EXPECT_FALSE(habit.Pays(now_ns));
+  EXPECT_FALSE(habit.Pays(now_ns + kMs - 1));
+  EXPECT_TRUE(habit.Pays(now_ns + kMs));
+}
+
+TEST(GiveWayHabits, GivenWorkOfOthersThatNeverEndsThenAPauseEndsWithin64Milliseconds) {
+  GiveWayHabit habit;
+  uint64_t now_ns = kMs, longest_ns = 0;
+  for (int i = 0; i < 40; ++i) {
+    now_ns += 3 * kMs;
+    habit.Back(now_ns, 3 * kMs, 1);
+    const uint64_t paused_ns = now_ns;
+    while (!habit.Pays(now_ns)) now_ns += kMs;
+    longest_ns = std::max(longest_ns, now_ns - paused_ns);
+  }
+  EXPECT_EQ(longest_ns, 64 * kMs);
+}
+
+TEST(GiveWayHabits, GivenACrowdOfPortsWhenEachHasAShortTurnThenWayIsGivenThoughItTakesLong) {
+  GiveWayHabit habit;
+  for (int i = 1; i < 100; ++i) {
+    habit.Back(i * 5 * kMs, 5 * kMs, 128);
+    EXPECT_TRUE(habit.Pays(i * 5 * kMs));
+  }
+}
+
+TEST(GiveWayHabits, GivenNobodyElseWhenWayIsGivenThenItIsAgain) {
+  GiveWayHabit habit;
+  for (int i = 1; i < 100; ++i) {
+    habit.Back(i * 1000, 400, 0);
+    EXPECT_TRUE(habit.Pays(i * 1000));
+  }
+}
+
+// --- Coming back
+
 ThreadUse used;
 ThreadUse Used() { return used; }
 

@@ -117,6 +117,9 @@ class ScriptedWire : public wire::Wire {
     own.sleepers.fetch_sub(1);
   }
   void Wake() override { link_->WakeEnd(end_); }
+  std::optional<wire::Turn> TakeTurn() override {
+    return wire::Turn{.processor = 0, .number = turns.fetch_add(1) + 1};
+  }
 
   void* AllocateShared(size_t) override { return nullptr; }
   void FreeShared(void*, size_t) override {}
@@ -128,6 +131,7 @@ class ScriptedWire : public wire::Wire {
 
   // Script and observations; used by the thread that holds the core, or before it starts.
   bool is_trusted = true;
+  std::atomic<uint32_t> turns{0};  ///< taken
   size_t split = 0;  ///< received frames come in two pieces, the first of so many bytes; 0: one
   wire::SendResult next_result = wire::SendResult::kSent;
   std::optional<abi::Trouble> trouble_of_next_send;

@@ -1,4 +1,6 @@
 // Sleeping and waking on both fabrics, and two threads that do.
+#include <sched.h>
+
 #include <thread>
 
 #include "wire_fabric.h"
@@ -38,6 +40,45 @@ TEST_P(FabricSleep, GivenAWakeBetweenPrepareAndSleepThenItReturnsAtOnceThoughOth
   });
   other.join();
   a->Sleep(UINT64_MAX);  // would never return
+}
+
+/// The calling thread stays on the processor that it has, until the end.
+class OnOneProcessor {
+ public:
+  OnOneProcessor() {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof one, &one);
+  }
+  ~OnOneProcessor() { sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_;
+};
+
+TEST_P(FabricSleep, GivenTwoPortsWhenTheirThreadsHaveTurnsAtAProcessorThenEachKnowsOfTheOthers) {
+  auto a = Open(1);
+  auto b = Open(2);
+  const OnOneProcessor here;
+  const Turn first = a->TakeTurn().value();
+  EXPECT_EQ(first.processor, static_cast<uint32_t>(sched_getcpu()));
+  for (int i = 0; i < 3; ++i) b->TakeTurn();
+  b->PrepareSleep();
+  b->Wake();
+  b->Sleep(UINT64_MAX);  // to have slept is to have a turn
+  const Turn second = a->TakeTurn().value();
+  EXPECT_EQ(second.processor, first.processor);
+  EXPECT_EQ(second.number - first.number, 5u);
+}
+
+TEST_P(FabricSleep, GivenAPortBehindFaultsAndARecorderThenItsTurnsAreTheFabrics) {
+  auto plain = Open(1);
+  auto a = DecoratePcap(DecorateFault(Open(2), {}), "/dev/null");
+  const OnOneProcessor here;
+  const Turn first = plain->TakeTurn().value();
+  EXPECT_EQ(a->TakeTurn().value().number, first.number + 1);
 }
 
 TEST_P(FabricSleep, GivenADeadlineWhenNothingHappensThenSleepEnds) {
