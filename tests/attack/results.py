@@ -124,7 +124,8 @@ def report(kinds, processes, values):
         packets += [f"- `{kind}`: {fault}." for fault in found]
     spoofed = [t for victims in kinds.values() for t in victims["qpip"] if t["attacker"] in SPOOFED]
     values["amplification"] = "%.2f" % max(t["out_for_in"] for t in spoofed)
-    values["rounds"] = str(max(len(victims["qpip"]) for victims in kinds.values()))
+    rounds = max(len(victims["qpip"]) for victims in kinds.values())
+    values["rounds"] = f"{rounds} round" + ("s" if rounds != 1 else "")
     values["rate"] = f"{spoofed[0]['rate']:,}"
     values["seconds"] = f"{spoofed[0]['seconds']:g}"
     values["packets"] = "\n".join(packets).rstrip()
