@@ -113,7 +113,8 @@ def row(kind, victims):
 
 def report(kinds, processes, values):
     """The template with its places filled in."""
-    kinds = {kind: victims for kind, victims in kinds.items() if victims["qpip"] and victims["kernel"]}
+    unfinished = [kind for kind, victims in kinds.items() if not victims["qpip"] or not victims["kernel"]]
+    kinds = {kind: victims for kind, victims in kinds.items() if kind not in unfinished}
     packets = ["| kind | attacker | what it sends | echoes | datagrams | connects | after | out |",
                "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     packets += [row(kind, victims) for kind, victims in kinds.items()]
@@ -122,6 +123,7 @@ def report(kinds, processes, values):
         found = [fault for trial in victims["qpip"] for fault in faults(trial)]
         found += strict_faults(victims["qpip"], victims["kernel"])
         packets += [f"- `{kind}`: {fault}." for fault in found]
+    packets += [f"- `{kind}`: **has not come to an end**." for kind in unfinished]
     spoofed = [t for victims in kinds.values() for t in victims["qpip"] if t["attacker"] in SPOOFED]
     values["amplification"] = "%.2f" % max(t["out_for_in"] for t in spoofed)
     rounds = max(len(victims["qpip"]) for victims in kinds.values())
