@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <functional>
@@ -265,6 +267,22 @@ TEST(SmallSharedMemory, GivenNoRoomForALongTimeWhenSendingAllTheWhileThenTheSyst
                          return a.Send(3, 1) == SendResult::kSent ? 0 : 6;
                        }),
       0)
+      << "100: run this test as root";
+}
+
+TEST(SmallSharedMemory, GivenNoRoomAtAllWhenAThreadHasATurnThenItGoesOn) {
+  const std::string fabric = UniqueName();
+  EXPECT_EQ(WithSharedMemory(512 << 10,
+                             [&] {
+                               Port a(fabric, 1);
+                               const int filler =
+                                   ::open("/dev/shm/filler", O_CREAT | O_WRONLY, 0600);
+                               const std::array<char, 4096> page = {};
+                               while (::write(filler, page.data(), page.size()) > 0) {
+                               }
+                               return errno == ENOSPC && a.wire->TakeTurn() ? 0 : 1;
+                             }),
+            0)
       << "100: run this test as root";
 }
 
