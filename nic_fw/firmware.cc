@@ -1,6 +1,7 @@
 #include "nic_fw/firmware.h"
 
 #include "nic_fw/connection.h"
+#include "nic_fw/dma_service.h"
 #include "nic_fw/doorbell_fsm.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/icmp.h"
@@ -28,69 +29,6 @@ constexpr uint64_t kRetryIntervalNs = 20000;
 constexpr uint64_t kLongestRetryIntervalNs = 5000000;
 /// ... and this often while the NIC has no address that it may use, which takes a second.
 constexpr uint64_t kAddressRetryIntervalNs = 1000000;
-
-/// The queue pair that a DMA operation belongs to; kNone when none does.
-uint32_t OwnerOf(const Nic& nic, Tag kind, uint32_t index) {
-  switch (kind) {
-    case Tag::kSendWqe:
-    case Tag::kRecvWqe:
-    case Tag::kDrainRecords:
-    case Tag::kDrainCopy:
-      return index;
-    case Tag::kTransmit:
-      return nic.transmit(index).qp;
-    case Tag::kPlace:
-      return nic.receive(index).qp;
-    default:
-      return kNone;
-  }
-}
-
-/// An operation of a queue pair is complete.
-void OnQueuePairDma(const Nic& nic, QueuePair& q, Tag kind, uint32_t index,
-                    const DmaCompletion& done) {
-  const Handler handler(nic, q);
-  switch (kind) {
-    case Tag::kSendWqe:
-      OnSendWqesFetched(nic, q, done.status);
-      break;
-    case Tag::kRecvWqe:
-      OnRecvWqesFetched(nic, q, done.status);
-      break;
-    case Tag::kTransmit:
-      OnPayloadFetched(nic, index, done);
-      break;
-    case Tag::kPlace:
-      OnPlaced(nic, index, done.status);
-      break;
-    case Tag::kDrainRecords:
-      OnDrainRecordsFetched(nic, q, done.status);
-      break;
-    default:
-      OnDrainCopied(nic, q, done.status);
-      break;
-  }
-  if (q.ending.transport_done && q.host_memory.dma_outstanding == 0) FinishOrderlyClose(nic, q);
-}
-
-/// Handles one finished DMA operation. Returns false when there was none.
-bool ServiceDma(const Nic& nic) {
-  DmaCompletion done;
-  if (nic.hardware.DmaPoll(&done) == 0) return false;
-  const uint32_t index = (done.tag & 0xffffffu) - 1;
-  const Tag kind = static_cast<Tag>(done.tag >> 24);
-  const uint32_t owner = OwnerOf(nic, kind, index);
-  if (owner != kNone) {
-    OnQueuePairDma(nic, nic.qp(owner), kind, index, done);
-  } else if (kind == Tag::kCommand) {
-    OnCommandDma(nic, done.status);
-  } else if (kind == Tag::kFragment) {
-    OnFragmentDma(nic, index, done.status);
-  } else if (kind == Tag::kAnswer) {
-    OnAnswerFetched(nic, index, done);
-  }
-  return true;
-}
 
 bool ServiceNeighbourTimers(const Nic& nic) {
   ipv6::Address lost;
@@ -183,7 +121,6 @@ struct Step {
   uint32_t next;      ///< whose turn it is
   uint32_t done = 0;  ///< operations
   uint32_t idle = 0;  ///< state machines in a row that had nothing to do
-  bool Over() const { return done >= budget || idle == kFsmCount; }
 };
 
 /// The state machines' turns from `step.next` to the last one. True: the step is over.
@@ -194,16 +131,32 @@ bool TakeTurns(const Nic& nic, Step& step) {
     return false;
   } else {
     if (kRow >= step.next) {
-      if (step.Over()) {
-        step.next = kRow;
+      bool over;
+      if (kStateMachines[kRow](nic)) {
+        FinishDma(nic);
+        step.idle = 0;
+        over = ++step.done >= step.budget;
+      } else {
+        over = ++step.idle == kFsmCount;
+      }
+      if (over) {
+        step.next = (kRow + 1) % kFsmCount;
         return true;
       }
-      const bool did = kStateMachines[kRow](nic);
-      step.done += did ? 1 : 0;
-      step.idle = did ? 0 : step.idle + 1;
     }
     return TakeTurns<kRow + 1>(nic, step);
   }
+}
+
+/// As many turns as there are doorbells for, `budget` of them. Returns how many that were.
+uint32_t TakeAllDoorbells(const Nic& nic, uint32_t budget) {
+  uint32_t turns = 0;
+  uint32_t taken = kDoorbellsAtATime;  // a turn takes no more than some of them
+  while (turns < budget && taken == kDoorbellsAtATime) {
+    taken = TakeDoorbells(nic);
+    turns += taken != 0 ? 1 : 0;
+  }
+  return turns;
 }
 
 Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
@@ -253,22 +206,25 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
   const Nic nic = View(arena, platform, now_ns);
   nic.state.last_step_at = now_ns;
   Step step{.budget = budget, .next = nic.state.next_fsm};
-  while (!TakeTurns(nic, step)) {
+  while (budget != 0 && !TakeTurns(nic, step)) {
   }
   nic.state.next_fsm = step.next;
   return step.done;
 }
 
+uint32_t qpip_fw_receive(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
+  const Nic nic = View(arena, platform, now_ns);
+  nic.state.last_step_at = now_ns;
+  uint32_t done = TakeAllDoorbells(nic, budget);
+  if (done != 0) FinishDma(nic);
+  for (; done < budget && TakeFrame(nic); ++done) FinishDma(nic);
+  return done;
+}
+
 uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
   const Nic nic = View(arena, platform, now_ns);
   nic.state.last_step_at = now_ns;
-  uint32_t done = 0;
-  // A turn takes no more than some of them.
-  uint32_t taken = kDoorbellsAtATime;
-  while (done < budget && taken == kDoorbellsAtATime) {
-    taken = TakeDoorbells(nic);
-    done += taken != 0 ? 1 : 0;
-  }
+  uint32_t done = TakeAllDoorbells(nic, budget);
   while (done < budget && (ServiceDma(nic) || ServiceTransmit(nic))) ++done;
   return done;
 }
@@ -277,6 +233,14 @@ uint32_t qpip_fw_ready(const void* arena) {
   const auto& state = *static_cast<const FirmwareState*>(arena);
   return !state.active.empty() || !state.batch.empty() || state.backlog_due ||
          (state.command_stage == kCommandIdle && state.command_producer != state.command_consumer);
+}
+
+uint32_t qpip_fw_due(const void* arena, uint64_t now_ns) {
+  static constexpr Platform kNoPlatform{};
+  const auto& state = *static_cast<const FirmwareState*>(arena);
+  const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, now_ns);
+  return qpip_fw_ready(arena) != 0 || !state.refused.empty() || !state.drain.empty() ||
+         EarliestDeadlineFrom(nic, tcp::kNever) <= now_ns;
 }
 
 uint64_t qpip_fw_next_deadline(const void* arena) {

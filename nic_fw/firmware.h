@@ -24,9 +24,16 @@ uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, ui
 /// Has what was posted leave, and nothing else: looks at doorbells, then fetches and sends. At most
 /// `budget` handlers; returns how many did something, as qpip_fw_step does for these.
 uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget);
+/// Has what has arrived delivered, and nothing else: looks at doorbells, for what was posted to
+/// receive, then takes frames. What is to be acknowledged, or has become due, is left to
+/// qpip_fw_step, which is to come before long. Budget and answer as of qpip_fw_transmit. Only for a
+/// backend that is at once done with transfers (Platform::dma_at_once).
+uint32_t qpip_fw_receive(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget);
 /// Whether a state machine has work of its own, beside what doorbells, transfers, frames and timers
 /// bring: a backend that finds none of those and 0 here need not step.
 uint32_t qpip_fw_ready(const void* arena);
+/// The same, and whether something has become due by `now_ns`, or waits for the wire.
+uint32_t qpip_fw_due(const void* arena, uint64_t now_ns);
 /// When the firmware wants to be stepped even if nothing happens; UINT64_MAX: never.
 uint64_t qpip_fw_next_deadline(const void* arena);
 /// Completions and events written so far; a driver that waits for either can stop when it grows.

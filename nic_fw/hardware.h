@@ -30,6 +30,7 @@ class Hardware {
     table_.dma_copy(context(), from, from_count, to, to_count, tag);
   }
   uint64_t HostLoad(uint64_t address) const { return table_.host_load(context(), address); }
+  bool DmaAtOnce() const { return table_.dma_at_once != 0; }
   uint32_t DmaPoll(DmaCompletion* out) const { return table_.dma_poll(context(), out); }
 
   uint32_t PayloadRoom() const { return table_.payload_room(context()); }

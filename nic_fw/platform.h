@@ -9,7 +9,9 @@
 //
 // Rules every backend keeps
 //  * Asynchrony: an operation given a non-zero `tag` is finished only when `dma_poll` returns the
-//    tag, never inside the call that starts it.
+//    tag, never inside the call that starts it. A backend whose engines take no time says so
+//    (`dma_at_once`): the tag is then there when that call returns, and the firmware asks for it in
+//    the same handler instead of going round.
 //  * Order: DMA operations of one direction (out of host memory, into it) complete in the order
 //    they were issued; a NIC may have an engine for each. Posted writes (`dma_write` with
 //    tag 0) become visible to the host after every earlier write and placement and before any
@@ -169,7 +171,8 @@ enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };
 
 /// The table. `charge` and `trace` may be null; all others are required.
 struct Platform {
-  void* context = nullptr;  ///< first argument of every call
+  void* context = nullptr;   ///< first argument of every call
+  uint32_t dma_at_once = 0;  ///< not 0: what is started has finished when the call returns
 
   // --- Doorbell FIFO
   /// Takes the oldest doorbell. Returns 0 when the FIFO is empty.

@@ -367,9 +367,9 @@ void OnFragmentDma(const Nic& nic, uint32_t context, uint32_t status) {
   if (OnFragmentPlaced(nic, context, status, &whole)) ProcessPacket(nic, whole);
 }
 
-bool ServiceReceive(const Nic& nic) {
+bool TakeFrame(const Nic& nic) {
   ReceivedPacket packet;
-  if (nic.hardware.FramePoll(&packet.frame) == 0) return EndBatch(nic);
+  if (nic.hardware.FramePoll(&packet.frame) == 0) return false;
   const FrameIn& frame = packet.frame;
   if ((frame.flags & kFramePeerDown) != 0) {
     ipv6::Address peer;

@@ -121,17 +121,7 @@ bool RetryRefused(const Nic& nic) {
 
 void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   OnEntriesFetched(q.send, q.host_memory);
-  if (q.state != QpState::kConnected) return;
-  if (status != kDmaOk) {
-    FailSend(nic, q, q.send.window.first, abi::CompletionStatus::kLocalProtectionError);
-    return;
-  }
-  if (q.type == abi::QpType::kTcp) {
-    AnnounceSends(nic, q);
-    // New data behind a shut window starts the persist timer, and nothing else may come to file it.
-    if (q.state == QpState::kConnected) UpdateTimer(nic, q);
-  }
-  nic.Charge(Stage::kTxGetWr, PayloadVariant(q.type), q.send.window.count);
+  OnSendsFetched(nic, q, status);
   if (q.state == QpState::kConnected) Activate(nic, q.handle);
 }
 

@@ -108,6 +108,16 @@ bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t 
   return true;
 }
 
+/// Starts fetching WQEs from `index` on. Where they are at hand at once the turn goes on with them;
+/// answers false when the queue pair has failed over them.
+bool FetchSends(const Nic& nic, QueuePair& q, uint32_t index) {
+  FetchEntries(nic, q.send, q.host_memory, index, Tag::kSendWqe);
+  uint32_t status = kDmaOk;
+  if (!FetchedAtOnce(nic, q.send, q.host_memory, &status)) return true;
+  OnSendsFetched(nic, q, status);
+  return q.state == QpState::kConnected;
+}
+
 /// Sends or starts one packet of text: a segment, or several that the wire cuts.
 Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   const uint32_t index = FindRecord(nic, q.send, intent.sequence);
@@ -119,8 +129,7 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   if (length == 0) return kIdleTurn;
   if (!q.send.window.Holds(index)) {
     // Its completion puts the queue pair back on the list.
-    FetchEntries(nic, q.send, q.host_memory, index, Tag::kSendWqe);
-    return kIdleTurn;
+    if (!FetchSends(nic, q, index) || !q.send.window.Holds(index)) return kIdleTurn;
   }
   const bool is_inline = (CachedSend(nic, q.send, index).flags & abi::kSendInline) != 0;
   if (is_inline && WaitsForText(q.send)) return kIdleTurn;
@@ -179,8 +188,7 @@ uint32_t FetchFrom(const Nic& nic, QueuePair& q) {
   return FetchableEntries(nic, q.send, index) > q.send.announced - index ? index : kNone;
 }
 
-}  // namespace
-
+/// Puts freshly fetched WQEs into the retransmission store.
 void AnnounceSends(const Nic& nic, QueuePair& q) {
   while (q.send.announced != q.send.producer && q.send.window.Holds(q.send.announced)) {
     const uint32_t index = q.send.announced;
@@ -197,6 +205,22 @@ void AnnounceSends(const Nic& nic, QueuePair& q) {
     ++q.send.announced;
     nic.Trace(kTraceSendFetched, q.handle, index, wqe.length);
   }
+}
+
+}  // namespace
+
+void OnSendsFetched(const Nic& nic, QueuePair& q, uint32_t status) {
+  if (q.state != QpState::kConnected) return;
+  if (status != kDmaOk) {
+    FailSend(nic, q, q.send.window.first, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  if (q.type == abi::QpType::kTcp) {
+    AnnounceSends(nic, q);
+    // New data behind a shut window starts the persist timer, and nothing else may come to file it.
+    if (q.state == QpState::kConnected) UpdateTimer(nic, q);
+  }
+  nic.Charge(Stage::kTxGetWr, PayloadVariant(q.type), q.send.window.count);
 }
 
 bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
@@ -218,7 +242,7 @@ Turn ServiceTcp(const Nic& nic, QueuePair& q) {
   const bool host_memory = q.state == QpState::kConnected;
   const uint32_t fetch = host_memory ? FetchFrom(nic, q) : kNone;
   if (fetch != kNone) {
-    FetchEntries(nic, q.send, q.host_memory, fetch, Tag::kSendWqe);
+    if (!FetchSends(nic, q, fetch)) return kIdleTurn;
   } else if (host_memory && q.send.shutdown_wanted && !q.tcb.snd.fin_queued &&
              q.send.announced == q.send.producer) {
     tcp::Close(q.tcb, nic.now);

@@ -16,8 +16,9 @@ inline bool MayHaveToSend(const Nic& nic, const QueuePair& q) {
 }
 /// One packet's worth of service.
 Turn ServiceTcp(const Nic& nic, QueuePair& q);
-/// Puts freshly fetched WQEs into the retransmission store.
-void AnnounceSends(const Nic& nic, QueuePair& q);
+/// WQEs have been fetched, or not: into the retransmission store with them. Those of a queue pair
+/// that has failed meanwhile are forgotten.
+void OnSendsFetched(const Nic& nic, QueuePair& q, uint32_t status);
 /// Sends a packet whose text has been fetched. Returns false when the wire has no room.
 bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
                         const PayloadSource& text);

@@ -30,4 +30,14 @@ void OnEntriesFetched(WorkQueue& queue, HostMemoryUse& use) {
   queue.window.fetching = 0;
 }
 
+bool FetchedAtOnce(const Nic& nic, WorkQueue& queue, HostMemoryUse& use, uint32_t* status) {
+  DmaCompletion done;
+  if (!nic.hardware.DmaAtOnce() || nic.hardware.DmaPoll(&done) == 0) return false;
+  // Handlers leave nothing behind that they have started (FinishDma): this is what was started now.
+  QPIP_ASSERT((done.tag & 0xffffff) == queue.owner + 1);
+  OnEntriesFetched(queue, use);
+  *status = done.status;
+  return true;
+}
+
 }  // namespace qpip::fw

@@ -15,6 +15,9 @@ void FetchEntries(const Nic& nic, WorkQueue& queue, HostMemoryUse& use, uint32_t
 /// That fetch is complete.
 void OnEntriesFetched(WorkQueue& queue, HostMemoryUse& use);
 
+/// Whether that fetch was over when it had been started, and how it ended. It is complete then.
+bool FetchedAtOnce(const Nic& nic, WorkQueue& queue, HostMemoryUse& use, uint32_t* status);
+
 /// The entry `index`, which the cached window holds.
 inline const void* CachedEntry(const Nic& nic, const WorkQueue& queue, uint32_t index) {
   return nic.base + queue.cache + ((index - queue.window.first) << queue.log2_stride);

@@ -87,7 +87,7 @@ constexpr Platform MakePlatform() {
   return platform;
 }
 #define QPIP_COUNT_IMPORT(name, number) +1
-static_assert(sizeof(Platform) == (1 + QPIP_IMAGE_IMPORTS(QPIP_COUNT_IMPORT)) * sizeof(void*),
+static_assert(sizeof(Platform) == (2 + QPIP_IMAGE_IMPORTS(QPIP_COUNT_IMPORT)) * sizeof(void*),
               "an import of platform.h is missing from QPIP_IMAGE_IMPORTS");
 #undef QPIP_COUNT_IMPORT
 

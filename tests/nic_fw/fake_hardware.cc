@@ -1,6 +1,7 @@
 #include "fake_hardware.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "packets.h"
 
@@ -9,6 +10,8 @@ namespace qpip::fw::test {
 FakeHardware::FakeHardware() {
   platform_.context = this;
   FillHostPorts();
+  // All tests run once with engines that take their time and once with those that take none.
+  platform_.dma_at_once = std::getenv("QPIP_TEST_DMA_AT_ONCE") != nullptr ? 1 : 0;
   FillDmaPorts();
   FillPayloadPorts();
   FillLinkPorts();

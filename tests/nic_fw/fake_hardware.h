@@ -26,7 +26,14 @@ class FakeHardware {
  public:
   FakeHardware();
 
-  const Platform& platform() const { return platform_; }
+  const Platform& platform() {
+    if (hold_dma) DmaTakesTime();
+    return platform_;
+  }
+
+  /// For tests of what happens meanwhile, in whatever mode all run (see the constructor).
+  void DmaTakesTime() { platform_.dma_at_once = 0; }
+  void DmaTakesNoTime() { platform_.dma_at_once = 1; }
 
   /// Declares [address, address + bytes) as host memory.
   void AddHostMemory(const void* address, size_t bytes);

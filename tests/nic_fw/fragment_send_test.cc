@@ -166,6 +166,7 @@ struct FewContextsTest : FragmentSendTest {
 };
 
 TEST_F(FewContextsTest, GivenDatagramsThatAreLostToAFullWireWhenGivenUpThenEachSendCompletes) {
+  a.hardware.DmaTakesTime();
   a.hardware.wire_full = true;
   for (int i = 0; i < 8; ++i) PostSend(0, 100);
   PostSend(0, 5000);

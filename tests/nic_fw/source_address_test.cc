@@ -135,6 +135,7 @@ TEST(OwnSourceAddress, GivenAWireThatLoopsBackWhenTheNicSendsToItselfThenItArriv
   ASSERT_EQ(nic.Bind(*qp, kPort).status, 0);
   HostMemory sink{nic.hardware, 4096};
   nic.PostRecv(*qp, {SgeOf(sink, nic.Register(sink), 0, 4096)});
+  nic.Run();
   Arrive(nic, Datagram(ProtocolAddress(2), kPort));
   EXPECT_EQ(nic.Poll(*cq).size(), 1u);
 }

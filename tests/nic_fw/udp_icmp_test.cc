@@ -77,6 +77,7 @@ TEST_F(UdpPair, GivenZeroLengthDatagramWhenSentThenItIsOneMessage) {
 }
 
 TEST_F(UdpPair, GivenADatagramBeingFetchedWhenAnInlineOneFollowsThenBothCompleteInOrder) {
+  a.hardware.DmaTakesTime();
   for (int i = 0; i < 3; ++i) {
     a.PostSend(*qp_a, {SgeOf(source, source_key, 0, 100)}, false, 2, 2000);
     a.PostInline(*qp_a, "inline", 2, 2000);
