@@ -23,7 +23,11 @@ constexpr uint32_t kPostRounds = 8;
 // Handlers a step runs at a time. When a thread waits for a completion the firmware is asked after
 // every few handlers whether it has written one.
 constexpr uint32_t kStepBudget = 32;
-constexpr uint32_t kNotifyBudget = 2;
+constexpr uint32_t kNotifyBudget = 1;
+// Frames that are delivered at a time, and how many may be before everything else has its turn:
+// acknowledgements above all, which the answer to what is delivered can carry.
+constexpr uint32_t kDeliverAtATime = 16;
+constexpr uint32_t kMostUnstepped = 16;
 // The application's signal handlers are not to run on the core thread.
 class BlockSignals {
  public:
@@ -159,6 +163,15 @@ bool Core::DriveLocked(bool until_notification) {
   return did;
 }
 
+// Lock held. Has what has arrived delivered.
+uint32_t Core::Deliver() {
+  now_ns_ = clock_.NowNs();
+  ports_->MarkStepBegin();
+  const uint32_t did = firmware_.receive(arena_, &ports_->table(), now_ns_, kDeliverAtATime);
+  unstepped_ += did;
+  return did;
+}
+
 // Lock held. Steps the firmware until it is idle (`idle_`), has run `limit` handlers, or, if asked,
 // has written a completion or event. Returns true when it did something.
 bool Core::Run(uint32_t limit, bool until_notification) {
@@ -166,17 +179,18 @@ bool Core::Run(uint32_t limit, bool until_notification) {
   const uint64_t notifications = until_notification ? firmware_.notifications(arena_) : 0;
   uint32_t handlers = 0;
   idle_ = false;
-  for (;;) {
+  if (until_notification && unstepped_ < kMostUnstepped) {
+    handlers = Deliver();
+    idle_ = handlers == 0 && firmware_.due(arena_, now_ns_) == 0;
+  }
+  while (!idle_ && handlers < limit &&
+         (!until_notification || firmware_.notifications(arena_) == notifications)) {
+    unstepped_ = 0;
     now_ns_ = clock_.NowNs();
     ports_->MarkStepBegin();
     const uint32_t did = firmware_.step(arena_, &ports_->table(), now_ns_, budget);
     handlers += did;
-    if (did == 0 || (did < budget && !ports_->completions_waiting())) {
-      idle_ = true;
-      break;
-    }
-    if (until_notification && firmware_.notifications(arena_) != notifications) break;
-    if (handlers >= limit) break;
+    idle_ = did == 0 || (did < budget && !ports_->completions_waiting());
   }
   if (ports_->TakeSent()) {
     wire_->Flush();

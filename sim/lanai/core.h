@@ -68,7 +68,9 @@ struct Firmware {
   decltype(&fw::qpip_fw_arena) arena = nullptr;
   decltype(&fw::qpip_fw_init) init = nullptr;
   decltype(&fw::qpip_fw_step) step = nullptr;
+  decltype(&fw::qpip_fw_receive) receive = nullptr;
   decltype(&fw::qpip_fw_transmit) transmit = nullptr;
+  decltype(&fw::qpip_fw_due) due = nullptr;
   decltype(&fw::qpip_fw_next_deadline) next_deadline = nullptr;
   decltype(&fw::qpip_fw_notifications) notifications = nullptr;
 };
@@ -154,6 +156,7 @@ class Core {
   }
   bool DriveLocked(bool until_notification);
   bool Run(uint32_t limit, bool until_notification);
+  uint32_t Deliver();
   void CarryOut();
   uint64_t SleepDeadline(uint64_t limit_ns) const;
 
@@ -198,8 +201,9 @@ class Core {
 
   // --- Behind the lock.
   alignas(64) std::atomic<bool> locked_{false};
-  bool running_ = false;  ///< between Start and Stop
-  bool idle_ = false;     ///< the last Run ended because there was nothing to do
+  bool running_ = false;    ///< between Start and Stop
+  bool idle_ = false;       ///< the last Run ended because there was nothing to do
+  uint32_t unstepped_ = 0;  ///< handlers that only delivered, since the firmware was last stepped
   void* arena_ = nullptr;
   size_t arena_bytes_ = 0;
   uint64_t housekeeping_due_ns_ = 0;

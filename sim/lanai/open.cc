@@ -20,8 +20,8 @@ std::unique_ptr<wire::Wire> OpenWire(const lanai::NicUri& uri) {
 }
 
 constexpr lanai::Firmware kLinkedFirmware = {
-    fw::qpip_fw_arena,    fw::qpip_fw_init,          fw::qpip_fw_step,
-    fw::qpip_fw_transmit, fw::qpip_fw_next_deadline, fw::qpip_fw_notifications,
+    fw::qpip_fw_arena,    fw::qpip_fw_init, fw::qpip_fw_step,          fw::qpip_fw_receive,
+    fw::qpip_fw_transmit, fw::qpip_fw_due,  fw::qpip_fw_next_deadline, fw::qpip_fw_notifications,
 };
 
 }  // namespace

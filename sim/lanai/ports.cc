@@ -42,6 +42,7 @@ Ports::~Ports() = default;
 template <bool kTimed>
 void Ports::FillTable() {
   table_.context = this;
+  table_.dma_at_once = 1;
   table_.doorbell_pop = [](void* context, abi::Doorbell* out) -> uint32_t {
     return static_cast<Ports*>(context)->doorbells_.Pop(out);
   };

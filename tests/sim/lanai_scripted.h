@@ -2,6 +2,7 @@
 // behaviours are commanded by doorbells.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -302,11 +303,30 @@ inline uint32_t Step(void* arena, const fw::Platform* platform, uint64_t now, ui
   return done;
 }
 
+inline uint32_t Receive(void* arena, const fw::Platform* platform, uint64_t now, uint32_t budget) {
+  State& s = *static_cast<State*>(arena);
+  uint32_t done = 0;
+  while (done < budget &&
+         (OnDma(s, *platform) || OnDoorbell(s, *platform, now) || OnFrame(s, *platform))) {
+    ++done;
+    ++handlers_since_interrupt;
+  }
+  while (OnDma(s, *platform)) {
+  }
+  return done;
+}
+
 inline uint32_t Transmit(void* arena, const fw::Platform* platform, uint64_t now, uint32_t budget) {
   State& s = *static_cast<State*>(arena);
   uint32_t done = 0;
   while (done < budget && OnDoorbell(s, *platform, now)) ++done;
   return done;
+}
+
+inline uint32_t Due(const void* arena, uint64_t now) {
+  const State& s = *static_cast<const State*>(arena);
+  const auto due = [now](uint64_t timer) { return timer <= now; };
+  return s.aftermath != 0 || std::any_of(std::begin(s.timers), std::end(s.timers), due);
 }
 
 inline uint64_t NextDeadline(const void* arena) {
@@ -321,7 +341,8 @@ inline uint64_t Notifications(const void* arena) {
   return static_cast<const State*>(arena)->notifications;
 }
 
-inline constexpr Firmware kFirmware = {Arena, Init, Step, Transmit, NextDeadline, Notifications};
+inline constexpr Firmware kFirmware = {Arena,    Init, Step,         Receive,
+                                       Transmit, Due,  NextDeadline, Notifications};
 
 }  // namespace scripted
 
