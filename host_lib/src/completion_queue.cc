@@ -76,8 +76,10 @@ size_t CqImpl::Look(std::span<WorkCompletion> out, bool before_sleep) {
   size_t count = Harvest(out);
   if (count == 0) {
     abi::HostPort& port = nic_->port();
-    before_sleep ? port.DriveBeforeSleep() : port.Drive(/*until_notification=*/true);
-    count = Harvest(out);
+    const bool did =
+        before_sleep ? port.DriveBeforeSleep() : port.Drive(/*until_notification=*/true);
+    // Before a sleep another thread may have had the core, and what it has brought is to be seen.
+    if (did || before_sleep) count = Harvest(out);
   }
   // After the harvest: a caller that has seen a flush also sees the state that caused it.
   nic_->channel().DispatchIfAny();
@@ -194,6 +196,7 @@ bool CqImpl::EntryValid() const {
 
 size_t CqImpl::Harvest(std::span<WorkCompletion> out) {
   const std::lock_guard lock(lock_);
+  if (backlog_.empty() && !EntryValid()) return 0;
   return HarvestLocked(out);
 }
 

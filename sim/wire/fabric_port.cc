@@ -242,7 +242,7 @@ bool FabricPort::Receive(InFrame* frame) {
     if (++cursor_ >= active_.size()) cursor_ = 0;
     Peer* peer = active_[cursor_];
     const bool readable = peer->state == PeerState::kUp || peer->state == PeerState::kDown;
-    if (readable && peer->in.is_open() && ReceiveFrom(peer, frame)) {
+    if (readable && peer->in.is_open() && peer->in.HasEntry() && ReceiveFrom(peer, frame)) {
       peer->empty_looks = 0;
       return true;
     }

@@ -5,7 +5,7 @@
 namespace qpip::wire {
 namespace {
 
-constexpr uint64_t kMask = kRingDataBytes - 1;
+constexpr uint64_t kMask = kRingPositionMask;
 constexpr uint32_t kCommitBytes = 8;
 static_assert((kRingDataBytes & kMask) == 0);
 
@@ -242,11 +242,6 @@ bool RingConsumer::Publish() {
   header_->released.store(released_, std::memory_order_release);
   if (header_->producer_waiting.load(std::memory_order_relaxed) == 0) return false;
   return header_->producer_waiting.exchange(0, std::memory_order_seq_cst) != 0;
-}
-
-bool RingConsumer::HasEntry() const {
-  return SharedAt<std::atomic<uint64_t>>(data_, next_ & kMask)->load(std::memory_order_acquire) !=
-         0;
 }
 
 void RingConsumer::Watch(bool watched) {

@@ -16,6 +16,8 @@
 #pragma once
 
 #include <sys/uio.h>
+
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -33,6 +35,9 @@ struct Reference {
 };
 static_assert(sizeof(Reference) == 16);
 inline constexpr uint32_t kRevoked = UINT32_MAX;
+
+/// Of a ring's positions, which count on, where in the ring.
+inline constexpr uint64_t kRingPositionMask = kRingDataBytes - 1;
 
 /// The writing end. One thread at a time.
 class RingProducer {
@@ -110,7 +115,10 @@ class RingConsumer {
   /// Reads the next frame; `pieces` (kMaxPieces) are filled with where it lies.
   RingRead Read(iovec* pieces, RingFrame* frame);
   /// Would Read find anything?
-  bool HasEntry() const;
+  bool HasEntry() const {
+    return SharedAt<std::atomic<uint64_t>>(data_, next_ & kRingPositionMask)
+               ->load(std::memory_order_acquire) != 0;
+  }
   /// Everything before `position` is free for the producer. Not yet told to it: see Publish.
   void Release(uint64_t position) { released_ = position; }
   uint64_t unpublished_bytes() const { return released_ - published_; }
