@@ -27,16 +27,25 @@ struct Case {
   uint32_t window = 1;    ///< kThroughput: messages outstanding at most
 };
 
-/// The cores of the two processes.
+/// Where the two processes run.
 struct Pinning {
   int server_core = 0;
   int client_core = 1;
+  std::string server_netns = {};  ///< name or path of a network namespace; empty: ours
+  std::string client_netns = {};
+};
+
+/// IPv6 addresses of the two sides, as text.
+struct Addresses {
+  std::string server = "::1";
+  std::string client = "::1";
 };
 
 /// One run of one case by one contender.
 struct Sample {
-  double seconds = 0;      ///< of the measured part, the client's clock
-  double cpu_seconds = 0;  ///< user and system time of both processes in the measured part
+  double seconds = 0;             ///< of the measured part, the client's clock
+  double cpu_seconds = 0;         ///< user and system time of both processes in the measured part
+  double server_cpu_seconds = 0;  ///< the server's share of it
 };
 
 /// How a contender notices that something has arrived; compared like with like.
@@ -60,8 +69,10 @@ class Contender {
 
 /// QPIP over shm:, trusted wire ("qpip-poll", "qpip-wait"), and with checksums ("qpip-checksum").
 std::vector<std::unique_ptr<Contender>> QpipContenders();
-/// The kernel's sockets on ::1 ("kernel-poll", "kernel-block").
-std::vector<std::unique_ptr<Contender>> KernelContenders();
+/// QPIP over udp: between two hosts, MTU as the wire finds it ("qpip-udp-poll", "qpip-udp-wait").
+std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addresses);
+/// The kernel's sockets ("kernel-poll", "kernel-block").
+std::vector<std::unique_ptr<Contender>> KernelContenders(const Addresses& addresses = {});
 /// ucx_perftest over shared memory ("ucx-posix", "ucx-cma").
 std::vector<std::unique_ptr<Contender>> UcxContenders();
 /// True when ucx_perftest can be found in PATH.

@@ -1,5 +1,6 @@
-// The kernel's own TCP and UDP on ::1, as a careful application uses them: TCP_NODELAY, cubic (the
+// The kernel's own TCP and UDP, as a careful application uses them: TCP_NODELAY, cubic (the
 // default here may be BBR, slow on loopback), buffers as the kernel sizes them.
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -13,7 +14,6 @@
 
 #include "bench/comparison/contender.h"
 #include "bench/comparison/process_pair.h"
-#include "bench/loopback.h"
 
 namespace qpip::bench {
 namespace {
@@ -66,10 +66,20 @@ class MessageSocket {
   int flags_;
 };
 
-void BindAnyPort(int descriptor) {
-  const sockaddr_in6 address = Loopback(0);
+sockaddr_in6 SocketAddress(const std::string& host, uint32_t port) {
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(static_cast<uint16_t>(port));
+  if (inet_pton(AF_INET6, host.c_str(), &address.sin6_addr) != 1) {
+    throw std::runtime_error(host + " is no IPv6 address");
+  }
+  return address;
+}
+
+void BindAnyPort(int descriptor, const std::string& host) {
+  const sockaddr_in6 address = SocketAddress(host, 0);
   if (bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    ThrowErrno("bind ::1");
+    ThrowErrno("bind");
   }
 }
 
@@ -82,10 +92,10 @@ uint32_t LocalPort(int descriptor) {
   return ntohs(address.sin6_port);
 }
 
-void ConnectTo(int descriptor, uint32_t port) {
-  const sockaddr_in6 address = Loopback(port);
+void ConnectTo(int descriptor, const std::string& host, uint32_t port) {
+  const sockaddr_in6 address = SocketAddress(host, port);
   if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    ThrowErrno("connect ::1");
+    ThrowErrno("connect");
   }
 }
 
@@ -100,14 +110,14 @@ void SetTcpOptions(int descriptor) {
   }
 }
 
-MessageSocket OpenServer(Side& side, Transport transport, bool poll) {
+MessageSocket OpenServer(Side& side, const Addresses& addresses, Transport transport, bool poll) {
   const int type = transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM;
   const int first = socket(AF_INET6, type, 0);
   MessageSocket bound(first, poll);
-  BindAnyPort(first);
+  BindAnyPort(first, addresses.server);
   if (transport == Transport::kUdp) {
     side.Tell(LocalPort(first));
-    ConnectTo(first, side.Hear());
+    ConnectTo(first, addresses.client, side.Hear());
     side.Tell(0);  // connected: nothing sent from now on is refused
     return bound;
   }
@@ -119,19 +129,19 @@ MessageSocket OpenServer(Side& side, Transport transport, bool poll) {
   return accepted;
 }
 
-MessageSocket OpenClient(Side& side, Transport transport, bool poll) {
+MessageSocket OpenClient(Side& side, const Addresses& addresses, Transport transport, bool poll) {
   const int descriptor =
       socket(AF_INET6, transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM, 0);
   MessageSocket connection(descriptor, poll);
   const uint32_t port = side.Hear();
   if (transport == Transport::kUdp) {
-    BindAnyPort(descriptor);
-    ConnectTo(descriptor, port);
+    BindAnyPort(descriptor, addresses.client);
+    ConnectTo(descriptor, addresses.server, port);
     side.Tell(LocalPort(descriptor));
     side.Hear();
   } else {
     SetTcpOptions(descriptor);
-    ConnectTo(descriptor, port);
+    ConnectTo(descriptor, addresses.server, port);
   }
   return connection;
 }
@@ -178,13 +188,16 @@ void SendAll(const MessageSocket& socket, const Case& which, Buffers& buffers, u
 
 class KernelContender : public Contender {
  public:
-  explicit KernelContender(Completion completion) : completion_(completion) {}
+  KernelContender(Completion completion, const Addresses& addresses)
+      : completion_(completion), addresses_(addresses) {}
 
   std::string name() const override {
     return completion_ == Completion::kPoll ? "kernel-poll" : "kernel-block";
   }
   std::string description() const override {
-    return std::string("kernel sockets on ::1, TCP_NODELAY, cubic, no checksums on loopback, ") +
+    const bool loopback = addresses_.server == "::1";
+    return "kernel sockets on " + addresses_.server + ", TCP_NODELAY, cubic, " +
+           (loopback ? "no checksums on loopback, " : "") +
            (completion_ == Completion::kPoll ? "non-blocking calls in a loop" : "blocking calls");
   }
   Completion completion() const override { return completion_; }
@@ -198,7 +211,7 @@ class KernelContender : public Contender {
     return RunPair(
         pinning, timeout,
         [&](Side& side) {
-          const MessageSocket socket = OpenServer(side, which.transport, poll);
+          const MessageSocket socket = OpenServer(side, addresses_, which.transport, poll);
           Buffers buffers(which);
           const auto run = [&](uint64_t count) {
             round_trip ? ServeRoundTrips(socket, which, count)
@@ -207,7 +220,7 @@ class KernelContender : public Contender {
           WarmUpAndMeasure(side, which, run);
         },
         [&](Side& side) {
-          const MessageSocket socket = OpenClient(side, which.transport, poll);
+          const MessageSocket socket = OpenClient(side, addresses_, which.transport, poll);
           Buffers buffers(which);
           const auto run = [&](uint64_t count) {
             round_trip ? MakeRoundTrips(socket, which, count)
@@ -219,14 +232,15 @@ class KernelContender : public Contender {
 
  private:
   Completion completion_;
+  Addresses addresses_;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Contender>> KernelContenders() {
+std::vector<std::unique_ptr<Contender>> KernelContenders(const Addresses& addresses) {
   std::vector<std::unique_ptr<Contender>> contenders;
-  contenders.push_back(std::make_unique<KernelContender>(Completion::kPoll));
-  contenders.push_back(std::make_unique<KernelContender>(Completion::kWait));
+  contenders.push_back(std::make_unique<KernelContender>(Completion::kPoll, addresses));
+  contenders.push_back(std::make_unique<KernelContender>(Completion::kWait, addresses));
   return contenders;
 }
 

@@ -1,4 +1,5 @@
-// compare: QPIP beside the kernel's sockets and UCX, in the same run on the same machine.
+// compare: QPIP beside the kernel's sockets and UCX, in the same run on the same machine; between
+// two network namespaces QPIP beside the kernel's sockets.
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,7 @@ struct Options {
   std::string cores;
   std::string contenders;
   std::string cases;
+  std::string hosts;
   int timeout_seconds = 60;
 };
 
@@ -42,7 +44,8 @@ constexpr char kHelp[] =
     "alternate within each round. Exit status: 0 fine, 1 a contender failed, 2 bad usage.\n\n"
     "Examples:\n"
     "  compare --quick\n"
-    "  compare --contenders qpip-poll,kernel-poll --cases tcp-rtt,tcp-65536 --json\n\n";
+    "  compare --contenders qpip-poll,kernel-poll --cases tcp-rtt,tcp-65536 --json\n"
+    "  compare --hosts blue@fd01::1,green@fd01::2    (bench/hosts makes such namespaces)\n\n";
 
 std::vector<Case> AllCases(bool quick) {
   const uint64_t share = quick ? 10 : 1;
@@ -73,6 +76,36 @@ std::vector<Case> AllCases(bool quick) {
                      .window = size.window});
   }
   return cases;
+}
+
+/// A namespace for each side, and the address it has there.
+struct Hosts {
+  std::string server_netns;
+  std::string client_netns;
+  Addresses addresses;
+};
+
+Hosts ParseHosts(const std::string& text) {
+  Hosts hosts;
+  const size_t comma = text.find(',');
+  const auto side = [&](const std::string& one, std::string* netns, std::string* address) {
+    const size_t at = one.find('@');
+    if (at == 0 || at == std::string::npos || at + 1 == one.size()) {
+      throw BadUsage("--hosts: want NETNS@ADDRESS,NETNS@ADDRESS, the server's first");
+    }
+    *netns = one.substr(0, at);
+    *address = one.substr(at + 1);
+  };
+  side(text.substr(0, comma), &hosts.server_netns, &hosts.addresses.server);
+  side(comma == std::string::npos ? "" : text.substr(comma + 1), &hosts.client_netns,
+       &hosts.addresses.client);
+  return hosts;
+}
+
+std::vector<std::unique_ptr<Contender>> ContendersBetween(const Addresses& addresses) {
+  std::vector<std::unique_ptr<Contender>> all = QpipUdpContenders(addresses);
+  for (auto& contender : KernelContenders(addresses)) all.push_back(std::move(contender));
+  return all;
 }
 
 std::vector<std::unique_ptr<Contender>> AllContenders() {
@@ -136,9 +169,16 @@ void RunRounds(std::vector<Series>& all, const Pinning& pinning, const Options& 
 }
 
 int Compare(const Options& options) {
-  const Pinning pinning = ParseCores(options.cores);
+  Pinning pinning = ParseCores(options.cores);
+  Hosts hosts;
+  if (!options.hosts.empty()) {
+    hosts = ParseHosts(options.hosts);
+    pinning.server_netns = hosts.server_netns;
+    pinning.client_netns = hosts.client_netns;
+  }
   const std::vector<Case> cases = AllCases(options.quick);
-  const auto contenders = AllContenders();
+  const auto contenders =
+      options.hosts.empty() ? AllContenders() : ContendersBetween(hosts.addresses);
   std::vector<std::string> case_names;
   std::vector<std::string> contender_names;
   for (const Case& which : cases) case_names.push_back(which.name);
@@ -188,8 +228,10 @@ int Main(int argc, char** argv) {
       "cores", po::value(&options.cores), "SERVER,CLIENT: where to pin (default 0,1)")(
       "contenders", po::value(&options.contenders), "comma-separated; default all")(
       "cases", po::value(&options.cases), "comma-separated; default all")(
-      "timeout", po::value(&options.timeout_seconds)->default_value(60),
-      "seconds one run may last");
+      "hosts", po::value(&options.hosts),
+      "NETNS@ADDRESS,NETNS@ADDRESS: server and client in network namespaces, QPIP over udp: (needs "
+      "root)")("timeout", po::value(&options.timeout_seconds)->default_value(60),
+               "seconds one run may last");
   try {
     po::variables_map values;
     po::store(po::command_line_parser(argc, argv).options(description).positional({}).run(),

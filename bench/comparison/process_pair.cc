@@ -1,5 +1,6 @@
 #include "bench/comparison/process_pair.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -35,7 +36,7 @@ struct Outcome {
 /// A child process, killed and reaped on destruction if it still runs.
 class Child {
  public:
-  Child(const char* role, int core, int channel, int other_channel,
+  Child(const char* role, int core, const std::string& netns, int channel, int other_channel,
         const std::function<void(Side&)>& body)
       : role_(role) {
     int ends[2];
@@ -48,7 +49,7 @@ class Child {
       if (getppid() != parent) _exit(1);
       close(ends[0]);
       close(other_channel);
-      RunBody(core, channel, ends[1], body);
+      RunBody(core, netns, channel, ends[1], body);
     }
     close(ends[1]);
     result_ = ends[0];
@@ -77,11 +78,12 @@ class Child {
   }
 
  private:
-  [[noreturn]] static void RunBody(int core, int channel, int result,
+  [[noreturn]] static void RunBody(int core, const std::string& netns, int channel, int result,
                                    const std::function<void(Side&)>& body) {
     Outcome outcome;
     try {
       PinToCore(core);
+      EnterNetworkNamespace(netns);
       Side side(channel);
       body(side);
       outcome.seconds = side.seconds();
@@ -114,6 +116,17 @@ void PinToCore(int core) {
   if (sched_setaffinity(0, sizeof(set), &set) != 0) {
     ThrowErrno("pin to core " + std::to_string(core));
   }
+}
+
+void EnterNetworkNamespace(const std::string& name) {
+  if (name.empty()) return;
+  const std::string path = name.find('/') == std::string::npos ? "/run/netns/" + name : name;
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) ThrowErrno("open network namespace " + path);
+  const int error = setns(descriptor, CLONE_NEWNET) == 0 ? 0 : errno;
+  close(descriptor);
+  errno = error;
+  if (error != 0) ThrowErrno("enter network namespace " + path);
 }
 
 double ProcessCpuSeconds() {
@@ -154,8 +167,10 @@ Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
   int channel[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, channel) != 0) ThrowErrno("socketpair");
   auto deadline = std::chrono::steady_clock::now() + timeout;
-  Child server_child("server", pinning.server_core, channel[0], channel[1], server);
-  Child client_child("client", pinning.client_core, channel[1], channel[0], client);
+  Child server_child("server", pinning.server_core, pinning.server_netns, channel[0], channel[1],
+                     server);
+  Child client_child("client", pinning.client_core, pinning.client_netns, channel[1], channel[0],
+                     client);
   close(channel[0]);
   close(channel[1]);
 
@@ -177,6 +192,7 @@ Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
       try {
         const Outcome outcome = children[i]->Collect();
         sample.cpu_seconds += outcome.cpu_seconds;
+        if (i == 0) sample.server_cpu_seconds = outcome.cpu_seconds;
         if (i == 1) sample.seconds = outcome.seconds;
       } catch (const std::exception& error) {
         // The other side may know the cause of which this is the effect: it gets a moment to say

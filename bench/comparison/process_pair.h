@@ -14,6 +14,10 @@ namespace qpip::bench {
 /// Binds the calling process (and what it starts) to one core. Throws std::system_error.
 void PinToCore(int core);
 
+/// Moves the calling thread into a network namespace, given by its name (as ip-netns(8) has it) or
+/// path; an empty one is where it is. Needs CAP_SYS_ADMIN. Throws std::system_error.
+void EnterNetworkNamespace(const std::string& name);
+
 /// User and system time of this process so far, all threads, in seconds.
 double ProcessCpuSeconds();
 
@@ -51,10 +55,10 @@ void WarmUpAndMeasure(Side& side, const Case& which, Run run) {
   side.Stop();
 }
 
-/// Forks a server and a client, pins each, runs `server` and `client` in them, and gathers the
-/// client's time and both sides' CPU time. Throws std::runtime_error with what the sides
-/// say when one fails, or when `timeout` is over; both children have ended when it returns or
-/// throws.
+/// Forks a server and a client, pins each and puts it into its network namespace, runs `server` and
+/// `client` in them, and gathers the client's time and both sides' CPU time. Throws
+/// std::runtime_error with what the sides say when one fails, or when `timeout` is over; both
+/// children have ended when it returns or throws.
 Sample RunPair(const Pinning& pinning, std::chrono::seconds timeout,
                const std::function<void(Side&)>& server, const std::function<void(Side&)>& client);
 

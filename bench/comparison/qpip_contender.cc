@@ -1,4 +1,4 @@
-// QPIP's queue pairs over shared memory, one NIC a process.
+// QPIP's queue pairs, over shared memory or between hosts, one NIC a process.
 #include <unistd.h>
 
 #include <array>
@@ -15,15 +15,28 @@ namespace qpip::bench {
 namespace {
 
 constexpr uint16_t kPort = 5001;
+constexpr uint16_t kWirePort = 4791;
 constexpr uint32_t kRoundTripReceives = 8;
 constexpr std::chrono::seconds kStall{20};
 
 struct Mode {
   const char* name;
-  const char* description;
+  std::string description;
   Completion completion;
-  const char* query;  ///< further URI parameters
+  const char* query;         ///< further URI parameters
+  Addresses addresses = {};  ///< udp: the sockets'
+  bool between_hosts = false;
 };
+
+/// The URI of one side's NIC.
+std::string UriOf(const Mode& mode, const std::string& fabric, bool server) {
+  const std::string address = std::string("?address=") + (server ? "fd00::1" : "fd00::2");
+  if (!mode.between_hosts) return "shm:" + fabric + address + mode.query;
+  const std::string port = std::to_string(kWirePort);
+  const std::string own = server ? mode.addresses.server : mode.addresses.client;
+  const std::string uri = "udp:[" + own + "]:" + port + address + mode.query;
+  return server ? uri : uri + "&peer=[" + mode.addresses.server + "]:" + port;
+}
 
 void Check(int error, const char* what) {
   if (error != 0) throw std::system_error(error, std::generic_category(), what);
@@ -36,7 +49,7 @@ class Node {
       : which_(which),
         wait_(mode.completion == Completion::kWait),
         receives_(which.pattern == Pattern::kRoundTrip ? kRoundTripReceives : 2 * which.window),
-        nic_(Nic::Open("shm:" + fabric + "?address=" + Address(server) + mode.query)),
+        nic_(Nic::Open(UriOf(mode, fabric, server))),
         pd_(nic_->AllocatePd()),
         send_memory_(pd_->Allocate(size_t{which.bytes} * which.window)),
         recv_memory_(pd_->Allocate(size_t{which.bytes} * receives_)),
@@ -213,6 +226,7 @@ class QpipContender : public Contender {
 
   Sample Measure(const Case& which, const Pinning& pinning, std::chrono::seconds timeout) override {
     const std::string fabric = "compare-" + std::to_string(getpid());
+    if (mode_.between_hosts) return MeasureOn(fabric, which, pinning, timeout);
     try {
       return MeasureOn(fabric, which, pinning, timeout);
     } catch (...) {
@@ -255,7 +269,7 @@ class QpipContender : public Contender {
 }  // namespace
 
 std::vector<std::unique_ptr<Contender>> QpipContenders() {
-  static constexpr Mode kModes[] = {
+  static const Mode kModes[] = {
       {"qpip-poll", "QPIP shm:, segment framing, trusted wire: no checksums, Poll in a loop",
        Completion::kPoll, ""},
       {"qpip-checksum",
@@ -266,6 +280,16 @@ std::vector<std::unique_ptr<Contender>> QpipContenders() {
   };
   std::vector<std::unique_ptr<Contender>> contenders;
   for (const Mode& mode : kModes) contenders.push_back(std::make_unique<QpipContender>(mode));
+  return contenders;
+}
+
+std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addresses) {
+  const std::string what = "QPIP udp: to " + addresses.server + ", segment framing, ";
+  std::vector<std::unique_ptr<Contender>> contenders;
+  contenders.push_back(std::make_unique<QpipContender>(
+      Mode{"qpip-udp-poll", what + "Poll in a loop", Completion::kPoll, "", addresses, true}));
+  contenders.push_back(std::make_unique<QpipContender>(
+      Mode{"qpip-udp-wait", what + "Wait", Completion::kWait, "", addresses, true}));
   return contenders;
 }
 

@@ -134,6 +134,7 @@ nlohmann::json SeriesJson(const std::vector<Series>& all, const Series& series) 
   for (const Sample& sample : series.samples) {
     out["rounds"].push_back({{"seconds", sample.seconds},
                              {"cpu_seconds", sample.cpu_seconds},
+                             {"server_cpu_seconds", sample.server_cpu_seconds},
                              {"value", ValueOf(*series.which, sample)}});
   }
   return out;
