@@ -252,8 +252,10 @@ void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece) {
   const internal::Invariants holds(tcb);
   tcb.rcv.unplaced -= internal::Minimum(bytes, tcb.rcv.unplaced);
   if (bytes == 0 || tcb.state == State::kClosed) return;
-  // What an offload engine has put together counts as the segments that it was.
-  const uint32_t segments = !last_piece ? 0 : bytes > tcb.options.mss ? 2 : 1;
+  // What an offload engine has put together counts as the segments that it was; where the end of a
+  // batch is acknowledged as well, as one: an acknowledgement for every second train is enough.
+  const bool train = bytes > tcb.options.mss && !tcb.options.ack_on_batch_end;
+  const uint32_t segments = !last_piece ? 0 : train ? 2 : 1;
   tcb.owed.segments_unacked =
       static_cast<uint8_t>(internal::Minimum(tcb.owed.segments_unacked + segments, 0xff));
   const bool all_placed = tcb.rcv.unplaced == 0;
