@@ -75,7 +75,7 @@ uint32_t SendTcp(const Nic& nic, const tcp::FourTuple& tuple, tcp::Header header
     std::memcpy(transport + length, payload.inline_bytes, payload.inline_length);
     length += payload.inline_length;
   }
-  if (nic.state.config.wire_trusted == 0) {
+  if (nic.state.config.wire_trusted == 0 && payload.segment_size == 0) {
     const uint16_t sum = TransportSum(nic, tuple.remote_address, ipv6::kTcp,
                                       std::span<const uint8_t>(transport, length), payload);
     StoreBe16(transport + tcp::offset::kChecksum, static_cast<uint16_t>(~sum));

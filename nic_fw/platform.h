@@ -133,7 +133,8 @@ struct FrameOut {
   uint32_t payload = 0;          ///< handle from payload_fetch or payload_from_frame, or 0;
                                  ///< consumed unless the answer is kSendBusy or kSendStopped
   uint32_t segment_size = 0;     ///< TCP: the link engine cuts the payload into segments of so many
-                                 ///< bytes; 0: it does not. Only where the backend offers it
+                                 ///< bytes and computes their checksums; 0: it does not. Only
+                                 ///< where the backend offers it
   uint8_t link_address[6] = {};  ///< Ethernet: whom it goes to; the link engine writes the rest of
                                  ///< the link's header, and takes it off received frames
   uint32_t owner = 0;            ///< whose payload it is, for lease_revoke

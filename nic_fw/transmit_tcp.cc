@@ -94,7 +94,9 @@ bool WaitsForText(SendQueue& send) {
 /// Starts fetching a packet's payload. Returns false when no packet buffer is free.
 bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index) {
   TransmitContext& context = nic.transmit(context_index);
-  const uint32_t flags = nic.state.config.wire_trusted == 0 ? uint32_t{kDmaSum} : 0;
+  // Whoever cuts a packet computes the segments' checksums.
+  const bool summed = nic.state.config.wire_trusted == 0 && context.segment_size == 0;
+  const uint32_t flags = summed ? uint32_t{kDmaSum} : 0;
   context.payload = nic.hardware.PayloadFetch(text.pieces, text.count, flags,
                                               MakeTag(Tag::kTransmit, context_index));
   if (context.payload == 0) return false;
@@ -144,16 +146,16 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   nic.Charge(Stage::kTxSchedule, DataVariant(q));
 
   const uint32_t context_index = TakeTransmitContext(nic);
+  TransmitContext& context = nic.transmit(context_index);
+  const uint32_t total = text.total();
+  context.segment_size = total > intent.segment_size ? intent.segment_size : 0;
   const bool fetched = text.count != 0;
   if (fetched && !FetchText(nic, q, text, context_index)) {
     ReturnTransmitContext(nic, context_index);
     return kNoBufferTurn;
   }
-  TransmitContext& context = nic.transmit(context_index);
-  const uint32_t total = text.total();
   context.qp = q.handle;
   context.length = text.length;
-  context.segment_size = total > intent.segment_size ? intent.segment_size : 0;
   context.wqe_index = index;
   context.last_of_message = text.ends_message;
   context.retransmission = intent.retransmission;
