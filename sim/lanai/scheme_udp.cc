@@ -65,10 +65,13 @@ std::any Complete(const NicUri& uri) {
   wire::UdpOptions options = Options(uri);
   options.address = uri.address;
   options.mtu = uri.mtu;
+  // Single packets where they are to be seen or damaged one by one, as they are on a network.
+  options.offload = options.offload && !uri.checksum && uri.pcap.empty() && !uri.fault.any();
   return options;
 }
 
 constexpr Parameter kParameters[] = {
+    QPIP_URI_NUMBER("offload", Options(uri).offload, 0, 1),
     {"peer", AddPeers, FormatPeers, /*repeatable=*/true},
     {"learn",
      [](NicUri& uri, std::string_view name, std::string_view value) {

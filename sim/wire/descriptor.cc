@@ -18,6 +18,7 @@ DescriptorSleep::DescriptorSleep() : event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOE
 }
 
 void DescriptorSleep::Prepare() {
+  if (!rung_.exchange(false, std::memory_order_relaxed)) return;
   uint64_t count = 0;
   // Nothing to read is fine: nobody has called Wake.
   if (::read(event_.get(), &count, sizeof count) < 0) return;
@@ -34,10 +35,13 @@ int DescriptorSleep::Sleep(int fd, int events, uint64_t deadline_ns) {
   }
   sleeps_.fetch_add(1, std::memory_order_relaxed);
   const int ready = ::ppoll(both, 2, deadline_ns == UINT64_MAX ? nullptr : &rest, nullptr);
-  return ready > 0 ? both[1].revents : 0;
+  if (ready <= 0) return 0;
+  if (both[0].revents != 0) rung_.store(true, std::memory_order_relaxed);
+  return both[1].revents;
 }
 
 void DescriptorSleep::Wake() {
+  rung_.store(true, std::memory_order_relaxed);
   const uint64_t one = 1;
   // A full counter is as good: it is readable.
   if (::write(event_.get(), &one, sizeof one) < 0) return;

@@ -47,6 +47,9 @@ class DescriptorSleep {
 
  private:
   Descriptor event_;
+  /// There may be something in it. A wake-up that is not in there yet when it is looked at is found
+  /// when it ends the next sleep.
+  std::atomic<bool> rung_{false};
   std::atomic<uint64_t> sleeps_{0};
 };
 

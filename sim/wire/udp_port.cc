@@ -7,6 +7,11 @@
 // Sending is put off until Flush or a full batch, so that one system call takes many datagrams;
 // until then payload that stays where it is is referred to, under a lease. Nobody tells of a dead
 // peer: its silence is TCP's to notice.
+//
+// The wire is a NIC that cuts and puts together: TCP text of many segments comes from the firmware
+// in one frame, goes out as a datagram a segment in one message (DatagramsOut), and what has come
+// in one message (DatagramsIn) and continues what is before it is one frame to the firmware
+// (Train).
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -21,13 +26,17 @@
 #include <system_error>
 #include <vector>
 
+#include "protocols/common/checksum.h"
+#include "sim/wire/datagrams_in.h"
+#include "sim/wire/datagrams_out.h"
 #include "sim/wire/descriptor.h"
 #include "sim/wire/fork.h"
-#include "sim/wire/frame_pool.h"
 #include "sim/wire/futex.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
 #include "sim/wire/reporter.h"
+#include "sim/wire/segmenter.h"
+#include "sim/wire/train.h"
 #include "sim/wire/udp_failures.h"
 #include "sim/wire/udp_peers.h"
 #include "sim/wire/wire.h"
@@ -35,14 +44,50 @@
 namespace qpip::wire {
 namespace {
 
-constexpr uint32_t kBatch = 32;           ///< datagrams a system call takes or gives
 constexpr uint32_t kReceiveFrames = 320;  ///< borrowed ones, and a batch being filled
-constexpr size_t kMaxPieces = 24;         ///< of an outgoing frame: its header and payload pieces
 constexpr size_t kSourceOffset = 8;       ///< of the address in an IPv6 header
 /// Payload up to this much is copied even when it could be referred to: cheaper than the lease.
 constexpr size_t kAlwaysCopyPayload = 256;
+/// Of headers and copied payload that wait to be sent: two of the largest frames, and trains'
+/// headers.
+constexpr size_t kCopiedBytes = size_t{2} * kMaxFrameBytes + 256 * 1024;
+/// The longest frame that is cut; the kernel's limit is that of an IPv4 datagram, which the wire
+/// keeps by itself.
+constexpr uint32_t kSegmentationLimit = 65535;
+/// Datagrams of a train that is lent.
+constexpr uint32_t kTrainPieces = 64;
 /// Wanted socket buffers. A receiver that is away for a while loses what does not fit.
 constexpr int kSocketBufferBytes = 8 << 20;
+
+/// Text in pieces, taken from the front.
+class TextPieces {
+ public:
+  void Add(const iovec& piece) { pieces_[count_++] = piece; }
+  const iovec& front() const { return pieces_[0]; }
+  /// The next `bytes` as pieces of `out`, and what they sum up to. Returns how many pieces.
+  size_t Next(uint32_t bytes, std::span<iovec> out, uint16_t* sum) {
+    size_t pieces = 0;
+    uint32_t done = 0;
+    while (done < bytes) {
+      iovec& piece = pieces_[next_];
+      const size_t part = std::min<size_t>(piece.iov_len, bytes - done);
+      auto* start = static_cast<uint8_t*>(piece.iov_base);
+      if (part != 0) {
+        *sum = ChecksumCombine(*sum, ChecksumAtOffset(ChecksumAdd({start, part}), done));
+        out[pieces++] = {start, part};
+        done += static_cast<uint32_t>(part);
+      }
+      piece = {start + part, piece.iov_len - part};
+      if (piece.iov_len == 0) ++next_;
+    }
+    return pieces;
+  }
+
+ private:
+  std::array<iovec, kMaxReferences + 2> pieces_;
+  size_t count_ = 0;
+  size_t next_ = 0;
+};
 
 class UdpPort final : public Wire {
  public:
@@ -53,14 +98,15 @@ class UdpPort final : public Wire {
 
   void ReportTo(Report report) override { reporter_.To(std::move(report)); }
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
-  bool LeasePending(uint64_t lease) override { return lease > given_to_kernel_; }
+  bool LeasePending(uint64_t lease) override { return out_.Pending(lease); }
   bool Receive(InFrame* frame) override;
-  void Release(const InFrame& frame) override { pool_.Release(frame); }
+  void Release(const InFrame& frame) override;
   void Flush() override { SendBatch(); }
   uint64_t Housekeeping(uint64_t) override { return UINT64_MAX; }
   void PrepareSleep() override {
     SendBatch();
     sleep_.Prepare();
+    in_.WillSleep();
   }
   void CancelSleep() override {}
   void Sleep(uint64_t deadline_ns) override {
@@ -74,13 +120,14 @@ class UdpPort final : public Wire {
   abi::Ip6Address address() const override { return options_.address; }
   bool trusted() const override { return false; }
   bool carries_references() const override { return true; }
+  uint32_t segmentation_limit() const override { return options_.offload ? kSegmentationLimit : 0; }
   std::string StatisticsJson() const override;
 
  private:
-  struct Outgoing {
-    std::array<iovec, kMaxPieces> pieces;
-    uint8_t* bytes = nullptr;  ///< what had to be copied: mtu bytes of room
-    uint32_t length = 0;
+  /// A frame that the core has borrowed.
+  struct Lent {
+    std::array<iovec, kTrainPieces> pieces;
+    uint32_t count = 0;  ///< 0: not lent
   };
 
   void Bind();
@@ -88,10 +135,14 @@ class UdpPort final : public Wire {
   void FillTable();
   const SocketAddress* Towards(const OutFrame& frame) const;
   uint64_t Queue(const OutFrame& frame, size_t total, const SocketAddress& to);
+  SendResult QueueTrain(const OutFrame& frame, size_t total, const SocketAddress& to,
+                        uint64_t* lease);
+  bool MakeRoom(uint32_t datagrams, size_t pieces, size_t bytes);
   void SendBatch();
-  void TellFailure(int error);
-  bool ReceiveBatch();
-  bool Accept(uint32_t slot);
+  void OnRefused(const DatagramsOut::Refused& refused);
+  void OnTrainsGivenUp(int error);
+  bool Accept(const DatagramsIn::Datagram& datagram);
+  void Lend(InFrame* frame);
 
   const UdpOptions options_;
   const bool learn_;
@@ -104,32 +155,15 @@ class UdpPort final : public Wire {
   UdpFailures failures_;
   // Or the socket would stay bound when its owner has ended.
   const ForkWatch fork_{{.child = [this] { socket_ = Descriptor(); }}};
-
-  // Out: entries [out_first_, out_last_) wait for the kernel. They are sent in order, so a lease is
-  // a count: pending until the kernel has been given that many.
-  std::vector<uint8_t> out_memory_;
-  std::array<Outgoing, kBatch> outgoing_;
-  std::array<mmsghdr, kBatch> out_messages_ = {};
-  std::array<SocketAddress, kBatch> out_to_;
-  uint32_t out_first_ = 0;
-  uint32_t out_last_ = 0;
-  uint64_t queued_ = 0;
-  uint64_t given_to_kernel_ = 0;
   std::atomic<bool> blocked_{false};  ///< the socket is full; read by Sleep without the lock
-
-  // In: entries [in_next_, in_filled_) of the last batch are not looked at yet.
-  FramePool pool_;
-  std::array<uint32_t, kBatch> in_buffers_;
-  std::array<iovec, kBatch> in_pieces_;
-  std::array<mmsghdr, kBatch> in_messages_ = {};
-  std::array<SocketAddress, kBatch> in_from_;
-  uint32_t in_next_ = 0;
-  uint32_t in_filled_ = 0;
+  DatagramsOut out_;
+  DatagramsIn in_;
+  std::vector<Lent> lent_;
+  std::vector<uint32_t> free_lent_;
 
   struct Statistics {
-    uint64_t frames_sent = 0, bytes_sent = 0, frames_received = 0, bytes_received = 0;
-    uint64_t send_calls = 0, receive_calls = 0;
-    uint64_t busy = 0, no_route = 0, refused = 0, send_errors = 0;
+    uint64_t frames_received = 0, bytes_received = 0, frames_received_unsegmented = 0;
+    uint64_t busy = 0, no_route = 0, refused = 0, trains_given_up = 0;
     uint64_t oversize = 0, malformed = 0, wrong_sender = 0, unknown_sender = 0;
   } statistics_;
 };
@@ -143,14 +177,14 @@ UdpPort::UdpPort(const UdpOptions& options)
     : options_(options),
       learn_(options.learn.value_or(options.peers.empty())),
       peers_(static_cast<uint32_t>(options.peers.size())),
-      out_memory_(size_t{kBatch} * options.mtu),
-      pool_(kReceiveFrames, (options.mtu + kCacheLine) / kCacheLine * kCacheLine) {
+      out_(kCopiedBytes, options.offload,
+           {.refused = [this](const DatagramsOut::Refused& refused) { OnRefused(refused); },
+            .gave_up_trains = [this](int error) { OnTrainsGivenUp(error); }}),
+      in_(options.mtu, kReceiveFrames, options.offload),
+      lent_(kReceiveFrames) {
   Bind();
   FillTable();
-  for (uint32_t i = 0; i < kBatch; ++i) {
-    outgoing_[i].bytes = out_memory_.data() + size_t{i} * options.mtu;
-    in_buffers_[i] = FramePool::kNone;
-  }
+  for (uint32_t i = kReceiveFrames; i-- > 0;) free_lent_.push_back(i);
 }
 
 void UdpPort::Bind() {
@@ -171,6 +205,7 @@ void UdpPort::Bind() {
   }
   SetBuffer(SO_RCVBUF, SO_RCVBUFFORCE);
   SetBuffer(SO_SNDBUF, SO_SNDBUFFORCE);
+  in_.Enable(socket_.get());
   if (::bind(socket_.get(), &local_.base, local_.length()) != 0) {
     const int error = errno;
     const char* advice =
@@ -222,7 +257,8 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
   *lease = 0;
   size_t total = frame.header.size();
   for (const iovec& piece : frame.payload) total += piece.iov_len;
-  if (frame.header.size() < kMinFrameBytes || total > options_.mtu) {
+  const bool cut = options_.offload && frame.segment_size != 0;
+  if (frame.header.size() < kMinFrameBytes || total > (cut ? kMaxFrameBytes : options_.mtu)) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
@@ -231,8 +267,8 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
     ++statistics_.no_route;
     return SendResult::kNoRoute;
   }
-  if (out_last_ == kBatch) SendBatch();
-  if (out_last_ == kBatch) {
+  if (cut) return QueueTrain(frame, total, *to, lease);
+  if (!MakeRoom(1, frame.payload.size() + 1, total)) {
     ++statistics_.busy;
     return SendResult::kBusy;
   }
@@ -240,132 +276,175 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
   return SendResult::kSent;
 }
 
-// Fills the next entry of the batch. Returns the lease, 0 when everything was copied.
+bool UdpPort::MakeRoom(uint32_t datagrams, size_t pieces, size_t bytes) {
+  if (out_.HasRoom(datagrams, pieces, bytes)) return true;
+  SendBatch();
+  return out_.HasRoom(datagrams, pieces, bytes);
+}
+
+// One more datagram. Returns the lease, 0 when everything was copied.
 uint64_t UdpPort::Queue(const OutFrame& frame, size_t total, const SocketAddress& to) {
-  Outgoing& out = outgoing_[out_last_];
-  std::memcpy(out.bytes, frame.header.data(), frame.header.size());
-  size_t copied = frame.header.size();
+  std::array<iovec, DatagramsOut::kMaxPieces> pieces;
   size_t count = 1;
-  const bool refer = frame.payload_stable && total - copied > kAlwaysCopyPayload &&
-                     frame.payload.size() < kMaxPieces;
+  const bool refer = frame.payload_stable && total - frame.header.size() > kAlwaysCopyPayload &&
+                     frame.payload.size() < pieces.size();
+  size_t copied = frame.header.size();
+  uint8_t* bytes = out_.Take(refer ? copied : total);
+  std::memcpy(bytes, frame.header.data(), copied);
   for (const iovec& piece : frame.payload) {
     if (refer) {
-      out.pieces[count++] = piece;
+      pieces[count++] = piece;
     } else {
-      std::memcpy(out.bytes + copied, piece.iov_base, piece.iov_len);
+      std::memcpy(bytes + copied, piece.iov_base, piece.iov_len);
       copied += piece.iov_len;
     }
   }
-  out.pieces[0] = {out.bytes, copied};
-  out.length = static_cast<uint32_t>(total);
-  out_to_[out_last_] = to;
-  msghdr& message = out_messages_[out_last_].msg_hdr;
-  message.msg_name = &out_to_[out_last_].base;
-  message.msg_namelen = to.length();
-  message.msg_iov = out.pieces.data();
-  message.msg_iovlen = count;
-  ++out_last_;
-  ++queued_;
-  return refer ? queued_ : 0;
+  pieces[0] = {bytes, copied};
+  const uint64_t lease = out_.Add(to, {pieces.data(), count}, static_cast<uint32_t>(total));
+  return refer ? lease : 0;
+}
+
+// A datagram for each segment: headers of its own, and text where it lies, or where it was copied.
+SendResult UdpPort::QueueTrain(const OutFrame& frame, size_t total, const SocketAddress& to,
+                               uint64_t* lease) {
+  const auto cut = Segmenter::Of(frame.header, total, frame.segment_size);
+  if (!cut.has_value() || cut->header_bytes() + frame.segment_size > options_.mtu ||
+      cut->count() > DatagramsOut::kDatagrams || frame.payload.size() > kMaxReferences) {
+    ++statistics_.refused;
+    return SendResult::kNoRoute;
+  }
+  const bool refer = frame.payload_stable;
+  const size_t in_front = frame.header.size() - cut->header_bytes();  // text in the header's piece
+  const size_t copied = refer ? in_front : total - cut->header_bytes();
+  if (!MakeRoom(cut->count(), 2 * size_t{cut->count()} + frame.payload.size() + 1,
+                cut->count() * cut->header_bytes() + copied)) {
+    ++statistics_.busy;
+    return SendResult::kBusy;
+  }
+  TextPieces text;
+  text.Add({out_.Take(copied), copied});
+  uint8_t* copy = static_cast<uint8_t*>(text.front().iov_base);
+  std::memcpy(copy, frame.header.data() + cut->header_bytes(), in_front);
+  copy += in_front;
+  for (const iovec& piece : frame.payload) {
+    if (refer) {
+      text.Add(piece);
+    } else {
+      std::memcpy(copy, piece.iov_base, piece.iov_len);
+      copy += piece.iov_len;
+    }
+  }
+  for (uint32_t i = 0; i < cut->count(); ++i) {
+    std::array<iovec, DatagramsOut::kMaxPieces> pieces;
+    uint8_t* headers = out_.Take(cut->header_bytes());
+    pieces[0] = {headers, cut->header_bytes()};
+    uint16_t sum = 0;
+    const size_t count = text.Next(cut->TextBytes(i), std::span(pieces).subspan(1), &sum);
+    cut->Write(i, sum, headers);
+    const auto bytes = static_cast<uint32_t>(cut->header_bytes()) + cut->TextBytes(i);
+    const uint64_t number = out_.Add(to, {pieces.data(), count + 1}, bytes);
+    if (refer) *lease = number;
+  }
+  return SendResult::kSent;
 }
 
 void UdpPort::SendBatch() {
-  while (out_first_ < out_last_) {
-    ++statistics_.send_calls;
-    const int sent = ::sendmmsg(socket_.get(), &out_messages_[out_first_], out_last_ - out_first_,
-                                MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      blocked_.store(true, std::memory_order_relaxed);
-      return;
-    }
-    // Anything else befalls the first datagram alone (no route, a filter, a full device): lost, as
-    // on any network, but not without a word.
-    if (sent < 0) TellFailure(errno);
-    const uint32_t done = sent > 0 ? static_cast<uint32_t>(sent) : 1;
-    for (uint32_t i = 0; i < done; ++i) {
-      if (sent > 0) {
-        ++statistics_.frames_sent;
-        statistics_.bytes_sent += outgoing_[out_first_ + i].length;
-      } else {
-        ++statistics_.send_errors;
-      }
-    }
-    out_first_ += done;
-    given_to_kernel_ += done;
-  }
-  out_first_ = out_last_ = 0;
-  blocked_.store(false, std::memory_order_relaxed);
+  if (out_.empty()) return;
+  blocked_.store(!out_.Send(socket_.get()), std::memory_order_relaxed);
 }
 
-// Of the oldest datagram that waits.
-void UdpPort::TellFailure(int error) {
-  const Outgoing& out = outgoing_[out_first_];
+void UdpPort::OnRefused(const DatagramsOut::Refused& refused) {
   abi::Ip6Address peer;
-  std::memcpy(peer.bytes, out.bytes + kDestinationOffset, sizeof peer.bytes);
-  if (auto trouble = failures_.Note(error, out.length, peer, out_to_[out_first_])) {
+  const auto* bytes = static_cast<const uint8_t*>(refused.pieces.front().iov_base);
+  std::memcpy(peer.bytes, bytes + kDestinationOffset, sizeof peer.bytes);
+  if (auto trouble = failures_.Note(refused.error, refused.length, peer, refused.to)) {
     reporter_.Tell(std::move(*trouble));
   }
+}
+
+void UdpPort::OnTrainsGivenUp(int error) {
+  ++statistics_.trains_given_up;
+  reporter_.Tell({.code = error,
+                  .what = std::string("udp wire: the kernel takes no trains of datagrams on this "
+                                      "path (UDP_SEGMENT: ") +
+                          std::strerror(error) +
+                          "): they go one by one, which is slower; offload=0 says so from the "
+                          "start"});
 }
 
 // --- Receiving
 
 bool UdpPort::Receive(InFrame* frame) {
   if (blocked_.load(std::memory_order_relaxed)) SendBatch();
-  for (;;) {
-    if (in_next_ == in_filled_ && !ReceiveBatch()) return false;
-    const uint32_t slot = in_next_++;
-    if (!Accept(slot)) continue;
-    const uint32_t length = in_messages_[slot].msg_len;
-    ++statistics_.frames_received;
-    statistics_.bytes_received += length;
-    pool_.Lend(in_buffers_[slot], 0, length, frame);
-    frame->checksum_vouched = false;
-    in_buffers_[slot] = FramePool::kNone;
-    return true;
+  if (free_lent_.empty()) return false;
+  while (in_.available() || in_.Fill(socket_.get())) {
+    if (Accept(in_.Peek())) {
+      Lend(frame);
+      return true;
+    }
+    in_.Pass();
   }
+  return false;
 }
 
-bool UdpPort::ReceiveBatch() {
-  uint32_t room = 0;
-  while (room < kBatch) {
-    uint32_t& buffer = in_buffers_[room];
-    if (buffer == FramePool::kNone) buffer = pool_.Take();
-    if (buffer == FramePool::kNone) break;
-    in_pieces_[room] = {pool_.At(buffer), pool_.bytes()};
-    msghdr& message = in_messages_[room].msg_hdr;
-    message = {};
-    message.msg_name = &in_from_[room].base;
-    message.msg_namelen = sizeof in_from_[room].v6;
-    message.msg_iov = &in_pieces_[room];
-    message.msg_iovlen = 1;
-    ++room;
+// Lends the next datagram, and what continues it: of one flow from one socket, so it is accepted
+// as the first was.
+void UdpPort::Lend(InFrame* frame) {
+  const uint32_t index = free_lent_.back();
+  free_lent_.pop_back();
+  Lent& lent = lent_[index];
+  const auto take = [&](std::span<uint8_t> bytes, size_t offset) {
+    in_.Hold(bytes.data());
+    lent.pieces[lent.count++] = {bytes.data() + offset, bytes.size() - offset};
+    in_.Pass();
+  };
+  const SocketAddress* from = in_.Peek().from;
+  Train train(in_.Peek().bytes);
+  take(in_.Peek().bytes, 0);
+  while (options_.offload && in_.available() && lent.count < lent.pieces.size()) {
+    const DatagramsIn::Datagram next = in_.Peek();
+    if (next.bytes.size() > options_.mtu || next.cut_off) break;
+    if (next.from != from && !(*next.from == *from)) break;
+    if (!train.Join(next.bytes)) break;
+    take(next.bytes, train.text_offset());
   }
-  in_next_ = in_filled_ = 0;
-  if (room == 0) return false;
-  ++statistics_.receive_calls;
-  const int got = ::recvmmsg(socket_.get(), in_messages_.data(), room, MSG_DONTWAIT, nullptr);
-  if (got <= 0) return false;
-  in_filled_ = static_cast<uint32_t>(got);
-  return true;
+  train.Close();
+  frame->pieces = {lent.pieces.data(), lent.count};
+  frame->length = train.length();
+  frame->token = index + 1;
+  frame->checksum_vouched = train.vouched();
+  frame->peer_down = false;
+  frame->peer = {};
+  statistics_.frames_received += train.count();
+  statistics_.bytes_received += train.length();
+  statistics_.frames_received_unsegmented += train.count() > 1 ? 1 : 0;
+}
+
+void UdpPort::Release(const InFrame& frame) {
+  if (frame.token == 0 || frame.token > lent_.size()) return;
+  const auto index = static_cast<uint32_t>(frame.token - 1);
+  Lent& lent = lent_[index];
+  if (lent.count == 0) return;
+  for (uint32_t i = 0; i < lent.count; ++i) in_.GiveBack(lent.pieces[i].iov_base);
+  lent.count = 0;
+  free_lent_.push_back(index);
 }
 
 // Whether a datagram is a frame from whom it says. Its sender's socket is learned where that is
 // allowed.
-bool UdpPort::Accept(uint32_t slot) {
-  const mmsghdr& message = in_messages_[slot];
-  if ((message.msg_hdr.msg_flags & MSG_TRUNC) != 0 || message.msg_len > options_.mtu) {
+bool UdpPort::Accept(const DatagramsIn::Datagram& datagram) {
+  if (datagram.cut_off || datagram.bytes.size() > options_.mtu) {
     ++statistics_.oversize;
     return false;
   }
-  const uint8_t* bytes = pool_.At(in_buffers_[slot]);
-  if (message.msg_len < kMinFrameBytes || bytes[0] >> 4 != 6) {
+  const uint8_t* bytes = datagram.bytes.data();
+  if (datagram.bytes.size() < kMinFrameBytes || bytes[0] >> 4 != 6) {
     ++statistics_.malformed;
     return false;
   }
   abi::Ip6Address source;
   std::memcpy(source.bytes, bytes + kSourceOffset, sizeof source.bytes);
-  const SocketAddress& from = in_from_[slot];
+  const SocketAddress& from = *datagram.from;
   const UdpPeers::Judgement judgement = peers_.Judge(source, from);
   if (judgement == UdpPeers::Judgement::kFixed) return true;
   if (judgement == UdpPeers::Judgement::kNotItsOwn || source == options_.address) {
@@ -389,16 +468,22 @@ std::string UdpPort::StatisticsJson() const {
   return JsonObject()
       .Add("wire", "udp")
       .Add("port", local_.port())
-      .Add("frames_sent", s.frames_sent)
-      .Add("bytes_sent", s.bytes_sent)
+      .Add("frames_sent", out_.statistics().datagrams)
+      .Add("bytes_sent", out_.statistics().bytes)
+      .Add("trains_sent", out_.statistics().trains)
+      .Add("train_errors", out_.statistics().train_errors)
+      .Add("trains_given_up", s.trains_given_up)
       .Add("frames_received", s.frames_received)
       .Add("bytes_received", s.bytes_received)
-      .Add("send_calls", s.send_calls)
-      .Add("receive_calls", s.receive_calls)
+      .Add("trains_received", in_.statistics().trains)
+      .Add("frames_received_unsegmented", s.frames_received_unsegmented)
+      .Add("send_calls", out_.statistics().calls)
+      .Add("receive_calls", in_.statistics().calls)
+      .Add("empty_receive_calls", in_.statistics().empty_calls)
       .Add("sends_busy", s.busy)
       .Add("sends_no_route", s.no_route)
       .Add("sends_refused", s.refused)
-      .Add("send_errors", s.send_errors)
+      .Add("send_errors", out_.statistics().errors)
       .Add("oversize_dropped", s.oversize)
       .Add("malformed_dropped", s.malformed)
       .Add("wrong_sender_dropped", s.wrong_sender)

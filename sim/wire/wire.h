@@ -34,7 +34,8 @@ struct OutFrame {
   /// may refer to it instead of copying.
   bool payload_stable = false;
   /// TCP: the wire is to cut the payload into segments of so many bytes, each with the headers
-  /// (RFC 9293; PSH and FIN on the last only). 0: not to be cut. Only up to segmentation_limit().
+  /// (RFC 9293; PSH and FIN on the last only) and to compute each one's checksum. 0: not to be cut.
+  /// Only up to segmentation_limit().
   uint32_t segment_size = 0;
   LinkAddress link_address = {};  ///< Ethernet: whom it goes to
   bool summed = false;            ///< its transport checksum has been computed (see Wire::trusted)
@@ -208,6 +209,7 @@ struct UdpOptions {
   uint16_t port = 0;             ///< 0: any free one
   abi::Ip6Address address = {};  ///< this port's
   uint32_t mtu = kUdpMtu;        ///< bytes
+  bool offload = true;           ///< trains of segments, sent and received
   std::vector<UdpPeer> peers;    ///< static table
   /// Whether a peer that is not in the table is answered where it was heard from last. Not given:
   /// when the table is empty.

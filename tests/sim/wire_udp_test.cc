@@ -260,6 +260,151 @@ TEST(UdpWire, GivenOptionsThatCannotWorkWhenOpenedThenOneLineSaysWhatToDo) {
   EXPECT_NE(Refusal(twice).find("given twice"), std::string::npos);
 }
 
+/// A TCP packet of `text` bytes, the transport checksum left to whoever cuts it.
+Bytes TcpPacket(uint8_t from, uint8_t to, size_t text, uint8_t flags) {
+  Bytes bytes = FrameFrom(from, to, 72 + text, text);
+  std::fill(bytes.begin(), bytes.begin() + 8, uint8_t{0});
+  bytes[0] = 0x60;
+  bytes[4] = static_cast<uint8_t>((32 + text) >> 8);
+  bytes[5] = static_cast<uint8_t>(32 + text);
+  bytes[6] = 6;
+  bytes[7] = 64;
+  bytes[52] = 0x80;
+  bytes[53] = flags;
+  bytes[56] = bytes[57] = 0;
+  return bytes;
+}
+constexpr uint8_t kAckPush = 0x18;
+
+/// What arrived of a train: frames whose text, one behind the other, is the packet's.
+struct Arrived {
+  size_t frames = 0;
+  size_t vouched = 0;
+  Bytes text;
+  uint8_t last_flags = 0;
+};
+
+Arrived TakeText(Wire* wire, size_t bytes) {
+  Arrived arrived;
+  while (arrived.text.size() < bytes) {
+    InFrame frame;
+    if (!ReceiveWithin(wire, &frame)) return arrived;
+    const Bytes content = Content(frame);
+    EXPECT_EQ(size_t{content[4]} << 8 | content[5], content.size() - 40);
+    EXPECT_GE(frame.pieces[0].iov_len, std::min<size_t>(content.size(), 256));
+    arrived.text.insert(arrived.text.end(), content.begin() + 72, content.end());
+    arrived.last_flags = content[53];
+    ++arrived.frames;
+    arrived.vouched += frame.checksum_vouched ? 1 : 0;
+    wire->Release(frame);
+  }
+  return arrived;
+}
+
+/// Sends a packet to be cut, its text in three pieces.
+SendResult SendTrain(Wire* wire, const Bytes& packet, uint32_t segment_size, bool stable,
+                     uint64_t* lease) {
+  auto* text = const_cast<uint8_t*>(packet.data()) + 72;
+  const size_t third = (packet.size() - 72) / 3;
+  const iovec payload[3] = {
+      {text, third}, {text + third, third}, {text + 2 * third, packet.size() - 72 - 2 * third}};
+  return wire->Send({.header = std::span(packet).first(72),
+                     .payload = payload,
+                     .payload_stable = stable,
+                     .segment_size = segment_size},
+                    lease);
+}
+
+TEST(UdpWire, GivenTextOfManySegmentsWhenSentThenOneMessageTakesThemAndTheyArriveAsOneFrame) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  EXPECT_EQ(client->segmentation_limit(), 65535u);
+  for (const bool stable : {false, true}) {
+    const Bytes packet = TcpPacket(2, 1, 40000 + stable, kAckPush);
+    uint64_t lease = 0;
+    ASSERT_EQ(SendTrain(client.get(), packet, 1380, stable, &lease), SendResult::kSent);
+    EXPECT_EQ(client->LeasePending(lease), stable);
+    client->Flush();
+    EXPECT_FALSE(client->LeasePending(lease));
+    const Arrived arrived = TakeText(server.get(), packet.size() - 72);
+    EXPECT_EQ(arrived.text, Bytes(packet.begin() + 72, packet.end()));
+    EXPECT_EQ(arrived.last_flags, kAckPush);
+    EXPECT_EQ(arrived.frames, 1u);
+    EXPECT_EQ(arrived.vouched, 1u);
+  }
+  EXPECT_EQ(Counter(*client, "send_calls"), 2u);
+  EXPECT_EQ(Counter(*client, "trains_sent"), 2u);
+  EXPECT_EQ(Counter(*client, "frames_sent"), 58u);
+  EXPECT_EQ(Counter(*server, "frames_received"), 58u);
+  EXPECT_EQ(Counter(*server, "trains_received"), 2u);
+}
+
+TEST(UdpWire, GivenMoreTextThanADatagramHoldsWhenSentThenItIsSeveralMessagesOfOneCall) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  const Bytes packet = TcpPacket(2, 1, 65400, kAckPush);
+  uint64_t lease = 0;
+  ASSERT_EQ(SendTrain(client.get(), packet, 1380, true, &lease), SendResult::kSent);
+  client->Flush();
+  EXPECT_EQ(TakeText(server.get(), 65400).text, Bytes(packet.begin() + 72, packet.end()));
+  EXPECT_EQ(Counter(*client, "send_calls"), 1u);
+  EXPECT_EQ(Counter(*client, "trains_sent"), 2u);
+}
+
+TEST(UdpWire, GivenAPeerWithoutOffloadWhenATrainComesThenItGetsSinglePacketsWithChecksums) {
+  UdpOptions plain = UdpAt(1);
+  plain.offload = false;
+  auto server = OpenUdpWire(plain);
+  auto client = OpenClient(*server, UdpAt(2));
+  EXPECT_EQ(server->segmentation_limit(), 0u);
+  const Bytes packet = TcpPacket(2, 1, 20000, kAckPush);
+  uint64_t lease = 0;
+  ASSERT_EQ(SendTrain(client.get(), packet, 1000, true, &lease), SendResult::kSent);
+  client->Flush();
+  const Arrived arrived = TakeText(server.get(), 20000);
+  EXPECT_EQ(arrived.text, Bytes(packet.begin() + 72, packet.end()));
+  EXPECT_EQ(arrived.frames, 20u);
+  EXPECT_EQ(arrived.vouched, 0u);
+}
+
+TEST(UdpWire, GivenTrainsOfTwoFlowsInTurnWhenReceivedThenNoneIsMixed) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  std::vector<Bytes> packets;
+  for (uint8_t i = 0; i < 6; ++i) {
+    packets.push_back(TcpPacket(2, 1, 5000, kAckPush));
+    packets.back()[41] = i % 2;  // a port
+    uint64_t lease = 0;
+    ASSERT_EQ(SendTrain(client.get(), packets.back(), 1000, true, &lease), SendResult::kSent);
+  }
+  client->Flush();
+  EXPECT_EQ(Counter(*client, "trains_sent"), 1u) << "of one length, to one socket";
+  for (uint8_t i = 0; i < 6; ++i) {
+    InFrame frame;
+    ASSERT_TRUE(ReceiveWithin(server.get(), &frame));
+    EXPECT_EQ(frame.length, 5072u);
+    EXPECT_EQ(Content(frame)[41], i % 2);
+    server->Release(frame);
+  }
+}
+
+TEST(UdpWire, GivenAFrameToBeCutThatCannotBeWhenSentThenItGoesNowhere) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  uint64_t lease = 0;
+  EXPECT_EQ(SendTrain(client.get(), TcpPacket(2, 1, 5000, kAckPush), 1381, true, &lease),
+            SendResult::kNoRoute)
+      << "segments longer than the MTU";
+  EXPECT_EQ(SendTrain(client.get(), FrameFrom(2, 1, 5000, 1), 1000, true, &lease),
+            SendResult::kNoRoute)
+      << "no TCP";
+  EXPECT_EQ(SendTrain(client.get(), TcpPacket(2, 1, 60000, kAckPush), 1, true, &lease),
+            SendResult::kNoRoute)
+      << "more segments than a batch";
+  EXPECT_EQ(lease, 0u);
+  EXPECT_EQ(Counter(*client, "sends_refused"), 3u);
+}
+
 TEST(UdpPeers, GivenSendersThatMakeUpAddressesWhenLearnedThenTheTableIsBoundedAndStaticOnesStay) {
   UdpPeers peers(200);
   SocketAddress home, away;
