@@ -89,7 +89,7 @@ extern const Scheme kUdpScheme;
 constinit const Scheme kUdpScheme = {
     .name = "udp",
     .place = "HOST:PORT",
-    .default_mtu = wire::kUdpMtu,
+    .default_mtu = 0,  // the links'
     .leads_far = true,
     .make = [] { return std::any(wire::UdpOptions()); },
     .set_place = SetLocal,

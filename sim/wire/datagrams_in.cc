@@ -4,6 +4,7 @@
 #include <netinet/udp.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "sim/wire/layout.h"
@@ -60,6 +61,7 @@ bool DatagramsIn::Fill(int socket) {
   const int got = ::recvmmsg(socket, messages_.data(), room, MSG_DONTWAIT, nullptr);
   if (got <= 0) {
     ++statistics_.empty_calls;
+    failed_ = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
     return false;
   }
   filled_ = static_cast<uint32_t>(got);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "sim/wire/frame_pool.h"
@@ -38,6 +39,8 @@ class DatagramsIn {
   bool Fill(int socket);
   /// The caller is about to wait until the socket has something, and will find out that way.
   void WillSleep() { drained_ = true; }
+  /// Whether Fill has met an error since this was asked last.
+  bool TakeFailure() { return std::exchange(failed_, false); }
   /// The oldest one.
   Datagram Peek() const;
   void Pass();
@@ -70,6 +73,7 @@ class DatagramsIn {
   const uint8_t* const start_;
   const uint32_t batch_;  ///< messages to a system call
   bool trains_;
+  bool failed_ = false;
   bool drained_ = false;         ///< the next Fill does nothing
   std::vector<uint32_t> holds_;  ///< of each buffer
   std::array<uint32_t, kMaxBatch> buffers_;

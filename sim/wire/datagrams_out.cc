@@ -118,10 +118,18 @@ bool DatagramsOut::Send(int socket) {
 
 // Messages taken, or -1 with errno.
 int DatagramsOut::Give(int socket, mmsghdr* messages, uint32_t count) {
+  bool again = false;
   for (;;) {
     ++statistics_.calls;
     const int sent = ::sendmmsg(socket, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0 || errno != EINTR) return sent;
+    if (sent >= 0 || Blocks(errno)) return sent;
+    if (errno == EINTR) continue;
+    const int error = errno;
+    if (again || !events_.was_earlier()) {
+      errno = error;
+      return sent;
+    }
+    again = true;
   }
 }
 

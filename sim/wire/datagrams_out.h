@@ -40,6 +40,9 @@ class DatagramsOut {
   };
   struct Events {
     std::function<void(const Refused&)> refused;
+    /// A call has failed. Was that on account of a datagram sent earlier, which the socket tells
+    /// with whatever it is asked next? Then the call is made again.
+    std::function<bool()> was_earlier;
     /// From now on datagrams go one by one.
     std::function<void(int error)> gave_up_trains;
   };

@@ -46,11 +46,7 @@ std::optional<abi::Trouble> UdpFailures::Note(int error, uint32_t bytes,
                                               const SocketAddress& where) {
   if (error == ENOBUFS || error == ENOMEM || error == ECONNREFUSED) return std::nullopt;
   if (error != EMSGSIZE) {  // smaller datagrams may well pass
-    uint32_t i = 0;
-    while (i < count_ && !(entries_[i].where == where)) ++i;
-    if (i == count_ && count_ < entries_.size()) ++count_;
-    if (i == entries_.size()) i = next_++ % entries_.size();
-    entries_[i] = {where, MonotonicNs()};
+    refused_.Note(where);
   }
   return abi::Trouble{.code = error,
                       .peer = peer,
@@ -59,11 +55,37 @@ std::optional<abi::Trouble> UdpFailures::Note(int error, uint32_t bytes,
                               Advice(error)};
 }
 
+std::optional<abi::Trouble> UdpFailures::NoteAnswer(int error, const abi::Ip6Address& peer,
+                                                    const SocketAddress& where) {
+  if (error == EMSGSIZE || answered_.Lately(where, MonotonicNs())) return std::nullopt;
+  answered_.Note(where);
+  const bool closed = error == ECONNREFUSED;
+  return abi::Trouble{
+      .code = error,
+      .peer = peer,
+      .what = closed ? "udp wire: nobody listens at " + SocketText(where) +
+                           " (port closed): start the peer, or correct the port of peer="
+                     : "udp wire: no way to " + SocketText(where) + ": " + std::strerror(error) +
+                           ": a router on the way says so"};
+}
+
 bool UdpFailures::Refused(const SocketAddress& where, uint64_t now_ns) {
-  for (uint32_t i = 0; i < count_; ++i) {
-    if (!(entries_[i].where == where)) continue;
-    if (now_ns - entries_[i].noted_ns < kMomentNs) return true;
-    entries_[i] = entries_[--count_];
+  return refused_.Lately(where, now_ns);
+}
+
+void UdpFailures::Table::Note(const SocketAddress& where) {
+  uint32_t i = 0;
+  while (i < count && !(entries[i].where == where)) ++i;
+  if (i == count && count < entries.size()) ++count;
+  if (i == entries.size()) i = next++ % entries.size();
+  entries[i] = {where, MonotonicNs()};
+}
+
+bool UdpFailures::Table::Lately(const SocketAddress& where, uint64_t now_ns) {
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!(entries[i].where == where)) continue;
+    if (now_ns - entries[i].noted_ns < kMomentNs) return true;
+    entries[i] = entries[--count];
     return false;
   }
   return false;

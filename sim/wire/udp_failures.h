@@ -20,7 +20,12 @@ class UdpFailures {
   /// tell; nullopt for what passes by itself, as a full queue.
   std::optional<abi::Trouble> Note(int error, uint32_t bytes, const abi::Ip6Address& peer,
                                    const SocketAddress& where);
-  bool any() const { return count_ != 0; }
+  /// Somebody on the way, or `where` itself, has answered a datagram for `peer` by an error.
+  /// Returns what to tell, once a moment for each socket. Nothing is refused on its account: what
+  /// answers may be a liar.
+  std::optional<abi::Trouble> NoteAnswer(int error, const abi::Ip6Address& peer,
+                                         const SocketAddress& where);
+  bool any() const { return refused_.count != 0; }
   /// Was the latest attempt refused, a moment ago? Then another would be too. An attempt to connect
   /// ends by that, as it does where nobody has the address; what is established goes on trying.
   bool Refused(const SocketAddress& where, uint64_t now_ns);
@@ -30,9 +35,17 @@ class UdpFailures {
     SocketAddress where;
     uint64_t noted_ns = 0;
   };
-  std::array<Entry, 8> entries_;  ///< the first count_ are in use
-  uint32_t count_ = 0;
-  uint32_t next_ = 0;  ///< whose place a further one takes
+  /// The latest of a kind.
+  struct Table {
+    std::array<Entry, 8> entries;  ///< the first `count` are in use
+    uint32_t count = 0;
+    uint32_t next = 0;  ///< whose place a further one takes
+    void Note(const SocketAddress& where);
+    /// Within the last moment; older ones are forgotten.
+    bool Lately(const SocketAddress& where, uint64_t now_ns);
+  };
+  Table refused_;
+  Table answered_;
 };
 
 }  // namespace qpip::wire

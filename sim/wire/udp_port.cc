@@ -34,11 +34,14 @@
 #include "sim/wire/futex.h"
 #include "sim/wire/json.h"
 #include "sim/wire/layout.h"
+#include "sim/wire/lent_frames.h"
 #include "sim/wire/reporter.h"
 #include "sim/wire/segmenter.h"
-#include "sim/wire/train.h"
+#include "sim/wire/text_pieces.h"
+#include "sim/wire/udp_errors.h"
 #include "sim/wire/udp_failures.h"
 #include "sim/wire/udp_peers.h"
+#include "sim/wire/udp_socket.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::wire {
@@ -54,40 +57,10 @@ constexpr size_t kCopiedBytes = size_t{2} * kMaxFrameBytes + 256 * 1024;
 /// The longest frame that is cut; the kernel's limit is that of an IPv4 datagram, which the wire
 /// keeps by itself.
 constexpr uint32_t kSegmentationLimit = 65535;
-/// Datagrams of a train that is lent.
-constexpr uint32_t kTrainPieces = 64;
-/// Wanted socket buffers. A receiver that is away for a while loses what does not fit.
-constexpr int kSocketBufferBytes = 8 << 20;
-
-/// Text in pieces, taken from the front.
-class TextPieces {
- public:
-  void Add(const iovec& piece) { pieces_[count_++] = piece; }
-  const iovec& front() const { return pieces_[0]; }
-  /// The next `bytes` as pieces of `out`, and what they sum up to. Returns how many pieces.
-  size_t Next(uint32_t bytes, std::span<iovec> out, uint16_t* sum) {
-    size_t pieces = 0;
-    uint32_t done = 0;
-    while (done < bytes) {
-      iovec& piece = pieces_[next_];
-      const size_t part = std::min<size_t>(piece.iov_len, bytes - done);
-      auto* start = static_cast<uint8_t*>(piece.iov_base);
-      if (part != 0) {
-        *sum = ChecksumCombine(*sum, ChecksumAtOffset(ChecksumAdd({start, part}), done));
-        out[pieces++] = {start, part};
-        done += static_cast<uint32_t>(part);
-      }
-      piece = {start + part, piece.iov_len - part};
-      if (piece.iov_len == 0) ++next_;
-    }
-    return pieces;
-  }
-
- private:
-  std::array<iovec, kMaxReferences + 2> pieces_;
-  size_t count_ = 0;
-  size_t next_ = 0;
-};
+constexpr uint32_t kCommonMtu = 1500;         ///< where no link says another
+constexpr size_t kMostOwnFrames = 16;         ///< that wait to be received
+constexpr uint32_t kMostErrorsAtATime = 64;   ///< taken from the socket
+constexpr size_t kMostQuotedBytes = kMinMtu;  ///< of a piece of a packet that was refused
 
 class UdpPort final : public Wire {
  public:
@@ -100,23 +73,24 @@ class UdpPort final : public Wire {
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return out_.Pending(lease); }
   bool Receive(InFrame* frame) override;
-  void Release(const InFrame& frame) override;
+  void Release(const InFrame& frame) override { lent_.TakeBack(frame, &*in_); }
   void Flush() override { SendBatch(); }
   uint64_t Housekeeping(uint64_t) override { return UINT64_MAX; }
   void PrepareSleep() override {
     SendBatch();
     sleep_.Prepare();
-    in_.WillSleep();
+    in_->WillSleep();
   }
   void CancelSleep() override {}
   void Sleep(uint64_t deadline_ns) override {
     const bool blocked = blocked_.load(std::memory_order_relaxed);
-    sleep_.Sleep(socket_.get(), blocked ? POLLIN | POLLOUT : POLLIN, deadline_ns);
+    const int ready = sleep_.Sleep(socket_.get(), blocked ? POLLIN | POLLOUT : POLLIN, deadline_ns);
+    if ((ready & POLLERR) != 0) errors_.store(true, std::memory_order_relaxed);
   }
   void Wake() override { sleep_.Wake(); }
   void* AllocateShared(size_t) override { return nullptr; }
   void FreeShared(void*, size_t) override {}
-  uint32_t mtu() const override { return options_.mtu; }
+  uint32_t mtu() const override { return mtu_; }
   abi::Ip6Address address() const override { return options_.address; }
   bool trusted() const override { return false; }
   bool carries_references() const override { return true; }
@@ -124,14 +98,6 @@ class UdpPort final : public Wire {
   std::string StatisticsJson() const override;
 
  private:
-  /// A frame that the core has borrowed.
-  struct Lent {
-    std::array<iovec, kTrainPieces> pieces;
-    uint32_t count = 0;  ///< 0: not lent
-  };
-
-  void Bind();
-  void SetBuffer(int option, int force_option);
   void FillTable();
   const SocketAddress* Towards(const OutFrame& frame) const;
   uint64_t Queue(const OutFrame& frame, size_t total, const SocketAddress& to);
@@ -141,8 +107,12 @@ class UdpPort final : public Wire {
   void SendBatch();
   void OnRefused(const DatagramsOut::Refused& refused);
   void OnTrainsGivenUp(int error);
+  bool TakePathErrors();
+  void OnPathError(const PathError& error);
+  void TellFirmware(std::span<const uint8_t> packet, int error, const SocketAddress& to,
+                    uint32_t path_mtu);
   bool Accept(const DatagramsIn::Datagram& datagram);
-  void Lend(InFrame* frame);
+  uint32_t FindMtu() const;
 
   const UdpOptions options_;
   const bool learn_;
@@ -153,25 +123,23 @@ class UdpPort final : public Wire {
   UdpPeers peers_;
   std::optional<SocketAddress> default_peer_;
   UdpFailures failures_;
+  uint32_t mtu_ = 0;
+  uint32_t longest_ = 0;  ///< bytes of a frame that is taken
   // Or the socket would stay bound when its owner has ended.
   const ForkWatch fork_{{.child = [this] { socket_ = Descriptor(); }}};
   std::atomic<bool> blocked_{false};  ///< the socket is full; read by Sleep without the lock
+  std::atomic<bool> errors_{false};   ///< the socket keeps errors; written by Sleep
   DatagramsOut out_;
-  DatagramsIn in_;
-  std::vector<Lent> lent_;
-  std::vector<uint32_t> free_lent_;
+  std::optional<DatagramsIn> in_;                 ///< once the MTU is known
+  std::vector<std::vector<uint8_t>> own_frames_;  ///< to be received: at most kMostOwnFrames
+  LentFrames lent_{kReceiveFrames};
 
   struct Statistics {
     uint64_t frames_received = 0, bytes_received = 0, frames_received_unsegmented = 0;
-    uint64_t busy = 0, no_route = 0, refused = 0, trains_given_up = 0;
+    uint64_t busy = 0, no_route = 0, refused = 0, trains_given_up = 0, path_errors = 0;
     uint64_t oversize = 0, malformed = 0, wrong_sender = 0, unknown_sender = 0;
   } statistics_;
 };
-
-std::string WhereText(const UdpOptions& options) {
-  const bool literal6 = options.host.find(':') != std::string::npos;
-  return (literal6 ? "[" + options.host + "]" : options.host) + ":" + std::to_string(options.port);
-}
 
 UdpPort::UdpPort(const UdpOptions& options)
     : options_(options),
@@ -179,53 +147,15 @@ UdpPort::UdpPort(const UdpOptions& options)
       peers_(static_cast<uint32_t>(options.peers.size())),
       out_(kCopiedBytes, options.offload,
            {.refused = [this](const DatagramsOut::Refused& refused) { OnRefused(refused); },
-            .gave_up_trains = [this](int error) { OnTrainsGivenUp(error); }}),
-      in_(options.mtu, kReceiveFrames, options.offload),
-      lent_(kReceiveFrames) {
-  Bind();
+            .was_earlier = [this] { return TakePathErrors(); },
+            .gave_up_trains = [this](int error) { OnTrainsGivenUp(error); }}) {
+  socket_ = OpenUdpSocket(options.host, options.port, &local_);
   FillTable();
-  for (uint32_t i = kReceiveFrames; i-- > 0;) free_lent_.push_back(i);
-}
-
-void UdpPort::Bind() {
-  local_ = ResolveSocketAddress(options_.host, options_.port, AF_UNSPEC);
-  socket_ = Descriptor(
-      ::socket(local_.base.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
-  if (!socket_.valid() && errno == EAFNOSUPPORT && options_.host.empty()) {
-    local_ = ResolveSocketAddress("0.0.0.0", options_.port, AF_INET);
-    socket_ = Descriptor(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
-  }
-  if (!socket_.valid()) {
-    throw std::system_error(errno, std::generic_category(),
-                            "udp wire: cannot make a socket for " + WhereText(options_));
-  }
-  if (local_.base.sa_family == AF_INET6) {
-    const int off = 0;
-    ::setsockopt(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-  }
-  SetBuffer(SO_RCVBUF, SO_RCVBUFFORCE);
-  SetBuffer(SO_SNDBUF, SO_SNDBUFFORCE);
-  in_.Enable(socket_.get());
-  if (::bind(socket_.get(), &local_.base, local_.length()) != 0) {
-    const int error = errno;
-    const char* advice =
-        error == EADDRINUSE      ? "; another process has that port: choose another, or "
-                                   "0 for any free one"
-        : error == EADDRNOTAVAIL ? "; give an address of this machine, or none for all of them"
-                                 : "";
-    throw std::runtime_error("udp wire: cannot bind " + WhereText(options_) + ": " +
-                             std::strerror(error) + advice);
-  }
-  socklen_t length = sizeof local_.v6;
-  ::getsockname(socket_.get(), &local_.base, &length);
-}
-
-void UdpPort::SetBuffer(int option, int force_option) {
-  // More than the system's limit needs a privilege; without it the limit is what there is.
-  if (::setsockopt(socket_.get(), SOL_SOCKET, force_option, &kSocketBufferBytes,
-                   sizeof kSocketBufferBytes) != 0) {
-    ::setsockopt(socket_.get(), SOL_SOCKET, option, &kSocketBufferBytes, sizeof kSocketBufferBytes);
-  }
+  mtu_ = options.mtu != 0 ? options.mtu : FindMtu();
+  // What a peer with a greater MTU sends is taken, where nobody has said how long packets are.
+  longest_ = options.mtu != 0 ? options.mtu : kMaxUdpMtu;
+  in_.emplace(longest_, kReceiveFrames, options.offload);
+  in_->Enable(socket_.get());
 }
 
 void UdpPort::FillTable() {
@@ -240,6 +170,23 @@ void UdpPort::FillTable() {
     }
     if (!fresh) throw std::runtime_error("udp wire: one peer is given twice");
   }
+}
+
+// Of the links that datagrams to the peers leave by, or of those that a port without peers is
+// reached by. What is smaller further on is found out (OnPathError).
+uint32_t UdpPort::FindMtu() const {
+  const auto inside = [](uint32_t packet, uint32_t outer) {
+    return std::clamp(packet, kMinMtu + outer, kMaxUdpMtu + outer) - outer;
+  };
+  uint32_t most = 0;
+  for (const UdpPeer& peer : options_.peers) {
+    const SocketAddress to = ResolveSocketAddress(peer.host, peer.port, local_.base.sa_family);
+    const uint32_t path = PathMtu(to);
+    if (path != 0) most = std::max(most, inside(path, OuterBytes(to)));
+  }
+  if (most != 0) return most;
+  const uint32_t link = InterfaceMtu(local_);
+  return inside(link != 0 ? link : kCommonMtu, OuterBytes(local_));
 }
 
 // --- Sending
@@ -258,7 +205,7 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
   size_t total = frame.header.size();
   for (const iovec& piece : frame.payload) total += piece.iov_len;
   const bool cut = options_.offload && frame.segment_size != 0;
-  if (frame.header.size() < kMinFrameBytes || total > (cut ? kMaxFrameBytes : options_.mtu)) {
+  if (frame.header.size() < kMinFrameBytes || total > (cut ? kMaxFrameBytes : mtu_)) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
@@ -308,7 +255,7 @@ uint64_t UdpPort::Queue(const OutFrame& frame, size_t total, const SocketAddress
 SendResult UdpPort::QueueTrain(const OutFrame& frame, size_t total, const SocketAddress& to,
                                uint64_t* lease) {
   const auto cut = Segmenter::Of(frame.header, total, frame.segment_size);
-  if (!cut.has_value() || cut->header_bytes() + frame.segment_size > options_.mtu ||
+  if (!cut.has_value() || cut->header_bytes() + frame.segment_size > mtu_ ||
       cut->count() > DatagramsOut::kDatagrams || frame.payload.size() > kMaxReferences) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
@@ -357,6 +304,18 @@ void UdpPort::OnRefused(const DatagramsOut::Refused& refused) {
   abi::Ip6Address peer;
   const auto* bytes = static_cast<const uint8_t*>(refused.pieces.front().iov_base);
   std::memcpy(peer.bytes, bytes + kDestinationOffset, sizeof peer.bytes);
+  if (refused.error == EMSGSIZE) {
+    std::vector<uint8_t> packet;
+    for (const iovec& piece : refused.pieces) {
+      const auto* start = static_cast<const uint8_t*>(piece.iov_base);
+      packet.insert(packet.end(), start, start + std::min(piece.iov_len, kMostQuotedBytes));
+    }
+    const uint32_t path = PathMtu(refused.to);
+    if (path >= kMinMtu + OuterBytes(refused.to)) {
+      TellFirmware(packet, EMSGSIZE, refused.to, path);
+      return;
+    }
+  }
   if (auto trouble = failures_.Note(refused.error, refused.length, peer, refused.to)) {
     reporter_.Tell(std::move(*trouble));
   }
@@ -372,68 +331,76 @@ void UdpPort::OnTrainsGivenUp(int error) {
                           "start"});
 }
 
+// --- What the path says
+
+// Returns whether there was an error that no send call has returned.
+bool UdpPort::TakePathErrors() {
+  bool others = false;
+  errors_.store(false, std::memory_order_relaxed);
+  for (uint32_t i = 0; i < kMostErrorsAtATime; ++i) {
+    const auto error = NextPathError(socket_.get());
+    if (!error.has_value()) return others;
+    if (error->local) continue;
+    others = true;
+    OnPathError(*error);
+  }
+  errors_.store(true, std::memory_order_relaxed);
+  return others;
+}
+
+void UdpPort::OnPathError(const PathError& error) {
+  ++statistics_.path_errors;
+  if (error.packet.size() < kMinFrameBytes) return;  // of whatever: it is not known
+  abi::Ip6Address peer;
+  std::memcpy(peer.bytes, &error.packet[kDestinationOffset], sizeof peer.bytes);
+  const SocketAddress* known = peers_.Find(peer);
+  if (known == nullptr && default_peer_.has_value()) known = &*default_peer_;
+  if (known == nullptr || !(*known == error.to)) return;
+  TellFirmware(error.packet, error.error, error.to, error.mtu);
+  if (auto trouble = failures_.NoteAnswer(error.error, peer, error.to)) {
+    reporter_.Tell(std::move(*trouble));
+  }
+}
+
+// The packet's sender hears of it as on a path of routers, and judges for itself whether to believe
+// it (RFC 5927).
+void UdpPort::TellFirmware(std::span<const uint8_t> packet, int error, const SocketAddress& to,
+                           uint32_t path_mtu) {
+  const uint32_t outer = OuterBytes(to);
+  if (own_frames_.size() == kMostOwnFrames) return;
+  auto frame = IcmpErrorAbout(packet, error, path_mtu > outer ? path_mtu - outer : 0);
+  if (!frame.empty()) own_frames_.push_back(std::move(frame));
+}
+
 // --- Receiving
 
 bool UdpPort::Receive(InFrame* frame) {
   if (blocked_.load(std::memory_order_relaxed)) SendBatch();
-  if (free_lent_.empty()) return false;
-  while (in_.available() || in_.Fill(socket_.get())) {
-    if (Accept(in_.Peek())) {
-      Lend(frame);
+  if (errors_.load(std::memory_order_relaxed)) TakePathErrors();
+  if (lent_.full()) return false;
+  if (!own_frames_.empty()) {
+    lent_.LendOwn(std::move(own_frames_.front()), frame);
+    own_frames_.erase(own_frames_.begin());
+    return true;
+  }
+  while (in_->available() || in_->Fill(socket_.get())) {
+    if (Accept(in_->Peek())) {
+      const uint32_t count = lent_.LendTrain(&*in_, options_.offload, longest_, frame);
+      statistics_.frames_received += count;
+      statistics_.bytes_received += frame->length;
+      statistics_.frames_received_unsegmented += count > 1 ? 1 : 0;
       return true;
     }
-    in_.Pass();
+    in_->Pass();
   }
+  if (in_->TakeFailure()) errors_.store(true, std::memory_order_relaxed);
   return false;
-}
-
-// Lends the next datagram, and what continues it: of one flow from one socket, so it is accepted
-// as the first was.
-void UdpPort::Lend(InFrame* frame) {
-  const uint32_t index = free_lent_.back();
-  free_lent_.pop_back();
-  Lent& lent = lent_[index];
-  const auto take = [&](std::span<uint8_t> bytes, size_t offset) {
-    in_.Hold(bytes.data());
-    lent.pieces[lent.count++] = {bytes.data() + offset, bytes.size() - offset};
-    in_.Pass();
-  };
-  const SocketAddress* from = in_.Peek().from;
-  Train train(in_.Peek().bytes);
-  take(in_.Peek().bytes, 0);
-  while (options_.offload && in_.available() && lent.count < lent.pieces.size()) {
-    const DatagramsIn::Datagram next = in_.Peek();
-    if (next.bytes.size() > options_.mtu || next.cut_off) break;
-    if (next.from != from && !(*next.from == *from)) break;
-    if (!train.Join(next.bytes)) break;
-    take(next.bytes, train.text_offset());
-  }
-  train.Close();
-  frame->pieces = {lent.pieces.data(), lent.count};
-  frame->length = train.length();
-  frame->token = index + 1;
-  frame->checksum_vouched = train.vouched();
-  frame->peer_down = false;
-  frame->peer = {};
-  statistics_.frames_received += train.count();
-  statistics_.bytes_received += train.length();
-  statistics_.frames_received_unsegmented += train.count() > 1 ? 1 : 0;
-}
-
-void UdpPort::Release(const InFrame& frame) {
-  if (frame.token == 0 || frame.token > lent_.size()) return;
-  const auto index = static_cast<uint32_t>(frame.token - 1);
-  Lent& lent = lent_[index];
-  if (lent.count == 0) return;
-  for (uint32_t i = 0; i < lent.count; ++i) in_.GiveBack(lent.pieces[i].iov_base);
-  lent.count = 0;
-  free_lent_.push_back(index);
 }
 
 // Whether a datagram is a frame from whom it says. Its sender's socket is learned where that is
 // allowed.
 bool UdpPort::Accept(const DatagramsIn::Datagram& datagram) {
-  if (datagram.cut_off || datagram.bytes.size() > options_.mtu) {
+  if (datagram.cut_off || datagram.bytes.size() > longest_) {
     ++statistics_.oversize;
     return false;
   }
@@ -475,11 +442,11 @@ std::string UdpPort::StatisticsJson() const {
       .Add("trains_given_up", s.trains_given_up)
       .Add("frames_received", s.frames_received)
       .Add("bytes_received", s.bytes_received)
-      .Add("trains_received", in_.statistics().trains)
+      .Add("trains_received", in_->statistics().trains)
       .Add("frames_received_unsegmented", s.frames_received_unsegmented)
       .Add("send_calls", out_.statistics().calls)
-      .Add("receive_calls", in_.statistics().calls)
-      .Add("empty_receive_calls", in_.statistics().empty_calls)
+      .Add("receive_calls", in_->statistics().calls)
+      .Add("empty_receive_calls", in_->statistics().empty_calls)
       .Add("sends_busy", s.busy)
       .Add("sends_no_route", s.no_route)
       .Add("sends_refused", s.refused)
@@ -488,6 +455,7 @@ std::string UdpPort::StatisticsJson() const {
       .Add("malformed_dropped", s.malformed)
       .Add("wrong_sender_dropped", s.wrong_sender)
       .Add("unknown_sender_dropped", s.unknown_sender)
+      .Add("path_errors", s.path_errors)
       .Add("peers_learned", peers_.learned())
       .Add("sleeps", sleep_.sleeps())
       .Add("receive_buffer_bytes", static_cast<uint64_t>(receive_buffer))
@@ -497,7 +465,7 @@ std::string UdpPort::StatisticsJson() const {
 }  // namespace
 
 std::unique_ptr<Wire> OpenUdpWire(const UdpOptions& options) {
-  if (options.mtu < 1280 || options.mtu > kMaxUdpMtu) {
+  if (options.mtu != 0 && (options.mtu < kMinMtu || options.mtu > kMaxUdpMtu)) {
     throw std::runtime_error("udp wire: bad mtu " + std::to_string(options.mtu) + ": 1280 to " +
                              std::to_string(kMaxUdpMtu) + " bytes fit a datagram");
   }

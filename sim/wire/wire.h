@@ -201,14 +201,11 @@ struct UdpPeer {
 
 /// Bytes of the largest IPv6 packet in a datagram that IPv4 can carry.
 inline constexpr uint32_t kMaxUdpMtu = 65535 - 20 - 8;
-/// A path of 1500 bytes less IPv6 and UDP headers.
-inline constexpr uint32_t kUdpMtu = 1452;
-
 struct UdpOptions {
   std::string host;              ///< where to bind; empty: every address of this machine
   uint16_t port = 0;             ///< 0: any free one
   abi::Ip6Address address = {};  ///< this port's
-  uint32_t mtu = kUdpMtu;        ///< bytes
+  uint32_t mtu = 0;              ///< bytes; 0: what the links to the peers take
   bool offload = true;           ///< trains of segments, sent and received
   std::vector<UdpPeer> peers;    ///< static table
   /// Whether a peer that is not in the table is answered where it was heard from last. Not given:
