@@ -69,7 +69,8 @@ class Contender {
 
 /// QPIP over shm:, trusted wire ("qpip-poll", "qpip-wait"), and with checksums ("qpip-checksum").
 std::vector<std::unique_ptr<Contender>> QpipContenders();
-/// QPIP over udp: between two hosts, MTU as the wire finds it ("qpip-udp-poll", "qpip-udp-wait").
+/// QPIP over udp: between two hosts, MTU as the wire finds it ("qpip-udp-poll", "qpip-udp-wait",
+/// "qpip-udp-list").
 std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addresses);
 /// The kernel's sockets ("kernel-poll", "kernel-block").
 std::vector<std::unique_ptr<Contender>> KernelContenders(const Addresses& addresses = {});

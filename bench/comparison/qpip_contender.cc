@@ -26,6 +26,7 @@ struct Mode {
   const char* query;         ///< further URI parameters
   Addresses addresses = {};  ///< udp: the sockets'
   bool between_hosts = false;
+  bool lists = false;  ///< posts what the window has room for as one list of work requests
 };
 
 /// The URI of one side's NIC.
@@ -48,6 +49,7 @@ class Node {
   Node(const Case& which, const Mode& mode, const std::string& fabric, bool server)
       : which_(which),
         wait_(mode.completion == Completion::kWait),
+        lists_(mode.lists),
         receives_(which.pattern == Pattern::kRoundTrip ? kRoundTripReceives : 2 * which.window),
         nic_(Nic::Open(UriOf(mode, fabric, server))),
         pd_(nic_->AllocatePd()),
@@ -113,12 +115,8 @@ class Node {
     sends_done_ = 0;
     while (sends_done_ < count) {
       while (posted < count && posted - sends_done_ < which_.window) {
-        const bool signal = (posted + 1) % signal_every == 0 || posted + 1 == count;
-        const size_t slot = posted % which_.window;
-        Check(qp_->PostSend(posted, send_memory_->Sge(slot * which_.bytes, which_.bytes),
-                            signal ? IBV_SEND_SIGNALED : 0),
-              "PostSend");
-        ++posted;
+        const uint64_t room = std::min(count - posted, which_.window - (posted - sends_done_));
+        posted += PostSends(posted, lists_ ? room : 1, signal_every, count);
       }
       Gather();
     }
@@ -138,6 +136,27 @@ class Node {
     options.recv_depth = receives_;
     options.receive_reservation = 8u << 20;
     return options;
+  }
+
+  /// Posts messages from `first` on. Returns how many.
+  uint64_t PostSends(uint64_t first, uint64_t messages, uint64_t signal_every, uint64_t count) {
+    list_.resize(std::max<size_t>(list_.size(), messages));
+    sges_.resize(list_.size());
+    for (uint64_t i = 0; i < messages; ++i) {
+      const uint64_t number = first + i;
+      const bool signal = (number + 1) % signal_every == 0 || number + 1 == count;
+      const size_t slot = number % which_.window;
+      sges_[i] = send_memory_->Sge(slot * which_.bytes, which_.bytes);
+      list_[i] = {};
+      list_[i].wr_id = number;
+      list_[i].next = i + 1 < messages ? &list_[i + 1] : nullptr;
+      list_[i].sg_list = &sges_[i];
+      list_[i].num_sge = 1;
+      list_[i].opcode = IBV_WR_SEND;
+      list_[i].send_flags = signal ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0u;
+    }
+    Check(qp_->PostSend(list_.data()), "PostSend");
+    return messages;
   }
 
   void PostReceive(uint64_t slot) {
@@ -193,6 +212,7 @@ class Node {
 
   const Case& which_;
   bool wait_;
+  bool lists_;
   uint32_t receives_;
   Endpoint peer_;
   std::shared_ptr<Nic> nic_;
@@ -204,6 +224,8 @@ class Node {
   std::vector<uint64_t> received_;  ///< slots of receives that completed, not yet taken
   size_t taken_ = 0;
   uint64_t sends_done_ = 0;
+  std::vector<ibv_send_wr> list_;
+  std::vector<ibv_sge> sges_;
 };
 
 /// A queue pair that is destroyed resets its connection: nobody leaves while the other still waits
@@ -290,6 +312,9 @@ std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addre
       Mode{"qpip-udp-poll", what + "Poll in a loop", Completion::kPoll, "", addresses, true}));
   contenders.push_back(std::make_unique<QpipContender>(
       Mode{"qpip-udp-wait", what + "Wait", Completion::kWait, "", addresses, true}));
+  contenders.push_back(std::make_unique<QpipContender>(
+      Mode{"qpip-udp-list", what + "Poll in a loop, sends posted as lists", Completion::kPoll, "",
+           addresses, true, true}));
   return contenders;
 }
 
