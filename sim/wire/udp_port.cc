@@ -26,7 +26,8 @@
 #include <system_error>
 #include <vector>
 
-#include "protocols/common/checksum.h"
+#include "protocols/ipv6/header.h"
+#include "protocols/tcp/header.h"
 #include "sim/wire/datagrams_in.h"
 #include "sim/wire/datagrams_out.h"
 #include "sim/wire/descriptor.h"
@@ -62,6 +63,20 @@ constexpr size_t kMostOwnFrames = 16;         ///< that wait to be received
 constexpr uint32_t kMostErrorsAtATime = 64;   ///< taken from the socket
 constexpr size_t kMostQuotedBytes = kMinMtu;  ///< of a piece of a packet that was refused
 
+/// Longest frame of a small message.
+constexpr size_t kSmallFrame = 512;
+
+/// A TCP segment that says nothing but how much has arrived.
+bool IsAcknowledgement(std::span<const uint8_t> packet) {
+  constexpr size_t kTcp = ipv6::kHeaderBytes;
+  if (packet.size() < kTcp + tcp::kMinHeaderBytes ||
+      packet[ipv6::offset::kNextHeader] != ipv6::kTcp) {
+    return false;
+  }
+  const size_t headers = kTcp + (packet[kTcp + tcp::offset::kDataOffset] >> 4) * size_t{4};
+  return headers == packet.size() && packet[kTcp + tcp::offset::kFlags] == tcp::kAck;
+}
+
 class UdpPort final : public Wire {
  public:
   explicit UdpPort(const UdpOptions& options);
@@ -74,7 +89,10 @@ class UdpPort final : public Wire {
   bool LeasePending(uint64_t lease) override { return out_.Pending(lease); }
   bool Receive(InFrame* frame) override;
   void Release(const InFrame& frame) override { lent_.TakeBack(frame, &*in_); }
-  void Flush() override { SendBatch(); }
+  void Flush() override {
+    held_ = MayWait();
+    if (!held_) SendBatch();
+  }
   uint64_t Housekeeping(uint64_t) override { return UINT64_MAX; }
   void PrepareSleep() override {
     SendBatch();
@@ -104,6 +122,7 @@ class UdpPort final : public Wire {
   SendResult QueueTrain(const OutFrame& frame, size_t total, const SocketAddress& to,
                         uint64_t* lease);
   bool MakeRoom(uint32_t datagrams, size_t pieces, size_t bytes);
+  bool MayWait() const;
   void SendBatch();
   void OnRefused(const DatagramsOut::Refused& refused);
   void OnTrainsGivenUp(int error);
@@ -133,6 +152,8 @@ class UdpPort final : public Wire {
   std::optional<DatagramsIn> in_;                 ///< once the MTU is known
   std::vector<std::vector<uint8_t>> own_frames_;  ///< to be received: at most kMostOwnFrames
   LentFrames lent_{kReceiveFrames};
+  bool held_ = false;    ///< a Flush has left what there is for a later one
+  bool urgent_ = false;  ///< of what waits to be sent, something is more than an acknowledgement
 
   struct Statistics {
     uint64_t frames_received = 0, bytes_received = 0, frames_received_unsegmented = 0;
@@ -209,6 +230,7 @@ SendResult UdpPort::Send(const OutFrame& frame, uint64_t* lease) {
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
+  urgent_ = urgent_ || !frame.payload.empty() || !IsAcknowledgement(frame.header);
   const SocketAddress* to = Towards(frame);
   if (to == nullptr || (failures_.any() && failures_.Refused(*to, MonotonicNs()))) {
     ++statistics_.no_route;
@@ -295,8 +317,16 @@ SendResult UdpPort::QueueTrain(const OutFrame& frame, size_t total, const Socket
   return SendResult::kSent;
 }
 
+// Acknowledgements alone may wait for those of the small messages that are here already: whoever
+// takes these is bound to come, the core's thread if nobody else, and flushes again. What is long
+// is acknowledged as it is taken, or its sender would stand still meanwhile.
+bool UdpPort::MayWait() const {
+  return !urgent_ && in_->available() && in_->Peek().bytes.size() <= kSmallFrame;
+}
+
 void UdpPort::SendBatch() {
   if (out_.empty()) return;
+  urgent_ = held_ = false;
   blocked_.store(!out_.Send(socket_.get()), std::memory_order_relaxed);
 }
 
@@ -375,8 +405,9 @@ void UdpPort::TellFirmware(std::span<const uint8_t> packet, int error, const Soc
 // --- Receiving
 
 bool UdpPort::Receive(InFrame* frame) {
-  if (blocked_.load(std::memory_order_relaxed)) SendBatch();
   if (errors_.load(std::memory_order_relaxed)) TakePathErrors();
+  const bool blocked = blocked_.load(std::memory_order_relaxed);
+  if (blocked || (held_ && !in_->available())) SendBatch();
   if (lent_.full()) return false;
   if (!own_frames_.empty()) {
     lent_.LendOwn(std::move(own_frames_.front()), frame);

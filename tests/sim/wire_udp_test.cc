@@ -409,6 +409,56 @@ TEST(UdpWire, GivenAFrameToBeCutThatCannotBeWhenSentThenItGoesNowhere) {
   EXPECT_EQ(Counter(*client, "sends_refused"), 3u);
 }
 
+/// Receives one of the frames that the client has sent, and acknowledges it.
+void TakeAndAcknowledge(Wire* server) {
+  InFrame frame;
+  ASSERT_TRUE(ReceiveWithin(server, &frame));
+  server->Release(frame);
+  Give(server, TcpPacket(1, 2, 0, 0x10));
+}
+
+TEST(UdpWire, GivenSmallFramesInHandWhenAcknowledgedThenTheAcknowledgementsLeaveTogether) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(SendBytes(client.get(), FrameFrom(2, 1, 100, i)), SendResult::kSent);
+  }
+  client->Flush();
+  for (int i = 0; i < 3; ++i) TakeAndAcknowledge(server.get());
+  EXPECT_EQ(Counter(*server, "send_calls"), 0u);
+  TakeAndAcknowledge(server.get());
+  EXPECT_EQ(Counter(*server, "send_calls"), 1u);
+  EXPECT_EQ(Counter(*server, "frames_sent"), 4u);
+}
+
+TEST(UdpWire, GivenAcknowledgementsThatWaitWhenAnythingElseIsSentOrThePortSleepsThenTheyLeave) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(SendBytes(client.get(), FrameFrom(2, 1, 100, i)), SendResult::kSent);
+  }
+  client->Flush();
+  TakeAndAcknowledge(server.get());
+  Give(server.get(), TcpPacket(1, 2, 8, 0x10));
+  EXPECT_EQ(Counter(*server, "frames_sent"), 2u);
+  TakeAndAcknowledge(server.get());
+  EXPECT_EQ(Counter(*server, "frames_sent"), 2u);
+  server->PrepareSleep();
+  EXPECT_EQ(Counter(*server, "frames_sent"), 3u);
+  server->CancelSleep();
+}
+
+TEST(UdpWire, GivenLongFramesInHandWhenAcknowledgedThenTheirSenderHearsAtOnce) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(SendBytes(client.get(), FrameFrom(2, 1, 1400, i)), SendResult::kSent);
+  }
+  client->Flush();
+  TakeAndAcknowledge(server.get());
+  EXPECT_EQ(Counter(*server, "frames_sent"), 1u);
+}
+
 TEST(UdpPeers, GivenSendersThatMakeUpAddressesWhenLearnedThenTheTableIsBoundedAndStaticOnesStay) {
   UdpPeers peers(200);
   SocketAddress home, away;
