@@ -71,6 +71,7 @@ uint64_t DatagramsOut::Add(const SocketAddress& to, std::span<const iovec> piece
   Message& message = (*messages_)[last_ - 1];
   ++message.count;
   message.bytes += length;
+  bytes_ += length;
   (*datagrams_)[datagram_count_++] = {piece_count_, length};
   std::copy(pieces.begin(), pieces.end(), pieces_->begin() + piece_count_);
   piece_count_ += static_cast<uint32_t>(pieces.size());
@@ -111,7 +112,7 @@ bool DatagramsOut::Send(int socket) {
     if (message.count > 1 && !trains_) message.one_by_one = true;
     if (message.one_by_one ? !SendOneByOne(socket) : !SendWhole(socket)) return false;
   }
-  first_ = last_ = datagram_count_ = piece_count_ = 0;
+  first_ = last_ = datagram_count_ = piece_count_ = bytes_ = 0;
   memory_used_ = 0;
   return true;
 }

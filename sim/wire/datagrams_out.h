@@ -53,6 +53,8 @@ class DatagramsOut {
   /// Whether so many more fit now.
   bool HasRoom(uint32_t datagrams, size_t pieces, size_t bytes) const;
   bool empty() const { return first_ == last_; }
+  /// Of the present batch, sent or not.
+  uint32_t bytes() const { return bytes_; }
   /// Memory of the batch's own until it is sent; HasRoom has said so.
   uint8_t* Take(size_t bytes);
   /// One more datagram, of pieces that stay as they are until it is sent: at least one byte, at
@@ -117,6 +119,7 @@ class DatagramsOut {
   uint32_t last_ = 0;
   uint32_t datagram_count_ = 0;
   uint32_t piece_count_ = 0;
+  uint32_t bytes_ = 0;
   uint64_t numbered_ = 0;  ///< messages begun
   uint64_t sent_ = 0;      ///< messages gone, in one way or another
   Statistics statistics_;

@@ -55,6 +55,8 @@ constexpr size_t kAlwaysCopyPayload = 256;
 /// Of headers and copied payload that wait to be sent: two of the largest frames, and trains'
 /// headers.
 constexpr size_t kCopiedBytes = size_t{2} * kMaxFrameBytes + 256 * 1024;
+/// So much that waits is a train.
+constexpr uint32_t kTrainInHand = 32768;
 /// The longest frame that is cut; the kernel's limit is that of an IPv4 datagram, which the wire
 /// keeps by itself.
 constexpr uint32_t kSegmentationLimit = 65535;
@@ -282,6 +284,13 @@ SendResult UdpPort::QueueTrain(const OutFrame& frame, size_t total, const Socket
     ++statistics_.refused;
     return SendResult::kNoRoute;
   }
+  // At most one train waits here: what another queue pair sends stands behind no more than that,
+  // and the peer takes one while the next is made.
+  if (out_.bytes() >= kTrainInHand) SendBatch();
+  if (out_.bytes() >= kTrainInHand) {
+    ++statistics_.busy;
+    return SendResult::kBusy;
+  }
   const bool refer = frame.payload_stable;
   const size_t in_front = frame.header.size() - cut->header_bytes();  // text in the header's piece
   const size_t copied = refer ? in_front : total - cut->header_bytes();
@@ -387,6 +396,10 @@ void UdpPort::OnPathError(const PathError& error) {
   if (known == nullptr && default_peer_.has_value()) known = &*default_peer_;
   if (known == nullptr || !(*known == error.to)) return;
   TellFirmware(error.packet, error.error, error.to, error.mtu);
+  // Who was learned has come and may go; who was given is expected to be there.
+  const bool given = peers_.Judge(peer, error.to) == UdpPeers::Judgement::kFixed ||
+                     (default_peer_.has_value() && *default_peer_ == error.to);
+  if (!given) return;
   if (auto trouble = failures_.NoteAnswer(error.error, peer, error.to)) {
     reporter_.Tell(std::move(*trouble));
   }

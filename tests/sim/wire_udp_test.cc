@@ -392,6 +392,20 @@ TEST(UdpWire, GivenTrainsOfTwoFlowsInTurnWhenReceivedThenNoneIsMixed) {
   }
 }
 
+TEST(UdpWire, GivenATrainThatWaitsWhenAnotherIsSentThenTheFirstLeaves) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  uint64_t leases[3];
+  for (uint64_t& lease : leases) {
+    const Bytes packet = TcpPacket(2, 1, 60000, kAckPush);
+    ASSERT_EQ(SendTrain(client.get(), packet, 1380, false, &lease), SendResult::kSent);
+  }
+  EXPECT_EQ(Counter(*client, "send_calls"), 2u);
+  client->Flush();
+  EXPECT_EQ(Counter(*client, "send_calls"), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(TakeText(server.get(), 60000).text.size(), 60000u);
+}
+
 TEST(UdpWire, GivenAFrameToBeCutThatCannotBeWhenSentThenItGoesNowhere) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
@@ -550,6 +564,17 @@ TEST(UdpWire, GivenAClosedPortWhenSentToThenTheFirmwareHearsOfItAndOneLineIsTold
     EXPECT_NE(troubles[0].what.find("nobody listens at"), std::string::npos) << troubles[0].what;
     EXPECT_EQ(Counter(*wire, "send_errors"), 0u);
   }
+}
+
+TEST(UdpWire, GivenALearnedPeerThatHasGoneWhenSentToThenTheFirmwareHearsOfItAndNobodyElse) {
+  auto server = OpenUdpWire(UdpAt(1));
+  std::vector<abi::Trouble> troubles;
+  server->ReportTo([&](const abi::Trouble& trouble) { troubles.push_back(trouble); });
+  Pass(OpenClient(*server, UdpAt(2)).get(), server.get(), FrameFrom(2, 1, 60, 1));
+  const Bytes packet = FrameFrom(1, 2, 60, 1);
+  Give(server.get(), packet);
+  EXPECT_EQ(TakeIcmpError(server.get(), packet).code, icmpv6::kRejectRoute);
+  EXPECT_TRUE(troubles.empty());
 }
 
 TEST(UdpWire, GivenALinkWhenOpenedWithoutAnMtuThenPacketsAreAsLongAsItTakes) {
