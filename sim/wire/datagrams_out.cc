@@ -11,10 +11,8 @@
 namespace qpip::wire {
 namespace {
 
-constexpr uint32_t kTrainDatagrams = 64;  ///< UDP_MAX_SEGMENTS before Linux 6.9; later it is 128
-constexpr uint32_t kTrainBytes = 65507;   ///< payload of an IPv4 datagram
-constexpr uint32_t kTrainPieces = 1024;   ///< UIO_MAXIOV
-constexpr uint32_t kSomeAtATime = 64;     ///< datagrams of a refused train, to a system call
+constexpr uint32_t kTrainPieces = 1024;  ///< UIO_MAXIOV
+constexpr uint32_t kSomeAtATime = 64;    ///< datagrams of a refused train, to a system call
 
 // What is wrong with the train, rather than with the path or the moment.
 bool ConcernsTrain(int error) {

@@ -29,7 +29,9 @@ class DatagramsOut {
   static constexpr uint32_t kMessages = 256;
   static constexpr uint32_t kDatagrams = 1536;  ///< a batch
   static constexpr uint32_t kPieces = 4096;
-  static constexpr uint32_t kMaxPieces = 64;  ///< of a datagram
+  static constexpr uint32_t kMaxPieces = 64;       ///< of a datagram
+  static constexpr uint32_t kTrainDatagrams = 64;  ///< UDP_MAX_SEGMENTS; newer kernels take more
+  static constexpr uint32_t kTrainBytes = 65507;   ///< payload of an IPv4 datagram
 
   /// A datagram that the kernel would not take.
   struct Refused {

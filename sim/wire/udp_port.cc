@@ -57,9 +57,9 @@ constexpr size_t kAlwaysCopyPayload = 256;
 constexpr size_t kCopiedBytes = size_t{2} * kMaxFrameBytes + 256 * 1024;
 /// So much that waits is a train.
 constexpr uint32_t kTrainInHand = 32768;
-/// The longest frame that is cut; the kernel's limit is that of an IPv4 datagram, which the wire
-/// keeps by itself.
-constexpr uint32_t kSegmentationLimit = 65535;
+/// Headers of a segment with timestamps; and the most that one may have.
+constexpr uint32_t kUsualHeaders = ipv6::kHeaderBytes + tcp::kMinHeaderBytes + tcp::kTimestampBytes;
+constexpr uint32_t kMaxHeaders = ipv6::kHeaderBytes + tcp::kMaxHeaderBytes;
 constexpr uint32_t kCommonMtu = 1500;         ///< where no link says another
 constexpr size_t kMostOwnFrames = 16;         ///< that wait to be received
 constexpr uint32_t kMostErrorsAtATime = 64;   ///< taken from the socket
@@ -114,7 +114,13 @@ class UdpPort final : public Wire {
   abi::Ip6Address address() const override { return options_.address; }
   bool trusted() const override { return false; }
   bool carries_references() const override { return true; }
-  uint32_t segmentation_limit() const override { return options_.offload ? kSegmentationLimit : 0; }
+  /// As many full segments as go in one message, which has their headers too.
+  uint32_t segmentation_limit() const override {
+    if (!options_.offload) return 0;
+    const uint32_t segments =
+        std::min(DatagramsOut::kTrainBytes / mtu_, DatagramsOut::kTrainDatagrams);
+    return segments < 2 ? 0 : segments * (mtu_ - kUsualHeaders) + kMaxHeaders;
+  }
   std::string StatisticsJson() const override;
 
  private:

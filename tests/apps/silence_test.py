@@ -6,9 +6,9 @@ import unittest
 import commands
 from commands import Tool
 
-# Dead after a second of silence and one probe, a second later; or when a second's data is not acknowledged.
 # Nobody answers; or, as the machine is there, its kernel says meanwhile that the port is closed.
 GONE = "(the peer does not answer any more|the peer is gone)"
+# Dead after a second of silence and one probe, a second later; or when a second's data is not acknowledged.
 PROBES = "keepalive_interval_s=1&keepalive_probes=1&user_timeout_ms=1000"
 
 
