@@ -312,9 +312,9 @@ std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addre
       Mode{"qpip-udp-poll", what + "Poll in a loop", Completion::kPoll, "", addresses, true}));
   contenders.push_back(std::make_unique<QpipContender>(
       Mode{"qpip-udp-wait", what + "Wait", Completion::kWait, "", addresses, true}));
-  contenders.push_back(std::make_unique<QpipContender>(
-      Mode{"qpip-udp-list", what + "Poll in a loop, sends posted as lists", Completion::kPoll, "",
-           addresses, true, true}));
+  contenders.push_back(
+      std::make_unique<QpipContender>(Mode{"qpip-udp-list", what + "Wait, sends posted as lists",
+                                           Completion::kWait, "", addresses, true, true}));
   return contenders;
 }
 

@@ -10,11 +10,11 @@
 namespace qpip::wire {
 namespace {
 
-constexpr size_t kTcp = ipv6::kHeaderBytes;  ///< where the TCP header begins
+constexpr size_t kTcpHeader = ipv6::kHeaderBytes;  ///< where the TCP header begins
 constexpr uint32_t kMostBytes = ipv6::kHeaderBytes + 65535;
 
 size_t HeaderBytes(std::span<const uint8_t> packet) {
-  return kTcp + (packet[kTcp + tcp::offset::kDataOffset] >> 4) * size_t{4};
+  return kTcpHeader + (packet[kTcpHeader + tcp::offset::kDataOffset] >> 4) * size_t{4};
 }
 
 // Correct, and written as a sender does who computes it: zero can be written in two ways.
@@ -23,7 +23,7 @@ bool ChecksumCorrect(std::span<const uint8_t> packet) {
   ipv6::Address destination;
   std::memcpy(source.bytes, &packet[ipv6::offset::kSource], sizeof source.bytes);
   std::memcpy(destination.bytes, &packet[ipv6::offset::kDestination], sizeof destination.bytes);
-  const auto upper = packet.subspan(kTcp);
+  const auto upper = packet.subspan(kTcpHeader);
   const uint16_t pseudo =
       PseudoHeaderSum(source, destination, static_cast<uint32_t>(upper.size()), ipv6::kTcp);
   return ChecksumAdd(upper, pseudo) == 0xffff && LoadBe16(&upper[tcp::offset::kChecksum]) != 0xffff;
@@ -31,13 +31,13 @@ bool ChecksumCorrect(std::span<const uint8_t> packet) {
 
 // A whole TCP packet with text, nothing between the headers and nothing behind the text.
 bool IsTextSegment(std::span<const uint8_t> packet) {
-  if (packet.size() < kTcp + tcp::kMinHeaderBytes || packet[0] >> 4 != 6 ||
+  if (packet.size() < kTcpHeader + tcp::kMinHeaderBytes || packet[0] >> 4 != 6 ||
       packet[ipv6::offset::kNextHeader] != ipv6::kTcp ||
-      LoadBe16(&packet[ipv6::offset::kPayloadLength]) + kTcp != packet.size()) {
+      LoadBe16(&packet[ipv6::offset::kPayloadLength]) + kTcpHeader != packet.size()) {
     return false;
   }
   const size_t headers = HeaderBytes(packet);
-  return headers >= kTcp + tcp::kMinHeaderBytes && headers < packet.size();
+  return headers >= kTcpHeader + tcp::kMinHeaderBytes && headers < packet.size();
 }
 
 }  // namespace
@@ -47,8 +47,8 @@ Train::Train(std::span<uint8_t> first)
   if (!IsTextSegment(first)) return;
   headers_ = static_cast<uint32_t>(HeaderBytes(first));
   segment_size_ = length_ - headers_;
-  next_sequence_ = LoadBe32(&first[kTcp + tcp::offset::kSequence]) + segment_size_;
-  const uint8_t flags = first[kTcp + tcp::offset::kFlags];
+  next_sequence_ = LoadBe32(&first[kTcpHeader + tcp::offset::kSequence]) + segment_size_;
+  const uint8_t flags = first[kTcpHeader + tcp::offset::kFlags];
   open_ = (flags & ~(tcp::kEce | tcp::kCwr)) == tcp::kAck;
 }
 
@@ -60,10 +60,10 @@ bool Train::Continues(std::span<const uint8_t> next) const {
   const auto same = [&](size_t from, size_t to) {
     return std::memcmp(&first_[from], &next[from], to - from) == 0;
   };
-  constexpr size_t kSequence = kTcp + tcp::offset::kSequence;
-  constexpr size_t kAcknowledgement = kTcp + tcp::offset::kAcknowledgement;
-  constexpr size_t kFlags = kTcp + tcp::offset::kFlags;
-  constexpr size_t kChecksum = kTcp + tcp::offset::kChecksum;
+  constexpr size_t kSequence = kTcpHeader + tcp::offset::kSequence;
+  constexpr size_t kAcknowledgement = kTcpHeader + tcp::offset::kAcknowledgement;
+  constexpr size_t kFlags = kTcpHeader + tcp::offset::kFlags;
+  constexpr size_t kChecksum = kTcpHeader + tcp::offset::kChecksum;
   const uint8_t first_flags = first_[kFlags] & static_cast<uint8_t>(~tcp::kCwr);
   const uint8_t flags = next[kFlags] & static_cast<uint8_t>(~tcp::kPsh);
   return same(0, ipv6::offset::kPayloadLength) && same(ipv6::offset::kNextHeader, kSequence) &&
@@ -83,7 +83,7 @@ bool Train::Join(std::span<const uint8_t> next) {
   length_ += text;
   next_sequence_ += text;
   ++count_;
-  end_flags_ = next[kTcp + tcp::offset::kFlags] & tcp::kPsh;
+  end_flags_ = next[kTcpHeader + tcp::offset::kFlags] & tcp::kPsh;
   open_ = text == segment_size_ && end_flags_ == 0;
   return true;
 }
@@ -92,7 +92,7 @@ void Train::Close() {
   if (count_ == 1) return;
   StoreBe16(&first_[ipv6::offset::kPayloadLength],
             static_cast<uint16_t>(length_ - ipv6::kHeaderBytes));
-  uint8_t& flags = first_[kTcp + tcp::offset::kFlags];
+  uint8_t& flags = first_[kTcpHeader + tcp::offset::kFlags];
   flags = static_cast<uint8_t>(flags | end_flags_);
 }
 
