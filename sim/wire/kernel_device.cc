@@ -25,7 +25,7 @@
 namespace qpip::wire {
 namespace {
 
-std::string AddressText(const abi::Ip6Address& address) {
+std::string Ip6Text(const abi::Ip6Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
   ::inet_ntop(AF_INET6, address.bytes, text, sizeof text);
   return text;
@@ -36,11 +36,11 @@ std::string RandomPrefixText() {
   abi::Ip6Address prefix = {};
   prefix.bytes[0] = 0xfd;
   if (::getrandom(&prefix.bytes[1], 5, 0) != 5) return "fd and 40 random bits";
-  return AddressText(prefix) + "/64";
+  return Ip6Text(prefix) + "/64";
 }
 
 std::string PrefixText(const HostPrefix& host) {
-  return AddressText(host.address) + "/" + std::to_string(host.length);
+  return Ip6Text(host.address) + "/" + std::to_string(host.length);
 }
 
 [[noreturn]] void Fail(const KernelWireOptions& options, const std::string& what, int error,
@@ -284,9 +284,9 @@ std::string OverlapWarning(const KernelWireOptions& options, const HostPrefix& h
     char name[IF_NAMESIZE] = "?";
     ::if_indextoname(route.interface, name);
     return std::string(options.ethernet ? "tap" : "tun") + " wire: the host has a route to " +
-           AddressText(address) + " already, by " + name + " (ip -6 route get " +
-           AddressText(address) + "): one of the two may become unreachable: take addresses of " +
-           "another prefix, as " + RandomPrefixText();
+           Ip6Text(address) + " already, by " + name + " (ip -6 route get " + Ip6Text(address) +
+           "): one of the two may become unreachable: take addresses of " + "another prefix, as " +
+           RandomPrefixText();
   }
   return "";
 }

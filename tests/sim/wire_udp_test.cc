@@ -619,8 +619,8 @@ TEST(UdpWire, GivenAPathThatShrinksWhenSentToThenTheFirmwareHearsWhatPasses) {
     EXPECT_EQ(error[40], icmpv6::kPacketTooBig);
     EXPECT_EQ(LoadBe32(&error[44]), 1500u - 28);
     EXPECT_EQ(Bytes(&error[48], &error[48 + 56]), Bytes(packet.begin(), packet.begin() + 56));
-    ASSERT_EQ(SendTrain(client.get(), TcpPacket(2, 1, 20000, kAckPush), 1400, true, &lease),
-              SendResult::kSent);
+    packet = TcpPacket(2, 1, 20000, kAckPush);
+    ASSERT_EQ(SendTrain(client.get(), packet, 1400, true, &lease), SendResult::kSent);
     client->Flush();
     EXPECT_EQ(TakeText(server.get(), 20000).text.size(), 20000u);
     EXPECT_EQ(Counter(*client, "trains_given_up"), 0u) << "trains were not what was wrong";
