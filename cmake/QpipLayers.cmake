@@ -60,6 +60,21 @@ add_library(qpip_firmware_options INTERFACE)
 target_compile_options(qpip_firmware_options INTERFACE
   -fno-exceptions -fno-rtti -fno-threadsafe-statics)
 
+# CRC32C by ISA-L, where there is a library for this target's processor; by table otherwise.
+include(CheckCXXSourceCompiles)
+find_library(QPIP_ISAL_LIBRARY isal)
+if(QPIP_ISAL_LIBRARY)
+  set(CMAKE_REQUIRED_LIBRARIES ${QPIP_ISAL_LIBRARY})
+  check_cxx_source_compiles("extern \"C\" unsigned crc32_iscsi(unsigned char*, int, unsigned);
+    int main() { return crc32_iscsi(nullptr, 0, 0) != 0; }" QPIP_ISAL_LINKS)
+  unset(CMAKE_REQUIRED_LIBRARIES)
+endif()
+if(QPIP_ISAL_LINKS)
+  target_compile_definitions(qpip_firmware_options INTERFACE QPIP_ISAL=1)
+  target_link_libraries(qpip_firmware_options INTERFACE ${QPIP_ISAL_LIBRARY})
+  set(QPIP_ISAL_FLAG " -lisal")  # qpip.pc
+endif()
+
 # qpip_test(NAME qpip_X_tests SOURCES... LIBS... LABELS...): one GoogleTest executable. To ctest it is
 # X.cases, or SHARDS parts of it for as many cores; its cases are counted by GoogleTest's own reports in
 # cases/ (tools/junit_counts.py). What is tested is optimised; the test's own sources are only where
