@@ -47,7 +47,7 @@ struct NicConfig {
   // Table sizes. Their sum decides the SRAM that is needed; see ArenaBytes().
   uint32_t max_qps = 64;              ///< at most 2^20
   uint32_t max_cqs = 64;              ///< at most 2^20
-  uint32_t max_regions = 256;         ///< below 2^20
+  uint32_t max_regions = 256;         ///< at most 65536
   uint32_t max_page_entries = 16384;  ///< translation table entries of all paged regions
   uint32_t max_listeners = 16;        ///< 1 to 4096
   uint32_t max_backlog = 64;          ///< SYNs waiting for an idle queue pair, all listeners

@@ -7,6 +7,7 @@
 #include "nic_fw/opening.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/receive_queue.h"
+#include "nic_fw/remote_access.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/send_queue.h"
 #include "nic_fw/text_queue.h"
@@ -225,6 +226,7 @@ bool CanOrphan(const QueuePair& q) {
 
 void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
   if (q.state == QpState::kOffered) WithdrawOffer(nic, q);
+  InvalidateBound(nic, q.handle);
   const bool orphan = CanOrphan(q);
   q.ending.destroy_wanted = true;
   q.ending.destroy_command = command_id;

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "nic_fw/link_state.h"
+#include "nic_fw/memory_key.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/received_frame.h"
 #include "protocols/ipv6/header.h"
@@ -33,14 +34,15 @@ static_assert(kMinTcpRuns >= tcp::Scoreboard::kLeastRuns);
 
 bool InRange(const NicConfig& c) {
   return c.mtu >= ipv6::kMinMtu && c.mtu <= kMaxMtu && c.max_qps >= 1 && c.max_qps <= kMaxQps &&
-         c.max_cqs >= 1 && c.max_cqs <= kMaxQps && c.max_regions >= 1 && c.max_regions < kMaxQps &&
-         c.max_page_entries <= (1u << 24) && c.max_listeners >= 1 && c.max_listeners <= 4096 &&
-         c.max_backlog <= kMaxContexts && c.send_depth_log2 <= 15 && c.receive_contexts >= 1 &&
-         c.receive_contexts <= kMaxContexts && c.transmit_contexts >= 1 &&
-         c.transmit_contexts <= kMaxContexts && c.wqe_cache_bytes >= 128 &&
-         c.wqe_cache_bytes <= 512 && std::has_single_bit(c.wqe_cache_bytes) &&
-         c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 && c.tcp.reassembly <= kMaxTcpRuns &&
-         c.tcp_scoreboard >= kMinTcpRuns && c.tcp_scoreboard <= kMaxTcpRuns &&
+         c.max_cqs >= 1 && c.max_cqs <= kMaxQps && c.max_regions >= 1 &&
+         c.max_regions <= kMostRegions && c.max_page_entries <= (1u << 24) &&
+         c.max_listeners >= 1 && c.max_listeners <= 4096 && c.max_backlog <= kMaxContexts &&
+         c.send_depth_log2 <= 15 && c.receive_contexts >= 1 && c.receive_contexts <= kMaxContexts &&
+         c.transmit_contexts >= 1 && c.transmit_contexts <= kMaxContexts &&
+         c.wqe_cache_bytes >= 128 && c.wqe_cache_bytes <= 512 &&
+         std::has_single_bit(c.wqe_cache_bytes) && c.wqe_prefetch >= 1 && c.wqe_prefetch <= 8 &&
+         c.tcp.reassembly <= kMaxTcpRuns && c.tcp_scoreboard >= kMinTcpRuns &&
+         c.tcp_scoreboard <= kMaxTcpRuns &&
          static_cast<uint32_t>(c.tcp.congestion) < tcp::kCongestionAlgorithms &&
          c.tcp.ecn <= tcp::EcnMode::kRequest && c.tcp.mtu_probing <= tcp::MtuProbing::kAlways &&
          c.tcp.keepalive_probes != 0 && c.tcp.keepalive_interval_s != 0 && c.command_log2 >= 1 &&
@@ -131,7 +133,7 @@ constexpr TableRow kTables[] = {
         Clear<&Tables::completion_queues>),
     Shared<&Tables::regions>(
         &ArenaBytes::regions, [](const NicConfig& c) { return c.max_regions; },
-        Clear<&Tables::regions>),
+        ClearAndFree<&Tables::regions, &FirmwareState::free_regions, RegionLink>),
     Shared<&Tables::page_entries>(
         &ArenaBytes::page_entries, [](const NicConfig& c) { return c.max_page_entries; }, nullptr),
     Shared<&Tables::listeners>(

@@ -10,6 +10,7 @@
 #include "nic_fw/framing.h"
 #include "nic_fw/listener.h"
 #include "nic_fw/memory.h"
+#include "nic_fw/memory_key.h"
 #include "nic_fw/opening.h"
 #include "nic_fw/schedule.h"
 
@@ -251,7 +252,7 @@ void FetchPages(const Nic& nic) {
 
 void AnswerRegistered(const Nic& nic) {
   const uint32_t index = nic.state.command_region;
-  Answer(nic, {CommandStatus::kOk, {RegionKey(nic.region(index), index)}});
+  Answer(nic, {CommandStatus::kOk, {KeyOf(nic, index)}});
 }
 
 void RegisterMemory(const Nic& nic, const abi::RegisterMemory& c) {
@@ -269,9 +270,9 @@ void RegisterMemory(const Nic& nic, const abi::RegisterMemory& c) {
 }
 
 Result DeregisterMemory(const Nic& nic, const abi::DeregisterMemory& c) {
-  Region* region = FindRegion(nic, c.key);
+  Region* region = FindSlot(nic, c.key);
   if (region == nullptr) return Status(CommandStatus::kBadHandle);
-  ReleaseRegion(nic, static_cast<uint32_t>(region - &nic.region(0)));
+  FreeRegion(nic, static_cast<uint32_t>(region - &nic.region(0)));
   return {};
 }
 
@@ -356,7 +357,7 @@ void OnCommandDma(const Nic& nic, uint32_t status) {
       return;
     case kCommandPages:
       if (status != kDmaOk) {
-        ReleaseRegion(nic, s.command_region);
+        FreeRegion(nic, s.command_region);
         Answer(nic, Status(CommandStatus::kBadCommand));
       } else if (s.command_pages_done < s.command.register_memory.page_count) {
         FetchPages(nic);

@@ -1,9 +1,9 @@
 #include "nic_fw/memory.h"
 
+#include "nic_fw/memory_key.h"
+
 namespace qpip::fw {
 namespace {
-
-constexpr uint32_t kGenerationBits = 8;
 
 /// The region an element lies in, when the element may be accessed; nullptr otherwise.
 const Region* CheckElement(const Nic& nic, uint32_t protection_domain, uint32_t access,
@@ -22,15 +22,30 @@ const Region* CheckElement(const Nic& nic, uint32_t protection_domain, uint32_t 
 
 }  // namespace
 
-Region* FindRegion(const Nic& nic, uint32_t key) {
-  const uint32_t index = key >> kGenerationBits;
-  if (index >= nic.state.config.max_regions) return nullptr;
-  Region& region = nic.region(index);
-  return region.in_use && region.generation == (key & 0xffu) ? &region : nullptr;
-}
-
-uint32_t RegionKey(const Region& region, uint32_t index) {
-  return (index << kGenerationBits) | region.generation;
+uint32_t AddPieces(const Nic& nic, const Region& region, uint64_t start, uint32_t length,
+                   DmaSegment* out, uint32_t* count) {
+  if (region.page_count == 0) {
+    if (*count == kMaxDmaSegments) return 0;
+    out[(*count)++] = {region.base + start, length, 0};
+    return length;
+  }
+  // A paged region: the DMA is split at page boundaries (adjacent pages are not merged, as the
+  // engine has one address register).
+  const uint64_t* pages = nic.Table(nic.state.tables.page_entries) + region.first_page;
+  const uint64_t page_mask = (uint64_t{1} << region.page_shift) - 1;
+  start += region.iova & page_mask;
+  uint32_t done = 0;
+  while (done < length && *count < kMaxDmaSegments) {
+    const uint64_t in_page = start & page_mask;
+    uint32_t piece = length - done;
+    if (piece > page_mask + 1 - in_page) piece = static_cast<uint32_t>(page_mask + 1 - in_page);
+    const uint32_t page = static_cast<uint32_t>(start >> region.page_shift);
+    QPIP_ASSERT(page < region.page_count);  // bounds were checked against the region's
+    out[(*count)++] = {pages[page] + in_page, piece, 0};
+    start += piece;
+    done += piece;
+  }
+  return done;
 }
 
 uint32_t Translate(const Nic& nic, uint32_t protection_domain, uint32_t access,
@@ -46,31 +61,10 @@ uint32_t Translate(const Nic& nic, uint32_t protection_domain, uint32_t access,
     }
     const Region* region = CheckElement(nic, protection_domain, access, sge);
     if (region == nullptr) return 0;
-    uint64_t start = sge.address - region->iova + offset;
     uint32_t rest = sge.length - offset;
     if (rest > length - done) rest = length - done;
+    done += AddPieces(nic, *region, sge.address - region->iova + offset, rest, out, &count);
     offset = 0;
-    if (region->page_count == 0) {
-      out[count++] = {region->base + start, rest, 0};
-      done += rest;
-      continue;
-    }
-    // A paged region: the DMA is split at page boundaries (adjacent pages are not merged, as the
-    // engine has one address register).
-    const uint64_t* pages = nic.Table(nic.state.tables.page_entries) + region->first_page;
-    const uint64_t page_mask = (uint64_t{1} << region->page_shift) - 1;
-    start += region->iova & page_mask;
-    while (rest > 0 && count < kMaxDmaSegments) {
-      const uint64_t in_page = start & page_mask;
-      uint32_t piece = rest;
-      if (piece > page_mask + 1 - in_page) piece = static_cast<uint32_t>(page_mask + 1 - in_page);
-      const uint32_t page = static_cast<uint32_t>(start >> region->page_shift);
-      if (page >= region->page_count) return 0;
-      out[count++] = {pages[page] + in_page, piece, 0};
-      start += piece;
-      rest -= piece;
-      done += piece;
-    }
   }
   *covered = done;
   if (done == 0) return 0;
@@ -101,7 +95,7 @@ uint32_t FindPageRun(const Nic& nic, uint32_t count) {
     uint32_t conflict_end = kNone;
     for (uint32_t i = 0; i < nic.state.config.max_regions; ++i) {
       const Region& r = nic.region(i);
-      if (!r.in_use || r.page_count == 0) continue;
+      if (r.state == RegionState::kFree || r.page_count == 0) continue;
       if (r.first_page < start + count && start < r.first_page + r.page_count) {
         conflict_end = r.first_page + r.page_count;
         break;
@@ -125,19 +119,26 @@ abi::CommandStatus ReserveRegion(const Nic& nic, const abi::RegisterMemory& requ
     const uint64_t pages = (in_page + request.length - 1) >> request.page_shift;
     if (pages + 1 != request.page_count) return abi::CommandStatus::kBadCommand;
   }
-  uint32_t slot = 0;
-  while (slot < nic.state.config.max_regions && nic.region(slot).in_use) ++slot;
-  if (slot == nic.state.config.max_regions) return abi::CommandStatus::kNoResource;
+  // The verbs' rule: whoever may be written to by peers may be written to.
+  constexpr uint32_t kWrites = abi::kAccessRemoteWrite | abi::kAccessRemoteAtomic;
+  if ((request.access & kWrites) != 0 && (request.access & abi::kAccessLocalWrite) == 0) {
+    return abi::CommandStatus::kBadCommand;
+  }
+  const bool bound = request.queue_pair != abi::kAnyQueuePair;
+  if (bound) {
+    const QueuePair* q = QueuePairOfHost(nic, request.queue_pair);
+    if (q == nullptr || q->protection_domain != request.protection_domain) {
+      return abi::CommandStatus::kBadHandle;
+    }
+  }
+  if (nic.state.free_regions.empty()) return abi::CommandStatus::kNoResource;
   uint32_t first_page = kNone;
   if (request.page_count != 0) {
     first_page = FindPageRun(nic, request.page_count);
     if (first_page == kNone) return abi::CommandStatus::kNoResource;
   }
+  const uint32_t slot = TakeRegion(nic);
   Region& region = nic.region(slot);
-  const uint8_t generation = static_cast<uint8_t>(region.generation + 1);
-  region = Region{};
-  region.generation = generation;
-  region.in_use = true;
   region.iova = request.iova;
   region.length = request.length;
   region.base = request.page_list;
@@ -146,14 +147,12 @@ abi::CommandStatus ReserveRegion(const Nic& nic, const abi::RegisterMemory& requ
   region.page_shift = static_cast<uint8_t>(request.page_shift);
   region.access = request.access;
   region.protection_domain = request.protection_domain;
+  if (bound) {
+    region.queue_pair = request.queue_pair;
+    ++nic.state.bound_regions;
+  }
   *index = slot;
   return abi::CommandStatus::kOk;
-}
-
-void ReleaseRegion(const Nic& nic, uint32_t index) {
-  Region& region = nic.region(index);
-  region.in_use = false;
-  region.page_count = 0;
 }
 
 }  // namespace qpip::fw

@@ -1,4 +1,5 @@
-// Registered memory: keys, rights, protection domains, and translation to DMA addresses.
+// Registered memory: regions, rights, protection domains, and translation to DMA addresses. Keys
+// are memory_key.h's, what peers may do remote_access.h's.
 #pragma once
 
 #include <span>
@@ -6,10 +7,6 @@
 #include "nic_fw/state.h"
 
 namespace qpip::fw {
-
-/// The region that `key` names, or nullptr.
-Region* FindRegion(const Nic& nic, uint32_t key);
-uint32_t RegionKey(const Region& region, uint32_t index);
 
 /// Checks and translates bytes [offset, offset + length) of a scatter/gather list.
 /// A list of pieces cut at page boundaries comes back; `*covered` is how many bytes it holds, less
@@ -20,6 +17,11 @@ uint32_t Translate(const Nic& nic, uint32_t protection_domain, uint32_t access,
                    std::span<const abi::Sge> list, uint32_t offset, uint32_t length,
                    DmaSegment* out, uint32_t* covered);
 
+/// Appends the pieces that bytes [start, start + length) of a region lie in to `out`, as long as
+/// there is room for them. Returns how many bytes those hold.
+uint32_t AddPieces(const Nic& nic, const Region& region, uint64_t start, uint32_t length,
+                   DmaSegment* out, uint32_t* count);
+
 /// Checks a whole list against keys, domain, rights and bounds without translating.
 bool CheckList(const Nic& nic, uint32_t protection_domain, uint32_t access,
                std::span<const abi::Sge> list);
@@ -27,7 +29,5 @@ bool CheckList(const Nic& nic, uint32_t protection_domain, uint32_t access,
 /// Takes a free region for a kRegisterMemory; page entries are reserved, not yet filled.
 abi::CommandStatus ReserveRegion(const Nic& nic, const abi::RegisterMemory& request,
                                  uint32_t* index);
-/// Gives a region back; its key is dead at once.
-void ReleaseRegion(const Nic& nic, uint32_t index);
 
 }  // namespace qpip::fw

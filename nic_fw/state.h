@@ -38,6 +38,12 @@ struct CompletionQueueState {
 };
 
 /// A registered memory region (memory.h).
+enum class RegionState : uint8_t {
+  kFree = 0,
+  kValid = 1,
+  kInvalidated = 2,  ///< good for nothing but to be deregistered
+};
+
 struct Region {
   uint64_t iova = 0;
   uint64_t length = 0;
@@ -46,9 +52,12 @@ struct Region {
   uint32_t page_count = 0;
   uint32_t protection_domain = 0;
   uint32_t access = 0;
+  uint32_t queue_pair = kNone;  ///< of peers' streams, the only one that may use it
+  Link link;                    ///< free_regions
+  uint16_t uses = 0;            ///< registrations of this slot, modulo 2^16
+  uint16_t tag = 0;             ///< of its key: memory_key.h
   uint8_t page_shift = 0;
-  uint8_t generation = 0;  ///< low byte of the key
-  bool in_use = false;
+  RegionState state = RegionState::kFree;
 };
 
 struct ListenerState {
@@ -209,6 +218,8 @@ struct FirmwareState {
   List refused;
   List free_transmit;
   List free_receive;
+  List free_regions;           ///< the one that has been free longest first
+  uint32_t bound_regions = 0;  ///< of the others, those that are bound to a queue pair
   uint32_t quantum = 0;
   uint32_t timer_count = 0;
   uint32_t last_tcp_qp = kNone;  ///< demultiplexer's one-entry cache
@@ -353,6 +364,10 @@ using RefusedLink = QueuePairLink<&QueuePairLinks::refused>;
 struct TransmitLink {
   const Nic& nic;
   Link& operator()(uint32_t index) const { return nic.transmit(index).link; }
+};
+struct RegionLink {
+  const Nic& nic;
+  Link& operator()(uint32_t index) const { return nic.region(index).link; }
 };
 struct ReceiveLink {
   const Nic& nic;

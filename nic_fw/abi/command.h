@@ -60,19 +60,26 @@ enum AccessFlags : uint32_t {
   kAccessLocalWrite = 1u << 0,
   kAccessRemoteWrite = 1u << 1,
   kAccessRemoteRead = 1u << 2,
+  kAccessRemoteAtomic = 1u << 3,
+  kAccessZeroBased = 1u << 5,  ///< peers' offsets begin at 0, not at `iova`
 };
+
+/// A region that peers of all queue pairs of its domain may use.
+inline constexpr uint32_t kAnyQueuePair = 0xffffffff;
 
 /// kRegisterMemory. The region is `page_count` pages of 2^page_shift bytes whose DMA addresses are
 /// a `uint64_t` list at `page_list`; with `page_count` 0 it is DMA-contiguous and starts at
-/// `page_list`. Answer: `result[0]` is the key.
+/// `page_list`. Rights for peers to write need kAccessLocalWrite. Answer: `result[0]` is the key.
 struct RegisterMemory {
-  uint64_t iova = 0;               ///< I/O virtual address of the first byte
-  uint64_t length = 0;             ///< bytes
-  uint64_t page_list = 0;          ///< DMA address, see above
-  uint32_t page_count = 0;         ///< 0: contiguous
-  uint32_t page_shift = 0;         ///< 12 to 30
-  uint32_t access = 0;             ///< AccessFlags
-  uint32_t protection_domain = 0;  ///< whose queue pairs may reach it
+  uint64_t iova = 0;                    ///< I/O virtual address of the first byte
+  uint64_t length = 0;                  ///< bytes
+  uint64_t page_list = 0;               ///< DMA address, see above
+  uint32_t page_count = 0;              ///< 0: contiguous
+  uint32_t page_shift = 0;              ///< 12 to 30
+  uint32_t access = 0;                  ///< AccessFlags
+  uint32_t protection_domain = 0;       ///< whose queue pairs may reach it
+  uint32_t queue_pair = kAnyQueuePair;  ///< handle: of peers only this one's, and while it is there
+  uint32_t reserved = 0;                ///< zero
 };
 
 /// kDeregisterMemory.

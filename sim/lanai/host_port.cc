@@ -42,7 +42,7 @@ fw::NicConfig MakeConfig(const NicUri& uri, const wire::Wire& wire) {
   }
   // A queue pair may have a completion queue for each direction, and a region for each.
   config.max_cqs = std::max(config.max_cqs, 2 * config.max_qps);
-  config.max_regions = std::max(config.max_regions, 2 * config.max_qps);
+  config.max_regions = std::clamp(2 * config.max_qps, config.max_regions, 65536u);
   config.dma_slots = std::min(config.dma_slots, Ports::kMaxDmaSlots);
   return config;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds docs/rdma.md: its table of clauses names tests that exist, each row has a test or a reason, and the sums are right.
 
-Usage: iwarp_clauses_test.py DOCUMENT TEST_PROGRAM
+Usage: iwarp_clauses_test.py DOCUMENT TEST_PROGRAM...
 """
 
 import re
@@ -29,11 +29,11 @@ def rows_of(text):
 
 
 def main():
-    document, program = sys.argv[1:]
+    document, *programs = sys.argv[1:]
     text = Path(document).read_text(encoding="utf-8").split("\n## Clause by clause\n")[1]
     summary, *parts = re.split(r"^### ", text, flags=re.M)
     sums = {row[0]: row[2:] for row in rows_of(summary)}
-    tests = tests_of(program)
+    tests = set().union(*map(tests_of, programs))
     wrong = []
     for part in parts:
         name = part.split(":")[0]

@@ -1,4 +1,5 @@
 // From the bench's options to the firmware's profile.
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -112,7 +113,7 @@ fw::NicConfig MakeConfig(const TestBenchOptions& options) {
   config.max_qps = options.max_queue_pairs;
   config.max_cqs = 2 * options.max_queue_pairs;
   // One a send that is outstanding, one a queue pair for its receives.
-  config.max_regions = 16384 + 16 * options.max_queue_pairs;
+  config.max_regions = std::min<uint32_t>(16384 + 16 * options.max_queue_pairs, 65536);
   config.dma_slots = 4096;
   config.receive_contexts = 1024;
   SetProtocol(options, &config);
