@@ -6,24 +6,13 @@ namespace qpip::iwarp {
 
 const char* OpcodeName(Opcode opcode) {
   switch (opcode) {
-#define QPIP_RDMAP_CASE(name, code, text, tagged, queue) \
-  case Opcode::name:                                     \
+#define QPIP_RDMAP_CASE(name, code, text) \
+  case Opcode::name:                      \
     return text;
     QPIP_RDMAP_OPCODES(QPIP_RDMAP_CASE)
 #undef QPIP_RDMAP_CASE
   }
   return "unknown";
-}
-
-uint32_t QueueOf(Opcode opcode) {
-  switch (opcode) {
-#define QPIP_RDMAP_CASE(name, code, text, tagged, queue) \
-  case Opcode::name:                                     \
-    return queue;
-    QPIP_RDMAP_OPCODES(QPIP_RDMAP_CASE)
-#undef QPIP_RDMAP_CASE
-  }
-  return 0;
 }
 
 const char* RdmapErrorName(RdmapError error) {

@@ -27,22 +27,22 @@ inline constexpr size_t kImmediateBytes = 8;
 inline constexpr size_t kAtomicRequestBytes = 52;
 inline constexpr size_t kAtomicResponseBytes = 12;
 
-/// Messages. X(enumerator, code, "name", tagged, queue)
-#define QPIP_RDMAP_OPCODES(X)                                                    \
-  X(kWrite, 0, "write", true, 0)                                                 \
-  X(kReadRequest, 1, "read_request", false, kRequestQueue)                       \
-  X(kReadResponse, 2, "read_response", true, 0)                                  \
-  X(kSend, 3, "send", false, kSendQueue)                                         \
-  X(kSendInvalidate, 4, "send_invalidate", false, kSendQueue)                    \
-  X(kSendSolicited, 5, "send_solicited", false, kSendQueue)                      \
-  X(kSendSolicitedInvalidate, 6, "send_solicited_invalidate", false, kSendQueue) \
-  X(kTerminate, 7, "terminate", false, kTerminateQueue)                          \
-  X(kImmediate, 8, "immediate", false, kSendQueue)                               \
-  X(kImmediateSolicited, 9, "immediate_solicited", false, kSendQueue)            \
-  X(kAtomicRequest, 10, "atomic_request", false, kRequestQueue)                  \
-  X(kAtomicResponse, 11, "atomic_response", false, kAtomicResponseQueue)
+/// Messages. X(enumerator, code, "name")
+#define QPIP_RDMAP_OPCODES(X)                                 \
+  X(kWrite, 0, "write")                                       \
+  X(kReadRequest, 1, "read_request")                          \
+  X(kReadResponse, 2, "read_response")                        \
+  X(kSend, 3, "send")                                         \
+  X(kSendInvalidate, 4, "send_invalidate")                    \
+  X(kSendSolicited, 5, "send_solicited")                      \
+  X(kSendSolicitedInvalidate, 6, "send_solicited_invalidate") \
+  X(kTerminate, 7, "terminate")                               \
+  X(kImmediate, 8, "immediate")                               \
+  X(kImmediateSolicited, 9, "immediate_solicited")            \
+  X(kAtomicRequest, 10, "atomic_request")                     \
+  X(kAtomicResponse, 11, "atomic_response")
 
-#define QPIP_RDMAP_ENUMERATOR(name, code, text, tagged, queue) name = code,
+#define QPIP_RDMAP_ENUMERATOR(name, code, text) name = code,
 enum class Opcode : uint8_t { QPIP_RDMAP_OPCODES(QPIP_RDMAP_ENUMERATOR) };
 #undef QPIP_RDMAP_ENUMERATOR
 
@@ -71,7 +71,11 @@ constexpr bool IsSolicited(Opcode opcode) {
          opcode == Opcode::kImmediateSolicited;
 }
 /// Of an untagged message.
-uint32_t QueueOf(Opcode opcode);
+constexpr uint32_t QueueOf(Opcode opcode) {
+  if (opcode == Opcode::kReadRequest || opcode == Opcode::kAtomicRequest) return kRequestQueue;
+  if (opcode == Opcode::kTerminate) return kTerminateQueue;
+  return opcode == Opcode::kAtomicResponse ? kAtomicResponseQueue : kSendQueue;
+}
 
 /// The control field: | RV 2 | 00 | opcode 4 |
 constexpr uint8_t RdmapControl(Opcode opcode, uint8_t version = kRdmapVersion) {
