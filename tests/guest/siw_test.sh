@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The machines of protocols/iwarp against Linux's own iWARP, siw, in a guest: rping both roles, with and without CRCs,
+# over IPv6; messages that are wrong, and the Terminate that answers them.
+#
+# Usage: siw_test.sh PEER_PROGRAM [ROUNDS]. Exits with 77 where there can be no guest. The guest is kept in
+# QPIP_GUEST, ~/.cache/qpip-guest by default.
+set -uo pipefail
+here=$(dirname "$(realpath "$0")")
+peer=$1
+rounds=${2:-100}
+cache=${QPIP_GUEST:-${XDG_CACHE_HOME:-$HOME/.cache}/qpip-guest}
+
+skip() { echo "siw_test: $*: skipped"; exit 77; }
+[[ $(id -u) == 0 ]] || skip "not root"
+command -v qemu-system-x86_64 >/dev/null || skip "there is no qemu-system-x86_64"
+"$here/make_guest" "$cache"
+case $? in
+  0) ;;
+  77) skip "no guest can be made" ;;
+  *) exit 1 ;;
+esac
+
+space=qpip-siw-$$
+work=$(mktemp -d)
+trap 'ip netns del "$space" 2>/dev/null; rm -rf "$work"' EXIT
+ip netns add "$space" || skip "no network namespaces"
+inside() { ip netns exec "$space" "$@"; }
+inside ip link set lo up
+inside ip tuntap add tap0 mode tap || skip "no tap devices"
+inside sysctl -qw net.ipv6.conf.tap0.accept_dad=0
+inside ip link set tap0 up
+inside ip address add fd00::1/64 dev tap0 nodad
+
+failed=0
+result() { # result WHAT STATUS GUEST_STATUS: says whether both went well
+  if [[ $2 == 0 && $3 == 0 ]]; then
+    echo "ok: $1: $(tr '\n' ' ' <"$work/peer")"
+  else
+    echo "FAILED: $1: peer $2, guest $3"
+    sed 's/^/  peer: /' "$work/peer"
+    sed 's/^/  guest: /' "$work/guest" | tail -n 30
+    failed=1
+  fi
+  # Its own log: nothing of siw's but that it is no part of Debian's kernel, and the CRC that was made bad.
+  if grep -a '^guest-log: .*siw' "$work/guest" | grep -av 'taints kernel\|module verification failed\|crc error'; then failed=1; fi
+}
+
+# guest_asks WHAT OPTIONS...: rping in the guest is the client.
+guest_asks() {
+  local what=$1
+  shift
+  inside timeout 150 "$peer" serve fd00::1 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
+  local server=$!
+  inside "$here/run_guest" "$cache" tap0 fd00::2/64 rping -c -a fd00::1 -p 7174 -C "$rounds" -V >"$work/guest" 2>&1
+  local guest=$?
+  ((guest == 0)) || kill "$server" 2>/dev/null
+  wait "$server"
+  result "$what" $? "$guest"
+}
+# guest_answers WHAT GUEST_STATUS OPTIONS...: rping in the guest is the server, which ends with that status.
+guest_answers() {
+  local what=$1 expected=$2
+  shift 2
+  inside timeout 150 "$peer" connect fd00::2 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
+  local client=$!
+  inside "$here/run_guest" "$cache" tap0 fd00::2/64 rping -s -a fd00::2 -p 7174 -S 4096 -V >"$work/guest" 2>&1
+  local guest=$?
+  wait "$client"
+  local ended=$?
+  [[ $expected == any || $guest == "$expected" ]] && guest=0
+  result "$what" "$ended" "$guest"
+}
+
+guest_asks "rping asks, with CRCs" crc
+guest_asks "rping asks, without CRCs"
+guest_answers "rping answers, with CRCs" any crc
+guest_answers "rping answers, without CRCs" any
+guest_answers "a bad CRC" any crc bad_crc
+guest_answers "a bad STag" any crc bad_stag
+guest_answers "a Send that is longer than its receive" any crc long_send
+exit "$failed"
