@@ -1,0 +1,325 @@
+#include "storage/leaves/file_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+
+#include "storage/core/iovecs.h"
+
+namespace qpip::storage {
+
+namespace {
+
+constexpr uint32_t kMaxPreferred = 64 * 1024;
+constexpr size_t kZeroBytes = 64 * 1024;
+alignas(4096) const std::array<std::byte, kZeroBytes> kZeroBlock = {};
+
+std::runtime_error OpenError(const std::string& what, const std::string& path,
+                             const std::string& why) {
+  return std::runtime_error(what + ": " + path + ": " + why);
+}
+
+std::string ErrorText(int error) { return std::generic_category().message(error); }
+
+/// Whether the system or the file system does not have it at all.
+bool IsUnsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV; }
+
+}  // namespace
+
+const FileCalls& FileCalls::System() {
+  static const FileCalls calls = {
+      .read = preadv, .write = pwritev, .sync = fdatasync, .allocate = fallocate};
+  return calls;
+}
+
+/// Of a request on a ring; in its scratch memory.
+struct FileDevice::Work : FileRing::Call {
+  FileDevice* device;
+  FileRing* ring;
+  Request* request;
+  std::span<iovec> rest;  ///< what has not been moved yet
+  uint64_t offset;        ///< of the first byte of it
+  bool syncing;
+};
+
+FileDevice::FileDevice(const std::string& path, const FileOptions& options, Workers& workers)
+    : calls_(*options.calls), workers_(workers) {
+  // Non-blocking, so that naming a FIFO is an error and not a wait; files do not care.
+  fd_ = open(path.c_str(), (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+  if (fd_ < 0) {
+    const int error = errno;
+    const bool try_read_only = !options.read_only && (error == EACCES || error == EROFS);
+    throw OpenError("cannot open", path,
+                    ErrorText(error) + (try_read_only ? " (--read-only may do)" : ""));
+  }
+  struct stat status = {};
+  int error = fstat(fd_, &status) == 0 ? 0 : errno;
+  block_device_ = S_ISBLK(status.st_mode);
+  uint32_t preferred = static_cast<uint32_t>(status.st_blksize);
+  uint64_t bytes = static_cast<uint64_t>(status.st_size);
+  if (error == 0 && block_device_) {
+    int sector = 0;
+    if (ioctl(fd_, BLKGETSIZE64, &bytes) != 0 || ioctl(fd_, BLKSSZGET, &sector) != 0) error = errno;
+    sector_bytes_ = static_cast<uint32_t>(sector);
+  }
+  if (error != 0 || (!S_ISREG(status.st_mode) && !block_device_)) {
+    close(fd_);
+    if (error != 0) throw OpenError("cannot read its size", path, ErrorText(error));
+    throw OpenError("cannot be exported", path, "give a regular file or a block device");
+  }
+  fcntl(fd_, F_SETFL, 0);  // a ring would take it for a wish not to wait
+  if (!std::has_single_bit(preferred)) preferred = 4096;
+  geometry_ = {.bytes = bytes,
+               .preferred = std::clamp<uint32_t>(preferred, 512, kMaxPreferred),
+               .read_only = options.read_only,
+               .volatile_cache = true,
+               .trim = !options.read_only,
+               .fast_zero = !options.read_only,
+               .allocation = !block_device_};
+}
+
+FileDevice::~FileDevice() { close(fd_); }
+
+void FileDevice::Submit(Request& request) {
+  const bool by_ring =
+      request.op == Op::kRead || request.op == Op::kWrite || request.op == Op::kFlush;
+  if (by_ring && &calls_ == &FileCalls::System()) {
+    if (FileRing* const ring = request.executor->ring()) return StartOnRing(*ring, request);
+  }
+  request.Scratch<FileDevice*>(this);
+  request.run = [](Task& task) {
+    auto& asked = static_cast<Request&>(task);
+    CompleteLater(asked, asked.InScratch<FileDevice*>()->Do(asked));
+  };
+  workers_.Run(request);
+}
+
+int FileDevice::AfterSync(int error) {
+  if (error != 0) {
+    int none = 0;
+    sync_error_.compare_exchange_strong(none, error);
+  }
+  return sync_error_.load();
+}
+
+// --- On a ring
+
+void FileDevice::StartOnRing(FileRing& ring, Request& request) {
+  Work& work = request.Scratch<Work>();
+  work.over = [](FileRing::Call& call, int result) {
+    auto& over = static_cast<Work&>(call);
+    over.device->OnRing(over, result);
+  };
+  work.device = this;
+  work.ring = &ring;
+  work.request = &request;
+  work.rest = Advance(request.data, 0);
+  work.offset = request.offset;
+  work.syncing = request.op == Op::kFlush;
+  if (work.syncing && sync_error_.load() != 0) return CompleteLater(request, sync_error_.load());
+  Queue(work);
+}
+
+void FileDevice::Queue(Work& work) {
+  if (work.syncing) return work.ring->Sync(work, fd_);
+  if (work.request->op == Op::kRead) return work.ring->Read(work, fd_, work.rest, work.offset);
+  work.ring->Write(work, fd_, work.rest, work.offset);
+}
+
+void FileDevice::OnRing(Work& work, int result) {
+  if (result == -EINTR || result == -EAGAIN) return Queue(work);
+  Request& request = *work.request;
+  if (work.syncing) return Complete(request, AfterSync(-result));
+  if (result < 0) return Complete(request, -result);
+  if (result == 0) return Complete(request, EIO);  // someone has truncated the file
+  work.rest = Advance(work.rest, static_cast<size_t>(result));
+  work.offset += static_cast<uint64_t>(result);
+  if (!work.rest.empty()) return Queue(work);
+  if (request.op == Op::kRead || (request.flags & kFua) == 0) return Complete(request, 0);
+  work.syncing = true;
+  Queue(work);
+}
+
+// --- In a thread
+
+int FileDevice::Do(Request& request) {
+  int error = 0;
+  switch (request.op) {
+    case Op::kRead:
+      return ReadAll(request);
+    case Op::kFlush:
+      return Sync();
+    case Op::kCache:
+      return Cache(request);
+    case Op::kStatus:
+      return Status(request);
+    case Op::kWrite:
+      error = WriteAll(request.offset, request.data);
+      break;
+    case Op::kTrim:
+      error = Trim(request);
+      break;
+    case Op::kZero:
+      error = Zero(request);
+      break;
+  }
+  return error == 0 && (request.flags & kFua) != 0 ? Sync() : error;
+}
+
+int FileDevice::ReadAll(Request& request) {
+  std::span<iovec> rest = Advance(request.data, 0);
+  uint64_t offset = request.offset;
+  while (!rest.empty()) {
+    const int count = static_cast<int>(std::min<size_t>(rest.size(), IOV_MAX));
+    const ssize_t n = calls_.read(fd_, rest.data(), count, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EIO;  // someone has truncated the file
+    rest = Advance(rest, static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return 0;
+}
+
+int FileDevice::WriteAll(uint64_t offset, std::span<iovec> data) {
+  data = Advance(data, 0);
+  while (!data.empty()) {
+    const int count = static_cast<int>(std::min<size_t>(data.size(), IOV_MAX));
+    const ssize_t n = calls_.write(fd_, data.data(), count, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EIO;
+    data = Advance(data, static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return 0;
+}
+
+int FileDevice::Sync() {
+  if (const int before = sync_error_.load(); before != 0) return before;
+  return AfterSync(calls_.sync(fd_) == 0 ? 0 : errno);
+}
+
+int FileDevice::Trim(const Request& request) {
+  if (block_device_) {
+    const uint64_t mask = sector_bytes_ - 1;
+    const uint64_t begin = (request.offset + mask) & ~mask;
+    const uint64_t end = (request.offset + request.length) & ~mask;
+    if (begin >= end) return 0;
+    std::array<uint64_t, 2> range = {begin, end - begin};
+    const int error = ioctl(fd_, BLKDISCARD, range.data()) == 0 ? 0 : errno;
+    return IsUnsupported(error) ? 0 : error;
+  }
+  if (!can_punch_) return 0;  // a hint
+  if (calls_.allocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      static_cast<off_t>(request.offset),
+                      static_cast<off_t>(request.length)) == 0) {
+    return 0;
+  }
+  if (!IsUnsupported(errno)) return errno;
+  can_punch_ = false;
+  return 0;
+}
+
+int FileDevice::Zero(const Request& request) {
+  // Of a block device only whole sectors can be zeroed by a call.
+  const uint64_t mask = sector_bytes_ - 1;
+  const uint64_t end = request.offset + request.length;
+  const uint64_t first = std::min((request.offset + mask) & ~mask, end);
+  const uint64_t last = std::max(end & ~mask, first);
+  const bool whole = first == request.offset && last == end;
+  const bool fast = (request.flags & kFastZero) != 0;
+  if (fast && !whole) return EOPNOTSUPP;
+  int error = first < last ? ZeroByCall(first, last - first, request.flags) : 0;
+  if (error == EOPNOTSUPP && fast) return error;
+  if (error == EOPNOTSUPP) error = ZeroByWriting(first, last - first);
+  if (error == 0 && first > request.offset) {
+    error = ZeroByWriting(request.offset, first - request.offset);
+  }
+  if (error == 0 && end > last) error = ZeroByWriting(last, end - last);
+  return error;
+}
+
+int FileDevice::ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags) {
+  const auto allocate = [&](std::atomic<bool>& can, int mode) {
+    if (!can) return EOPNOTSUPP;
+    if (calls_.allocate(fd_, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                        static_cast<off_t>(length)) == 0) {
+      return 0;
+    }
+    if (!IsUnsupported(errno)) return errno;
+    can = false;
+    return EOPNOTSUPP;
+  };
+  if ((flags & kNoHole) == 0) {
+    const int error = allocate(can_punch_, FALLOC_FL_PUNCH_HOLE);
+    if (error != EOPNOTSUPP) return error;
+  }
+  // Of a block device it may write the zeroes after all.
+  if (block_device_ && (flags & kFastZero) != 0) return EOPNOTSUPP;
+  return allocate(can_zero_range_, FALLOC_FL_ZERO_RANGE);
+}
+
+int FileDevice::ZeroByWriting(uint64_t offset, uint64_t length) {
+  std::array<iovec, 16> list;
+  while (length > 0) {
+    size_t count = 0;
+    uint64_t bytes = 0;
+    while (count < list.size() && bytes < length) {
+      const size_t piece = static_cast<size_t>(std::min<uint64_t>(kZeroBytes, length - bytes));
+      list[count++] = {const_cast<std::byte*>(kZeroBlock.data()), piece};
+      bytes += piece;
+    }
+    if (const int error = WriteAll(offset, std::span(list).first(count)); error != 0) return error;
+    offset += bytes;
+    length -= bytes;
+  }
+  return 0;
+}
+
+int FileDevice::Cache(const Request& request) {
+  return posix_fadvise(fd_, static_cast<off_t>(request.offset), static_cast<off_t>(request.length),
+                       POSIX_FADV_WILLNEED);
+}
+
+int FileDevice::Status(Request& request) {
+  ExtentList& list = *request.extents;
+  const uint64_t end = request.offset + request.length;
+  const bool one = (request.flags & kOneExtent) != 0;
+  uint64_t at = request.offset;
+  while (at < end) {
+    uint64_t data = end;
+    if (block_device_) {
+      data = at;
+    } else if (const off_t found = lseek(fd_, static_cast<off_t>(at), SEEK_DATA); found >= 0) {
+      data = std::min(static_cast<uint64_t>(found), end);
+    } else if (errno != ENXIO) {
+      data = at;  // no knowledge of holes: all of it is data
+    }
+    if (!list.Add(data - at, kHole | kZeroes)) return 0;
+    at = data;
+    if (at == end || (one && !list.extents().empty())) return 0;
+    uint64_t hole = end;
+    if (!block_device_) {
+      const off_t found = lseek(fd_, static_cast<off_t>(at), SEEK_HOLE);
+      if (found >= 0) hole = std::min(static_cast<uint64_t>(found), end);
+    }
+    if (!list.Add(hole - at, 0)) return 0;
+    at = hole;
+    if (one) return 0;
+  }
+  return 0;
+}
+
+}  // namespace qpip::storage

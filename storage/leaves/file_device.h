@@ -1,0 +1,78 @@
+// A regular file or a block device as a leaf.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "storage/core/device.h"
+#include "storage/core/file_ring.h"
+
+namespace qpip::storage {
+
+/// The system calls of a FileDevice, for tests to put others in their place.
+struct FileCalls {
+  ssize_t (*read)(int fd, const iovec* data, int count, off_t offset);
+  ssize_t (*write)(int fd, const iovec* data, int count, off_t offset);
+  int (*sync)(int fd);
+  int (*allocate)(int fd, int mode, off_t offset, off_t length);
+  /// preadv, pwritev, fdatasync, fallocate.
+  static const FileCalls& System();
+};
+
+struct FileOptions {
+  bool read_only = false;
+  /// Other calls than the system's are made by the workers alone, never by a ring.
+  const FileCalls* calls = &FileCalls::System();
+};
+
+/// Reads, writes and syncs go through the executor's ring where it has one; all else, and
+/// everything without a ring, is done by the workers. A sync that has failed once fails for ever:
+/// what it was to write may be lost, and a later one would not know (the kernel reports it once).
+class FileDevice : public Device {
+ public:
+  /// `workers` must outlive the device. Throws std::runtime_error: cannot be opened, is neither a
+  /// file nor a block device, its size cannot be read.
+  FileDevice(const std::string& path, const FileOptions& options, Workers& workers);
+  ~FileDevice() override;
+
+  Geometry geometry() const override { return geometry_; }
+  void Submit(Request& request) override;
+
+ private:
+  struct Work;
+
+  /// All of a request, in a thread that may block. Returns errno.
+  int Do(Request& request);
+  int ReadAll(Request& request);
+  int WriteAll(uint64_t offset, std::span<iovec> data);
+  int Sync();
+  int Trim(const Request& request);
+  int Zero(const Request& request);
+  int ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags);
+  int ZeroByWriting(uint64_t offset, uint64_t length);
+  int Cache(const Request& request);
+  int Status(Request& request);
+  /// Notes how a sync ended. Returns what is to be said of it.
+  int AfterSync(int error);
+
+  void StartOnRing(FileRing& ring, Request& request);
+  void Queue(Work& work);
+  void OnRing(Work& work, int result);
+
+  const FileCalls& calls_;
+  Workers& workers_;
+  int fd_ = -1;
+  bool block_device_ = false;
+  uint32_t sector_bytes_ = 1;  ///< of a block device: what can be trimmed is a multiple
+  Geometry geometry_;
+  std::atomic<int> sync_error_ = 0;
+  std::atomic<bool> can_punch_ = true;  ///< until the file system has said no
+  std::atomic<bool> can_zero_range_ = true;
+};
+
+}  // namespace qpip::storage

@@ -1,0 +1,320 @@
+#include "storage/leaves/file_device.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "bench.h"
+
+namespace qpip::storage::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using Rings = ThreadExecutor::Rings;
+
+constexpr uint32_t kNothing = kHole | kZeroes;
+
+/// Calls that do what the test says, and a log of them.
+struct Script {
+  std::vector<std::string> log;
+  ssize_t most = SSIZE_MAX;  ///< bytes one call moves
+  int write_error = 0;
+  int sync_error = 0;
+  int punch_error = 0;
+  int zero_range_error = 0;
+};
+Script script;
+
+ssize_t Cut(const iovec* data, int count, ssize_t (*call)(int, const iovec*, int, off_t), int fd,
+            off_t offset) {
+  std::vector<iovec> some;
+  ssize_t left = script.most;
+  for (int i = 0; i < count && left > 0; ++i) {
+    const auto bytes = std::min<size_t>(data[i].iov_len, static_cast<size_t>(left));
+    some.push_back({data[i].iov_base, bytes});
+    left -= static_cast<ssize_t>(bytes);
+  }
+  return call(fd, some.data(), static_cast<int>(some.size()), offset);
+}
+
+const FileCalls kScripted = {
+    .read = [](int fd, const iovec* data, int count,
+               off_t offset) { return Cut(data, count, preadv, fd, offset); },
+    .write = [](int fd, const iovec* data, int count, off_t offset) -> ssize_t {
+      script.log.push_back("write");
+      if (script.write_error != 0) {
+        errno = script.write_error;
+        return -1;
+      }
+      return Cut(data, count, pwritev, fd, offset);
+    },
+    .sync =
+        [](int fd) {
+          script.log.push_back("sync");
+          if (script.sync_error == 0) return fdatasync(fd);
+          errno = std::exchange(script.sync_error, 0);
+          return -1;
+        },
+    .allocate =
+        [](int fd, int mode, off_t offset, off_t length) {
+          const bool punch = (mode & FALLOC_FL_PUNCH_HOLE) != 0;
+          script.log.push_back(punch ? "punch" : "zero_range");
+          const int error = punch ? script.punch_error : script.zero_range_error;
+          if (error == 0) return fallocate(fd, mode, offset, length);
+          errno = error;
+          return -1;
+        }};
+
+class FileDeviceTest : public ::testing::Test {
+ protected:
+  FileDeviceTest() : path_(::testing::TempDir() + "qpip_file_" + std::to_string(getpid())) {
+    script = {};
+  }
+  ~FileDeviceTest() override { unlink(path_.c_str()); }
+
+  void MakeFile(const Bytes& content) {
+    std::ofstream(path_, std::ios::binary)
+        .write(reinterpret_cast<const char*>(content.data()),
+               static_cast<std::streamsize>(content.size()));
+  }
+  Bytes Content() const {
+    std::ifstream file(path_, std::ios::binary);
+    return Bytes(std::istreambuf_iterator<char>(file), {});
+  }
+  std::unique_ptr<FileDevice> Open(FileOptions options = {}) {
+    return std::make_unique<FileDevice>(path_, options, pool_);
+  }
+  std::unique_ptr<FileDevice> OpenScripted() { return Open({.calls = &kScripted}); }
+
+  std::string path_;
+  ThreadPool pool_{2};
+  Bench bench_;
+};
+
+/// By a ring (where the system has one) and by threads.
+class EitherWayTest : public FileDeviceTest, public ::testing::WithParamInterface<Rings> {
+ protected:
+  EitherWayTest() : bench_(GetParam()) {}
+  Bench bench_;
+};
+INSTANTIATE_TEST_SUITE_P(Ways, EitherWayTest,
+                         ::testing::Values(Rings::kWherePermitted, Rings::kNever));
+
+TEST_P(EitherWayTest, GivenScatteredReadsAndWritesOfOddSizesThenTheFileIsTheModel) {
+  Bytes model = Ramp(300007);
+  MakeFile(model);
+  const auto file = Open();
+  EXPECT_EQ(file->geometry().bytes, model.size());
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100; ++i) {
+    const uint64_t at = random() % model.size();
+    const size_t length = 1 + random() % (model.size() - at);
+    const size_t run = 1 + random() % 5000;
+    if (i % 2 == 0) {
+      ASSERT_EQ(bench_.Read(*file, at, length, run),
+                Bytes(model.begin() + static_cast<ptrdiff_t>(at),
+                      model.begin() + static_cast<ptrdiff_t>(at + length)));
+    } else {
+      const Bytes fresh = Ramp(length, static_cast<uint8_t>(i));
+      ASSERT_EQ(bench_.Write(*file, at, fresh, 0, run), 0);
+      std::copy(fresh.begin(), fresh.end(), model.begin() + static_cast<ptrdiff_t>(at));
+    }
+  }
+  EXPECT_EQ(Content(), model);
+}
+
+TEST_P(EitherWayTest, GivenManyInFlightThenEachEndsOnceWithItsOwnBytes) {
+  constexpr size_t kCount = 500;  // more than a ring has entries
+  const Bytes model = Ramp(kCount * 100);
+  MakeFile(model);
+  const auto file = Open();
+  std::vector<Bytes> got(kCount, Bytes(100));
+  std::vector<iovec> runs(kCount);
+  std::vector<Request> requests(kCount);
+  size_t ended = 0;
+  for (size_t i = 0; i < kCount; ++i) {
+    runs[i] = {got[i].data(), 100};
+    requests[i].offset = i * 100;
+    requests[i].length = 100;
+    requests[i].data = {&runs[i], 1};
+    requests[i].executor = &bench_.executor;
+    requests[i].context = &ended;
+    requests[i].done = [](Request& over) { ++*static_cast<size_t*>(over.context); };
+    file->Submit(requests[i]);
+  }
+  RunUntil(bench_.executor, [&] { return ended == kCount; });
+  for (size_t i = 0; i < kCount; ++i) {
+    ASSERT_EQ(requests[i].error, 0);
+    ASSERT_TRUE(
+        std::equal(got[i].begin(), got[i].end(), model.begin() + static_cast<ptrdiff_t>(i * 100)));
+  }
+}
+
+TEST_P(EitherWayTest, GivenAFileThatWasCutWhenReadPastItsEndThenItIsAnIoErrorAndWritesGrowIt) {
+  MakeFile(Ramp(10000));
+  const auto file = Open();
+  ASSERT_EQ(truncate(path_.c_str(), 5000), 0);
+  Bytes bytes(6000);
+  EXPECT_EQ(bench_.Move(*file, Op::kRead, 0, bytes), EIO);
+  EXPECT_EQ(bench_.Read(*file, 0, 5000), Bytes(Ramp(5000)));
+  EXPECT_EQ(bench_.Write(*file, 9000, Ramp(1000)), 0);
+  EXPECT_EQ(bench_.Read(*file, 8999, 1), Bytes{0});
+}
+
+TEST_P(EitherWayTest, GivenAReadOnlyDeviceWhenWrittenThenItRefuses) {
+  MakeFile(Ramp(100));
+  const auto file = Open({.read_only = true});
+  EXPECT_TRUE(file->geometry().read_only);
+  EXPECT_FALSE(file->geometry().trim);
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(10)), EBADF);
+}
+
+TEST_P(EitherWayTest, GivenFuaAndFlushThenTheyEndWithoutError) {
+  MakeFile(Bytes(10000));
+  const auto file = Open();
+  EXPECT_EQ(bench_.Write(*file, 10, Ramp(100), kFua), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 10, kFua), 0);
+}
+
+TEST_F(FileDeviceTest, GivenCallsThatMoveLittleWhenMoreIsAskedForThenTheRestFollows) {
+  MakeFile(Ramp(5000));
+  const auto file = OpenScripted();
+  script.most = 7;
+  const Bytes model = Ramp(5000);
+  EXPECT_EQ(bench_.Read(*file, 1, 4000, 100), Bytes(model.begin() + 1, model.begin() + 4001));
+}
+
+TEST_F(FileDeviceTest, GivenFuaThenTheSyncComesBehindTheWholeWriteAndBeforeTheEnd) {
+  MakeFile(Bytes(5000));
+  const auto file = OpenScripted();
+  script.most = 60;
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(150), kFua), 0);
+  EXPECT_THAT(script.log, ElementsAre("write", "write", "write", "sync"));
+  script.log.clear();
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(10)), 0);
+  EXPECT_THAT(script.log, ElementsAre("write"));
+  script.log.clear();
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 0, 10, kFua), 0);
+  EXPECT_EQ(script.log.back(), "sync");
+}
+
+TEST_F(FileDeviceTest, GivenAWriteThatFailsThenItsErrorIsToldAndNothingIsSynced) {
+  MakeFile(Bytes(5000));
+  const auto file = OpenScripted();
+  for (const int error : {ENOSPC, EIO, EDQUOT, EFBIG}) {
+    script.write_error = error;
+    EXPECT_EQ(bench_.Write(*file, 0, Ramp(10), kFua), error);
+  }
+  EXPECT_EQ(std::count(script.log.begin(), script.log.end(), "sync"), 0);
+  script.write_error = 0;
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(10), kFua), 0);
+}
+
+TEST_F(FileDeviceTest, GivenASyncThatFailedOnceThenEveryLaterFlushAndFuaFails) {
+  MakeFile(Bytes(5000));
+  const auto file = OpenScripted();
+  script.sync_error = EIO;
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), EIO);
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), EIO);
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(10), kFua), EIO);
+  EXPECT_EQ(bench_.Write(*file, 0, Ramp(10)), 0);
+  EXPECT_EQ(std::count(script.log.begin(), script.log.end(), "sync"), 1);
+}
+
+TEST_F(FileDeviceTest, GivenZeroesThenAHoleIsPunchedOrTheRangeStaysAllocatedAsAsked) {
+  MakeFile(Ramp(100000));
+  const auto file = OpenScripted();
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 1, 50001), 0);
+  EXPECT_THAT(script.log, ElementsAre("punch"));
+  script.log.clear();
+  script.zero_range_error = EOPNOTSUPP;
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 60001, 30001, kNoHole), 0);
+  EXPECT_THAT(script.log, ElementsAre("zero_range", "write"));
+  Bytes model = Ramp(100000);
+  std::fill_n(model.begin() + 1, 50001, 0);
+  std::fill_n(model.begin() + 60001, 30001, 0);
+  EXPECT_EQ(Content(), model);
+}
+
+TEST_F(FileDeviceTest,
+       GivenAFileSystemThatCannotZeroWhenFastThenNothingIsChangedElseZeroesAreWritten) {
+  MakeFile(Ramp(3000000));
+  const auto file = OpenScripted();
+  script.punch_error = script.zero_range_error = EOPNOTSUPP;
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 100, 2500001, kFastZero), EOPNOTSUPP);
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 100, 2500001, kFastZero | kNoHole), EOPNOTSUPP);
+  EXPECT_EQ(Content(), Ramp(3000000));
+  script.log.clear();
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 100, 2500001), 0);
+  EXPECT_THAT(script.log, ElementsAre("write", "write", "write"));  // it is not asked again
+  Bytes model = Ramp(3000000);
+  std::fill_n(model.begin() + 100, 2500001, 0);
+  EXPECT_EQ(Content(), model);
+  EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 1001), 0);  // a hint that is not followed
+  EXPECT_EQ(Content(), model);
+}
+
+TEST_F(FileDeviceTest, GivenADiskThatIsFullWhenZeroesAreWrittenThenTheErrorIsTold) {
+  MakeFile(Ramp(1000));
+  const auto file = OpenScripted();
+  script.punch_error = script.zero_range_error = EOPNOTSUPP;
+  script.write_error = ENOSPC;
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 0, 1000), ENOSPC);
+  script.punch_error = EIO;
+  EXPECT_EQ(bench_.Run(*OpenScripted(), Op::kZero, 0, 1000), EIO);
+}
+
+TEST_F(FileDeviceTest, GivenASparseFileThenItsHolesAreToldFromAnyOffset) {
+  constexpr uint64_t kUnit = 1 << 20;
+  MakeFile({});
+  ASSERT_EQ(truncate(path_.c_str(), 10 * kUnit + 5), 0);
+  const auto file = Open();
+  EXPECT_THAT(bench_.Status(*file, 0, 10 * kUnit + 5), ElementsAre(Pair(10 * kUnit + 5, kNothing)));
+  EXPECT_EQ(bench_.Write(*file, 2 * kUnit, Ramp(kUnit)), 0);
+  EXPECT_EQ(bench_.Write(*file, 10 * kUnit, Ramp(5)), 0);
+  EXPECT_THAT(bench_.Status(*file, 0, 10 * kUnit + 5),
+              ElementsAre(Pair(2 * kUnit, kNothing), Pair(kUnit, 0), Pair(7 * kUnit, kNothing),
+                          Pair(5, 0)));
+  EXPECT_THAT(bench_.Status(*file, kUnit + 7, 10 * kUnit - 7, kOneExtent),
+              ElementsAre(Pair(kUnit - 7, kNothing)));
+  EXPECT_THAT(bench_.Status(*file, 2 * kUnit + 1, 5, 0), ElementsAre(Pair(5, 0)));
+  EXPECT_THAT(bench_.Status(*file, 0, 10 * kUnit, 0, 1), ElementsAre(Pair(2 * kUnit, kNothing)));
+}
+
+TEST_F(FileDeviceTest, GivenATrimThenItsSpaceIsGivenBack) {
+  MakeFile(Ramp(1 << 20));
+  const auto file = Open();
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 1 << 20, kFua), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kCache, 0, 1 << 20), 0);
+  struct stat status = {};
+  ASSERT_EQ(stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_blocks, 0);
+}
+
+TEST_F(FileDeviceTest, GivenWhatIsNoFileThenTheErrorNamesIt) {
+  const auto message = [&](const std::string& path) -> std::string {
+    try {
+      FileDevice(path, {}, pool_);
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message("/nowhere/at all"), HasSubstr("cannot open: /nowhere/at all: "));
+  EXPECT_THAT(message(::testing::TempDir()), HasSubstr("cannot "));
+  EXPECT_THAT(message("/dev/null"), HasSubstr("cannot be exported: /dev/null: "));
+}
+
+}  // namespace
+}  // namespace qpip::storage::testing
