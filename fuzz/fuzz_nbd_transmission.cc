@@ -17,10 +17,10 @@ void Check(const Request& request, const ExportLimits& limits) {
   }
   QPIP_FUZZ_CHECK(request.offset <= limits.size_bytes);
   QPIP_FUZZ_CHECK(request.length <= limits.size_bytes - request.offset);
-  QPIP_FUZZ_CHECK(RequestPayloadBytes(request) <= limits.max_payload_bytes);
+  QPIP_FUZZ_CHECK(RequestPayloadBytes(request, limits.headers) <= limits.max_payload_bytes);
   if ((limits.transmission_flags & kReadOnly) != 0) {
     QPIP_FUZZ_CHECK(request.command == kCommandRead || request.command == kCommandFlush ||
-                    request.command == kCommandCache);
+                    request.command == kCommandCache || request.command == kCommandBlockStatus);
   }
 }
 
@@ -30,10 +30,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 4) {
     return 0;
   }
-  const ExportLimits limits = {
+  ExportLimits limits = {
       .size_bytes = uint64_t{data[0]} << (data[1] % 57),
       .transmission_flags = static_cast<uint16_t>(data[2] << 8 | data[3]),
       .max_payload_bytes = 65536,
+      .block_status = data[1] > 127,
   };
   const std::vector<uint8_t> bytes = qpip::fuzz::Exact({data + 4, size - 4});
   Request request;
@@ -42,6 +43,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     EmitRequest(request, out);
     QPIP_FUZZ_CHECK(qpip::fuzz::SameBytes(out, std::span(bytes).first(out.size())));
     QPIP_FUZZ_CHECK(CommandName(request.command) != nullptr);
+    Check(request, limits);
+  }
+  limits.headers = Headers::kExtended;
+  if (ParseRequest(bytes, &request, Headers::kExtended) == TransmissionError::kNone) {
+    std::array<uint8_t, kExtendedRequestBytes> out;
+    EmitExtendedRequest(request, out);
+    QPIP_FUZZ_CHECK(qpip::fuzz::SameBytes(out, std::span(bytes).first(out.size())));
     Check(request, limits);
   }
   SimpleReply reply;

@@ -206,7 +206,7 @@ void EmitExportInfo(const ExportInfo& info, std::span<uint8_t, kExportInfoBytes>
 struct BlockSizeInfo {
   uint32_t minimum = 1;          ///< bytes, power of two, at most 64 KiB
   uint32_t preferred = 4096;     ///< bytes, power of two, at least 512 and `minimum`
-  uint32_t maximum = 32u << 20;  ///< bytes, longest payload: a multiple of `minimum`, or all ones
+  uint32_t maximum = 64u << 20;  ///< bytes, longest payload: a multiple of `minimum`, or all ones
 };
 inline constexpr size_t kBlockSizeInfoBytes = 14;
 HandshakeError ParseBlockSizeInfo(std::span<const uint8_t> data, BlockSizeInfo* info);

@@ -20,8 +20,11 @@ bool IsChange(uint16_t command) {
 
 /// The transmission flag that announces `command`, 0 when it needs none (kHasFlags is always set).
 /// False: no server that announces by these flags speaks it.
-bool FindAnnouncement(uint16_t command, uint16_t* flag) {
+bool FindAnnouncement(uint16_t command, const ExportLimits& limits, uint16_t* flag) {
   switch (command) {
+    case kCommandBlockStatus:
+      *flag = 0;
+      return limits.block_status;
     case kCommandRead:
     case kCommandWrite:
     case kCommandDisconnect:
@@ -39,17 +42,27 @@ bool FindAnnouncement(uint16_t command, uint16_t* flag) {
     case kCommandWriteZeroes:
       *flag = kSendWriteZeroes;
       return true;
-    default:  // block status needs structured replies, resize is an experiment
+    default:  // resize is an experiment
       return false;
   }
 }
 
 /// Command flags that are valid with `command` on this export. A server must take FUA with any
 /// command once it has announced it ("Request flags" of the specification).
-uint16_t AllowedFlags(uint16_t command, uint16_t transmission_flags) {
+uint16_t AllowedFlags(uint16_t command, const ExportLimits& limits) {
+  const uint16_t transmission_flags = limits.transmission_flags;
   uint16_t allowed = 0;
   if ((transmission_flags & kSendFua) != 0) {
     allowed |= kCommandFua;
+  }
+  if (command == kCommandRead && (transmission_flags & kSendDf) != 0) {
+    allowed |= kCommandDf;
+  }
+  if (command == kCommandBlockStatus) {
+    allowed |= kCommandReqOne;
+  }
+  if (command == kCommandWrite && limits.headers == Headers::kExtended) {
+    allowed |= kCommandPayloadLen;
   }
   if (command == kCommandWriteZeroes) {
     allowed |= kCommandNoHole;
@@ -58,6 +71,14 @@ uint16_t AllowedFlags(uint16_t command, uint16_t transmission_flags) {
     }
   }
   return allowed;
+}
+
+/// What both kinds of request have between magic and length: 20 bytes.
+void EmitMiddle(const Request& request, uint8_t* out) {
+  StoreBe16(out, request.flags);
+  StoreBe16(out + 2, request.command);
+  StoreBe64(out + 4, request.cookie);
+  StoreBe64(out + 12, request.offset);
 }
 
 }  // namespace
@@ -92,32 +113,38 @@ const char* TransmissionErrorName(TransmissionError error) {
       return "too_short";
     case TransmissionError::kBadMagic:
       return "bad_magic";
+    case TransmissionError::kBadLength:
+      return "bad_length";
   }
   return "unknown";
 }
 
-TransmissionError ParseRequest(std::span<const uint8_t> bytes, Request* request) {
-  if (bytes.size() < kRequestBytes) {
+TransmissionError ParseRequest(std::span<const uint8_t> bytes, Request* request, Headers headers) {
+  if (bytes.size() < RequestHeaderBytes(headers)) {
     return TransmissionError::kTooShort;
   }
-  if (LoadBe32(&bytes[0]) != kRequestMagic) {
+  const bool extended = headers == Headers::kExtended;
+  if (LoadBe32(&bytes[0]) != (extended ? kExtendedRequestMagic : kRequestMagic)) {
     return TransmissionError::kBadMagic;
   }
   request->flags = LoadBe16(&bytes[4]);
   request->command = LoadBe16(&bytes[6]);
   request->cookie = LoadBe64(&bytes[8]);
   request->offset = LoadBe64(&bytes[16]);
-  request->length = LoadBe32(&bytes[24]);
+  request->length = extended ? LoadBe64(&bytes[24]) : LoadBe32(&bytes[24]);
   return TransmissionError::kNone;
 }
 
 void EmitRequest(const Request& request, std::span<uint8_t, kRequestBytes> out) {
   StoreBe32(&out[0], kRequestMagic);
-  StoreBe16(&out[4], request.flags);
-  StoreBe16(&out[6], request.command);
-  StoreBe64(&out[8], request.cookie);
-  StoreBe64(&out[16], request.offset);
-  StoreBe32(&out[24], request.length);
+  EmitMiddle(request, &out[4]);
+  StoreBe32(&out[24], static_cast<uint32_t>(request.length));
+}
+
+void EmitExtendedRequest(const Request& request, std::span<uint8_t, kExtendedRequestBytes> out) {
+  StoreBe32(&out[0], kExtendedRequestMagic);
+  EmitMiddle(request, &out[4]);
+  StoreBe64(&out[24], request.length);
 }
 
 TransmissionError ParseSimpleReply(std::span<const uint8_t> bytes, SimpleReply* reply) {
@@ -143,12 +170,16 @@ WireError CheckRequest(const Request& request, const ExportLimits& limits) {
     return kErrorNone;
   }
   uint16_t announcement = 0;
-  if (!FindAnnouncement(request.command, &announcement) ||
+  if (!FindAnnouncement(request.command, limits, &announcement) ||
       (limits.transmission_flags & announcement) != announcement) {
     return kErrorInval;
   }
-  if ((request.flags & ~AllowedFlags(request.command, limits.transmission_flags)) != 0) {
+  if ((request.flags & ~AllowedFlags(request.command, limits)) != 0) {
     return kErrorInval;
+  }
+  if (request.command == kCommandWrite && limits.headers == Headers::kExtended &&
+      (request.flags & kCommandPayloadLen) == 0) {
+    return kErrorInval;  // "the flag MUST be set for NBD_CMD_WRITE"
   }
   if (IsChange(request.command) && (limits.transmission_flags & kReadOnly) != 0) {
     return kErrorPerm;
@@ -164,7 +195,8 @@ WireError CheckRequest(const Request& request, const ExportLimits& limits) {
     return kErrorInval;
   }
   if (request.offset > limits.size_bytes || request.length > limits.size_bytes - request.offset) {
-    return IsChange(request.command) ? kErrorNoSpc : kErrorInval;
+    const bool writes = request.command == kCommandWrite || request.command == kCommandWriteZeroes;
+    return writes ? kErrorNoSpc : kErrorInval;  // a trim past the end is no lack of space
   }
   return kErrorNone;
 }

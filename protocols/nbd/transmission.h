@@ -1,4 +1,5 @@
-// NBD transmission codec: requests and simple replies (NBD project, doc/proto.md, "Transmission").
+// NBD transmission codec: requests and simple replies (NBD project, doc/proto.md, "Transmission";
+// extended headers: the branch extension-ext-header). Replies in chunks: reply_chunk.h.
 //
 // Everything is big-endian. Data of a WRITE follows its request, data of a READ follows its reply
 // when that carries no error. All functions are pure and reentrant.
@@ -11,10 +12,16 @@
 namespace qpip::nbd {
 
 inline constexpr uint32_t kRequestMagic = 0x25609513;
+inline constexpr uint32_t kExtendedRequestMagic = 0x21e41c71;
 inline constexpr uint32_t kSimpleReplyMagic = 0x67446698;
+
+/// Which headers the two sides have agreed on (NBD_OPT_EXTENDED_HEADERS).
+enum class Headers : uint8_t { kCompact, kExtended };
 
 /// Longest payload of one request that a client may send when no block sizes were negotiated.
 inline constexpr uint32_t kDefaultMaxPayloadBytes = 32u << 20;
+/// Longest payload that this server takes.
+inline constexpr uint32_t kMaxPayloadBytes = 64u << 20;
 
 /// What an export can do; part of the handshake's answer.
 enum TransmissionFlags : uint16_t {
@@ -64,11 +71,12 @@ enum WireError : uint32_t { QPIP_NBD_ERRORS(QPIP_NBD_ENUMERATOR) };
 
 /// Request.flags
 enum CommandFlags : uint16_t {
-  kCommandFua = 1u << 0,     ///< on stable storage before the reply
-  kCommandNoHole = 1u << 1,  ///< WRITE_ZEROES must not punch a hole
-  kCommandDf = 1u << 2,
-  kCommandReqOne = 1u << 3,
-  kCommandFastZero = 1u << 4,
+  kCommandFua = 1u << 0,         ///< on stable storage before the reply
+  kCommandNoHole = 1u << 1,      ///< WRITE_ZEROES must not punch a hole
+  kCommandDf = 1u << 2,          ///< READ: one chunk of content at most
+  kCommandReqOne = 1u << 3,      ///< BLOCK_STATUS: one extent
+  kCommandFastZero = 1u << 4,    ///< WRITE_ZEROES: fail unless it is faster than a write
+  kCommandPayloadLen = 1u << 5,  ///< extended headers: `length` bytes of payload follow
 };
 
 /// "read", "EIO", ...; "unknown" for a value the list does not have. Static strings.
@@ -78,8 +86,9 @@ const char* WireErrorName(uint32_t error);
 /// Why bytes of the transmission phase were refused.
 enum class TransmissionError : uint8_t {
   kNone = 0,
-  kTooShort,  ///< fewer bytes than the header (on a stream: read on)
-  kBadMagic,  ///< out of step: hang up
+  kTooShort,   ///< fewer bytes than the header (on a stream: read on)
+  kBadMagic,   ///< out of step: hang up
+  kBadLength,  ///< a payload whose inner lengths do not agree
 };
 const char* TransmissionErrorName(TransmissionError error);
 
@@ -88,16 +97,25 @@ struct Request {
   uint16_t command = 0;  ///< Command
   uint64_t cookie = 0;   ///< the client's own; comes back in the reply
   uint64_t offset = 0;   ///< bytes
-  uint32_t length = 0;   ///< bytes
+  uint64_t length = 0;   ///< bytes; 32 bits in compact headers
 };
 inline constexpr size_t kRequestBytes = 28;
-TransmissionError ParseRequest(std::span<const uint8_t> bytes, Request* request);
+inline constexpr size_t kExtendedRequestBytes = 32;
+constexpr size_t RequestHeaderBytes(Headers headers) {
+  return headers == Headers::kExtended ? kExtendedRequestBytes : kRequestBytes;
+}
+TransmissionError ParseRequest(std::span<const uint8_t> bytes, Request* request,
+                               Headers headers = Headers::kCompact);
 void EmitRequest(const Request& request, std::span<uint8_t, kRequestBytes> out);
+void EmitExtendedRequest(const Request& request, std::span<uint8_t, kExtendedRequestBytes> out);
 
-/// Bytes of data behind the request: only WRITE has any. A server must consume them even when it
-/// refuses the request.
-constexpr uint32_t RequestPayloadBytes(const Request& request) {
-  return request.command == kCommandWrite ? request.length : 0;
+/// Bytes of data behind the request: of WRITE, and with extended headers of whatever says so. A
+/// server must consume them even when it refuses the request.
+constexpr uint64_t RequestPayloadBytes(const Request& request,
+                                       Headers headers = Headers::kCompact) {
+  const bool any = headers == Headers::kExtended ? (request.flags & kCommandPayloadLen) != 0
+                                                 : request.command == kCommandWrite;
+  return any ? request.length : 0;
 }
 
 struct SimpleReply {
@@ -113,12 +131,14 @@ struct ExportLimits {
   uint64_t size_bytes = 0;
   uint16_t transmission_flags = kHasFlags;
   uint32_t max_payload_bytes = kDefaultMaxPayloadBytes;
+  Headers headers = Headers::kCompact;
+  bool block_status = false;  ///< a metadata context was selected
 };
 
 /// The server's check of a request before it does anything: kErrorNone, or the error to reply with.
 /// kErrorInval: unknown or unannounced command or flag, zero length, more payload than
-/// max_payload_bytes, read past the end; kErrorNoSpc: a change past the end; kErrorPerm: a change
-/// of a read-only export. DISC is always in order (it gets no reply).
+/// max_payload_bytes, a read, trim or status past the end; kErrorNoSpc: a write past the end;
+/// kErrorPerm: a change of a read-only export. DISC is always in order (it gets no reply).
 WireError CheckRequest(const Request& request, const ExportLimits& limits);
 
 /// The one place where the system's errno (Linux numbers, 0 for success) becomes an error on the
