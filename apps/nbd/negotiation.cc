@@ -1,5 +1,6 @@
 #include "apps/nbd/negotiation.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -8,7 +9,7 @@ namespace qpip::nbd {
 
 namespace {
 
-/// A client that sends more option data than this is hung up on rather than listened to.
+/// Longer option data is not even skipped.
 constexpr uint32_t kMaxSkippedOptionBytes = 1u << 20;
 
 std::string_view View(Text text) { return {text.data(), text.size()}; }
@@ -16,16 +17,25 @@ Text ToText(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 
-ExportLimits LimitsOf(const BlockDevice& device) {
+ExportLimits LimitsOf(const Export& served, bool structured) {
+  const storage::Geometry geometry = served.device->geometry();
   ExportLimits limits;
-  limits.size_bytes = device.size_bytes();
-  // All connections share one descriptor, so a flush covers what any of them has written.
-  limits.transmission_flags = kHasFlags | kSendFlush | kSendFua | kCanMultiConn;
-  if (device.read_only()) limits.transmission_flags |= kReadOnly;
+  limits.size_bytes = geometry.bytes;
+  limits.max_payload_bytes = kMaxPayloadBytes;
+  uint16_t& flags = limits.transmission_flags;
+  flags = kHasFlags | kSendFlush | kSendFua | kSendCache;
+  if (served.read_only || geometry.read_only) {
+    flags |= kReadOnly;
+  } else {
+    flags |= kSendTrim | kSendWriteZeroes | kSendFastZero;
+  }
+  if (structured) flags |= kSendDf;
+  if (geometry.shared_flush) flags |= kCanMultiConn;
+  if (geometry.rotational) flags |= kRotational;
   return limits;
 }
 
-const Export* Negotiation::Run() {
+Agreement Negotiation::Run() {
   State state = State::kGreeting;
   for (;;) {
     switch (state) {
@@ -39,9 +49,10 @@ const Export* Negotiation::Run() {
         state = ReadOption();
         break;
       case State::kTransmission:
-        return chosen_;
+        return agreement_;
       case State::kEnded:
-        return nullptr;
+        transport_.Flush();
+        return {};
     }
   }
 }
@@ -79,14 +90,18 @@ Negotiation::State Negotiation::ReadOption() {
       throw ConnectionLost("option of " + std::to_string(header.length) + " bytes");
     }
     Drain(transport_, header.length);
-    Reply(header.option, kReplyErrTooBig);
-    return State::kOptions;
+    return Refuse(header.option, kReplyErrTooBig,
+                  "option data is limited to " + std::to_string(kMaxOptionBytes) + " bytes");
   }
   std::vector<uint8_t> data(header.length);
   if (!ReadExact(transport_, data, WaitFor::kRestOfMessage)) {
     throw ConnectionLost("the peer closed in the middle of an option");
   }
-  switch (header.option) {
+  return OnOption(header.option, data);
+}
+
+Negotiation::State Negotiation::OnOption(uint32_t option, std::span<const uint8_t> data) {
+  switch (option) {
     case kOptionExportName:
       return OnExportName(data);
     case kOptionAbort:
@@ -95,23 +110,44 @@ Negotiation::State Negotiation::ReadOption() {
       return OnList(data);
     case kOptionInfo:
     case kOptionGo:
-      return OnInfoOrGo(header.option, data);
+      return OnInfoOrGo(option, data);
+    case kOptionStructuredReply:
+      return OnStructuredReply(data);
+    case kOptionExtendedHeaders:
+      return OnExtendedHeaders(data);
+    case kOptionListMetaContext:
+    case kOptionSetMetaContext:
+      return OnMetaContext(option, data);
+    case kOptionStartTls:
+      if (!data.empty()) return Refuse(option, kReplyErrInvalid, "STARTTLS takes no data");
+      return Refuse(option, kReplyErrUnsup, "this server does not speak TLS");
     default:
-      Reply(header.option, kReplyErrUnsup);
-      return State::kOptions;
+      return Refuse(option, kReplyErrUnsup, "unknown option");
   }
+}
+
+Negotiation::State Negotiation::Choose(const Export& chosen) {
+  agreement_ = {&chosen, structured_ || extended_, LimitsNow(chosen)};
+  return State::kTransmission;
+}
+
+ExportLimits Negotiation::LimitsNow(const Export& served) const {
+  ExportLimits limits = LimitsOf(served, structured_ || extended_);
+  limits.headers = extended_ ? Headers::kExtended : Headers::kCompact;
+  limits.block_status = context_of_ == &served;
+  return limits;
 }
 
 Negotiation::State Negotiation::OnExportName(std::span<const uint8_t> data) {
   Text name;
   const HandshakeError error = ParseExportName(data, &name);
-  chosen_ = error == HandshakeError::kNone ? exports_.Find(View(name)) : nullptr;
-  if (chosen_ == nullptr) throw ConnectionLost("no such export");
-  const ExportLimits limits = LimitsOf(*chosen_->device);
+  const Export* const chosen = error == HandshakeError::kNone ? exports_.Find(View(name)) : nullptr;
+  if (chosen == nullptr) throw ConnectionLost("no such export");
+  const ExportLimits limits = LimitsNow(*chosen);
   std::vector<uint8_t> reply(ExportNameReplySize(no_zeroes_));
   EmitExportNameReply({limits.size_bytes, limits.transmission_flags}, no_zeroes_, reply);
   transport_.Send(reply);
-  return State::kTransmission;
+  return Choose(*chosen);
 }
 
 Negotiation::State Negotiation::OnAbort() {
@@ -120,12 +156,9 @@ Negotiation::State Negotiation::OnAbort() {
 }
 
 Negotiation::State Negotiation::OnList(std::span<const uint8_t> data) {
-  if (!data.empty()) {
-    Reply(kOptionList, kReplyErrInvalid);
-    return State::kOptions;
-  }
+  if (!data.empty()) return Refuse(kOptionList, kReplyErrInvalid, "LIST takes no data");
   for (const Export& each : exports_.all()) {
-    const ServerEntry entry = {ToText(each.name), {}};
+    const ServerEntry entry = {ToText(each.name), ToText(each.description)};
     std::vector<uint8_t> bytes(ServerEntrySize(entry));
     EmitServerEntry(entry, bytes);
     Reply(kOptionList, kReplyServer, bytes);
@@ -136,37 +169,86 @@ Negotiation::State Negotiation::OnList(std::span<const uint8_t> data) {
 
 Negotiation::State Negotiation::OnInfoOrGo(uint32_t option, std::span<const uint8_t> data) {
   InfoRequest request;
-  if (ParseInfoRequest(data, &request) != HandshakeError::kNone) {
-    Reply(option, kReplyErrInvalid);
-    return State::kOptions;
+  if (const auto error = ParseInfoRequest(data, &request); error != HandshakeError::kNone) {
+    return Refuse(option, kReplyErrInvalid, HandshakeErrorName(error));
   }
   const Export* found = exports_.Find(View(request.name));
-  if (found == nullptr) {
-    Reply(option, kReplyErrUnknown);
-    return State::kOptions;
-  }
+  if (found == nullptr) return RefuseUnknown(option, request.name);
   ReplyExportInfo(option, request, *found);
   Reply(option, kReplyAck);
-  if (option == kOptionInfo) return State::kOptions;
-  chosen_ = found;
-  return State::kTransmission;
+  return option == kOptionInfo ? State::kOptions : Choose(*found);
+}
+
+Negotiation::State Negotiation::OnStructuredReply(std::span<const uint8_t> data) {
+  if (!data.empty()) {
+    return Refuse(kOptionStructuredReply, kReplyErrInvalid, "STRUCTURED_REPLY takes no data");
+  }
+  if (extended_) {
+    return Refuse(kOptionStructuredReply, kReplyErrExtendedHeadersRequired,
+                  "extended headers are in use");
+  }
+  structured_ = true;
+  Reply(kOptionStructuredReply, kReplyAck);
+  return State::kOptions;
+}
+
+Negotiation::State Negotiation::OnExtendedHeaders(std::span<const uint8_t> data) {
+  if (!data.empty()) {
+    return Refuse(kOptionExtendedHeaders, kReplyErrInvalid, "EXTENDED_HEADERS takes no data");
+  }
+  extended_ = true;
+  Reply(kOptionExtendedHeaders, kReplyAck);
+  return State::kOptions;
+}
+
+Negotiation::State Negotiation::OnMetaContext(uint32_t option, std::span<const uint8_t> data) {
+  const bool listing = option == kOptionListMetaContext;
+  if (!listing) context_of_ = nullptr;  // "including when this command fails"
+  if (!structured_ && !extended_) {
+    return Refuse(option, kReplyErrInvalid, "metadata contexts need structured replies");
+  }
+  MetaContextRequest request;
+  if (const auto error = ParseMetaContextRequest(data, &request); error != HandshakeError::kNone) {
+    return Refuse(option, kReplyErrInvalid, HandshakeErrorName(error));
+  }
+  const Export* const found = exports_.Find(View(request.export_name()));
+  if (found == nullptr) return RefuseUnknown(option, request.export_name());
+  const Text name = ToText(kBaseAllocation);
+  bool matches = listing && request.query_count() == 0;
+  request.ForEachQuery([&](Text query) { matches |= QueryMatches(query, name, listing); });
+  if (matches) {
+    const MetaContext context = {listing ? 0 : kAllocationContext, name};
+    std::vector<uint8_t> bytes(MetaContextSize(context));
+    EmitMetaContext(context, bytes);
+    Reply(option, kReplyMetaContext, bytes);
+    if (!listing) context_of_ = found;
+  }
+  Reply(option, kReplyAck);
+  return State::kOptions;
 }
 
 void Negotiation::ReplyExportInfo(uint32_t option, const InfoRequest& request,
                                   const Export& chosen) {
-  const ExportLimits limits = LimitsOf(*chosen.device);
+  const ExportLimits limits = LimitsNow(chosen);
   std::array<uint8_t, kExportInfoBytes> info = {};
   EmitExportInfo({limits.size_bytes, limits.transmission_flags}, info);
   Reply(option, kReplyInfo, info);
-  if (request.Wants(kInfoName)) {
-    const Text name = ToText(chosen.name);
-    std::vector<uint8_t> bytes(TextInfoSize(name));
-    EmitTextInfo(kInfoName, name, bytes);
+  const auto reply_text = [&](InfoType type, std::string_view text) {
+    std::vector<uint8_t> bytes(TextInfoSize(ToText(text)));
+    EmitTextInfo(type, ToText(text), bytes);
     Reply(option, kReplyInfo, bytes);
+  };
+  if (request.Wants(kInfoName)) reply_text(kInfoName, chosen.name);
+  if (request.Wants(kInfoDescription) && !chosen.description.empty()) {
+    reply_text(kInfoDescription, chosen.description);
   }
   if (request.Wants(kInfoBlockSize)) {
+    const storage::Geometry geometry = chosen.device->geometry();
     std::array<uint8_t, kBlockSizeInfoBytes> bytes = {};
-    EmitBlockSizeInfo({.maximum = limits.max_payload_bytes}, bytes);
+    EmitBlockSizeInfo({.minimum = geometry.minimum,
+                       .preferred = std::max<uint32_t>(geometry.preferred, 512),
+                       .maximum = limits.max_payload_bytes},
+                      bytes);
     Reply(option, kReplyInfo, bytes);
   }
 }
@@ -178,6 +260,17 @@ void Negotiation::Reply(uint32_t option, uint32_t reply, std::span<const uint8_t
       std::span<uint8_t, kOptionReplyHeaderBytes>(bytes.data(), kOptionReplyHeaderBytes));
   std::copy(data.begin(), data.end(), bytes.begin() + kOptionReplyHeaderBytes);
   transport_.Send(bytes);
+}
+
+Negotiation::State Negotiation::Refuse(uint32_t option, uint32_t reply, std::string_view why) {
+  Reply(option, reply, {reinterpret_cast<const uint8_t*>(why.data()), why.size()});
+  return State::kOptions;
+}
+
+Negotiation::State Negotiation::RefuseUnknown(uint32_t option, Text name) {
+  return Refuse(option, kReplyErrUnknown,
+                "no export of the name '" +
+                    std::string(View(name.first(std::min<size_t>(name.size(), 256)))) + "'");
 }
 
 }  // namespace qpip::nbd

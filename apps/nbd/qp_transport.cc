@@ -1,5 +1,7 @@
 #include "apps/nbd/qp_transport.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <string>
 
@@ -14,16 +16,10 @@ namespace {
 
 constexpr size_t kReceiveBytes = 64 * 1024;
 constexpr uint32_t kReceives = 32;
-constexpr size_t kPayloadBytes = 256 * 1024;
-constexpr size_t kPayloads = 8;
+constexpr size_t kPayloadBytes = 2 * 1024 * 1024;
 constexpr uint32_t kSendDepth = 64;
 /// Header and one payload buffer.
 constexpr uint32_t kSendElements = 2;
-/// After a stop request: how long requests that have arrived are served, the rest of a message and
-/// room for replies waited for. A client that never pauses always has another request on its way.
-constexpr auto kStopGrace = std::chrono::milliseconds(400);
-/// The same while nothing moves at all.
-constexpr auto kStuckGrace = std::chrono::milliseconds(300);
 constexpr auto kCloseTimeout = std::chrono::seconds(3);
 
 std::span<const std::byte> Bytes(std::span<const uint8_t> bytes) { return std::as_bytes(bytes); }
@@ -32,7 +28,7 @@ std::span<const std::byte> Bytes(std::span<const uint8_t> bytes) { return std::a
 
 QpTransport::QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop,
                          std::chrono::seconds keepalive)
-    : stop_(stop),
+    : stopping_(stop),
       cq_(nic.CreateCq(kReceives + kSendDepth)),
       qp_(nic.CreateQp(pd, {.framing = Framing::kStream,
                             .send_cq = cq_.get(),
@@ -46,8 +42,7 @@ QpTransport::QpTransport(Nic& nic, ProtectionDomain& pd, const apps::StopToken& 
       reader_(std::make_unique<StreamReader>(
           pd, *qp_, StreamReaderOptions{.buffer_bytes = kReceiveBytes, .buffers = kReceives})),
       writer_(std::make_unique<StreamWriter>(pd, *qp_)),
-      payload_(pd.Allocate(kPayloadBytes * kPayloads)),
-      tickets_(kPayloads, 0) {
+      payload_(pd.Allocate(kPayloadBytes)) {
   // A descriptor that cannot be had refuses this client now, and cuts none off later.
   cq_->fd();
 }
@@ -63,13 +58,12 @@ void QpTransport::Close() {
   const auto deadline = Clock::now() + kCloseTimeout;
   while (!qp_->Disconnect(apps::kStopCheck) && Clock::now() < deadline) {
     HandOut(cq_->Poll(completions_));
-    if (stop_.requested() && (writer_->idle() || StopGraceIsOver())) return;
+    if (stopping_.requested() && (writer_->idle() || stopping_.GraceIsOver())) return;
   }
 }
 
 void QpTransport::SetDeadline(std::optional<Clock::time_point> deadline, std::string why) {
-  deadline_ = deadline;
-  deadline_why_ = std::move(why);
+  stopping_.SetDeadline(deadline, std::move(why));
 }
 
 void QpTransport::HandOut(size_t count) {
@@ -78,37 +72,57 @@ void QpTransport::HandOut(size_t count) {
   }
 }
 
+void QpTransport::Await(storage::ThreadExecutor* executor, WaitFor what, bool reading,
+                        std::chrono::milliseconds most) {
+  if (reading && reader_->available() > 0) return;
+  if (executor == nullptr) return Pump(what);
+  PumpBeside(*executor, what, most);
+}
+
 void QpTransport::Pump(WaitFor what) {
   if (what == WaitFor::kNextMessage) {
     Timeout left;
-    if (deadline_) left = std::max(nanoseconds(0), nanoseconds(*deadline_ - Clock::now()));
-    HandOut(apps::WaitOrStop(*cq_, completions_, stop_, left));
+    if (const auto deadline = stopping_.deadline()) {
+      left = std::max(nanoseconds(0), nanoseconds(*deadline - Clock::now()));
+    }
+    HandOut(apps::WaitOrStop(*cq_, completions_, stopping_.token(), left));
     return ThrowIfTimeIsUp();
   }
   const size_t count = cq_->Wait(completions_, apps::kStopCheck);
   HandOut(count);
   ThrowIfTimeIsUp();
-  if (stop_.requested()) ThrowIfStoppedAndStuck(count > 0);
+  if (stopping_.requested()) stopping_.ThrowIfStuck(count > 0);
+}
+
+void QpTransport::PumpBeside(storage::ThreadExecutor& executor, WaitFor what,
+                             std::chrono::milliseconds most) {
+  size_t count = cq_->Poll(completions_);
+  if (count == 0) {
+    if (!executor.Sleep()) return;
+    if (cq_->Arm()) {
+      std::array<pollfd, 3> descriptors = {
+          pollfd{executor.fd(), POLLIN, 0}, pollfd{cq_->fd(), POLLIN, 0},
+          pollfd{stopping_.requested() ? -1 : stopping_.token().fd(), POLLIN, 0}};
+      const auto limit =
+          stopping_.requested()
+              ? std::chrono::duration_cast<std::chrono::milliseconds>(apps::kStopCheck)
+              : most;
+      poll(descriptors.data(), descriptors.size(), static_cast<int>(limit.count()));
+      cq_->Acknowledge();
+    }
+    executor.Awake();
+    count = cq_->Poll(completions_);
+  }
+  HandOut(count);
+  ThrowIfTimeIsUp();
+  if (what == WaitFor::kRestOfMessage && stopping_.requested()) stopping_.ThrowIfStuck(count > 0);
 }
 
 void QpTransport::ThrowIfTimeIsUp() {
-  if (!deadline_ || Clock::now() < *deadline_) return;
+  const std::string* const why = stopping_.Overdue();
+  if (why == nullptr) return;
   qp_->Abort();  // a peer that keeps silent would not answer a FIN either
-  throw ConnectionLost(deadline_why_);
-}
-
-bool QpTransport::StopGraceIsOver() {
-  const auto now = Clock::now();
-  if (!stop_deadline_) stop_deadline_ = now + kStopGrace;
-  return now > *stop_deadline_;
-}
-
-void QpTransport::ThrowIfStoppedAndStuck(bool moved) {
-  const auto now = Clock::now();
-  if (!stuck_deadline_ || moved) stuck_deadline_ = now + kStuckGrace;
-  if (StopGraceIsOver() || now > *stuck_deadline_) {
-    throw ConnectionLost("the server stops and the peer does not go on");
-  }
+  throw ConnectionLost(*why);
 }
 
 void QpTransport::ThrowIfSendFailed() const {
@@ -116,28 +130,25 @@ void QpTransport::ThrowIfSendFailed() const {
   throw ConnectionLost(apps::BrokenText(writer_->error(), writer_->reason()));
 }
 
-size_t QpTransport::WaitReadable(std::span<iovec> out, WaitFor what) {
+Readable QpTransport::Look(std::span<iovec> out, WaitFor what) {
   constexpr size_t kMaxRuns = 32;
   std::array<std::span<const std::byte>, kMaxRuns> runs;
   for (;;) {
-    if (what == WaitFor::kNextMessage && stop_.requested() && StopGraceIsOver()) return 0;
+    const bool stopping = what == WaitFor::kNextMessage && stopping_.requested();
+    if (stopping && stopping_.GraceIsOver()) return {.ended = true};
     const size_t count = reader_->Readable(std::span(runs).first(std::min(kMaxRuns, out.size())));
     for (size_t i = 0; i < count; ++i) {
       out[i] = {const_cast<std::byte*>(runs[i].data()), runs[i].size()};
     }
-    if (count > 0) return count;
-    if (reader_->state() == StreamState::kEndOfStream) return 0;
+    if (count > 0) return {.runs = count};
+    if (reader_->state() == StreamState::kEndOfStream) return {.ended = true};
     if (reader_->state() == StreamState::kError) {
       throw ConnectionLost(apps::BrokenText(reader_->error(), reader_->reason()));
     }
-    if (what == WaitFor::kNextMessage && stop_.requested()) {
-      // What has already arrived is still served, within the grace period.
-      const size_t arrived = cq_->Poll(completions_);
-      if (arrived == 0) return 0;
-      HandOut(arrived);
-    } else {
-      Pump(what);
-    }
+    // What has already arrived is still served, within the grace period.
+    const size_t arrived = cq_->Poll(completions_);
+    HandOut(arrived);
+    if (arrived == 0) return {.ended = stopping};
   }
 }
 
@@ -153,33 +164,20 @@ void QpTransport::Send(std::span<const uint8_t> bytes) {
   }
 }
 
-size_t QpTransport::payload_bytes() const { return kPayloadBytes; }
-size_t QpTransport::payload_buffers() const { return kPayloads; }
-
-std::span<uint8_t> QpTransport::TakePayload() {
-  const size_t index = taken_ % kPayloads;
-  while (!writer_->Done(tickets_[index])) {
-    ThrowIfSendFailed();
-    Pump(WaitFor::kRestOfMessage);
-  }
-  ++taken_;
-  return {static_cast<uint8_t*>(payload_->data()) + index * kPayloadBytes, kPayloadBytes};
+std::span<std::byte> QpTransport::payload_area() {
+  return {static_cast<std::byte*>(payload_->data()), kPayloadBytes};
 }
 
-void QpTransport::SendPayload(std::span<const uint8_t> header, size_t bytes) {
-  const size_t index = sent_ % kPayloads;
-  const ibv_sge element = payload_->Sge(index * kPayloadBytes, static_cast<uint32_t>(bytes));
+uint64_t QpTransport::SendPayload(std::span<const uint8_t> header,
+                                  std::span<const std::byte> payload) {
+  const auto offset =
+      static_cast<size_t>(payload.data() - static_cast<const std::byte*>(payload_->data()));
+  const ibv_sge element = payload_->Sge(offset, static_cast<uint32_t>(payload.size()));
   for (;;) {
-    if (const auto ticket = writer_->WriteRegistered({&element, 1}, Bytes(header))) {
-      tickets_[index] = *ticket;
-      ++sent_;
-      return;
-    }
+    if (const auto ticket = writer_->WriteRegistered({&element, 1}, Bytes(header))) return *ticket;
     ThrowIfSendFailed();
     Pump(WaitFor::kRestOfMessage);
   }
 }
-
-void QpTransport::PutBackPayload() { taken_ = sent_; }
 
 }  // namespace qpip::nbd

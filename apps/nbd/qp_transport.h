@@ -3,12 +3,11 @@
 
 #include <array>
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "apps/common/stop.h"
+#include "apps/nbd/stopping.h"
 #include "apps/nbd/transport.h"
 #include "qpip/qpip.h"
 #include "qpip/stream.h"
@@ -26,22 +25,20 @@ class QpTransport : public Transport {
   ~QpTransport() override;
 
   QueuePair& qp() { return *qp_; }
-  /// Waits that last until `deadline` end the connection and throw ConnectionLost with `why`;
-  /// nullopt: none do.
-  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
-                   std::string why = {});
-  /// Half-closes behind everything sent and waits a bounded while for the peer's close, or until
-  /// everything sent has arrived when the server is to stop.
-  void Close();
 
-  size_t WaitReadable(std::span<iovec> out, WaitFor what) override;
+  Readable Look(std::span<iovec> out, WaitFor what) override;
   void Consume(size_t bytes) override;
+  void Await(storage::ThreadExecutor* executor, WaitFor what, bool reading,
+             std::chrono::milliseconds most) override;
   void Send(std::span<const uint8_t> bytes) override;
-  size_t payload_bytes() const override;
-  size_t payload_buffers() const override;
-  std::span<uint8_t> TakePayload() override;
-  void SendPayload(std::span<const uint8_t> header, size_t bytes) override;
-  void PutBackPayload() override;
+  std::span<std::byte> payload_area() override;
+  uint64_t SendPayload(std::span<const uint8_t> header,
+                       std::span<const std::byte> payload) override;
+  bool Sent(uint64_t ticket) const override { return writer_->Done(ticket); }
+  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
+                   std::string why) override;
+  /// Waits for no more than that everything sent has arrived when the server is to stop.
+  void Close() override;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -49,30 +46,18 @@ class QpTransport : public Transport {
   /// Waits for completions and hands them out. In the middle of a message a stop request leaves
   /// the peer a grace period, and then throws ConnectionLost.
   void Pump(WaitFor what);
+  /// The same until `executor` has something to run, asleep on descriptors.
+  void PumpBeside(storage::ThreadExecutor& executor, WaitFor what, std::chrono::milliseconds most);
   void HandOut(size_t count);
   void ThrowIfTimeIsUp();
-  /// The period begins when it is first asked for, after a stop request.
-  bool StopGraceIsOver();
-  /// `moved`: something has completed since the last call.
-  void ThrowIfStoppedAndStuck(bool moved);
   void ThrowIfSendFailed() const;
 
-  const apps::StopToken& stop_;
-  std::optional<Clock::time_point> deadline_;
-  std::string deadline_why_;
-  std::optional<Clock::time_point> stop_deadline_;   ///< nothing is served or waited for any longer
-  std::optional<Clock::time_point> stuck_deadline_;  ///< nor, until then, what does not move
+  Stopping stopping_;
   std::unique_ptr<CompletionQueue> cq_;
   std::unique_ptr<QueuePair> qp_;
   std::unique_ptr<StreamReader> reader_;
   std::unique_ptr<StreamWriter> writer_;
-
-  // Payload buffers are used in turn: [sent_, taken_) are held by the caller.
   std::unique_ptr<MemoryRegion> payload_;
-  std::vector<StreamWriter::Ticket> tickets_;  ///< of the last send of each buffer
-  uint64_t taken_ = 0;
-  uint64_t sent_ = 0;
-
   std::array<WorkCompletion, 32> completions_;
 };
 

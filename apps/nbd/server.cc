@@ -1,37 +1,42 @@
 #include "apps/nbd/server.h"
 
+#include <poll.h>
+
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "apps/common/command_line.h"
 #include "apps/nbd/negotiation.h"
 #include "apps/nbd/qp_transport.h"
+#include "apps/nbd/socket_transport.h"
 
 namespace qpip::nbd {
 
 namespace {
 
+constexpr char kName[] = "qpip-nbd-server";
 constexpr uint16_t kBacklog = 64;
-/// More clients wait in the listener's backlog.
-constexpr size_t kMaxConnections = 64;
 /// How often the thread that accepts looks at stop requests and ended connections.
 constexpr auto kAcceptPeriod = std::chrono::milliseconds(250);
 
-void Report(const std::string& what, const Endpoint& peer, const std::string& why) {
-  apps::PrintErrorLine("qpip-nbd-server", what + ": " + peer.ToString() + ": " + why);
+void Report(const std::string& what, const std::string& peer, const std::string& why) {
+  apps::PrintErrorLine(kName, what + ": " + peer + ": " + why);
 }
 
 }  // namespace
 
 class Server::Connection {
  public:
-  Connection(Nic& nic, ProtectionDomain& pd, const apps::StopToken& stop,
-             std::chrono::seconds keepalive)
-      : transport(nic, pd, stop, keepalive) {}
+  explicit Connection(std::unique_ptr<Transport> made) : transport(std::move(made)) {}
 
-  QpTransport transport;
+  std::unique_ptr<Transport> transport;
+  storage::ThreadExecutor executor;
+  std::string peer;
+  QueuePair* qp = nullptr;  ///< where it is one
   std::thread thread;
   std::atomic<bool> ended = false;
 };
@@ -57,14 +62,17 @@ class Server::CountAtEnd {
   const Transmission& transmission_;
 };
 
-Server::Server(Nic& nic, const ExportTable& exports, const ServerOptions& options,
+Server::Server(Nic* nic, std::vector<std::unique_ptr<ListeningSocket>> sockets,
+               const ExportTable& exports, const ServerOptions& options,
                const apps::StopToken& stop)
     : nic_(nic),
+      sockets_(std::move(sockets)),
       exports_(exports),
       options_(options),
       stop_(stop),
-      pd_(nic.AllocatePd()),
-      listener_(nic.Listen(options.port, kBacklog)) {}
+      budget_(options.memory_bytes),
+      pd_(nic != nullptr ? nic->AllocatePd() : nullptr),
+      listener_(nic != nullptr ? nic->Listen(options.port, kBacklog) : nullptr) {}
 
 Server::~Server() {
   listener_.reset();
@@ -72,44 +80,118 @@ Server::~Server() {
 }
 
 void Server::Run() {
-  std::unique_ptr<Connection> idle;
-  bool accepted = false;
-  while (!stop_.requested()) {
-    Reap();
-    const bool enough = options_.once && accepted;
-    if (enough && connections_.empty()) break;
-    if (!idle && !enough && connections_.size() < kMaxConnections) idle = TryToOffer();
-    if (!idle) {
-      AwaitAnEnd();
-    } else if (listener_->Accept(kAcceptPeriod) != nullptr) {
-      accepted |= Start(std::move(idle));
-    }
+  if (nic_ == nullptr) {
+    RunOnSockets();
+  } else if (sockets_.empty()) {
+    RunOnNic();
+  } else {
+    const std::jthread beside([this] { RunOnSockets(); });
+    RunOnNic();
   }
-  listener_.reset();  // takes the offer back before `idle` goes
-  idle.reset();
-  while (!connections_.empty()) {
+  while (any_connection()) {
     AwaitAnEnd();
     Reap();
   }
 }
 
+bool Server::done() const {
+  if (stop_.requested()) return true;
+  const std::lock_guard lock(mutex_);
+  return options_.once && ended_ > 0;
+}
+
+bool Server::any_connection() const {
+  const std::lock_guard lock(mutex_);
+  return !connections_.empty();
+}
+
+bool Server::HasRoom() {
+  const std::lock_guard lock(mutex_);
+  if (connections_.size() < options_.max_connections) return true;
+  SayLack(std::to_string(options_.max_connections) + " are being served (--max-connections)");
+  return false;
+}
+
+void Server::SayLack(const std::string& why) {
+  if (lacking_.exchange(true)) return;
+  apps::PrintErrorLine(kName, "no room for another client: " + why + ": it waits until one leaves");
+}
+
+// --- Queue pairs
+
+void Server::RunOnNic() {
+  std::unique_ptr<Connection> idle;
+  bool accepted = false;
+  while (!done()) {
+    Reap();
+    const bool enough = options_.once && accepted;
+    if (!idle && !enough && HasRoom()) idle = TryToOffer();
+    if (!idle) {
+      AwaitAnEnd();
+    } else if (listener_->Accept(kAcceptPeriod) != nullptr) {
+      idle->peer = idle->qp->peer().ToString();
+      accepted |= Start(std::move(idle));
+    }
+  }
+  listener_.reset();  // takes the offer back before `idle` goes
+}
+
 std::unique_ptr<Server::Connection> Server::TryToOffer() {
   try {
-    auto connection = std::make_unique<Connection>(nic_, *pd_, stop_, options_.keepalive);
-    listener_->Offer(connection->transport.qp());
+    auto transport = std::make_unique<QpTransport>(*nic_, *pd_, stop_, options_.keepalive);
+    QueuePair& qp = transport->qp();
+    auto connection = std::make_unique<Connection>(std::move(transport));
+    connection->qp = &qp;
+    listener_->Offer(qp);
     offered_ = true;
     lacking_ = false;
     return connection;
   } catch (const std::exception& error) {
-    if (!offered_ || nic_.failure()) throw;
-    if (!lacking_) {
-      apps::PrintErrorLine("qpip-nbd-server", std::string("no room for another client: ") +
-                                                  error.what() + ": it waits until one leaves");
-    }
-    lacking_ = true;
+    if (!offered_ || nic_->failure()) throw;
+    SayLack(error.what());
     return nullptr;
   }
 }
+
+// --- Sockets
+
+void Server::RunOnSockets() {
+  bool room = true;
+  std::vector<pollfd> descriptors;
+  while (!done()) {
+    Reap();
+    room = room && HasRoom();
+    descriptors.assign({pollfd{stop_.fd(), POLLIN, 0}});
+    for (const auto& socket : sockets_) {
+      descriptors.push_back({room ? socket->fd() : -1, POLLIN, 0});
+    }
+    poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
+    room = true;
+    for (size_t i = 0; i < sockets_.size(); ++i) {
+      if (descriptors[i + 1].revents != 0 && !AcceptFrom(*sockets_[i])) room = false;
+    }
+  }
+}
+
+bool Server::AcceptFrom(ListeningSocket& socket) {
+  try {
+    AcceptedSocket accepted = socket.Accept();
+    if (!accepted.socket) return true;
+    auto connection = std::make_unique<Connection>(
+        std::make_unique<SocketTransport>(std::move(accepted.socket), stop_));
+    connection->peer = std::move(accepted.peer);
+    lacking_ = false;
+    Start(std::move(connection));
+    return true;
+  } catch (const Lack& lack) {
+    if (!lacking_.exchange(true)) apps::PrintErrorLine(kName, lack.what());
+  } catch (const std::exception& error) {
+    Report("client refused", socket.uri(), error.what());
+  }
+  return false;
+}
+
+// --- Connections
 
 void Server::AwaitAnEnd() {
   std::unique_lock lock(mutex_);
@@ -118,32 +200,36 @@ void Server::AwaitAnEnd() {
 }
 
 bool Server::Start(std::unique_ptr<Connection> connection) {
-  const Endpoint peer = connection->transport.qp().peer();
-  Connection& started = *connections_.emplace_back(std::move(connection));
+  Connection& started = *connection;
+  const std::lock_guard lock(mutex_);
   try {
     started.thread = std::thread([this, &started] { Serve(started); });
   } catch (const std::system_error& error) {
-    connections_.pop_back();  // resets the connection
-    Report("client refused", peer,
+    Report("client refused", started.peer,
            std::string("no thread for it: ") + error.code().message() +
                ": raise the limits on processes and memory, or serve fewer clients");
-    return false;
+    return false;  // resets the connection
   }
-  const std::lock_guard lock(mutex_);
+  connections_.push_back(std::move(connection));
   ++counts_.connections;
   return true;
 }
 
 void Server::Reap() {
-  connections_.remove_if([](const std::unique_ptr<Connection>& connection) {
-    if (!connection->ended.load(std::memory_order_acquire)) return false;
-    connection->thread.join();
-    return true;
-  });
+  std::list<std::unique_ptr<Connection>> over;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto at = connections_.begin(); at != connections_.end();) {
+      const auto next = std::next(at);
+      if ((*at)->ended.load(std::memory_order_acquire)) over.splice(over.end(), connections_, at);
+      at = next;
+    }
+  }
+  for (const auto& connection : over) connection->thread.join();
 }
 
 void Server::ServeExport(Connection& connection) {
-  QpTransport& transport = connection.transport;
+  Transport& transport = *connection.transport;
   if (options_.handshake_limit.count() > 0) {
     const auto limit = std::chrono::duration<double>(options_.handshake_limit).count();
     transport.SetDeadline(std::chrono::steady_clock::now() + options_.handshake_limit,
@@ -151,31 +237,29 @@ void Server::ServeExport(Connection& connection) {
                               std::to_string(static_cast<uint64_t>(std::ceil(limit))) +
                               " s (--handshake-limit)");
   }
-  const Export* const chosen = Negotiation(transport, exports_).Run();
-  if (chosen == nullptr) return;
-  transport.SetDeadline(std::nullopt);
-  BlockDevice& device = *chosen->device;
-  Transmission transmission(transport, device, LimitsOf(device));
+  const Agreement agreement = Negotiation(transport, exports_).Run();
+  if (agreement.chosen == nullptr) return;
+  transport.SetDeadline(std::nullopt, {});
+  Transmission transmission(transport, connection.executor, agreement, budget_);
   const CountAtEnd count(*this, transmission);
   transmission.Run();
 }
 
-void Server::ReportEnd(const Endpoint& peer, const std::exception& error) const {
-  if (nic_.failure()) return;  // which is told once for all
+void Server::ReportEnd(const std::string& peer, const std::exception& error) const {
+  if (nic_ != nullptr && nic_->failure()) return;  // which is told once for all
   Report("connection ended", peer, error.what());
 }
 
 void Server::Serve(Connection& connection) {
-  const Endpoint peer = connection.transport.qp().peer();
   try {
     ServeExport(connection);
   } catch (const std::exception& error) {
-    ReportEnd(peer, error);
+    ReportEnd(connection.peer, error);
   }
   try {
-    connection.transport.Close();
+    connection.transport->Close();
   } catch (const std::exception& error) {
-    ReportEnd(peer, error);
+    ReportEnd(connection.peer, error);
   }
   connection.ended.store(true, std::memory_order_release);
   const std::lock_guard lock(mutex_);

@@ -1,4 +1,4 @@
-// The NBD server: a listener, and a thread for each connection.
+// The NBD server: what it listens on, and a thread for each connection.
 #pragma once
 
 #include <atomic>
@@ -8,10 +8,14 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "apps/common/stop.h"
 #include "apps/nbd/export.h"
+#include "apps/nbd/listening_sockets.h"
+#include "apps/nbd/memory_budget.h"
 #include "apps/nbd/transmission.h"
 #include "qpip/qpip.h"
 
@@ -23,23 +27,29 @@ struct ServerCounts {
 };
 
 struct ServerOptions {
-  uint16_t port = 10809;
-  bool once = false;  ///< until the first connection has ended
+  uint16_t port = 10809;  ///< of queue pairs
+  bool once = false;      ///< until the first connection has ended
   /// A client that takes longer to choose an export is hung up on; 0: it may take any time.
   std::chrono::nanoseconds handshake_limit = std::chrono::seconds(10);
   std::chrono::seconds keepalive{60};  ///< of QpOptions; 0: the NIC's
+  size_t max_connections = 256;        ///< more clients wait until one leaves
+  /// Bytes of requests longer than Transmission::kPieceBytes, over all connections; at least
+  /// kMaxPayloadBytes.
+  size_t memory_bytes = 512u << 20;
 };
 
 class Server {
  public:
-  /// Listens. Throws qpip::Error (port in use). References must outlive the server.
-  Server(Nic& nic, const ExportTable& exports, const ServerOptions& options,
-         const apps::StopToken& stop);
+  /// `nic`: listens there; nullptr: on sockets alone. Throws qpip::Error (port in use). References
+  /// must outlive the server.
+  Server(Nic* nic, std::vector<std::unique_ptr<ListeningSocket>> sockets,
+         const ExportTable& exports, const ServerOptions& options, const apps::StopToken& stop);
   ~Server();  ///< Waits for the connections to end.
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  uint16_t port() const { return listener_->port(); }
+  uint16_t port() const { return listener_ ? listener_->port() : uint16_t{0}; }
+  const std::vector<std::unique_ptr<ListeningSocket>>& sockets() const { return sockets_; }
   /// Serves until stopped, or as `once` says. What cannot be had for a client is said on stderr,
   /// and that one waits or is refused. Throws qpip::Error when there is no room for the first.
   void Run();
@@ -50,27 +60,38 @@ class Server {
   class Connection;
   class CountAtEnd;
 
+  void RunOnNic();
+  void RunOnSockets();
+  /// Takes what waits at a socket. Returns false when something that it needs cannot be had now.
+  bool AcceptFrom(ListeningSocket& socket);
   /// A queue pair on offer; nullptr when there is no room for one now.
   std::unique_ptr<Connection> TryToOffer();
   /// Returns false when the client had to be refused.
   bool Start(std::unique_ptr<Connection> connection);
+  bool done() const;
+  /// Whether there may be another connection; when not, a line says so, once.
+  bool HasRoom();
+  void SayLack(const std::string& why);
   void Reap();
+  bool any_connection() const;
   /// Waits a while for a connection to end.
   void AwaitAnEnd();
   void Serve(Connection& connection);
   void ServeExport(Connection& connection);
-  void ReportEnd(const Endpoint& peer, const std::exception& error) const;
+  void ReportEnd(const std::string& peer, const std::exception& error) const;
 
-  Nic& nic_;
+  Nic* nic_;
+  std::vector<std::unique_ptr<ListeningSocket>> sockets_;
   const ExportTable& exports_;
   ServerOptions options_;
   const apps::StopToken& stop_;
-  bool offered_ = false;  ///< there has been room for a client
-  bool lacking_ = false;  ///< there was none at the last attempt
+  MemoryBudget budget_;
+  bool offered_ = false;               ///< there has been room for a client
+  std::atomic<bool> lacking_ = false;  ///< there was none at the last attempt
   std::unique_ptr<ProtectionDomain> pd_;
-  std::list<std::unique_ptr<Connection>> connections_;
-  mutable std::mutex mutex_;  ///< of the counts
+  mutable std::mutex mutex_;  ///< of what follows
   std::condition_variable an_end_;
+  std::list<std::unique_ptr<Connection>> connections_;
   uint64_t ended_ = 0;
   ServerCounts counts_;
   std::unique_ptr<Listener> listener_;  ///< goes first

@@ -1,7 +1,9 @@
-// qpip-nbd-server: exports files and block devices over queue pairs.
+// qpip-nbd-server: exports files, block devices and memory over queue pairs and kernel sockets.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/common/command_line.h"
 #include "apps/common/connection.h"
@@ -9,8 +11,10 @@
 #include "apps/common/nic_options.h"
 #include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
+#include "apps/nbd/run_command.h"
 #include "apps/nbd/server.h"
 #include "protocols/nbd/handshake.h"
+#include "storage/core/thread_pool.h"
 
 namespace qpip::nbd {
 namespace {
@@ -19,25 +23,39 @@ namespace po = boost::program_options;
 
 constexpr char kName[] = "qpip-nbd-server";
 constexpr double kMaxHandshakeSeconds = 86400;
+/// Threads for calls that block: io_uring does without most of them.
+constexpr size_t kWorkers = 8;
 
 apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
       {.name = kName,
-       .summary = "exports files and block devices over queue pairs (NBD, fixed newstyle)",
-       .usage = "  qpip-nbd-server [options] [NAME=]FILE ...\n",
-       .notes =
-           "NAME defaults to the file's last path component; the first export is also the\n"
-           "default one (\"\"). A write is answered once the file has it, FLUSH and FUA once\n"
-           "it is on stable storage. SIGINT and SIGTERM end the server after the requests\n"
-           "that have arrived, within a second; another one, a second later, ends it at once.\n",
-       .examples =
-           "  qpip-nbd-server disk.img\n"
-           "  qpip-nbd-server --nic 'shm:lab?address=fd00::1' --read-only root=/dev/vdb\n"});
+       .summary = "exports files, block devices and memory over queue pairs and sockets (NBD)",
+       .usage = "  qpip-nbd-server [options] [NAME=]FILE|memory:SIZE|null:SIZE ...\n",
+       .notes = "NAME defaults to the file's last path component; the first export is also the\n"
+                "default one (\"\"). A write is answered once the file has it, FLUSH and FUA once\n"
+                "it is on stable storage. With --listen, --run or sockets from systemd there is a\n"
+                "NIC only if --nic or --address is given. SIGINT and SIGTERM end the server after\n"
+                "the requests that have arrived, within a second; another one, a second later,\n"
+                "ends it at once.\n",
+       .examples = "  qpip-nbd-server disk.img\n"
+                   "  qpip-nbd-server --nic 'shm:lab?address=fd00::1' --read-only root=/dev/vdb\n"
+                   "  qpip-nbd-server --listen /tmp/disk --listen '[::1]:10809' disk.img\n"
+                   "  qpip-nbd-server --run 'nbdinfo \"$uri\"' scratch=memory:1T\n"});
   apps::AddNicOptions(command_line);
   command_line.Options().add_options()(
       "port,p", po::value<std::string>()->default_value("10809")->value_name("PORT"),
-      "TCP port to listen on, 1 to 65535")("read-only,r", "refuse all writes")(
+      "TCP port to listen on, 1 to 65535")(
+      "listen,l", po::value<std::vector<std::string>>()->composing()->value_name("WHERE"),
+      "a kernel socket for conventional clients: PATH, ADDRESS, [ADDRESS]:PORT; may be repeated")(
+      "run", po::value<std::string>()->value_name("COMMAND"),
+      "serve a shell command's $uri, and end with its status")("read-only,r", "refuse all writes")(
+      "read-only-export", po::value<std::vector<std::string>>()->composing()->value_name("NAME"),
+      "refuse writes to this export; may be repeated")(
+      "description", po::value<std::vector<std::string>>()->composing()->value_name("NAME=TEXT"),
+      "what clients are told of an export; may be repeated")(
       "once", "exit when the first connection has ended")(
+      "max-connections", po::value<std::string>()->default_value("256")->value_name("COUNT"),
+      "clients that are served at a time; more wait")(
       "handshake-limit", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
       "a client that has not chosen an export by then is hung up on (0: it may take any time)");
   apps::AddKeepaliveOption(command_line);
@@ -45,7 +63,30 @@ apps::CommandLine MakeCommandLine() {
   return command_line;
 }
 
-ExportTable OpenExports(const apps::CommandLine& command_line) {
+/// What `option` says of exports by name, NAME or NAME=TEXT. Throws UsageError when there is none.
+std::string OfExport(const apps::CommandLine& command_line, const std::string& option,
+                     const std::string& name) {
+  for (const std::string& text : command_line.Strings(option)) {
+    if (text.substr(0, text.find('=')) == name) {
+      const size_t equals = text.find('=');
+      return equals == std::string::npos ? "yes" : text.substr(equals + 1);
+    }
+  }
+  return "";
+}
+
+void CheckNames(const apps::CommandLine& command_line, const ExportTable& exports) {
+  for (const char* option : {"read-only-export", "description"}) {
+    for (const std::string& text : command_line.Strings(option)) {
+      const std::string name = text.substr(0, text.find('='));
+      if (name.empty() || exports.Find(name) == nullptr) {
+        throw apps::UsageError("no such export: '" + name + "': option --" + option);
+      }
+    }
+  }
+}
+
+ExportTable OpenExports(const apps::CommandLine& command_line, storage::Workers& workers) {
   const std::vector<std::string> arguments = command_line.Strings("export");
   if (arguments.empty()) {
     throw apps::UsageError("nothing to export: command line: give at least one FILE or NAME=FILE");
@@ -53,23 +94,39 @@ ExportTable OpenExports(const apps::CommandLine& command_line) {
   ExportTable exports;
   for (const std::string& text : arguments) {
     const ExportArgument argument = ParseExportArgument(text);
-    exports.Add(argument.name,
-                std::make_unique<FileDevice>(argument.path, command_line.Flag("read-only")));
+    const bool read_only = command_line.Flag("read-only") ||
+                           !OfExport(command_line, "read-only-export", argument.name).empty();
+    exports.Add({.name = argument.name,
+                 .description = OfExport(command_line, "description", argument.name),
+                 .read_only = read_only,
+                 .device = OpenDevice(argument.what, read_only, workers)});
   }
+  CheckNames(command_line, exports);
   return exports;
 }
 
-void PrintReady(const Endpoint& where, const ExportTable& exports, bool json) {
+void PrintReady(const std::optional<Endpoint>& where, const Server& server,
+                const ExportTable& exports, bool json) {
   if (json) {
     nlohmann::json list = nlohmann::json::array();
     for (const Export& each : exports.all()) {
+      const storage::Geometry geometry = each.device->geometry();
       list.push_back({{"name", each.name},
-                      {"size_bytes", each.device->size_bytes()},
-                      {"read_only", each.device->read_only()}});
+                      {"size_bytes", geometry.bytes},
+                      {"read_only", each.read_only || geometry.read_only}});
     }
-    return apps::PrintJsonLine({{"listening", where.ToString()}, {"exports", list}});
+    nlohmann::json line = {{"exports", list}};
+    if (where) line["listening"] = where->ToString();
+    for (const auto& socket : server.sockets()) line["sockets"].push_back(socket->uri());
+    return apps::PrintJsonLine(line);
   }
-  std::cout << "listening on " << where.ToString() << ", exports:";
+  std::cout << "listening on";
+  const char* between = " ";
+  if (where) std::cout << std::exchange(between, ", ") << where->ToString();
+  for (const auto& socket : server.sockets()) {
+    std::cout << std::exchange(between, ", ") << socket->uri();
+  }
+  std::cout << ", exports:";
   for (const Export& each : exports.all()) std::cout << " " << each.name;
   std::cout << std::endl;
 }
@@ -88,6 +145,37 @@ void PrintResult(const ServerCounts& counts, bool json) {
             << " errors" << std::endl;
 }
 
+/// The sockets to listen on. `own`: made when a command is to run and none is named.
+std::vector<std::unique_ptr<ListeningSocket>> OpenSockets(const apps::CommandLine& command_line,
+                                                          std::optional<PrivateSocketPath>* own) {
+  std::vector<std::unique_ptr<ListeningSocket>> sockets = ActivatedSockets();
+  for (const std::string& where : command_line.Strings("listen")) {
+    sockets.push_back(Listen(where, kDefaultPort));
+  }
+  if (command_line.Has("run") && sockets.empty()) {
+    own->emplace();
+    sockets.push_back(Listen((*own)->path(), kDefaultPort));
+  }
+  return sockets;
+}
+
+int ServeUntilStopped(const apps::CommandLine& command_line, Server& server, Nic* nic,
+                      const ExportTable& exports, const std::optional<PrivateSocketPath>& own,
+                      apps::StopToken& stop) {
+  std::optional<Endpoint> where;
+  if (nic != nullptr) where = Endpoint{nic->address(), server.port()};
+  if (!command_line.Has("run")) {
+    PrintReady(where, server, exports, command_line.json());
+    server.Run();
+    PrintResult(server.counts(), command_line.json());
+    return apps::kExitOk;
+  }
+  RunningCommand command(command_line.String("run"), server.sockets().front()->uri(),
+                         own ? own->path() : "", stop);
+  server.Run();
+  return command.Finish();
+}
+
 int Main(int argc, char** argv) {
   apps::CommandLine command_line = MakeCommandLine();
   if (!command_line.Parse(argc, argv)) return apps::kExitOk;
@@ -97,18 +185,24 @@ int Main(int argc, char** argv) {
   options.handshake_limit =
       apps::ToNanoseconds(command_line.Seconds("handshake-limit", kMaxHandshakeSeconds));
   options.keepalive = apps::GetKeepalive(command_line);
-  const std::string uri = apps::NicUri(command_line, apps::NicRole::kServer);
-  const ExportTable exports = OpenExports(command_line);
+  options.max_connections = command_line.Number("max-connections", 1, 1 << 20);
+  storage::ThreadPool workers(kWorkers);
+  const ExportTable exports = OpenExports(command_line, workers);
 
   apps::StopToken stop;
   apps::StopOnSignals(stop);
-  return apps::WithNic(kName, uri, apps::NicRole::kServer, stop, [&](Nic& nic) {
-    Server server(nic, exports, options, stop);
-    PrintReady({nic.address(), server.port()}, exports, command_line.json());
-    server.Run();
-    PrintResult(server.counts(), command_line.json());
-    return apps::kExitOk;
-  });
+  std::optional<PrivateSocketPath> own;
+  std::vector<std::unique_ptr<ListeningSocket>> sockets = OpenSockets(command_line, &own);
+  const auto serve = [&](Nic* nic) {
+    Server server(nic, std::move(sockets), exports, options, stop);
+    return ServeUntilStopped(command_line, server, nic, exports, own, stop);
+  };
+  if (!sockets.empty() && !command_line.Given("nic") && !command_line.Given("address")) {
+    return serve(nullptr);
+  }
+  const std::string uri = apps::NicUri(command_line, apps::NicRole::kServer);
+  return apps::WithNic(kName, uri, apps::NicRole::kServer, stop,
+                       [&](Nic& nic) { return serve(&nic); });
 }
 
 }  // namespace

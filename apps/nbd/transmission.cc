@@ -1,150 +1,416 @@
 #include "apps/nbd/transmission.h"
 
+#include <poll.h>
+#include <sys/mman.h>
+
 #include <algorithm>
-#include <array>
+#include <cerrno>
 #include <cstring>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace qpip::nbd {
 
 namespace {
 
-/// Runs of received bytes that one pwritev takes.
-constexpr size_t kMaxRuns = 32;
+constexpr size_t kMaxExtents = 512;
+/// How often memory that other connections hold is asked for again.
+constexpr std::chrono::milliseconds kBudgetPeriod{5};
 
-std::array<uint8_t, kSimpleReplyBytes> ReplyBytes(const Request& request, uint32_t error) {
-  std::array<uint8_t, kSimpleReplyBytes> bytes = {};
-  EmitSimpleReply({error, request.cookie}, bytes);
-  return bytes;
+storage::Op OpOf(uint16_t command) {
+  switch (command) {
+    case kCommandRead:
+      return storage::Op::kRead;
+    case kCommandWrite:
+      return storage::Op::kWrite;
+    case kCommandFlush:
+      return storage::Op::kFlush;
+    case kCommandTrim:
+      return storage::Op::kTrim;
+    case kCommandCache:
+      return storage::Op::kCache;
+    case kCommandWriteZeroes:
+      return storage::Op::kZero;
+    default:  // CheckRequest lets nothing else through
+      return storage::Op::kStatus;
+  }
 }
 
-/// Cuts a list of runs to at most `limit` bytes. Returns how many bytes are left in it.
-size_t Limit(std::span<iovec>* runs, uint64_t limit) {
-  size_t total = 0;
-  for (size_t i = 0; i < runs->size(); ++i) {
-    iovec& run = (*runs)[i];
-    run.iov_len = static_cast<size_t>(std::min<uint64_t>(run.iov_len, limit - total));
-    total += run.iov_len;
-    if (total == limit) {
-      *runs = runs->first(i + 1);
-      break;
-    }
-  }
-  return total;
+uint32_t FlagsOf(const Request& request) {
+  uint32_t flags = 0;
+  if ((request.flags & kCommandFua) != 0) flags |= storage::kFua;
+  if ((request.flags & kCommandNoHole) != 0) flags |= storage::kNoHole;
+  if ((request.flags & kCommandFastZero) != 0) flags |= storage::kFastZero;
+  if ((request.flags & kCommandReqOne) != 0) flags |= storage::kOneExtent;
+  return flags;
 }
 
 }  // namespace
 
+/// Memory that goes back to the system and to the budget.
+struct Transmission::LargeMemory {
+  LargeMemory(MemoryBudget& from, size_t bytes)
+      : budget(from),
+        area(static_cast<std::byte*>(
+                 mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
+             bytes) {}
+  ~LargeMemory() {
+    if (ok()) munmap(area.data(), area.size());
+    budget.Put(area.size());
+  }
+  LargeMemory(const LargeMemory&) = delete;
+  LargeMemory& operator=(const LargeMemory&) = delete;
+  bool ok() const { return area.data() != MAP_FAILED; }
+
+  MemoryBudget& budget;
+  std::span<std::byte> area;
+};
+
+/// One request to the device: a whole one of the client's, or a piece of a long read.
+struct Transmission::Slot {
+  explicit Slot(Transmission& from) : owner(from) {}
+
+  Transmission& owner;
+  storage::Request io;
+  Request asked;           ///< by the client
+  Slot* whole = nullptr;   ///< of a piece: the read's slot; else itself
+  uint32_t pieces = 0;     ///< of a whole read: not answered yet
+  bool any_error = false;  ///< of a whole read: of any piece
+  std::span<std::byte> buffer;
+  std::unique_ptr<LargeMemory> large;  ///< where the buffer is not of the pool
+  iovec run = {};
+  std::vector<storage::Extent> extents;
+  storage::ExtentList list{{}};
+};
+
+Transmission::Transmission(Transport& transport, storage::ThreadExecutor& executor,
+                           const Agreement& agreement, MemoryBudget& budget)
+    : transport_(transport),
+      executor_(executor),
+      device_(*agreement.chosen->device),
+      limits_(agreement.limits),
+      budget_(budget),
+      replies_(transport, agreement),
+      pool_(transport.payload_area()) {
+  slots_.reserve(kMaxInFlight);
+  free_slots_.reserve(kMaxInFlight);
+}
+
+Transmission::~Transmission() {
+  dropped_ = true;
+  while (in_flight_ > 0) {
+    if (executor_.RunReady() || !executor_.Sleep()) continue;
+    pollfd descriptor = {executor_.fd(), POLLIN, 0};
+    poll(&descriptor, 1, -1);
+    executor_.Awake();
+  }
+}
+
 void Transmission::Run() {
   for (;;) {
-    std::array<uint8_t, kRequestBytes> bytes = {};
-    if (!ReadExact(transport_, bytes, WaitFor::kNextMessage)) return;
-    Request request;
-    const TransmissionError error = ParseRequest(bytes, &request);
-    if (error != TransmissionError::kNone) {
-      throw ConnectionLost(std::string("bad request: ") + TransmissionErrorName(error));
+    while (Advance()) {
     }
-    ++counts_.requests;
-    if (request.command == kCommandDisconnect) return;
-    if (const WireError refusal = CheckRequest(request, limits_); refusal != kErrorNone) {
-      Refuse(request, refusal);
-    } else {
-      Handle(request);
+    if (executor_.RunReady()) continue;
+    if (ended_ && in_flight_ == 0) return transport_.Flush();
+    // With nothing in flight nothing will be posted, and the transport waits in the way it likes
+    // best.
+    transport_.Await(in_flight_ > 0 ? &executor_ : nullptr, awaited(), !ended_ && awaits_bytes(),
+                     budget_lacks_ ? kBudgetPeriod : kUntilEvent);
+  }
+}
+
+WaitFor Transmission::awaited() const {
+  const bool at_boundary = state_ == State::kHeader && header_have_ == 0;
+  return at_boundary ? WaitFor::kNextMessage : WaitFor::kRestOfMessage;
+}
+
+bool Transmission::awaits_bytes() const {
+  switch (state_) {
+    case State::kHeader:
+      return free_slots_.size() + kMaxInFlight > slots_.size();
+    case State::kPayload:
+    case State::kDrain:
+      return true;
+    case State::kMemory:
+    case State::kPieces:
+      return false;
+  }
+  return true;
+}
+
+bool Transmission::Advance() {
+  budget_lacks_ = false;
+  switch (state_) {
+    case State::kHeader:
+      return !ended_ && TakeHeader();
+    case State::kMemory:
+      return TakeMemory();
+    case State::kPayload:
+      return TakePayload();
+    case State::kDrain:
+      return DrainSome();
+    case State::kPieces:
+      return TakePiece();
+  }
+  return false;
+}
+
+// --- A request, up to the device
+
+bool Transmission::TakeHeader() {
+  if (free_slots_.empty() && slots_.size() == kMaxInFlight) return false;
+  const size_t header_bytes = RequestHeaderBytes(limits_.headers);
+  while (header_have_ < header_bytes) {
+    iovec run = {};
+    const Readable readable = transport_.Look({&run, 1}, awaited());
+    if (readable.ended) {
+      if (header_have_ > 0) throw ConnectionLost("the peer closed in the middle of a message");
+      ended_ = true;
     }
-  }
-}
-
-void Transmission::Handle(const Request& request) {
-  switch (request.command) {
-    case kCommandRead:
-      return HandleRead(request);
-    case kCommandWrite:
-      return HandleWrite(request);
-    case kCommandFlush:
-      return HandleFlush(request);
-    default:  // CheckRequest lets nothing else through with the flags that are announced
-      return Refuse(request, kErrorInval);
-  }
-}
-
-void Transmission::Refuse(const Request& request, WireError error) {
-  Drain(transport_, RequestPayloadBytes(request));
-  Reply(request, error);
-}
-
-void Transmission::HandleRead(const Request& request) {
-  const size_t piece = transport_.payload_bytes();
-  if (request.length > piece * transport_.payload_buffers()) return StreamRead(request);
-  uint32_t taken = 0;
-  while (taken < request.length) {
-    std::span<uint8_t> buffer = transport_.TakePayload();
-    buffer = buffer.first(std::min<size_t>(piece, request.length - taken));
-    if (const int error = device_.Read(request.offset + taken, buffer); error != 0) {
-      transport_.PutBackPayload();
-      return Reply(request, WireErrorFromErrno(error, request.flags));
-    }
-    taken += static_cast<uint32_t>(buffer.size());
-  }
-  const auto header = ReplyBytes(request, kErrorNone);
-  for (uint32_t sent = 0; sent < taken;) {
-    const size_t bytes = std::min<size_t>(piece, taken - sent);
-    transport_.SendPayload(
-        sent == 0 ? std::span<const uint8_t>(header) : std::span<const uint8_t>{}, bytes);
-    sent += static_cast<uint32_t>(bytes);
-  }
-  counts_.bytes_read += taken;
-}
-
-void Transmission::StreamRead(const Request& request) {
-  const auto header = ReplyBytes(request, kErrorNone);
-  for (uint32_t done = 0; done < request.length;) {
-    std::span<uint8_t> buffer = transport_.TakePayload();
-    buffer = buffer.first(std::min<size_t>(buffer.size(), request.length - done));
-    if (const int error = device_.Read(request.offset + done, buffer); error != 0) {
-      transport_.PutBackPayload();
-      if (done == 0) return Reply(request, WireErrorFromErrno(error, request.flags));
-      // A simple reply cannot take back its header: "the server MUST initiate a hard disconnect".
-      throw ConnectionLost(std::string("read failed behind the reply's header: ") +
-                           std::strerror(error));
-    }
-    transport_.SendPayload(
-        done == 0 ? std::span<const uint8_t>(header) : std::span<const uint8_t>{}, buffer.size());
-    done += static_cast<uint32_t>(buffer.size());
-  }
-  counts_.bytes_read += request.length;
-}
-
-int Transmission::ReceiveToDevice(const Request& request) {
-  int first_error = 0;
-  uint32_t done = 0;
-  while (done < request.length) {
-    std::array<iovec, kMaxRuns> storage;
-    const size_t count = transport_.WaitReadable(storage, WaitFor::kRestOfMessage);
-    if (count == 0) throw ConnectionLost("the peer closed in the middle of a write");
-    std::span<iovec> runs(storage.data(), count);
-    const size_t bytes = Limit(&runs, request.length - done);
-    if (first_error == 0) first_error = device_.Write(request.offset + done, runs);
+    if (readable.runs == 0) return false;
+    const size_t bytes = std::min(run.iov_len, header_bytes - header_have_);
+    std::memcpy(header_.data() + header_have_, run.iov_base, bytes);
     transport_.Consume(bytes);
-    done += static_cast<uint32_t>(bytes);
+    header_have_ += bytes;
   }
-  return first_error;
+  header_have_ = 0;
+  const TransmissionError error = ParseRequest(header_, &asked_, limits_.headers);
+  if (error != TransmissionError::kNone) {
+    throw ConnectionLost(std::string("bad request: ") + TransmissionErrorName(error));
+  }
+  ++counts_.requests;
+  Begin();
+  return true;
 }
 
-void Transmission::HandleWrite(const Request& request) {
-  int error = ReceiveToDevice(request);
-  if (error == 0) counts_.bytes_written += request.length;
-  if (error == 0 && (request.flags & kCommandFua) != 0) error = device_.Flush();
-  Reply(request, WireErrorFromErrno(error, request.flags));
+void Transmission::Begin() {
+  moved_ = 0;
+  if (asked_.command == kCommandDisconnect) {
+    ended_ = true;
+    return;
+  }
+  if (const WireError refusal = CheckRequest(asked_, limits_); refusal != kErrorNone) {
+    return Refuse(refusal);
+  }
+  if (asked_.command == kCommandRead) return BeginRead();
+  current_ = TakeSlot();
+  if (asked_.command == kCommandWrite) {
+    state_ = State::kMemory;
+    return;
+  }
+  if (asked_.command == kCommandBlockStatus) {
+    current_->extents.resize(kMaxExtents);
+    current_->list = storage::ExtentList(current_->extents);
+  }
+  Submit(*std::exchange(current_, nullptr));
 }
 
-void Transmission::HandleFlush(const Request& request) {
-  Reply(request, WireErrorFromErrno(device_.Flush(), request.flags));
+void Transmission::BeginRead() {
+  const bool unfragmented = (asked_.flags & kCommandDf) != 0;
+  if (unfragmented && asked_.length > kMaxUnfragmentedBytes) return Refuse(kErrorOverflow);
+  current_ = TakeSlot();
+  if (replies_.chunks() && !unfragmented && asked_.length > kPieceBytes) {
+    current_->pieces = static_cast<uint32_t>((asked_.length + kPieceBytes - 1) / kPieceBytes);
+    state_ = State::kPieces;
+  } else {
+    current_->pieces = 1;
+    state_ = State::kMemory;
+  }
 }
 
-void Transmission::Reply(const Request& request, uint32_t error) {
+void Transmission::Refuse(uint32_t error) {
+  refusal_ = error;
+  state_ = State::kDrain;
+}
+
+bool Transmission::TakeMemory() {
+  if (!TakeBuffer(*current_, asked_.length)) return false;
+  if (asked_.command == kCommandWrite) {
+    state_ = State::kPayload;
+  } else {
+    state_ = State::kHeader;
+    Submit(*std::exchange(current_, nullptr));
+  }
+  return true;
+}
+
+bool Transmission::TakePayload() {
+  const size_t bytes = transport_.ReadSome(current_->buffer.subspan(moved_));
+  if (bytes == 0) return false;
+  moved_ += bytes;
+  if (moved_ < asked_.length) return true;
+  // Only now: a write whose payload never comes in full is none.
+  state_ = State::kHeader;
+  Submit(*std::exchange(current_, nullptr));
+  return true;
+}
+
+bool Transmission::DrainSome() {
+  const uint64_t payload = RequestPayloadBytes(asked_, limits_.headers);
+  if (moved_ < payload) {
+    std::array<std::byte, 4096> forgotten;
+    const auto most = static_cast<size_t>(std::min<uint64_t>(payload - moved_, forgotten.size()));
+    const size_t bytes = transport_.ReadSome(std::span(forgotten).first(most));
+    moved_ += bytes;
+    return bytes > 0;
+  }
+  state_ = State::kHeader;
+  ++counts_.errors;
+  replies_.Done(asked_, refusal_);
+  return true;
+}
+
+bool Transmission::TakePiece() {
+  Slot* const piece = TakeSlot();
+  if (piece == nullptr) return false;
+  const auto bytes = static_cast<size_t>(std::min<uint64_t>(kPieceBytes, asked_.length - moved_));
+  if (!TakeBuffer(*piece, bytes)) {
+    PutSlot(*piece);
+    return false;
+  }
+  piece->whole = current_;
+  piece->io.offset = asked_.offset + moved_;
+  moved_ += bytes;
+  if (moved_ == asked_.length) {
+    state_ = State::kHeader;
+    current_ = nullptr;
+  }
+  Submit(*piece);
+  return true;
+}
+
+// --- Slots and memory
+
+Transmission::Slot* Transmission::TakeSlot() {
+  if (free_slots_.empty()) {
+    if (slots_.size() == kMaxInFlight) return nullptr;
+    free_slots_.push_back(slots_.emplace_back(std::make_unique<Slot>(*this)).get());
+  }
+  Slot* const slot = free_slots_.back();
+  free_slots_.pop_back();
+  slot->asked = asked_;
+  slot->whole = slot;
+  slot->pieces = 0;
+  slot->any_error = false;
+  slot->buffer = {};
+  slot->io.offset = asked_.offset;
+  return slot;
+}
+
+void Transmission::PutSlot(Slot& slot) {
+  slot.large.reset();
+  free_slots_.push_back(&slot);
+}
+
+bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
+  const bool unfragmented = (asked_.flags & kCommandDf) != 0;
+  if (bytes <= kPieceBytes || unfragmented) {
+    slot.buffer = pool_.Take(bytes);
+    if (slot.buffer.empty() && sending_count_ > 0) {
+      transport_.Flush();
+      Reclaim();
+      slot.buffer = pool_.Take(bytes);
+    }
+    return !slot.buffer.empty();
+  }
+  if (!budget_.TryTake(bytes)) {
+    budget_lacks_ = true;
+    return false;
+  }
+  slot.large = std::make_unique<LargeMemory>(budget_, bytes);
+  if (!slot.large->ok()) {
+    slot.large.reset();
+    budget_lacks_ = true;
+    return false;
+  }
+  slot.buffer = slot.large->area;
+  return true;
+}
+
+void Transmission::Reclaim() {
+  while (sending_count_ > 0 && transport_.Sent(sending_[sending_first_].ticket)) {
+    pool_.Put(sending_[sending_first_].buffer);
+    sending_first_ = (sending_first_ + 1) % sending_.size();
+    --sending_count_;
+  }
+}
+
+void Transmission::Submit(Slot& slot) {
+  storage::Request& io = slot.io;
+  io.op = OpOf(asked_.command);
+  io.flags = FlagsOf(asked_);
+  io.length = slot.buffer.empty() ? asked_.length : slot.buffer.size();
+  slot.run = {slot.buffer.data(), slot.buffer.size()};
+  io.data = {&slot.run, slot.buffer.empty() ? 0u : 1u};
+  io.extents = &slot.list;
+  io.executor = &executor_;
+  io.context = &slot;
+  io.error = 0;
+  io.done = OnDone;
+  ++in_flight_;
+  device_.Submit(io);
+}
+
+// --- ... and back
+
+void Transmission::OnDone(storage::Request& over) {
+  Slot& slot = *static_cast<Slot*>(over.context);
+  Transmission& self = slot.owner;
+  --self.in_flight_;
+  if (!self.dropped_) self.Answer(slot);
+}
+
+void Transmission::Answer(Slot& slot) {
+  if (slot.asked.command == kCommandRead) return AnswerRead(slot);
+  if (slot.asked.command == kCommandBlockStatus && slot.io.error == 0) return AnswerStatus(slot);
+  const WireError error = WireErrorFromErrno(slot.io.error, slot.asked.flags);
   if (error != kErrorNone) ++counts_.errors;
-  transport_.Send(ReplyBytes(request, error));
+  if (error == kErrorNone && slot.asked.command == kCommandWrite) {
+    counts_.bytes_written += slot.asked.length;
+  }
+  if (!slot.buffer.empty() && !slot.large) pool_.Put(slot.buffer);
+  const Request asked = slot.asked;
+  PutSlot(slot);
+  replies_.Done(asked, error);
+}
+
+void Transmission::AnswerRead(Slot& slot) {
+  Slot& whole = *slot.whole;
+  const bool last = --whole.pieces == 0;
+  const WireError error = WireErrorFromErrno(slot.io.error, slot.asked.flags);
+  if (error != kErrorNone) {
+    if (!std::exchange(whole.any_error, true)) ++counts_.errors;
+    if (!slot.large) pool_.Put(slot.buffer);
+    if (replies_.chunks()) {
+      replies_.Failed(slot.asked, slot.io.offset, error, last);
+    } else {
+      replies_.Done(slot.asked, error);
+    }
+  } else {
+    counts_.bytes_read += slot.buffer.size();
+    if (slot.large) {
+      replies_.CopiedData(slot.asked, slot.io.offset, slot.buffer);
+    } else {
+      const uint64_t ticket = replies_.Data(slot.asked, slot.io.offset, slot.buffer, last);
+      sending_[(sending_first_ + sending_count_++) % sending_.size()] = {ticket, slot.buffer};
+    }
+  }
+  if (&slot != &whole) PutSlot(slot);
+  if (last) PutSlot(whole);
+}
+
+void Transmission::AnswerStatus(Slot& slot) {
+  std::array<StatusExtent, kMaxExtents> extents;
+  size_t count = 0;
+  constexpr uint64_t kLongest = 0xffffffff & ~uint64_t{0xffff};  // a multiple of any minimum block
+  for (const storage::Extent& extent : slot.list.extents()) {
+    const bool cut = limits_.headers == Headers::kCompact && extent.length > kLongest;
+    extents[count++] = {cut ? kLongest : extent.length, extent.flags};
+    if (cut) break;  // the client asks again from there
+  }
+  const Request asked = slot.asked;
+  PutSlot(slot);
+  replies_.Status(asked, std::span(extents).first(count));
 }
 
 }  // namespace qpip::nbd

@@ -1,12 +1,18 @@
-// What the NBD server's logic needs of a connection. Over a queue pair: qp_transport.h; in memory:
-// the tests.
+// What the NBD server's logic needs of a connection. Over a queue pair: qp_transport.h; over a
+// kernel socket: socket_transport.h; in memory: the tests.
 #pragma once
 
 #include <sys/uio.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
+
+#include "storage/core/thread_executor.h"
 
 namespace qpip::nbd {
 
@@ -20,35 +26,53 @@ class ConnectionLost : public std::runtime_error {
 /// what has arrived or after a grace period.
 enum class WaitFor { kNextMessage, kRestOfMessage };
 
-/// A byte stream in both directions, with memory that payload is sent from without copying.
-/// Blocking; one thread. Calls throw ConnectionLost when the connection is broken.
+/// What there is to read.
+struct Readable {
+  size_t runs = 0;     ///< of the caller's list that were filled
+  bool ended = false;  ///< nothing will follow: the stream's end or, at a boundary, a stop request
+};
+
+/// A byte stream in both directions, with memory that payload is sent from without copying. One
+/// thread. Calls throw ConnectionLost when the connection is broken.
 class Transport {
  public:
   virtual ~Transport() = default;
 
-  /// Waits for at least one byte. Fills at most out.size() (at least 1) runs of received bytes, in
-  /// order, and returns how many; 0 at the end of the stream or, at a message boundary, when the
-  /// server is to stop. Valid until Consume.
-  virtual size_t WaitReadable(std::span<iovec> out, WaitFor what) = 0;
-  /// Gives back the first `bytes` of what WaitReadable showed.
+  /// The runs of received bytes, in order, at most out.size() (at least 1). Never waits. Valid
+  /// until Consume, or another call.
+  virtual Readable Look(std::span<iovec> out, WaitFor what) = 0;
+  /// Gives back the first `bytes` of what Look showed.
   virtual void Consume(size_t bytes) = 0;
+  /// Copies and consumes what is there, at most out.size(); 0: nothing yet. Throws ConnectionLost
+  /// at the end of the stream.
+  virtual size_t ReadSome(std::span<std::byte> out);
+  /// Flushes, then waits until something has happened: more bytes (only with `reading`), room for
+  /// sends, something to run for `executor` (nullptr: for none), or `most` is over.
+  virtual void Await(storage::ThreadExecutor* executor, WaitFor what, bool reading,
+                     std::chrono::milliseconds most) = 0;
 
   /// Sends a copy of `bytes`, waiting for room. Its order with other sends is kept.
   virtual void Send(std::span<const uint8_t> bytes) = 0;
+  /// Memory for payload, a multiple of 64 bytes.
+  virtual std::span<std::byte> payload_area() = 0;
+  /// Sends `header` (copied) and `payload`, which lies in the area and is not copied: it must stay
+  /// unchanged until Sent() of the ticket.
+  virtual uint64_t SendPayload(std::span<const uint8_t> header,
+                               std::span<const std::byte> payload) = 0;
+  virtual bool Sent(uint64_t ticket) const = 0;
+  /// What was sent leaves now. Await does it too.
+  virtual void Flush() {}
 
-  /// Size of one payload buffer, bytes.
-  virtual size_t payload_bytes() const = 0;
-  /// How many payload buffers may be held, taken but not sent, at a time.
-  virtual size_t payload_buffers() const = 0;
-  /// Takes a payload buffer that no send refers to, waiting for one. Buffers are sent, or put back,
-  /// in the order they were taken.
-  virtual std::span<uint8_t> TakePayload() = 0;
-  /// Sends `header` (copied, may be empty) and the first `bytes` of the oldest payload buffer
-  /// taken, without copying these.
-  virtual void SendPayload(std::span<const uint8_t> header, size_t bytes) = 0;
-  /// Puts back all payload buffers that were taken and not sent.
-  virtual void PutBackPayload() = 0;
+  /// Waits that last until `deadline` end the connection and throw ConnectionLost with `why`;
+  /// nullopt: none do.
+  virtual void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
+                           std::string why) = 0;
+  /// Half-closes behind everything sent and waits a bounded while for the peer's close.
+  virtual void Close() = 0;
 };
+
+/// Longest wait where nothing but events ends it.
+inline constexpr std::chrono::milliseconds kUntilEvent{3600 * 1000};
 
 /// Copies exactly out.size() bytes. Returns false when the stream ended (or the server is to stop,
 /// see WaitFor) before the first of them. Throws ConnectionLost when it ended in the middle.

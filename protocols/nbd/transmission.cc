@@ -83,8 +83,8 @@ void EmitMiddle(const Request& request, uint8_t* out) {
 
 }  // namespace
 
-#define QPIP_NBD_CASE(name, value, text) \
-  case name:                             \
+#define QPIP_NBD_CASE(name, value, text, ...) \
+  case name:                                  \
     return text;
 
 const char* CommandName(uint16_t command) {
@@ -100,6 +100,19 @@ const char* WireErrorName(uint32_t error) {
     QPIP_NBD_ERRORS(QPIP_NBD_CASE)
     default:
       return "unknown";
+  }
+}
+
+#undef QPIP_NBD_CASE
+#define QPIP_NBD_CASE(name, value, text, meaning) \
+  case name:                                      \
+    return meaning;
+
+const char* WireErrorText(uint32_t error) {
+  switch (error) {
+    QPIP_NBD_ERRORS(QPIP_NBD_CASE)
+    default:
+      return "unknown error";
   }
 }
 

@@ -52,19 +52,19 @@ enum TransmissionFlags : uint16_t {
   X(kCommandResize, 8, "resize")
 
 /// Error numbers of replies; the protocol's own, though equal to Linux's. X(enumerator, value,
-/// name)
-#define QPIP_NBD_ERRORS(X)           \
-  X(kErrorNone, 0, "ok")             \
-  X(kErrorPerm, 1, "EPERM")          \
-  X(kErrorIo, 5, "EIO")              \
-  X(kErrorNoMem, 12, "ENOMEM")       \
-  X(kErrorInval, 22, "EINVAL")       \
-  X(kErrorNoSpc, 28, "ENOSPC")       \
-  X(kErrorOverflow, 75, "EOVERFLOW") \
-  X(kErrorNotSup, 95, "ENOTSUP")     \
-  X(kErrorShutdown, 108, "ESHUTDOWN")
+/// name, text)
+#define QPIP_NBD_ERRORS(X)                                         \
+  X(kErrorNone, 0, "ok", "success")                                \
+  X(kErrorPerm, 1, "EPERM", "operation not permitted")             \
+  X(kErrorIo, 5, "EIO", "input/output error")                      \
+  X(kErrorNoMem, 12, "ENOMEM", "out of memory")                    \
+  X(kErrorInval, 22, "EINVAL", "invalid request")                  \
+  X(kErrorNoSpc, 28, "ENOSPC", "no space left on the device")      \
+  X(kErrorOverflow, 75, "EOVERFLOW", "too long for one chunk")     \
+  X(kErrorNotSup, 95, "ENOTSUP", "not faster than writing zeroes") \
+  X(kErrorShutdown, 108, "ESHUTDOWN", "the server is shutting down")
 
-#define QPIP_NBD_ENUMERATOR(name, value, text) name = value,
+#define QPIP_NBD_ENUMERATOR(name, value, ...) name = value,
 enum Command : uint16_t { QPIP_NBD_COMMANDS(QPIP_NBD_ENUMERATOR) };
 enum WireError : uint32_t { QPIP_NBD_ERRORS(QPIP_NBD_ENUMERATOR) };
 #undef QPIP_NBD_ENUMERATOR
@@ -82,6 +82,8 @@ enum CommandFlags : uint16_t {
 /// "read", "EIO", ...; "unknown" for a value the list does not have. Static strings.
 const char* CommandName(uint16_t command);
 const char* WireErrorName(uint32_t error);
+/// "input/output error", ...: for people. Static.
+const char* WireErrorText(uint32_t error);
 
 /// Why bytes of the transmission phase were refused.
 enum class TransmissionError : uint8_t {

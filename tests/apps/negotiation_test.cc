@@ -42,18 +42,22 @@ std::vector<uint32_t> ReplyCodes(const Bytes& output) {
 class NegotiationTest : public ::testing::TestWithParam<size_t> {
  protected:
   NegotiationTest() {
-    exports_.Add("disk", std::make_unique<MemoryDevice>(1 << 20));
-    exports_.Add("cd", std::make_unique<MemoryDevice>(4096, true));
+    exports_.Add({.name = "disk",
+                  .description = "spins",
+                  .device = std::make_shared<ScriptedDevice>(1 << 20)});
+    exports_.Add({.name = "cd", .device = std::make_shared<ScriptedDevice>(4096, true)});
   }
 
   /// Runs a negotiation whose client sends `input`, in receives of the parameter's size.
   const Export* Run(const Bytes& input) {
     transport_ = std::make_unique<MemoryTransport>(input, GetParam());
-    return Negotiation(*transport_, exports_).Run();
+    agreement_ = Negotiation(*transport_, exports_).Run();
+    return agreement_.chosen;
   }
   const Bytes& output() const { return transport_->output; }
 
   ExportTable exports_;
+  Agreement agreement_;
   std::unique_ptr<MemoryTransport> transport_;
 };
 
@@ -97,7 +101,8 @@ TEST_P(NegotiationTest, GivenGoThenTheReplyTellsSizeAndFlags) {
   ExportInfo info;
   ASSERT_EQ(ParseExportInfo(ParseReplies(output()).front().data, &info), HandshakeError::kNone);
   EXPECT_EQ(info.size_bytes, 4096u);
-  EXPECT_EQ(info.transmission_flags, kHasFlags | kReadOnly | kSendFlush | kSendFua | kCanMultiConn);
+  EXPECT_EQ(info.transmission_flags,
+            kHasFlags | kReadOnly | kSendFlush | kSendFua | kSendCache | kCanMultiConn);
 }
 
 TEST_P(NegotiationTest, GivenInfoWithWishesThenTheyAreAnsweredAndHagglingGoesOn) {
@@ -107,35 +112,111 @@ TEST_P(NegotiationTest, GivenInfoWithWishesThenTheyAreAnsweredAndHagglingGoesOn)
   ASSERT_NE(chosen, nullptr);
   EXPECT_EQ(chosen->name, "cd");
   const auto replies = ParseReplies(output());
-  ASSERT_THAT(ReplyCodes(output()),
-              ElementsAre(kReplyInfo, kReplyInfo, kReplyInfo, kReplyAck, kReplyInfo, kReplyAck));
+  ASSERT_THAT(ReplyCodes(output()), ElementsAre(kReplyInfo, kReplyInfo, kReplyInfo, kReplyInfo,
+                                                kReplyAck, kReplyInfo, kReplyAck));
   Text name;
   ASSERT_EQ(ParseTextInfo(replies[1].data, kInfoName, &name), HandshakeError::kNone);
   EXPECT_EQ(std::string(name.begin(), name.end()), "disk");
+  ASSERT_EQ(ParseTextInfo(replies[2].data, kInfoDescription, &name), HandshakeError::kNone);
+  EXPECT_EQ(std::string(name.begin(), name.end()), "spins");
   BlockSizeInfo sizes;
-  ASSERT_EQ(ParseBlockSizeInfo(replies[2].data, &sizes), HandshakeError::kNone);
+  ASSERT_EQ(ParseBlockSizeInfo(replies[3].data, &sizes), HandshakeError::kNone);
   EXPECT_EQ(sizes.minimum, 1u);
-  EXPECT_EQ(sizes.maximum, kDefaultMaxPayloadBytes);
+  EXPECT_EQ(sizes.maximum, kMaxPayloadBytes);
 }
 
 TEST_P(NegotiationTest, GivenOptionsThatAreNotImplementedThenEachIsRefusedAndHagglingGoesOn) {
   Bytes input = FlagBytes();
-  const std::vector<uint32_t> options = {kOptionStartTls,
-                                         kOptionStructuredReply,
-                                         kOptionListMetaContext,
-                                         kOptionSetMetaContext,
-                                         kOptionExtendedHeaders,
-                                         0,
-                                         77,
-                                         0xffffffff};
-  for (const uint32_t option : options) input = input + OptionBytes(option, Ramp(11));
+  const std::vector<uint32_t> options = {kOptionStartTls, kOptionPeekExport, 0, 77, 0xffffffff};
+  for (const uint32_t option : options) input = input + OptionBytes(option);
   EXPECT_NE(Run(input + OptionBytes(kOptionGo, InfoBytes("disk"))), nullptr);
   const auto replies = ParseReplies(output());
   ASSERT_EQ(replies.size(), options.size() + 2);
   for (size_t i = 0; i < options.size(); ++i) {
     EXPECT_EQ(replies[i].option, options[i]);
     EXPECT_EQ(replies[i].reply, kReplyErrUnsup);
+    EXPECT_FALSE(replies[i].data.empty());  // a text for people
   }
+}
+
+TEST_P(NegotiationTest, GivenOptionsThatTakeNoDataWhenTheyHaveSomeThenTheyAreInvalid) {
+  Bytes input = FlagBytes();
+  for (const uint32_t option : {kOptionStructuredReply, kOptionExtendedHeaders, kOptionStartTls}) {
+    input = input + OptionBytes(option, Ramp(3));
+  }
+  EXPECT_NE(Run(input + OptionBytes(kOptionGo, InfoBytes(""))), nullptr);
+  EXPECT_THAT(ReplyCodes(output()), ElementsAre(kReplyErrInvalid, kReplyErrInvalid,
+                                                kReplyErrInvalid, kReplyInfo, kReplyAck));
+  EXPECT_FALSE(agreement_.structured);
+}
+
+TEST_P(NegotiationTest, GivenStructuredRepliesThenTheyAreAgreedOnAndDfIsAnnounced) {
+  ASSERT_NE(Run(FlagBytes() + OptionBytes(kOptionStructuredReply) +
+                OptionBytes(kOptionGo, InfoBytes("disk"))),
+            nullptr);
+  EXPECT_TRUE(agreement_.structured);
+  EXPECT_EQ(agreement_.limits.headers, Headers::kCompact);
+  ExportInfo info;
+  ASSERT_EQ(ParseExportInfo(ParseReplies(output())[1].data, &info), HandshakeError::kNone);
+  EXPECT_EQ(info.transmission_flags, kHasFlags | kSendFlush | kSendFua | kSendCache |
+                                         kCanMultiConn | kSendTrim | kSendWriteZeroes |
+                                         kSendFastZero | kSendDf);
+}
+
+TEST_P(NegotiationTest, GivenExtendedHeadersThenStructuredRepliesCanNoLongerBeAskedFor) {
+  ASSERT_NE(Run(FlagBytes() + OptionBytes(kOptionExtendedHeaders) +
+                OptionBytes(kOptionStructuredReply) + OptionBytes(kOptionGo, InfoBytes(""))),
+            nullptr);
+  EXPECT_TRUE(agreement_.structured);
+  EXPECT_EQ(agreement_.limits.headers, Headers::kExtended);
+  EXPECT_THAT(ReplyCodes(output()),
+              ElementsAre(kReplyAck, kReplyErrExtendedHeadersRequired, kReplyInfo, kReplyAck));
+}
+
+TEST_P(NegotiationTest, GivenContextsWithoutStructuredRepliesThenTheyAreInvalid) {
+  const Bytes query = MetaBytes("disk", {"base:allocation"});
+  Run(FlagBytes() + OptionBytes(kOptionListMetaContext, query) +
+      OptionBytes(kOptionSetMetaContext, query) + OptionBytes(kOptionGo, InfoBytes("disk")));
+  EXPECT_THAT(ReplyCodes(output()),
+              ElementsAre(kReplyErrInvalid, kReplyErrInvalid, kReplyInfo, kReplyAck));
+  EXPECT_FALSE(agreement_.limits.block_status);
+}
+
+TEST_P(NegotiationTest, GivenContextsWhenListedThenTheOneThereIsIsFoundByAllAndByNamespace) {
+  Bytes input = FlagBytes() + OptionBytes(kOptionStructuredReply);
+  const std::vector<std::vector<std::string_view>> found = {
+      {}, {"base:"}, {"x:y", "base:allocation"}};
+  const std::vector<std::vector<std::string_view>> none = {{"x-q:"}, {"base:other"}, {"base"}};
+  for (const auto& queries : found) {
+    input = input + OptionBytes(kOptionListMetaContext, MetaBytes("disk", queries));
+  }
+  for (const auto& queries : none) {
+    input = input + OptionBytes(kOptionListMetaContext, MetaBytes("disk", queries));
+  }
+  Run(input + OptionBytes(kOptionListMetaContext, MetaBytes("tape", {})) +
+      OptionBytes(kOptionListMetaContext, Ramp(9)));
+  EXPECT_THAT(ReplyCodes(output()),
+              ElementsAre(kReplyAck, kReplyMetaContext, kReplyAck, kReplyMetaContext, kReplyAck,
+                          kReplyMetaContext, kReplyAck, kReplyAck, kReplyAck, kReplyAck,
+                          kReplyErrUnknown, kReplyErrInvalid));
+}
+
+TEST_P(NegotiationTest, GivenAContextThatWasSetThenItHoldsForThatExportAndUntilTheNextSet) {
+  const Bytes start = FlagBytes() + OptionBytes(kOptionStructuredReply) +
+                      OptionBytes(kOptionSetMetaContext, MetaBytes("disk", {"base:allocation"}));
+  Run(start + OptionBytes(kOptionGo, InfoBytes("disk")));
+  EXPECT_TRUE(agreement_.limits.block_status);
+  Run(start + OptionBytes(kOptionGo, InfoBytes("cd")));
+  EXPECT_FALSE(agreement_.limits.block_status);
+  Run(start + OptionBytes(kOptionSetMetaContext, MetaBytes("disk", {})) +
+      OptionBytes(kOptionGo, InfoBytes("disk")));
+  EXPECT_FALSE(agreement_.limits.block_status);
+  Run(start + OptionBytes(kOptionSetMetaContext, Ramp(7)) +
+      OptionBytes(kOptionGo, InfoBytes("disk")));
+  EXPECT_FALSE(agreement_.limits.block_status);
+  Run(start + OptionBytes(kOptionSetMetaContext, MetaBytes("disk", {"base:"})) +
+      OptionBytes(kOptionGo, InfoBytes("disk")));
+  EXPECT_FALSE(agreement_.limits.block_status);  // the namespace is for listing
 }
 
 TEST_P(NegotiationTest, GivenListThenEveryExportIsNamed) {

@@ -69,10 +69,12 @@ class QueuePairTest : public ::testing::Test {
     server_nic_ = Nic::Open(fabric + "?address=fd00::1");
     client_nic_ = Nic::Open(fabric + "?address=fd00::2");
     pd_ = client_nic_->AllocatePd();
-    auto disk = std::make_unique<MemoryDevice>(kDiskBytes);
+    auto disk = std::make_shared<ScriptedDevice>(kDiskBytes);
     disk_ = disk.get();
-    exports_.Add("disk", std::move(disk));
-    server_ = std::make_unique<Server>(*server_nic_, exports_, ServerOptions{}, server_stop_);
+    exports_.Add({.name = "disk", .device = std::move(disk)});
+    server_ =
+        std::make_unique<Server>(server_nic_.get(), std::vector<std::unique_ptr<ListeningSocket>>{},
+                                 exports_, ServerOptions{}, server_stop_);
     server_thread_ = std::thread([this] { server_->Run(); });
   }
   ~QueuePairTest() override { StopServer(); }
@@ -110,7 +112,7 @@ class QueuePairTest : public ::testing::Test {
   std::shared_ptr<Nic> client_nic_;
   std::unique_ptr<ProtectionDomain> pd_;
   ExportTable exports_;
-  MemoryDevice* disk_ = nullptr;
+  ScriptedDevice* disk_ = nullptr;
   std::unique_ptr<Server> server_;
   std::thread server_thread_;
 };

@@ -1,0 +1,60 @@
+// An NBD connection over a kernel's stream socket, TCP or Unix.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "apps/nbd/local_socket.h"
+#include "apps/nbd/stopping.h"
+#include "apps/nbd/transport.h"
+
+namespace qpip::nbd {
+
+/// What is sent waits in a list of runs, so that the replies to many requests leave by one system
+/// call.
+class SocketTransport : public Transport {
+ public:
+  /// `stop` must outlive the transport. Throws std::bad_alloc.
+  SocketTransport(FileDescriptor socket, const apps::StopToken& stop);
+
+  Readable Look(std::span<iovec> out, WaitFor what) override;
+  void Consume(size_t bytes) override { begin_ += bytes; }
+  size_t ReadSome(std::span<std::byte> out) override;
+  void Await(storage::ThreadExecutor* executor, WaitFor what, bool reading,
+             std::chrono::milliseconds most) override;
+  void Send(std::span<const uint8_t> bytes) override;
+  std::span<std::byte> payload_area() override;
+  uint64_t SendPayload(std::span<const uint8_t> header,
+                       std::span<const std::byte> payload) override;
+  bool Sent(uint64_t ticket) const override { return ticket <= flushed_; }
+  void Flush() override;
+  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
+                   std::string why) override;
+  void Close() override;
+
+ private:
+  /// Receives without waiting. 0: nothing there.
+  size_t Receive(std::span<std::byte> out);
+  void Fill();
+  /// Waits for `events` on the socket for a while, looking at stop requests and the deadline.
+  void AwaitSocket(short events);
+  void ThrowIfTimeIsUp();
+
+  FileDescriptor socket_;
+  Stopping stopping_;
+  std::unique_ptr<std::byte[]> input_;
+  size_t begin_ = 0;  ///< of what is in `input_` and not consumed
+  size_t end_ = 0;
+  bool peer_closed_ = false;
+  std::unique_ptr<std::byte[]> payload_;
+  // What waits to be sent: copies in `output_`, and payload where it lies.
+  std::unique_ptr<uint8_t[]> output_;
+  size_t output_used_ = 0;
+  std::vector<iovec> runs_;
+  uint64_t ticket_ = 1;   ///< of what waits
+  uint64_t flushed_ = 0;  ///< all up to it has been handed to the kernel
+};
+
+}  // namespace qpip::nbd
