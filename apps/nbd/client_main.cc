@@ -35,7 +35,8 @@ apps::CommandLine MakeCommandLine() {
   apps::AddNicOptions(command_line);
   command_line.Options().add_options()("socket", po::value<std::string>()->value_name("PATH"),
                                        "the Unix socket to serve on")(
-      "keep-serving", "go on after a connection broke, instead of exiting with status 1");
+      "exit-when-broken", "exit with status 1 after a connection broke, instead of going on")(
+      "keep-serving", "the default; accepted because it once was not");
   apps::AddPatienceOption(command_line);
   command_line.Positional("server", 1);
   return command_line;
@@ -74,7 +75,10 @@ int Main(int argc, char** argv) {
   LocalServerOptions options;
   options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
   options.patience = apps::GetPatience(command_line);
-  options.keep_serving = command_line.Flag("keep-serving");
+  options.exit_when_broken = command_line.Flag("exit-when-broken");
+  if (options.exit_when_broken && command_line.Flag("keep-serving")) {
+    throw apps::UsageError("--exit-when-broken and --keep-serving: command line: give one of them");
+  }
   const std::string socket_path = command_line.String("socket");
   const std::string uri = apps::NicUri(command_line, apps::NicRole::kClient);
 

@@ -13,7 +13,7 @@ namespace qpip::nbd {
 struct Export {
   std::string name;
   std::string description = {};  ///< for people; may be empty
-  bool read_only = false;   ///< whatever the device is
+  bool read_only = false;        ///< whatever the device is
   std::shared_ptr<storage::Device> device = {};
 };
 

@@ -156,7 +156,7 @@ void LocalServer::Reap() {
 void LocalServer::OnFailure(const std::string& message, bool lack) {
   ++counts_.failed;
   const bool others_go_on = lack && !sessions_.empty();
-  if (!options_.keep_serving && !others_go_on) throw apps::Failure(message);
+  if (options_.exit_when_broken && !others_go_on) throw apps::Failure(message);
   if (nic_.failure()) return;  // which is told once for all
   apps::PrintErrorLine(kName, message);
 }

@@ -21,7 +21,7 @@ namespace qpip::nbd {
 struct LocalServerOptions {
   Endpoint peer;
   std::chrono::nanoseconds patience{0};  ///< how long a server that is not there is tried again
-  bool keep_serving = false;             ///< go on after a relay has failed
+  bool exit_when_broken = false;         ///< do not go on after a relay has failed
 };
 
 struct LocalServerCounts {
@@ -41,8 +41,8 @@ class LocalServer {
   LocalServer& operator=(const LocalServer&) = delete;
 
   /// Serves until stopped; then lets the relays finish for a bounded while. Throws apps::Failure
-  /// when a relay failed, unless it is to keep serving: then a line on stderr tells. So it does,
-  /// either way, of a connection for which there is no room while there are others.
+  /// when a relay failed and it is to exit then; else a line on stderr tells. So it does, either
+  /// way, of a connection for which there is no room while there are others.
   void Run();
 
   const LocalServerCounts& counts() const { return counts_; }

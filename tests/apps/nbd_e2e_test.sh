@@ -112,7 +112,7 @@ stop "$client"
 head -c 64M /dev/urandom >"$work/big"
 truncate -s 64M "$work/disk64"
 stop "$server"
-serve "&delay_us=2000" "disk=$work/disk64" && connect "&checksum=1"
+serve "&delay_us=2000" "disk=$work/disk64" && connect "&checksum=1" --exit-when-broken
 timeout 100 nbdcopy "$work/big" "$uri" >"$work/copy.out" 2>&1 &
 copy=$!
 pids="$pids $copy"
@@ -146,7 +146,7 @@ stop "$server"
 
 # The wire is cut: the transfer stops with an error on both sides, in bounded time.
 serve "&user_timeout_ms=2000&checksum=1" "disk=$work/disk64"
-connect "&user_timeout_ms=2000&cut_after_frames=300"
+connect "&user_timeout_ms=2000&cut_after_frames=300" --exit-when-broken
 timeout 100 nbdcopy "$work/big" "$uri" >"$work/copy.out" 2>&1 && fail "nbdcopy crossed a cut wire"
 status_of "$client" 30
 [ "$status" -eq 1 ] || fail "client behind a cut wire: status $status"
