@@ -118,11 +118,10 @@ Negotiation::State Negotiation::OnOption(uint32_t option, std::span<const uint8_
     case kOptionListMetaContext:
     case kOptionSetMetaContext:
       return OnMetaContext(option, data);
-    case kOptionStartTls:
-      if (!data.empty()) return Refuse(option, kReplyErrInvalid, "STARTTLS takes no data");
-      return Refuse(option, kReplyErrUnsup, "this server does not speak TLS");
     default:
-      return Refuse(option, kReplyErrUnsup, "unknown option");
+      return Refuse(
+          option, kReplyErrUnsup,
+          option == kOptionStartTls ? "this server does not speak TLS" : "unknown option");
   }
 }
 

@@ -1,6 +1,7 @@
 #include "storage/leaves/file_device.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -293,6 +294,28 @@ int FileDevice::Cache(const Request& request) {
                        POSIX_FADV_WILLNEED);
 }
 
+bool FileDevice::AddUnwritten(ExtentList& list, uint64_t begin, uint64_t end) {
+  constexpr uint32_t kExtents = 32;
+  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + kExtents * sizeof(fiemap_extent)> memory;
+  for (uint64_t at = begin; at < end;) {
+    auto& map = *new (memory.data()) fiemap{};
+    map.fm_start = at;
+    map.fm_length = end - at;
+    map.fm_extent_count = kExtents;
+    const bool known = ioctl(fd_, FS_IOC_FIEMAP, &map) == 0;
+    const uint32_t count = known ? map.fm_mapped_extents : 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      const fiemap_extent& each = map.fm_extents[i];
+      const uint64_t from = std::clamp<uint64_t>(each.fe_logical, at, end);
+      const uint64_t to = std::clamp<uint64_t>(each.fe_logical + each.fe_length, from, end);
+      if (!list.Add(from - at, kHole | kZeroes) || !list.Add(to - from, kZeroes)) return false;
+      at = to;
+    }
+    if (count < kExtents) return list.Add(end - at, kHole | kZeroes);
+  }
+  return true;
+}
+
 int FileDevice::Status(Request& request) {
   ExtentList& list = *request.extents;
   const uint64_t end = request.offset + request.length;
@@ -307,7 +330,7 @@ int FileDevice::Status(Request& request) {
     } else if (errno != ENXIO) {
       data = at;  // no knowledge of holes: all of it is data
     }
-    if (!list.Add(data - at, kHole | kZeroes)) return 0;
+    if (!AddUnwritten(list, at, data)) return 0;
     at = data;
     if (at == end || (one && !list.extents().empty())) return 0;
     uint64_t hole = end;

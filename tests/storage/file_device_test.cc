@@ -291,6 +291,20 @@ TEST_F(FileDeviceTest, GivenASparseFileThenItsHolesAreToldFromAnyOffset) {
   EXPECT_THAT(bench_.Status(*file, 0, 10 * kUnit, 0, 1), ElementsAre(Pair(2 * kUnit, kNothing)));
 }
 
+TEST_F(FileDeviceTest, GivenZeroesWithoutAHoleThenTheyAreToldToBeAllocated) {
+  MakeFile(Ramp(4 << 20));
+  const auto file = Open();
+  EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 4 << 20), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 1 << 20, 1 << 20, kNoHole), 0);
+  const auto status = bench_.Status(*file, 0, 4 << 20);
+  ASSERT_EQ(status.size(), 3u);
+  EXPECT_EQ(status[0], (std::pair<uint64_t, uint32_t>(1 << 20, kNothing)));
+  EXPECT_EQ(status[1].first, 1u << 20);
+  EXPECT_EQ(status[1].second & kHole, 0u);  // zeroes that were written, where it can do no better
+  EXPECT_EQ(status[2], (std::pair<uint64_t, uint32_t>(2 << 20, kNothing)));
+  EXPECT_EQ(bench_.Read(*file, 0, 4 << 20), Bytes(4 << 20));
+}
+
 TEST_F(FileDeviceTest, GivenATrimThenItsSpaceIsGivenBack) {
   MakeFile(Ramp(1 << 20));
   const auto file = Open();
