@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <iterator>
@@ -108,7 +109,8 @@ bool Server::any_connection() const {
 bool Server::HasRoom() {
   const std::lock_guard lock(mutex_);
   if (connections_.size() < options_.max_connections) return true;
-  SayLack(std::to_string(options_.max_connections) + " are being served (--max-connections)");
+  if (!std::exchange(said_limit_, true))
+    SayLack(std::to_string(options_.max_connections) + " are being served (--max-connections)");
   return false;
 }
 
@@ -128,10 +130,15 @@ void Server::RunOnNic() {
     if (!idle && !enough && HasRoom()) idle = TryToOffer();
     if (!idle) {
       AwaitAnEnd();
-    } else if (listener_->Accept(kAcceptPeriod) != nullptr) {
-      idle->peer = idle->qp->peer().ToString();
-      accepted |= Start(std::move(idle));
+      continue;
     }
+    // Not in Accept: who waits there takes part in running the NIC, in the way of those who serve.
+    std::array<pollfd, 2> descriptors = {pollfd{listener_->fd(), POLLIN, 0},
+                                         pollfd{stop_.fd(), POLLIN, 0}};
+    poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
+    if (listener_->Accept(std::chrono::seconds(0)) == nullptr) continue;
+    idle->peer = idle->qp->peer().ToString();
+    accepted |= Start(std::move(idle));
   }
   listener_.reset();  // takes the offer back before `idle` goes
 }

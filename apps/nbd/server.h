@@ -69,7 +69,7 @@ class Server {
   /// Returns false when the client had to be refused.
   bool Start(std::unique_ptr<Connection> connection);
   bool done() const;
-  /// Whether there may be another connection; when not, a line says so, once.
+  /// Whether there may be another connection; the first time that there may not, a line says so.
   bool HasRoom();
   void SayLack(const std::string& why);
   void Reap();
@@ -92,6 +92,7 @@ class Server {
   mutable std::mutex mutex_;  ///< of what follows
   std::condition_variable an_end_;
   std::list<std::unique_ptr<Connection>> connections_;
+  bool said_limit_ = false;  ///< that no more are served at a time
   uint64_t ended_ = 0;
   ServerCounts counts_;
   std::unique_ptr<Listener> listener_;  ///< goes first

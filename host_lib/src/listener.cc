@@ -1,6 +1,10 @@
 #include "listener.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -24,6 +28,10 @@ std::shared_ptr<ListenerImpl> ListenerImpl::Open(std::shared_ptr<NicImpl> nic, u
 }
 
 void ListenerImpl::Close() {
+  if (fd_ >= 0) {
+    if (!nic_->forked()) nic_->event_fds().Remove(fd_);
+    close(fd_);
+  }
   if (nic_->forked()) return;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCloseListener);
@@ -53,9 +61,29 @@ void ListenerImpl::OnEstablished(QpImpl* qp) {
   established_.push_back(qp);
 }
 
+int ListenerImpl::fd() {
+  nic_->ThrowIfForked("listener's descriptor");
+  const std::lock_guard lock(mutex_);
+  if (fd_ >= 0) return fd_;
+  // Readable from the start: there may be something already.
+  fd_ = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (fd_ < 0) throw Error(errno, "listener: cannot create an eventfd");
+  nic_->event_fds().Add(fd_);
+  return fd_;
+}
+
+void ListenerImpl::ClearFd() {
+  const std::lock_guard lock(mutex_);
+  uint64_t count = 0;
+  // EAGAIN when nothing has been signalled.
+  while (fd_ >= 0 && read(fd_, &count, sizeof count) < 0 && errno == EINTR) {
+  }
+}
+
 QueuePair* ListenerImpl::Accept(Timeout timeout) {
   nic_->ThrowIfForked("accept");
   const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
+  ClearFd();
   QueuePair* accepted = nullptr;
   nic_->channel().WaitUntil(
       [&] {
@@ -82,5 +110,6 @@ uint16_t Listener::port() const { return impl_->port(); }
 void Listener::Offer(QueuePair& qp) { qp.impl_->OfferTo(impl_, &qp); }
 
 QueuePair* Listener::Accept(Timeout timeout) { return impl_->Accept(timeout); }
+int Listener::fd() { return impl_->fd(); }
 
 }  // namespace qpip

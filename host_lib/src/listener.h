@@ -33,8 +33,12 @@ class ListenerImpl {
   /// An offered queue pair is connected. Called by the event dispatcher.
   void OnEstablished(QpImpl* qp);
   QueuePair* Accept(Timeout timeout);
+  int fd();
 
  private:
+  /// What the descriptor has told so far is looked at from here on.
+  void ClearFd();
+
   std::shared_ptr<NicImpl> nic_;
   const uint32_t handle_;
   const uint16_t port_;
@@ -42,6 +46,7 @@ class ListenerImpl {
   std::mutex mutex_;  ///< guards what follows
   std::vector<QpImpl*> offered_;
   std::deque<QpImpl*> established_;
+  int fd_ = -1;  ///< an eventfd that the NIC's events write to, once it was asked for
 };
 
 }  // namespace qpip::internal

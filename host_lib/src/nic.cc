@@ -42,7 +42,10 @@ void NicImpl::OnCompletionInterrupt(uint32_t cq) {
   if (CqImpl* impl = cqs_.Find(cq)) impl->OnInterrupt();
 }
 
-void NicImpl::OnEventInterrupt() { channel_.OnInterrupt(); }
+void NicImpl::OnEventInterrupt() {
+  channel_.OnInterrupt();
+  event_fds_.Signal();
+}
 
 void NicImpl::OnTrouble(const abi::Trouble& trouble) {
   troubles_.Add(trouble, platform().NowNs());

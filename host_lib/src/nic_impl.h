@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "event_fds.h"
 #include "handle_table.h"
 #include "host_lib/port/host_port.h"
 #include "qpip/qpip.h"
@@ -32,6 +33,7 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   HandleTable<QpImpl>& qps() { return qps_; }
   HandleTable<CqImpl>& cqs() { return cqs_; }
   Troubles& troubles() { return troubles_; }
+  EventFds& event_fds() { return event_fds_; }
   uint32_t NextProtectionDomain() { return ++last_protection_domain_; }
 
   /// Is this process a child that was forked from the one that opened the NIC? Then the NIC is not
@@ -65,6 +67,7 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   Troubles troubles_;
   // The channel uses the port; the port's core uses the channel's rings until it is stopped.
   std::unique_ptr<abi::HostPort> port_;
+  EventFds event_fds_;
   CommandChannel channel_;
   HandleTable<QpImpl> qps_;
   HandleTable<CqImpl> cqs_;

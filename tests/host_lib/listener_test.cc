@@ -1,4 +1,8 @@
 // Listeners: offers, mating, acceptance, and both sides' early ends.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include "nic_test.h"
 
 namespace qpip::test {
@@ -46,6 +50,46 @@ TEST_F(ListenerTest, GivenSeveralConnectionsWhenAcceptedThenTheyComeInOrder) {
   EXPECT_EQ(listener->Accept(), b.get());
   EXPECT_EQ(listener->Accept(), c.get());
   EXPECT_EQ(listener->Accept(std::chrono::milliseconds(1)), nullptr);
+}
+
+bool IsReadable(int fd) {
+  pollfd descriptor = {fd, POLLIN, 0};
+  return poll(&descriptor, 1, 0) == 1;
+}
+
+TEST_F(ListenerTest, GivenADescriptorWhenAQpIsMatedThenItIsReadableUntilAcceptHasLooked) {
+  auto listener = nic->Listen(80);
+  auto qp = Idle(), other = Idle();
+  listener->Offer(*qp);
+  listener->Offer(*other);
+  const int fd = listener->fd();
+  EXPECT_EQ(listener->fd(), fd);
+  EXPECT_EQ(listener->Accept(std::chrono::seconds(0)), nullptr);
+  EXPECT_FALSE(IsReadable(fd));
+  fake->Mate(kFirstListener, kFrom, 1);
+  EXPECT_TRUE(IsReadable(fd));
+  EXPECT_EQ(listener->Accept(std::chrono::seconds(0)), qp.get());
+  EXPECT_FALSE(IsReadable(fd));
+}
+
+TEST_F(ListenerTest, GivenAQpThatIsMatedAlreadyWhenTheDescriptorIsAskedForThenItIsReadable) {
+  auto listener = nic->Listen(80);
+  auto qp = Idle();
+  listener->Offer(*qp);
+  fake->Mate(kFirstListener, kFrom, 1);
+  EXPECT_TRUE(IsReadable(listener->fd()));
+  EXPECT_EQ(listener->Accept(std::chrono::seconds(0)), qp.get());
+}
+
+TEST_F(ListenerTest, GivenAListenerThatIsGoneThenEventsTouchNoDescriptorOfItsNumber) {
+  auto gone = nic->Listen(80);
+  const int number = gone->fd();
+  gone.reset();
+  const int taken = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  ASSERT_EQ(taken, number);
+  auto listener = nic->Listen(81);  // whose answer is an event
+  EXPECT_FALSE(IsReadable(taken));
+  close(taken);
 }
 
 TEST_F(ListenerTest, GivenNobodyWhenTheTimeIsOverThenNull) {

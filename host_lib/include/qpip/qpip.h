@@ -268,6 +268,11 @@ class Listener {
   /// Waits until one of the offered QPs is connected and returns it; nullptr on time-out. Throws
   /// Error when the NIC has ended (Nic::failure).
   QueuePair* Accept(Timeout timeout = std::nullopt);
+  /// A file descriptor for poll/epoll, so that no thread has to be in Accept, which takes part in
+  /// running the NIC's core while it waits: readable when Accept(0) may have something, from now on
+  /// until that is called; now and then it has not. Tells of the NIC's end too. The listener's:
+  /// closed with it. Throws Error (EMFILE and what else eventfd(2) says).
+  int fd();
 
  private:
   friend class Nic;
