@@ -101,6 +101,12 @@ Negotiation::State Negotiation::ReadOption() {
 }
 
 Negotiation::State Negotiation::OnOption(uint32_t option, std::span<const uint8_t> data) {
+  const bool tls_first = tls_ != nullptr && tls_->required() && !secure_;
+  if (tls_first && option != kOptionStartTls && option != kOptionAbort) {
+    // "FORCEDTLS": EXPORT_NAME cannot be refused otherwise.
+    if (option == kOptionExportName) throw ConnectionLost("no TLS, which is required");
+    return Refuse(option, kReplyErrTlsRequired, "begin TLS first");
+  }
   switch (option) {
     case kOptionExportName:
       return OnExportName(data);
@@ -118,10 +124,10 @@ Negotiation::State Negotiation::OnOption(uint32_t option, std::span<const uint8_
     case kOptionListMetaContext:
     case kOptionSetMetaContext:
       return OnMetaContext(option, data);
+    case kOptionStartTls:
+      return OnStartTls(data);
     default:
-      return Refuse(
-          option, kReplyErrUnsup,
-          option == kOptionStartTls ? "this server does not speak TLS" : "unknown option");
+      return Refuse(option, kReplyErrUnsup, "unknown option");
   }
 }
 
@@ -176,6 +182,20 @@ Negotiation::State Negotiation::OnInfoOrGo(uint32_t option, std::span<const uint
   ReplyExportInfo(option, request, *found);
   Reply(option, kReplyAck);
   return option == kOptionInfo ? State::kOptions : Choose(*found);
+}
+
+Negotiation::State Negotiation::OnStartTls(std::span<const uint8_t> data) {
+  if (tls_ == nullptr) return Refuse(kOptionStartTls, kReplyErrUnsup, "TLS is not spoken here");
+  if (!data.empty()) return Refuse(kOptionStartTls, kReplyErrInvalid, "STARTTLS takes no data");
+  if (secure_) return Refuse(kOptionStartTls, kReplyErrInvalid, "TLS has begun already");
+  Reply(kOptionStartTls, kReplyAck);
+  transport_.StartTls(*tls_);
+  secure_ = true;
+  // "The server MUST NOT preserve any negotiation state".
+  structured_ = false;
+  extended_ = false;
+  context_of_ = nullptr;
+  return State::kOptions;
 }
 
 Negotiation::State Negotiation::OnStructuredReply(std::span<const uint8_t> data) {

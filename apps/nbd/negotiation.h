@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "apps/nbd/export.h"
+#include "apps/nbd/tls.h"
 #include "apps/nbd/transport.h"
 #include "protocols/nbd/handshake.h"
 #include "protocols/nbd/meta_context.h"
@@ -30,8 +31,9 @@ ExportLimits LimitsOf(const Export& served, bool structured);
 /// One client's negotiation. Waits; one thread.
 class Negotiation {
  public:
-  Negotiation(Transport& transport, const ExportTable& exports)
-      : transport_(transport), exports_(exports) {}
+  /// `tls`: nullptr where it is not spoken.
+  Negotiation(Transport& transport, const ExportTable& exports, const TlsContext* tls = nullptr)
+      : transport_(transport), exports_(exports), tls_(tls) {}
 
   /// Greets the client and answers its options. `chosen` is nullptr when the client ended the
   /// negotiation (ABORT, closed) or the server is to stop. Throws ConnectionLost when the client
@@ -57,6 +59,7 @@ class Negotiation {
   State OnAbort();
   State OnList(std::span<const uint8_t> data);
   State OnInfoOrGo(uint32_t option, std::span<const uint8_t> data);
+  State OnStartTls(std::span<const uint8_t> data);
   State OnStructuredReply(std::span<const uint8_t> data);
   State OnExtendedHeaders(std::span<const uint8_t> data);
   State OnMetaContext(uint32_t option, std::span<const uint8_t> data);
@@ -72,6 +75,8 @@ class Negotiation {
 
   Transport& transport_;
   const ExportTable& exports_;
+  const TlsContext* tls_;
+  bool secure_ = false;  ///< TLS has begun
   bool no_zeroes_ = false;
   bool structured_ = false;
   bool extended_ = false;

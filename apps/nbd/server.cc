@@ -244,7 +244,8 @@ void Server::ServeExport(Connection& connection) {
                               std::to_string(static_cast<uint64_t>(std::ceil(limit))) +
                               " s (--handshake-limit)");
   }
-  const Agreement agreement = Negotiation(transport, exports_).Run();
+  const Agreement agreement =
+      Negotiation(transport, exports_, connection.qp == nullptr ? options_.tls : nullptr).Run();
   if (agreement.chosen == nullptr) return;
   transport.SetDeadline(std::nullopt, {});
   Transmission transmission(transport, connection.executor, agreement, budget_);

@@ -36,6 +36,7 @@ struct ServerOptions {
   /// Bytes of requests longer than Transmission::kPieceBytes, over all connections; at least
   /// kMaxPayloadBytes.
   size_t memory_bytes = 512u << 20;
+  const TlsContext* tls = nullptr;  ///< of sockets; outlives the server
 };
 
 class Server {

@@ -53,7 +53,13 @@ apps::CommandLine MakeCommandLine() {
       "refuse writes to this export; may be repeated")(
       "description", po::value<std::vector<std::string>>()->composing()->value_name("NAME=TEXT"),
       "what clients are told of an export; may be repeated")(
-      "once", "exit when the first connection has ended")(
+      "tls-certificates", po::value<std::string>()->value_name("DIR"),
+      "TLS on sockets, with server-cert.pem and server-key.pem of this folder")(
+      "tls-psk", po::value<std::string>()->value_name("FILE"),
+      "TLS on sockets, with keys of users: lines of USER:KEY, in hexadecimal")(
+      "tls-verify-peer", "clients need certificates of ca-cert.pem in the folder")(
+      "tls-optional", "clients may go without TLS")("once",
+                                                    "exit when the first connection has ended")(
       "max-connections", po::value<std::string>()->default_value("256")->value_name("COUNT"),
       "clients that are served at a time; more wait")(
       "handshake-limit", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
@@ -145,6 +151,24 @@ void PrintResult(const ServerCounts& counts, bool json) {
             << " errors" << std::endl;
 }
 
+std::optional<TlsOptions> GetTls(const apps::CommandLine& command_line) {
+  TlsOptions options;
+  if (command_line.Has("tls-certificates")) {
+    options.certificates = command_line.String("tls-certificates");
+  }
+  if (command_line.Has("tls-psk")) options.psk_file = command_line.String("tls-psk");
+  options.verify_clients = command_line.Flag("tls-verify-peer");
+  options.optional = command_line.Flag("tls-optional");
+  const bool any = !options.certificates.empty() || !options.psk_file.empty();
+  if (options.verify_clients && options.certificates.empty()) {
+    throw apps::UsageError("--tls-verify-peer without certificates: give --tls-certificates too");
+  }
+  if (options.optional && !any) {
+    throw apps::UsageError("--tls-optional without TLS: give --tls-certificates or --tls-psk");
+  }
+  return any ? std::optional(options) : std::nullopt;
+}
+
 /// The sockets to listen on. `own`: made when a command is to run and none is named.
 std::vector<std::unique_ptr<ListeningSocket>> OpenSockets(const apps::CommandLine& command_line,
                                                           std::optional<PrivateSocketPath>* own) {
@@ -186,6 +210,9 @@ int Main(int argc, char** argv) {
       apps::ToNanoseconds(command_line.Seconds("handshake-limit", kMaxHandshakeSeconds));
   options.keepalive = apps::GetKeepalive(command_line);
   options.max_connections = command_line.Number("max-connections", 1, 1 << 20);
+  std::optional<TlsContext> tls;
+  if (const auto tls_options = GetTls(command_line)) tls.emplace(*tls_options);
+  options.tls = tls ? &*tls : nullptr;
   storage::ThreadPool workers(kWorkers);
   const ExportTable exports = OpenExports(command_line, workers);
 

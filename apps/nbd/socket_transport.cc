@@ -42,6 +42,7 @@ SocketTransport::SocketTransport(FileDescriptor socket, const apps::StopToken& s
 }
 
 size_t SocketTransport::Receive(std::span<std::byte> out) {
+  if (tls_) return tls_->Read(out, &peer_closed_);
   for (;;) {
     const ssize_t n = recv(socket_.get(), out.data(), out.size(), 0);
     if (n > 0) return static_cast<size_t>(n);
@@ -140,24 +141,50 @@ uint64_t SocketTransport::SendPayload(std::span<const uint8_t> header,
   return ticket_;
 }
 
-void SocketTransport::Flush() {
-  std::span<iovec> rest = runs_;
-  while (!rest.empty()) {
-    msghdr message = {};
-    message.msg_iov = rest.data();
-    message.msg_iovlen = rest.size();
+size_t SocketTransport::SendSome(std::span<iovec> runs) {
+  if (tls_) {
+    return tls_->Write({static_cast<const std::byte*>(runs[0].iov_base), runs[0].iov_len});
+  }
+  msghdr message = {};
+  message.msg_iov = runs.data();
+  message.msg_iovlen = runs.size();
+  for (;;) {
     const ssize_t n = sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
-    if (n >= 0) {
-      rest = storage::Advance(rest, static_cast<size_t>(n));
-    } else if (errno == EAGAIN) {
-      AwaitSocket(POLLOUT);
-    } else if (errno != EINTR) {
-      throw Broken(errno);
-    }
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno == EAGAIN) return 0;
+    if (errno != EINTR) throw Broken(errno);
+  }
+}
+
+void SocketTransport::Flush() {
+  std::span<iovec> rest = storage::Advance(runs_, 0);
+  while (!rest.empty()) {
+    const size_t sent = SendSome(rest);
+    if (sent == 0) AwaitSocket(POLLOUT);
+    rest = storage::Advance(rest, sent);
   }
   runs_.clear();
   output_used_ = 0;
   flushed_ = ticket_++;
+}
+
+void SocketTransport::StartTls(const TlsContext& context) {
+  Flush();
+  // Bytes that came in the clear must not be taken for what TLS protects.
+  if (begin_ != end_) throw ConnectionLost("the client did not wait for TLS to begin");
+  tls_ = std::make_unique<TlsSession>(context, socket_.get());
+  for (;;) {
+    switch (tls_->Handshake()) {
+      case TlsSession::Wants::kNothing:
+        return;
+      case TlsSession::Wants::kToRead:
+        AwaitSocket(POLLIN);
+        break;
+      case TlsSession::Wants::kToWrite:
+        AwaitSocket(POLLOUT);
+        break;
+    }
+  }
 }
 
 void SocketTransport::SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
@@ -167,6 +194,7 @@ void SocketTransport::SetDeadline(std::optional<std::chrono::steady_clock::time_
 
 void SocketTransport::Close() {
   Flush();
+  tls_.reset();
   // Behind what was sent; what still comes is read, lest the kernel answers it with a reset that
   // would overtake the last replies.
   if (shutdown(socket_.get(), SHUT_WR) != 0) return;

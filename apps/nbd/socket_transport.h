@@ -8,6 +8,7 @@
 
 #include "apps/nbd/local_socket.h"
 #include "apps/nbd/stopping.h"
+#include "apps/nbd/tls.h"
 #include "apps/nbd/transport.h"
 
 namespace qpip::nbd {
@@ -30,6 +31,7 @@ class SocketTransport : public Transport {
                        std::span<const std::byte> payload) override;
   bool Sent(uint64_t ticket) const override { return ticket <= flushed_; }
   void Flush() override;
+  void StartTls(const TlsContext& context) override;
   void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,
                    std::string why) override;
   void Close() override;
@@ -41,6 +43,8 @@ class SocketTransport : public Transport {
   /// Waits for `events` on the socket for a while, looking at stop requests and the deadline.
   void AwaitSocket(short events);
   void ThrowIfTimeIsUp();
+  /// Hands the kernel, or TLS, what it takes of `runs`. Returns how many bytes; 0: no room.
+  size_t SendSome(std::span<iovec> runs);
 
   FileDescriptor socket_;
   Stopping stopping_;
@@ -48,6 +52,7 @@ class SocketTransport : public Transport {
   size_t begin_ = 0;  ///< of what is in `input_` and not consumed
   size_t end_ = 0;
   bool peer_closed_ = false;
+  std::unique_ptr<TlsSession> tls_;  ///< goes before the socket
   std::unique_ptr<std::byte[]> payload_;
   // What waits to be sent: copies in `output_`, and payload where it lies.
   std::unique_ptr<uint8_t[]> output_;

@@ -16,6 +16,8 @@
 
 namespace qpip::nbd {
 
+class TlsContext;
+
 /// The connection broke, or the peer broke the protocol: end it. The message says why.
 class ConnectionLost : public std::runtime_error {
  public:
@@ -63,6 +65,11 @@ class Transport {
   /// What was sent leaves now. Await does it too.
   virtual void Flush() {}
 
+  /// Everything from here on goes by TLS, of which the client has been told that it may begin.
+  /// Waits for the handshake. Only where there is a kernel's socket.
+  virtual void StartTls(const TlsContext& /*context*/) {
+    throw ConnectionLost("there is no TLS on this transport");
+  }
   /// Waits that last until `deadline` end the connection and throw ConnectionLost with `why`;
   /// nullopt: none do.
   virtual void SetDeadline(std::optional<std::chrono::steady_clock::time_point> deadline,

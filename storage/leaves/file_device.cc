@@ -298,7 +298,8 @@ bool FileDevice::AddUnwritten(ExtentList& list, uint64_t begin, uint64_t end) {
   constexpr uint32_t kExtents = 32;
   alignas(fiemap) std::array<std::byte, sizeof(fiemap) + kExtents * sizeof(fiemap_extent)> memory;
   for (uint64_t at = begin; at < end;) {
-    auto& map = *new (memory.data()) fiemap{};
+    memory = {};
+    auto& map = *reinterpret_cast<fiemap*>(memory.data());
     map.fm_start = at;
     map.fm_length = end - at;
     map.fm_extent_count = kExtents;

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=/usr/bin:$PATH:/usr/sbin:/sbin # libnbd's Python is the system's
 export PATH
 
-for tool in nbdcopy nbdinfo nbdsh qemu-img qemu-io fio systemd-socket-activate; do
+for tool in nbdcopy nbdinfo nbdsh qemu-img qemu-io fio systemd-socket-activate openssl; do
   command -v $tool >/dev/null || { say "missing: $tool: tools/setup installs it"; exit 1; }
 done
 python3 -c 'import nbd' || { say "missing: python3-libnbd"; exit 1; }
@@ -97,6 +97,33 @@ for bad in "--read-only-export x" "--description x=y" "--listen [::1" "--listen 
   timeout 10 "$bin/qpip-nbd-server" --listen "$socket" $bad "$work/odd" >/dev/null 2>"$work/bad.err"
   [ $? -eq 2 ] || fail "$bad: $(cat "$work/bad.err")"
 done
+
+# TLS, by keys and by certificates; required unless it is said to be optional.
+echo "alice:6e7bc3a2d4f1908877665544332211ff" >"$work/keys"
+echo "alice:00112233445566778899aabbccddeeff" >"$work/wrong"
+serve --tls-psk "$work/keys" "$work/fio"
+psk="nbds+unix://alice@/?socket=$socket&tls-psk-file=$work/keys"
+check "TLS by keys" timeout 30 nbdinfo "$psk"
+grep -q "with TLS, using structured packets" "$work/check.out" || fail "TLS: $(cat "$work/check.out")"
+check "nbdcopy over TLS" timeout 60 nbdcopy "$work/fio" "$psk"
+check "nbdcopy back" timeout 60 nbdcopy "$psk" "$work/fio2"
+cmp "$work/fio" "$work/fio2" || fail "what came back over TLS differs"
+timeout 30 nbdinfo "nbds+unix://alice@/?socket=$socket&tls-psk-file=$work/wrong" >/dev/null 2>&1 && fail "a wrong key was taken"
+timeout 30 nbdinfo "$uri" >/dev/null 2>&1 && fail "TLS was not required"
+stop "$server"
+mkdir "$work/pki"
+(cd "$work/pki" && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca-key.pem \
+  -out ca-cert.pem && openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+  -keyout server-key.pem -out server.csr && openssl x509 -req -in server.csr -CA ca-cert.pem -CAkey ca-key.pem \
+  -CAcreateserial -days 2 -copy_extensions copy -out server-cert.pem) >"$work/openssl.out" 2>&1 ||
+  fail "openssl: $(cat "$work/openssl.out")"
+start server "$bin/qpip-nbd-server" --listen 127.0.0.1:0 --tls-certificates "$work/pki" --tls-optional "$work/fio"
+server=$started
+port=$(sed -n 's/^listening on nbd:.*:\([0-9]*\), .*/\1/p' "$work/server.out")
+check "TLS by certificates" timeout 30 nbdinfo "nbds://localhost:$port/?tls-certificates=$work/pki"
+grep -q "with TLS" "$work/check.out" || fail "TLS: $(cat "$work/check.out")"
+check "without, where it is optional" timeout 30 nbdinfo "nbd://localhost:$port"
+stop "$server"
 
 # --run: with the variables that nbdkit has; its status is the server's.
 check "--run" timeout 30 "$bin/qpip-nbd-server" --run \

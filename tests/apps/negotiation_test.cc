@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <fstream>
+
+#include "apps/common/command_line.h"
 #include "memory_transport.h"
 
 namespace qpip::nbd::testing {
@@ -148,6 +153,38 @@ TEST_P(NegotiationTest, GivenOptionsThatTakeNoDataWhenTheyHaveSomeThenTheyAreInv
   EXPECT_THAT(ReplyCodes(output()),
               ElementsAre(kReplyErrInvalid, kReplyErrInvalid, kReplyInfo, kReplyAck));
   EXPECT_FALSE(agreement_.structured);
+}
+
+TEST_P(NegotiationTest, GivenTlsThatIsRequiredThenEveryOtherOptionIsRefusedUntilItHasBegun) {
+  const std::string keys = ::testing::TempDir() + "qpip-keys-" + std::to_string(getpid());
+  std::ofstream(keys) << "# comment\nalice:0011\n";
+  const auto make = [&](bool optional) {
+    TlsOptions options;
+    options.psk_file = keys;
+    options.optional = optional;
+    return std::make_unique<TlsContext>(options);
+  };
+  std::unique_ptr<TlsContext> tls;
+  try {
+    tls = make(false);
+  } catch (const apps::Failure& failure) {
+    GTEST_SKIP() << failure.what();
+  }
+  const Bytes data = FlagBytes() + OptionBytes(kOptionList) + OptionBytes(kOptionStructuredReply) +
+                     OptionBytes(99) + OptionBytes(kOptionStartTls, Ramp(2)) +
+                     OptionBytes(kOptionGo, InfoBytes("disk")) + OptionBytes(kOptionAbort);
+  MemoryTransport transport(data, GetParam());
+  EXPECT_EQ(Negotiation(transport, exports_, tls.get()).Run().chosen, nullptr);
+  EXPECT_THAT(ReplyCodes(transport.output),
+              ElementsAre(kReplyErrTlsRequired, kReplyErrTlsRequired, kReplyErrTlsRequired,
+                          kReplyErrInvalid, kReplyErrTlsRequired, kReplyAck));
+  MemoryTransport by_name(FlagBytes() + OptionBytes(kOptionExportName), GetParam());
+  EXPECT_THROW(Negotiation(by_name, exports_, tls.get()).Run(), ConnectionLost);
+  MemoryTransport without(FlagBytes() + OptionBytes(kOptionGo, InfoBytes("disk")), GetParam());
+  EXPECT_NE(Negotiation(without, exports_, make(true).get()).Run().chosen, nullptr);
+  std::ofstream(keys) << "alice\n";
+  EXPECT_THROW(make(false), apps::Failure);
+  unlink(keys.c_str());
 }
 
 TEST_P(NegotiationTest, GivenStructuredRepliesThenTheyAreAgreedOnAndDfIsAnnounced) {
