@@ -323,21 +323,17 @@ int FileDevice::Status(Request& request) {
   const bool one = (request.flags & kOneExtent) != 0;
   uint64_t at = request.offset;
   while (at < end) {
-    uint64_t data = end;
-    if (block_device_) {
-      data = at;
-    } else if (const off_t found = lseek(fd_, static_cast<off_t>(at), SEEK_DATA); found >= 0) {
-      data = std::min(static_cast<uint64_t>(found), end);
-    } else if (errno != ENXIO) {
-      data = at;  // no knowledge of holes: all of it is data
-    }
+    const off_t found = block_device_ ? -1 : lseek(fd_, static_cast<off_t>(at), SEEK_DATA);
+    uint64_t data = at;  // where there is no knowledge of holes all of it is data
+    if (found >= 0) data = std::min(static_cast<uint64_t>(found), end);
+    if (found < 0 && !block_device_ && errno == ENXIO) data = end;
     if (!AddUnwritten(list, at, data)) return 0;
     at = data;
     if (at == end || (one && !list.extents().empty())) return 0;
     uint64_t hole = end;
     if (!block_device_) {
-      const off_t found = lseek(fd_, static_cast<off_t>(at), SEEK_HOLE);
-      if (found >= 0) hole = std::min(static_cast<uint64_t>(found), end);
+      const off_t next = lseek(fd_, static_cast<off_t>(at), SEEK_HOLE);
+      if (next >= 0) hole = std::min(static_cast<uint64_t>(next), end);
     }
     if (!list.Add(hole - at, 0)) return 0;
     at = hole;
