@@ -138,7 +138,7 @@ void Server::RunOnNic() {
     poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
     if (listener_->Accept(std::chrono::seconds(0)) == nullptr) continue;
     idle->peer = idle->qp->peer().ToString();
-    accepted |= Start(std::move(idle));
+    accepted |= Start(std::exchange(idle, nullptr));
   }
   listener_.reset();  // takes the offer back before `idle` goes
 }
