@@ -3,11 +3,12 @@
 # The layers below host_lib are no library of their own to a user: their archives are merged into the
 # one that is installed, so that `-lqpip` (or the target QPIP::qpip) is all there is to link. What
 # lies outside the project stays a dependency of the package: threads, libpcap and ISA-L, and rdma-core's
+# lies outside the project stays a dependency of the package: threads, libpcap and libcrypto, and rdma-core's
 # header with the verbs types.
 include(CMakePackageConfigHelpers)
 
 set(merged_archive ${PROJECT_BINARY_DIR}/install/libqpip.a)
-set(merged_targets qpip qpip_lanai qpip_nic_fw qpip_wire qpip_protocols)
+set(merged_targets qpip qpip_lanai qpip_nic_fw qpip_wire qpip_wireguard qpip_protocols)
 set(script "CREATE ${merged_archive}\n")
 foreach(target IN LISTS merged_targets)
   string(APPEND script "ADDLIB $<TARGET_FILE:${target}>\n")

@@ -58,8 +58,8 @@ void AddNicOptions(CommandLine& command_line) {
       kDefaultServerAddress + ", clients a random one)";
   command_line.Options().add_options()(
       "nic", po::value<std::string>()->default_value(kDefaultNic)->value_name("URI"),
-      "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT, tun:IFNAME or tap:IFNAME, with query "
-      "parameters, e.g. "
+      "the NIC to open: shm:FABRIC, mem:NAME, udp:HOST:PORT, wg:FILE, tun:IFNAME or tap:IFNAME, "
+      "with query parameters, e.g. "
       "shm:lab?address=fd00::1&loss=0.01 or udp::0?peer=192.0.2.1:4791 or "
       "tun:qpip0?host=fd00::2/64")("address", po::value<std::string>()->value_name("IPV6"),
                                    address_help.c_str());
@@ -73,6 +73,8 @@ std::string NicUri(const std::string& uri, const std::string& address, NicRole r
     }
     return uri;
   }
+  // WireGuard's file has the address that the peer's file allows.
+  if (address.empty() && uri.starts_with("wg:")) return uri;
   if (!address.empty()) ParseAddress(address);  // its message is better than the URI's
   const std::string fallback =
       role == NicRole::kServer ? std::string(kDefaultServerAddress) : ClientAddress();

@@ -29,7 +29,9 @@ constexpr lanai::Firmware kLinkedFirmware = {
 std::unique_ptr<HostPort> OpenHostPort(std::string_view uri) {
   lanai::NicUri parsed = lanai::ParseUri(uri);
   std::unique_ptr<wire::Wire> wire = OpenWire(parsed);
-  parsed.mtu = wire->mtu();  // the device's, unless given
+  // The device's or a file's, unless given.
+  parsed.mtu = wire->mtu();
+  parsed.address = wire->address();
   return lanai::MakeHostPort(parsed, std::move(wire), kLinkedFirmware);
 }
 

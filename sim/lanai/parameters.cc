@@ -43,7 +43,9 @@ constexpr Parameter kPortParameters[] = {
      [](NicUri& uri, std::string_view name, std::string_view value) {
        uri.address = ParseUnicast(name, value);
      },
-     [](const NicUri& uri) { return FormatAddress(uri.address); }},
+     [](const NicUri& uri) {
+       return uri.address == abi::Ip6Address{} ? std::string() : FormatAddress(uri.address);
+     }},
     {"mtu",
      [](NicUri& uri, std::string_view name, std::string_view value) {
        uri.mtu = static_cast<uint32_t>(ParseNumber(name, value, wire::kMinMtu, wire::kMaxMtu));

@@ -28,6 +28,7 @@ struct Scheme {
   std::string_view place;    ///< what follows the colon, for messages: "HOST:PORT"
   uint32_t default_mtu = 0;  ///< bytes; 0: the wire knows
   bool leads_far = false;    ///< behind the wire there may be a path of links and queues
+  bool has_address = false;  ///< where the URI gives no address the wire knows it
   std::any (*make)();        ///< NicUri::wire_options of a new URI
   void (*set_place)(NicUri& uri, std::string_view place);
   std::string (*format_place)(const NicUri& uri);

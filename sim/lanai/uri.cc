@@ -80,7 +80,7 @@ const Scheme& ParseScheme(std::string_view name) {
 }
 
 void CheckTogether(const NicUri& uri) {
-  if (uri.address == abi::Ip6Address{}) {
+  if (uri.address == abi::Ip6Address{} && !uri.scheme->has_address) {
     Refuse("no address; add ?address=IPV6, as address=fd00::1");
   }
   const wire::FaultOptions& fault = uri.fault;

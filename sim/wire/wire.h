@@ -213,6 +213,26 @@ struct UdpOptions {
   std::optional<bool> learn;
 };
 
+/// A path of 1500 bytes less IPv6, UDP and WireGuard's own is 1420, everybody's custom; this is the
+/// multiple of ChaCha20's 64-byte blocks below it, which libcrypto seals a seventh faster a byte.
+inline constexpr uint32_t kWireguardMtu = 1408;
+/// Bytes of the largest IPv6 packet, sealed, in a datagram that IPv4 can carry.
+inline constexpr uint32_t kMaxWireguardMtu = kMaxUdpMtu - 32;
+
+/// A WireGuard interface. Secrets are in files, so that nothing here may not be shown.
+struct WireguardOptions {
+  std::string config = {};       ///< file as wg-quick(8) has it; empty: the following say it all
+  std::string host = {};         ///< where to bind; empty: every address of this machine
+  uint16_t port = 0;             ///< 0: the file's, or any free one
+  std::string key_file = {};     ///< file with the private key; empty: in `config`
+  std::string peers_file = {};   ///< file with [Peer] sections; empty: in `config`
+  abi::Ip6Address address = {};  ///< this port's; unspecified: the file's
+  uint32_t mtu = 0;              ///< bytes; 0: the file's, or kWireguardMtu
+  bool offload = true;           ///< trains of segments, sent and received
+  std::string key_log = {};      ///< file that keys are written to; empty: none
+  uint32_t rekey_after_s = 120;  ///< seconds after which keys are renewed; 1 to 120
+};
+
 /// An address of the kernel's on a link, and the length of the link's prefix.
 struct HostPrefix {
   abi::Ip6Address address = {};
@@ -239,6 +259,9 @@ std::unique_ptr<Wire> OpenSharedMemoryWire(const FabricOptions& options);
 /// IPv6 packets in UDP datagrams. Throws std::system_error, std::runtime_error with a message that
 /// says what to do.
 std::unique_ptr<Wire> OpenUdpWire(const UdpOptions& options);
+/// Packets through WireGuard, without privileges. Throws std::system_error, std::runtime_error with
+/// a message that says what to do.
+std::unique_ptr<Wire> OpenWireguardWire(const WireguardOptions& options);
 /// A TUN or TAP device. Throws std::system_error, std::runtime_error with a message that says what
 /// to do.
 std::unique_ptr<Wire> OpenKernelWire(const KernelWireOptions& options);
