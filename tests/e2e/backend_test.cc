@@ -20,7 +20,14 @@ INSTANTIATE_TEST_SUITE_P(
                       RealTime("mem_short_fifo", "mem", "doorbells=2"),
                       RealTime("mem_faults", "mem",
                                "loss=0.01&duplicate=0.01&reorder=0.01&corrupt=0.001&seed=3"
-                               "&rto_min_us=5000&rto_initial_us=20000")),
+                               "&rto_min_us=5000&rto_initial_us=20000"),
+                      Backend{"wg", [] { return WireguardTestbed(""); }},
+                      Backend{"wg_faults",
+                              [] {
+                                return WireguardTestbed(
+                                    "loss=0.01&duplicate=0.01&reorder=0.01&corrupt=0.001&seed=3"
+                                    "&rto_min_us=5000&rto_initial_us=20000");
+                              }}),
     [](const auto& test) { return test.param.name; });
 
 // In virtual time nobody can block in epoll_wait: the simulation would stand still.

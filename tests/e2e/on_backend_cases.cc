@@ -271,12 +271,13 @@ TEST_P(OnBackend, GivenBulkThatNeverEndsWhenAnotherQpSendsOneByteThenItArrives) 
   constexpr uint32_t kBulk = 65536;
   constexpr uint32_t kDepth = 32;
   constexpr uint64_t kSmall = 1000;
+  // Outlives the queue pairs, which have work outstanding to the end.
+  auto memory = client.pd->Allocate(kBulk + 64);
+  auto sink = server.pd->Allocate(kBulk + 64);
   QpOptions bulk_options;
   bulk_options.send_depth = bulk_options.recv_depth = kDepth;
   auto bulk_client = client.Qp(bulk_options), bulk_server = server.Qp(bulk_options);
   auto small_client = client.Qp(), small_server = server.Qp();
-  auto memory = client.pd->Allocate(kBulk + 64);
-  auto sink = server.pd->Allocate(kBulk + 64);
   for (uint32_t i = 0; i < kDepth; ++i) {
     ASSERT_EQ(bulk_server->PostRecv(i, sink->Sge(0, kBulk)), 0);
   }

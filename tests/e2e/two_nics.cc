@@ -1,9 +1,15 @@
 #include "two_nics.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -48,7 +54,68 @@ class RealTime : public Testbed {
   const std::string options_;
 };
 
+constexpr int kWireguardNics = 3;
+/// Made with `wg genkey` and `wg pubkey`, for these tests.
+constexpr const char* kWireguardKeys[kWireguardNics][2] = {
+    {"MPesUbq5+8em8Qq7Di/kHP4ayC2Ye21ouF9FHyKIIUA=",
+     "xLbGwW8XCOmVMU8etoesSJGkMwKUgGl+F4zMMUXoo3o="},
+    {"4E849rlhtQ323UCYFMSTbbhBrbEDOY/cwO7DthIA9VM=",
+     "WFp2TkxMkRL8wQYG87h+PpmAhCBIVXxjXu1PsWvGnhw="},
+    {"sI5vqWJj/pxJ5lgen6fipHMmkDsnd6Z6idkEgH3Q5Vw=",
+     "vzaWRUG2pSIu+XZzqOcb3WJs8yCDuLwernd3EYwFoDE="},
+};
+
+class Wireguard : public Testbed {
+ public:
+  explicit Wireguard(std::string options) : options_(std::move(options)) {
+    char name[] = "/tmp/qpip-e2e-wg-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    // Ports that are free now; each socket is closed when all are chosen.
+    std::array<int, kWireguardNics> sockets;
+    for (int i = 0; i < kWireguardNics; ++i) {
+      sockets[i] = ::socket(AF_INET, SOCK_DGRAM, 0);
+      sockaddr_in address = {};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socklen_t length = sizeof address;
+      ::bind(sockets[i], reinterpret_cast<sockaddr*>(&address), length);
+      ::getsockname(sockets[i], reinterpret_cast<sockaddr*>(&address), &length);
+      ports_[i] = ntohs(address.sin_port);
+    }
+    for (const int socket : sockets) ::close(socket);
+  }
+  ~Wireguard() override { std::filesystem::remove_all(directory_); }
+
+  std::shared_ptr<Nic> Open(int last) override {
+    const std::string path = directory_ + "/" + std::to_string(last) + ".conf";
+    std::ofstream file(path);
+    ::chmod(path.c_str(), 0600);
+    file << "[Interface]\nPrivateKey = " << kWireguardKeys[last - 1][0]
+         << "\nAddress = fd00::" << last << "\nListenPort = " << ports_[last - 1] << "\n";
+    for (int peer = 1; peer <= kWireguardNics; ++peer) {
+      if (peer == last) continue;
+      file << "[Peer]\nPublicKey = " << kWireguardKeys[peer - 1][1]
+           << "\nAllowedIPs = fd00::" << peer << "/128\nEndpoint = 127.0.0.1:" << ports_[peer - 1]
+           << "\n";
+    }
+    file.close();
+    return Nic::Open("wg:" + path + (options_.empty() ? "" : "?" + options_));
+  }
+  std::unique_ptr<Task> Start(std::function<void()> program) override {
+    return std::make_unique<Thread>(std::move(program));
+  }
+
+ private:
+  const std::string options_;
+  std::string directory_;
+  std::array<uint16_t, kWireguardNics> ports_ = {};
+};
+
 }  // namespace
+
+std::unique_ptr<Testbed> WireguardTestbed(const std::string& options) {
+  return std::make_unique<Wireguard>(options);
+}
 
 std::unique_ptr<Testbed> RealTimeTestbed(const std::string& scheme, const std::string& options) {
   return std::make_unique<RealTime>(scheme, options);

@@ -42,6 +42,9 @@ class Testbed {
 /// NICs opened by URI, programs on threads.
 std::unique_ptr<Testbed> RealTimeTestbed(const std::string& scheme, const std::string& options);
 
+/// NICs fd00::1 to fd00::3 on wg: wires of this machine's loopback, each with the others as peers.
+std::unique_ptr<Testbed> WireguardTestbed(const std::string& options);
+
 /// One side: a NIC with what every test needs.
 struct Side {
   std::shared_ptr<Nic> nic;

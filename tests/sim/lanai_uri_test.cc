@@ -47,6 +47,47 @@ TEST(Uri, GivenOnlyAnAddressWhenParsedThenTheRestIsTheRealTimeProfile) {
   EXPECT_TRUE(uri.timeline.empty());
 }
 
+TEST(Uri, GivenAWireguardFileWhenParsedThenTheFileHasAddressAndMtu) {
+  const NicUri uri = ParseUri("wg:/etc/wireguard/lab.conf");
+  const auto options = Completed<wire::WireguardOptions>(uri);
+  EXPECT_EQ(options.config, "/etc/wireguard/lab.conf");
+  EXPECT_EQ(options.address, abi::Ip6Address{});
+  EXPECT_EQ(options.mtu, 0u);
+  EXPECT_TRUE(options.offload);
+  EXPECT_EQ(options.rekey_after_s, 120u);
+  EXPECT_TRUE(uri.nic.tcp.pacing);
+  const std::string text = FormatUri(uri);
+  EXPECT_THAT(text, HasSubstr("wg:/etc/wireguard/lab.conf?checksum=0"));
+  EXPECT_EQ(FormatUri(ParseUri(text)), text);
+}
+
+TEST(Uri, GivenWireguardsKeyAndPeersApartWhenParsedThenEachFieldHasItsValue) {
+  const NicUri uri = ParseUri(
+      "wg:[2001:db8::1]:51820?address=fd00::1&key=/k&peers=./p&keylog=/l&offload=0&mtu=1280"
+      "&rekey_after_s=7");
+  const auto options = Completed<wire::WireguardOptions>(uri);
+  EXPECT_EQ(options.config, "");
+  EXPECT_EQ(options.host, "2001:db8::1");
+  EXPECT_EQ(options.port, 51820);
+  EXPECT_EQ(options.key_file, "/k");
+  EXPECT_EQ(options.peers_file, "./p");
+  EXPECT_EQ(options.key_log, "/l");
+  EXPECT_EQ(options.address.bytes[15], 1);
+  EXPECT_EQ(options.mtu, 1280u);
+  EXPECT_FALSE(options.offload);
+  EXPECT_EQ(options.rekey_after_s, 7u);
+  const std::string text = FormatUri(uri);
+  EXPECT_THAT(text, HasSubstr("wg:[2001:db8::1]:51820?address=fd00::1&mtu=1280"));
+  EXPECT_EQ(FormatUri(ParseUri(text)), text);
+}
+
+TEST(Uri, GivenWireguardWithADecoratorWhenCompletedThenPacketsGoOneByOne) {
+  for (const char* what : {"pcap=/tmp/a.pcap", "loss=0.1", "checksum=1"}) {
+    const NicUri uri = ParseUri("wg:/a.conf?" + std::string(what));
+    EXPECT_FALSE(Completed<wire::WireguardOptions>(uri).offload) << what;
+  }
+}
+
 TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   const NicUri uri = ParseUri(
       "mem:a-B_c.9?address=fd00::2&mtu=9000&copy=1&checksum=1&loss=0.01&duplicate=0.5&reorder=1"
@@ -269,6 +310,12 @@ constexpr Bad kBadUris[] = {
     {"tap:t?address=fd00::1&route=::/129@fd00::2", "\"129\" is no whole number"},
     {"tun:t?address=fd00::1&dad=0", "tun: has no parameter \"dad\""},
     {"udp:host?address=fd00::1", "\"host\" is no HOST:PORT; write 192.0.2.1:4791"},
+    {"wg::51820?address=fd00::1", "wg: needs key=FILE and peers=FILE"},
+    {"wg::51820?address=fd00::1&key=/k", "wg: needs key=FILE and peers=FILE"},
+    {"wg:/a.conf?peers=/p", "\"/a.conf\" has key and peers: leave key=, peers= out"},
+    {"wg:/a.conf?key=", "parameter key names no file"},
+    {"wg:/a.conf?mtu=65500", "is more than the 65475 bytes that fit a datagram"},
+    {"wg:/a.conf?rekey_after_s=121", "no whole number from 1 to 120"},
     {"udp:host:70000?address=fd00::1", "port \"70000\" in \"host:70000\": a number from 0"},
     {"udp:host:?address=fd00::1", "port \"\" in \"host:\": a number from 0 to 65535"},
     {"udp:[fe80::1%eth0]:1?address=fd00::1", "a % itself is written %25"},
