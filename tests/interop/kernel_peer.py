@@ -7,19 +7,25 @@ import hashlib
 import os
 import socket
 import sys
+import time
 
 
-def take(port, path):
-    """Accepts one connection, writes what arrives to a file, closes after the end of stream."""
+def take(port, path, seconds=0, total=0):
+    """Accepts one connection, writes what arrives to a file, closes after the end of stream. `seconds`: takes
+    `total` bytes evenly over so long."""
     listener = socket.create_server(("::", port), family=socket.AF_INET6)
     print("listening", flush=True)
     connection, _ = listener.accept()
     connection.settimeout(60)
     digest = hashlib.sha256()
+    taken, begin = 0, time.monotonic()
     with open(path, "wb") as file:
         while data := connection.recv(1 << 20):
             digest.update(data)
             file.write(data)
+            taken += len(data)
+            if seconds:
+                time.sleep(max(0, begin + seconds * taken / total - time.monotonic()))
     connection.close()
     print(digest.hexdigest(), flush=True)
 
