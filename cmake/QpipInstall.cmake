@@ -2,8 +2,7 @@
 #
 # The layers below host_lib are no library of their own to a user: their archives are merged into the
 # one that is installed, so that `-lqpip` (or the target QPIP::qpip) is all there is to link. What
-# lies outside the project stays a dependency of the package: threads, libpcap and ISA-L, and rdma-core's
-# lies outside the project stays a dependency of the package: threads, libpcap and libcrypto, and rdma-core's
+# lies outside the project stays a dependency of the package: threads, libpcap, libcrypto and ISA-L, and rdma-core's
 # header with the verbs types.
 include(CMakePackageConfigHelpers)
 
