@@ -57,8 +57,8 @@ class FileDevice : public Device {
   int ZeroByWriting(uint64_t offset, uint64_t length);
   int Cache(const Request& request);
   int Status(Request& request);
-  /// What has no data: holes, and what is allocated and was never written. Returns false when the list
-  /// is full.
+  /// What has no data: holes, and what is allocated and was never written. Returns false when the
+  /// list is full.
   bool AddUnwritten(ExtentList& list, uint64_t begin, uint64_t end);
   /// Notes how a sync ended. Returns what is to be said of it.
   int AfterSync(int error);
