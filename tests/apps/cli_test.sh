@@ -112,8 +112,8 @@ stop "$client_pid"
 [ -e "$work/s" ] && fail "the client left its socket behind"
 stop "$server"
 
-# The first use of a client whose server is gone ends it, with the reason.
-start client "$bin/qpip-nbd-client" --nic "$fabric" --address fd00::2 --socket "$work/s" fd00::1
+# The first use of a client whose server is gone ends it, with the reason, if it is told to.
+start client "$bin/qpip-nbd-client" --nic "$fabric" --address fd00::2 --socket "$work/s" --exit-when-broken fd00::1
 timeout 20 nbdinfo "nbd+unix:///?socket=$work/s" >"$work/out" 2>&1 && fail "no server, but nbdinfo"
 status_of "$started" 20
 [ "$status" -eq 1 ] || fail "client without a server: status $status"
