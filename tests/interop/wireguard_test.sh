@@ -23,12 +23,13 @@ for side in "$far 2" "$near 1"; do
   within "$1" ip link set outer up
 done
 
-# Our commands, there, as nobody, without capabilities.
-real_bin=$bin
-mkdir "$work/bin"
+# Our commands, there, as nobody, without capabilities; copies, since nobody may not look into everybody's home.
+mkdir -m 755 "$work/bin" "$work/programs"
+chmod 755 "$work"
 for command in qpip-ping qpip-ttcp qpip-nbd-server; do
+  install -m 755 "$bin/$command" "$work/programs/"
   printf '#!/bin/sh\nexec nsenter --net=%s -- setpriv --reuid 65534 --regid 65534 --clear-groups \\\n  %s %s/%s "$@"\n' \
-    "$near" "--bounding-set -all --inh-caps -all --no-new-privs" "$real_bin" "$command" >"$work/bin/$command"
+    "$near" "--bounding-set -all --inh-caps -all --no-new-privs" "$work/programs" "$command" >"$work/bin/$command"
   chmod 755 "$work/bin/$command"
 done
 bin=$work/bin
