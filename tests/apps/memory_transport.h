@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -96,13 +97,19 @@ class ScriptedDevice : public storage::Device {
   storage::Geometry geometry() const override {
     return {.bytes = content.size(), .read_only = read_only_};
   }
+  /// From any thread; what else there is is for when nobody submits.
   void Submit(storage::Request& request) override {
-    seen.push_back({request.op, request.flags, request.offset, request.length});
-    if (hold) {
-      held.push_back(&request);
-    } else {
-      storage::Complete(request, Do(request));
+    int error = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      seen.push_back({request.op, request.flags, request.offset, request.length});
+      if (hold) {
+        held.push_back(&request);
+        return;
+      }
+      error = Do(request);
     }
+    storage::Complete(request, error);
   }
   /// Ends the one that was held at `index`.
   void End(size_t index) {
@@ -155,6 +162,7 @@ class ScriptedDevice : public storage::Device {
   Log* log = nullptr;
 
  private:
+  std::mutex mutex_;
   template <typename Use>
   void ForEachRun(storage::Request& request, Use&& use) {
     uint8_t* here = content.data() + request.offset;
