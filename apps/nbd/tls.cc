@@ -1,5 +1,8 @@
 #include "apps/nbd/tls.h"
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #include <algorithm>
 #include <cstring>
 #include <fstream>
@@ -7,14 +10,7 @@
 #include "apps/common/command_line.h"
 #include "apps/nbd/transport.h"
 
-#ifdef QPIP_HAVE_OPENSSL
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#endif
-
 namespace qpip::nbd {
-
-#ifdef QPIP_HAVE_OPENSSL
 
 namespace {
 
@@ -152,20 +148,5 @@ size_t TlsSession::Write(std::span<const std::byte> bytes) {
       throw ConnectionLost("TLS: " + ReasonText());
   }
 }
-
-#else
-
-TlsContext::TlsContext(const TlsOptions&) : optional_(false), context_(nullptr, nullptr) {
-  throw apps::Failure("no TLS: this build is without OpenSSL: install its headers and build again");
-}
-TlsContext::~TlsContext() = default;
-const std::vector<unsigned char>* TlsContext::KeyOf(const std::string&) const { return nullptr; }
-TlsSession::TlsSession(const TlsContext&, int) : session_(nullptr, nullptr) {}
-TlsSession::~TlsSession() = default;
-TlsSession::Wants TlsSession::Handshake() { return Wants::kNothing; }
-size_t TlsSession::Read(std::span<std::byte>, bool*) { return 0; }
-size_t TlsSession::Write(std::span<const std::byte>) { return 0; }
-
-#endif
 
 }  // namespace qpip::nbd

@@ -21,7 +21,7 @@ constexpr uint32_t kLooksForLock = 200;
 // Times kDriveLimit handlers that a post may take: some hundreds of messages, be they others'.
 constexpr uint32_t kPostRounds = 8;
 // Handlers a step runs at a time. When a thread waits for a completion the firmware is asked after
-// every few handlers whether it has written one.
+// each whether it has written one.
 constexpr uint32_t kStepBudget = 32;
 constexpr uint32_t kNotifyBudget = 1;
 // Frames that are delivered at a time, and how many may be before everything else has its turn:

@@ -1,8 +1,8 @@
 // The firmware's ports on a host thread: fw::Platform over a wire and this process's memory.
 //
 // A DMA address is a virtual address of this process, so a DMA engine is a memory copy. It is done
-// at once, but its completion goes through a FIFO that only `dma_poll` drains: the firmware sees
-// the same asynchrony as on hardware. Payload on its way out is not copied here at all; a payload
+// at once; its completion goes through a FIFO that only `dma_poll` drains, as on hardware, but the
+// firmware knows that it is there already (`dma_at_once`). Payload on its way out is not copied here at all; a payload
 // handle is a list of pieces of host memory, which the wire copies or refers to.
 //
 // Everything here is called by the thread that holds the core (core.h), one at a time.
