@@ -143,6 +143,20 @@ std::optional<PathError> NextPathError(int socket) {
   return found;
 }
 
+ErrorsTaken TakePathErrors(int socket, const std::function<void(const PathError&)>& use) {
+  constexpr uint32_t kMostAtATime = 64;
+  ErrorsTaken taken;
+  for (uint32_t i = 0; i < kMostAtATime; ++i) {
+    const auto error = NextPathError(socket);
+    if (!error.has_value()) return taken;
+    if (error->local) continue;
+    taken.others = true;
+    use(*error);
+  }
+  taken.more = true;
+  return taken;
+}
+
 std::vector<uint8_t> IcmpErrorAbout(std::span<const uint8_t> packet, int error, uint32_t mtu) {
   icmpv6::Header header;
   header.type = icmpv6::kDestinationUnreachable;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +38,14 @@ struct PathError {
 
 /// The oldest error that a socket keeps; nullopt: it keeps none.
 std::optional<PathError> NextPathError(int socket);
+
+/// What a look at a socket's errors has come to.
+struct ErrorsTaken {
+  bool others = false;  ///< there was one that no send call has returned
+  bool more = false;    ///< the socket may keep more: a look takes some dozens at the most
+};
+/// Takes the errors that a socket keeps; `use` is given those that no send call has returned.
+ErrorsTaken TakePathErrors(int socket, const std::function<void(const PathError&)>& use);
 
 /// The ICMPv6 error by which a router on an IPv6 path would have told a packet's sender the same:
 /// from the packet's destination, which is all that is known of the path. Empty: there is none, or

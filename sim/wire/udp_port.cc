@@ -62,7 +62,6 @@ constexpr uint32_t kUsualHeaders = ipv6::kHeaderBytes + tcp::kMinHeaderBytes + t
 constexpr uint32_t kMaxHeaders = ipv6::kHeaderBytes + tcp::kMaxHeaderBytes;
 constexpr uint32_t kCommonMtu = 1500;         ///< where no link says another
 constexpr size_t kMostOwnFrames = 16;         ///< that wait to be received
-constexpr uint32_t kMostErrorsAtATime = 64;   ///< taken from the socket
 constexpr size_t kMostQuotedBytes = kMinMtu;  ///< of a piece of a packet that was refused
 
 /// Longest frame of a small message.
@@ -380,17 +379,11 @@ void UdpPort::OnTrainsGivenUp(int error) {
 
 // Returns whether there was an error that no send call has returned.
 bool UdpPort::TakePathErrors() {
-  bool others = false;
   errors_.store(false, std::memory_order_relaxed);
-  for (uint32_t i = 0; i < kMostErrorsAtATime; ++i) {
-    const auto error = NextPathError(socket_.get());
-    if (!error.has_value()) return others;
-    if (error->local) continue;
-    others = true;
-    OnPathError(*error);
-  }
-  errors_.store(true, std::memory_order_relaxed);
-  return others;
+  const ErrorsTaken taken =
+      wire::TakePathErrors(socket_.get(), [this](const PathError& error) { OnPathError(error); });
+  if (taken.more) errors_.store(true, std::memory_order_relaxed);
+  return taken.others;
 }
 
 void UdpPort::OnPathError(const PathError& error) {

@@ -36,7 +36,6 @@ constexpr size_t kSealedBytes = size_t{4} * kMaxFrameBytes;
 constexpr uint32_t kSegmentationLimit = 65535;
 /// Room in the batch for what the machine itself has to say meanwhile.
 constexpr uint32_t kSpareDatagrams = 16;
-constexpr uint32_t kMostErrorsAtATime = 64;
 
 /// Copies text out of pieces, from the front.
 class TextReader {
@@ -222,17 +221,11 @@ void WireguardPort::SendControl() {
 
 // Returns whether there was an error that no send call has returned.
 bool WireguardPort::TakePathErrors() {
-  bool others = false;
   errors_.store(false, std::memory_order_relaxed);
-  for (uint32_t i = 0; i < kMostErrorsAtATime; ++i) {
-    const auto error = NextPathError(socket_.get());
-    if (!error.has_value()) return others;
-    if (error->local) continue;
-    others = true;
-    OnPathError(*error);
-  }
-  errors_.store(true, std::memory_order_relaxed);
-  return others;
+  const ErrorsTaken taken =
+      wire::TakePathErrors(socket_.get(), [this](const PathError& error) { OnPathError(error); });
+  if (taken.more) errors_.store(true, std::memory_order_relaxed);
+  return taken.others;
 }
 
 // Told, where a handshake is being waited for, and no more: anybody on the way can make one, and
