@@ -36,9 +36,7 @@ DatagramsOut::DatagramsOut(size_t copied_bytes, bool trains, Events events)
       pieces_(new std::array<iovec, kPieces>) {}
 
 bool DatagramsOut::HasRoom(uint32_t datagrams, size_t pieces, size_t bytes) const {
-  // In the worst case each is a message of its own.
-  return datagrams <= kDatagrams - datagram_count_ && last_ < kMessages &&
-         (trains_ || datagrams <= kMessages - last_) && pieces <= kPieces - piece_count_ &&
+  return datagrams <= kDatagrams - datagram_count_ && pieces <= kPieces - piece_count_ &&
          bytes <= memory_bytes_ - memory_used_;
 }
 

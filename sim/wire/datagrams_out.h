@@ -26,8 +26,8 @@ namespace qpip::wire {
 /// Order is kept, so a reference to memory is a number: held until so many messages are sent.
 class DatagramsOut {
  public:
-  static constexpr uint32_t kMessages = 256;
-  static constexpr uint32_t kDatagrams = 1536;  ///< a batch
+  static constexpr uint32_t kDatagrams = 1536;       ///< a batch
+  static constexpr uint32_t kMessages = kDatagrams;  ///< each may be one of its own
   static constexpr uint32_t kPieces = 4096;
   static constexpr uint32_t kMaxPieces = 64;       ///< of a datagram
   static constexpr uint32_t kTrainDatagrams = 64;  ///< UDP_MAX_SEGMENTS; newer kernels take more

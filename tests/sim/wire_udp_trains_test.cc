@@ -92,6 +92,23 @@ TEST(UdpWire, GivenATrainThatWaitsWhenAnotherIsSentThenTheFirstLeaves) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(TakeText(server.get(), 60000).text.size(), 60000u);
 }
 
+TEST(UdpWire, GivenManyMessagesThatWaitWhenATrainOfSmallSegmentsIsAddedThenEveryOneLeaves) {
+  auto server = OpenUdpWire(UdpAt(1));
+  auto client = OpenClient(*server, UdpAt(2));
+  // Lengths in turn, so that each is a message of its own to the kernel.
+  for (uint32_t i = 0; i < 250; ++i) {
+    ASSERT_EQ(SendBytes(client.get(), FrameFrom(2, 1, 60 + 7 * (i % 2), i)), SendResult::kSent);
+  }
+  // The smallest segments that a peer may ask for: eleven messages.
+  const Bytes packet = TcpPacket(2, 1, 60000, kAckPush);
+  uint64_t lease = 0;
+  ASSERT_EQ(SendTrain(client.get(), packet, 88, true, &lease), SendResult::kSent);
+  client->Flush();
+  EXPECT_FALSE(client->LeasePending(lease));
+  EXPECT_EQ(Counter(*client, "frames_sent"), 250u + 682);
+  EXPECT_EQ(Counter(*client, "sends_busy"), 0u);
+}
+
 TEST(UdpWire, GivenAFrameToBeCutThatCannotBeWhenSentThenItGoesNowhere) {
   auto server = OpenUdpWire(UdpAt(1));
   auto client = OpenClient(*server, UdpAt(2));
