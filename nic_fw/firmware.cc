@@ -226,6 +226,7 @@ uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns
   nic.state.last_step_at = now_ns;
   uint32_t done = TakeAllDoorbells(nic, budget);
   while (done < budget && (ServiceDma(nic) || ServiceTransmit(nic))) ++done;
+  FinishDma(nic);  // what is left behind, neither FetchedAtOnce nor qpip_fw_due would know of
   return done;
 }
 

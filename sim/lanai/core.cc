@@ -24,9 +24,8 @@ constexpr uint32_t kPostRounds = 8;
 // each whether it has written one.
 constexpr uint32_t kStepBudget = 32;
 constexpr uint32_t kNotifyBudget = 1;
-// Frames that are delivered at a time, and how many may be before everything else has its turn:
-// acknowledgements above all, which the answer to what is delivered can carry.
-constexpr uint32_t kDeliverAtATime = 16;
+// How many frames may be delivered before everything else has its turn: acknowledgements above all,
+// which the answer to what is delivered can carry.
 constexpr uint32_t kMostUnstepped = 16;
 // The application's signal handlers are not to run on the core thread.
 class BlockSignals {
@@ -167,7 +166,8 @@ bool Core::DriveLocked(bool until_notification) {
 uint32_t Core::Deliver() {
   now_ns_ = clock_.NowNs();
   ports_->MarkStepBegin();
-  const uint32_t did = firmware_.receive(arena_, &ports_->table(), now_ns_, kDeliverAtATime);
+  const uint32_t did =
+      firmware_.receive(arena_, &ports_->table(), now_ns_, kMostUnstepped - unstepped_);
   unstepped_ += did;
   return did;
 }

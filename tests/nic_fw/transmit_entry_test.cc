@@ -15,9 +15,9 @@ class TransmitEntry : public ::testing::Test {
   TransmitEntry()
       : source_(pair_.a.hardware, 1000),
         sink_(pair_.b.hardware, 1000),
-        key_(pair_.a.Register(source_, 0)) {
-    const uint32_t sink_key = pair_.b.Register(sink_);
-    for (int i = 0; i < 8; ++i) pair_.b.PostRecv(*pair_.qp_b, {SgeOf(sink_, sink_key, 0, 1000)});
+        key_(pair_.a.Register(source_, 0)),
+        sink_key_(pair_.b.Register(sink_)) {
+    for (int i = 0; i < 8; ++i) pair_.b.PostRecv(*pair_.qp_b, {SgeOf(sink_, sink_key_, 0, 1000)});
     pair_.b.Run();
     pair_.cable.Run();
     pair_.a.hardware.outgoing.clear();
@@ -31,7 +31,7 @@ class TransmitEntry : public ::testing::Test {
 
   ConnectedPair pair_;
   HostMemory source_, sink_;
-  uint32_t key_;
+  uint32_t key_, sink_key_;
 };
 
 TEST_F(TransmitEntry, GivenPostedSendsWhenTransmittedThenAllHaveLeft) {
@@ -78,6 +78,28 @@ TEST_F(TransmitEntry, GivenMoreThanTheBudgetWhenTransmittedThenTheRestFollowsWit
   while (Transmit(4) == 4) ++calls;
   EXPECT_GT(calls, 1u);
   EXPECT_EQ(sent(), 8u);
+}
+
+TEST_F(TransmitEntry, GivenTransfersThatTakeNoTimeWhenAnyBudgetEndsThenAStepGoesOnWhereItEnded) {
+  pair_.a.hardware.DmaTakesNoTime();
+  for (uint32_t budget = 1; budget <= 20; ++budget) {
+    pair_.a.hardware.outgoing.clear();
+    for (int i = 0; i < 8; ++i) Post(100);
+    Transmit(budget);
+    EXPECT_EQ(pair_.a.hardware.dma_pending(), 0u) << budget;
+    FirmwareBench& a = pair_.a;
+    while (qpip_fw_step(a.arena.data(), &a.hardware.platform(), a.now, 1) != 0) {
+    }
+    EXPECT_EQ(sent(), 8u) << budget;
+    pair_.cable.Run();
+    const size_t arrived = pair_.b.Poll(*pair_.cq_b).size();
+    EXPECT_EQ(arrived, 8u) << budget;
+    for (size_t i = 0; i < arrived; ++i) {
+      pair_.b.PostRecv(*pair_.qp_b, {SgeOf(sink_, sink_key_, 0, 1000)});
+    }
+    pair_.cable.Run();
+    pair_.a.Poll(*pair_.cq_a);
+  }
 }
 
 }  // namespace
