@@ -60,14 +60,13 @@ FileRing* ThreadExecutor::ring() {
 
 bool ThreadExecutor::RunReady() {
   bool ran = ring_ && ring_->SubmitAndReap() > 0;
-  if (!any_posted_.load(std::memory_order_acquire)) return ran;
-  TaskList ready;
-  {
+  if (ready_.empty()) {
+    if (!any_posted_.load(std::memory_order_acquire)) return ran;
     const std::lock_guard lock(mutex_);
-    ready = std::exchange(posted_, {});
+    ready_ = std::exchange(posted_, {});
     any_posted_.store(false, std::memory_order_relaxed);
   }
-  while (Task* const task = ready.Pop()) {
+  while (Task* const task = ready_.Pop()) {
     task->run(*task);
     ran = true;
   }
@@ -75,7 +74,7 @@ bool ThreadExecutor::RunReady() {
 }
 
 bool ThreadExecutor::Sleep() {
-  if (ring_ && ring_->Ready()) return false;
+  if (!ready_.empty() || (ring_ && ring_->Ready())) return false;
   const std::lock_guard lock(mutex_);
   if (!posted_.empty()) return false;
   asleep_ = true;

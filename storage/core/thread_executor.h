@@ -47,6 +47,7 @@ class ThreadExecutor : public Executor {
   std::unique_ptr<FileRing> ring_;
   std::mutex mutex_;
   TaskList posted_;
+  TaskList ready_;  ///< taken from `posted_` and not run yet: a task may throw
   bool asleep_ = false;
   std::atomic<bool> any_posted_ = false;
 };

@@ -337,7 +337,7 @@ int FileDevice::Status(Request& request) {
     }
     if (!list.Add(hole - at, 0)) return 0;
     at = hole;
-    if (one) return 0;
+    if (one && !list.extents().empty()) return 0;
   }
   return 0;
 }

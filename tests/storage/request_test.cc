@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bench.h"
 #include "storage/core/buffer_pool.h"
 #include "storage/core/request_pool.h"
+#include "storage/core/thread_executor.h"
 #include "storage/leaves/null_device.h"
 
 namespace qpip::storage::testing {
@@ -198,6 +200,22 @@ TEST(ThreadPoolTest, GivenNoThreadsWhenATaskComesThenTheCallerRunsIt) {
   task.run = [](Task&) { ran_on = std::this_thread::get_id(); };
   pool.Run(task);
   EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+TEST(ThreadExecutor, GivenATaskThatThrowsWhenRunThenThoseBehindItAreNotLost) {
+  struct Counting : Task {
+    int runs = 0;
+  };
+  ThreadExecutor executor(ThreadExecutor::Rings::kNever);
+  Counting first, second;
+  first.run = [](Task&) { throw std::runtime_error("the connection has ended"); };
+  second.run = [](Task& task) { ++static_cast<Counting&>(task).runs; };
+  executor.Post(first);
+  executor.Post(second);
+  EXPECT_THROW(executor.RunReady(), std::runtime_error);
+  EXPECT_FALSE(executor.Sleep()) << "there is something to run";
+  EXPECT_TRUE(executor.RunReady());
+  EXPECT_EQ(second.runs, 1);
 }
 
 }  // namespace
