@@ -92,6 +92,10 @@ QueuePair* ListenerImpl::Accept(Timeout timeout) {
         // With the lock: without it the queue pair may be destroyed between the two.
         accepted = established_.front()->facade();
         established_.pop_front();
+        const uint64_t one = 1;
+        if (fd_ >= 0 && !established_.empty()) {  // which ClearFd has left in silence
+          [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
+        }
         return true;
       },
       deadline_ns);

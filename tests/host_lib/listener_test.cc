@@ -72,6 +72,20 @@ TEST_F(ListenerTest, GivenADescriptorWhenAQpIsMatedThenItIsReadableUntilAcceptHa
   EXPECT_FALSE(IsReadable(fd));
 }
 
+TEST_F(ListenerTest, GivenTwoMatedQpsWhenOneIsAcceptedThenTheDescriptorSpeaksOfTheOther) {
+  auto listener = nic->Listen(80);
+  auto qp = Idle(), other = Idle();
+  listener->Offer(*qp);
+  listener->Offer(*other);
+  const int fd = listener->fd();
+  fake->Mate(kFirstListener, kFrom, 1);
+  fake->Mate(kFirstListener, kFrom, 2);
+  EXPECT_NE(listener->Accept(std::chrono::seconds(0)), nullptr);
+  EXPECT_TRUE(IsReadable(fd));
+  EXPECT_NE(listener->Accept(std::chrono::seconds(0)), nullptr);
+  EXPECT_FALSE(IsReadable(fd));
+}
+
 TEST_F(ListenerTest, GivenAQpThatIsMatedAlreadyWhenTheDescriptorIsAskedForThenItIsReadable) {
   auto listener = nic->Listen(80);
   auto qp = Idle();
