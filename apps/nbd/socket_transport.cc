@@ -158,10 +158,16 @@ size_t SocketTransport::SendSome(std::span<iovec> runs) {
 
 void SocketTransport::Flush() {
   std::span<iovec> rest = storage::Advance(runs_, 0);
-  while (!rest.empty()) {
-    const size_t sent = SendSome(rest);
-    if (sent == 0) AwaitSocket(POLLOUT);
-    rest = storage::Advance(rest, sent);
+  try {
+    while (!rest.empty()) {
+      const size_t sent = SendSome(rest);
+      if (sent == 0) AwaitSocket(POLLOUT);
+      rest = storage::Advance(rest, sent);
+    }
+  } catch (...) {  // what has left already must not be sent again by Close
+    runs_.clear();
+    output_used_ = 0;
+    throw;
   }
   runs_.clear();
   output_used_ = 0;

@@ -199,7 +199,9 @@ void Transmission::Begin() {
     return;
   }
   if (asked_.command == kCommandBlockStatus) {
-    current_->extents.resize(kMaxExtents);
+    // A list of one takes no more than the first.
+    const bool one = (asked_.flags & kCommandReqOne) != 0;
+    current_->extents.resize(one ? 1 : kMaxExtents);
     current_->list = storage::ExtentList(current_->extents);
   }
   Submit(*std::exchange(current_, nullptr));

@@ -205,7 +205,7 @@ TEST_F(PipelineTest, GivenAZeroThatIsNotFastThenOnlyWhoAskedForFastIsTold) {
 
 TEST_F(PipelineTest, GivenBlockStatusThenItsExtentsAreTold) {
   device_.extents = {{4096, storage::kHole | storage::kZeroes}, {8192, 0}};
-  Run(Ask(kCommandBlockStatus, 9, 0, 12288, kCommandReqOne));
+  Run(Ask(kCommandBlockStatus, 9, 0, 12288));
   const auto chunks = Chunks();
   ASSERT_EQ(chunks.size(), 1u);
   EXPECT_EQ(chunks[0].header.type, kChunkBlockStatus);
@@ -217,6 +217,19 @@ TEST_F(PipelineTest, GivenBlockStatusThenItsExtentsAreTold) {
   ASSERT_EQ(view.size(), 2u);
   EXPECT_EQ(view.at(0).flags, kStateHole | kStateZero);
   EXPECT_EQ(view.at(1).length, 8192u);
+  EXPECT_EQ(device_.seen[0].flags, 0u);
+}
+
+TEST_F(PipelineTest, GivenBlockStatusOfOneExtentThenItIsOneWhateverTheDeviceKnows) {
+  device_.extents = {{4096, storage::kHole | storage::kZeroes}, {8192, 0}};
+  Run(Ask(kCommandBlockStatus, 9, 0, 12288, kCommandReqOne));
+  const auto chunks = Chunks();
+  ASSERT_EQ(chunks.size(), 1u);
+  BlockStatusView view;
+  ASSERT_EQ(ParseBlockStatus(chunks[0].payload, kChunkBlockStatus, &view),
+            TransmissionError::kNone);
+  ASSERT_EQ(view.size(), 1u);
+  EXPECT_EQ(view.at(0).length, 4096u);
   EXPECT_EQ(device_.seen[0].flags, storage::kOneExtent);
 }
 
