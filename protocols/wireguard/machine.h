@@ -216,7 +216,6 @@ class Machine {
   std::optional<CookieChecker> cookies_;
   std::optional<RateLimiter> limiter_;
   uint64_t last_session_ = 0;
-  uint64_t told_unix_ns_ = 0;  ///< greatest time told in an initiation
   uint64_t handshake_tokens_ns_ = 0, handshake_tokens_at_ns_ = 0;
   uint64_t loaded_until_ns_ = 0;
   uint64_t next_deadline_ns_ = kNever;

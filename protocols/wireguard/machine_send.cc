@@ -105,14 +105,15 @@ void Machine::Transmit(Peer& peer, Bytes datagram) {
 // Grows with every initiation, or the peer takes it for a replay (section 5.1). A clock that has
 // been set back while the machine lives does no harm so.
 Tai64n Machine::NextTimestamp(PeerId id, uint64_t unix_ns) {
-  if (unix_ns < told_unix_ns_) {
+  uint64_t& told = peers_[id].told_unix_ns;
+  if (unix_ns < told) {
     ++counters_.own_clock_went_back;
     Tell(Event::Kind::kOwnClockWentBack, id, {});
   }
-  const Tai64n last = ToTai64n(told_unix_ns_);
-  told_unix_ns_ = std::max(unix_ns, told_unix_ns_);
-  while (ToTai64n(told_unix_ns_) <= last) told_unix_ns_ += kTimestampStepNs;
-  return ToTai64n(told_unix_ns_);
+  const Tai64n last = ToTai64n(told);
+  told = std::max(unix_ns, told);
+  while (ToTai64n(told) <= last) told += kTimestampStepNs;
+  return ToTai64n(told);
 }
 
 // `again`: the one before has had no answer. False: not now.

@@ -79,6 +79,7 @@ struct Peer {
   uint64_t persistent_keepalive_ns = 0;  ///< 0: none
 
   Tai64n greatest_timestamp = {};  ///< of its initiations
+  uint64_t told_unix_ns = 0;       ///< greatest time told it in one
   uint64_t initiation_taken_ns = kNever;
   uint64_t handshake_sent_ns = kNever;  ///< last initiation or response
   uint32_t attempts = 0;                ///< initiations again, since somebody wanted one

@@ -142,6 +142,16 @@ TEST(WireguardHandshakeTest, GivenAnInitiatorWhoseClockWentBackWhenItStartsAgain
   EXPECT_EQ(again.counters().sessions_begun, 0u);
 }
 
+TEST(WireguardHandshakeTest, GivenSeveralPeersGreetedAtOneMomentThenNoClockIsSaidToHaveGoneBack) {
+  World world;
+  Host host(world, ConfigOf(1, {PeerOf(2, At(2)), PeerOf(3, At(3)), PeerOf(4, At(4))}), At(1), 1);
+  for (uint8_t peer = 0; peer < 3; ++peer)
+    host.Send(Packet(1, static_cast<uint8_t>(2 + peer)), peer);
+  EXPECT_EQ(host.counters().initiations_sent, 3u);
+  EXPECT_EQ(host.counters().own_clock_went_back, 0u);
+  EXPECT_EQ(host.Count(Event::Kind::kOwnClockWentBack), 0u);
+}
+
 TEST(WireguardHandshakeTest, GivenAClockThatWentBackInARunningMachineWhenItRekeysThenItGoesOn) {
   Pair pair;
   pair.Connect();
