@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "sim/wire/udp_errors.h"
+
 namespace qpip::wire {
 namespace {
 
@@ -196,8 +198,12 @@ bool DatagramsOut::SendOneByOne(int socket) {
     statistics_.datagrams += static_cast<uint32_t>(sent);
     message.gone += static_cast<uint32_t>(sent);
   }
-  // The datagrams were taken that would not go as a train: trains it is that are not understood.
-  if (message.refusal != 0 && message.all_taken) GiveUpTrains(message.refusal);
+  // The datagrams were taken that would not go as a train: trains it is that are not understood,
+  // unless the path is narrow and the kernel has cut the datagrams themselves.
+  if (message.refusal != 0 && message.all_taken &&
+      PathMtu(message.to) >= OuterBytes(message.to) + message.segment_size) {
+    GiveUpTrains(message.refusal);
+  }
   Done(1);
   return true;
 }

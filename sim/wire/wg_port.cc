@@ -170,12 +170,13 @@ SendResult WireguardPort::SendSegments(const OutFrame& frame, const Segmenter* c
     SealNext(headers + bytes, peer, now, datagram);
   }
   ++statistics_.frames_sent;
-  if (!control_.empty()) SendControl();
+  // Another thread may sleep for longer than what this has begun; before SendControl, which notes
+  // the deadline as known.
   if (machine_.next_deadline_ns() < next_timer_ns_.load(std::memory_order_relaxed)) {
-    // Another thread may sleep for longer than that.
     next_timer_ns_.store(machine_.next_deadline_ns(), std::memory_order_relaxed);
     sleep_.Wake();
   }
+  if (!control_.empty()) SendControl();
   return SendResult::kSent;
 }
 
@@ -256,12 +257,6 @@ void WireguardPort::OnRefused(const DatagramsOut::Refused& refused) {
 }
 
 void WireguardPort::OnEvent(const wireguard::Event& event) {
-  if (event.kind == wireguard::Event::Kind::kNoAnswer && event.peer.has_value()) {
-    const Name& name = names_[*event.peer];
-    if (!name.host.empty()) {
-      lookup_.Ask(*event.peer, name.host, name.port, local_.base.sa_family);
-    }
-  }
   if (auto trouble = words_.Of(event, TextOf(event.from), MonotonicNs())) {
     reporter_.Tell(std::move(*trouble));
   }
@@ -271,13 +266,28 @@ void WireguardPort::OnEvent(const wireguard::Event& event) {
 
 void WireguardPort::RunTimers(uint64_t now_ns) {
   if (now_ns < machine_.next_deadline_ns()) return;
-  if (const auto found = lookup_.Answer()) {
+  // Of a peer that has spoken meanwhile, what it said counts.
+  if (const auto found = lookup_.Answer(); found && machine_.Awaits(found->first)) {
     const wireguard::Endpoint endpoint = ToEndpoint(found->second);
     statistics_.names_moved += machine_.EndpointOf(found->first) == endpoint ? 0 : 1;
     machine_.SetEndpoint(found->first, endpoint);
   }
+  AskForNames();
   machine_.OnTimers(Now());
   SendControl();
+}
+
+// One at a time, in turn, as long as a peer does not answer: its name may be given another address
+// at any time, or the look-up have failed like everything else.
+void WireguardPort::AskForNames() {
+  for (size_t i = 0; i < names_.size(); ++i) {
+    const auto id = static_cast<wireguard::PeerId>((next_name_ + i) % names_.size());
+    const Name& name = names_[id];
+    if (name.host.empty() || !machine_.Awaits(id)) continue;
+    lookup_.Ask(id, name.host, name.port, local_.base.sa_family);
+    next_name_ = id + 1;
+    return;
+  }
 }
 
 uint64_t WireguardPort::Housekeeping(uint64_t now_ns) {

@@ -93,6 +93,7 @@ class WireguardPort final : public Wire {
   std::span<uint8_t> OpenNext();
   bool Accept(std::span<const uint8_t> packet);
   void Lend(std::span<uint8_t> first, InFrame* frame);
+  void AskForNames();
   void RunTimers(uint64_t now_ns);
   wireguard::Time Now() const;
   std::string TextOf(const wireguard::Endpoint& endpoint) const;
@@ -113,6 +114,7 @@ class WireguardPort final : public Wire {
   std::atomic<uint64_t> next_timer_ns_{UINT64_MAX};  ///< likewise
   UdpFailures failures_;
   std::vector<Name> names_;  ///< of each peer
+  size_t next_name_ = 0;     ///< whose turn it is to be asked for
   NameLookup lookup_;
   WireguardWords words_;
   SecretMemory secrets_;
