@@ -58,10 +58,8 @@ Region* FindSlot(const Nic& nic, uint32_t key) {
 }
 
 Region* FindRegion(const Nic& nic, uint32_t key) {
-  const uint32_t index = key >> kKeyTagBits;
-  if (index >= nic.state.config.max_regions || KeyOf(nic, index) != key) return nullptr;
-  Region& region = nic.region(index);
-  return region.state == RegionState::kValid ? &region : nullptr;
+  Region* const region = FindSlot(nic, key);
+  return region != nullptr && region->state == RegionState::kValid ? region : nullptr;
 }
 
 }  // namespace qpip::fw

@@ -3,7 +3,7 @@
 //     | slot 16 | tag 16 |
 //
 // A tag cannot be guessed (RFC 5040 8.1.1 rule 8): it is the number of the slot's registrations,
-// put through a permutation that only this NIC knows, so none comes round again before 65,536
+// put through a permutation that only this NIC knows, so none comes round again before all
 // others of its slot have been used. And a slot that comes free is the last one to be taken again.
 #pragma once
 
