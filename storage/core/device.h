@@ -18,10 +18,8 @@ struct Geometry {
   uint32_t preferred = 4096;  ///< below, or not aligned to it, requests cost more; a power of two
   bool read_only = false;
   bool rotational = false;
-  bool volatile_cache = false;  ///< a flush does something
-  bool trim = false;            ///< trims may give space back
-  bool fast_zero = false;       ///< kFastZero may succeed
-  bool allocation = false;      ///< kStatus may tell of holes
+  bool trim = false;       ///< trims may give space back
+  bool fast_zero = false;  ///< kFastZero may succeed
   /// A flush covers what was completed before it by way of any submitter, not only its own.
   bool shared_flush = true;
 };

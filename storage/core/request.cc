@@ -4,26 +4,6 @@
 
 namespace qpip::storage {
 
-const char* OpName(Op op) {
-  switch (op) {
-    case Op::kRead:
-      return "read";
-    case Op::kWrite:
-      return "write";
-    case Op::kFlush:
-      return "flush";
-    case Op::kTrim:
-      return "trim";
-    case Op::kZero:
-      return "zero";
-    case Op::kCache:
-      return "cache";
-    case Op::kStatus:
-      return "status";
-  }
-  return "unknown";
-}
-
 bool ExtentList::Add(uint64_t length, uint32_t flags) {
   if (length == 0) return true;
   if (count_ > 0 && room_[count_ - 1].flags == flags) {

@@ -30,10 +30,6 @@ enum class Op : uint8_t {
   kCache,   ///< the range will be read soon
   kStatus,  ///< fills `extents`
 };
-/// "read", "write", ...; static.
-const char* OpName(Op op);
-/// Whether it needs a device that may be written.
-constexpr bool IsChange(Op op) { return op == Op::kWrite || op == Op::kTrim || op == Op::kZero; }
 
 enum RequestFlags : uint32_t {
   kFua = 1u << 0,       ///< of a change: on stable storage when it is done

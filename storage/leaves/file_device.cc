@@ -84,10 +84,8 @@ FileDevice::FileDevice(const std::string& path, const FileOptions& options, Work
   geometry_ = {.bytes = bytes,
                .preferred = std::clamp<uint32_t>(preferred, 512, kMaxPreferred),
                .read_only = options.read_only,
-               .volatile_cache = true,
                .trim = !options.read_only,
-               .fast_zero = !options.read_only,
-               .allocation = !block_device_};
+               .fast_zero = !options.read_only};
 }
 
 FileDevice::~FileDevice() { close(fd_); }

@@ -25,7 +25,7 @@ MemoryDevice::~MemoryDevice() {
 }
 
 Geometry MemoryDevice::geometry() const {
-  return {.bytes = bytes_, .trim = true, .fast_zero = true, .allocation = true};
+  return {.bytes = bytes_, .trim = true, .fast_zero = true};
 }
 
 void MemoryDevice::Submit(Request& request) {

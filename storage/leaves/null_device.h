@@ -10,9 +10,7 @@ class NullDevice : public Device {
  public:
   explicit NullDevice(uint64_t bytes) : bytes_(bytes) {}
 
-  Geometry geometry() const override {
-    return {.bytes = bytes_, .trim = true, .fast_zero = true, .allocation = true};
-  }
+  Geometry geometry() const override { return {.bytes = bytes_, .trim = true, .fast_zero = true}; }
   void Submit(Request& request) override;
 
  private:
