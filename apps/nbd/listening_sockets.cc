@@ -74,6 +74,7 @@ class UnixListener : public ListeningSocket {
   int fd() const override { return socket_.fd(); }
   AcceptedSocket Accept() override { return {socket_.Accept(), "a local program"}; }
   std::string uri() const override { return UnixUri(path_); }
+  std::string path() const override { return path_; }
 
  private:
   std::string path_;

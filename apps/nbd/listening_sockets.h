@@ -24,6 +24,8 @@ class ListeningSocket {
   virtual AcceptedSocket Accept() = 0;
   /// As NBD's URIs name it: "nbd://[::1]:10809", "nbd+unix:///?socket=/tmp/s".
   virtual std::string uri() const = 0;
+  /// Of a Unix socket; empty: it is none.
+  virtual std::string path() const { return {}; }
 };
 
 /// Listens at `where`: "unix:PATH", a path with a slash in it, "ADDRESS", "[ADDRESS]:PORT",

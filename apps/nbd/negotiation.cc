@@ -27,7 +27,9 @@ ExportLimits LimitsOf(const Export& served, bool structured) {
   if (served.read_only || geometry.read_only) {
     flags |= kReadOnly;
   } else {
-    flags |= kSendTrim | kSendWriteZeroes | kSendFastZero;
+    flags |= kSendWriteZeroes;
+    if (geometry.trim) flags |= kSendTrim;
+    if (geometry.fast_zero) flags |= kSendFastZero;
   }
   if (structured) flags |= kSendDf;
   if (geometry.shared_flush) flags |= kCanMultiConn;

@@ -108,6 +108,7 @@ bool Server::any_connection() const {
 
 bool Server::HasRoom() {
   const std::lock_guard lock(mutex_);
+  if (options_.once && counts_.connections > 0) return false;
   if (connections_.size() < options_.max_connections) return true;
   if (!std::exchange(said_limit_, true))
     SayLack(std::to_string(options_.max_connections) + " are being served (--max-connections)");
@@ -123,11 +124,9 @@ void Server::SayLack(const std::string& why) {
 
 void Server::RunOnNic() {
   std::unique_ptr<Connection> idle;
-  bool accepted = false;
   while (!done()) {
     Reap();
-    const bool enough = options_.once && accepted;
-    if (!idle && !enough && HasRoom()) idle = TryToOffer();
+    if (!idle && HasRoom()) idle = TryToOffer();
     if (!idle) {
       AwaitAnEnd();
       continue;
@@ -138,7 +137,7 @@ void Server::RunOnNic() {
     poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
     if (listener_->Accept(std::chrono::seconds(0)) == nullptr) continue;
     idle->peer = idle->qp->peer().ToString();
-    accepted |= Start(std::exchange(idle, nullptr));
+    Start(std::exchange(idle, nullptr));
   }
   listener_.reset();  // takes the offer back before `idle` goes
 }
@@ -175,7 +174,9 @@ void Server::RunOnSockets() {
     poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
     room = true;
     for (size_t i = 0; i < sockets_.size(); ++i) {
-      if (descriptors[i + 1].revents != 0 && !AcceptFrom(*sockets_[i])) room = false;
+      // Each anew: another socket's client may have had the last place.
+      if (descriptors[i + 1].revents != 0 && (!HasRoom() || !AcceptFrom(*sockets_[i])))
+        room = false;
     }
   }
 }

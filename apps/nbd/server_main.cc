@@ -184,8 +184,7 @@ std::vector<std::unique_ptr<ListeningSocket>> OpenSockets(const apps::CommandLin
 }
 
 int ServeUntilStopped(const apps::CommandLine& command_line, Server& server, Nic* nic,
-                      const ExportTable& exports, const std::optional<PrivateSocketPath>& own,
-                      apps::StopToken& stop) {
+                      const ExportTable& exports, apps::StopToken& stop) {
   std::optional<Endpoint> where;
   if (nic != nullptr) where = Endpoint{nic->address(), server.port()};
   if (!command_line.Has("run")) {
@@ -195,7 +194,7 @@ int ServeUntilStopped(const apps::CommandLine& command_line, Server& server, Nic
     return apps::kExitOk;
   }
   RunningCommand command(command_line.String("run"), server.sockets().front()->uri(),
-                         own ? own->path() : "", stop);
+                         server.sockets().front()->path(), stop);
   server.Run();
   return command.Finish();
 }
@@ -222,7 +221,7 @@ int Main(int argc, char** argv) {
   std::vector<std::unique_ptr<ListeningSocket>> sockets = OpenSockets(command_line, &own);
   const auto serve = [&](Nic* nic) {
     Server server(nic, std::move(sockets), exports, options, stop);
-    return ServeUntilStopped(command_line, server, nic, exports, own, stop);
+    return ServeUntilStopped(command_line, server, nic, exports, stop);
   };
   if (!sockets.empty() && !command_line.Given("nic") && !command_line.Given("address")) {
     return serve(nullptr);

@@ -95,7 +95,7 @@ class ScriptedDevice : public storage::Device {
       : content(bytes), read_only_(read_only) {}
 
   storage::Geometry geometry() const override {
-    return {.bytes = content.size(), .read_only = read_only_};
+    return {.bytes = content.size(), .read_only = read_only_, .trim = trim, .fast_zero = fast_zero};
   }
   /// From any thread; what else there is is for when nobody submits.
   void Submit(storage::Request& request) override {
@@ -151,6 +151,8 @@ class ScriptedDevice : public storage::Device {
   };
   Bytes content;
   std::vector<Seen> seen;
+  bool trim = true;
+  bool fast_zero = true;
   bool hold = false;
   std::vector<storage::Request*> held;
   std::vector<storage::Extent> extents;

@@ -129,6 +129,8 @@ stop "$server"
 check "--run" timeout 30 "$bin/qpip-nbd-server" --run \
   'nbdinfo --size "$uri" && nbdinfo --size "nbd+unix:///?socket=$unixsocket" && qemu-img info "$nbd"' "$work/odd"
 [ "$(grep -c '^4097$' "$work/check.out")" -eq 2 ] || fail "--run: $(cat "$work/check.out")"
+check "--run on a socket of one's own" timeout 30 "$bin/qpip-nbd-server" --listen "$work/own" --run \
+  'test "$unixsocket" = '"$work/own"' && qemu-img info "$nbd"' "$work/odd"
 timeout 30 "$bin/qpip-nbd-server" --run 'exit 7' "$work/odd"
 [ $? -eq 7 ] || fail "--run: another status"
 
