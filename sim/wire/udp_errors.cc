@@ -115,6 +115,14 @@ void AskForErrors(int socket, int family) {
   ::setsockopt(socket, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &whole6, sizeof whole6);
 }
 
+void AllowFragments(int socket, int family) {
+  const int cut4 = IP_PMTUDISC_DONT;
+  const int cut6 = IPV6_PMTUDISC_DONT;
+  ::setsockopt(socket, IPPROTO_IP, IP_MTU_DISCOVER, &cut4, sizeof cut4);
+  if (family != AF_INET6) return;
+  ::setsockopt(socket, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &cut6, sizeof cut6);
+}
+
 std::optional<PathError> NextPathError(int socket) {
   PathError found;
   found.packet.resize(kMostQuoted);

@@ -27,7 +27,11 @@ uint32_t InterfaceMtu(const SocketAddress& local);
 /// on their way. What the kernel does not know it does without.
 void AskForErrors(int socket, int family);
 
-/// One of them.
+/// Has the kernel cut datagrams that a path does not take whole (RFC 8200 section 5: below IPv6,
+/// where not even its least MTU passes).
+void AllowFragments(int socket, int family);
+
+/// What AskForErrors brings.
 struct PathError {
   int error = 0;       ///< errno: ECONNREFUSED is a closed port
   SocketAddress to;    ///< where the datagram had been sent

@@ -359,6 +359,10 @@ void UdpPort::OnRefused(const DatagramsOut::Refused& refused) {
       TellFirmware(packet, EMSGSIZE, refused.to, path);
       return;
     }
+    if (path != 0) {  // IPv6's least does not pass: that is for the layer below to cut
+      AllowFragments(socket_.get(), local_.base.sa_family);
+      return;  // lost once; it is sent again
+    }
   }
   if (auto trouble = failures_.Note(refused.error, refused.length, peer, refused.to)) {
     reporter_.Tell(std::move(*trouble));

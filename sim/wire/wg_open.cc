@@ -1,8 +1,6 @@
 // A `wg:` wire's beginning: its machine, peers' names, the key log.
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/ip.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,6 +13,7 @@
 #include <system_error>
 
 #include "protocols/wireguard/key_text.h"
+#include "sim/wire/udp_errors.h"
 #include "sim/wire/udp_socket.h"
 #include "sim/wire/wg_endpoint.h"
 #include "sim/wire/wg_port.h"
@@ -53,11 +52,7 @@ Descriptor WireguardPort::Bind(const WireguardOptions& options, const WireguardC
   try {
     Descriptor made =
         OpenUdpSocket(options.host, options.port != 0 ? options.port : config.listen_port, &local_);
-    const int fragments = IP_PMTUDISC_DONT, fragments6 = IPV6_PMTUDISC_DONT;
-    ::setsockopt(made.get(), IPPROTO_IP, IP_MTU_DISCOVER, &fragments, sizeof fragments);
-    if (local_.base.sa_family == AF_INET6) {
-      ::setsockopt(made.get(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, &fragments6, sizeof fragments6);
-    }
+    AllowFragments(made.get(), local_.base.sa_family);
     return made;
   } catch (const std::runtime_error& error) {
     throw std::runtime_error(AsWg(error.what()));
