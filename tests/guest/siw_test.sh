@@ -49,7 +49,8 @@ result() { # result WHAT STATUS GUEST_STATUS: says whether both went well
 guest_asks() {
   local what=$1
   shift
-  inside timeout 150 "$peer" serve fd00::1 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
+  # Not by the function: that would be a shell of its own, which `kill` ends alone.
+  ip netns exec "$space" timeout 150 "$peer" serve fd00::1 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
   local server=$!
   inside "$here/run_guest" "$cache" tap0 fd00::2/64 rping -c -a fd00::1 -p 7174 -C "$rounds" -V >"$work/guest" 2>&1
   local guest=$?
@@ -61,7 +62,7 @@ guest_asks() {
 guest_answers() {
   local what=$1 expected=$2
   shift 2
-  inside timeout 150 "$peer" connect fd00::2 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
+  ip netns exec "$space" timeout 150 "$peer" connect fd00::2 7174 "$rounds" "$@" >"$work/peer" 2>&1 &
   local client=$!
   inside "$here/run_guest" "$cache" tap0 fd00::2/64 rping -s -a fd00::2 -p 7174 -S 4096 -V >"$work/guest" 2>&1
   local guest=$?
