@@ -53,6 +53,26 @@ void RemoveStale(const std::string& path, const sockaddr_un& address) {
   if (errno == ECONNREFUSED) unlink(path.c_str());
 }
 
+/// A name in the same folder that nobody else uses, for as long as this lives. Short, since an
+/// address has room for a hundred bytes.
+class Beside {
+ public:
+  explicit Beside(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    path_ = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + "." +
+            std::to_string(getpid());
+    unlink(path_.c_str());  // of a process that had this number, and was killed between two lines
+  }
+  ~Beside() { unlink(path_.c_str()); }
+  Beside(const Beside&) = delete;
+  Beside& operator=(const Beside&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace
 
 FileDescriptor::~FileDescriptor() {
@@ -68,13 +88,18 @@ LocalSocket::LocalSocket(const std::string& path) : path_(path) {
   const sockaddr_un address = Address(path);
   RemoveStale(path, address);
   FileDescriptor listening = NewSocket();
-  if (bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  // It gets its name when it listens: who finds it can connect to it.
+  const Beside beside(path);
+  const sockaddr_un first = Address(beside.path());
+  if (bind(listening.get(), reinterpret_cast<const sockaddr*>(&first), sizeof first) != 0) {
     throw Failure("cannot make the socket: " + path + ": " + std::strerror(errno));
   }
   if (listen(listening.get(), kBacklog) != 0) {
-    const int error = errno;
-    unlink(path.c_str());
-    throw Failure("cannot listen: " + path + ": " + std::strerror(error));
+    throw Failure("cannot listen: " + path + ": " + std::strerror(errno));
+  }
+  // A link, and not a renaming: two that start at once do not take the name from one another.
+  if (link(beside.path().c_str(), path.c_str()) != 0) {
+    throw Failure("cannot name the socket: " + path + ": " + std::strerror(errno));
   }
   socket_ = std::move(listening);
 }

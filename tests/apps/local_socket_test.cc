@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "apps/common/command_line.h"
 
@@ -49,6 +50,8 @@ TEST_F(LocalSocketTest, GivenTheEndThenThePathIsGone) {
   {
     LocalSocket socket(path_);
     EXPECT_TRUE(std::filesystem::exists(path_));
+    const std::filesystem::directory_iterator folder(directory_);
+    EXPECT_EQ(std::distance(begin(folder), end(folder)), 1) << "what it was made under";
   }
   EXPECT_FALSE(std::filesystem::exists(path_));
 }

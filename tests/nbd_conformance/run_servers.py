@@ -8,6 +8,7 @@ Usage: run_servers.py BIN_DIR [--report | --check DOCUMENT]
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,16 +23,16 @@ PATIENCE_S = 20
 OURS = "qpip-nbd-server"
 
 
-def unix(socket, export):
-    return f"nbd+unix:///{export}?socket={socket}"
+def unix(path, export):
+    return f"nbd+unix:///{export}?socket={path}"
 
 
 # Each returns commands, the sockets they listen on, and the URIs of an export to write and of one that refuses.
 def qpip(bin_dir, folder):
-    socket = f"{folder}/qpip"
-    command = [f"{bin_dir}/qpip-nbd-server", "--listen", socket, "--read-only-export", "cd", f"disk={folder}/disks/disk",
+    path = f"{folder}/qpip"
+    command = [f"{bin_dir}/qpip-nbd-server", "--listen", path, "--read-only-export", "cd", f"disk={folder}/disks/disk",
                f"cd={folder}/disks/cd"]
-    return [command], [socket], unix(socket, "disk"), unix(socket, "cd")
+    return [command], [path], unix(path, "disk"), unix(path, "cd")
 
 
 def nbdkit(_bin_dir, folder):
@@ -60,6 +61,12 @@ def version(name, command):
     return f"{name} {found.group(0)}" if found else name
 
 
+def listens(path):
+    """A path may be there before anybody listens at it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class Running:
     """The processes of a server."""
 
@@ -68,12 +75,12 @@ class Running:
         self.start()
 
     def start(self):
-        for socket in filter(os.path.exists, self.sockets):
-            os.unlink(socket)
+        for path in filter(os.path.exists, self.sockets):
+            os.unlink(path)
         self.processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                           for command in self.commands]
         deadline = time.monotonic() + PATIENCE_S
-        while not all(map(os.path.exists, self.sockets)) and time.monotonic() < deadline:
+        while not all(map(listens, self.sockets)) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def revive(self, hung_up):
