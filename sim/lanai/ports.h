@@ -2,8 +2,9 @@
 //
 // A DMA address is a virtual address of this process, so a DMA engine is a memory copy. It is done
 // at once; its completion goes through a FIFO that only `dma_poll` drains, as on hardware, but the
-// firmware knows that it is there already (`dma_at_once`). Payload on its way out is not copied here at all; a payload
-// handle is a list of pieces of host memory, which the wire copies or refers to.
+// firmware knows that it is there already (`dma_at_once`). Payload on its way out is not copied
+// here at all; a payload handle is a list of pieces of host memory, which the wire copies or refers
+// to.
 //
 // Everything here is called by the thread that holds the core (core.h), one at a time.
 #pragma once
