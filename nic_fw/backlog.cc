@@ -118,6 +118,21 @@ BacklogEntry* NextWaiting(const Nic& nic, uint32_t handle) {
   return Oldest(nic, handle, Waiting::kSyn);
 }
 
+bool MayRepeatSynAck(const Nic& nic, ListenerState& listener, bool first) {
+  // In eighths of a SYN-ACK: one for each handshake that is unanswered, one each half second, and
+  // no more than eight SYN-ACKs saved.
+  constexpr uint64_t kEighthNs = kSecondNs / 2;
+  constexpr uint32_t kRepeat = 8;
+  constexpr uint32_t kMostSaved = 8 * kRepeat;
+  const uint64_t passed = (nic.now - listener.repeats_saved_at) / kEighthNs;
+  listener.repeats_saved_at += passed * kEighthNs;
+  const uint64_t saved = listener.repeats_saved + passed + (first ? 1 : 0);
+  listener.repeats_saved = static_cast<uint32_t>(saved < kMostSaved ? saved : kMostSaved);
+  if (listener.repeats_saved < kRepeat) return false;
+  listener.repeats_saved -= kRepeat;
+  return true;
+}
+
 bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
   const bool waits = FindWaiting(nic, handle, tuple) != nullptr;
   BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kSyn);

@@ -25,6 +25,11 @@ bool UnderPressure(const Nic& nic, ListenerState& listener);
 void OnCookieSent(const Nic& nic, ListenerState& listener);
 void OnCookieAccepted(const Nic& nic, ListenerState& listener);
 
+/// A handshake's SYN-ACK has stayed unanswered for its (`first`) time-out: whether it may be sent
+/// again. Who is there answers, or repeats its SYN; most of those who do neither have never sent it
+/// (RFC 4987 2.2), and a stranger is sent little more than it sent.
+bool MayRepeatSynAck(const Nic& nic, ListenerState& listener, bool first);
+
 /// Whoever has this address and port and waits for `listener`, or nullptr.
 BacklogEntry* FindWaiting(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple);
 /// Who gets the next idle queue pair: who has waited longest of those that have proven themselves,

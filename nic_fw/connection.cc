@@ -70,6 +70,10 @@ void OnTimer(const Nic& nic, QueuePair& q) {
       Notify(nic, q, abi::kNoticeRetransmissions);
     }
   }
+  if (plan.retransmission_timeout && before == tcp::State::kSynReceived && q.listener != kNone &&
+      !MayRepeatSynAck(nic, nic.listener(q.listener), q.tcb.rtt.backoff == 1)) {
+    tcp::ForgoSynAck(q.tcb, nic.now);
+  }
   if (plan.send_reset) SendReset(nic, q.tuple, plan.reset);
   TraceTcpState(nic, q, before);
   if (plan.outcome == tcp::Outcome::kTimedOut) {

@@ -72,6 +72,8 @@ struct ListenerState {
   uint64_t last_cookie_at = tcp::kNever;  ///< kNever: none was sent
   uint64_t second_began_at = 0;           ///< that `unanswered` counts
   uint32_t unanswered = 0;                ///< cookies sent that have not come back
+  uint32_t repeats_saved = 64;            ///< eighths of a SYN-ACK: MayRepeatSynAck
+  uint64_t repeats_saved_at = 0;          ///< when the last one for time was added
 };
 
 /// What somebody in the backlog waits for.

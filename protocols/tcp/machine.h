@@ -181,6 +181,10 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// not a retransmission.
 void TakeBackSyn(Tcb& tcb, bool first);
 
+/// The SYN-ACK that a time-out has just made due is not repeated: the peer may repeat its SYN. The
+/// timer goes on as if it had been. Nothing in other states than SYN-RECEIVED.
+void ForgoSynAck(Tcb& tcb, uint64_t now);
+
 /// Fills in acknowledgement, window and timestamps as of now, for a header that goes out now, and
 /// notes that they were sent (clears pending acknowledgements). SACK blocks take what the segment's
 /// `text_length` bytes leave of the largest segment.

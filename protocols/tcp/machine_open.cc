@@ -82,6 +82,7 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now) {
   SetState(tcb, State::kEstablished);
   tcb.retransmit_deadline = kNever;
   tcb.timed_out = false;
+  tcb.syn_ack_forgone = false;
   tcb.recover = tcb.snd.iss;
   tcb.ecn.cut_until = tcb.snd.iss;
   tcb.first_unacked_at = now;

@@ -258,7 +258,7 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
     // his SYN for that reason before half of it is over, and others get no more answers by it.
     arrival->refusal = Refusal::kUnacceptable;
     const uint64_t patience = MicrosToNanos(tcb.options.rto_initial_us / 2);
-    const bool lately = tcb.retransmit_deadline != kNever &&
+    const bool lately = tcb.retransmit_deadline != kNever && !tcb.syn_ack_forgone &&
                         tcb.retransmit_deadline - RetransmissionTimeout(tcb) + patience > now;
     if (!lately) tcb.snd.nxt = tcb.snd.iss;
     return;

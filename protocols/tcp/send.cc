@@ -165,6 +165,7 @@ void CommitSyn(Tcb& tcb, Header* header, uint64_t now) {
   }
   tcb.snd.nxt = tcb.snd.iss + 1;
   tcb.snd.max = tcb.snd.nxt;
+  tcb.syn_ack_forgone = false;
   StartRetransmitTimer(tcb, now);
 }
 
@@ -362,6 +363,13 @@ void TakeBackSyn(Tcb& tcb, bool first) {
   if (tcb.state != State::kSynSent && tcb.state != State::kSynReceived) return;
   tcb.snd.nxt = tcb.snd.iss;
   if (first) tcb.snd.max = tcb.snd.iss;  // so that the next one is the first (RTT, ECN)
+}
+
+void ForgoSynAck(Tcb& tcb, uint64_t now) {
+  if (tcb.state != State::kSynReceived || !tcb.snd.nxt.Before(tcb.snd.max)) return;
+  tcb.snd.nxt = tcb.snd.max;
+  tcb.syn_ack_forgone = true;
+  StartRetransmitTimer(tcb, now);
 }
 
 void RefreshHeader(Tcb& tcb, Header* header, uint32_t text_length, uint64_t now) {

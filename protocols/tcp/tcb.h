@@ -219,7 +219,8 @@ struct Tcb {
   uint64_t ts_recent_time = 0;
 
   // --- Timers
-  bool timed_out = false;  ///< the timer has expired and nothing was acknowledged since
+  bool timed_out = false;        ///< the timer has expired and nothing was acknowledged since
+  bool syn_ack_forgone = false;  ///< ForgoSynAck: the timer runs without one that it stands for
   uint64_t retransmit_deadline = kNever;
   uint64_t persist_deadline = kNever;  ///< 0: OnTimer is to start the timer
   uint8_t persist_backoff = 0;

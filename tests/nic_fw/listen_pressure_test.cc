@@ -166,6 +166,60 @@ TEST_F(ListenPressure, GivenAStrangersHandshakeWhenAMinuteHasPassedThenItsQueueP
 
 // ---------------------------------------------------------------- more peers than queue pairs
 
+/// SYNs that nobody completes, but too few to be pressure: each gets a queue pair.
+struct AFewSyns : ListenPressure {
+  uint32_t answers = 0;    ///< SYN-ACKs to strangers
+  uint32_t lost_of_a = 0;  ///< SYN-ACKs to `a`, which do not arrive
+  uint32_t to_lose = 0;
+
+  AFewSyns() {
+    cable.filter = [this](Frame& frame, bool from_a) {
+      const bool to_a = frame[39] == 1;
+      const bool answer = !from_a && HeaderOf(frame).flags == (tcp::kSyn | tcp::kAck);
+      answers += answer && !to_a;
+      if (answer && to_a && lost_of_a < to_lose) {
+        ++lost_of_a;
+        return false;
+      }
+      return from_a || to_a;
+    };
+  }
+  void FiftyASecond(uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      Arrive(b, MakeSegment(Spoofed(next_stranger), MakeSyn(next_stranger)));
+      ++next_stranger;
+      cable.Advance(20 * kMs, 20 * kMs);
+    }
+  }
+};
+
+TEST_F(AFewSyns, GivenFiftyASecondWhenNobodyAnswersThenLittleMoreIsSentThanCame) {
+  Listen(512);
+  FiftyASecond(350);
+  cable.Advance(70000 * kMs, 1000 * kMs);
+  EXPECT_EQ(b.Counter(NicCounter::kSynCookiesSent), 0u) << "there was no pressure";
+  EXPECT_GE(answers, 350u);
+  EXPECT_LE(answers, 420u);
+}
+
+TEST_F(AFewSyns, GivenRepeatsAreUsedUpWhenAPeersAnswersAreLostThenItConnectsByItsOwnRepeat) {
+  Listen(512);
+  FiftyASecond(200);
+  to_lose = 2;
+  TestQp& client = Connect();
+  cable.Advance(4000 * kMs, 10 * kMs);
+  EXPECT_EQ(lost_of_a, 2u);
+  EXPECT_EQ(EstablishedAt(a), 1u);
+  ExpectDataFlows(client, ServerOf(EventsOf(b, EventKind::kEstablished).at(0).object));
+}
+
+TEST_F(AFewSyns, GivenNobodyElseWhenThePeerIsSilentThenItIsAskedAgain) {
+  Listen(4);
+  Strangers(1);
+  cable.Advance(16000 * kMs, 100 * kMs);
+  EXPECT_EQ(answers, 4u) << "after 1, 3, 7 and 15 seconds";
+}
+
 TEST_F(ListenPressure, GivenAHandshakeGivesWayWhenItsPeerAnswersAfterAllThenItIsNotResetButWaits) {
   Listen(1);
   Frame held;
