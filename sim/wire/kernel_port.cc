@@ -11,6 +11,8 @@
 // checksum to be finished by whoever needs it (mostly nobody), and TCP goes over in one piece that
 // is cut into segments when it leaves the machine, if ever. So frames to the kernel need no
 // checksum of the firmware's (`trusted`), while frames from the kernel are vouched for one by one.
+//
+// The device's own queue is one for all. Frames are read ahead of the core, and wait here by flows.
 #include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@
 #include "protocols/ipv6/header.h"
 #include "protocols/tcp/header.h"
 #include "protocols/udp/header.h"
+#include "sim/wire/fair_queue.h"
 #include "sim/wire/fork.h"
 #include "sim/wire/frame_pool.h"
 #include "sim/wire/json.h"
@@ -39,7 +42,9 @@
 namespace qpip::wire {
 namespace {
 
-constexpr uint32_t kReceiveFrames = 320;
+constexpr uint32_t kBorrowedFrames = 320;       ///< by the core at a time
+constexpr uint32_t kWaitingFrames = 512;        ///< read ahead; what is more is dropped
+constexpr uint32_t kReadsAtOnce = 32;           ///< before a frame is handed on
 constexpr size_t kMaxHeader = 2048;             ///< of an outgoing frame (fw::FrameOut)
 constexpr size_t kMaxPieces = 32;               ///< virtio and Ethernet header, header, payload
 constexpr uint32_t kSegmentationLimit = 65535;  ///< the kernel refuses larger ones
@@ -83,6 +88,7 @@ class KernelPort final : public Wire {
   SendResult Write(std::span<const iovec> pieces, size_t total);
   ssize_t Read(uint8_t* buffer);
   bool IsForUs(const uint8_t* packet, size_t bytes) const;
+  bool ReadFrame(InFrame* frame);
   bool TellGone(InFrame* frame);
 
   const KernelWireOptions options_;
@@ -92,6 +98,8 @@ class KernelPort final : public Wire {
   uint32_t mtu_;
   DescriptorSleep sleep_;
   FramePool pool_;
+  FairQueue waiting_;
+  bool drained_ = false;  ///< the device had no more frame when it was read last
   // Or the device would stay attached when its owner has ended.
   const ForkWatch fork_{{.child = [this] { device_.descriptor = Descriptor(); }}};
   std::atomic<bool> blocked_{false};  ///< a write found no room; read by Sleep without the lock
@@ -101,6 +109,7 @@ class KernelPort final : public Wire {
   struct Statistics {
     uint64_t frames_sent = 0, bytes_sent = 0, frames_received = 0, bytes_received = 0;
     uint64_t sent_in_one_piece = 0, received_in_one_piece = 0, vouched = 0;
+    uint64_t crowded_out = 0;
     uint64_t busy = 0, refused = 0, send_errors = 0, foreign = 0;
   } statistics_;
 };
@@ -110,7 +119,8 @@ KernelPort::KernelPort(const KernelWireOptions& options)
       link_bytes_(options.ethernet ? kEthernetBytes : 0),
       device_(OpenKernelDevice(options)),
       mtu_(options.mtu != 0 ? options.mtu : device_.mtu),
-      pool_(kReceiveFrames, kBufferBytes) {
+      pool_(kBorrowedFrames + kWaitingFrames, kBufferBytes),
+      waiting_(kWaitingFrames) {
   if (!device_.warning.empty()) reporter_.Tell({.code = EEXIST, .what = device_.warning});
   if (mtu_ < ipv6::kMinMtu || mtu_ > kMaxFrameBytes) {
     throw std::runtime_error(std::string(options.ethernet ? "tap" : "tun") + " wire: the MTU of " +
@@ -276,8 +286,8 @@ bool KernelPort::TellGone(InFrame* frame) {
   return true;
 }
 
-bool KernelPort::Receive(InFrame* frame) {
-  if (gone_.load(std::memory_order_relaxed)) return TellGone(frame);
+// The next frame for this port. False: there is none, or no buffer, or no device any more.
+bool KernelPort::ReadFrame(InFrame* frame) {
   const uint32_t index = pool_.Take();
   if (index == FramePool::kNone) return false;
   uint8_t* buffer = pool_.At(index);
@@ -285,7 +295,7 @@ bool KernelPort::Receive(InFrame* frame) {
     const ssize_t got = Read(buffer);
     if (got < 0) {
       pool_.Give(index);
-      return gone_.load(std::memory_order_relaxed) && TellGone(frame);
+      return false;
     }
     const size_t in_front = sizeof(VirtioNetHeader) + link_bytes_;
     const size_t bytes =
@@ -306,6 +316,35 @@ bool KernelPort::Receive(InFrame* frame) {
     statistics_.received_in_one_piece += virtio.gso_type != 0 ? 1 : 0;
     return true;
   }
+}
+
+// Reads what is there, as far as it is not very much, and hands on whose turn it is.
+bool KernelPort::Receive(InFrame* frame) {
+  if (drained_ && waiting_.empty()) {  // it is asked for until there is nothing
+    drained_ = false;
+    return false;
+  }
+  bool alone = false;  // `frame` is the only one that waits: it need not be put in a queue
+  for (uint32_t i = 0; i < kReadsAtOnce && !gone_.load(std::memory_order_relaxed); ++i) {
+    InFrame next;
+    drained_ = !ReadFrame(&next);
+    if (drained_) break;
+    if (i == 0 && waiting_.empty()) {
+      *frame = next;
+      alone = true;
+      continue;
+    }
+    if (alone) waiting_.Put(*frame);
+    alone = false;
+    if (waiting_.full()) {
+      pool_.Release(waiting_.DropFromLongest());
+      ++statistics_.crowded_out;
+    }
+    waiting_.Put(next);
+  }
+  if (alone || waiting_.Take(frame)) return true;
+  drained_ = false;
+  return gone_.load(std::memory_order_relaxed) && TellGone(frame);
 }
 
 void KernelPort::Sleep(uint64_t deadline_ns) {
@@ -329,6 +368,7 @@ std::string KernelPort::StatisticsJson() const {
       .Add("frames_received_unsegmented", s.received_in_one_piece)
       .Add("frames_received_vouched", s.vouched)
       .Add("foreign_dropped", s.foreign)
+      .Add("crowded_out_dropped", s.crowded_out)
       .Add("sends_busy", s.busy)
       .Add("sends_refused", s.refused)
       .Add("send_errors", s.send_errors)

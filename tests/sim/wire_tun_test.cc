@@ -423,6 +423,31 @@ TEST(TapWire, GivenFramesOfOtherPortsWhenReceivedThenTheyAreFilteredAsByAMac) {
   });
 }
 
+TEST(TunWire, GivenAFlowsCrowdWhenAnotherSendsThenItIsServedInItsTurn) {
+  InNamespace([] {
+    auto wire = OpenKernelWire(TunOptions());
+    const Descriptor crowd = KernelSocket(SOCK_DGRAM, 700);
+    const sockaddr_in6 to = SocketAddressOf(kNic, 900);
+    const auto send = [&](const Descriptor& socket) {
+      ASSERT_EQ(
+          ::sendto(socket.get(), "ab", 2, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to), 2);
+    };
+    for (int i = 0; i < 200; ++i) send(crowd);
+    // Two of 256 turns may be one: of eight others one at the most is unlucky.
+    std::vector<Descriptor> others;
+    for (uint16_t i = 0; i < 8; ++i) {
+      others.push_back(KernelSocket(SOCK_DGRAM, static_cast<uint16_t>(701 + i)));
+      send(others.back());
+    }
+    uint32_t served = 0;
+    for (int i = 0; i < 40; ++i) {
+      const Seen seen = TakeFrame(wire.get(), ipv6::kUdp);
+      served += LoadBe16(seen.bytes.data() + 40) != 700;
+    }
+    EXPECT_GE(served, 6u);
+  });
+}
+
 TEST(TunWire, GivenFramesThatMakeNoSenseWhenSentThenTheyAreRefused) {
   InNamespace([] {
     auto wire = OpenKernelWire(TunOptions());
