@@ -35,22 +35,6 @@ bool RepeatsLast(const SendHalf& snd, const Segment& segment, uint32_t window) {
          !header.Has(kSyn | kFin) && window == snd.wnd;
 }
 
-void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window) {
-  const bool newer =
-      tcb.snd.wl1.Before(header.sequence) ||
-      (tcb.snd.wl1 == header.sequence && tcb.snd.wl2.AtOrBefore(header.acknowledgement));
-  if (!newer) return;
-  // A FIN that went into a shut window may have been refused: repeat it when the window opens.
-  if (tcb.snd.wnd == 0 && window != 0 && tcb.snd.fin_sent && tcb.snd.una == tcb.snd.end &&
-      tcb.snd.nxt != tcb.snd.una) {
-    tcb.retransmit_now = true;
-  }
-  tcb.snd.wnd = window;
-  tcb.snd.max_wnd = Maximum(tcb.snd.max_wnd, window);
-  tcb.snd.wl1 = header.sequence;
-  tcb.snd.wl2 = header.acknowledgement;
-}
-
 /// The oldest acknowledgement that may be the peer's. RFC 5961 section 5.2 goes back by the largest
 /// window that it ever offered, whether that was used or not: of a connection that has sent little
 /// this covers mostly what was never sent, and a blind attacker needs so many fewer guesses. No ACK
@@ -107,6 +91,22 @@ void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival
   } else if (restart_timer) {
     StartRetransmitTimer(tcb, now);  // RFC 6298 (5.3)
   }
+}
+
+void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window) {
+  const bool newer =
+      tcb.snd.wl1.Before(header.sequence) ||
+      (tcb.snd.wl1 == header.sequence && tcb.snd.wl2.AtOrBefore(header.acknowledgement));
+  if (!newer) return;
+  // A FIN that went into a shut window may have been refused: repeat it when the window opens.
+  if (tcb.snd.wnd == 0 && window != 0 && tcb.snd.fin_sent && tcb.snd.una == tcb.snd.end &&
+      tcb.snd.nxt != tcb.snd.una) {
+    tcb.retransmit_now = true;
+  }
+  tcb.snd.wnd = window;
+  tcb.snd.max_wnd = Maximum(tcb.snd.max_wnd, window);
+  tcb.snd.wl1 = header.sequence;
+  tcb.snd.wl2 = header.acknowledgement;
 }
 
 bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {

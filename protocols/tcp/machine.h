@@ -112,6 +112,10 @@ void OpenPassive(Tcb& tcb, const Options& options, SequenceNumber iss, const Seg
 /// In kClosed behaves as 3.10.7.1.
 Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now);
 
+/// The same without header prediction, all steps one by one: for tests, which hold that what comes
+/// of it is the same to the last byte of the Tcb.
+Arrival OnSegmentInSteps(Tcb& tcb, const Segment& segment, uint64_t now);
+
 /// `bytes` of accepted text, in order, are in host memory and may be acknowledged. `last_piece`:
 /// they are the last of their segment, of which several pieces may have gone to different places.
 void OnPlaced(Tcb& tcb, uint32_t bytes, uint64_t now, bool last_piece = true);

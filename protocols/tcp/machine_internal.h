@@ -79,6 +79,8 @@ void EnterEstablished(Tcb& tcb, uint8_t syn_retransmissions, uint64_t now);
 bool CheckAck(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival);
 /// snd.una moves to `header.acknowledgement`, which lies in (snd.una, snd.max].
 void AdvanceUnacknowledged(Tcb& tcb, const Header& header, uint64_t now, Arrival* arrival);
+/// Takes the peer's window, scaled, unless the segment is older than what told the last one.
+void UpdateSendWindow(Tcb& tcb, const Header& header, uint32_t window);
 
 // --- receive.cc
 /// Seventh step: decides which text of an acceptable segment is taken.

@@ -278,17 +278,18 @@ void ArriveInSynReceived(Tcb& tcb, const Segment& segment, uint64_t now, Arrival
   if (tcb.state != State::kClosed) tcb.owed.ack_now = true;
 }
 
-/// Header prediction, which 3.10.7.4 permits: the next text, or an ACK for data in flight, with
-/// nothing unusual about it. Returns false when the steps have to be taken one by one.
+/// Header prediction, which 3.10.7.4 permits: the next text, or an ACK, with nothing unusual about
+/// it. The peer's window may have moved: it follows the receives that are posted there, and does so
+/// with most of the messages. Returns false when the steps have to be taken one by one.
 bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* arrival) {
   const Header& header = segment.header;
   if ((header.flags & ~kPsh) != kAck || header.sequence != tcb.rcv.nxt) return false;
-  if (tcb.rcv.fin_held || header.sack_count != 0) return false;
+  if (tcb.rcv.fin_held || header.sack_count != 0 || header.has_user_timeout) return false;
   if (header.acknowledgement.Before(tcb.snd.una) || header.acknowledgement.After(tcb.snd.max)) {
     return false;
   }
   const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
-  if (window != tcb.snd.wnd || window == 0) return false;
+  if (window == 0 || tcb.snd.wnd == 0) return false;
   if (tcb.timestamps_on) {
     if (!header.has_timestamps) return false;
     if (static_cast<int32_t>(header.ts_value - tcb.ts_recent) < 0) return false;
@@ -297,18 +298,15 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   if (!acknowledges && segment.text_length == 0) return false;
   if (segment.text_length > ReceiveWindow(tcb.rcv)) return false;
 
+  const SequenceNumber una_before = tcb.snd.una;
+  if (acknowledges) AdvanceUnacknowledged(tcb, header, now, arrival);
+  if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, false, now);
+  EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
+  UpdateSendWindow(tcb, header, window);
   RecordTimestamp(tcb, header, now);
-  tcb.snd.wl1 = header.sequence;
-  tcb.snd.wl2 = header.acknowledgement;
-  if (acknowledges) {
-    const SequenceNumber una_before = tcb.snd.una;
-    AdvanceUnacknowledged(tcb, header, now, arrival);
-    if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, false, now);
-    EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
-  }
   NoteHeard(tcb, now);
+  EcnOnText(tcb, segment);
   if (segment.text_length != 0) {
-    EcnOnText(tcb, segment);
     AcceptText(tcb, 0, segment.text_length, header.Has(kPsh), arrival);
   }
   return true;
@@ -316,7 +314,9 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
 
 }  // namespace
 
-Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
+namespace {
+
+Arrival Arrive(Tcb& tcb, const Segment& segment, uint64_t now, bool predicts) {
   const Invariants holds(tcb);
   Arrival arrival;
   switch (tcb.state) {
@@ -331,7 +331,7 @@ Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
       ArriveInSynReceived(tcb, segment, now, &arrival);
       break;
     case State::kEstablished:
-      if (!ArrivePredicted(tcb, segment, now, &arrival)) {
+      if (!predicts || !ArrivePredicted(tcb, segment, now, &arrival)) {
         ArriveInOtherStates(tcb, segment, now, &arrival);
       }
       break;
@@ -341,6 +341,16 @@ Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
   }
   if (IsSynchronised(tcb.state)) UpdatePersist(tcb, now);
   return arrival;
+}
+
+}  // namespace
+
+Arrival OnSegment(Tcb& tcb, const Segment& segment, uint64_t now) {
+  return Arrive(tcb, segment, now, true);
+}
+
+Arrival OnSegmentInSteps(Tcb& tcb, const Segment& segment, uint64_t now) {
+  return Arrive(tcb, segment, now, false);
 }
 
 }  // namespace qpip::tcp

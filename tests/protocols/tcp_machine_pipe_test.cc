@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <queue>
 #include <random>
@@ -47,6 +48,27 @@ struct Packet {
   Segment segment;
   std::vector<uint8_t> text;
 };
+
+/// All that a Tcb has, its tables' entries included, but for padding: that is copied with it and
+/// not written, so that the bytes of two that were treated alike are alike.
+void ExpectSameState(const StandaloneTcb& predicted, const StandaloneTcb& in_steps) {
+  ASSERT_EQ(std::memcmp(&predicted, &in_steps, sizeof(predicted)), 0)
+      << "header prediction and the steps of RFC 9293 leave different connections behind";
+}
+
+void ExpectSamePlan(const Arrival& predicted, const Arrival& in_steps) {
+  ASSERT_EQ(predicted.outcome, in_steps.outcome);
+  ASSERT_EQ(predicted.refusal, in_steps.refusal);
+  ASSERT_EQ(predicted.text_offset, in_steps.text_offset);
+  ASSERT_EQ(predicted.text_length, in_steps.text_length);
+  ASSERT_EQ(predicted.text_sequence, in_steps.text_sequence);
+  ASSERT_EQ(predicted.push, in_steps.push);
+  ASSERT_EQ(predicted.held, in_steps.held);
+  ASSERT_EQ(predicted.peer_closed, in_steps.peer_closed);
+  ASSERT_EQ(predicted.acked_bytes, in_steps.acked_bytes);
+  ASSERT_EQ(predicted.rtt_sampled, in_steps.rtt_sampled);
+  ASSERT_EQ(predicted.send_reset, in_steps.send_reset);
+}
 
 /// An owner as nic_fw is one: messages, delayed placement, a receive buffer that drains.
 class Endpoint {
@@ -101,7 +123,11 @@ class Endpoint {
   }
 
   void Receive(const Packet& packet, uint64_t now) {
+    StandaloneTcb in_steps = tcb;
+    const Arrival stepped = OnSegmentInSteps(in_steps, packet.segment, now);
     const Arrival arrival = OnSegment(tcb, packet.segment, now);
+    ExpectSameState(tcb, in_steps);
+    ExpectSamePlan(arrival, stepped);
     checker.Check(tcb, now);
     ASSERT_FALSE(arrival.send_reset);
     ASSERT_NE(arrival.outcome, Outcome::kReset);
