@@ -128,6 +128,16 @@ TEST(UserTimeout, GivenThePeersIsLongerThenItHolds) {
   EXPECT_EQ(c.now - start, 600 * kSecond);
 }
 
+TEST(UserTimeout, GivenItComesWithTheNextTextThenItHolds) {
+  Connection c(UserTimeoutOptions(10000));
+  c.Establish();
+  Segment text = c.WithText(100);
+  text.header.has_user_timeout = true;
+  text.header.user_timeout_s = 600;
+  c.Arrive(text);
+  EXPECT_EQ(c.tcb.user_timeout_ms, 600u * 1000);
+}
+
 TEST(UserTimeout, GivenThePeersIsShorterOrHugeThenOursOrTheLimitHolds) {
   Connection c(UserTimeoutOptions(10000));
   c.Establish();
