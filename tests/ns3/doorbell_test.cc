@@ -34,12 +34,12 @@ struct Run {
 void PrintTo(const Run& run, std::ostream* out) { *out << run.name; }
 
 const Run kRuns[] = {
-    {"ttcp", "ttcp", {{"message", "64"}, {"bytes", "1000"}}, 4, {"frames_sent", "retransmissions"}},
+    {"ttcp", "ttcp", {{"message", "64"}, {"bytes", "1000"}}, 4, {"frames", "retransmissions"}},
     {"ttcp_deep",
      "ttcp",
      {{"message", "64"}, {"bytes", "64000"}, {"depth", "64"}, {"completion", "wait"}},
      4,
-     {"frames_sent", "retransmissions"}},
+     {"frames", "retransmissions"}},
     {"incast", "incast", {}, 4, {"bytes", "retransmissions", "drops"}},
     {"incast_verified",
      "incast",

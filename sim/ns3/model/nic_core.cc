@@ -69,6 +69,7 @@ void NicCore::Reset() {
   posted_.clear();
   payloads_.clear();
   free_payload_ = 0;
+  while (buffers_held_ != 0) FreeBufferAt(now * 1000);
   buffers_used_ = 0;
   buffers_free_at_ns_.clear();
   starved_ = false;
@@ -241,6 +242,8 @@ void NicCore::PushFrame(FramePtr frame) {
     return;
   }
   frame->arrived_ns = now;
+  totals_.link_receive_ps += static_cast<uint64_t>(model_.link_per_byte_ps *
+                                                   (frame->length() + model_.link_overhead_bytes));
   if (observer_ != nullptr) {
     observer_->OnFrameReceived(*frame, now);
     const auto serial_ps = static_cast<uint64_t>(model_.link_per_byte_ps * frame->length());
@@ -369,6 +372,7 @@ void NicCore::FillDmaPorts() {
   table_.payload_release = [](void* context, uint32_t payload) {
     NicCore& self = Self(context);
     self.ReleasePayload(payload);
+    self.FreeBufferAt(self.StampPs());
     --self.buffers_used_;
   };
   table_.payload_place = [](void* context, uint32_t frame, uint32_t offset,

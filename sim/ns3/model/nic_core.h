@@ -62,6 +62,7 @@ struct CoreTotals {
   uint64_t dma_write_ps = 0;
   uint64_t dma_read_bytes = 0;
   uint64_t dma_write_bytes = 0;
+  uint64_t link_receive_ps = 0;  ///< the line towards this NIC, framing included
   uint64_t doorbells = 0;
   uint64_t doorbell_overflows = 0;
   uint64_t receive_interrupts = 0;  ///< of the core, see NicModel::interrupts_core
@@ -108,6 +109,9 @@ class NicCore : private LeaseHolder {
   /// Frames carry a copy of the payload, because somebody may look at them late.
   void set_copy_payload(bool copy) { copy_payload_ = copy; }
   const CoreTotals& totals() const { return totals_; }
+  /// Time that transmit buffers have been taken, all added up, until now; in picoseconds. What is
+  /// known to end later counts until then.
+  uint64_t TransmitBuffersPs() const;
   uint32_t arena_bytes() const { return static_cast<uint32_t>(arena_.size() * 8); }
   /// Bytes of this process that the core takes, beside the arena.
   size_t MemoryBytes() const;
@@ -183,6 +187,8 @@ class NicCore : private LeaseHolder {
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
                     uint32_t tag);
   uint32_t TakePayload();
+  void TakeBuffer();
+  void FreeBufferAt(uint64_t ps);
   void ReleasePayload(uint32_t handle);
   bool PayloadRoom();
   void CopyHostMemory(const fw::DmaSegment* from, uint32_t from_count, const fw::DmaSegment* to,
@@ -230,6 +236,8 @@ class NicCore : private LeaseHolder {
   std::vector<Payload> payloads_;  ///< by handle - 1
   uint32_t free_payload_ = 0;      ///< handle; 0: none
   uint32_t buffers_used_ = 0;
+  uint32_t buffers_held_ = 0;          ///< of those used: whose end is not known yet
+  uint64_t buffers_ps_ = 0;            ///< ends that are known less beginnings, modulo 2^64
   Fifo<uint64_t> buffers_free_at_ns_;  ///< of frames on the line; ascending
   uint32_t frames_waiting_ = 0;        ///< handed to the link, not yet on the line
   uint32_t stale_frames_ = 0;          ///< as above, of earlier runs; ahead of the others

@@ -203,6 +203,20 @@ void NicCore::CopyReferences() {
   }
 }
 
+void NicCore::TakeBuffer() {
+  ++buffers_used_;
+  ++buffers_held_;
+  buffers_ps_ -= StampPs();
+}
+
+/// The buffer may still be used until then; its time is known.
+void NicCore::FreeBufferAt(uint64_t ps) {
+  --buffers_held_;
+  buffers_ps_ += ps;
+}
+
+uint64_t NicCore::TransmitBuffersPs() const { return buffers_ps_ + buffers_held_ * NowNs() * 1000; }
+
 bool NicCore::PayloadRoom() {
   while (!buffers_free_at_ns_.empty() && buffers_free_at_ns_.front() <= step_ns_) {
     buffers_free_at_ns_.pop_front();
@@ -215,7 +229,7 @@ bool NicCore::PayloadRoom() {
 uint32_t NicCore::FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags,
                                uint32_t tag) {
   if (!PayloadRoom()) return 0;
-  ++buffers_used_;
+  TakeBuffer();
   const uint32_t handle = TakePayload();
   Payload& payload = payloads_[handle - 1];
   payload.length = TotalLength(from, count);
@@ -239,7 +253,7 @@ uint32_t NicCore::FetchPayload(const fw::DmaSegment* from, uint32_t count, uint3
 uint32_t NicCore::PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length,
                                    uint32_t* sum) {
   if (!PayloadRoom()) return 0;
-  ++buffers_used_;
+  TakeBuffer();
   const uint32_t handle = TakePayload();
   Payload& payload = payloads_[handle - 1];
   payload.length = length;
@@ -264,6 +278,7 @@ uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
   if (detached_ || !link_->HasRoute(header + ipv6::offset::kDestination)) {
     if (out.payload != 0) {
       ReleasePayload(out.payload);
+      FreeBufferAt(StampPs());
       --buffers_used_;
     }
     return fw::kSendNoRoute;
@@ -285,7 +300,10 @@ uint32_t NicCore::SendFrame(const fw::FrameOut& out, uint64_t* lease) {
       frame->lease_holder = this;
     }
     ReleasePayload(out.payload);
-    if (!model_.transmit_buffer_until_sent) --buffers_used_;
+    if (!model_.transmit_buffer_until_sent) {
+      FreeBufferAt(StampPs());
+      --buffers_used_;
+    }
   }
   if (observer_ != nullptr) observer_->OnFrameSent(*frame, StampNs());
   ++frames_waiting_;
@@ -301,6 +319,7 @@ void NicCore::OnFrameOnLine(const Frame& frame, uint64_t start_ns, uint64_t end_
   --frames_waiting_;
   if (model_.transmit_buffer_until_sent && !frame.payload().empty()) {
     buffers_free_at_ns_.push_back(end_ns);
+    FreeBufferAt(end_ns * 1000);
     if (starved_) Kick(end_ns);
   }
   if (observer_ != nullptr) {

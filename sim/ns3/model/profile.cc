@@ -1,6 +1,5 @@
 #include "sim/ns3/model/profile.h"
 
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -9,6 +8,7 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
+#include "sim/ns3/model/number.h"
 #include "sim/ns3/model/parameter.h"
 
 namespace qpip::sim {
@@ -248,14 +248,12 @@ void Profile::Apply(const Profile& delta) {
 void Profile::Set(std::string_view assignment) {
   const size_t equals = assignment.find('=');
   const std::string name(assignment.substr(0, equals));
-  double value = 0;
-  bool is_number = false;
+  const ParameterSpec* spec = FindParameter(name);
+  double value = NAN;
   if (equals != std::string_view::npos) {
-    const std::string_view text = assignment.substr(equals + 1);
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    is_number = error == std::errc() && end == text.data() + text.size();
+    value = ParseNumber(assignment.substr(equals + 1), spec != nullptr && spec->unit == "B");
   }
-  if (!is_number) {
+  if (std::isnan(value) && !assignment.ends_with("=nan")) {  // which no range accepts
     throw ProfileError("\"" + std::string(assignment) + "\" is not of the form name=number");
   }
   Set(name, value, "given as " + std::string(assignment));

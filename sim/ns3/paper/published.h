@@ -48,12 +48,22 @@ std::span<const Figure> Figures();
 /// Throws std::out_of_range.
 const Figure& FindFigure(const std::string& key);
 
+/// How a relation is scored.
+enum class Scored : uint8_t {
+  kNumber,   ///< a number: the simulated one is compared with it, as percent more or less
+  kEnds,     ///< the smallest and the largest of several: each is compared as a number
+  kLargest,  ///< the largest of several is compared as a number
+  kRange,    ///< a rough range ("half to 3/4"): every value must lie in it
+  kBound,    ///< a bound or an order: every value must keep it
+};
+
 /// What the text says of two results without giving both numbers: low <= value <= high.
 struct Relation {
   const char* key;    ///< "qpip_1500_against_gige"
   const char* title;  ///< "QPIP at MTU 1500 over Gigabit Ethernet"
   double low;
   double high;
+  Scored scored;
   const char* text;  ///< the paper's words
   const char* place;
 };

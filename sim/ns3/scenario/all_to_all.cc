@@ -39,10 +39,10 @@ Scenario AllToAllScenario() {
   return {"all-to-all", "every host sends to many others at the same time",
           TrafficParameters({Whole("nics", 16, 2, 65536, "hosts"),
                              Whole("peers", 0, 0, 65535, "others each host sends to; 0: all"),
-                             Whole("message", 65536, 1, 1u << 24, "bytes a message"),
+                             Bytes("message", 65536, 1, 1u << 24, "bytes a message"),
                              Whole("messages", 1, 1, 1u << 24, "messages to each peer"),
                              Whole("depth", 1, 1, 128, "messages outstanding to each peer")}),
-          RunAllToAll};
+          TrafficMetrics(), RunAllToAll};
 }
 
 }  // namespace qpip::sim

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 
 #include "sim/ns3/scenario/scenarios.h"
@@ -24,19 +25,45 @@ uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& 
   return programs.WorkPs() + (host.device->model().core_on_host ? core.core_busy_ps : 0);
 }
 
-void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
-                    const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
-                    uint64_t end_ns) {
-  const CoreTotals& now = host.device->totals();
-  const double span = static_cast<double>(end_ns - start_ns) * 1000.0;
-  const auto share = [&](uint64_t after, uint64_t earlier) {
-    return static_cast<double>(after - earlier) / span;
+namespace {
+
+/// By nearest rank.
+template <typename Number>
+void AddSortedPercentiles(const std::string& name, std::vector<Number>* samples_us,
+                          ScenarioResult* result) {
+  if (samples_us->empty()) return;
+  std::sort(samples_us->begin(), samples_us->end());
+  const auto at = [samples_us](double share) {
+    const auto index = static_cast<size_t>(share * static_cast<double>(samples_us->size()));
+    return static_cast<double>((*samples_us)[std::min(index, samples_us->size() - 1)]);
   };
-  result->Add(who + "_core_utilisation", share(now.core_busy_ps, before.core_busy_ps));
-  result->Add(who + "_dma_read_utilisation", share(now.dma_read_ps, before.dma_read_ps));
-  result->Add(who + "_dma_write_utilisation", share(now.dma_write_ps, before.dma_write_ps));
-  result->Add(who + "_host_utilisation", share(HostWorkPs(host, now, host.processor()),
-                                               HostWorkPs(host, before, host_before)));
+  result->Add(name + "_p50_us", at(0.5));
+  result->Add(name + "_p90_us", at(0.9));
+  result->Add(name + "_p99_us", at(0.99));
+  result->Add(name + "_max_us", at(1));
+}
+
+}  // namespace
+
+void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
+                    ScenarioResult* result) {
+  AddSortedPercentiles(name, samples_us, result);
+}
+
+void AddPercentiles(const std::string& name, std::vector<double>* samples_us,
+                    ScenarioResult* result) {
+  AddSortedPercentiles(name, samples_us, result);
+}
+
+std::vector<MetricSpec> PercentileMetrics(const std::string& name, const std::string& what) {
+  return {{name + "_p50_us", "median of the " + what},
+          {name + "_p90_us", "90th percentile of the " + what},
+          {name + "_p99_us", "99th percentile of the " + what},
+          {name + "_max_us", "longest of the " + what}};
+}
+
+void Append(std::vector<MetricSpec>* to, const std::vector<MetricSpec>& more) {
+  to->insert(to->end(), more.begin(), more.end());
 }
 
 }  // namespace qpip::sim

@@ -18,10 +18,10 @@ Scenario IncastScenario() {
   return {
       "incast", "many hosts send to one at the same time",
       TrafficParameters({Whole("nics", 16, 2, 65536, "hosts; all but the first send to the first"),
-                         Whole("message", 16384, 1, 1u << 24, "bytes a message"),
+                         Bytes("message", 16384, 1, 1u << 24, "bytes a message"),
                          Whole("messages", 64, 1, 1u << 24, "messages of each sender"),
                          Whole("depth", 4, 1, 128, "messages outstanding of each sender")}),
-      RunIncast};
+      TrafficMetrics(), RunIncast};
 }
 
 }  // namespace qpip::sim

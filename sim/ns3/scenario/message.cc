@@ -51,9 +51,17 @@ ScenarioResult RunMessage(const Profile& profile, const ScenarioArguments& argum
 }  // namespace
 
 Scenario MessageScenario() {
+  std::vector<MetricSpec> metrics = {
+      {"received_us", "from PostSend to the receiver's completion"},
+      {"completed_us", "from PostSend to the sender's own completion"}};
+  for (const std::string resource : {"core", "DMA_read", "DMA_write", "link", "host", "waiting"}) {
+    metrics.push_back(
+        {"path_" + resource + "_us", "its part of the critical path to the receiver's completion"});
+  }
   return {"message",
           "one message on idle NICs, acknowledged at once: its waterfall and critical path",
-          {Whole("bytes", 1, 1, 16384, "bytes of the message")},
+          {Bytes("bytes", 1, 1, 16384, "bytes of the message")},
+          std::move(metrics),
           RunMessage};
 }
 

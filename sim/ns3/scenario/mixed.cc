@@ -202,26 +202,32 @@ ScenarioResult RunMixed(const Profile& profile, const ScenarioArguments& argumen
   traffic.AddMetrics(&result);
   round_trips.AddMetrics(&result);
   udp.AddMetrics(&result);
-  AddNetworkMetrics(world, &result);
   return result;
 }
 
 }  // namespace
 
 Scenario MixedScenario() {
+  std::vector<MetricSpec> metrics = TrafficMetrics();
+  Append(&metrics, {{"round_trips_under_load", "round trips while bulk messages were under way"}});
+  Append(&metrics, PercentileMetrics("loaded_rtt", "round trips under load"));
+  Append(&metrics, PercentileMetrics("idle_rtt", "round trips behind the bulk transfers"));
+  Append(&metrics, {{"datagrams_sent", "datagrams that were posted"},
+                    {"datagrams_received", "datagrams that arrived"},
+                    {"datagrams_not_posted", "datagrams for which the send queue had no room"}});
   return {
       "mixed", "bulk transfers, round trips and datagrams side by side",
       TrafficParameters(
           {Whole("nics", 8, 4, 65536, "hosts, 4 at least; each sends bulk to the next"),
-           Whole("message", 16384, 1, 1u << 24, "bytes of a bulk message"),
+           Bytes("message", 16384, 1, 1u << 24, "bytes of a bulk message"),
            Whole("messages", 64, 1, 1u << 24, "bulk messages of each host"),
            Whole("depth", 4, 1, 128, "bulk messages outstanding"),
            Whole("pings", 200, 1, 10000000, "round trips, first host and the one in the middle"),
-           Whole("ping_bytes", 1, 1, 1024, "bytes of a round trip's message"),
+           Bytes("ping_bytes", 1, 1, 1024, "bytes of a round trip's message"),
            Whole("datagrams", 100, 1, 10000000, "datagrams, second host to last"),
-           Whole("datagram_bytes", 64, 1, 1024, "bytes of a datagram"),
+           Bytes("datagram_bytes", 64, 1, 1024, "bytes of a datagram"),
            Real("interval_us", "500", 0.001, 1e6, "between two datagrams")}),
-      RunMixed};
+      std::move(metrics), RunMixed};
 }
 
 }  // namespace qpip::sim

@@ -13,6 +13,7 @@
 #include "protocols/nbd/transmission.h"
 #include "sim/ns3/model/phantom.h"
 #include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/scenario/window.h"
 
 namespace qpip::sim {
 namespace {
@@ -275,25 +276,22 @@ class Client {
 template <typename Pass>
 void Measure(World& world, const std::string& name, ScenarioResult* result, Pass pass) {
   RequireNotStopped();
-  Host& server = world.host(0);
-  Host& client = world.host(1);
-  const CoreTotals client_core = client.device->totals();
-  const CoreTotals server_core = server.device->totals();
-  const HostTotals client_host = client.processor();
-  const HostTotals server_host = server.processor();
-  const uint64_t start = HostNowNs();
+  const Host& client = world.host(1);
+  MeasuredWindow window(world);
+  window.Name(0, "server");
+  window.Name(1, "client");
+  const uint64_t file_before_ps = client.processor().application_ps;
+  window.Begin();
   const uint64_t bytes = pass();
-  const uint64_t end = HostNowNs();
-  const double us = static_cast<double>(end - start) / 1000.0;
+  window.End();
+  const double us = window.us();
   const double megabytes = static_cast<double>(bytes) / 1e6;
-  const uint64_t work_ps = HostWorkPs(client, client.device->totals(), client.processor()) -
-                           HostWorkPs(client, client_core, client_host);
-  const uint64_t file_ps = client.processor().application_ps - client_host.application_ps;
+  const uint64_t work_ps = window.HostWorkPs(1);
+  const uint64_t file_ps = client.processor().application_ps - file_before_ps;
   result->Add(name + "_throughput_MB_per_s", megabytes / us * 1e6);
   result->Add(name + "_MB_per_cpu_s", megabytes / (static_cast<double>(work_ps) / 1e12));
   result->Add(name + "_filesystem_utilisation", static_cast<double>(file_ps) / us / 1e6);
-  AddUtilisation(result, name + "_client", client, client_core, client_host, start, end);
-  AddUtilisation(result, name + "_server", server, server_core, server_host, start, end);
+  window.AddMetrics(result, name + "_");
 }
 
 ScenarioResult RunNbd(const Profile& profile, const ScenarioArguments& arguments) {
@@ -323,10 +321,18 @@ ScenarioResult RunNbd(const Profile& profile, const ScenarioArguments& arguments
 }  // namespace
 
 Scenario NbdScenario() {
+  std::vector<MetricSpec> metrics;
+  for (const std::string name : {"write", "read"}) {
+    Append(&metrics,
+           {{name + "_throughput_MB_per_s", "of the file, in 10^6 bytes a second"},
+            {name + "_MB_per_cpu_s", "10^6 bytes a second of the client's processor"},
+            {name + "_filesystem_utilisation", "file system's share of the client's time"}});
+    Append(&metrics, WindowMetrics({"client", "server"}, name + "_"));
+  }
   return {"nbd", "a network block device, written and read in sequence (paper Figure 7)",
           WithCommonParameters(
-              {Whole("bytes", 409000000, kPageBytes, uint64_t{1} << 40, "bytes of the file")}),
-          RunNbd};
+              {Bytes("bytes", 409000000, kPageBytes, uint64_t{1} << 40, "bytes of the file")}),
+          std::move(metrics), RunNbd};
 }
 
 }  // namespace qpip::sim

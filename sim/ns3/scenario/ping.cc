@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/scenario/window.h"
 
 namespace qpip::sim {
 namespace {
@@ -119,8 +120,11 @@ class Game {
       : options_(options),
         server_(world.host(0)),
         client_(world.host(1)),
+        window_(world),
         ponger_(server_, options),
         pinger_(client_, options) {
+    window_.Name(0, "server");
+    window_.Name(1, "client");
     if (options.tcp) {
       listener_ = server_.nic->Listen(kEchoPort);
       listener_->Offer(ponger_.qp());
@@ -140,11 +144,6 @@ class Game {
   ScenarioResult Result();
 
  private:
-  struct Totals {
-    CoreTotals core;
-    HostTotals host;
-  };
-
   void Pong() {
     const Endpoint to{client_.address(), kEchoPort};
     while (!done_) {
@@ -161,17 +160,11 @@ class Game {
 
   void Ping() {
     for (uint64_t i = 0; i < options_.rounds() && !StopRequested(); ++i) {
-      if (i == options_.warm_up) Begin();
+      if (i == options_.warm_up) window_.Begin();
       Round(i);
     }
-    end_ns_ = NowNs();
+    window_.End();
     done_ = true;
-  }
-
-  void Begin() {
-    start_ns_ = HostNowNs();
-    client_before_ = {client_.device->totals(), client_.processor()};
-    server_before_ = {server_.device->totals(), server_.processor()};
   }
 
   void Round(uint64_t number) {
@@ -192,6 +185,7 @@ class Game {
   const Options options_;
   Host& server_;
   Host& client_;
+  MeasuredWindow window_;
   Player ponger_;
   Player pinger_;
   std::unique_ptr<Listener> listener_;
@@ -199,10 +193,6 @@ class Game {
   uint64_t answered_ = 0;  ///< by the ponger
   uint64_t sent_ = 0;      ///< after the warm-up
   std::vector<double> rtt_us_;
-  uint64_t start_ns_ = 0;
-  uint64_t end_ns_ = 0;
-  Totals client_before_;
-  Totals server_before_;
 };
 
 ScenarioResult Game::Result() {
@@ -214,23 +204,16 @@ ScenarioResult Game::Result() {
                                std::to_string(options_.timeout_ns / 1000));
   }
   ScenarioResult result;
-  std::vector<double> sorted = rtt_us_;
-  std::sort(sorted.begin(), sorted.end());
   double sum = 0;
   for (const double rtt : rtt_us_) sum += rtt;
   const auto rounds = static_cast<double>(rtt_us_.size());
   result.Add("rtt_mean_us", sum / rounds);
-  result.Add("rtt_median_us", sorted[sorted.size() / 2]);
-  result.Add("rtt_min_us", sorted.front());
-  result.Add("rtt_max_us", sorted.back());
-  const uint64_t work_ps = HostWorkPs(client_, client_.device->totals(), client_.processor()) -
-                           HostWorkPs(client_, client_before_.core, client_before_.host);
+  result.Add("rtt_min_us", *std::min_element(rtt_us_.begin(), rtt_us_.end()));
+  AddPercentiles("rtt", &rtt_us_, &result);
   // A round trip is a message sent and one received at this host.
-  result.Add("host_overhead_us_per_message", static_cast<double>(work_ps) / 1e6 / rounds);
-  AddUtilisation(&result, "client", client_, client_before_.core, client_before_.host, start_ns_,
-                 end_ns_);
-  AddUtilisation(&result, "server", server_, server_before_.core, server_before_.host, start_ns_,
-                 end_ns_);
+  const auto work_ps = static_cast<double>(window_.HostWorkPs(1));
+  result.Add("host_overhead_us_per_message", work_ps / 1e6 / rounds);
+  window_.AddMetrics(&result);
   if (!options_.tcp) {
     result.Add("sent", static_cast<double>(sent_));
     result.Add("lost", static_cast<double>(sent_) - rounds);
@@ -256,14 +239,22 @@ ScenarioResult RunPing(const Profile& profile, const ScenarioArguments& argument
 }  // namespace
 
 Scenario PingScenario() {
+  std::vector<MetricSpec> metrics = {{"rtt_mean_us", "round trip, program to program"},
+                                     {"rtt_min_us", "shortest round trip"}};
+  Append(&metrics, PercentileMetrics("rtt", "round trips"));
+  Append(&metrics, {{"host_overhead_us_per_message",
+                     "work of the client's processor a round trip: one message each way"},
+                    {"sent", "udp: messages sent"},
+                    {"lost", "udp: messages without an answer in time"}});
+  Append(&metrics, WindowMetrics({"client", "server"}));
   return {"ping", "round trips of small messages between two hosts (paper Figure 3)",
           WithCommonParameters(
               {OneOf("transport", "tcp", {"tcp", "udp"}),
-               Whole("bytes", 1, 1, kReceiveBytes, "bytes a message"),
+               Bytes("bytes", 1, 1, kReceiveBytes, "bytes a message"),
                Whole("count", 200, 1, 10000000, "round trips"),
                OneOf("completion", "poll", {"poll", "wait"}),
                Real("timeout_us", "100000", 1, 1e8, "udp: after which an answer counts as lost")}),
-          RunPing};
+          std::move(metrics), RunPing};
 }
 
 }  // namespace qpip::sim

@@ -1,11 +1,11 @@
 #include "sim/ns3/scenario/scenario.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <limits>
+#include <string_view>
 #include <utility>
 
+#include "sim/ns3/model/number.h"
 #include "sim/ns3/scenario/scenarios.h"
 #include "sim/ns3/world/stop.h"
 
@@ -29,33 +29,27 @@ std::string UnknownParameter(const std::string& name,
   return text;
 }
 
-/// The number a text stands for; NaN when it is none.
-double ToNumber(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool is_number = error == std::errc() && end == text.data() + text.size();
-  return is_number ? value : std::numeric_limits<double>::quiet_NaN();
-}
-
 std::string Listed(const std::vector<std::string>& words) {
   std::string list;
   for (const std::string& word : words) list.append(list.empty() ? "" : ", ").append(word);
   return list;
 }
 
-void CheckValue(const ScenarioParameter& parameter, const std::string& text) {
+/// The value as it is kept: checked, a number without suffix.
+std::string CheckedValue(const ScenarioParameter& parameter, const std::string& text) {
   const std::string is = parameter.name + " is \"" + text + "\"; accepted: ";
   if (!parameter.choices.empty()) {
     const auto& known = parameter.choices;
-    if (std::find(known.begin(), known.end(), text) != known.end()) return;
+    if (std::find(known.begin(), known.end(), text) != known.end()) return text;
     throw ScenarioError(is + Listed(known));
   }
-  const double value = ToNumber(text);
+  const double value = ParseNumber(text, parameter.of_bytes);
   if (!(value >= parameter.minimum && value <= parameter.maximum) ||
       (parameter.whole && value != std::floor(value))) {
     throw ScenarioError(is + (parameter.whole ? "a whole number from " : "a number from ") +
                         Short(parameter.minimum) + " to " + Short(parameter.maximum));
   }
+  return PlainNumber(value);
 }
 
 }  // namespace
@@ -77,6 +71,13 @@ ScenarioParameter Whole(std::string name, uint64_t fallback, uint64_t minimum, u
           /*whole=*/true};
 }
 
+ScenarioParameter Bytes(std::string name, uint64_t fallback, uint64_t minimum, uint64_t maximum,
+                        std::string meaning) {
+  ScenarioParameter out = Whole(std::move(name), fallback, minimum, maximum, std::move(meaning));
+  out.of_bytes = true;
+  return out;
+}
+
 ScenarioParameter Real(std::string name, std::string fallback, double minimum, double maximum,
                        std::string meaning) {
   return {std::move(name), std::move(fallback), std::move(meaning), /*choices=*/{}, minimum,
@@ -95,7 +96,8 @@ ScenarioArguments::ScenarioArguments(const std::vector<ScenarioParameter>& param
     found->second = value;
   }
   for (const ScenarioParameter& parameter : parameters) {
-    CheckValue(parameter, values_.at(parameter.name));
+    std::string& value = values_.at(parameter.name);
+    value = CheckedValue(parameter, value);
   }
 }
 
@@ -103,7 +105,9 @@ const std::string& ScenarioArguments::Text(const std::string& name) const {
   return values_.at(name);
 }
 
-double ScenarioArguments::Number(const std::string& name) const { return ToNumber(Text(name)); }
+double ScenarioArguments::Number(const std::string& name) const {
+  return ParseNumber(Text(name), false);
+}
 
 uint64_t ScenarioArguments::Count(const std::string& name) const {
   return static_cast<uint64_t>(Number(name));
@@ -114,6 +118,41 @@ double ScenarioResult::Metric(const std::string& name) const {
     if (known == name) return value;
   }
   throw std::out_of_range("no metric " + name);
+}
+
+const std::string& ScenarioResult::Word(const std::string& name) const {
+  for (const auto& [known, word] : words) {
+    if (known == name) return word;
+  }
+  throw std::out_of_range("no metric " + name);
+}
+
+std::string MetricUnit(const std::string& name) {
+  static constexpr std::pair<std::string_view, const char*> kUnits[] = {
+      {"_MB_per_s", "MB/s"},
+      {"_MB_per_cpu_s", "MB/CPU-s"},
+      {"_us", "us"},
+      {"_us_per_message", "us"},
+      {"us_per_message", "us"},
+      {"_utilisation", "share of time"},
+      {"bytes_verified", "B"},
+      {"bytes", "B"}};
+  for (const auto& [ending, unit] : kUnits) {
+    if (name.ends_with(ending)) return unit;
+  }
+  return "";
+}
+
+const ScenarioParameter* FindParameter(const Scenario& scenario, const std::string& name) {
+  const auto found = std::find_if(scenario.parameters.begin(), scenario.parameters.end(),
+                                  [&](const auto& one) { return one.name == name; });
+  return found == scenario.parameters.end() ? nullptr : &*found;
+}
+
+const MetricSpec* FindMetric(const Scenario& scenario, const std::string& name) {
+  const auto found = std::find_if(scenario.metrics.begin(), scenario.metrics.end(),
+                                  [&](const auto& one) { return one.name == name; });
+  return found == scenario.metrics.end() ? nullptr : &*found;
 }
 
 const std::vector<Scenario>& Scenarios() {
@@ -156,7 +195,9 @@ ScenarioParameter SeedParameter() {
 
 std::vector<ScenarioParameter> WithCommonParameters(std::vector<ScenarioParameter> own) {
   own.push_back(TopologyParameter());
-  own.push_back(Real("loss", "0", 0, 0.9, "probability that a frame is lost"));
+  own.push_back(
+      Real("loss", "0", 0, 0.9,
+           "probability that a frame is lost; the delta modern-tcp has a TCP that is made for it"));
   own.push_back(SeedParameter());
   return own;
 }

@@ -29,9 +29,14 @@ void RequireNotStopped();
 /// Processor time that the programs of a host have worked, and its core when the profile says that
 /// the core is one of the host's processors; in picoseconds.
 uint64_t HostWorkPs(const Host& host, const CoreTotals& core, const HostTotals& programs);
-/// Adds utilisation of NIC resources and host processor over [start, end), prefixed by `who`.
-void AddUtilisation(ScenarioResult* result, const std::string& who, const Host& host,
-                    const CoreTotals& before, const HostTotals& host_before, uint64_t start_ns,
-                    uint64_t end_ns);
+
+/// Adds NAME_p50_us, _p90_us, _p99_us and _max_us. Sorts the samples; adds nothing without any.
+void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
+                    ScenarioResult* result);
+void AddPercentiles(const std::string& name, std::vector<double>* samples_us,
+                    ScenarioResult* result);
+/// Those metrics; `what` are the samples.
+std::vector<MetricSpec> PercentileMetrics(const std::string& name, const std::string& what);
+void Append(std::vector<MetricSpec>* to, const std::vector<MetricSpec>& more);
 
 }  // namespace qpip::sim

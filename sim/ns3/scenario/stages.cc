@@ -41,11 +41,24 @@ ScenarioResult RunStages(const Profile& profile, const ScenarioArguments& argume
 }  // namespace
 
 Scenario StagesScenario() {
+  std::vector<MetricSpec> metrics;
+  for (uint32_t s = 0; s < fw::kStageCount; ++s) {
+    for (const fw::Variant variant : {fw::Variant::kData, fw::Variant::kAck}) {
+      const bool data = variant == fw::Variant::kData;
+      metrics.push_back({MetricName(static_cast<fw::Stage>(s), variant),
+                         data ? "core time a data segment" : "core time an acknowledgement"});
+    }
+  }
+  Append(&metrics, {{"data_segments", "data segments watched"},
+                    {"ack_segments", "acknowledgements watched"},
+                    {"stages_us", "core time of all stages added up"},
+                    {"core_busy_us", "core time as the cores count it"}});
   return {"stages",
           "core time of every stage a segment, data and acknowledgement (paper Tables 2 and 3)",
-          {Whole("bytes", 1, 1, 16384, "bytes a message"),
+          {Bytes("bytes", 1, 1, 16384, "bytes a message"),
            Whole("messages", 64, 4, 100000, "one-way messages watched, rounded up to bursts of 4"),
            TopologyParameter(), SeedParameter()},
+          std::move(metrics),
           RunStages};
 }
 

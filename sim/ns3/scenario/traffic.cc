@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <map>
 #include <numeric>
 #include <unordered_map>
 
@@ -44,7 +43,7 @@ class HostProgram {
     traffic_.listening_->Arrive();
     Connect();
     traffic_.connected_->Arrive();
-    traffic_.start_ns_ = NowNs();
+    traffic_.window_.Begin();
     for (uint32_t i = 0; i < outgoing_.size(); ++i) PostSends(i);
     std::vector<WorkCompletion> room(32);
     while (unfinished_ != 0 && !StopRequested()) {
@@ -177,6 +176,7 @@ class HostProgram {
     traffic_.times_[out.flow].messages = out.done;
     PostSends(index);
     if (out.done == options_.messages) traffic_.times_[out.flow].end_ns = now;
+    if (traffic_.done()) traffic_.window_.End();
   }
 
   void OnReceived(uint32_t index, uint32_t slot, uint32_t bytes) {
@@ -224,7 +224,11 @@ class HostProgram {
 // --- Traffic
 
 Traffic::Traffic(World& world, std::vector<Flow> flows, const TrafficOptions& options)
-    : world_(world), flows_(std::move(flows)), options_(options), times_(flows_.size()) {
+    : world_(world),
+      flows_(std::move(flows)),
+      options_(options),
+      times_(flows_.size()),
+      window_(world) {
   for (uint32_t i = 0; i < world.hosts().size(); ++i) {
     programs_.push_back(std::make_unique<HostProgram>(*this, world.host(i), i));
   }
@@ -260,16 +264,17 @@ void Traffic::Start() {
   }
 }
 
-void Traffic::AddMetrics(ScenarioResult* result) const {
+void Traffic::AddMetrics(ScenarioResult* result) {
+  const uint64_t start_ns = window_.start_ns();
   double bytes = 0;
   std::vector<double> rates;  // MB/s
-  uint64_t last_ns = start_ns_;
+  uint64_t last_ns = start_ns;
   nlohmann::json listed = nlohmann::json::array();
   for (size_t i = 0; i < flows_.size(); ++i) {
     const FlowTimes& times = times_[i];
     const double flow_bytes = static_cast<double>(options_.message_bytes) * times.messages;
     const uint64_t end_ns = times.end_ns != 0 ? times.end_ns : NowNs();  // it was stopped
-    const double us = static_cast<double>(end_ns - start_ns_) / 1000;
+    const double us = static_cast<double>(end_ns - start_ns) / 1000;
     rates.push_back(us > 0 ? flow_bytes / us : 0);
     bytes += flow_bytes;
     last_ns = std::max(last_ns, end_ns);
@@ -282,20 +287,18 @@ void Traffic::AddMetrics(ScenarioResult* result) const {
   const double sum = std::accumulate(rates.begin(), rates.end(), 0.0);
   const double squares = std::inner_product(rates.begin(), rates.end(), rates.begin(), 0.0);
   const auto count = static_cast<double>(rates.size());
-  const double us = static_cast<double>(last_ns - start_ns_) / 1000;
+  const double us = static_cast<double>(last_ns - start_ns) / 1000;
   result->Add("flows", count);
   result->Add("bytes", bytes);
-  result->Add("setup_us", static_cast<double>(start_ns_) / 1000);
-  result->Add("completion_us", us);
-  result->Add("aggregate_MB_per_s", bytes / us);
+  result->Add("throughput_MB_per_s", bytes / us);
   result->Add("flow_min_MB_per_s", *std::min_element(rates.begin(), rates.end()));
   result->Add("flow_mean_MB_per_s", sum / count);
   result->Add("flow_max_MB_per_s", *std::max_element(rates.begin(), rates.end()));
   result->Add("fairness", sum * sum / (count * squares));  // Jain's index
-  std::vector<float> latencies = latencies_us_;
-  AddPercentiles("message", &latencies, result);
+  AddPercentiles("message", &latencies_us_, result);
   if (options_.check_every != 0)
     result->Add("bytes_verified", static_cast<double>(bytes_verified_));
+  window_.AddMetrics(result);
   result->details["flows"] = std::move(listed);
 }
 
@@ -310,50 +313,22 @@ ScenarioResult RunTraffic(const Profile& profile, WorldOptions world_options,
   world.Run();
   ScenarioResult result;
   traffic.AddMetrics(&result);
-  AddNetworkMetrics(world, &result);
   return result;
 }
 
-void AddNetworkMetrics(World& world, ScenarioResult* result) {
-  uint64_t frames = 0, retransmissions = 0, drops = 0, nic_ns = 0, switch_ns = 0;
-  std::map<std::string, uint64_t> reasons;
-  for (Host& host : world.hosts()) {
-    NicCore& core = host.device->core();
-    frames += host.device->link()->frames;
-    nic_ns += host.device->link()->blocked_ns;
-    retransmissions += core.counter(abi::NicCounter::kTcpRetransmissions);
-    for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
-      const uint64_t count = core.drops(static_cast<abi::DropReason>(reason));
-      if (count != 0) reasons[abi::DropReasonName(reason)] += count;
-      drops += count;
-    }
-  }
-  for (uint32_t i = 0; i < world.fabric().switches(); ++i) {
-    Switch& one = world.fabric().switch_at(i);
-    for (uint32_t port = 0; port < one.ports(); ++port) {
-      if (one.output(port) != nullptr) switch_ns += one.output(port)->blocked_ns;
-    }
-  }
-  result->Add("frames", static_cast<double>(frames));
-  result->Add("retransmissions", static_cast<double>(retransmissions));
-  result->Add("drops", static_cast<double>(drops));
-  result->Add("nic_back_pressure_us", static_cast<double>(nic_ns) / 1000);
-  result->Add("switch_back_pressure_us", static_cast<double>(switch_ns) / 1000);
-  result->details["drops"] = reasons;
-}
-
-void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
-                    ScenarioResult* result) {
-  if (samples_us->empty()) return;
-  std::sort(samples_us->begin(), samples_us->end());
-  const auto at = [samples_us](double share) {
-    const auto index = static_cast<size_t>(share * static_cast<double>(samples_us->size()));
-    return static_cast<double>((*samples_us)[std::min(index, samples_us->size() - 1)]);
-  };
-  result->Add(name + "_p50_us", at(0.5));
-  result->Add(name + "_p90_us", at(0.9));
-  result->Add(name + "_p99_us", at(0.99));
-  result->Add(name + "_max_us", at(1));
+std::vector<MetricSpec> TrafficMetrics() {
+  std::vector<MetricSpec> out = {
+      {"flows", "connections that carry messages"},
+      {"bytes", "payload acknowledged, all flows"},
+      {"throughput_MB_per_s", "payload acknowledged, all flows, in 10^6 bytes a second"},
+      {"flow_min_MB_per_s", "slowest flow, to its own end"},
+      {"flow_mean_MB_per_s", "mean of the flows, each to its own end"},
+      {"flow_max_MB_per_s", "fastest flow, to its own end"},
+      {"fairness", "Jain's index of the flows' rates: 1 when all are equal"}};
+  Append(&out, PercentileMetrics("message", "messages, from post to completion"));
+  Append(&out, {{"bytes_verified", "payload compared byte by byte (payload=verify or sample)"}});
+  Append(&out, WindowMetrics({}));
+  return out;
 }
 
 std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own) {

@@ -12,6 +12,7 @@
 
 #include "sim/ns3/scenario/barrier.h"
 #include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/scenario/window.h"
 
 namespace qpip::sim {
 
@@ -52,8 +53,9 @@ class Traffic {
   /// Whether every message has been acknowledged.
   bool done() const { return unfinished_ == 0; }
 
-  /// After World::Run: throughput, fairness, latency, completion, and in the details each flow.
-  void AddMetrics(ScenarioResult* result) const;
+  /// After World::Run: throughput, fairness, latency, and in the details each flow; and what NICs
+  /// and fabric did from the moment all flows were connected until all messages were acknowledged.
+  void AddMetrics(ScenarioResult* result);
 
  private:
   friend class HostProgram;
@@ -77,7 +79,7 @@ class Traffic {
   std::unique_ptr<Barrier> connected_;
   uint32_t partners_ = 0;
   uint64_t unfinished_ = 0;
-  uint64_t start_ns_ = 0;
+  MeasuredWindow window_;
   uint64_t bytes_verified_ = 0;
 };
 
@@ -86,14 +88,8 @@ class Traffic {
 ScenarioResult RunTraffic(const Profile& profile, WorldOptions world_options,
                           const std::vector<Flow>& flows, const TrafficOptions& options);
 
-/// Adds what NICs and fabric of the world have seen since the start: frames, retransmissions, drops
-/// (by reason in the details), time that frames waited for room downstream.
-void AddNetworkMetrics(World& world, ScenarioResult* result);
-
-/// Adds NAME_p50_us, _p90_us, _p99_us and _max_us. Sorts the samples; adds nothing without any.
-void AddPercentiles(const std::string& name, std::vector<float>* samples_us,
-                    ScenarioResult* result);
-
+/// What Traffic::AddMetrics adds.
+std::vector<MetricSpec> TrafficMetrics();
 /// Parameters that scenarios of this traffic share, and their values.
 std::vector<ScenarioParameter> TrafficParameters(std::vector<ScenarioParameter> own);
 TrafficOptions TrafficArguments(const ScenarioArguments& arguments);

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "sim/ns3/scenario/scenarios.h"
+#include "sim/ns3/scenario/window.h"
 
 namespace qpip::sim {
 namespace {
@@ -33,13 +34,11 @@ ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& argument
   source->Connect({server.address(), kTtcpPort});
   listener->Accept();
 
-  const uint64_t start = NowNs();
-  uint64_t end = start;
   uint64_t received = 0;
-  const CoreTotals client_before = client.device->totals();
-  const CoreTotals server_before = server.device->totals();
-  const HostTotals client_host = client.processor();
-  const HostTotals server_host = server.processor();
+  MeasuredWindow window(world);
+  window.Name(1, "sender");
+  window.Name(0, "receiver");
+  window.Begin();
   const auto take = [poll](CompletionQueue& cq, std::vector<WorkCompletion>& room) {
     const size_t found = poll ? cq.Poll(room) : cq.Wait(room);
     for (size_t i = 0; i < found; ++i) {
@@ -57,7 +56,7 @@ ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& argument
         RequirePosted(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
       received += found;
     }
-    end = NowNs();
+    window.End();
   });
   world.Start("sender", [&] {
     std::vector<WorkCompletion> room(16);
@@ -74,31 +73,29 @@ ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& argument
   if (received == 0) RequireNotStopped();
 
   ScenarioResult result;
-  const double us = static_cast<double>(end - start) / 1000.0;
-  result.Add("throughput_MB_per_s", static_cast<double>(received * bytes) / us);
-  result.Add("duration_us", us);
-  result.Add("us_per_message", us / static_cast<double>(received));
-  AddUtilisation(&result, "sender", client, client_before, client_host, start, end);
-  AddUtilisation(&result, "receiver", server, server_before, server_host, start, end);
-  result.Add("frames_sent", static_cast<double>(client.device->link()->frames));
-  result.Add("acks_received", static_cast<double>(server.device->link()->frames));
-  result.Add(
-      "retransmissions",
-      static_cast<double>(client.device->core().counter(abi::NicCounter::kTcpRetransmissions)));
+  result.Add("throughput_MB_per_s", static_cast<double>(received * bytes) / window.us());
+  result.Add("bytes", static_cast<double>(received * bytes));
+  result.Add("us_per_message", window.us() / static_cast<double>(received));
+  window.AddMetrics(&result);
   return result;
 }
 
 }  // namespace
 
 Scenario TtcpScenario() {
+  std::vector<MetricSpec> metrics = {
+      {"throughput_MB_per_s", "payload received, in 10^6 bytes a second"},
+      {"bytes", "payload received"},
+      {"us_per_message", "duration over messages"}};
+  Append(&metrics, WindowMetrics({"sender", "receiver"}));
   return {
       "ttcp", "bulk transfer between two hosts (paper Figure 4)",
       WithCommonParameters(
-          {Whole("bytes", 10000000, 1, uint64_t{1} << 40, "bytes in all, rounded up to messages"),
-           Whole("message", 16384, 1, 1u << 24, "bytes a message"),
+          {Bytes("bytes", 10000000, 1, uint64_t{1} << 40, "bytes in all, rounded up to messages"),
+           Bytes("message", 16384, 1, 1u << 24, "bytes a message"),
            Whole("depth", 16, 1, 128, "messages outstanding and receives posted"),
            OneOf("completion", "poll", {"poll", "wait"})}),
-      RunTtcp};
+      std::move(metrics), RunTtcp};
 }
 
 }  // namespace qpip::sim

@@ -126,7 +126,7 @@ void World::Build(const WorldOptions& options) {
       break;
     case Topology::kSwitch:
       if (nics.size() > 256) {
-        throw std::invalid_argument("a switch has at most 256 ports; use --topology fat-tree");
+        throw std::invalid_argument("a switch has at most 256 ports; give topology=fat-tree");
       }
       fabric_->AddSwitch(static_cast<uint32_t>(nics.size()), *model_);
       for (uint32_t i = 0; i < nics.size(); ++i) fabric_->Connect(nics[i], 0, i);
