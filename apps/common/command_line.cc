@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "apps/common/stop.h"
+#include "apps/common/version.h"
 #include "qpip/types.h"
 
 namespace qpip::apps {
@@ -96,7 +97,7 @@ bool CommandLine::Parse(int argc, const char* const* argv) {
     return false;
   }
   if (Has("version")) {
-    std::cout << info_.name << " (QPIP) " << QPIP_VERSION << "\n";
+    std::cout << info_.name << " (QPIP) " << Version() << "\n";
     return false;
   }
   return true;

@@ -46,6 +46,16 @@ nlohmann::json ParametersJson() {
   return out;
 }
 
+nlohmann::json MetricsJson(const sim::Scenario& scenario) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const sim::MetricSpec& metric : scenario.metrics) {
+    out.push_back({{"name", metric.name},
+                   {"unit", metric.is_text ? "a word" : sim::MetricUnit(metric.name)},
+                   {"meaning", metric.meaning}});
+  }
+  return out;
+}
+
 void PrintScenarios() {
   for (const sim::Scenario& scenario : sim::Scenarios()) {
     std::printf("%s: %s\n", scenario.name.c_str(), scenario.summary.c_str());
@@ -67,21 +77,45 @@ void PrintNamed(const nlohmann::json& rows, const char* text, const char* unit) 
   }
 }
 
+const sim::Scenario& ScenarioOf(const std::vector<std::string>& words) {
+  if (words.size() < 2) {
+    throw UsageError("say whose metrics: qpip-sim list metrics SCENARIO");
+  }
+  try {
+    return sim::FindScenario(words[1]);
+  } catch (const sim::ScenarioError& error) {
+    throw UsageError(error.what());
+  }
+}
+
 }  // namespace
 
 int SimList(int argc, const char* const* argv) {
   CommandLine command_line({.name = "qpip-sim list",
-                            .summary = "shows the scenarios, profiles or parameters there are",
-                            .usage = "  qpip-sim list scenarios|profiles|parameters\n",
+                            .summary = "shows what there is: scenarios, profiles, parameters, "
+                                       "metrics",
+                            .usage = "  qpip-sim list scenarios|profiles|parameters\n"
+                                     "  qpip-sim list metrics SCENARIO\n",
                             .notes = "",
-                            .examples = "  qpip-sim list scenarios\n"});
-  command_line.Positional("what", 1);
+                            .examples = "  qpip-sim list scenarios\n"
+                                        "  qpip-sim list metrics ttcp\n"});
+  command_line.Positional("what", 2);
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const std::vector<std::string> words = command_line.Strings("what");
   const std::string what = words.empty() ? "" : words[0];
-  if (what == "scenarios") {
+  if (words.size() > 1 && what != "metrics") {
+    throw UsageError("\"" + words[1] + "\" is one argument too many: see qpip-sim list --help");
+  }
+  if (what == "metrics") {
+    const nlohmann::json rows = MetricsJson(ScenarioOf(words));
     if (command_line.json()) {
-      std::cout << JsonText(ScenariosJson(), 1) << '\n';
+      PrintJsonLine(rows);
+    } else {
+      PrintNamed(rows, "meaning", "unit");
+    }
+  } else if (what == "scenarios") {
+    if (command_line.json()) {
+      PrintJsonLine(ScenariosJson());
     } else {
       PrintScenarios();
     }
@@ -89,12 +123,12 @@ int SimList(int argc, const char* const* argv) {
     const bool profiles = what == "profiles";
     const nlohmann::json rows = profiles ? ProfilesJson() : ParametersJson();
     if (command_line.json()) {
-      std::cout << JsonText(rows, 1) << '\n';
+      PrintJsonLine(rows);
     } else {
       PrintNamed(rows, profiles ? "summary" : "meaning", profiles ? nullptr : "unit");
     }
   } else {
-    throw UsageError("say what to list: scenarios, profiles or parameters");
+    throw UsageError("say what to list: scenarios, profiles, parameters or metrics");
   }
   return kExitOk;
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/common/command_line.h"
+#include "apps/common/version.h"
 #include "apps/sim/subcommands.h"
 
 namespace qpip::apps {
@@ -31,7 +32,7 @@ void PrintHelp() {
     std::printf("  %-10s %s\n", subcommand.name, subcommand.summary);
   }
   std::printf(
-      "\nqpip-sim SUBCOMMAND --help says more.\n"
+      "\nqpip-sim SUBCOMMAND --help says more, qpip-sim --version which this is.\n"
       "Exit status: 0 fine, 1 failed, 2 bad usage.\n");
 }
 
@@ -40,6 +41,10 @@ int Main(int argc, const char* const* argv) {
   const std::string name = argv[1];
   if (name == "--help" || name == "-h") {
     PrintHelp();
+    return kExitOk;
+  }
+  if (name == "--version") {
+    std::printf("qpip-sim (QPIP) %s\n", Version());
     return kExitOk;
   }
   std::string known;

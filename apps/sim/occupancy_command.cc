@@ -20,11 +20,12 @@ namespace po = boost::program_options;
 
 constexpr uint64_t kPsPerUs = 1000000;
 
-/// [start, end) in picoseconds: all of the recording, or what --from and --to say.
-std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line, uint64_t end_ps) {
+/// [start, end) in picoseconds: what the scenario measures, or what --from and --to say.
+std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line, uint64_t end_ps,
+                                      const sim::ScenarioResult& result) {
   constexpr uint64_t kMaxUs = uint64_t{1} << 40;
-  uint64_t from = 0;
-  uint64_t to = end_ps;
+  uint64_t from = result.window_start_ns * 1000;
+  uint64_t to = result.window_end_ns != 0 ? result.window_end_ns * 1000 : end_ps;
   if (command_line.Has("from")) from = command_line.Number("from", 0, kMaxUs) * kPsPerUs;
   if (command_line.Has("to")) to = command_line.Number("to", 0, kMaxUs) * kPsPerUs;
   if (from >= to) {
@@ -94,10 +95,12 @@ void AddOptions(CommandLine& command_line) {
   AddProfileOptions(command_line);
   command_line.Options().add_options()("timeline", po::value<std::string>()->value_name("FILE"),
                                        "writes a Trace Event file for https://ui.perfetto.dev")(
-      "out", po::value<std::string>()->value_name("DIR"), "writes data and pictures there")(
+      "out", po::value<std::string>()->value_name("DIR"),
+      "writes data and pictures there; made if missing")(
       "bins", po::value<std::string>()->default_value("100")->value_name("N"),
-      "steps of the course over time")("from", po::value<std::string>()->value_name("US"),
-                                       "only from this virtual microsecond on")(
+      "steps of the course over time")(
+      "from", po::value<std::string>()->value_name("US"),
+      "only from this virtual microsecond on; otherwise what the scenario measures")(
       "to", po::value<std::string>()->value_name("US"), "only up to this virtual microsecond")(
       "message", po::value<std::string>()->value_name("N"),
       "the received message whose critical path is shown; otherwise the middle one");
@@ -132,18 +135,18 @@ int SimOccupancy(int argc, const char* const* argv) {
                    "  qpip-sim occupancy ping --timeline ping.json --out results\n"});
   AddOptions(command_line);
   if (!command_line.Parse(argc, argv)) return kExitOk;
-  const std::vector<std::string> words = command_line.Strings("scenario");
-  if (words.empty()) throw UsageError("name a scenario: qpip-sim list scenarios shows them");
+  const std::string& scenario = GetScenario(command_line).name;
   const sim::Profile profile = GetProfile(command_line);
   const auto arguments = GetArguments(command_line);
   const auto bins = static_cast<uint32_t>(command_line.Number("bins", 1, 100000));
   sim::ScopedRecording recorder;
   std::ofstream timeline = OpenTimeline(command_line);
   if (command_line.Has("out")) MakeDirectory(command_line.String("out"));
-  const sim::ScenarioResult result = RunInterruptibly(words[0], profile, arguments);
+  const sim::ScenarioResult result = RunInterruptibly(scenario, profile, arguments);
   const sim::Recording& recording = recorder.recording();
-  const auto [from, to] = GetSpan(command_line, recording.EndPs());
-  nlohmann::json study = ResultJson(words[0], profile, arguments, result);
+  const auto [from, to] = GetSpan(command_line, recording.EndPs(), result);
+  nlohmann::json study =
+      ResultJson(scenario, profile, arguments, {{GetSeed(scenario, arguments), result}});
   study["occupancy"] = sim::OccupancyJson(sim::ComputeOccupancy(recording, from, to, bins));
   study["path"] = PathOf(command_line, recording);
   study["truncated"] = recording.truncated;
@@ -153,13 +156,14 @@ int SimOccupancy(int argc, const char* const* argv) {
     if (!timeline) FailTimeline(command_line, "is the disk full?");
   }
   if (command_line.json()) {
-    std::cout << JsonText(study, 1) << '\n';
+    PrintJsonLine(study);
   } else {
-    std::printf("%s with profile %s\n", words[0].c_str(), profile.name().c_str());
-    PrintMetrics(result);
+    std::printf("%s with profile %s\n", scenario.c_str(), profile.name().c_str());
+    PrintMetrics(study);
     PrintOccupancy(study["occupancy"]);
     PrintPath(study["path"]);
   }
+  PrintWarnings(Warnings(study, 1));
   if (recording.truncated) {
     std::fprintf(stderr, "qpip-sim: the recording was full at %.0f us: shorten the run\n",
                  static_cast<double>(recording.EndPs()) / 1e6);

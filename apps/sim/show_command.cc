@@ -52,7 +52,7 @@ int SimShow(int argc, const char* const* argv) {
                     {"source", value.source}});
   }
   if (command_line.json()) {
-    std::cout << JsonText(rows, 1) << '\n';
+    PrintJsonLine(rows);
     return kExitOk;
   }
   std::printf("%s: %s\n", profile.name().c_str(), profile.summary().c_str());

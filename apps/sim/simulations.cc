@@ -24,7 +24,9 @@ nlohmann::json RunHere(const Simulation& simulation) {
         sim::RunScenario(simulation.scenario, simulation.LoadProfile(), simulation.arguments);
     nlohmann::json metrics = nlohmann::json::object();
     for (const auto& [name, value] : result.metrics) metrics[name] = value;
-    return {{"metrics", metrics}, {"details", result.details}};
+    nlohmann::json words = nlohmann::json::object();
+    for (const auto& [name, word] : result.words) words[name] = word;
+    return {{"metrics", metrics}, {"words", words}, {"details", result.details}};
   } catch (const std::exception& error) {
     return {{"error", error.what()}};
   }
@@ -45,6 +47,7 @@ SimulationOutcome Outcome(const EndedChild& child) {
     for (const auto& [name, value] : json["metrics"].items()) {
       if (value.is_number()) outcome.metrics[name] = value.get<double>();
     }
+    for (const auto& [name, word] : json["words"].items()) outcome.words[name] = word;
     outcome.details = json["details"];
   }
   return outcome;

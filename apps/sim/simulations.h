@@ -29,6 +29,7 @@ struct Simulation {
 /// What came of one.
 struct SimulationOutcome {
   std::map<std::string, double> metrics;
+  std::map<std::string, std::string> words;  ///< metrics that are no numbers
   nlohmann::json details;
   std::string error;  ///< empty: it ran
 };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/ns3/model/profile.h"
+#include "sim/ns3/scenario/scenario.h"
 
 namespace qpip::apps {
 
@@ -17,8 +18,9 @@ struct Axis {
   std::vector<std::string> values;
 };
 
-/// Parses "name=1,2,4" or "name=first:last:count" (evenly spaced). Throws UsageError.
-Axis ParseAxis(const std::string& text);
+/// Parses "name=1,2,4" or "name=first:last:count" (evenly spaced); suffixes are worked out. Throws
+/// UsageError, also for the seed, which is no axis.
+Axis ParseAxis(const std::string& text, const sim::Scenario& scenario);
 
 /// The plan of a sweep.
 struct SweepPlan {
@@ -27,6 +29,7 @@ struct SweepPlan {
   std::vector<std::string> settings;             ///< --set, in order
   std::map<std::string, std::string> arguments;  ///< of the scenario, fixed
   std::vector<Axis> axes;
+  uint32_t repeats = 1;  ///< seeds a point
 };
 
 /// The value of each axis at one point; the last axis varies fastest.
@@ -37,13 +40,22 @@ void RequireEachNameOnce(const SweepPlan& plan);
 
 /// Runs every point that `directory` has no result of yet, `jobs` at a time, and shows progress on
 /// stderr when that is a terminal. A point's result appears whole or not at all, so an interrupted
-/// sweep goes on where it was. One process a directory. Throws Failure when a point fails,
-/// UsageError when the directory holds another sweep or the plan names what does not exist.
+/// sweep goes on where it was. One process a directory. A point that fails leaves what was wrong in
+/// its place and is run again by the next sweep there; the others run. Throws UsageError when the
+/// directory holds results of another sweep or the plan names what does not exist, which leaves the
+/// directory as it was.
 void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs);
 
-/// All points' results, in order: axes and metrics of each. Throws Failure when one is missing.
+/// All points' results, in order: axes, metrics and what ResultJson has besides, without details;
+/// or "error". Throws Failure when one is missing.
 nlohmann::json CollectSweep(const SweepPlan& plan, const std::string& directory);
-/// The same as comma-separated values: a column for every metric that some point has.
+/// The same as comma-separated values: a column for every metric that some point has, followed by
+/// its statistics when the seeds of some point differ in it; "error" is the last.
 std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points);
+/// How many have failed.
+uint64_t CountFailed(const nlohmann::json& points);
+/// The points' warnings, the first of each kind with how many points it concerns; and that results
+/// of several commits are among them.
+void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points);
 
 }  // namespace qpip::apps
