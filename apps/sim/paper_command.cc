@@ -3,7 +3,9 @@
 #include <iostream>
 
 #include "apps/common/json_output.h"
+#include "apps/common/version.h"
 #include "apps/sim/output_files.h"
+#include "apps/sim/paper_claims.h"
 #include "apps/sim/paper_files.h"
 #include "apps/sim/paper_sensitivity.h"
 #include "apps/sim/paper_study.h"
@@ -19,12 +21,12 @@ namespace po = boost::program_options;
 
 PaperOptions GetOptions(const CommandLine& command_line) {
   PaperOptions options;
-  GetProfile(command_line);  // says what is wrong with it before anything runs
+  const sim::Profile profile = GetProfile(command_line);  // says what is wrong before anything runs
   options.profile = command_line.String("profile");
   for (const std::string& assignment : command_line.Strings("set")) {
     const size_t equals = assignment.find('=');
     options.set.emplace_back(assignment.substr(0, equals),
-                             std::stod(assignment.substr(equals + 1)));
+                             profile.Get(assignment.substr(0, equals)));
   }
   options.sensitivity = !command_line.Flag("no-sensitivity");
   options.processes = static_cast<unsigned>(command_line.Number("jobs", 0, 1024));
@@ -47,14 +49,16 @@ nlohmann::json Study(const PaperOptions& options) {
   WantPaper(options, &simulations);
   if (options.sensitivity) WantSensitivity(options, &simulations);
   simulations.RunAll(options.processes);
+  const nlohmann::json relations = PaperRelations(options, simulations);
   nlohmann::json study = {
       {"paper", sim::paper::kTitle},
-      {"version", QPIP_VERSION},
+      {"version", Version()},
       {"command", CommandText(options)},
       {"simulations", simulations.size()},
       {"artifacts", PaperArtifacts(options, simulations)},
       {"messages", MessageLives(options, simulations)},
-      {"relations", PaperRelations(options, simulations)},
+      {"relations", relations},
+      {"claims", PaperClaims(relations)},
       {"host_profiles", HostProfiles(options)},
       {"profile", ProfileJson(Simulation{"", options.profile, options.set, {}}.LoadProfile())}};
   nlohmann::json figures = nlohmann::json::array();
@@ -101,6 +105,14 @@ void PrintSummary(const nlohmann::json& study) {
                   Cell(row["simulated"], "%.4g").c_str(), Cell(percent, "%+.1f%%").c_str());
     }
   }
+  std::printf("What the paper says in words\n");
+  for (const auto& claim : study["claims"]) {
+    const bool holds = claim["holds"].get<bool>();
+    const char* verdict = !claim["counted"].get<bool>() ? "not counted" : holds ? "holds" : "NO";
+    std::printf("  %-69s %10s %10s %8s\n", claim["title"].get<std::string>().c_str(),
+                claim["paper"].get<std::string>().c_str(),
+                claim["simulated"].get<std::string>().c_str(), verdict);
+  }
 }
 
 }  // namespace
@@ -132,7 +144,7 @@ int SimPaper(int argc, const char* const* argv) {
   if (command_line.Has("markdown")) RequireWritable(command_line.String("markdown"));
   const nlohmann::json study = Study(options);
   if (command_line.json()) {
-    std::cout << JsonText(study, 1) << '\n';
+    PrintJsonLine(study);
   } else {
     PrintSummary(study);
   }

@@ -37,7 +37,10 @@ void WritePaperFiles(const json& study, const std::filesystem::path& directory) 
               {"item", "series", "unit", "published", "simulated", "error", "note", "command"});
   }
   WriteBoth(directory, "relations", study["relations"], study["relations"],
-            {"key", "title", "subject", "low", "high", "simulated", "holds", "text", "place"});
+            {"key", "title", "subject", "low", "high", "simulated", "text", "place"});
+  WriteBoth(directory, "claims", study["claims"], study["claims"],
+            {"key", "title", "subject", "paper", "simulated", "error", "holds", "counted", "text",
+             "place"});
   WriteBoth(directory, "profile", study["profile"], study["profile"]["parameters"],
             {"name", "value", "unit", "kind", "profile", "source", "meaning"});
   if (!study.contains("sensitivity")) return;

@@ -31,11 +31,16 @@ def artifact(one):
             + table(["", "", "Published", "Simulated", "Unit", "Error"], rows) + "\n" + notes)
 
 
+def claims(study):
+    return table(["", "Paper", "Simulated", "Error", "Decided by", ""],
+                 [[claim["title"], claim["paper"], claim["simulated"], style.percent(claim["error"]),
+                   claim["subject"], findings.verdict(claim)] for claim in study["claims"]])
+
+
 def relations(study):
-    return table(["", "Of", "Paper", "Simulated", ""],
+    return table(["", "Of", "Paper", "Simulated"],
                  [[row["title"], row["subject"], findings.relation_value(row),
-                   style.number(row["simulated"]), findings.verdict(row)]
-                  for row in study["relations"]])
+                   style.number(row["simulated"])] for row in study["relations"]])
 
 
 def messages(study):
@@ -70,10 +75,10 @@ def host_sensitivity(one):
     return f"### {one['title']}\n\nFrom {base}.\n\n" + sensitivity(one)
 
 
-def deviating_relations(study):
-    broken = findings.broken_relations(study)
-    out = ("Comparisons of the paper that do not hold:\n\n" + "\n".join(f"- {line}" for line in broken)
-           if broken else "All comparisons that the paper makes in words hold.")
+def deviating_claims(study):
+    broken = findings.broken_claims(study)
+    out = ("Statements of the paper that do not hold:\n\n" + "\n".join(f"- {line}" for line in broken)
+           if broken else "All statements that the paper makes in words hold.")
     dependence = findings.host_dependence(study)
     if dependence:
         out += (f"\n\n{findings.host_constants(study)}\n\n"
@@ -95,10 +100,13 @@ def text(study):
         "## Where it deviates, and why",
         "\n".join("- " + findings.deviation(one, study.get("sensitivity"))
                   for one in study["figures"]),
-        deviating_relations(study),
+        "\n".join("- " + line for line in findings.table_deviations(study)) or
+        "All numbers of Table 1 are within the tolerance.",
+        deviating_claims(study),
         "## Tables and figures"]
     parts += [artifact(one) for one in study["artifacts"]]
-    parts += ["## What the paper says in words", relations(study),
+    parts += ["## What the paper says in words", findings.CLAIMS_NOTE, claims(study),
+              "The values behind them:", relations(study),
               "## The life of a message", messages(study),
               "## What is fitted and assumed"]
     parts += [f"### {one['name']}\n\n{one['summary']}\n\n" + open_numbers(one)
@@ -107,5 +115,7 @@ def text(study):
         parts += ["## Sensitivity\n\nChange of each figure when one thing is done differently: "
                   "structural switches, then every fitted and assumed number 25% down and up (a "
                   "count goes to the next whole number; zero stays).", sensitivity(study["sensitivity"])]
+        if study["host_sensitivity"]:
+            parts.append(findings.STORAGE_NOTE)
         parts += [host_sensitivity(one) for one in study["host_sensitivity"]]
     return "\n\n".join(parts) + "\n"

@@ -97,10 +97,13 @@ def deviations_section(study):
             line += f" <span class='note'>Busiest: {text(busy)}.</span>"
         items.append(f"<li>{line}</li>")
     out = "<ul>" + "\n".join(items) + "</ul>"
-    broken = findings.broken_relations(study)
-    out += ("<p>Comparisons of the paper that do not hold:</p><ul>"
+    overhead = findings.table_deviations(study)
+    if overhead:
+        out += "<ul>" + "\n".join(f"<li>{text(line)}</li>" for line in overhead) + "</ul>"
+    broken = findings.broken_claims(study)
+    out += ("<p>Statements of the paper that do not hold:</p><ul>"
             + "\n".join(f"<li>{text(line)}</li>" for line in broken) + "</ul>" if broken
-            else "<p>All comparisons that the paper makes in words hold.</p>")
+            else "<p>All statements that the paper makes in words hold.</p>")
     dependence = findings.host_dependence(study)
     if dependence:
         out += (f"<p>{text(findings.host_constants(study))}</p><ul>"
@@ -109,13 +112,19 @@ def deviations_section(study):
 
 
 def relations_section(study):
-    rows = []
-    for row in study["relations"]:
-        kind = "" if row["simulated"] is None else ("good" if row["holds"] else "bad")
-        rows.append([text(row["title"]), text(row["subject"]), text(findings.relation_value(row)),
-                     number(row["simulated"]), (findings.verdict(row), kind),
-                     f'<span class="small">“{text(row["text"])}”, {text(row["place"])}</span>'])
-    return table(["", "", "paper", "simulated", "", "the paper's words"], rows)
+    scored = []
+    for claim in study["claims"]:
+        kind = "good" if claim["holds"] and claim["counted"] else "" if claim["holds"] else "bad"
+        scored.append([text(claim["title"]), text(claim["paper"]), text(claim["simulated"]),
+                       error_cell(claim["error"]), text(claim["subject"]),
+                       (findings.verdict(claim), kind),
+                       f'<span class="small">“{text(claim["text"])}”, {text(claim["place"])}</span>'])
+    rows = [[text(row["title"]), text(row["subject"]), text(findings.relation_value(row)),
+             number(row["simulated"])] for row in study["relations"]]
+    return (f"<p>{text(findings.CLAIMS_NOTE)}</p>"
+            + table(["", "paper", "simulated", "error", "decided by", "", "the paper's words"], scored)
+            + "<details><summary>The values behind them</summary>"
+            + table(["", "", "paper", "simulated"], rows) + "</details>")
 
 
 def message_section(life, pictures):
