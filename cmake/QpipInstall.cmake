@@ -35,6 +35,8 @@ endforeach()
 if(TARGET qpip-sim)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/sim/plot DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip
     FILES_MATCHING PATTERN "*.py")
+  install(FILES ${PROJECT_SOURCE_DIR}/apps/sim/python/qpip_study.py
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip/python)
 endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)

@@ -140,7 +140,8 @@ std::vector<Warning> Warnings(const json& result, uint32_t repeats) {
   if (lost > 0 && result["parameters"].value("protocol.reassembly", 0.0) == 0) {
     std::snprintf(text, sizeof(text),
                   "%.4g frames were lost, and this profile's TCP holds nothing that comes behind a "
-                  "gap (protocol.reassembly is 0, as in 2002): time-outs decide the result; for "
+                  "gap (protocol.reassembly is 0, as in 2002): all of that is sent again, often "
+                  "after a time-out; for "
                   "today's TCP add +modern-tcp to the profile",
                   lost);
     out.push_back({Warning::Kind::kTcpWithoutReassembly, text});

@@ -37,6 +37,15 @@ expect 2 "accepted" run ping --set core.hz=0
 expect 2 "name=number" run ping --set core.hz
 "$sim" run ping count=3 2>"$work/cost" >/dev/null && grep -q "events/s.*us a packet.*kB a NIC" "$work/cost" || fail "run says nothing of its cost: $(cat "$work/cost")"
 expect 2 "what to list" list
+expect 2 "whose metrics" list metrics
+expect 2 "no scenario" list metrics nonsense
+expect 2 "too many" list profiles nonsense
+expect 2 "out of range" run ping --repeat 0
+expect 2 "random" run message --repeat 3
+expect 2 "no axis" sweep ping --vary seed=1,2 --out "$work/x"
+expect 2 "no metric of that name" sweep ping --vary count=1,2 --plot nonsense --out "$work/x"
+expect 2 "there twice" sweep ttcp --vary message=64K,65536 --out "$work/x"
+[ -e "$work/x" ] && fail "a sweep that was refused has made its directory"
 expect 2 "nothing is varied" sweep ttcp --out "$work/x"
 expect 2 "where the results go" sweep ttcp --vary link.mtu=1500
 expect 2 "a value is empty" sweep ttcp --vary link.mtu=1500,,9000 --out "$work/x"
@@ -67,4 +76,43 @@ check "the sweep goes on" "$sim" $sweep --out "$work/cut" --plot throughput_MB_p
 cmp -s "$work/whole/sweep.csv" "$work/cut/sweep.csv" || fail "the interrupted sweep has another result"
 cmp -s "$work/whole/sweep.json" "$work/cut/sweep.json" || fail "the interrupted sweep has another sweep.json"
 expect 2 "another sweep" sweep ttcp --vary link.mtu=1500 --out "$work/cut"
+
+# A point that fails is recorded, the others run; what brings no result leaves the directory free.
+"$sim" sweep incast messages=1 --vary nics=4,300 --out "$work/failing" >/dev/null 2>"$work/err"
+[ $? -eq 1 ] || fail "a sweep with a failed point has not status 1"
+grep -q "1 of 2 points failed, the first: a switch has at most 256 ports" "$work/err" || fail "which point failed is not said: $(cat "$work/err")"
+grep -q "^4,.*,$" "$work/failing/sweep.csv" || fail "no result of the point that is fine"
+grep -q "^300,.*a switch has at most" "$work/failing/sweep.csv" || fail "the failed point has no error"
+expect 1 "2 of 2 points failed" sweep nbd --vary bytes=1M,2M --out "$work/other"
+check "the directory takes another sweep" "$sim" sweep ping --vary count=1,2 --out "$work/other"
+
+# Ten seeds: the first is the run without --repeat; the intervals hold their means.
+repeat="ttcp bytes=1M loss=0.02 --set link.mtu=9000 --profile lanai9-hardware-checksum+modern-tcp"
+"$sim" run $repeat --json >"$work/once" 2>"$work/notes" && "$sim" run $repeat --repeat 10 --json >"$work/ten" 2>>"$work/notes" || fail "no run with --repeat"
+check "a sweep with seeds" "$sim" sweep $repeat --repeat 3 --vary depth=4,16 --out "$work/seeds"
+grep -q "one seed decides" "$work/notes" || fail "no note that one seed decides: $(cat "$work/notes")"
+"$sim" run ttcp bytes=1M loss=0.02 --set link.mtu=9000 2>&1 >/dev/null | grep -q "modern-tcp" || fail "no note on the TCP of 2002"
+python3 -B - "$work" "$(dirname "$0")/../../apps/sim/python" <<'CHECK' || fail "the results are not what they should be"
+import json, sys
+sys.path.insert(0, sys.argv[2])
+import qpip_study
+work = sys.argv[1]
+once, ten = (json.loads(open(f"{work}/{name}").read()) for name in ("once", "ten"))
+assert ten["runs"][0]["metrics"] == once["metrics"] and len(ten["runs"]) == 10
+assert len({run["seed"] for run in ten["runs"]}) == 10
+for name, mean in ten["metrics"].items():
+    s = ten["statistics"][name]
+    assert s["ci95_low"] <= mean <= s["ci95_high"] and s["min"] <= s["median"] <= s["max"], name
+assert once["version"] and "commit" in once and once["arguments"]["depth"] == "16"
+assert once["given"] == {"bytes": "1M", "loss": "0.02"} and once["arguments"]["bytes"] == "1048576"
+assert once["parameters"]["link.mtu"] == 9000 and once["parameters"]["protocol.reassembly"] == 32
+study = qpip_study.load(f"{work}/seeds")
+assert [row["depth"] for row in study.rows] == [4, 16] and study.axes == ["depth"]
+assert study.where(depth=16)[0]["throughput_MB_per_s_ci95_low"] > 0
+assert study.table("depth", None, "throughput_MB_per_s").count("\n") == 3
+assert qpip_study.load(f"{work}/ten").rows[0]["bytes"] == 1048576
+failing = qpip_study.load(f"{work}/failing").rows
+assert "error" in failing[1] and "error" not in failing[0]
+CHECK
+[ "$("$sim" run ping count=3 --json 2>/dev/null | wc -l)" -eq 1 ] || fail "--json is not one line"
 finish

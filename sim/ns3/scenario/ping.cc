@@ -163,7 +163,7 @@ class Game {
       if (i == options_.warm_up) window_.Begin();
       Round(i);
     }
-    window_.End();
+    window_.End(NowNs());
     done_ = true;
   }
 

@@ -38,7 +38,7 @@ ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& argument
   MeasuredWindow window(world);
   window.Name(1, "sender");
   window.Name(0, "receiver");
-  window.Begin();
+  window.Begin(NowNs());
   const auto take = [poll](CompletionQueue& cq, std::vector<WorkCompletion>& room) {
     const size_t found = poll ? cq.Poll(room) : cq.Wait(room);
     for (size_t i = 0; i < found; ++i) {
@@ -56,7 +56,7 @@ ScenarioResult RunTtcp(const Profile& profile, const ScenarioArguments& argument
         RequirePosted(sink->PostRecv(0, sink_memory->Sge(0, bytes)));
       received += found;
     }
-    window.End();
+    window.End(NowNs());
   });
   world.Start("sender", [&] {
     std::vector<WorkCompletion> room(16);

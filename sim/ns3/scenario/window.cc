@@ -28,15 +28,15 @@ const char* LimitName(Limit limit) {
 
 void MeasuredWindow::Name(size_t host, std::string role) { roles_[host] = std::move(role); }
 
-void MeasuredWindow::Begin() {
+void MeasuredWindow::Begin(uint64_t at_ns) {
   if (begun_) return;
   begun_ = true;
-  before_ = Now();
+  before_ = At(at_ns);
 }
 
-void MeasuredWindow::End() {
+void MeasuredWindow::End(uint64_t at_ns) {
   ended_ = true;
-  after_ = Now();
+  after_ = At(at_ns);
 }
 
 MeasuredWindow::HostMoment MeasuredWindow::Of(const Host& host) const {
@@ -59,9 +59,9 @@ MeasuredWindow::HostMoment MeasuredWindow::Of(const Host& host) const {
   return out;
 }
 
-MeasuredWindow::Moment MeasuredWindow::Now() const {
+MeasuredWindow::Moment MeasuredWindow::At(uint64_t at_ns) const {
   Moment out;
-  out.at_ns = HostNowNs();
+  out.at_ns = at_ns;
   out.hosts.reserve(world_.hosts().size());
   for (Host& host : world_.hosts()) {
     out.hosts.push_back(Of(host));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nic_fw/abi/counters.h"
+#include "sim/ns3/model/host_port.h"
 #include "sim/ns3/scenario/scenario.h"
 #include "sim/ns3/world/world.h"
 
@@ -43,9 +44,11 @@ class MeasuredWindow {
   void Name(size_t host, std::string role);
   /// The window begins; of several programs that call it when a barrier lets them pass, the first
   /// counts.
-  void Begin();
+  void Begin() { Begin(HostNowNs()); }
+  void Begin(uint64_t at_ns);
   /// The window ends; the last call counts.
-  void End();
+  void End() { End(HostNowNs()); }
+  void End(uint64_t at_ns);
   bool begun() const { return begun_; }
 
   uint64_t start_ns() const { return before_.at_ns; }
@@ -75,7 +78,7 @@ class MeasuredWindow {
     uint64_t switch_blocked_ns = 0;
     std::array<uint64_t, abi::kDropReasonCount> drops = {};
   };
-  Moment Now() const;
+  Moment At(uint64_t at_ns) const;
   HostMoment Of(const Host& host) const;
   double Utilisation(size_t host, Limit limit) const;
   double HostUtilisation(size_t host) const;

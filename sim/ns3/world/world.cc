@@ -67,6 +67,8 @@ Topology ParseTopology(const std::string& name) {
 
 World::World(const Profile& profile, const WorldOptions& options)
     : watcher_(world_watcher), model_(std::make_shared<const NicModel>(profile)) {
+  // What the caller owes of a World that has ended is not this one's.
+  Context::Current().debt_ps = 0;
   ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
   ns3::RngSeedManager::SetRun(options.seed);
   // So fine that what arrives over different cables never ties (link.h). Once in a process.

@@ -8,7 +8,7 @@
 namespace qpip::apps {
 namespace {
 
-RepeatedRun Run(uint64_t seed, std::map<std::string, double> metrics, const std::string& word) {
+RepeatedRun Ran(uint64_t seed, std::map<std::string, double> metrics, const std::string& word) {
   RepeatedRun run{seed, {}};
   run.result.metrics.assign(metrics.begin(), metrics.end());
   run.result.Say("bottleneck", word);
@@ -56,7 +56,7 @@ TEST(Summarise, GivenOneValueOrEqualOnesThenTheIntervalIsThatValueExactly) {
 
 TEST(Together, GivenRunsThenMetricsAreMeansAndWordsTheMostFrequent) {
   const nlohmann::json json = Together(
-      {Run(1, {{"a", 1}}, "core"), Run(2, {{"a", 3}}, "link"), Run(3, {{"a", 8}}, "core")});
+      {Ran(1, {{"a", 1}}, "core"), Ran(2, {{"a", 3}}, "link"), Ran(3, {{"a", 8}}, "core")});
   EXPECT_EQ(json["metrics"]["a"], 4.0);
   EXPECT_EQ(json["statistics"]["a"]["median"], 3.0);
   EXPECT_EQ(json["words"]["bottleneck"], "core (2 of 3)");
@@ -65,7 +65,7 @@ TEST(Together, GivenRunsThenMetricsAreMeansAndWordsTheMostFrequent) {
 }
 
 TEST(Together, GivenOneRunThenThereAreNoStatistics) {
-  const nlohmann::json json = Together({Run(1, {{"a", 1}}, "core")});
+  const nlohmann::json json = Together({Ran(1, {{"a", 1}}, "core")});
   EXPECT_EQ(json["metrics"]["a"], 1.0);
   EXPECT_EQ(json["words"]["bottleneck"], "core");
   EXPECT_FALSE(json.contains("statistics"));
@@ -85,11 +85,11 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 TEST(Warnings, GivenNothingLostThenNone) {
-  EXPECT_THAT(Kinds({Run(1, {{"frames_lost", 0}}, "")}, 0), IsEmpty());
+  EXPECT_THAT(Kinds({Ran(1, {{"frames_lost", 0}}, "")}, 0), IsEmpty());
 }
 
 TEST(Warnings, GivenLossWithOneSeedThenThatAndWhatTheTcpCannotDo) {
-  const std::vector<RepeatedRun> runs = {Run(1, {{"frames_lost", 5}}, "")};
+  const std::vector<RepeatedRun> runs = {Ran(1, {{"frames_lost", 5}}, "")};
   EXPECT_THAT(Kinds(runs, 0),
               ElementsAre(Warning::Kind::kTcpWithoutReassembly, Warning::Kind::kOneSeed));
   EXPECT_THAT(Kinds(runs, 32), ElementsAre(Warning::Kind::kOneSeed));
@@ -97,7 +97,7 @@ TEST(Warnings, GivenLossWithOneSeedThenThatAndWhatTheTcpCannotDo) {
 
 TEST(Warnings, GivenSeedsThatLeaveMuchOpenThenThat) {
   const auto run = [](uint64_t seed, double rate) {
-    return Run(seed, {{"frames_lost", 5}, {"throughput_MB_per_s", rate}}, "");
+    return Ran(seed, {{"frames_lost", 5}, {"throughput_MB_per_s", rate}}, "");
   };
   EXPECT_THAT(Kinds({run(1, 27), run(2, 120), run(3, 80)}, 32),
               ElementsAre(Warning::Kind::kWideInterval));
