@@ -23,20 +23,24 @@ add_custom_command(OUTPUT ${merged_archive}
   COMMENT "Merging the layers into libqpip.a" VERBATIM)
 add_custom_target(qpip_merged ALL DEPENDS ${merged_archive})
 
-install(FILES ${merged_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${merged_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev FILES_MATCHING PATTERN "*.h")
 foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-sim)
+  set(component runtime)
+  if(command STREQUAL qpip-sim)
+    set(component ns3)
+  endif()
   if(TARGET ${command})
-    install(TARGETS ${command} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(TARGETS ${command} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${component})
   endif()
 endforeach()
 
 if(TARGET qpip-sim)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/sim/plot DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip
-    FILES_MATCHING PATTERN "*.py")
+    COMPONENT ns3 FILES_MATCHING PATTERN "*.py")
   install(FILES ${PROJECT_SOURCE_DIR}/apps/sim/python/qpip_study.py
-    DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip/python)
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip/python COMPONENT ns3)
 endif()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
@@ -45,7 +49,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
 # that are needed (and no others) come along, in a folder of their own.
 if(QPIP_BUILD_NS3)
   set(ns3_include_dir ${CMAKE_INSTALL_INCLUDEDIR}/qpip-ns3)
-  install(TARGETS qpip_ns3 ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS qpip_ns3 ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ns3)
   set(ns3_headers sim/ns3/helper/*.h)
   if(QPIP_NS3_MPI)
     list(APPEND ns3_headers sim/ns3/mpi/*.h)
@@ -54,19 +58,19 @@ if(QPIP_BUILD_NS3)
     set(SOURCE \"${PROJECT_SOURCE_DIR}\")
     set(ROOTS \"${ns3_headers}\")
     set(DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${ns3_include_dir}\")
-    include(\"${CMAKE_CURRENT_LIST_DIR}/InstallHeaderClosure.cmake\")")
+    include(\"${CMAKE_CURRENT_LIST_DIR}/InstallHeaderClosure.cmake\")" COMPONENT ns3)
   configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPns3.cmake.in
     ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake INSTALL_DESTINATION ${package_dir}
     PATH_VARS ns3_include_dir CMAKE_INSTALL_LIBDIR NO_CHECK_REQUIRED_COMPONENTS_MACRO)
   install(FILES ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake
-    ${CMAKE_CURRENT_LIST_DIR}/QpipNs3Targets.cmake DESTINATION ${package_dir})
+    ${CMAKE_CURRENT_LIST_DIR}/QpipNs3Targets.cmake DESTINATION ${package_dir} COMPONENT ns3)
 endif()
 
 # The component testbench: its public headers need nothing but those of host_lib.
 if(TARGET qpip_testbench)
-  install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS qpip_testbench ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/testbench/include/qpip
-    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev FILES_MATCHING PATTERN "*.h")
 endif()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPConfig.cmake.in
@@ -76,7 +80,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/install/QPIPConfigVersion
   VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/install/QPIPConfig.cmake
               ${PROJECT_BINARY_DIR}/install/QPIPConfigVersion.cmake
-  DESTINATION ${package_dir})
+  DESTINATION ${package_dir} COMPONENT dev)
 
 # pkg-config: directories relative to the file itself, so that an installed tree can be moved.
 cmake_path(SET pkgconfig_dir NORMALIZE
@@ -84,4 +88,4 @@ cmake_path(SET pkgconfig_dir NORMALIZE
 file(RELATIVE_PATH QPIP_PC_PREFIX ${pkgconfig_dir} ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" QPIP_PC_PREFIX "${QPIP_PC_PREFIX}")
 configure_file(${CMAKE_CURRENT_LIST_DIR}/qpip.pc.in ${PROJECT_BINARY_DIR}/install/qpip.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/install/qpip.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_BINARY_DIR}/install/qpip.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)

@@ -1,5 +1,6 @@
 #include "apps/common/command_line.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -30,6 +31,23 @@ int SuffixShift(std::string_view suffix) {
   if (suffix == "M" || suffix == "m") return 20;
   if (suffix == "G" || suffix == "g") return 30;
   return -1;
+}
+
+/// Text as roff prints it: no backslash, dash or leading dot means anything.
+std::string Roff(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool at_start = i == 0 || text[i - 1] == '\n';
+    if (at_start && (text[i] == '.' || text[i] == '\'')) out += "\\&";
+    if (text[i] == '\\') {
+      out += "\\e";
+    } else if (text[i] == '-') {
+      out += "\\-";
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -67,9 +85,10 @@ uint16_t ParsePort(std::string_view text, const std::string& what) {
 }
 
 CommandLine::CommandLine(CommandInfo info)
-    : info_(std::move(info)), visible_("Options", 100, 60), hidden_("Arguments") {
+    : info_(std::move(info)), visible_("Options", 80, 40), hidden_("Arguments") {
   visible_.add_options()("help,h", "print this and exit")("version", "print the version and exit")(
       "json", "print results as JSON on stdout, one object a line, and nothing else there");
+  hidden_.add_options()("man", "print the man page")("complete", "print the options' names");
 }
 
 void CommandLine::Positional(const std::string& name, int max) {
@@ -96,6 +115,14 @@ bool CommandLine::Parse(int argc, const char* const* argv) {
     PrintHelp();
     return false;
   }
+  if (Has("man")) {
+    PrintMan();
+    return false;
+  }
+  if (Has("complete")) {
+    PrintCompletions();
+    return false;
+  }
   if (Has("version")) {
     std::cout << info_.name << " (QPIP) " << Version() << "\n";
     return false;
@@ -109,6 +136,27 @@ void CommandLine::PrintHelp() const {
   if (!info_.notes.empty()) std::cout << info_.notes << "\n";
   std::cout << "Examples:\n" << info_.examples;
   std::cout << "\nExit status: 0 fine, 1 failed, 2 bad usage.\n";
+}
+
+void CommandLine::PrintMan() const {
+  std::string page = info_.name;  // "qpip-sim run" is qpip-sim-run(1)
+  std::replace(page.begin(), page.end(), ' ', '-');
+  std::cout << ".TH \"" << Roff(page) << "\" 1 \"\" \"QPIP " << Version() << "\" \"QPIP\"\n"
+            << ".SH NAME\n"
+            << Roff(page) << " \\- " << Roff(info_.summary) << "\n.SH SYNOPSIS\n.nf\n"
+            << Roff(info_.usage) << ".fi\n.SH OPTIONS\n";
+  for (const auto& option : visible_.options()) {
+    std::string names = option->format_name();
+    if (const std::string value = option->format_parameter(); !value.empty()) names += " " + value;
+    std::cout << ".TP\n.B " << Roff(names) << "\n" << Roff(option->description()) << "\n";
+  }
+  if (!info_.notes.empty()) std::cout << ".SH NOTES\n.nf\n" << Roff(info_.notes) << ".fi\n";
+  std::cout << ".SH EXAMPLES\n.nf\n"
+            << Roff(info_.examples) << ".fi\n.SH EXIT STATUS\n0 fine, 1 failed, 2 bad usage.\n";
+}
+
+void CommandLine::PrintCompletions() const {
+  for (const auto& option : visible_.options()) std::cout << "--" << option->long_name() << "\n";
 }
 
 bool CommandLine::Flag(const std::string& option) const { return Has(option); }

@@ -39,6 +39,9 @@ struct CommandInfo {
   std::string examples;  ///< lines
 };
 
+/// The version, the man page (roff) and the names for completion come from the same description as
+/// --help: by `--man` and `--complete`, which --help does not show.
+///
 /// The arguments of one command. `--help` (-h), `--version` and `--json` are always there.
 class CommandLine {
  public:
@@ -49,7 +52,7 @@ class CommandLine {
   /// Names the arguments without a dash; `max` -1: any number. Read them with Strings(name).
   void Positional(const std::string& name, int max);
 
-  /// Returns false when --help or --version has been answered: exit with status 0.
+  /// Returns false when --help, --version, --man or --complete has been answered: exit with status 0.
   /// Throws UsageError.
   bool Parse(int argc, const char* const* argv);
 
@@ -72,6 +75,8 @@ class CommandLine {
 
  private:
   void PrintHelp() const;
+  void PrintMan() const;
+  void PrintCompletions() const;
 
   CommandInfo info_;
   boost::program_options::options_description visible_;

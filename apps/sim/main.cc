@@ -24,6 +24,19 @@ constexpr Subcommand kSubcommands[] = {
     {"show", "every number of a profile and its source", SimShow},
 };
 
+/// The man page of the command as a whole; each subcommand has its own.
+void PrintMan() {
+  std::printf(
+      ".TH \"qpip\\-sim\" 1 \"\" \"QPIP %s\" \"QPIP\"\n.SH NAME\nqpip\\-sim \\- queue pairs, firmware and "
+      "NIC in virtual time\n.SH SYNOPSIS\n.B qpip\\-sim\nSUBCOMMAND [arguments]\n.SH SUBCOMMANDS\n",
+      Version());
+  for (const Subcommand& subcommand : kSubcommands) {
+    std::printf(".TP\n.B %s\n%s; see qpip\\-sim\\-%s(1)\n", subcommand.name, subcommand.summary,
+                subcommand.name);
+  }
+  std::printf(".SH EXIT STATUS\n0 fine, 1 failed, 2 bad usage.\n");
+}
+
 void PrintHelp() {
   std::printf(
       "qpip-sim: queue pairs, firmware and NIC in virtual time, every cycle accounted\n\n"
@@ -41,6 +54,14 @@ int Main(int argc, const char* const* argv) {
   const std::string name = argv[1];
   if (name == "--help" || name == "-h") {
     PrintHelp();
+    return kExitOk;
+  }
+  if (name == "--man") {
+    PrintMan();
+    return kExitOk;
+  }
+  if (name == "--complete") {
+    for (const Subcommand& subcommand : kSubcommands) std::printf("%s\n", subcommand.name);
     return kExitOk;
   }
   if (name == "--version") {
