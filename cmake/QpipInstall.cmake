@@ -24,6 +24,25 @@ add_custom_command(OUTPUT ${merged_archive}
 add_custom_target(qpip_merged ALL DEPENDS ${merged_archive})
 
 install(FILES ${merged_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
+# The same as a shared library, of which qpip.map shows the public names. Sanitizers have no use for it.
+if(NOT QPIP_SANITIZE)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/install/shared.cc CONTENT "// All of it is in libqpip.a.\n")
+  add_library(qpip_shared SHARED ${PROJECT_BINARY_DIR}/install/shared.cc)
+  add_dependencies(qpip_shared qpip_merged)
+  target_link_options(qpip_shared PRIVATE
+    LINKER:--whole-archive ${merged_archive} LINKER:--no-whole-archive
+    LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/qpip.map LINKER:--no-undefined)
+  target_link_libraries(qpip_shared PRIVATE pcap crypto Threads::Threads)
+  if(QPIP_ISAL_LINKS)
+    target_link_libraries(qpip_shared PRIVATE isal)
+  endif()
+  set_target_properties(qpip_shared PROPERTIES OUTPUT_NAME qpip
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/install
+    LINK_DEPENDS "${merged_archive};${CMAKE_CURRENT_LIST_DIR}/qpip.map")
+  install(TARGETS qpip_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime
+    NAMELINK_COMPONENT dev)
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev FILES_MATCHING PATTERN "*.h")
 foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-sim)

@@ -43,7 +43,7 @@ set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DOC_PACKAGE_SECTION doc)
 set(CPACK_DEBIAN_DOC_PACKAGE_ARCHITECTURE all)
 # What is linked statically needs, and whose header the library's own include.
-set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libibverbs-dev, libpcap-dev, libssl-dev")
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "qpip (= ${PROJECT_VERSION}), libibverbs-dev, libpcap-dev, libssl-dev")
 if(QPIP_ISAL_FLAG)
   string(APPEND CPACK_DEBIAN_DEV_PACKAGE_DEPENDS ", libisal-dev")
 endif()

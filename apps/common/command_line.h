@@ -52,8 +52,8 @@ class CommandLine {
   /// Names the arguments without a dash; `max` -1: any number. Read them with Strings(name).
   void Positional(const std::string& name, int max);
 
-  /// Returns false when --help, --version, --man or --complete has been answered: exit with status 0.
-  /// Throws UsageError.
+  /// Returns false when --help, --version, --man or --complete has been answered: exit with status
+  /// 0. Throws UsageError.
   bool Parse(int argc, const char* const* argv);
 
   bool Has(const std::string& option) const { return values_.count(option) != 0; }

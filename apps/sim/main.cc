@@ -27,7 +27,8 @@ constexpr Subcommand kSubcommands[] = {
 /// The man page of the command as a whole; each subcommand has its own.
 void PrintMan() {
   std::printf(
-      ".TH \"qpip\\-sim\" 1 \"\" \"QPIP %s\" \"QPIP\"\n.SH NAME\nqpip\\-sim \\- queue pairs, firmware and "
+      ".TH \"qpip\\-sim\" 1 \"\" \"QPIP %s\" \"QPIP\"\n.SH NAME\nqpip\\-sim \\- queue pairs, "
+      "firmware and "
       "NIC in virtual time\n.SH SYNOPSIS\n.B qpip\\-sim\nSUBCOMMAND [arguments]\n.SH SUBCOMMANDS\n",
       Version());
   for (const Subcommand& subcommand : kSubcommands) {
