@@ -33,6 +33,7 @@ ns3::Ptr<QpipNetDevice> NicOf(ns3::Ptr<ns3::Node> node);
 /// A container's device, as what it is; throws std::invalid_argument when it is no QPIP NIC.
 ns3::Ptr<QpipNetDevice> NicAt(const ns3::NetDeviceContainer& nics, uint32_t index);
 
+/// Makes QPIP NICs on nodes and joins them: to each other, or through devices of ns-3's own.
 class QpipHelper : public ns3::PcapHelperForDevice, public ns3::AsciiTraceHelperForDevice {
  public:
   QpipHelper();
@@ -47,6 +48,7 @@ class QpipHelper : public ns3::PcapHelperForDevice, public ns3::AsciiTraceHelper
 
   /// Joined to nothing yet: for QpipFabric::Connect or QpipNetDevice::AttachToDevice.
   ns3::NetDeviceContainer Install(const ns3::NodeContainer& nodes);
+  /// The same for one node.
   ns3::NetDeviceContainer Install(ns3::Ptr<ns3::Node> node);
   /// Two nodes, joined by a cable. Throws std::invalid_argument for other numbers.
   ns3::NetDeviceContainer InstallOnCable(const ns3::NodeContainer& nodes);

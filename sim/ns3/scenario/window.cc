@@ -194,8 +194,7 @@ std::vector<MetricSpec> WindowMetrics(const std::vector<std::string>& roles,
       "engine that writes host memory busy",
       "line out of the NIC busy, framing included",
       "line towards the NIC busy, framing included",
-      "host processor at work: posts, fruitful polls, interrupts, and the stack where it runs "
-      "there",
+      "host processor at work: posts, fruitful polls, interrupts, a stack that runs there",
       "transmit buffers taken, of all there are"};
   for (const std::string& role : roles) {
     for (const Limit limit : kAllLimits) {
