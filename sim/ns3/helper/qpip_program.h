@@ -26,14 +26,15 @@ class QpipProgram : public ns3::Application {
   /// Gets the first QPIP NIC of the node, not opened.
   using Function = std::function<void(QpipNetDevice&)>;
 
-  static ns3::TypeId GetTypeId();
+  static ns3::TypeId GetTypeId();  ///< "qpip::QpipProgram"
   QpipProgram() = default;
+  /// `name` is what errors call it. Give it to a node by Node::AddApplication.
   QpipProgram(std::string name, Function function);
 
   bool done() const { return done_; }  ///< the function has returned
 
  protected:
-  void DoDispose() override;
+  void DoDispose() override;  ///< ns-3's; lets go of the function
 
  private:
   void StartApplication() override;
