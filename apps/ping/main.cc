@@ -1,4 +1,5 @@
 // qpip-ping: round trips over TCP and UDP queue pairs.
+#include <cmath>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -21,6 +22,7 @@ namespace po = boost::program_options;
 constexpr char kName[] = "qpip-ping";
 constexpr uint64_t kMaxCount = 100'000'000;
 constexpr uint64_t kMaxBytes = 1u << 20;
+constexpr uint32_t kMaxBytesByDefault = 1u << 16;  // that a server echoes, and -a goes up to
 constexpr double kMinTimeoutSeconds = 1e-6;
 constexpr double kMaxTimeoutSeconds = 3600;
 constexpr double kMaxIdleSeconds = 1e6;
@@ -35,17 +37,22 @@ CommandLine MakeCommandLine() {
            "The server serves up to 255 TCP clients at a time, and any number of UDP ones, until\n"
            "it is interrupted. The client prints minimum, median, 99th percentile and maximum in\n"
            "microseconds, and the CPU time (user and system, this process) for each message sent\n"
-           "or received.\n",
+           "or received; --json has percentiles up to 99.99 too. Interrupted, it prints what it\n"
+           "has. With -a it measures sizes from 1 byte on, each twice the last.\n",
        .examples = "  qpip-ping -s --nic shm:lab &\n"
                    "  qpip-ping --nic shm:lab -n 10000 -l 64 fd00::1\n"
-                   "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"});
+                   "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"
+                   "  qpip-ping --nic shm:lab -a --warm-up 100 --histogram fd00::1\n"});
   AddNicOptions(command_line);
   command_line.Options().add_options()("server,s", "be the server")(
       "udp,u", "UDP queue pairs; server: UDP only")(
       "port,p", po::value<std::string>()->default_value("7")->value_name("PORT"),
       "server's port, 1 to 65535")(
       "count,n", po::value<std::string>()->default_value("1000")->value_name("COUNT"),
-      "round trips")(
+      "round trips")("warm-up", po::value<std::string>()->default_value("0")->value_name("COUNT"),
+                     "round trips before those that are measured")(
+      "all-sizes,a", "sizes 1, 2, 4, ... up to --length (default 64K), COUNT round trips each")(
+      "histogram", "also how many round trips took how long")(
       "length,l", po::value<std::string>()->value_name("BYTES"),
       "bytes of a message, suffix K or M (client: default 1; server: longest that is "
       "echoed, default 64K)")(
@@ -124,6 +131,7 @@ nlohmann::json ToJson(const Nic& nic, const PingOptions& options, const PingResu
                {"sent", result.sent},
                {"received", result.received},
                {"lost", result.sent - result.received},
+               {"warm_up", options.warm_up},
                {"seconds", result.seconds},
                {"cpu_us_per_message", CpuPerMessage(result)}});
   if (!result.failure.empty()) json["error"] = result.failure;
@@ -141,6 +149,19 @@ void PrintText(const PingOptions& options, const PingResult& result) {
             << CpuPerMessage(result) << " us a message" << std::endl;
 }
 
+void PrintHistogram(const std::vector<LatencyRecorder::Bucket>& histogram) {
+  constexpr double kWidth = 50;  // of the longest bar
+  uint64_t most = 1;
+  for (const auto& bucket : histogram) most = std::max(most, bucket.count);
+  for (const auto& bucket : histogram) {
+    const auto share = static_cast<double>(bucket.count) / static_cast<double>(most);
+    std::cout << std::fixed << std::setprecision(2) << std::setw(12) << bucket.above_us << " to "
+              << std::setw(12) << bucket.to_us << " us " << std::setw(10) << bucket.count << " "
+              << std::string(static_cast<size_t>(std::ceil(share * kWidth)), '*') << "\n";
+  }
+  std::cout << std::flush;
+}
+
 int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& options,
             const StopToken& stop) {
   PingClient client(nic, options, stop);
@@ -148,6 +169,10 @@ int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& option
   if (result.received > 0) {
     nlohmann::json json = ToJson(nic, options, result);
     if (!command_line.json()) PrintText(options, result);
+    if (command_line.Flag("histogram")) {
+      json["histogram"] = result.histogram;
+      if (!command_line.json()) PrintHistogram(result.histogram);
+    }
     ReportStatistics(command_line, nic, &json);
     if (command_line.json()) PrintJsonLine(json);
   }
@@ -156,6 +181,17 @@ int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& option
   if (stop.requested()) throw Interrupted("interrupted: before the first echo");
   throw Failure("no echo of " + std::to_string(result.sent) + " messages: " +
                 options.peer.ToString() + ": is a qpip-ping -s running there?" + From(nic));
+}
+
+/// One size after the other, each on a connection of its own, until one ends or is interrupted.
+int MeasureSizes(Nic& nic, const CommandLine& command_line, PingOptions options,
+                 const StopToken& stop) {
+  const uint32_t most = command_line.Has("length") ? options.bytes : kMaxBytesByDefault;
+  for (uint32_t bytes = 1; bytes <= most && !stop.requested(); bytes *= 2) {
+    options.bytes = bytes;
+    Measure(nic, command_line, options, stop);
+  }
+  return kExitOk;
 }
 
 int RunClient(const CommandLine& command_line) {
@@ -168,6 +204,7 @@ int RunClient(const CommandLine& command_line) {
   options.peer =
       ParsePeer(addresses.front(), ParsePort(command_line.String("port"), "option --port"));
   options.count = command_line.Number("count", 1, kMaxCount);
+  options.warm_up = command_line.Number("warm-up", 0, kMaxCount);
   if (command_line.Has("length")) {
     options.bytes = static_cast<uint32_t>(command_line.Number("length", 1, kMaxBytes));
   }
@@ -180,8 +217,11 @@ int RunClient(const CommandLine& command_line) {
 
   StopToken stop;
   StopOnSignals(stop);
-  return WithNic(kName, NicUri(command_line, NicRole::kClient), NicRole::kClient, stop,
-                 [&](Nic& nic) { return Measure(nic, command_line, options, stop); });
+  return WithNic(
+      kName, NicUri(command_line, NicRole::kClient), NicRole::kClient, stop, [&](Nic& nic) {
+        return command_line.Flag("all-sizes") ? MeasureSizes(nic, command_line, options, stop)
+                                              : Measure(nic, command_line, options, stop);
+      });
 }
 
 }  // namespace

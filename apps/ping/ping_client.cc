@@ -158,10 +158,15 @@ void PingClient::ThrowIfUnreachable() {
 }
 
 void PingClient::RunRoundTrips(PingResult* result, LatencyRecorder* latencies) {
-  Progress progress("round trips", options_.count);
-  for (uint64_t i = 0; i < options_.count && !stop_.requested(); ++i) {
-    ++result->sent;
-    if (const auto latency = i == 0 ? FirstRoundTrip() : RoundTrip(i)) {
+  const uint64_t rounds = options_.warm_up + options_.count;
+  Progress progress("round trips", rounds);
+  for (uint64_t i = 0; i < rounds && !stop_.requested(); ++i) {
+    if (i == options_.warm_up) Begin();
+    const bool measured = i >= options_.warm_up;
+    if (measured) ++result->sent;
+    const auto latency = i == 0 ? FirstRoundTrip() : RoundTrip(i);
+    if (!measured) continue;
+    if (latency) {
       latencies->Add(*latency);
     } else if (stop_.requested()) {
       --result->sent;  // neither answered nor lost
@@ -170,25 +175,30 @@ void PingClient::RunRoundTrips(PingResult* result, LatencyRecorder* latencies) {
   }
 }
 
+void PingClient::Begin() {
+  cpu_before_ = ProcessCpuSeconds();
+  start_ = steady_clock::now();
+}
+
 PingResult PingClient::Run() {
   PingResult result;
   LatencyRecorder latencies;
   latencies.Reserve(options_.count);
   // The payload behind the sequence number: anything but zeroes.
   for (uint32_t i = 0; i < options_.bytes; ++i) Slot(0)[i] = static_cast<uint8_t>(i * 7 + 1);
-  const double cpu_before = ProcessCpuSeconds();
-  const auto start = steady_clock::now();
+  Begin();
   try {
     RunRoundTrips(&result, &latencies);
   } catch (const Failure& failure) {
     result.failure = failure.what();
   }
-  result.seconds = std::chrono::duration<double>(steady_clock::now() - start).count();
-  result.cpu_seconds = ProcessCpuSeconds() - cpu_before;
+  result.seconds = std::chrono::duration<double>(steady_clock::now() - start_).count();
+  result.cpu_seconds = ProcessCpuSeconds() - cpu_before_;
   if (options_.type == QpType::kTcp && result.failure.empty()) {
     CloseOrStop(*qp_, kCloseTimeout, stop_);
   }
   result.latency = latencies.Summarise();
+  result.histogram = latencies.Histogram();
   result.received = result.latency.count;
   return result;
 }

@@ -17,7 +17,8 @@ namespace qpip::apps {
 struct PingOptions {
   QpType type = QpType::kTcp;
   Endpoint peer;
-  uint64_t count = 1000;  ///< round trips
+  uint64_t count = 1000;  ///< round trips that are measured
+  uint64_t warm_up = 0;   ///< round trips before those
   uint32_t bytes = 1;     ///< of a message
   WaitMode mode = WaitMode::kWait;
   std::chrono::nanoseconds timeout = std::chrono::seconds(1);  ///< of one round trip
@@ -30,6 +31,7 @@ struct PingResult {
   double seconds = 0;
   double cpu_seconds = 0;  ///< this process
   LatencyRecorder::Summary latency;
+  std::vector<LatencyRecorder::Bucket> histogram;
   /// Why it ended before its time; empty when it did not. What came before counts.
   std::string failure;
 };
@@ -56,6 +58,8 @@ class PingClient {
   QueuePair& FreshQp();
   void ThrowIfUnreachable();
   void RunRoundTrips(PingResult* result, LatencyRecorder* latencies);
+  /// What is measured begins now.
+  void Begin();
   void Send(uint64_t sequence);
   /// Looks at a completion. Returns true when it is the echo of this message.
   bool IsEcho(const WorkCompletion& completion);
@@ -70,6 +74,8 @@ class PingClient {
   size_t slot_bytes_;
   std::unique_ptr<CompletionQueue> cq_;
   std::unique_ptr<QueuePair> qp_;
+  std::chrono::steady_clock::time_point start_;
+  double cpu_before_ = 0;
 };
 
 }  // namespace qpip::apps

@@ -193,6 +193,37 @@ TEST(LatencyRecorderTest, GivenSamplesThenPercentilesAreNearestRank) {
   EXPECT_DOUBLE_EQ(summary.mean_us, 50.5);
 }
 
+TEST(LatencyRecorderTest, GivenTenThousandSamplesThenTheLastPercentilesAreToldApart) {
+  LatencyRecorder recorder;
+  for (int i = 1; i <= 10000; ++i) recorder.Add(std::chrono::microseconds(i));
+  const auto summary = recorder.Summarise();
+  EXPECT_DOUBLE_EQ(summary.p90_us, 9000);
+  EXPECT_DOUBLE_EQ(summary.p99_us, 9900);
+  EXPECT_DOUBLE_EQ(summary.p99_9_us, 9990);
+  EXPECT_DOUBLE_EQ(summary.p99_99_us, 9999);
+}
+
+TEST(LatencyRecorderTest, GivenSamplesThenEachIsInOneBucketOfTheHistogram) {
+  LatencyRecorder recorder;
+  EXPECT_TRUE(recorder.Histogram().empty());
+  for (const uint64_t ns : {0, 1, 2, 1023, 1024, 1025, 2048, 1000000}) {
+    recorder.Add(std::chrono::nanoseconds(ns));
+  }
+  const auto histogram = recorder.Histogram();
+  uint64_t count = 0;
+  for (size_t i = 0; i < histogram.size(); ++i) {
+    EXPECT_LT(histogram[i].above_us, histogram[i].to_us);
+    if (i != 0) {
+      EXPECT_DOUBLE_EQ(histogram[i].above_us, histogram[i - 1].to_us);
+    }
+    count += histogram[i].count;
+  }
+  EXPECT_EQ(count, 8u);
+  EXPECT_EQ(histogram.front().count, 2u);  // up to 1 ns
+  EXPECT_GE(histogram.back().to_us, 1000);
+  EXPECT_LT(histogram.back().above_us, 1000);
+}
+
 TEST(StopTokenTest, GivenASignalThenTheTokenIsRequestedAndItsDescriptorReadable) {
   StopToken token;
   StopOnSignals(token);

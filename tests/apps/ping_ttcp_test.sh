@@ -29,6 +29,11 @@ ping "TCP, polling" "$all and r['mode'] == 'poll'" --poll -n 2000
 ping "UDP, polling" "$all" -u --poll -n 2000 -l 1000
 ping "TCP, long messages" "$all and r['bytes'] == 65536" -l 64K -n 200
 
+ping "warm-up and histogram" "$all and r['sent'] == 50 and r['warm_up'] == 20 and sum(b['count'] for b in r['histogram']) == 50" -n 50 --warm-up 20 --histogram
+ping "all sizes" "r['bytes'] == 65536" -n 5 -a
+[ "$(wc -l <"$work/ping.json")" -eq 17 ] || fail "not one line for each of 17 sizes: $(cat "$work/ping.json")"
+ping "sizes up to a length" "r['bytes'] == 8" -n 5 -a -l 8
+ping "the last percentiles" "$all and r['p99_us'] <= r['p99_9_us'] <= r['p99_99_us'] <= r['max_us']" -n 2000
 ping "statistics" "$all and len(r['nic']) > 0" -n 10 --statistics
 
 # Several clients at a time.
