@@ -1,6 +1,6 @@
 #include "apps/common/version.h"
 
-#include "commit.h"
+#include <qpip_commit.h>  // made by cmake/QpipCommit.cmake
 
 namespace qpip::apps {
 

@@ -41,7 +41,7 @@ listed() { find /usr /etc -xdev ! -path '/usr/share/doc/*' | sort; }
 apt-get update -q >/dev/null
 # What the packages depend on, and what the checks need, is there before they are.
 depends=$(for package in *.deb; do dpkg-deb -f "$package" Depends; done | tr ',' '\n' |
-  sed 's/(.*//; s/ //g' | sort -u)
+  sed 's/(.*//; s/ //g' | grep -v '^qpip' | sort -u)
 # shellcheck disable=SC2086
 apt-get install -q -y --no-install-recommends $depends man-db groff-base g++ cmake ninja-build pkg-config >/dev/null
 # A minimal system leaves manual pages and documents out.
