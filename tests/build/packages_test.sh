@@ -68,9 +68,11 @@ grep -q "Redistribution" /usr/share/doc/qpip/copyright
 
 # A program against -dev, by each of the two ways.
 g++ -std=c++20 hello.cc -o hello-pkg-config $(pkg-config --cflags --libs qpip)
-ldd hello-pkg-config | grep -q 'libqpip.so.0.1 => /usr/lib'
+ldd hello-pkg-config >/tmp/needs
+grep -q 'libqpip.so.0.1 => /' /tmp/needs || { cat /tmp/needs; exit 1; }
 g++ -std=c++20 hello.cc -o hello-archive $(pkg-config --cflags --libs --static qpip | sed 's/-lqpip/-l:libqpip.a/')
-! ldd hello-archive | grep libqpip
+ldd hello-archive >/tmp/needs
+if grep libqpip /tmp/needs; then exit 1; fi
 mkdir project
 cat >project/CMakeLists.txt <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
