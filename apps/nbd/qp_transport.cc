@@ -103,10 +103,7 @@ void QpTransport::PumpBeside(storage::ThreadExecutor& executor, WaitFor what,
       std::array<pollfd, 3> descriptors = {
           pollfd{executor.fd(), POLLIN, 0}, pollfd{cq_->fd(), POLLIN, 0},
           pollfd{stopping_.requested() ? -1 : stopping_.token().fd(), POLLIN, 0}};
-      const auto limit =
-          stopping_.requested()
-              ? std::chrono::duration_cast<std::chrono::milliseconds>(apps::kStopCheck)
-              : most;
+      const auto limit = stopping_.Limit(most);
       poll(descriptors.data(), descriptors.size(), static_cast<int>(limit.count()));
       cq_->Acknowledge();
     }

@@ -21,6 +21,9 @@ constexpr size_t kInputBytes = 64 * 1024;
 constexpr size_t kOutputBytes = 64 * 1024;
 constexpr size_t kPayloadBytes = 2 * 1024 * 1024;
 constexpr size_t kMaxRuns = 256;
+/// Payload that is sent without waiting for more: it is still in the processor's cache, what is
+/// read next has the same memory again, and the client has something to do meanwhile.
+constexpr size_t kFlushBytes = 256 * 1024;
 constexpr auto kCloseTimeout = std::chrono::milliseconds(500);
 
 ConnectionLost Broken(int error) {
@@ -93,13 +96,7 @@ void SocketTransport::Await(storage::ThreadExecutor* executor, WaitFor what, boo
   std::array<pollfd, 3> descriptors = {pollfd{reading ? socket_.get() : -1, POLLIN, 0},
                                        pollfd{executor != nullptr ? executor->fd() : -1, POLLIN, 0},
                                        pollfd{stopping ? -1 : stopping_.token().fd(), POLLIN, 0}};
-  auto limit = most;
-  if (stopping) limit = std::chrono::duration_cast<std::chrono::milliseconds>(apps::kStopCheck);
-  if (const auto deadline = stopping_.deadline()) {
-    const auto left = *deadline - Stopping::Clock::now();
-    limit = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(left),
-                       std::chrono::milliseconds(0), limit);
-  }
+  const auto limit = stopping_.Limit(most);
   const int ready = poll(descriptors.data(), descriptors.size(), static_cast<int>(limit.count()));
   if (executor != nullptr) executor->Awake();
   ThrowIfTimeIsUp();
@@ -138,7 +135,10 @@ uint64_t SocketTransport::SendPayload(std::span<const uint8_t> header,
   Send(header);
   if (runs_.size() == kMaxRuns) Flush();
   runs_.push_back({const_cast<std::byte*>(payload.data()), payload.size()});
-  return ticket_;
+  payload_waiting_ += payload.size();
+  const uint64_t ticket = ticket_;
+  if (payload_waiting_ >= kFlushBytes) Flush();
+  return ticket;
 }
 
 size_t SocketTransport::SendSome(std::span<iovec> runs) {
@@ -165,13 +165,17 @@ void SocketTransport::Flush() {
       rest = storage::Advance(rest, sent);
     }
   } catch (...) {  // what has left already must not be sent again by Close
-    runs_.clear();
-    output_used_ = 0;
+    ForgetOutput();
     throw;
   }
+  ForgetOutput();
+  flushed_ = ticket_++;
+}
+
+void SocketTransport::ForgetOutput() {
   runs_.clear();
   output_used_ = 0;
-  flushed_ = ticket_++;
+  payload_waiting_ = 0;
 }
 
 void SocketTransport::StartTls(const TlsContext& context) {

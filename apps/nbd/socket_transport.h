@@ -45,6 +45,7 @@ class SocketTransport : public Transport {
   void ThrowIfTimeIsUp();
   /// Hands the kernel, or TLS, what it takes of `runs`. Returns how many bytes; 0: no room.
   size_t SendSome(std::span<iovec> runs);
+  void ForgetOutput();
 
   FileDescriptor socket_;
   Stopping stopping_;
@@ -58,8 +59,9 @@ class SocketTransport : public Transport {
   std::unique_ptr<uint8_t[]> output_;
   size_t output_used_ = 0;
   std::vector<iovec> runs_;
-  uint64_t ticket_ = 1;   ///< of what waits
-  uint64_t flushed_ = 0;  ///< all up to it has been handed to the kernel
+  size_t payload_waiting_ = 0;  ///< bytes of payload among the runs
+  uint64_t ticket_ = 1;         ///< of what waits
+  uint64_t flushed_ = 0;        ///< all up to it has been handed to the kernel
 };
 
 }  // namespace qpip::nbd

@@ -1,5 +1,7 @@
 #include "apps/nbd/stopping.h"
 
+#include <algorithm>
+
 #include "apps/nbd/transport.h"
 
 namespace qpip::nbd {
@@ -13,6 +15,14 @@ constexpr auto kStopGrace = std::chrono::milliseconds(400);
 constexpr auto kStuckGrace = std::chrono::milliseconds(300);
 
 }  // namespace
+
+std::chrono::milliseconds Stopping::Limit(std::chrono::milliseconds most) const {
+  using std::chrono::milliseconds;
+  if (requested()) most = std::chrono::duration_cast<milliseconds>(apps::kStopCheck);
+  if (!deadline_) return most;
+  const auto left = std::chrono::ceil<milliseconds>(*deadline_ - Clock::now());
+  return std::clamp(left, milliseconds(0), std::max(most, milliseconds(0)));
+}
 
 const std::string* Stopping::Overdue() const {
   return deadline_ && Clock::now() >= *deadline_ ? &why_ : nullptr;

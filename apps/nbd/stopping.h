@@ -24,6 +24,9 @@ class Stopping {
     why_ = std::move(why);
   }
   std::optional<Clock::time_point> deadline() const { return deadline_; }
+  /// How long a wait may last that is to end after `most`, with the deadline and when it is to look
+  /// whether the server stops.
+  std::chrono::milliseconds Limit(std::chrono::milliseconds most) const;
   /// Why the connection is to end now; nullptr: it is not.
   const std::string* Overdue() const;
   /// Whether what has arrived is no longer served. The period begins when it is first asked for,

@@ -307,6 +307,7 @@ void Transmission::PutSlot(Slot& slot) {
 bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
   const bool unfragmented = (asked_.flags & kCommandDf) != 0;
   if (bytes <= kPieceBytes || unfragmented) {
+    Reclaim();  // what was used last is still in the cache, and comes first
     slot.buffer = pool_.Take(bytes);
     if (slot.buffer.empty() && sending_count_ > 0) {
       transport_.Flush();
