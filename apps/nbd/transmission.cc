@@ -16,6 +16,11 @@ namespace {
 constexpr size_t kMaxExtents = 512;
 /// How often memory that other connections hold is asked for again.
 constexpr std::chrono::milliseconds kBudgetPeriod{5};
+/// A write that has memory of the common budget gives it back, one way or the other, within so
+/// long: thirty seconds, and the time that its payload takes at a mebibyte a second.
+std::chrono::seconds PayloadLimit(uint64_t bytes) {
+  return std::chrono::seconds(30 + bytes / (1024 * 1024));
+}
 
 storage::Op OpOf(uint16_t command) {
   switch (command) {
@@ -229,6 +234,13 @@ bool Transmission::TakeMemory() {
   if (!TakeBuffer(*current_, asked_.length)) return false;
   if (asked_.command == kCommandWrite) {
     state_ = State::kPayload;
+    if (current_->large) {
+      const std::chrono::seconds limit = PayloadLimit(asked_.length);
+      transport_.SetDeadline(std::chrono::steady_clock::now() + limit,
+                             "the payload of a write of " + std::to_string(asked_.length) +
+                                 " bytes did not come within " + std::to_string(limit.count()) +
+                                 " s");
+    }
   } else {
     state_ = State::kHeader;
     Submit(*std::exchange(current_, nullptr));
@@ -241,6 +253,7 @@ bool Transmission::TakePayload() {
   if (bytes == 0) return false;
   moved_ += bytes;
   if (moved_ < asked_.length) return true;
+  if (current_->large) transport_.SetDeadline(std::nullopt, {});
   // Only now: a write whose payload never comes in full is none.
   state_ = State::kHeader;
   Submit(*std::exchange(current_, nullptr));

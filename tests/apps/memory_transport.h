@@ -69,14 +69,17 @@ class MemoryTransport : public Transport {
   }
   bool Sent(uint64_t ticket) const override { return ticket <= sent_; }
   void Flush() override { sent_ = ticket_; }
-  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> /*deadline*/,
-                   std::string /*why*/) override {}
+  void SetDeadline(std::optional<std::chrono::steady_clock::time_point> until,
+                   std::string /*why*/) override {
+    deadline = until;
+  }
   void Close() override {}
 
   bool all_consumed() const { return consumed_ == input_.size(); }
 
   Bytes output;
   Log* log = nullptr;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
   std::function<void()> on_await;  ///< what happens when the server has to wait
 
  private:

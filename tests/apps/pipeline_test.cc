@@ -296,5 +296,19 @@ TEST_F(PipelineTest, GivenAConnectionThatBreaksThenWhatIsInFlightIsWaitedForAndN
   EXPECT_TRUE(transport_->output.empty());
 }
 
+TEST_F(PipelineTest, GivenALongWriteWhenItsPayloadStopsHalfWayThenItMayNotWaitForEver) {
+  const Request write = {.command = kCommandWrite, .cookie = 1, .offset = 0, .length = 512 << 10};
+  EXPECT_THROW(Run(RequestBytes(write, Ramp(256 << 10))), ConnectionLost);  // the stream's end
+  EXPECT_TRUE(transport_->deadline.has_value());
+  EXPECT_TRUE(budget_.TryTake(kMaxPayloadBytes));  // all was given back
+}
+
+TEST_F(PipelineTest, GivenALongWriteWhenItsPayloadHasComeThenNothingIsUrgentAnyMore) {
+  const Request write = {.command = kCommandWrite, .cookie = 1, .offset = 0, .length = 512 << 10};
+  Run(RequestBytes(write, Ramp(512 << 10)));
+  EXPECT_FALSE(transport_->deadline.has_value());
+  EXPECT_EQ(device_.seen.size(), 1u);
+}
+
 }  // namespace
 }  // namespace qpip::nbd::testing
