@@ -1,5 +1,6 @@
 #include "apps/nbd/relay.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include "apps/common/completions.h"
 #include "apps/common/connection.h"
+#include "apps/common/give_way.h"
 
 namespace qpip::nbd {
 
@@ -31,6 +33,14 @@ size_t ReadSome(int fd, void* to, size_t bytes) {
     if (n >= 0) return static_cast<size_t>(n);
     if (errno != EINTR) return 0;
   }
+}
+
+/// Until there is something to read. The tool often shares the processor: while this thread then
+/// gives way, it sends what else it has, and several requests are one read, one message and one
+/// wake-up of the server.
+void AwaitTool(int fd) {
+  pollfd descriptor = {fd, POLLIN, 0};
+  poll(&descriptor, 1, -1);
 }
 
 }  // namespace
@@ -122,8 +132,11 @@ void Relay::RunBothWays() {
 
 void Relay::RunUpstream() {
   auto* const memory = static_cast<uint8_t*>(send_memory_->data());
+  apps::GiveWay give_way;
   for (size_t index = 0;; index = (index + 1) % kSends) {
     if (!AwaitSendBuffer(index)) return;
+    AwaitTool(local_.get());
+    give_way.Try();
     const size_t bytes = ReadSome(local_.get(), memory + index * kSendBytes, kSendBytes);
     if (bytes == 0) break;
     if (!SendBuffer(index, bytes)) return;
@@ -147,11 +160,6 @@ bool Relay::SendBuffer(size_t index, size_t bytes) {
     if (writer_->state() == StreamState::kError) return false;
     PumpSends();
   }
-  // Runs the NIC's core in this thread, which already has the data in its cache, rather than
-  // leaving the doorbell to whoever wakes up.
-  std::array<WorkCompletion, kSends> completions;
-  const size_t count = send_cq_->Poll(completions);
-  for (size_t i = 0; i < count; ++i) writer_->OnCompletion(completions[i]);
   return true;
 }
 
