@@ -44,6 +44,8 @@ void Complete(const Nic& nic, const WorkQueue& queue, abi::CompletionOpcode opco
   cqe.status = static_cast<uint8_t>(detail.status);
   cqe.vendor_error = detail.vendor_error;
   cqe.flags = detail.flags;
+  cqe.immediate = detail.immediate;
+  cqe.key = detail.key;
   cqe.peer_port = detail.peer_port;
   std::memcpy(cqe.peer_address.bytes, detail.peer_address.bytes, sizeof(cqe.peer_address.bytes));
   cqe.valid = abi::CqeLap(cq.producer, cq.log2_size);
@@ -55,21 +57,28 @@ void Complete(const Nic& nic, const WorkQueue& queue, abi::CompletionOpcode opco
   nic.Count(abi::NicCounter::kCompletions);
   nic.Trace(send ? kTraceSendCompleted : kTraceRecvCompleted, queue.owner, index,
             static_cast<uint32_t>(detail.status));
-  if (cq.armed && static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
+  const bool asks =
+      detail.status != abi::CompletionStatus::kSuccess || (detail.flags & abi::kCqeSolicited) != 0;
+  if (asks) cq.solicited_end = cq.producer;
+  if (cq.armed && (asks || !cq.armed_solicited) &&
+      static_cast<int32_t>(cq.producer - cq.armed_index) > 0) {
     cq.armed = false;
     nic.hardware.Interrupt(InterruptKind::kCompletion, handle);
   }
 }
 
-void ArmCompletionQueue(const Nic& nic, uint32_t handle, uint32_t consumer) {
+void ArmCompletionQueue(const Nic& nic, uint32_t handle, uint32_t consumer, uint32_t kind) {
   if (handle >= nic.state.config.max_cqs || !nic.cq(handle).in_use) return;
   CompletionQueueState& cq = nic.cq(handle);
-  if (static_cast<int32_t>(cq.producer - consumer) > 0) {
+  const bool solicited = kind == abi::kArmSolicited;
+  const uint32_t end = solicited ? cq.solicited_end : cq.producer;
+  if (static_cast<int32_t>(end - consumer) > 0) {
     cq.armed = false;
     nic.hardware.Interrupt(InterruptKind::kCompletion, handle);
     return;
   }
   cq.armed = true;
+  cq.armed_solicited = solicited;
   cq.armed_index = consumer;
 }
 

@@ -11,6 +11,8 @@ struct CompletionDetail {
   uint32_t byte_length = 0;
   uint32_t vendor_error = 0;
   uint32_t flags = 0;
+  uint32_t immediate = 0;
+  uint32_t key = 0;
   uint16_t peer_port = 0;
   ipv6::Address peer_address = {};
 };
@@ -20,8 +22,9 @@ struct CompletionDetail {
 void Complete(const Nic& nic, const WorkQueue& queue, abi::CompletionOpcode opcode, uint32_t index,
               const CompletionDetail& detail);
 
-/// Handles a kCqArm doorbell: interrupt when a completion beyond `consumer` exists or comes.
-void ArmCompletionQueue(const Nic& nic, uint32_t cq, uint32_t consumer);
+/// Handles a kCqArm doorbell: interrupt when a completion beyond `consumer` exists or comes;
+/// `kind`: abi::ArmKind.
+void ArmCompletionQueue(const Nic& nic, uint32_t cq, uint32_t consumer, uint32_t kind);
 
 /// Writes one event; `valid` is filled in.
 void WriteEvent(const Nic& nic, abi::Event event);

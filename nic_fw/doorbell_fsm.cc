@@ -115,7 +115,7 @@ void Dispatch(const Nic& nic, const abi::Doorbell& doorbell) {
       }
       return;
     case abi::DoorbellKind::kCqArm:
-      ArmCompletionQueue(nic, doorbell.object(), doorbell.producer);
+      ArmCompletionQueue(nic, doorbell.object(), doorbell.producer, doorbell.posted_bytes);
       return;
     case abi::DoorbellKind::kCommand:
       // Several callers may ring out of order: only forward, and never more than the ring holds.

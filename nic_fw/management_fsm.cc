@@ -330,6 +330,9 @@ void Execute(const Nic& nic) {
       return Answer(nic, TakeNotices(nic, c.qp));
     case abi::CommandOpcode::kQueryCounters:
       return QueryCounters(nic, c.query_counters);
+    case abi::CommandOpcode::kAdopt:
+    case abi::CommandOpcode::kQueryTerminate:
+      break;
   }
   Answer(nic, Status(CommandStatus::kBadCommand));
 }

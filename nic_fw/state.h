@@ -34,6 +34,8 @@ struct CompletionQueueState {
   uint8_t log2_size = 0;
   bool in_use = false;
   bool armed = false;
+  bool armed_solicited = false;  ///< armed: for solicited ones, and failures, alone
+  uint32_t solicited_end = 0;    ///< behind the last of those
   bool failed = false;
 };
 

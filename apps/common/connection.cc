@@ -38,6 +38,8 @@ const char* Meaning(DisconnectReason reason) {
       return "connection refused";
     case DisconnectReason::kWireFailed:
       return "this NIC's own link is gone";
+    case DisconnectReason::kTerminated:
+      return "one side has found an error and terminated the RDMA stream";
     case DisconnectReason::kNone:
     case DisconnectReason::kClosed:
     case DisconnectReason::kAborted:

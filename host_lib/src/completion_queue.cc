@@ -99,7 +99,7 @@ size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
     const uint32_t seen = Interrupts().load(std::memory_order_acquire);
     // Before the last look, so that what the failure has flushed is delivered first.
     const bool failed = nic_->troubles().failure() != nullptr;
-    ArmInterrupt();
+    ArmInterrupt(kAny);
     if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
     ThrowIfOverrun();
     if (failed) nic_->troubles().ThrowIfFailed("wait for completions");
@@ -122,12 +122,13 @@ int CqImpl::fd() {
   return fd;
 }
 
-bool CqImpl::Arm() {
+bool CqImpl::Arm(bool solicited_only) {
   fd();
-  if (HasCompletion()) return false;
+  const Wanted wanted = solicited_only ? kSolicited : kAny;
+  if (HasCompletion(wanted)) return false;
   nic_->troubles().ThrowIfFailed("wait for completions");
   fd_armed_.store(true, std::memory_order_release);
-  ArmInterrupt();
+  ArmInterrupt(wanted);
   // A failure since the look above may have found the descriptor unarmed.
   if (nic_->troubles().failure() != nullptr) OnInterrupt();
   return true;
@@ -170,7 +171,7 @@ void CqImpl::DrainRing() {
 void CqImpl::OnInterrupt() {
   // In this order: a thread that arms after the exchange rings the doorbell itself, and one that
   // armed before it either sees the word change or has set fd_armed_ already.
-  armed_.exchange(false, std::memory_order_acq_rel);
+  armed_.exchange(kNone, std::memory_order_acq_rel);
   Interrupts().fetch_add(1, std::memory_order_acq_rel);
   nic_->platform().Wake(&interrupts_);
   if (fd_armed_.exchange(false, std::memory_order_acq_rel)) {
@@ -222,14 +223,54 @@ bool CqImpl::TakeLocked(WorkCompletion* out) {
   return Translate(cqe, out);
 }
 
+namespace {
+
+ibv_wc_opcode ToWcOpcode(uint8_t sent) {
+  switch (static_cast<abi::SendOpcode>(sent)) {
+    case abi::SendOpcode::kRdmaWrite:
+    case abi::SendOpcode::kRdmaWriteWithImmediate:
+      return IBV_WC_RDMA_WRITE;
+    case abi::SendOpcode::kRdmaRead:
+      return IBV_WC_RDMA_READ;
+    case abi::SendOpcode::kAtomicFetchAdd:
+      return IBV_WC_FETCH_ADD;
+    case abi::SendOpcode::kAtomicCompareSwap:
+      return IBV_WC_COMP_SWAP;
+    case abi::SendOpcode::kLocalInvalidate:
+      return IBV_WC_LOCAL_INV;
+    default:
+      return IBV_WC_SEND;
+  }
+}
+
+// Of an RDMA receive.
+void SayMore(const abi::Cqe& cqe, WorkCompletion* out) {
+  if ((cqe.flags & abi::kCqeImmediate) != 0) {
+    out->opcode = IBV_WC_RECV_RDMA_WITH_IMM;
+    out->imm_data = cqe.immediate;
+    out->wc_flags = IBV_WC_WITH_IMM;
+  } else {
+    out->invalidated_rkey = cqe.key;
+    out->wc_flags = IBV_WC_WITH_INV;
+  }
+}
+
+}  // namespace
+
 bool CqImpl::Translate(const abi::Cqe& cqe, WorkCompletion* out) {
   QpImpl* qp = nic_->qps().Find(cqe.qp);
   if (qp == nullptr) return false;
   const bool receive = cqe.opcode == static_cast<uint8_t>(abi::CompletionOpcode::kRecv);
+  const uint8_t sent = receive ? 0 : qp->SendOpcode(cqe.wqe_index);
   *out = WorkCompletion{};
   out->wr_id = qp->OnCompletion(receive, cqe.wqe_index);
+  // The library's own: its entry is free now, which is all.
+  if (sent == static_cast<uint8_t>(abi::SendOpcode::kStartup)) return false;
   out->status = ToWcStatus(cqe.status);
-  out->opcode = receive ? IBV_WC_RECV : IBV_WC_SEND;
+  out->opcode = receive ? IBV_WC_RECV : ToWcOpcode(sent);
+  if (receive && (cqe.flags & (abi::kCqeImmediate | abi::kCqeInvalidated)) != 0) {
+    SayMore(cqe, out);
+  }
   out->vendor_err = cqe.vendor_error;
   out->byte_len = cqe.byte_length;
   out->qp_num = qp->qp_num();
@@ -250,19 +291,34 @@ DisconnectReason CqImpl::WhyFailed(const abi::Cqe& cqe) const {
   return ToDisconnectReason(static_cast<uint8_t>(cqe.vendor_error));
 }
 
-bool CqImpl::HasCompletion() {
+bool CqImpl::HasCompletion(Wanted wanted) {
   const std::lock_guard lock(lock_);
-  return !backlog_.empty() || EntryValid();
+  if (wanted == kAny) return !backlog_.empty() || EntryValid();
+  // The backlog is what a queue pair has left behind: somebody is to look at it.
+  if (!backlog_.empty()) return true;
+  const uint32_t begin = consumer_;
+  for (uint32_t index = begin; index - begin < capacity(); ++index) {
+    const abi::Cqe& cqe = EntryAt(index);
+    const std::atomic_ref<const uint32_t> valid(cqe.valid);
+    if (valid.load(std::memory_order_acquire) != abi::CqeLap(index, log2_size_)) return false;
+    if (cqe.status != 0 || (cqe.flags & abi::kCqeSolicited) != 0) return true;
+  }
+  return false;
 }
 
-void CqImpl::ArmInterrupt() {
-  if (armed_.exchange(true, std::memory_order_acq_rel)) return;
+void CqImpl::ArmInterrupt(Wanted wanted) {
+  uint32_t armed = armed_.load(std::memory_order_acquire);
+  do {
+    if (armed >= wanted) return;
+  } while (!armed_.compare_exchange_weak(armed, wanted, std::memory_order_acq_rel));
   uint32_t consumer;
   {
     const std::lock_guard lock(lock_);
     consumer = consumer_;
   }
-  nic_->port().RingDoorbell(abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer));
+  nic_->port().RingDoorbell(
+      abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer,
+                          wanted == kSolicited ? abi::kArmSolicited : abi::kArmAny));
 }
 
 void CqImpl::ThrowIfOverrun() const {
@@ -281,7 +337,7 @@ size_t CompletionQueue::Wait(std::span<WorkCompletion> out, Timeout timeout) {
   return impl_->Wait(out, timeout);
 }
 int CompletionQueue::fd() { return impl_->fd(); }
-bool CompletionQueue::Arm() { return impl_->Arm(); }
+bool CompletionQueue::Arm(bool solicited_only) { return impl_->Arm(solicited_only); }
 void CompletionQueue::Acknowledge() { impl_->Acknowledge(); }
 uint32_t CompletionQueue::capacity() const { return impl_->capacity(); }
 

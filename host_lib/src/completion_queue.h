@@ -36,7 +36,7 @@ class CqImpl {
   size_t Poll(std::span<WorkCompletion> out);
   size_t Wait(std::span<WorkCompletion> out, Timeout timeout);
   int fd();
-  bool Arm();
+  bool Arm(bool solicited_only);
   void Acknowledge();
 
   /// Sets aside room for `entries` completions. Returns false when there is not that much left.
@@ -63,8 +63,10 @@ class CqImpl {
   bool TakeLocked(WorkCompletion* out);
   bool Translate(const abi::Cqe& cqe, WorkCompletion* out);
   DisconnectReason WhyFailed(const abi::Cqe& cqe) const;
-  bool HasCompletion();
-  void ArmInterrupt();
+  /// What completions an interrupt is asked for: the more, the larger.
+  enum Wanted : uint32_t { kNone = 0, kSolicited = 1, kAny = 2 };
+  bool HasCompletion(Wanted wanted);
+  void ArmInterrupt(Wanted wanted);
   void ThrowIfOverrun() const;
   std::atomic_ref<uint32_t> Interrupts() { return std::atomic_ref<uint32_t>(interrupts_); }
 
@@ -85,7 +87,7 @@ class CqImpl {
   std::mutex fd_mutex_;  ///< guards the creation of fd_
   std::atomic<int> fd_{-1};
   std::atomic<bool> fd_armed_{false};
-  std::atomic<bool> armed_{false};
+  std::atomic<uint32_t> armed_{kNone};
   std::atomic<bool> overrun_{false};
 
   alignas(64) uint32_t interrupts_ = 0;  ///< counts; waiters sleep on it

@@ -5,6 +5,7 @@
 
 #include "listener.h"
 #include "nic_impl.h"
+#include "protocols/iwarp/terminate.h"
 #include "queue_pair.h"
 #include "status.h"
 
@@ -23,6 +24,9 @@ void QpImpl::StartConnect(const Endpoint& peer, uint16_t local_port) {
   const std::string what = "connect to " + peer.ToString();
   nic_.ThrowIfForked(what.c_str());
   if (options_.type != QpType::kTcp) throw Error(EINVAL, what + ": not a TCP queue pair");
+  if (options_.framing == Framing::kMpa) {
+    throw Error(EINVAL, what + ": RDMA queue pairs are connected by RdmaConnector (qpip/rdma.h)");
+  }
   if (peer.port == 0) throw Error(EINVAL, what + ": port 0 cannot be connected to");
   QpState idle = QpState::kIdle;
   if (!state_.compare_exchange_strong(idle, QpState::kConnecting)) {
@@ -129,6 +133,23 @@ void QpImpl::Shutdown() {
   }
 }
 
+std::optional<TerminateReason> QpImpl::Terminate() {
+  nic_.ThrowIfForked("terminate");
+  if (options_.framing != Framing::kMpa) return std::nullopt;
+  const abi::Event answer = ExecuteQp(abi::CommandOpcode::kQueryTerminate);
+  ThrowIfFailed(answer, "terminate");
+  if (answer.result[0] == 0) return std::nullopt;
+  const uint32_t code = answer.result[1];
+  const iwarp::CauseCode numbers = {.layer = static_cast<uint8_t>(code >> 16 & 15),
+                                    .type = static_cast<uint8_t>(code >> 8 & 15),
+                                    .code = static_cast<uint8_t>(code)};
+  return TerminateReason{.by_peer = (answer.result[0] & abi::kTerminateReceived) != 0,
+                         .layer = numbers.layer,
+                         .type = numbers.type,
+                         .code = numbers.code,
+                         .name = iwarp::CauseName(iwarp::GuessCause(numbers))};
+}
+
 QpNotices QpImpl::TakeNotices() {
   nic_.ThrowIfForked("notices");
   QpNotices notices = AskForNotices();
@@ -208,6 +229,9 @@ void QpImpl::Abort() {
 void QpImpl::OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade) {
   nic_.ThrowIfForked("offer");
   if (options_.type != QpType::kTcp) throw Error(EINVAL, "offer: not a TCP queue pair");
+  if (options_.framing == Framing::kMpa) {
+    throw Error(EINVAL, "offer: RDMA connections are taken from an RdmaListener (qpip/rdma.h)");
+  }
   if (&listener->nic() != &nic_) throw Error(EINVAL, "offer: the listener is another NIC's");
   QpState idle = QpState::kIdle;
   if (!state_.compare_exchange_strong(idle, QpState::kConnecting)) {

@@ -89,6 +89,8 @@ const char* ToString(DisconnectReason reason) {
       return "this NIC's own link is gone";
     case DisconnectReason::kLocalError:
       return "local error";
+    case DisconnectReason::kTerminated:
+      return "RDMA stream terminated";
   }
   return "?";
 }

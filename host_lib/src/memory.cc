@@ -8,6 +8,7 @@
 
 #include "nic_impl.h"
 #include "qpip/qpip.h"
+#include "queue_pair.h"
 #include "status.h"
 
 namespace qpip {
@@ -36,10 +37,20 @@ MappedMemory& MappedMemory::operator=(MappedMemory&& other) noexcept {
   return *this;
 }
 
-MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, void* address, size_t bytes, int access)
-    : pd_(std::move(pd)), data_(address), size_(bytes) {
+MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, void* address, size_t bytes, int access,
+               const RegionOptions& options)
+    : pd_(std::move(pd)),
+      data_(address),
+      size_(bytes),
+      iova_(reinterpret_cast<uintptr_t>(address)) {
   if (address == nullptr || bytes == 0) throw Error(EINVAL, "register memory: the range is empty");
-  Register(access);
+  if (options.iova.has_value()) iova_ = *options.iova;
+  uint32_t queue_pair = abi::kAnyQueuePair;
+  if (options.queue_pair != nullptr) {
+    const std::shared_ptr<QpImpl>& qp = NicImpl::Impl(*options.queue_pair);
+    queue_pair = qp->handle();
+  }
+  Register(access, queue_pair);
 }
 
 MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, size_t bytes, int access)
@@ -52,8 +63,9 @@ MrImpl::MrImpl(std::shared_ptr<PdImpl> pd, size_t bytes, int access)
     owned_ = MappedMemory(bytes, "registered memory");
     data_ = owned_.data();
   }
+  iova_ = reinterpret_cast<uintptr_t>(data_);
   try {
-    Register(access);
+    Register(access, abi::kAnyQueuePair);
   } catch (...) {
     FreeShared();
     throw;
@@ -71,18 +83,19 @@ MrImpl::~MrImpl() {
   FreeShared();
 }
 
-void MrImpl::Register(int access) {
+void MrImpl::Register(int access, uint32_t queue_pair) {
   abi::HostPort& port = pd_->nic()->port();
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
   command.register_memory = {
-      .iova = reinterpret_cast<uintptr_t>(data_),
+      .iova = iova_,
       .length = size_,
       .page_list = port.DmaAddress(data_),
       .page_count = 0,
       .page_shift = 0,
-      .access = static_cast<uint32_t>(access),
+      .access = static_cast<uint32_t>(access & ~IBV_ACCESS_OPTIONAL_RANGE),
       .protection_domain = pd_->id(),
+      .queue_pair = queue_pair,
   };
   const abi::Event answer = pd_->nic()->channel().Execute(command);
   ThrowIfFailed(answer, "register " + std::to_string(size_) + " bytes of memory");
@@ -99,22 +112,22 @@ MemoryRegion::MemoryRegion(std::unique_ptr<internal::MrImpl> impl) : impl_(std::
 MemoryRegion::~MemoryRegion() = default;
 
 uint32_t MemoryRegion::lkey() const { return impl_->key(); }
+uint32_t MemoryRegion::rkey() const { return impl_->key(); }
 void* MemoryRegion::data() const { return impl_->data(); }
 size_t MemoryRegion::size() const { return impl_->size(); }
 
 ibv_sge MemoryRegion::Sge(size_t offset, uint32_t length) const {
-  return {.addr = reinterpret_cast<uintptr_t>(impl_->data()) + offset,
-          .length = length,
-          .lkey = impl_->key()};
+  return {.addr = impl_->iova() + offset, .length = length, .lkey = impl_->key()};
 }
 
 ProtectionDomain::ProtectionDomain(std::shared_ptr<internal::PdImpl> impl)
     : impl_(std::move(impl)) {}
 ProtectionDomain::~ProtectionDomain() = default;
 
-std::unique_ptr<MemoryRegion> ProtectionDomain::Register(void* address, size_t bytes, int access) {
+std::unique_ptr<MemoryRegion> ProtectionDomain::Register(void* address, size_t bytes, int access,
+                                                         const RegionOptions& options) {
   impl_->nic()->ThrowIfForked("register memory");
-  auto impl = std::make_unique<internal::MrImpl>(impl_, address, bytes, access);
+  auto impl = std::make_unique<internal::MrImpl>(impl_, address, bytes, access, options);
   return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
 }
 

@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <memory>
 
+namespace qpip {
+struct RegionOptions;
+}
+
 namespace qpip::internal {
 
 class NicImpl;
@@ -43,7 +47,8 @@ class PdImpl {
 class MrImpl {
  public:
   /// Registers memory of the caller. Throws Error.
-  MrImpl(std::shared_ptr<PdImpl> pd, void* address, size_t bytes, int access);
+  MrImpl(std::shared_ptr<PdImpl> pd, void* address, size_t bytes, int access,
+         const RegionOptions& options);
   /// Allocates memory, the wire's own where it has such, and registers it. Throws Error.
   MrImpl(std::shared_ptr<PdImpl> pd, size_t bytes, int access);
   /// Waits until the NIC has forgotten the key, then frees what was allocated.
@@ -54,14 +59,16 @@ class MrImpl {
   uint32_t key() const { return key_; }
   void* data() const { return data_; }
   size_t size() const { return size_; }
+  uint64_t iova() const { return iova_; }  ///< address of the first byte in work requests
 
  private:
-  void Register(int access);
+  void Register(int access, uint32_t queue_pair);
   void FreeShared();
 
   std::shared_ptr<PdImpl> pd_;
   void* data_ = nullptr;
   size_t size_ = 0;
+  uint64_t iova_ = 0;
   uint32_t key_ = 0;
   void* shared_ = nullptr;  ///< from HostPort::AllocateShared
   MappedMemory owned_;

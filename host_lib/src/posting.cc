@@ -13,6 +13,9 @@ namespace internal {
 
 namespace {
 
+// The firmware's limit of a message: it may be in flight as a whole.
+constexpr uint64_t kMaxRdmaMessage = uint64_t{1} << 30;
+
 // Sums a scatter/gather list; false when it has too many elements for `max_sge`.
 bool SumList(const ibv_sge* list, int count, uint32_t max_sge, uint64_t* bytes) {
   if (count < 0 || static_cast<uint32_t>(count) > max_sge) return false;
@@ -33,6 +36,61 @@ uint8_t FillList(const ibv_sge* list, int count, std::byte* to) {
     ++written;
   }
   return written;
+}
+
+abi::SendOpcode ToOpcode(ibv_wr_opcode opcode) {
+  switch (opcode) {
+    case IBV_WR_SEND_WITH_INV:
+      return abi::SendOpcode::kSendWithInvalidate;
+    case IBV_WR_RDMA_WRITE:
+      return abi::SendOpcode::kRdmaWrite;
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+      return abi::SendOpcode::kRdmaWriteWithImmediate;
+    case IBV_WR_RDMA_READ:
+      return abi::SendOpcode::kRdmaRead;
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      return abi::SendOpcode::kAtomicFetchAdd;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+      return abi::SendOpcode::kAtomicCompareSwap;
+    case IBV_WR_LOCAL_INV:
+      return abi::SendOpcode::kLocalInvalidate;
+    default:
+      return abi::SendOpcode::kSend;
+  }
+}
+
+// What an RDMA request says beyond its list.
+void FillRdma(const ibv_send_wr& wr, abi::SendWqe* wqe) {
+  if ((wr.send_flags & IBV_SEND_FENCE) != 0) wqe->flags |= abi::kSendFence;
+  if ((wr.send_flags & IBV_SEND_SOLICITED) != 0) wqe->flags |= abi::kSendSolicited;
+  switch (wr.opcode) {
+    case IBV_WR_SEND_WITH_INV:
+      wqe->immediate = wr.invalidate_rkey;
+      break;
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_READ:
+      wqe->immediate = wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM ? wr.imm_data : 0;
+      wqe->remote_address = wr.wr.rdma.remote_addr;
+      wqe->remote_key = wr.wr.rdma.rkey;
+      break;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+      wqe->compare = wr.wr.atomic.compare_add;
+      wqe->operand = wr.wr.atomic.swap;
+      wqe->remote_address = wr.wr.atomic.remote_addr;
+      wqe->remote_key = wr.wr.atomic.rkey;
+      break;
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      wqe->operand = wr.wr.atomic.compare_add;
+      wqe->remote_address = wr.wr.atomic.remote_addr;
+      wqe->remote_key = wr.wr.atomic.rkey;
+      break;
+    case IBV_WR_LOCAL_INV:
+      wqe->remote_key = wr.invalidate_rkey;
+      break;
+    default:
+      break;
+  }
 }
 
 void CopyInline(const ibv_sge* list, int count, std::byte* to) {
@@ -92,7 +150,7 @@ int QpImpl::PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer) {
   uint32_t length;
   if (const int error = ValidateSend(wr, peer, &length); error != 0) return error;
   FillSend(wr, peer, length);
-  send_->Advance(wr.wr_id);
+  send_->Advance(wr.wr_id, static_cast<uint8_t>(ToOpcode(wr.opcode)));
   return 0;
 }
 
@@ -100,10 +158,14 @@ int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* 
   const bool tcp = options_.type == QpType::kTcp;
   const QpState state = state_.load(std::memory_order_acquire);
   if (state != QpState::kConnected && state != QpState::kPeerClosed) return ENOTCONN;
-  if (wr.opcode != IBV_WR_SEND) return EINVAL;
+  const bool rdma = options_.framing == Framing::kMpa;
+  if (wr.opcode != IBV_WR_SEND && !rdma) return EINVAL;
   uint64_t bytes;
   if (!SumList(wr.sg_list, wr.num_sge, options_.max_send_sge, &bytes)) return EINVAL;
-  if (tcp) {
+  if (rdma) {
+    if (peer != nullptr) return EINVAL;
+    if (const int error = ValidateRdma(wr, bytes); error != 0) return error;
+  } else if (tcp) {
     if (peer != nullptr || bytes == 0) return EINVAL;
     if (bytes > UINT32_MAX) return EMSGSIZE;
   } else {
@@ -116,12 +178,37 @@ int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* 
   return 0;
 }
 
+int QpImpl::ValidateRdma(const ibv_send_wr& wr, uint64_t bytes) const {
+  const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
+  switch (wr.opcode) {
+    case IBV_WR_SEND:
+    case IBV_WR_SEND_WITH_INV:
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+      break;
+    case IBV_WR_RDMA_READ:
+      if (is_inline || static_cast<uint32_t>(wr.num_sge) > abi::kMaxReadSge) return EINVAL;
+      break;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      if (is_inline || wr.num_sge != 1 || bytes != sizeof(uint64_t)) return EINVAL;
+      break;
+    case IBV_WR_LOCAL_INV:
+      if (wr.num_sge != 0) return EINVAL;
+      break;
+    default:
+      return EOPNOTSUPP;
+  }
+  return bytes > kMaxRdmaMessage ? EMSGSIZE : 0;
+}
+
 void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length) {
   std::byte* entry = send_->next_entry();
   std::byte* body = entry + sizeof(abi::SendWqe);
   abi::SendWqe wqe;
-  wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kSend);
+  wqe.opcode = static_cast<uint8_t>(ToOpcode(wr.opcode));
   wqe.length = length;
+  if (options_.framing == Framing::kMpa) FillRdma(wr, &wqe);
   if (options_.signal_all || (wr.send_flags & IBV_SEND_SIGNALED) != 0) {
     wqe.flags |= abi::kSendSignaled;
   }
@@ -176,7 +263,10 @@ int QpImpl::ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const {
   if (state_.load(std::memory_order_acquire) == QpState::kClosed) return ENOTCONN;
   uint64_t bytes;
   if (!SumList(wr.sg_list, wr.num_sge, options_.max_recv_sge, &bytes)) return EINVAL;
-  if (options_.type == QpType::kTcp && bytes == 0) return EINVAL;
+  // What a byte stream cannot carry; to an RDMA queue pair come messages without bytes, too.
+  if (options_.type == QpType::kTcp && bytes == 0 && options_.framing != Framing::kMpa) {
+    return EINVAL;
+  }
   if (bytes > UINT32_MAX) return EMSGSIZE;
   if (recv_->full()) return ENOMEM;
   *length = static_cast<uint32_t>(bytes);

@@ -61,11 +61,25 @@ void QpImpl::Reserve() {
   }
 }
 
+namespace {
+
+abi::Framing ToAbi(Framing framing) {
+  switch (framing) {
+    case Framing::kSegment:
+      return abi::Framing::kSegment;
+    case Framing::kStream:
+      return abi::Framing::kStream;
+    case Framing::kMpa:
+      break;
+  }
+  return abi::Framing::kMpa;
+}
+
+}  // namespace
+
 void QpImpl::CreateOnNic(const QpLayout& layout) {
   const bool tcp = options_.type == QpType::kTcp;
   const uint64_t base = nic_.port().DmaAddress(memory_.data());
-  const abi::Framing framing =
-      options_.framing == Framing::kStream ? abi::Framing::kStream : abi::Framing::kSegment;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCreateQp);
   command.create_qp = {
@@ -79,7 +93,7 @@ void QpImpl::CreateOnNic(const QpLayout& layout) {
       .recv_cq = recv_cq_->handle(),
       .protection_domain = pd_->id(),
       .type = static_cast<uint8_t>(tcp ? abi::QpType::kTcp : abi::QpType::kUdp),
-      .framing = static_cast<uint8_t>(framing),
+      .framing = static_cast<uint8_t>(ToAbi(options_.framing)),
       .send_log2_depth = static_cast<uint8_t>(layout.send_log2_depth),
       .recv_log2_depth = static_cast<uint8_t>(layout.recv_log2_depth),
       .send_log2_stride = static_cast<uint8_t>(layout.send_log2_stride),
@@ -168,6 +182,7 @@ bool QueuePair::has_notices() const {
   return impl_->has_notices();
 }
 QpNotices QueuePair::TakeNotices() { return impl_->TakeNotices(); }
+std::optional<TerminateReason> QueuePair::terminate() const { return impl_->Terminate(); }
 QpState QueuePair::state() const {
   impl_->ThrowIfForked("state");
   return impl_->state();

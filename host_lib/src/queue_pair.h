@@ -56,9 +56,16 @@ class QpImpl {
   uint16_t Bind(uint16_t port);
   void Shutdown();
   bool Disconnect(Timeout timeout);
+  const std::shared_ptr<NicImpl>& nic() const { return pd_->nic(); }
+  const QpOptions& options() const { return options_; }
   bool has_notices() const { return noticed_.load(std::memory_order_acquire); }
   QpNotices TakeNotices();
   void Abort();
+  std::optional<TerminateReason> Terminate();
+  /// RDMA: takes over the connection of `carrier` (abi::Adopt). `startup`: bytes that go in front
+  /// of the first FPDU; `ready`: an empty Write behind them. Throws Error.
+  void Adopt(QpImpl& carrier, std::span<const std::byte> startup, bool ready,
+             const abi::Adopt& terms);
   /// Gives an idle queue pair to a listener; `facade` is what Accept will return.
   void OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* facade);
   /// The listener is gone: an offer that has not become a connection is over.
@@ -80,6 +87,8 @@ class QpImpl {
   uint64_t OnCompletion(bool receive, uint32_t wqe_index) {
     return (receive ? recv_ : send_)->Complete(wqe_index);
   }
+  /// What the send was, as it was posted; to be asked before OnCompletion.
+  uint8_t SendOpcode(uint32_t wqe_index) const { return send_->Note(wqe_index); }
   /// The NIC reports a change. Called by the event dispatcher, in order.
   void OnEvent(const abi::Event& event);
 
@@ -88,6 +97,8 @@ class QpImpl {
   void CreateOnNic(const QpLayout& layout);
 
   int ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* length) const;
+  int ValidateRdma(const ibv_send_wr& wr, uint64_t bytes) const;
+  void PostStartup(std::span<const std::byte> startup, bool ready);
   void FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length);
   int PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer);
   int PostDatagramsLocked(ibv_send_wr** wr);
@@ -110,6 +121,7 @@ class QpImpl {
   NicImpl& nic_;  ///< kept alive by pd_
   QpOptions options_;
   MappedMemory memory_;
+  std::unique_ptr<MrImpl> startup_memory_;  ///< RDMA: what goes in front of the first FPDU
   std::unique_ptr<WorkQueue> send_;
   std::unique_ptr<WorkQueue> recv_;
   bool closed_ = false;        ///< both queues' locks

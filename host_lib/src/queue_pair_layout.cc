@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <string>
 
+#include "nic_fw/abi/command.h"
 #include "nic_fw/abi/work_queue.h"
 
 namespace qpip::internal {
@@ -42,7 +43,11 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   CheckRange("max_recv_sge", options.max_recv_sge, 1, abi::kMaxSge);
   CheckRange("max_inline", options.max_inline, 0, kMaxInline);
   if (options.type == QpType::kTcp) {
-    CheckRange("receive_reservation", options.receive_reservation, kPageBytes, kMaxReservation);
+    CheckRange("receive_reservation", options.receive_reservation,
+               options.framing == Framing::kMpa ? abi::kMinRdmaPool : kPageBytes, kMaxReservation);
+  }
+  if (options.framing == Framing::kMpa && options.type != QpType::kTcp) {
+    throw Error(EINVAL, "create a queue pair: mpa framing is for TCP");
   }
   CheckRange("dscp", options.dscp, 0, 63);
   CheckRange("keepalive (seconds)", static_cast<uint64_t>(options.keepalive.count()), 0, 1000000);

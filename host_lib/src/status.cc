@@ -19,17 +19,20 @@ constexpr ibv_wc_status kWcStatus[] = {
     IBV_WC_RETRY_EXC_ERR,     // kRetryExceeded
     IBV_WC_WR_FLUSH_ERR,      // kFlushed
     IBV_WC_RESP_TIMEOUT_ERR,  // kResponseTimeout
+    IBV_WC_REM_ACCESS_ERR,    // kRemoteAccessError
+    IBV_WC_REM_INV_REQ_ERR,   // kRemoteInvalidRequest
+    IBV_WC_REM_OP_ERR,        // kRemoteOperationError
+    IBV_WC_MW_BIND_ERR,       // kBadKey
 };
-static_assert(std::size(kWcStatus) ==
-              static_cast<size_t>(abi::CompletionStatus::kResponseTimeout) + 1);
+static_assert(std::size(kWcStatus) == static_cast<size_t>(abi::CompletionStatus::kBadKey) + 1);
 
 // Indexed by abi::DisconnectReason.
 constexpr DisconnectReason kReasons[] = {
     DisconnectReason::kNone,    DisconnectReason::kClosed,     DisconnectReason::kReset,
     DisconnectReason::kRefused, DisconnectReason::kTimedOut,   DisconnectReason::kUnreachable,
-    DisconnectReason::kAborted, DisconnectReason::kLocalError,
+    DisconnectReason::kAborted, DisconnectReason::kLocalError, DisconnectReason::kTerminated,
 };
-static_assert(std::size(kReasons) == static_cast<size_t>(abi::DisconnectReason::kLocalError) + 1);
+static_assert(std::size(kReasons) == static_cast<size_t>(abi::DisconnectReason::kTerminated) + 1);
 
 // Indexed by abi::CommandStatus.
 struct CommandError {
@@ -95,6 +98,7 @@ Error ConnectError(const Endpoint& peer, DisconnectReason reason, const QpNotice
     case DisconnectReason::kNone:
     case DisconnectReason::kClosed:
     case DisconnectReason::kLocalError:
+    case DisconnectReason::kTerminated:
       break;
   }
   return Error(EIO, what + "the connection ended before it was established");
@@ -134,6 +138,7 @@ ibv_wc_status StatusOf(DisconnectReason reason) {
     case DisconnectReason::kClosed:
     case DisconnectReason::kAborted:
     case DisconnectReason::kLocalError:
+    case DisconnectReason::kTerminated:
       break;
   }
   return IBV_WC_WR_FLUSH_ERR;
@@ -174,6 +179,8 @@ int ErrnoOf(DisconnectReason reason) {
       return ECONNABORTED;
     case DisconnectReason::kWireFailed:
       return ENETDOWN;
+    case DisconnectReason::kTerminated:
+      return EPROTO;
     case DisconnectReason::kLocalError:
       break;
   }
@@ -206,6 +213,14 @@ const char* ToString(ibv_wc_status status) {
       return "peer does not answer";
     case IBV_WC_RESP_TIMEOUT_ERR:
       return "user time-out";
+    case IBV_WC_REM_ACCESS_ERR:
+      return "peer's memory key, bounds or rights";
+    case IBV_WC_REM_INV_REQ_ERR:
+      return "peer had no receive for it, or too short a one";
+    case IBV_WC_REM_OP_ERR:
+      return "refused by the peer";
+    case IBV_WC_MW_BIND_ERR:
+      return "no memory key to be invalidated";
     case IBV_WC_WR_FLUSH_ERR:
       return "flushed when the connection ended";
     default:

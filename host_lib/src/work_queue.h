@@ -29,7 +29,8 @@ class WorkQueue {
         index_word_(index_word),
         mask_((1u << log2_depth) - 1),
         log2_stride_(log2_stride),
-        wr_ids_(size_t{1} << log2_depth) {}
+        wr_ids_(size_t{1} << log2_depth),
+        notes_(size_t{1} << log2_depth) {}
 
   SpinLock& lock() { return lock_; }
 
@@ -40,9 +41,10 @@ class WorkQueue {
   std::byte* next_entry() const {
     return ring_ + (static_cast<size_t>(producer_ & mask_) << log2_stride_);
   }
-  /// The entry has been filled.
-  void Advance(uint64_t wr_id) {
+  /// The entry has been filled. `note`: of the poster's, for Note.
+  void Advance(uint64_t wr_id, uint8_t note = 0) {
     wr_ids_[producer_ & mask_] = wr_id;
+    notes_[producer_ & mask_] = note;
     ++producer_;
   }
   /// Publishes what was filled. Returns the doorbell to ring once the lock is given back: ringing
@@ -55,6 +57,8 @@ class WorkQueue {
   }
 
   // --- For the poller, with the completion queue's lock held.
+  /// What was said of an entry that is not free yet.
+  uint8_t Note(uint32_t index) const { return notes_[index & mask_]; }
   /// Returns the wr_id of the entry and frees it and all before it.
   uint64_t Complete(uint32_t index) {
     const uint64_t wr_id = wr_ids_[index & mask_];
@@ -68,6 +72,7 @@ class WorkQueue {
   uint32_t mask_;
   uint32_t log2_stride_;
   std::vector<uint64_t> wr_ids_;
+  std::vector<uint8_t> notes_;
   SpinLock lock_;
   uint32_t producer_ = 0;
   alignas(64) std::atomic<uint32_t> tail_{0};

@@ -33,6 +33,8 @@ enum class CommandOpcode : uint8_t {
   kQueryQp = 14,
   kQueryCounters = 15,
   kTakeNotices = 16,  ///< what a kNotice event has told of
+  kAdopt = 17,        ///< give a stream's connection to an idle RDMA queue pair
+  kQueryTerminate = 18,
 };
 
 /// Result of a command.
@@ -52,7 +54,7 @@ enum class QpType : uint8_t { kTcp = 1, kUdp = 2 };
 enum class Framing : uint8_t {
   kSegment = 1,  ///< a message ends with the last byte of a segment that carries PSH
   kStream = 2,   ///< no boundaries: a receive completes with what has arrived
-  kMpa = 3,      ///< RFC 5044; reserved
+  kMpa = 3,      ///< RDMA: iWARP (RFC 5040, 5041, 5044); connected by kAdopt
 };
 
 /// Memory region rights, with the values of `enum ibv_access_flags`.
@@ -171,6 +173,36 @@ struct BindUdp {
   uint16_t port = 0;  ///< 0 asks for an ephemeral one
 };
 
+enum AdoptFlags : uint16_t {
+  kAdoptCrc = 1u << 0,        ///< CRCs were agreed on
+  kAdoptResponder = 1u << 1,  ///< nothing is sent before the peer's first FPDU, but for what
+                              ///< kSendStartup has
+};
+
+/// kAdopt: `carrier`'s connection, on which nothing is under way in either direction, becomes
+/// `qp`'s; `carrier` is closed. FPDUs begin with the next byte in, and out with the first after
+/// what kSendStartup has. Answered kBusy when something of the carrier's is still under way,
+/// kBadState when one of the two is not as it has to be. A kEstablished event of `qp` goes before
+/// the answer.
+struct Adopt {
+  uint32_t qp = 0;        ///< handle: RDMA, idle
+  uint32_t carrier = 0;   ///< handle: stream framing, connected, with a pool not larger than `qp`'s
+  uint16_t flags = 0;     ///< AdoptFlags
+  uint16_t ird = 0;       ///< requests of the peer that are taken at once, at most kMaxRdmaDepth
+  uint16_t ord = 0;       ///< requests that may be under way at once, at most kMaxRdmaDepth
+  uint16_t reserved = 0;  ///< zero
+};
+inline constexpr uint16_t kMaxRdmaDepth = 32;
+/// Least overflow pool of an RDMA queue pair, bytes: the largest FPDU fits.
+inline constexpr uint32_t kMinRdmaPool = 68 * 1024;
+
+/// kQueryTerminate's first answer: TerminateAnswer bits; the second: layer << 16 | type << 8 |
+/// code.
+enum TerminateAnswer : uint32_t {
+  kTerminateSent = 1u << 0,
+  kTerminateReceived = 1u << 1,
+};
+
 /// kQueryCounters: the NIC's counters (abi/counters.h) as `uint64_t`s to `address`.
 struct QueryCounters {
   uint64_t address = 0;  ///< DMA address, 8-byte aligned
@@ -194,6 +226,7 @@ struct Command {
     CloseListener close_listener;
     Offer offer;
     BindUdp bind_udp;
+    Adopt adopt;
     QueryCounters query_counters;
     uint8_t raw[120];
   };
@@ -231,6 +264,7 @@ enum class DisconnectReason : uint8_t {
                      ///< reached: at the handshake, or before a time-out
   kAborted = 6,      ///< kAbort or kDestroyQp here
   kLocalError = 7,   ///< a bad work request or a message longer than its receive
+  kTerminated = 8,   ///< RDMA: a Terminate was sent or received
 };
 
 /// Events a queue pair can have outstanding at most; sizes the event ring.

@@ -16,8 +16,15 @@ enum class DoorbellKind : uint8_t {
   kNone = 0,
   kSendPosted = 1,  ///< object: queue pair; producer: its send producer index
   kRecvPosted = 2,  ///< object: queue pair; producer: receive producer; posted_bytes: see below
-  kCqArm = 3,       ///< object: completion queue; producer: consumer index the host has reached
+  kCqArm = 3,       ///< object: completion queue; producer: consumer index the host has reached;
+                    ///< posted_bytes: ArmKind
   kCommand = 4,     ///< object: unused; producer: command ring producer index
+};
+
+/// Which completions an armed queue interrupts for.
+enum ArmKind : uint32_t {
+  kArmAny = 0,
+  kArmSolicited = 1,  ///< those with kCqeSolicited, and those that have failed
 };
 
 /// One doorbell. Written by the host, read by the doorbell FSM.

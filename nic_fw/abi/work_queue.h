@@ -26,20 +26,30 @@ struct Sge {
 };
 static_assert(sizeof(Sge) == 16 && std::is_trivially_copyable_v<Sge>);
 
-/// Operation of a send WQE. RDMA operations are reserved for the `mpa` framing.
+/// Operation of a send WQE. All but kSend are for the `mpa` framing.
 enum class SendOpcode : uint8_t {
   kSend = 1,
-  kSendWithImmediate = 2,
+  kSendWithInvalidate = 2,  ///< `immediate`: the peer's key
   kRdmaWrite = 3,
   kRdmaWriteWithImmediate = 4,
-  kRdmaRead = 5,
+  kRdmaRead = 5,           ///< at most kMaxReadSge elements
+  kAtomicFetchAdd = 6,     ///< one element of 8 bytes; `operand`
+  kAtomicCompareSwap = 7,  ///< likewise; `compare`, `operand`
+  kLocalInvalidate = 8,    ///< `remote_key`: of this NIC; no bytes
+  kStartup = 9,            ///< MPA's Request or Reply: bytes as they are, in front of all FPDUs
 };
+
+/// Largest scatter list of a read.
+inline constexpr uint32_t kMaxReadSge = 4;
 
 /// Flags of a send WQE.
 enum SendWqeFlags : uint8_t {
   kSendSignaled = 1u << 0,  ///< write a completion on success (errors always complete)
   kSendInline = 1u << 1,    ///< payload follows the header in the entry, `inline_length` bytes
   kSendUrgent = 1u << 2,    ///< TCP: the message ends urgent data (RFC 9293 3.8.5)
+  kSendFence = 1u << 3,     ///< RDMA: not before all reads and atomic operations posted earlier are
+                            ///< done
+  kSendSolicited = 1u << 4,  ///< RDMA: a Send asks for an event at the peer
 };
 
 /// Largest scatter/gather list of one work request.
@@ -57,11 +67,13 @@ struct SendWqe {
   uint32_t length = 0;           ///< bytes of the whole message: the sum of the list
   uint16_t inline_length = 0;    ///< bytes of inline payload
   uint16_t peer_port = 0;        ///< UDP: destination port, host byte order
-  uint32_t immediate = 0;        ///< immediate data, for later framings
+  uint32_t immediate = 0;        ///< RDMA: immediate data in network order, or a key
   Ip6Address peer_address = {};  ///< UDP: destination address
   uint64_t remote_address = 0;   ///< RDMA: peer's address
   uint32_t remote_key = 0;       ///< RDMA: peer's key
-  uint32_t reserved1[5] = {};    ///< zero
+  uint32_t reserved1 = 0;        ///< zero
+  uint64_t operand = 0;          ///< atomic operations: what is added, or put in
+  uint64_t compare = 0;          ///< kAtomicCompareSwap
 };
 static_assert(sizeof(SendWqe) == 64 && std::is_trivially_copyable_v<SendWqe>);
 

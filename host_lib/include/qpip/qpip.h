@@ -26,6 +26,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,8 +64,11 @@ class MemoryRegion {
   MemoryRegion& operator=(const MemoryRegion&) = delete;
 
   uint32_t lkey() const;  ///< for ibv_sge::lkey
-  void* data() const;     ///< first byte
-  size_t size() const;    ///< bytes
+  /// For peers of Framing::kMpa queue pairs, with an address of the region (or, where it is
+  /// zero-based, an offset). Has what rights the region was registered with.
+  uint32_t rkey() const;
+  void* data() const;   ///< first byte
+  size_t size() const;  ///< bytes
   /// A scatter/gather element for `[offset, offset + length)`. Not checked; the NIC checks.
   ibv_sge Sge(size_t offset, uint32_t length) const;
 
@@ -72,6 +76,15 @@ class MemoryRegion {
   friend class ProtectionDomain;
   explicit MemoryRegion(std::unique_ptr<internal::MrImpl> impl);
   std::unique_ptr<internal::MrImpl> impl_;
+};
+
+/// How peers may use a region; for ProtectionDomain::Register.
+struct RegionOptions {
+  /// Of this queue pair's peer alone, which may then invalidate the key too (IBV_WR_SEND_WITH_INV);
+  /// the key dies with the queue pair. nullptr: of the peers of all queue pairs of the domain.
+  const QueuePair* queue_pair = nullptr;
+  /// Address of the first byte in work requests and for peers; nullopt: where it lies.
+  std::optional<uint64_t> iova;
 };
 
 /// Keeps memory and QPs together: a QP reaches only memory of its own domain.
@@ -82,9 +95,12 @@ class ProtectionDomain {
   ProtectionDomain& operator=(const ProtectionDomain&) = delete;
 
   /// Registers memory the caller owns and keeps mapped while registered. `access`:
-  /// ibv_access_flags; receiving needs IBV_ACCESS_LOCAL_WRITE. Throws Error (EINVAL empty range,
+  /// ibv_access_flags; receiving needs IBV_ACCESS_LOCAL_WRITE, and so do IBV_ACCESS_REMOTE_WRITE
+  /// and IBV_ACCESS_REMOTE_ATOMIC. IBV_ACCESS_ZERO_BASED: peers' addresses begin at 0. Optional
+  /// flags (IBV_ACCESS_OPTIONAL_RANGE) are ignored. Throws Error (EINVAL empty range, rights;
   /// ENOMEM table full).
-  std::unique_ptr<MemoryRegion> Register(void* address, size_t bytes, int access);
+  std::unique_ptr<MemoryRegion> Register(void* address, size_t bytes, int access,
+                                         const RegionOptions& options = {});
   /// Allocates (zeroed, 64-byte aligned) and registers. The wire's own memory when it has such, so
   /// that payload travels with one copy; ordinary memory otherwise. Freed with the region.
   /// Throws Error (EINVAL no bytes, ENOMEM).
@@ -118,8 +134,10 @@ class CompletionQueue {
   /// Asks for one notification on fd() for the next completion. Returns false, without arming,
   /// when completions are already there: poll first. Clear the descriptor with Acknowledge(). A
   /// notification may turn out to be for a completion that has been polled meanwhile; the end of
-  /// the NIC notifies too. Throws Error when the NIC has ended (Nic::failure).
-  [[nodiscard]] bool Arm();
+  /// the NIC notifies too. Throws Error when the NIC has ended (Nic::failure). `solicited_only`:
+  /// for the next one that a peer's IBV_SEND_SOLICITED asks for, or that has failed; then false is
+  /// returned only where one of those is there.
+  [[nodiscard]] bool Arm(bool solicited_only = false);
   void Acknowledge();  ///< Clears fd(). Never blocks.
 
   uint32_t capacity() const;  ///< completions there is room for
@@ -184,7 +202,10 @@ class QueuePair {
   /// when this returns, though nobody polls (a bounded number: some hundreds). On an error `*bad`
   /// is the first not posted; those before it are. Opcode: IBV_WR_SEND. Flags: IBV_SEND_SIGNALED,
   /// IBV_SEND_INLINE, kSendUrgent. On a UDP QP each names its own peer: wr.ud.ah is an
-  /// AddressHandle's, wr.ud.remote_qpn the port.
+  /// AddressHandle's, wr.ud.remote_qpn the port. Framing::kMpa has more opcodes and flags, and
+  /// messages may be empty (qpip/rdma.h); an address, key and length of the peer's are wr.rdma's
+  /// and wr.atomic's, a key to be invalidated is invalidate_rkey. A read's elements need
+  /// IBV_ACCESS_LOCAL_WRITE.
   [[nodiscard]] int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
   /// UDP: posts one datagram to `peer`, whatever wr.ud says. EINVAL for a list.
   [[nodiscard]] int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
@@ -230,6 +251,10 @@ class QueuePair {
   /// What has happened since the last call: urgent data announced by the peer, ICMPv6 errors. Asks
   /// the NIC, as set-up calls do. Throws Error.
   QpNotices TakeNotices();
+
+  /// RDMA: why the stream was terminated; nullopt when it was not. Asks the NIC, as set-up calls
+  /// do. Throws Error.
+  std::optional<TerminateReason> terminate() const;
 
   QpState state() const;                       ///< as of the last event seen
   DisconnectReason disconnect_reason() const;  ///< kNone unless kClosed

@@ -86,6 +86,10 @@ enum class Framing {
   kSegment,
   /// Bytes, for any TCP peer: a receive completes with what has arrived, up to its size.
   kStream,
+  /// RDMA: iWARP, for any peer that speaks it (RFC 5040, 5041, 5044). Messages keep their
+  /// boundaries,
+  /// and reach named memory of the peer. Connected as qpip/rdma.h says.
+  kMpa,
 };
 
 /// Why a connection ended.
@@ -99,6 +103,17 @@ enum class DisconnectReason {
   kAborted,      ///< ended from this side
   kLocalError,   ///< a bad work request, or a message longer than its receive
   kWireFailed,   ///< this NIC's own link is gone; `Nic::failure()` says why
+  kTerminated,   ///< RDMA: one side has found an error and said so by a Terminate
+                 ///< (QueuePair::terminate)
+};
+
+/// RDMA: why a stream was terminated (RFC 5040 section 4.8).
+struct TerminateReason {
+  bool by_peer = false;   ///< the peer has found fault with what this side sent; else the reverse
+  uint8_t layer = 0;      ///< 0 RDMAP, 1 DDP, 2 MPA
+  uint8_t type = 0;       ///< of that layer's errors
+  uint8_t code = 0;       ///< of that type
+  const char* name = "";  ///< "bounds_violation", ... Static
 };
 /// A few words, for messages ("reset by peer").
 const char* ToString(DisconnectReason reason);
@@ -154,6 +169,15 @@ struct QpNotices {
 /// `disconnect_reason()` may learn of it later than the queue). On UDP, IBV_WC_RETRY_EXC_ERR says
 /// of one datagram that its address does not answer, or that no route leads there (kUnreachable);
 /// the QP goes on. Receives behind the end of the stream are flushed whenever they are posted.
+///
+/// RDMA (Framing::kMpa): `opcode` is the request's: IBV_WC_SEND, IBV_WC_RDMA_WRITE (with immediate
+/// data or without), IBV_WC_RDMA_READ, IBV_WC_COMP_SWAP, IBV_WC_FETCH_ADD, IBV_WC_LOCAL_INV; of
+/// receives IBV_WC_RECV, and IBV_WC_RECV_RDMA_WITH_IMM for immediate data (`imm_data`,
+/// IBV_WC_WITH_IMM; byte_len is 0). A peer's Send that has invalidated a key sets IBV_WC_WITH_INV
+/// and `invalidated_rkey`. What the peer refuses by a Terminate completes with
+/// IBV_WC_REM_ACCESS_ERR (key, bounds, rights), IBV_WC_REM_INV_REQ_ERR (no receive, or too short a
+/// one), or IBV_WC_REM_OP_ERR (all others); what is behind it is flushed. IBV_WC_MW_BIND_ERR: a key
+/// that cannot be invalidated.
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
