@@ -44,6 +44,15 @@ class Hardware {
   uint32_t PayloadKeep(uint32_t payload, const void* head, uint32_t head_length) const {
     return table_.payload_keep(context(), payload, head, head_length);
   }
+  uint32_t PayloadSeal(uint32_t payload, uint32_t pad, bool with_crc, uint32_t crc) const {
+    return table_.payload_seal(context(), payload, pad, with_crc ? 1 : 0, crc);
+  }
+  uint32_t MemoryCrc(const DmaSegment* from, uint32_t count, uint32_t crc) const {
+    return table_.memory_crc(context(), from, count, crc);
+  }
+  uint64_t HostSwap(uint64_t address, uint64_t expected, uint64_t desired) const {
+    return table_.host_swap(context(), address, expected, desired);
+  }
   void PayloadRelease(uint32_t payload) const { table_.payload_release(context(), payload); }
 
   uint32_t FrameSend(const FrameOut* frame, uint64_t* lease) const {
@@ -60,6 +69,9 @@ class Hardware {
   }
   uint32_t FrameSum(uint32_t frame, uint32_t offset, uint32_t length) const {
     return table_.frame_sum(context(), frame, offset, length);
+  }
+  uint32_t FrameCrc(uint32_t frame, uint32_t offset, uint32_t length, uint32_t crc) const {
+    return table_.frame_crc(context(), frame, offset, length, crc);
   }
   uint32_t FrameRead(uint32_t frame, uint32_t offset, uint32_t length, void* to) const {
     return table_.frame_read(context(), frame, offset, length, to);

@@ -216,6 +216,20 @@ struct Platform {
   /// `payload` is as it was. Only on Ethernet.
   uint32_t (*payload_keep)(void* context, uint32_t payload, const void* head,
                            uint32_t head_length) = nullptr;
+  /// Puts the end of an FPDU behind what was fetched: `pad` zero bytes, 0 to 3, and four bytes of
+  /// CRC32C (RFC 5044 4.4). With `with_crc` that is of the bytes that `crc` is of, those fetched,
+  /// and the pad; `payload` is the NIC's own then, so that nobody changes what was summed. Without,
+  /// the four bytes are zero. Answers the CRC.
+  uint32_t (*payload_seal)(void* context, uint32_t payload, uint32_t pad, uint32_t with_crc,
+                           uint32_t crc) = nullptr;
+  /// The CRC32C of bytes of host memory behind those that `crc` is of: the engine reads them and
+  /// keeps nothing. For the rare FPDU that is not sent in one piece.
+  uint32_t (*memory_crc)(void* context, const DmaSegment* from, uint32_t count,
+                         uint32_t crc) = nullptr;
+  /// Stores `desired` in an aligned 64-bit word of host memory if it holds `expected`, atomically
+  /// towards the host's processors and other devices. Answers what it held.
+  uint64_t (*host_swap)(void* context, uint64_t address, uint64_t expected,
+                        uint64_t desired) = nullptr;
   /// Gives back a payload that was not sent.
   void (*payload_release)(void* context, uint32_t payload) = nullptr;
 
@@ -239,6 +253,9 @@ struct Platform {
                         uint32_t count, uint32_t tag) = nullptr;
   /// One's complement sum over a part of a received frame, computed by the core itself.
   uint32_t (*frame_sum)(void* context, uint32_t frame, uint32_t offset, uint32_t length) = nullptr;
+  /// The CRC32C of a part of a received frame behind the bytes that `crc` is of.
+  uint32_t (*frame_crc)(void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                        uint32_t crc) = nullptr;
   /// Reads a few bytes of a received frame into SRAM, done by the core itself, synchronous. Answers
   /// DmaStatus.
   uint32_t (*frame_read)(void* context, uint32_t frame, uint32_t offset, uint32_t length,

@@ -36,7 +36,11 @@
   X(payload_room, 21)         \
   X(frame_read, 22)           \
   X(lease_revoke, 23)         \
-  X(payload_keep, 24)
+  X(payload_keep, 24)         \
+  X(payload_seal, 25)         \
+  X(memory_crc, 26)           \
+  X(host_swap, 27)            \
+  X(frame_crc, 28)
 
 namespace qpip::fw {
 

@@ -70,8 +70,9 @@ class Ports {
   struct PayloadSlot {
     uint32_t count = 0;   ///< pieces
     bool stable = false;  ///< the host leaves the memory alone until the lease ends
-    std::array<iovec, fw::kMaxDmaSegments> pieces;
-    std::vector<uint8_t> copy;  ///< payload_from_frame, payload_keep: the bytes themselves
+    std::array<iovec, fw::kMaxDmaSegments + 1> pieces;  ///< and the end of an FPDU
+    std::vector<uint8_t> copy;  ///< payload_from_frame, payload_keep, payload_seal: the
+                                ///< bytes themselves
   };
   struct FrameSlot {
     wire::InFrame frame;
@@ -92,10 +93,13 @@ class Ports {
   uint32_t FetchPayload(const fw::DmaSegment* from, uint32_t count, uint32_t flags, uint32_t tag);
   uint32_t CopyPayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum);
   uint32_t KeepPayload(uint32_t payload, std::span<const uint8_t> head);
+  uint32_t SealPayload(uint32_t payload, uint32_t pad, bool with_crc, uint32_t crc);
+  uint8_t* Zeroes();
   uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);
   uint32_t PollFrame(fw::FrameIn* out);
   void PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to, uint32_t count,
                     uint32_t tag);
+  uint32_t CrcFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t crc) const;
   uint32_t SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const;
   uint32_t ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to);
   /// DmaStatus of bytes that have just been copied out of a frame.
@@ -127,6 +131,8 @@ class Ports {
   std::vector<uint32_t> free_frames_;
   std::vector<PayloadSlot> payloads_;
   std::vector<FrameSlot> frames_;
+
+  uint8_t* zeroes_ = nullptr;  ///< the end of an FPDU without CRC; the wire's memory if it has such
 
   std::array<uint64_t, 64> random_;
   uint32_t random_used_ = 64;

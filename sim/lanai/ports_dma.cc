@@ -3,11 +3,14 @@
 #include <atomic>
 #include <cstring>
 
+#include "protocols/iwarp/crc32c.h"
 #include "sim/lanai/ports_internal.h"
 
 namespace qpip::lanai {
 
 namespace {
+
+constexpr size_t kFpduEndBytes = 8;  // a multiple of what the wire's allocator aligns to
 
 // Stores `length` bytes so that the last word appears last: whoever load-acquires it sees the rest.
 inline void Publish(uint8_t* to, const uint8_t* from, uint32_t length) {
@@ -135,6 +138,33 @@ uint32_t Ports::KeepPayload(uint32_t payload, std::span<const uint8_t> head) {
   return payload;
 }
 
+/// Where frames can refer to what lies in the wire's memory, the zeroes must lie there, too.
+uint8_t* Ports::Zeroes() {
+  static uint8_t own[kFpduEndBytes] = {};
+  if (zeroes_ == nullptr) {
+    zeroes_ = static_cast<uint8_t*>(wire_.AllocateShared(kFpduEndBytes));
+    if (zeroes_ == nullptr) zeroes_ = own;
+    std::memset(zeroes_, 0, kFpduEndBytes);
+  }
+  return zeroes_;
+}
+
+uint32_t Ports::SealPayload(uint32_t payload, uint32_t pad, bool with_crc, uint32_t crc) {
+  PayloadSlot& slot = payloads_[payload - 1];
+  const size_t end = pad + iwarp::kCrcBytes;
+  if (!with_crc) {
+    slot.pieces[slot.count++] = {Zeroes(), end};
+    return 0;
+  }
+  KeepPayload(payload, {});
+  const size_t bytes = slot.copy.size();
+  slot.copy.resize(bytes + end);
+  crc = iwarp::Crc32c({slot.copy.data(), bytes + pad}, crc);
+  iwarp::StoreCrc(&slot.copy[bytes + pad], crc);
+  slot.pieces[0] = {slot.copy.data(), slot.copy.size()};
+  return crc;
+}
+
 inline void Ports::PlacePayload(uint32_t frame, uint32_t offset, const fw::DmaSegment* to,
                                 uint32_t count, uint32_t tag) {
   const std::span<const iovec> pieces = frames_[frame - 1].frame.pieces;
@@ -212,6 +242,22 @@ void Ports::FillDmaPorts() {
                            uint32_t head_length) -> uint32_t {
     return static_cast<Ports*>(context)->KeepPayload(
         payload, {static_cast<const uint8_t*>(head), head_length});
+  };
+  table_.payload_seal = [](void* context, uint32_t payload, uint32_t pad, uint32_t with_crc,
+                           uint32_t crc) -> uint32_t {
+    return static_cast<Ports*>(context)->SealPayload(payload, pad, with_crc != 0, crc);
+  };
+  table_.memory_crc = [](void*, const fw::DmaSegment* from, uint32_t count,
+                         uint32_t crc) -> uint32_t {
+    for (uint32_t i = 0; i < count; ++i) {
+      crc = iwarp::Crc32c({HostMemory(from[i].address), from[i].length}, crc);
+    }
+    return crc;
+  };
+  table_.host_swap = [](void*, uint64_t address, uint64_t expected, uint64_t desired) {
+    std::atomic_ref<uint64_t> word(*reinterpret_cast<uint64_t*>(HostMemory(address)));
+    word.compare_exchange_strong(expected, desired, std::memory_order_seq_cst);
+    return expected;
   };
   table_.payload_release = [](void* context, uint32_t payload) {
     static_cast<Ports*>(context)->free_payloads_.push_back(payload);

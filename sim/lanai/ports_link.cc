@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "protocols/iwarp/crc32c.h"
 #include "sim/lanai/ports_internal.h"
 
 namespace qpip::lanai {
@@ -79,6 +80,14 @@ uint32_t Ports::SumFrame(uint32_t frame, uint32_t offset, uint32_t length) const
   return running.value();
 }
 
+uint32_t Ports::CrcFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t crc) const {
+  const bool complete =
+      VisitFrame(frames_[frame - 1].frame.pieces, offset, length,
+                 [&](std::span<const uint8_t> part) { crc = iwarp::Crc32c(part, crc); });
+  if (!complete) Die("frame_crc beyond the frame's end");
+  return crc;
+}
+
 uint32_t Ports::ReadFrame(uint32_t frame, uint32_t offset, uint32_t length, uint8_t* to) {
   const bool complete = VisitFrame(frames_[frame - 1].frame.pieces, offset, length,
                                    [&](std::span<const uint8_t> part) {
@@ -138,6 +147,10 @@ void Ports::FillLinkPorts() {
   };
   table_.frame_sum = [](void* context, uint32_t frame, uint32_t offset, uint32_t length) {
     return static_cast<Ports*>(context)->SumFrame(frame, offset, length);
+  };
+  table_.frame_crc = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                        uint32_t crc) {
+    return static_cast<Ports*>(context)->CrcFrame(frame, offset, length, crc);
   };
   table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
                          void* to) -> uint32_t {

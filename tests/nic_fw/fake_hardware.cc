@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "packets.h"
+#include "protocols/iwarp/crc32c.h"
 
 namespace qpip::fw::test {
 
@@ -111,6 +112,26 @@ void FakeHardware::FillPayloadPorts() {
     bytes.insert(bytes.begin(), begin, begin + head_length);
     return payload;
   };
+  p.payload_seal = [](void* c, uint32_t payload, uint32_t pad, uint32_t with_crc,
+                      uint32_t crc) -> uint32_t {
+    Frame& bytes = Self(c).payloads_.at(payload);
+    bytes.resize(bytes.size() + pad);
+    crc = with_crc != 0 ? iwarp::Crc32c(bytes, crc) : 0;
+    bytes.resize(bytes.size() + iwarp::kCrcBytes);
+    iwarp::StoreCrc(&bytes[bytes.size() - iwarp::kCrcBytes], crc);
+    return crc;
+  };
+  p.memory_crc = [](void* c, const DmaSegment* from, uint32_t count, uint32_t crc) -> uint32_t {
+    Frame bytes;
+    return Self(c).Gather(from, count, &bytes) ? iwarp::Crc32c(bytes, crc) : 0;
+  };
+  p.host_swap = [](void* c, uint64_t address, uint64_t expected, uint64_t desired) -> uint64_t {
+    uint64_t held = 0;
+    if (!Self(c).Legal(address, 8)) return held;
+    std::memcpy(&held, reinterpret_cast<void*>(address), 8);
+    if (held == expected) std::memcpy(reinterpret_cast<void*>(address), &desired, 8);
+    return held;
+  };
   p.payload_release = [](void* c, uint32_t payload) { Self(c).payloads_.erase(payload); };
   p.payload_place = [](void* c, uint32_t frame, uint32_t offset, const DmaSegment* to,
                        uint32_t count, uint32_t tag) {
@@ -212,6 +233,11 @@ void FakeHardware::FillLinkPorts() {
   p.frame_sum = [](void* c, uint32_t frame, uint32_t offset, uint32_t length) -> uint32_t {
     const Frame& source = Self(c).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(source).subspan(offset, length));
+  };
+  p.frame_crc = [](void* c, uint32_t frame, uint32_t offset, uint32_t length,
+                   uint32_t crc) -> uint32_t {
+    const Frame& source = Self(c).borrowed_.at(frame);
+    return iwarp::Crc32c(std::span<const uint8_t>(source).subspan(offset, length), crc);
   };
   p.frame_read = [](void* c, uint32_t frame, uint32_t offset, uint32_t length,
                     void* to) -> uint32_t {

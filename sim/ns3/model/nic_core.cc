@@ -369,6 +369,21 @@ void NicCore::FillDmaPorts() {
   };
   // Its links are point-to-point: no packet waits for a neighbour.
   table_.payload_keep = [](void*, uint32_t, const void*, uint32_t) -> uint32_t { return 0; };
+  table_.payload_seal = [](void* context, uint32_t payload, uint32_t pad, uint32_t with_crc,
+                           uint32_t crc) -> uint32_t {
+    return Self(context).SealPayload(payload, pad, with_crc != 0, crc);
+  };
+  table_.memory_crc = [](void* context, const fw::DmaSegment* from, uint32_t count,
+                         uint32_t crc) -> uint32_t {
+    return Self(context).CrcHostMemory(from, count, crc);
+  };
+  table_.host_swap = [](void*, uint64_t address, uint64_t expected, uint64_t desired) {
+    // Virtual time: nobody else runs meanwhile.
+    uint64_t held;
+    std::memcpy(&held, reinterpret_cast<const void*>(address), sizeof(held));
+    if (held == expected) std::memcpy(reinterpret_cast<void*>(address), &desired, sizeof(desired));
+    return held;
+  };
   table_.payload_release = [](void* context, uint32_t payload) {
     NicCore& self = Self(context);
     self.ReleasePayload(payload);
@@ -396,6 +411,10 @@ void NicCore::FillLinkPorts() {
   };
   // What a frame carries was copied into the NIC's memory: nobody takes it back.
   table_.lease_revoke = [](void*, uint64_t, uint32_t) {};
+  table_.frame_crc = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                        uint32_t crc) {
+    return Self(context).CrcFrame(frame, offset, length, crc);
+  };
   table_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
                          void* to) -> uint32_t {
     Self(context).ReadFrame(frame, offset, length, static_cast<uint8_t*>(to));

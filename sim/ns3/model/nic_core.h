@@ -193,6 +193,9 @@ class NicCore : private LeaseHolder {
   bool PayloadRoom();
   void CopyHostMemory(const fw::DmaSegment* from, uint32_t from_count, const fw::DmaSegment* to,
                       uint32_t to_count, uint32_t tag);
+  uint32_t SealPayload(uint32_t handle, uint32_t pad, bool with_crc, uint32_t crc);
+  uint32_t CrcHostMemory(const fw::DmaSegment* from, uint32_t count, uint32_t crc);
+  uint32_t CrcFrame(uint32_t handle, uint32_t offset, uint32_t length, uint32_t crc) const;
   uint32_t SumFrame(uint32_t handle, uint32_t offset, uint32_t length) const;
   void ReadFrame(uint32_t handle, uint32_t offset, uint32_t length, uint8_t* to) const;
   uint32_t SendFrame(const fw::FrameOut& out, uint64_t* lease);

@@ -5,6 +5,7 @@
 
 #include "protocols/common/checksum.h"
 #include "protocols/ipv6/header.h"
+#include "protocols/iwarp/crc32c.h"
 #include "sim/ns3/model/nic_core.h"
 #include "sim/ns3/model/phantom.h"
 #include "sim/ns3/model/virtual_time.h"
@@ -57,6 +58,17 @@ class Scatter {
 
 Piece HostPiece(const fw::DmaSegment& segment) {
   return {IsPhantom(segment.address) ? nullptr : HostMemory(segment.address), segment.length};
+}
+
+/// Phantom bytes count as zeroes.
+uint32_t CrcOf(const Piece& piece, uint32_t crc) {
+  if (piece.data != nullptr) return iwarp::Crc32c({piece.data, piece.length}, crc);
+  static constexpr uint8_t kZeroes[4096] = {};
+  for (uint32_t at = 0; at < piece.length; at += sizeof(kZeroes)) {
+    const uint32_t bytes = std::min<uint32_t>(sizeof(kZeroes), piece.length - at);
+    crc = iwarp::Crc32c({kZeroes, bytes}, crc);
+  }
+  return crc;
 }
 
 }  // namespace
@@ -268,6 +280,38 @@ uint32_t NicCore::PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t len
   payload.sum = ChecksumAdd(payload.owned);
   *sum = payload.sum;
   return handle;
+}
+
+uint32_t NicCore::SealPayload(uint32_t handle, uint32_t pad, bool with_crc, uint32_t crc) {
+  Payload& payload = payloads_[handle - 1];
+  if (with_crc) {
+    for (const Piece& piece : payload.pieces) crc = CrcOf(piece, crc);
+  }
+  uint8_t end[8] = {};
+  if (with_crc) {
+    crc = iwarp::Crc32c({end, pad}, crc);
+    iwarp::StoreCrc(end + pad, crc);
+  }
+  const uint32_t bytes = pad + static_cast<uint32_t>(iwarp::kCrcBytes);
+  payload.owned.assign(end, end + bytes);
+  payload.pieces.push_back({payload.owned.data(), bytes});
+  payload.sum =
+      ChecksumCombine(payload.sum, ChecksumAtOffset(ChecksumAdd(payload.owned), payload.length));
+  payload.length += bytes;
+  payload.copy = true;  // the end lies in the payload's own memory, which another one will get
+  return with_crc ? crc : 0;
+}
+
+uint32_t NicCore::CrcHostMemory(const fw::DmaSegment* from, uint32_t count, uint32_t crc) {
+  for (uint32_t i = 0; i < count; ++i) crc = CrcOf(HostPiece(from[i]), crc);
+  Transfer(read_, Engine::kDmaRead, "crc", TotalLength(from, count));
+  return crc;
+}
+
+uint32_t NicCore::CrcFrame(uint32_t handle, uint32_t offset, uint32_t length, uint32_t crc) const {
+  held_[handle - 1]->ForEach(offset, length,
+                             [&crc](const Piece& piece) { crc = CrcOf(piece, crc); });
+  return crc;
 }
 
 // --- Link

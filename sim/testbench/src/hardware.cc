@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "protocols/common/checksum.h"
+#include "protocols/iwarp/crc32c.h"
 #include "sim/backend/host_config.h"
 
 namespace qpip::testbench {
@@ -160,6 +161,26 @@ void Hardware::FillPayloadPorts() {
   };
   // The link is point-to-point: no packet waits for a neighbour.
   platform_.payload_keep = [](void*, uint32_t, const void*, uint32_t) -> uint32_t { return 0; };
+  platform_.payload_seal = [](void* context, uint32_t payload, uint32_t pad, uint32_t with_crc,
+                              uint32_t crc) -> uint32_t {
+    Bytes& bytes = Self(context).payloads_.at(payload);
+    bytes.resize(bytes.size() + pad);
+    crc = with_crc != 0 ? iwarp::Crc32c(bytes, crc) : 0;
+    bytes.resize(bytes.size() + iwarp::kCrcBytes);
+    iwarp::StoreCrc(&bytes[bytes.size() - iwarp::kCrcBytes], crc);
+    return crc;
+  };
+  platform_.memory_crc = [](void*, const fw::DmaSegment* from, uint32_t count,
+                            uint32_t crc) -> uint32_t {
+    return iwarp::Crc32c(Gather(from, count), crc);
+  };
+  platform_.host_swap = [](void*, uint64_t address, uint64_t expected,
+                           uint64_t desired) -> uint64_t {
+    uint64_t held;
+    std::memcpy(&held, HostMemory(address), sizeof(held));
+    if (held == expected) std::memcpy(HostMemory(address), &desired, sizeof(desired));
+    return held;
+  };
   platform_.payload_release = [](void* context, uint32_t payload) {
     Self(context).payloads_.erase(payload);
   };
@@ -186,6 +207,11 @@ void Hardware::FillLinkPorts() {
                            uint32_t length) -> uint32_t {
     const Bytes& bytes = Self(context).borrowed_.at(frame);
     return ChecksumAdd(std::span<const uint8_t>(bytes).subspan(offset, length));
+  };
+  platform_.frame_crc = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
+                           uint32_t crc) -> uint32_t {
+    const Bytes& bytes = Self(context).borrowed_.at(frame);
+    return iwarp::Crc32c(std::span<const uint8_t>(bytes).subspan(offset, length), crc);
   };
   platform_.frame_read = [](void* context, uint32_t frame, uint32_t offset, uint32_t length,
                             void* to) -> uint32_t {
