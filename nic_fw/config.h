@@ -58,6 +58,8 @@ struct NicConfig {
   uint32_t wqe_cache_bytes = 512;     ///< SRAM a work queue for fetched WQEs, power of two, 128 to
                                       ///< 512: also the largest stride a queue pair may ask for
 
+  uint32_t max_rdma_qps = 0;  ///< queue pairs that may be RDMA ones, at most max_qps
+
   uint32_t path_mtu_entries = 64;  ///< destinations whose path MTU is remembered, power of two,
                                    ///< 4 to 65536
 
@@ -106,6 +108,7 @@ struct ArenaBytes {
   uint32_t path_mtus = 0;     ///< what is known of the paths' MTUs
   uint32_t reassembly = 0;    ///< fragmented packets' headers, and what of them is there
   uint32_t neighbours = 0;    ///< Ethernet: neighbour cache, routers, frames that wait
+  uint32_t rdma = 0;          ///< RDMA: what those queue pairs have beyond
   uint32_t total = 0;         ///< 0: the configuration is refused
   uint32_t per_qp = 0;        ///< all bytes that one more queue pair costs
 };
@@ -135,6 +138,7 @@ inline constexpr ArenaPart kArenaParts[] = {
     {"sent_runs", &ArenaBytes::sent_runs},
     {"path_mtus", &ArenaBytes::path_mtus},
     {"neighbours", &ArenaBytes::neighbours},
+    {"rdma", &ArenaBytes::rdma},
     {"arena_total", &ArenaBytes::total},
     {"arena_per_qp", &ArenaBytes::per_qp},
 };

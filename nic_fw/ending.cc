@@ -6,6 +6,7 @@
 #include "nic_fw/layout.h"
 #include "nic_fw/opening.h"
 #include "nic_fw/packet.h"
+#include "nic_fw/rdma_queue.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/remote_access.h"
 #include "nic_fw/schedule.h"
@@ -43,6 +44,13 @@ void Detach(const Nic& nic, QueuePair& q) {
   q.tcb.state = tcp::State::kClosed;
 }
 
+/// Whether an RDMA stream ends by a Terminate: that it is reset afterwards says nothing more.
+bool IsTerminated(const Nic& nic, const QueuePair& q) {
+  if (q.rdma == kNone) return false;
+  const RdmaState& r = RdmaOf(nic, q);
+  return r.ending != RdmaEnding::kOpen || r.terminate_received;
+}
+
 /// RST, if the state calls for one.
 void ResetPeer(const Nic& nic, QueuePair& q) {
   tcp::Header reset;
@@ -73,8 +81,11 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
   const bool was_connecting = q.state == QpState::kConnecting;
   Detach(nic, q);
   if (q.state != QpState::kClosed && !q.ending.orphaned) {
-    q.ending.reason = static_cast<uint8_t>(reason);
-    q.ending.head_status = static_cast<uint8_t>(head);
+    const bool terminated = IsTerminated(nic, q);
+    q.ending.reason =
+        static_cast<uint8_t>(terminated ? abi::DisconnectReason::kTerminated : reason);
+    q.ending.head_status =
+        static_cast<uint8_t>(terminated ? abi::CompletionStatus::kFlushed : head);
   }
   const uint32_t listener = q.listener;
   if (was_connecting && listener != kNone && !q.ending.destroy_wanted &&
@@ -178,7 +189,7 @@ void FinishDraining(const Nic& nic, QueuePair& q) {
   Remove(nic.state.drain, DrainLink{nic}, q.handle);
   q.host_memory = {};
   if (!q.ending.orphaned) {
-    CompleteAcknowledged(nic, q.send, q.tcb.snd.una);  // what waited for the lease
+    CompleteDone(nic, q);  // what waited for the lease
     FlushSends(nic, q.send, q.ending);
     FlushReceives(nic, q.recv, q.placement, q.ending);
     q.ending.head_status = static_cast<uint8_t>(abi::CompletionStatus::kFlushed);
@@ -261,6 +272,7 @@ void FreeQueuePair(const Nic& nic, QueuePair& q) {
   QPIP_ASSERT(q.placement.contexts.empty() && q.refused.empty());
   CancelTimer(nic, q);
   RemoveDemux(nic, q);
+  ReturnRdmaState(nic, q);
   if (!q.ending.orphaned) {
     --nic.cq(q.send.cq).references;
     --nic.cq(q.recv.cq).references;

@@ -42,6 +42,17 @@ constexpr Framing kStreamFraming = {
     .room = RoomOfReceives,
 };
 
+/// RDMA: rdma_send.h and rdma_receive.h say where messages lie. A window that does not follow
+/// receives: what comes has its place without one, or ends the stream.
+constexpr Framing kMpaFraming = {
+    .name = "mpa",
+    .announce = AnnounceAsItIs,
+    .locate = LocateAsItIs,
+    .next = NextUntilPush,
+    .taken = TakenAsItIs,
+    .room = [](const ReceiveQueue&, const FramingState&) { return uint32_t{1} << 30; },
+};
+
 /// UDP: a datagram is a message.
 constexpr Framing kDatagramFraming = {
     .name = "datagram",

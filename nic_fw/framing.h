@@ -97,6 +97,7 @@ uint32_t RoomOfReceives(const ReceiveQueue& recv, const FramingState& state);
 
 extern const Framing kSegmentFraming;
 extern const Framing kStreamFraming;
+extern const Framing kMpaFraming;
 extern const Framing kDatagramFraming;
 
 }  // namespace qpip::fw

@@ -9,6 +9,7 @@ constinit const FramingTable kFramings = [] {
   FramingTable rows = {};
   rows[static_cast<uint8_t>(abi::Framing::kSegment)] = &kSegmentFraming;
   rows[static_cast<uint8_t>(abi::Framing::kStream)] = &kStreamFraming;
+  rows[static_cast<uint8_t>(abi::Framing::kMpa)] = &kMpaFraming;
   rows[kFramingDatagram] = &kDatagramFraming;
   return rows;
 }();

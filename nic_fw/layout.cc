@@ -6,6 +6,7 @@
 #include "nic_fw/link_state.h"
 #include "nic_fw/memory_key.h"
 #include "nic_fw/path_mtu.h"
+#include "nic_fw/rdma_state.h"
 #include "nic_fw/received_frame.h"
 #include "protocols/ipv6/header.h"
 
@@ -51,7 +52,7 @@ bool InRange(const NicConfig& c) {
          c.dma_slots > c.receive_contexts && c.dma_slots > c.transmit_contexts &&
          c.reassembly_slots <= kMaxReassemblySlots && c.path_mtu_entries >= 4 &&
          c.path_mtu_entries <= 65536 && std::has_single_bit(c.path_mtu_entries) &&
-         LinkInRange(c.link);
+         c.max_rdma_qps <= c.max_qps && LinkInRange(c.link);
 }
 
 // ---------------------------------------------------------------- the tables
@@ -180,6 +181,11 @@ constexpr TableRow kTables[] = {
     Shared<&Tables::waiting_packets>(
         &ArenaBytes::neighbours,
         [](const NicConfig& c) { return OnEthernetOnly(c, WaitingPackets); }, nullptr),
+    Shared<&Tables::rdma>(
+        &ArenaBytes::rdma, [](const NicConfig& c) { return c.max_rdma_qps; }, nullptr),
+    Shared<&Tables::rdma_deliveries>(
+        &ArenaBytes::rdma,
+        [](const NicConfig& c) { return c.max_rdma_qps != 0 ? c.receive_contexts : 0; }, nullptr),
 };
 static_assert(sizeof(kTables) / sizeof(TableRow) == sizeof(Tables) / sizeof(uint32_t),
               "each table has one row");
@@ -226,6 +232,13 @@ void FormatQueuePair(const Nic& nic, uint32_t handle) {
   q.recv.cache = q.send.cache + config.wqe_cache_bytes;
   q.send.records = s.tables.send_records.bytes +
                    (handle << config.send_depth_log2) * static_cast<uint32_t>(sizeof(SendRecord));
+  PlaceRuns(nic, q);
+}
+
+void PlaceRuns(const Nic& nic, QueuePair& q) {
+  const FirmwareState& s = nic.state;
+  const NicConfig& config = s.config;
+  const uint32_t handle = q.handle;
   // Not set to anything: on a host, memory that no connection has needed is not there yet.
   q.tcb.rcv.held.ranges.Place(
       nic.Table(s.tables.held_ranges) + size_t{handle} * config.tcp.reassembly,

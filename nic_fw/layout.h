@@ -13,6 +13,10 @@ bool ComputeLayout(const NicConfig& config, FirmwareState* state);
 /// Puts a queue pair into its initial state.
 void FormatQueuePair(const Nic& nic, uint32_t handle);
 
+/// Says where the tables of a queue pair's connection are: it has come from elsewhere, and they are
+/// empty.
+void PlaceRuns(const Nic& nic, QueuePair& q);
+
 /// Puts every table entry into its initial state.
 void FormatTables(const Nic& nic);
 

@@ -12,6 +12,8 @@
 #include "nic_fw/memory.h"
 #include "nic_fw/memory_key.h"
 #include "nic_fw/opening.h"
+#include "nic_fw/rdma_connection.h"
+#include "nic_fw/rdma_queue.h"
 #include "nic_fw/schedule.h"
 
 namespace qpip::fw {
@@ -71,6 +73,8 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
   const bool udp = c.type == static_cast<uint8_t>(abi::QpType::kUdp);
   const Framing* row = FindFraming(c.framing);
   const bool framing = row != nullptr && !row->datagrams;
+  const bool rdma = c.framing == static_cast<uint8_t>(abi::Framing::kMpa);
+  if (rdma && (!tcp || c.overflow_bytes < abi::kMinRdmaPool)) return false;
   const bool stream = framing && !row->keeps_boundaries;
   const bool traffic_class = (c.traffic_class & 3) == 0;  // RFC 3168: those are TCP's
   const bool flags = (c.flags & ~abi::kQpNagle) == 0 && (c.flags == 0 || (tcp && stream));
@@ -97,6 +101,8 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   const uint32_t handle = AllocateQueuePair(nic);
   if (handle == kNone) return Status(CommandStatus::kNoResource);
   QueuePair& q = nic.qp(handle);
+  const bool rdma = c.framing == static_cast<uint8_t>(abi::Framing::kMpa);
+  if (rdma && !TakeRdmaState(nic, q)) return Status(CommandStatus::kNoResource);
   q.type = static_cast<abi::QpType>(c.type);
   q.send.framing = q.type == abi::QpType::kUdp ? kFramingDatagram : c.framing;
   q.recv.framing = q.send.framing;
@@ -128,7 +134,7 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
 Result Connect(const Nic& nic, const abi::Connect& c) {
   QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
-  if (q->state != QpState::kIdle) return Status(CommandStatus::kBadState);
+  if (q->state != QpState::kIdle || q->rdma != kNone) return Status(CommandStatus::kBadState);
   tcp::FourTuple tuple;
   std::memcpy(tuple.local_address.bytes, nic.state.config.address.bytes, 16);
   std::memcpy(tuple.remote_address.bytes, c.remote_address.bytes, 16);
@@ -176,7 +182,7 @@ Result OfferCommand(const Nic& nic, const abi::Offer& c) {
       c.listener >= nic.state.config.max_listeners || !nic.listener(c.listener).in_use) {
     return Status(CommandStatus::kBadHandle);
   }
-  if (q->state != QpState::kIdle) return Status(CommandStatus::kBadState);
+  if (q->state != QpState::kIdle || q->rdma != kNone) return Status(CommandStatus::kBadState);
   OfferQueuePair(nic, *q, c.listener);
   return {};
 }
@@ -225,6 +231,18 @@ Result TakeNotices(const Nic& nic, const abi::QpCommand& c) {
   q->notices.announced = false;
   return {CommandStatus::kOk,
           {notices, q->notices.urgent_end, q->notices.icmp_errors, q->notices.last_icmp_error}};
+}
+
+Result QueryTerminate(const Nic& nic, const abi::QpCommand& c) {
+  const QueuePair* q = QueuePairOfHost(nic, c.qp);
+  if (q == nullptr || q->rdma == kNone) return Status(CommandStatus::kBadHandle);
+  const RdmaState& r = RdmaOf(nic, *q);
+  const bool sent = r.ending != RdmaEnding::kOpen;
+  const uint32_t flags =
+      (sent ? abi::kTerminateSent : 0u) | (r.terminate_received ? abi::kTerminateReceived : 0u);
+  const iwarp::CauseCode& code = r.terminate.code;
+  return {CommandStatus::kOk,
+          {flags, uint32_t{code.layer} << 16 | uint32_t{code.type} << 8 | code.code}};
 }
 
 Result QueryQp(const Nic& nic, const abi::QpCommand& c) {
@@ -331,8 +349,9 @@ void Execute(const Nic& nic) {
     case abi::CommandOpcode::kQueryCounters:
       return QueryCounters(nic, c.query_counters);
     case abi::CommandOpcode::kAdopt:
+      return Answer(nic, Status(AdoptConnection(nic, c.adopt)));
     case abi::CommandOpcode::kQueryTerminate:
-      break;
+      return Answer(nic, QueryTerminate(nic, c.qp));
   }
   Answer(nic, Status(CommandStatus::kBadCommand));
 }

@@ -5,6 +5,7 @@
 #include "nic_fw/framing.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/overflow_pool.h"
+#include "nic_fw/rdma_receive.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/receive_window.h"
 #include "nic_fw/received_frame.h"
@@ -20,7 +21,11 @@ void IssueAll(const Nic& nic, QueuePair& q);
 
 /// Issues whatever can be; most often there is nothing.
 inline void PumpReceive(const Nic& nic, QueuePair& q) {
-  if (!q.placement.contexts.empty() || PoolInUse(q.pool)) IssueAll(nic, q);
+  if (IsRdma(q.recv)) {
+    IssueRdma(nic, q);
+  } else if (!q.placement.contexts.empty() || PoolInUse(q.pool)) {
+    IssueAll(nic, q);
+  }
 }
 
 /// The bytes of an operation were not moved, or not those that were sent.
@@ -362,17 +367,37 @@ void AfterProgress(const Nic& nic, QueuePair& q) {
   }
 }
 
+/// All operations of an RDMA queue pair's context are done.
+static void FinishRdma(const Nic& nic, QueuePair& q, uint32_t index) {
+  ReceiveContext& context = nic.receive(index);
+  OnRdmaPlaced(nic, q, index);
+  if (q.state != QpState::kConnected) return;
+  context.in_flight = 0;
+  if (context.remaining == 0) {
+    Remove(q.placement.contexts, ReceiveLink{nic}, index);
+    ReturnReceiveContext(nic, index);
+  }
+  AddToBatch(nic, q.handle);
+  AfterProgress(nic, q);
+  nic.Charge(Stage::kRxUpdate, Variant::kData);
+}
+
 void OnPlaced(const Nic& nic, uint32_t index, uint32_t status) {
   ReceiveContext& context = nic.receive(index);
   QueuePair& q = nic.qp(context.qp);
   QPIP_ASSERT(context.issued && q.host_memory.dma_outstanding != 0);
   --q.host_memory.dma_outstanding;
+  if (IsRdma(q.recv) && !OnRdmaPart(nic, index, status)) return;
   context.issued = false;
   if (context.detached || context.held) {
     OnHeldPlaced(nic, q, index, status);
     return;
   }
   nic.Charge(Stage::kRxPutData, PayloadVariant(q.type), context.in_flight);
+  if (IsRdma(q.recv)) {
+    FinishRdma(nic, q, index);
+    return;
+  }
   if (status != kDmaOk) {
     TakeBackReceive(q.recv, context);
     context.fills_wqe = false;  // nothing is under way any more
@@ -423,6 +448,11 @@ void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status) {
 
 void OnDrainCopied(const Nic& nic, QueuePair& q, uint32_t status) {
   --q.host_memory.dma_outstanding;
+  if (IsRdma(q.recv)) {
+    OnRdmaCopied(nic, q, status);
+    if (q.state == QpState::kConnected) AfterProgress(nic, q);
+    return;
+  }
   const uint32_t length = q.pool.drain.issued;
   q.pool.drain.issued = 0;
   if (q.state != QpState::kConnected) return;
@@ -453,6 +483,10 @@ void DeliverEndOfStream(const Nic& nic, QueuePair& q) {
     return;
   }
   if (q.state != QpState::kConnected) return;
+  if (IsRdma(q.recv)) {
+    OnRdmaEndOfStream(nic, q);
+    return;
+  }
   if (!q.ending.peer_closed_reported) {
     q.ending.peer_closed_reported = true;
     Report(nic, q, abi::EventKind::kPeerClosed, 0);

@@ -208,6 +208,7 @@ struct QueuePair {
   uint32_t protection_domain = 0;
   uint64_t indices = 0;  ///< host memory: abi::QueueIndices
   uint32_t listener = kNone;
+  uint32_t rdma = kNone;  ///< RDMA: its entry in that table
 
   SendQueue send;
   ReceiveQueue recv;

@@ -1,6 +1,7 @@
 #include "nic_fw/receive_queue.h"
 
 #include "nic_fw/framing.h"
+#include "nic_fw/rdma_state.h"
 #include "nic_fw/work_queue.h"
 
 namespace qpip::fw {
@@ -13,7 +14,7 @@ bool WellFormed(const ReceiveQueue& recv, const abi::RecvWqe& wqe) {
   uint64_t length = 0;
   for (const abi::Sge& sge : ReceiveList(wqe)) length += sge.length;
   if (length != wqe.length) return false;
-  return length != 0 || FramingOf(recv).datagrams;
+  return length != 0 || FramingOf(recv).datagrams || IsRdma(recv);
 }
 
 }  // namespace

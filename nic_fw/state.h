@@ -138,8 +138,12 @@ struct TransmitContext {
   uint16_t peer_port = 0;
   uint8_t wqe_flags = 0;
   DatagramPart part = DatagramPart::kWhole;
-  DatagramFragment fragment;  ///< not of kWhole
-  uint8_t framing_bytes = 0;  ///< TCP: of `framing_header`, in front of the payload
+  DatagramFragment fragment;     ///< not of kWhole
+  bool is_request_less = false;  ///< TCP: its text is no work request's
+  bool seal = false;             ///< RDMA: a whole FPDU, whose end is put behind what was fetched
+  bool seal_crc = false;         ///< ... with a CRC
+  uint32_t head_crc = 0;         ///< of `framing_header`
+  uint8_t framing_bytes = 0;     ///< TCP: of `framing_header`, in front of the payload
   uint8_t framing_header[FramingState::kMostHeaderBytes] = {};
 };
 
@@ -172,6 +176,8 @@ struct ReassemblySlot;
 struct LinkState;
 struct Neighbour;
 struct WaitingPacket;
+struct RdmaState;
+struct RdmaDelivery;
 
 /// Where the table of `T` begins, bytes from the start of the arena.
 template <typename T>
@@ -202,6 +208,8 @@ struct Tables {
   TableOffset<Neighbour> neighbours;        ///< on Ethernet only, like the rest
   TableOffset<uint32_t> neighbour_buckets;  ///< first neighbour of each hash bucket
   TableOffset<WaitingPacket> waiting_packets;
+  TableOffset<RdmaState> rdma;                ///< where there are RDMA queue pairs, as the next
+  TableOffset<RdmaDelivery> rdma_deliveries;  ///< one a receive context
 };
 
 struct FirmwareState {
@@ -223,6 +231,8 @@ struct FirmwareState {
   List free_transmit;
   List free_receive;
   List free_regions;           ///< the one that has been free longest first
+  uint32_t rdma_touched = 0;   ///< entries of the table that were ever in use
+  uint32_t rdma_free = kNone;  ///< of those, the first that is free
   uint32_t bound_regions = 0;  ///< of the others, those that are bound to a queue pair
   uint32_t quantum = 0;
   uint32_t timer_count = 0;

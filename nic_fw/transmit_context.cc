@@ -1,5 +1,6 @@
 #include "nic_fw/transmit_context.h"
 
+#include "nic_fw/rdma_queue.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/send_queue.h"
 
@@ -21,6 +22,14 @@ PayloadSource SourceOf(const TransmitContext& context) {
 void CompleteSends(const Nic& nic, QueuePair& q) {
   if (RepeatOnWire(nic, q.host_memory)) {
     AwaitWire(nic, q.handle);
+  } else {
+    CompleteDone(nic, q);
+  }
+}
+
+void CompleteDone(const Nic& nic, QueuePair& q) {
+  if (IsRdma(q.send)) {
+    CompleteRdma(nic, q);
   } else {
     CompleteAcknowledged(nic, q.send, q.tcb.snd.una);
   }

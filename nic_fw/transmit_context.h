@@ -13,6 +13,8 @@ inline uint32_t TakeTransmitContext(const Nic& nic) {
   if (index == kNone) return kNone;
   nic.transmit(index).payload = 0;
   nic.transmit(index).framing_bytes = 0;
+  nic.transmit(index).is_request_less = false;
+  nic.transmit(index).seal = false;
   return index;
 }
 /// Gives it back.
@@ -50,5 +52,7 @@ inline bool RepeatOnWire(const Nic& nic, HostMemoryUse& use) {
 /// Completes the sends that are acknowledged. A completion gives the memory back: it waits for the
 /// wire while that refers to text that was sent again (RetryRefused goes on).
 void CompleteSends(const Nic& nic, QueuePair& q);
+/// ... whether it does or not.
+void CompleteDone(const Nic& nic, QueuePair& q);
 
 }  // namespace qpip::fw

@@ -2,6 +2,8 @@
 
 #include "nic_fw/ending.h"
 #include "nic_fw/invariants.h"
+#include "nic_fw/rdma_send.h"
+#include "nic_fw/rdma_state.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_context.h"
@@ -16,7 +18,7 @@ namespace {
 /// began: the memory is the application's again and must not be read, even if a part of the segment
 /// is of sends that go on.
 bool Outlived(const QueuePair& q, const TransmitContext& context) {
-  return static_cast<int32_t>(context.wqe_index - q.send.completed) < 0;
+  return !context.is_request_less && static_cast<int32_t>(context.wqe_index - q.send.completed) < 0;
 }
 
 /// Sends a context's frame if the wire takes it; answers false when it is still refused.
@@ -42,6 +44,10 @@ bool RepeatHeldTooLong(const Nic& nic, const QueuePair& q) {
   return pending != 0 && pending - 1 >= q.tcb.user_timeout_ms;
 }
 
+Turn ServiceStream(const Nic& nic, QueuePair& q) {
+  return IsRdma(q.send) ? ServiceRdma(nic, q) : ServiceTcp(nic, q);
+}
+
 /// States in which there may be something to send after all refused frames have left.
 bool MaySend(QpState state) {
   return state == QpState::kConnected || state == QpState::kConnecting ||
@@ -61,7 +67,7 @@ bool ServiceTransmit(const Nic& nic) {
     Activate(nic, q.handle);
     return true;
   }
-  const Turn turn = q.type == abi::QpType::kTcp ? ServiceTcp(nic, q) : ServiceUdp(nic, q);
+  const Turn turn = q.type == abi::QpType::kTcp ? ServiceStream(nic, q) : ServiceUdp(nic, q);
   const bool idle = turn.kind == Turn::Kind::kIdle;
   const bool last = turn.kind == Turn::Kind::kSent && q.type == abi::QpType::kTcp &&
                     !q.links.active.linked() && !MayHaveToSend(nic, q);
@@ -102,7 +108,7 @@ bool RetryRefused(const Nic& nic) {
   if (q.refused.empty()) {
     // It was a segment without text, or an inline datagram: made anew.
     if (q.type == abi::QpType::kTcp) {
-      ServiceTcp(nic, q);
+      ServiceStream(nic, q);
     } else {
       ServiceUdp(nic, q);
     }
@@ -121,7 +127,11 @@ bool RetryRefused(const Nic& nic) {
 
 void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   OnEntriesFetched(q.send, q.host_memory);
-  OnSendsFetched(nic, q, status);
+  if (IsRdma(q.send)) {
+    OnRdmaSendsFetched(nic, q, status);
+  } else {
+    OnSendsFetched(nic, q, status);
+  }
   if (q.state == QpState::kConnected) Activate(nic, q.handle);
 }
 
@@ -148,6 +158,7 @@ void OnPayloadFetched(const Nic& nic, uint32_t index, const DmaCompletion& compl
     OnPartSummed(nic, q.send, index, completion.sum);
     return;
   }
+  SealFetched(nic, context);
   // Frames of one queue pair stay in order: behind refused ones, this one waits too.
   if (!q.refused.empty() || !TrySend(nic, q, index)) {
     PushBack(q.refused, TransmitLink{nic}, index);

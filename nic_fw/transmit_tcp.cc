@@ -19,7 +19,8 @@ Variant DataVariant(const QueuePair& q) {
   return q.tcb.owed.segments_unacked > 0 || q.tcb.owed.ack_now ? Variant::kDataAck : Variant::kData;
 }
 
-/// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
+}  // namespace
+
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   const bool first = !intent.retransmission;
   const tcp::Owed owed = q.tcb.owed;
@@ -58,6 +59,8 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   return SentTurn(60);
 }
 
+namespace {
+
 void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& context, uint32_t length,
                       Variant variant) {
   if (context.retransmission) {
@@ -69,8 +72,8 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
   nic.Charge(Stage::kTxUpdate, variant);
 }
 
-/// Sends a packet whose text is ready and whose header is as of now. Returns false when the wire
-/// has no room.
+}  // namespace
+
 bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text) {
   const Variant variant = DataVariant(q);
   const auto ecn =
@@ -85,13 +88,11 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, Pa
   return true;
 }
 
-/// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
 bool WaitsForText(SendQueue& send) {
   send.waits_for_text = send.text_fetching != 0;
   return send.waits_for_text;
 }
 
-/// Starts fetching a packet's payload. Returns false when no packet buffer is free.
 bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index) {
   TransmitContext& context = nic.transmit(context_index);
   // Whoever cuts a packet computes the segments' checksums.
@@ -109,6 +110,8 @@ bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t 
   }
   return true;
 }
+
+namespace {
 
 /// Starts fetching WQEs from `index` on. Where they are at hand at once the turn goes on with them;
 /// answers false when the queue pair has failed over them.

@@ -23,4 +23,16 @@ void OnSendsFetched(const Nic& nic, QueuePair& q, uint32_t status);
 bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
                         const PayloadSource& text);
 
+// For segments whose text comes from elsewhere (rdma_send.h).
+struct GatheredText;
+/// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
+Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent);
+/// Sends a packet whose text is ready and whose header is as of now. Returns false when the wire
+/// has no room.
+bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text);
+/// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
+bool WaitsForText(SendQueue& send);
+/// Starts fetching a packet's payload. Returns false when no packet buffer is free.
+bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index);
+
 }  // namespace qpip::fw

@@ -43,6 +43,7 @@ fw::NicConfig MakeConfig(const NicUri& uri, const wire::Wire& wire) {
   // A queue pair may have a completion queue for each direction, and a region for each.
   config.max_cqs = std::max(config.max_cqs, 2 * config.max_qps);
   config.max_regions = std::clamp(2 * config.max_qps, config.max_regions, 65536u);
+  config.max_rdma_qps = std::min(config.max_rdma_qps, config.max_qps);
   config.dma_slots = std::min(config.dma_slots, Ports::kMaxDmaSlots);
   return config;
 }

@@ -119,6 +119,7 @@ NicUri::NicUri() : NicUri(*Schemes().front()) {}
 NicUri::NicUri(const Scheme& row) : scheme(&row), wire_options(row.make()), mtu(row.default_mtu) {
   // The real-time profile: host memory is plentiful where SRAM was not.
   nic.max_qps = 1024;
+  nic.max_rdma_qps = 256;
   nic.send_depth_log2 = 10;
   nic.max_listeners = 64;
   nic.max_backlog = 256;

@@ -1,0 +1,131 @@
+#include "nic_fw/rdma_queue.h"
+
+#include <cstring>
+
+#include "nic_fw/completion.h"
+#include "nic_fw/schedule.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+
+bool TakeRdmaState(const Nic& nic, QueuePair& q) {
+  FirmwareState& s = nic.state;
+  uint32_t index = s.rdma_free;
+  if (index != kNone) {
+    s.rdma_free = nic.Table(s.tables.rdma)[index].next_free;
+  } else if (s.rdma_touched < s.config.max_rdma_qps) {
+    index = s.rdma_touched++;
+  } else {
+    return false;
+  }
+  nic.Table(s.tables.rdma)[index] = RdmaState{};
+  q.rdma = index;
+  return true;
+}
+
+void ReturnRdmaState(const Nic& nic, QueuePair& q) {
+  if (q.rdma == kNone) return;
+  nic.Table(nic.state.tables.rdma)[q.rdma].next_free = nic.state.rdma_free;
+  nic.state.rdma_free = q.rdma;
+  q.rdma = kNone;
+}
+
+namespace {
+
+RdmaMessage& Push(QueuePair& q, RdmaState& r, uint32_t bytes) {
+  QPIP_ASSERT(HasMessageRoom(r));
+  RdmaMessage& message = r.message(r.message_first + r.message_count++);
+  message.start = q.tcb.snd.end;
+  message.bytes = bytes;
+  tcp::ExtendSend(q.tcb, bytes);
+  return message;
+}
+
+}  // namespace
+
+RdmaMessage& PushMessage(QueuePair& q, RdmaState& r, const iwarp::StartedMessage& started,
+                         MessageSource source) {
+  // RFC 5044 4.5: an FPDU fills a segment, as far as the path is known to let it.
+  const uint32_t mulpdu = iwarp::Mulpdu(q.tcb.snd.mss, false);
+  const iwarp::MessageLayout layout = iwarp::LayOut(started.message, 0, mulpdu, false);
+  RdmaMessage& message = Push(q, r, static_cast<uint32_t>(iwarp::StreamBytes(layout)));
+  message.message = started.message;
+  message.mulpdu = mulpdu;
+  message.source = started.control_bytes != 0 ? MessageSource::kControl : source;
+  std::memcpy(message.control, started.control, sizeof(message.control));
+  return message;
+}
+
+RdmaMessage& PushStartup(QueuePair& q, RdmaState& r, uint32_t bytes) {
+  RdmaMessage& message = Push(q, r, bytes);
+  message.source = MessageSource::kStartup;
+  return message;
+}
+
+RdmaMessage* FindMessage(RdmaState& r, tcp::SequenceNumber sequence) {
+  uint32_t low = 0;
+  uint32_t high = r.message_count;
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    RdmaMessage& message = r.message(r.message_first + middle);
+    if (sequence.InWindow(message.start, message.bytes)) return &message;
+    if (sequence.Before(message.start)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return nullptr;
+}
+
+namespace {
+
+bool IsResponse(const RdmaMessage& message) {
+  return message.source != MessageSource::kStartup &&
+         (message.message.opcode == iwarp::Opcode::kReadResponse ||
+          message.message.opcode == iwarp::Opcode::kAtomicResponse);
+}
+
+void ForgetAcknowledged(const Nic& nic, QueuePair& q, RdmaState& r) {
+  const bool waited = !HasMessageRoom(r, 2);
+  while (r.message_count != 0) {
+    const RdmaMessage& message = r.message(r.message_first);
+    if ((message.start + message.bytes).After(q.tcb.snd.una)) break;
+    if (IsResponse(message)) iwarp::OnRequestAnswered(r.receiver);
+    ++r.message_first;
+    --r.message_count;
+  }
+  // What waits for room in the ring, or for the Terminate to be acknowledged, goes on.
+  const bool goes_on = waited || r.ending == RdmaEnding::kTerminating;
+  if (goes_on && q.state == QpState::kConnected) Activate(nic, q.handle);
+}
+
+bool IsDone(const QueuePair& q, const RdmaState& r, const SendRecord& record) {
+  if ((record.flags & kRecordIsRequest) != 0) {
+    return static_cast<int32_t>(r.requests_answered - record.length) >= 0;
+  }
+  return !(record.start + record.length).After(q.tcb.snd.una);
+}
+
+}  // namespace
+
+void CompleteRdma(const Nic& nic, QueuePair& q) {
+  RdmaState& r = RdmaOf(nic, q);
+  SendQueue& send = q.send;
+  ForgetAcknowledged(nic, q, r);
+  while (send.completed != send.announced) {
+    const uint32_t index = send.completed;
+    const SendRecord& record = nic.record(send, index);
+    if (!IsDone(q, r, record)) break;
+    nic.Trace(kTraceSendAcked, send.owner, index, record.message_bytes);
+    ++send.completed;
+    if ((record.flags & abi::kSendSignaled) != 0) {
+      CompletionDetail detail;
+      detail.byte_length = record.message_bytes;
+      Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
+    }
+  }
+  if (send.announced != send.producer && q.state == QpState::kConnected) Activate(nic, q.handle);
+}
+
+}  // namespace qpip::fw

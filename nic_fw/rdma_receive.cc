@@ -1,0 +1,602 @@
+#include "nic_fw/rdma_receive.h"
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+
+#include "nic_fw/ending.h"
+#include "nic_fw/events.h"
+#include "nic_fw/memory.h"
+#include "nic_fw/rdma_queue.h"
+#include "nic_fw/receive_queue.h"
+#include "nic_fw/received_frame.h"
+#include "nic_fw/remote_access.h"
+#include "nic_fw/schedule.h"
+#include "protocols/common/byte_order.h"
+#include "protocols/iwarp/crc32c.h"
+#include "protocols/tcp/machine.h"
+
+namespace qpip::fw {
+namespace {
+
+using iwarp::Cause;
+using iwarp::Opcode;
+
+constexpr uint64_t kAtomicBytes = 8;
+
+std::span<iwarp::PendingRequest> Asked(RdmaState& r) { return {r.asked, r.ord}; }
+std::span<iwarp::PendingRequest> Owed(RdmaState& r) { return {r.owed, r.ird}; }
+StreamOf StreamOfQueue(const QueuePair& q) { return {q.handle, q.protection_domain}; }
+
+/// The stream is over: its first fault is told to the peer.
+void Refuse(const Nic& nic, QueuePair& q, RdmaState& r, const iwarp::Terminate& terminate) {
+  if (r.ending != RdmaEnding::kOpen) return;
+  nic.Count(abi::NicCounter::kProtectionErrors);
+  r.receiver.over = true;
+  r.terminate = terminate;
+  r.ending = RdmaEnding::kRefused;
+  Activate(nic, q.handle);
+}
+
+void RefuseSegment(const Nic& nic, QueuePair& q, RdmaState& r, const iwarp::SegmentPlan& plan,
+                   Cause cause, uint32_t ulpdu_length) {
+  if (cause == Cause::kMessageTooLong) {
+    q.ending.recv_status = static_cast<uint8_t>(abi::CompletionStatus::kLocalLengthError);
+  }
+  Refuse(nic, q, r, iwarp::TerminateFor(plan, cause, ulpdu_length));
+}
+
+void RefuseFpdu(const Nic& nic, QueuePair& q, RdmaState& r, Cause cause) {
+  Refuse(nic, q, r, iwarp::MakeTerminate(cause, nullptr, 0, nullptr));
+}
+
+/// Bytes of a frame could not be read or moved.
+void FailBytes(const Nic& nic, QueuePair& q, uint32_t status) {
+  if (status != kDmaRevoked) {
+    FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  // The sender took its memory back when it gave the connection up; its reset is under way or lost.
+  nic.Count(abi::NicCounter::kConnectionsReset);
+  EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+}
+
+// ---------------------------------------------------------------- where bytes go
+
+struct Places {
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t count = 0;
+  uint32_t covered = 0;
+};
+
+/// What a planned segment needs to be placed.
+struct Target {
+  const abi::RecvWqe* wqe = nullptr;  ///< of a Send or immediate data
+  std::span<const abi::Sge> list;     ///< where it goes, unless a region is named
+  uint32_t offset = 0;                ///< in the list
+};
+
+/// Where bytes [done, ...) of a segment go. Answers why not.
+Cause Place(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan& plan,
+            const Target& target, uint32_t done, Places* places) {
+  const uint32_t length = plan.payload_bytes - done;
+  if (plan.opcode == Opcode::kWrite) {
+    const iwarp::AccessVerdict verdict = TranslateRemote(
+        nic, StreamOfQueue(q),
+        {plan.ddp.stag, plan.ddp.tagged_offset + done, length, abi::kAccessRemoteWrite},
+        places->pieces, &places->count, &places->covered);
+    return iwarp::CauseOfAccess(verdict, plan.opcode);
+  }
+  places->count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, target.list,
+                            target.offset + done, length, places->pieces, &places->covered);
+  return places->count != 0 ? Cause::kNone : Cause::kStreamCatastrophic;
+}
+
+/// A receive whose doorbell is still in the FIFO was posted all the same: before a message is
+/// refused for want of one, the host's own index says. What it says is looked at; the host is not
+/// trusted.
+bool HasReceive(const Nic& nic, QueuePair& q) {
+  ReceiveQueue& recv = q.recv;
+  if (recv.next != recv.producer) return true;
+  const uint64_t word = nic.hardware.HostLoad(q.indices + offsetof(abi::QueueIndices, recv));
+  const uint32_t ahead = static_cast<uint32_t>(word) - recv.producer;
+  if (ahead == 0 || ahead > 1u << recv.log2_depth) return false;
+  recv.producer += ahead;
+  recv.posted_bytes = static_cast<uint32_t>(word >> 32);
+  return true;
+}
+
+/// The receive that the message at hand goes to, where it needs one. False: it is not known yet, or
+/// the queue pair has failed over it.
+bool FindReceive(const Nic& nic, QueuePair& q, std::span<const uint8_t> head,
+                 const abi::RecvWqe** wqe) {
+  *wqe = nullptr;
+  iwarp::DdpHeader ddp;
+  if (iwarp::ParseDdp(head, &ddp) != iwarp::DdpError::kNone || ddp.tagged ||
+      ddp.queue != iwarp::kSendQueue || !HasReceive(nic, q)) {
+    return true;
+  }
+  const CurrentReceive current = FindCurrentReceive(nic, q.recv, q.host_memory);
+  if (current.malformed) FailReceive(nic, q, abi::CompletionStatus::kLocalQpOperationError);
+  *wqe = current.wqe;
+  return current.wqe != nullptr;
+}
+
+/// RFC 5040 5.2.1, RFC 7306 5.1: whether the peer may have what it asks for.
+Cause CheckRequest(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan& plan) {
+  iwarp::AccessVerdict verdict = iwarp::AccessVerdict::kGranted;
+  if (plan.opcode == Opcode::kReadRequest && plan.read.length != 0) {
+    verdict = CheckRemote(
+        nic, StreamOfQueue(q),
+        {plan.read.source_stag, plan.read.source_offset, plan.read.length, abi::kAccessRemoteRead});
+    if (plan.read.length > uint32_t{1} << 30) return Cause::kStreamCatastrophic;
+  } else if (plan.opcode == Opcode::kAtomicRequest) {
+    verdict =
+        CheckRemote(nic, StreamOfQueue(q),
+                    {plan.atomic.stag, plan.atomic.offset, kAtomicBytes, abi::kAccessRemoteAtomic});
+  }
+  return iwarp::CauseOfAccess(verdict, plan.opcode);
+}
+
+RdmaDelivery::Kind KindOf(const iwarp::SegmentPlan& plan) {
+  using Kind = RdmaDelivery::Kind;
+  if (!plan.message_ends || plan.opcode == Opcode::kWrite) return Kind::kNothing;
+  switch (plan.opcode) {
+    case Opcode::kReadRequest:
+    case Opcode::kAtomicRequest:
+      return Kind::kRequest;
+    case Opcode::kReadResponse:
+    case Opcode::kAtomicResponse:
+      return Kind::kAnswer;
+    case Opcode::kTerminate:
+      return Kind::kTerminate;
+    default:
+      return Kind::kReceive;
+  }
+}
+
+// ---------------------------------------------------------------- planning a segment
+
+enum class Planned : uint8_t { kYes, kWait, kRefused };
+
+/// Whether a whole FPDU's ULPDU, of which `head` are the first bytes, may be placed, and what
+/// becomes of it.
+Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const uint8_t> head,
+                  uint32_t ulpdu_length, Target* target, RdmaDelivery* delivery) {
+  if (!FindReceive(nic, q, head, &target->wqe)) return Planned::kWait;
+  iwarp::ReceiveRoom room;
+  if (target->wqe != nullptr) room = {true, target->wqe->length};
+  iwarp::SegmentPlan& plan = delivery->plan;
+  plan = iwarp::PlanSegment(r.receiver, head, ulpdu_length, room);
+  if (plan.refusal == Cause::kNone) plan.refusal = CheckRequest(nic, q, plan);
+  if (plan.opcode == Opcode::kReadResponse && plan.refusal == Cause::kNone) {
+    const ResponseSink& sink = r.sinks[r.sender.asked.first];
+    target->list = {sink.list, sink.count};
+    target->offset = r.asked[r.sender.asked.first].read.length - r.receiver.awaited.left;
+  } else if (target->wqe != nullptr) {
+    target->list = ReceiveList(*target->wqe);
+    target->offset = plan.ddp.message_offset;
+  }
+  delivery->ulpdu_length = ulpdu_length;
+  if (plan.refusal == Cause::kNone && plan.payload_bytes != 0) {
+    Places places;
+    plan.refusal = Place(nic, q, plan, *target, 0, &places);
+  }
+  if (plan.refusal == Cause::kNone) return Planned::kYes;
+  RefuseSegment(nic, q, r, plan, plan.refusal, ulpdu_length);
+  return Planned::kRefused;
+}
+
+/// What an atomic operation has found goes to the request's own list.
+void StoreOriginal(const Nic& nic, QueuePair& q, const ResponseSink& sink, uint64_t original) {
+  DmaSegment pieces[kMaxDmaSegments];
+  uint32_t covered = 0;
+  const uint32_t count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite,
+                                   {sink.list, sink.count}, 0, kAtomicBytes, pieces, &covered);
+  uint8_t bytes[kAtomicBytes];
+  std::memcpy(bytes, &original, sizeof(bytes));
+  const uint8_t* from = bytes;
+  for (uint32_t i = 0; i < count; ++i) {
+    nic.hardware.DmaWrite(pieces[i].address, from, pieces[i].length, 0, 0);
+    from += pieces[i].length;
+  }
+}
+
+/// The segment is on its way to where it belongs: the next one can be planned.
+void Commit(const Nic& nic, QueuePair& q, RdmaState& r, const Target& target,
+            RdmaDelivery* delivery) {
+  const iwarp::SegmentPlan& plan = delivery->plan;
+  delivery->kind = KindOf(plan);
+  if (delivery->kind == RdmaDelivery::Kind::kAnswer) {
+    if (plan.opcode == Opcode::kAtomicResponse) {
+      StoreOriginal(nic, q, r.sinks[r.sender.asked.first], plan.atomic_response.original);
+      delivery->byte_length = kAtomicBytes;
+    }
+    iwarp::TakeAnswered(r.sender, Asked(r));
+  } else if (delivery->kind == RdmaDelivery::Kind::kReceive) {
+    delivery->wqe_index = q.recv.next;
+    delivery->byte_length = iwarp::IsImmediate(plan.opcode) ? 0 : plan.message_length;
+    ConsumeReceive(q.recv, target.wqe->length);
+  }
+  iwarp::CommitSegment(r.receiver, plan);
+  iwarp::KeepAwaited(r.sender, Asked(r), r.receiver);
+  if (r.await_first) {
+    r.await_first = false;
+    Activate(nic, q.handle);
+  }
+}
+
+// ---------------------------------------------------------------- out of one frame
+
+/// One operation of a context.
+void StartPart(const Nic& nic, QueuePair& q, uint32_t index, uint32_t offset,
+               const DmaSegment* pieces, uint32_t count) {
+  PlaceFrame(nic, nic.receive(index).frame, offset, pieces, count, MakeTag(Tag::kPlace, index));
+  ++q.host_memory.dma_outstanding;
+  ++DeliveryOf(nic, index).operations;
+}
+
+/// `bytes` of the stream that a context holds are on their way.
+void Advance(const Nic& nic, uint32_t index, uint32_t bytes) {
+  ReceiveContext& context = nic.receive(index);
+  DeliveryOf(nic, index).stream_bytes = bytes;
+  context.issued = true;
+  context.in_flight = bytes;
+  context.offset += bytes;
+  context.sequence += bytes;
+  context.remaining -= bytes;
+}
+
+enum class Step : uint8_t { kYes, kWait };
+
+/// The next FPDU of a context, all of which it has.
+Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint32_t total,
+                uint32_t ulpdu_length) {
+  ReceiveContext& context = nic.receive(index);
+  uint8_t bytes[FpduGather::kHeadBytes];
+  uint8_t field[iwarp::kCrcBytes];
+  const uint32_t wanted = iwarp::kLengthBytes + ulpdu_length;
+  const uint32_t have = wanted < sizeof(bytes) ? wanted : uint32_t{sizeof(bytes)};
+  uint32_t status = ReadFrame(nic, context.frame, context.offset, have, bytes);
+  if (status == kDmaOk && r.crc) {
+    const uint32_t at = context.offset + total - static_cast<uint32_t>(iwarp::kCrcBytes);
+    status = ReadFrame(nic, context.frame, at, iwarp::kCrcBytes, field);
+  }
+  if (status != kDmaOk) {
+    FailBytes(nic, q, status);
+    return Step::kWait;
+  }
+  if (r.crc) {
+    const uint32_t summed = total - static_cast<uint32_t>(iwarp::kCrcBytes);
+    nic.Charge(Stage::kChecksum, Variant::kData, summed);
+    if (nic.hardware.FrameCrc(context.frame, context.offset, summed, 0) != iwarp::LoadCrc(field)) {
+      RefuseFpdu(nic, q, r, Cause::kBadCrc);
+      return Step::kWait;
+    }
+  }
+  RdmaDelivery& delivery = DeliveryOf(nic, index);
+  delivery = RdmaDelivery{};
+  Target target;
+  const std::span<const uint8_t> head(bytes + iwarp::kLengthBytes, have - iwarp::kLengthBytes);
+  const Planned planned = PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery);
+  if (planned != Planned::kYes) return Step::kWait;
+  const iwarp::SegmentPlan& plan = delivery.plan;
+  const uint32_t start = context.offset + iwarp::kLengthBytes + plan.header_bytes;
+  for (uint32_t done = 0; done < plan.payload_bytes;) {
+    Places places;
+    Place(nic, q, plan, target, done, &places);
+    QPIP_ASSERT(places.count != 0);  // PlanWhole has asked
+    StartPart(nic, q, index, start + done, places.pieces, places.count);
+    done += places.covered;
+  }
+  if (delivery.operations == 0) StartPart(nic, q, index, context.offset, nullptr, 0);
+  Commit(nic, q, r, target, &delivery);
+  Advance(nic, index, total);
+  return Step::kYes;
+}
+
+// ---------------------------------------------------------------- out of several frames
+
+/// What is known of an FPDU's length when its first two bytes are here. False: it is refused.
+bool LearnLength(const Nic& nic, QueuePair& q, RdmaState& r) {
+  FpduGather& gather = r.gather;
+  const uint32_t ulpdu_length = LoadBe16(gather.head);
+  if (ulpdu_length > iwarp::kMaxMulpdu) {
+    RefuseFpdu(nic, q, r, Cause::kMpaCatastrophic);
+    return false;
+  }
+  gather.total = iwarp::ContentBytes(ulpdu_length);
+  return true;
+}
+
+/// Of bytes [have, have + length) of an FPDU, which lie at `offset` of a frame: the part in [from,
+/// to) is read into `out`, which is for the byte at `from`.
+uint32_t ReadOverlap(const Nic& nic, const ReceiveContext& context, uint32_t have, uint32_t length,
+                     uint32_t from, uint32_t to, uint8_t* out) {
+  const uint32_t begin = have > from ? have : from;
+  const uint32_t end = have + length < to ? have + length : to;
+  if (begin >= end) return kDmaOk;
+  return ReadFrame(nic, context.frame, context.offset + (begin - have), end - begin,
+                   out + (begin - from));
+}
+
+/// The next bytes of an FPDU of which the context has not all.
+Step IssuePart(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
+  FpduGather& gather = r.gather;
+  ReceiveContext& context = nic.receive(index);
+  const uint32_t known = gather.total != 0 ? gather.total : uint32_t{iwarp::kLengthBytes};
+  const uint32_t rest = known - gather.have;
+  const uint32_t length = context.remaining < rest ? context.remaining : rest;
+  uint32_t status =
+      ReadOverlap(nic, context, gather.have, length, 0, FpduGather::kHeadBytes, gather.head);
+  const uint32_t summed = known - (gather.total != 0 ? uint32_t{iwarp::kCrcBytes} : 0);
+  if (status == kDmaOk && gather.total != 0) {
+    status = ReadOverlap(nic, context, gather.have, length, summed, known, gather.field);
+  }
+  if (status != kDmaOk) {
+    FailBytes(nic, q, status);
+    return Step::kWait;
+  }
+  const uint32_t end = gather.have + length < summed ? gather.have + length : summed;
+  if (r.crc && end > gather.have) {
+    gather.crc =
+        nic.hardware.FrameCrc(context.frame, context.offset, end - gather.have, gather.crc);
+    nic.Charge(Stage::kChecksum, Variant::kData, end - gather.have);
+  }
+  const DmaSegment place = {q.pool.ring + gather.have, length, 0};
+  gather.have += length;
+  if (gather.total == 0 && gather.have == iwarp::kLengthBytes && !LearnLength(nic, q, r)) {
+    return Step::kWait;
+  }
+  DeliveryOf(nic, index) = RdmaDelivery{};
+  StartPart(nic, q, index, context.offset, &place, 1);
+  ++gather.operations;
+  context.to_pool = false;
+  context.held = false;
+  Advance(nic, index, length);
+  DeliveryOf(nic, index).gathers = true;
+  return Step::kYes;
+}
+
+/// A gathered FPDU is whole and in the pool: on from there. kWait: not now, or it is on its way.
+Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
+  FpduGather& gather = r.gather;
+  if (r.crc && gather.crc != iwarp::LoadCrc(gather.field)) {
+    RefuseFpdu(nic, q, r, Cause::kBadCrc);
+    return Step::kWait;
+  }
+  const uint32_t ulpdu_length = LoadBe16(gather.head);
+  uint32_t have = iwarp::kLengthBytes + ulpdu_length;
+  if (have > sizeof(gather.head)) have = sizeof(gather.head);
+  const std::span<const uint8_t> head(gather.head + iwarp::kLengthBytes,
+                                      have - iwarp::kLengthBytes);
+  RdmaDelivery& delivery = r.gathered;
+  delivery = RdmaDelivery{};
+  Target target;
+  if (PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery) != Planned::kYes) {
+    return Step::kWait;
+  }
+  const iwarp::SegmentPlan& plan = delivery.plan;
+  const uint64_t start = q.pool.ring + iwarp::kLengthBytes + plan.header_bytes;
+  for (uint32_t done = 0; done < plan.payload_bytes;) {
+    Places places;
+    Place(nic, q, plan, target, done, &places);
+    QPIP_ASSERT(places.count != 0);
+    const DmaSegment from = {start + done, places.covered, 0};
+    nic.hardware.DmaCopy(&from, 1, places.pieces, places.count, MakeTag(Tag::kDrainCopy, q.handle));
+    ++q.host_memory.dma_outstanding;
+    ++delivery.operations;
+    done += places.covered;
+  }
+  Commit(nic, q, r, target, &delivery);
+  gather = FpduGather{};
+  r.delivering = delivery.operations != 0;
+  return Step::kYes;
+}
+
+// ---------------------------------------------------------------- taking effect
+
+abi::CompletionStatus StatusOf(Cause cause) {
+  const iwarp::CauseCode code = iwarp::CodeOf(cause);
+  if (cause == Cause::kNoBuffer || cause == Cause::kMessageTooLong) {
+    return abi::CompletionStatus::kRemoteInvalidRequest;
+  }
+  const bool protection = code.type == 1 && code.layer != iwarp::kLayerMpa;
+  return protection ? abi::CompletionStatus::kRemoteAccessError
+                    : abi::CompletionStatus::kRemoteOperationError;
+}
+
+/// The peer has found fault: with the oldest that it has not acknowledged, as far as is known.
+void OnTerminate(const Nic& nic, QueuePair& q, RdmaState& r, const iwarp::Terminate& terminate) {
+  r.terminate = terminate;
+  r.terminate_received = true;
+  if (q.send.completed != q.send.producer) {
+    q.ending.error_index = q.send.completed;
+    q.ending.send_status = static_cast<uint8_t>(StatusOf(iwarp::GuessCause(terminate.code)));
+  }
+  AbortConnection(nic, q);
+}
+
+/// RFC 7306 5.1: as one step towards the host's processors, too.
+bool CarryOut(const Nic& nic, const QueuePair& q, const iwarp::AtomicRequest& request,
+              uint64_t* original) {
+  DmaSegment piece[kMaxDmaSegments];
+  uint32_t count = 0;
+  uint32_t covered = 0;
+  const iwarp::AccessVerdict verdict = TranslateRemote(
+      nic, StreamOfQueue(q), {request.stag, request.offset, kAtomicBytes, abi::kAccessRemoteAtomic},
+      piece, &count, &covered);
+  if (verdict != iwarp::AccessVerdict::kGranted || count != 1) return false;
+  uint64_t held = nic.hardware.HostLoad(piece[0].address);
+  for (;;) {
+    const uint64_t wanted = iwarp::ApplyAtomic(request, held);
+    const uint64_t found = nic.hardware.HostSwap(piece[0].address, held, wanted);
+    if (found == held) break;
+    held = found;
+  }
+  *original = held;
+  return true;
+}
+
+void DeliverReceive(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery& delivery) {
+  const iwarp::SegmentPlan& plan = delivery.plan;
+  CompletionDetail detail;
+  detail.byte_length = delivery.byte_length;
+  if (iwarp::IsSolicited(plan.opcode)) detail.flags |= abi::kCqeSolicited;
+  if (iwarp::IsImmediate(plan.opcode)) {
+    detail.flags |= abi::kCqeImmediate;
+    uint8_t bytes[4];
+    StoreBe32(bytes, static_cast<uint32_t>(plan.immediate >> 32));
+    std::memcpy(&detail.immediate, bytes, sizeof(bytes));
+  }
+  if (iwarp::Invalidates(plan.opcode)) {
+    const iwarp::AccessVerdict verdict =
+        Invalidate(nic, StreamOfQueue(q), plan.ddp.ulp_word, /*by_peer=*/true);
+    if (verdict != iwarp::AccessVerdict::kGranted) {
+      // Its bytes are placed, but the message is not delivered.
+      detail.status = abi::CompletionStatus::kFlushed;
+      RefuseSegment(nic, q, r, plan, iwarp::CauseOfAccess(verdict, plan.opcode),
+                    delivery.ulpdu_length);
+    } else {
+      detail.flags |= abi::kCqeInvalidated;
+      detail.key = plan.ddp.ulp_word;
+    }
+  }
+  CompleteReceive(nic, q.recv, delivery.wqe_index, detail);
+}
+
+/// A segment whose bytes are in place.
+void Deliver(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery& delivery) {
+  switch (delivery.kind) {
+    case RdmaDelivery::Kind::kNothing:
+      return;
+    case RdmaDelivery::Kind::kReceive:
+      DeliverReceive(nic, q, r, delivery);
+      return;
+    case RdmaDelivery::Kind::kRequest: {
+      uint64_t original = 0;
+      if (delivery.plan.opcode == Opcode::kAtomicRequest &&
+          !CarryOut(nic, q, delivery.plan.atomic, &original)) {
+        RefuseSegment(nic, q, r, delivery.plan, Cause::kInvalidStag, delivery.ulpdu_length);
+        return;
+      }
+      iwarp::Owe(r.sender, Owed(r), delivery.plan, original);
+      Activate(nic, q.handle);
+      return;
+    }
+    case RdmaDelivery::Kind::kAnswer:
+      ++r.requests_answered;
+      CompleteRdma(nic, q);
+      Activate(nic, q.handle);
+      return;
+    case RdmaDelivery::Kind::kTerminate:
+      OnTerminate(nic, q, r, delivery.plan.terminate);
+      return;
+  }
+}
+
+Step IssueNext(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
+  const ReceiveContext& context = nic.receive(index);
+  if (r.gather.have == 0 && context.remaining >= iwarp::kLengthBytes) {
+    uint8_t field[iwarp::kLengthBytes];
+    const uint32_t status =
+        ReadFrame(nic, context.frame, context.offset, iwarp::kLengthBytes, field);
+    if (status != kDmaOk) {
+      FailBytes(nic, q, status);
+      return Step::kWait;
+    }
+    const uint32_t ulpdu_length = LoadBe16(field);
+    if (ulpdu_length > iwarp::kMaxMulpdu) {
+      RefuseFpdu(nic, q, r, Cause::kMpaCatastrophic);
+      return Step::kWait;
+    }
+    const uint32_t total = iwarp::ContentBytes(ulpdu_length);
+    if (total <= context.remaining) return IssueWhole(nic, q, r, index, total, ulpdu_length);
+  }
+  return IssuePart(nic, q, r, index);
+}
+
+bool IsGathered(const FpduGather& gather) {
+  return gather.total != 0 && gather.have == gather.total;
+}
+
+}  // namespace
+
+void IssueRdma(const Nic& nic, QueuePair& q) {
+  if (q.state != QpState::kConnected) return;
+  RdmaState& r = RdmaOf(nic, q);
+  uint32_t index = q.placement.contexts.head;
+  for (;;) {
+    if (q.state != QpState::kConnected || r.ending != RdmaEnding::kOpen || r.delivering) return;
+    if (IsGathered(r.gather)) {
+      if (r.gather.operations != 0) return;  // its last bytes are under way
+      if (IssueGathered(nic, q, r) != Step::kYes || r.delivering) return;
+      Deliver(nic, q, r, r.gathered);
+      continue;
+    }
+    if (index == kNone) return;
+    ReceiveContext& context = nic.receive(index);
+    const uint32_t next = context.link.next;
+    if (!context.issued && IssueNext(nic, q, r, index) != Step::kYes) return;
+    // A context that has bytes left goes on at its completion; those behind it wait.
+    if (context.remaining != 0) return;
+    index = next;
+  }
+}
+
+bool OnRdmaPart(const Nic& nic, uint32_t index, uint32_t status) {
+  RdmaDelivery& delivery = DeliveryOf(nic, index);
+  QPIP_ASSERT(delivery.operations != 0);
+  if (status != kDmaOk) delivery.status = status;
+  return --delivery.operations == 0;
+}
+
+void OnRdmaPlaced(const Nic& nic, QueuePair& q, uint32_t index) {
+  RdmaState& r = RdmaOf(nic, q);
+  const ReceiveContext& context = nic.receive(index);
+  const RdmaDelivery delivery = DeliveryOf(nic, index);
+  if (delivery.gathers) --r.gather.operations;
+  if (delivery.status != kDmaOk) {
+    FailBytes(nic, q, delivery.status);
+    return;
+  }
+  // First, so that what takes effect now says so in what is sent because of it.
+  tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, context.remaining == 0);
+  Deliver(nic, q, r, delivery);
+}
+
+void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
+  RdmaState& r = RdmaOf(nic, q);
+  RdmaDelivery& delivery = r.gathered;
+  QPIP_ASSERT(delivery.operations != 0);
+  if (status != kDmaOk) delivery.status = status;
+  if (--delivery.operations != 0) return;
+  r.delivering = false;
+  if (q.state != QpState::kConnected) return;
+  if (delivery.status != kDmaOk) {
+    FailBytes(nic, q, delivery.status);
+    return;
+  }
+  Deliver(nic, q, r, delivery);
+}
+
+void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
+  RdmaState& r = RdmaOf(nic, q);
+  if (r.delivering || IsGathered(r.gather) || r.ending != RdmaEnding::kOpen) return;
+  if (r.gather.have != 0) {  // in the middle of an FPDU (RFC 5044 section 8, code 1)
+    EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+    return;
+  }
+  if (!q.ending.peer_closed_reported) {
+    q.ending.peer_closed_reported = true;
+    Report(nic, q, abi::EventKind::kPeerClosed, 0);
+  }
+  q.placement.end_of_stream = kEosDelivered;
+  FlushReceives(nic, q.recv, q.placement, q.ending);  // nothing can fill what is left
+  // Half a stream is of no use to verbs: what is posted goes, and then FIN.
+  q.send.shutdown_wanted = true;
+  Activate(nic, q.handle);
+  FinishOrderlyClose(nic, q);
+}
+
+}  // namespace qpip::fw
