@@ -1,5 +1,6 @@
 // Queue pairs: the connection, from idle to its end.
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -253,6 +254,70 @@ void QpImpl::OfferTo(const std::shared_ptr<ListenerImpl>& listener, QueuePair* f
     ThrowIfFailed(answer,
                   "offer a queue pair to the listener on port " + std::to_string(listener->port()));
   }
+}
+
+void QpImpl::PostStartup(std::span<const std::byte> startup, bool ready) {
+  abi::SendWqe wqe;
+  wqe.flags = abi::kSendSignaled;
+  std::byte* entry = send_->next_entry();
+  if (ready) {  // RFC 6581 9.2: an empty RDMA Write
+    wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kRdmaWrite);
+  } else {
+    startup_memory_ = std::make_unique<MrImpl>(pd_, startup.size(), IBV_ACCESS_LOCAL_WRITE);
+    std::memcpy(startup_memory_->data(), startup.data(), startup.size());
+    wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kStartup);
+    wqe.length = static_cast<uint32_t>(startup.size());
+    wqe.sge_count = 1;
+    const abi::Sge sge = {
+        .address = startup_memory_->iova(), .length = wqe.length, .key = startup_memory_->key()};
+    std::memcpy(entry + sizeof(wqe), &sge, sizeof(sge));
+  }
+  std::memcpy(entry, &wqe, sizeof(wqe));
+  // In the library's own name: its completion is nobody else's.
+  send_->Advance(0, static_cast<uint8_t>(abi::SendOpcode::kStartup));
+}
+
+void QpImpl::Adopt(QpImpl& carrier, std::span<const std::byte> startup, bool ready,
+                   const abi::Adopt& terms) {
+  const std::string what = "RDMA connection";
+  nic_.ThrowIfForked(what.c_str());
+  QpState idle = QpState::kIdle;
+  if (!state_.compare_exchange_strong(idle, QpState::kConnecting)) {
+    throw Error(EISCONN, what + ": the queue pair is or was connected; use a new one");
+  }
+  const bool leads = ready || !startup.empty();
+  if (leads) {
+    const std::lock_guard lock(send_->lock());
+    PostStartup(startup, ready);
+  }
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kAdopt);
+  command.adopt = terms;
+  command.adopt.qp = handle_;
+  command.adopt.carrier = carrier.handle_;
+  abi::Event answer = Execute(command);
+  // The last acknowledgement, or a transfer, may still be under way.
+  const uint64_t deadline = DeadlineNs(nic_.platform(), std::chrono::seconds(1));
+  while (answer.status == static_cast<uint8_t>(abi::CommandStatus::kBusy) &&
+         nic_.platform().NowNs() < deadline) {
+    const Timeout pause = std::chrono::milliseconds(1);
+    nic_.channel().WaitUntil([] { return false; }, DeadlineNs(nic_.platform(), pause));
+    answer = Execute(command);
+  }
+  if (answer.status != 0) {
+    {
+      const std::lock_guard lock(send_->lock());
+      if (leads) send_->Rewind(1);
+    }
+    QpState connecting = QpState::kConnecting;
+    state_.compare_exchange_strong(connecting, QpState::kIdle);
+    if (answer.status == static_cast<uint8_t>(abi::CommandStatus::kBadState)) {
+      throw Error(ECONNRESET,
+                  what + ": the connection is over, or the peer has sent before its turn");
+    }
+    ThrowIfFailed(answer, what);
+  }
+  if (leads) RingSends(std::unique_lock(send_->lock()));
 }
 
 void QpImpl::WithdrawOffer() {

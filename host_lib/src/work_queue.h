@@ -47,6 +47,8 @@ class WorkQueue {
     notes_[producer_ & mask_] = note;
     ++producer_;
   }
+  /// Takes back the last `count` entries, which were not published.
+  void Rewind(uint32_t count) { producer_ -= count; }
   /// Publishes what was filled. Returns the doorbell to ring once the lock is given back: ringing
   /// may carry out what is posted. Of two posters' doorbells the older one may come last; it says
   /// nothing new. `posted_bytes`: receive queues only.

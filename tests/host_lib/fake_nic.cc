@@ -341,6 +341,9 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
     case CommandOpcode::kTakeNotices:
       std::copy(notices.begin(), notices.end(), result);
       return CommandStatus::kOk;
+    case CommandOpcode::kAdopt:  // it has no RDMA queue pairs
+    case CommandOpcode::kQueryTerminate:
+      return CommandStatus::kBadCommand;
     case CommandOpcode::kQueryCounters: {
       auto* words = At<uint64_t>(command.query_counters.address);
       for (uint32_t i = 0; i < command.query_counters.bytes / 8; ++i) words[i] = 1000 + i;

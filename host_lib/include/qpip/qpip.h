@@ -84,7 +84,7 @@ struct RegionOptions {
   /// the key dies with the queue pair. nullptr: of the peers of all queue pairs of the domain.
   const QueuePair* queue_pair = nullptr;
   /// Address of the first byte in work requests and for peers; nullopt: where it lies.
-  std::optional<uint64_t> iova;
+  std::optional<uint64_t> iova = std::nullopt;
 };
 
 /// Keeps memory and QPs together: a QP reaches only memory of its own domain.

@@ -37,6 +37,7 @@ namespace qpip {
 
 namespace internal {
 class RdmaCarrier;
+class RdmaConnecting;
 class RdmaListenerImpl;
 }  // namespace internal
 
@@ -47,14 +48,14 @@ inline constexpr uint16_t kMaxRdmaDepth = 32;
 
 /// What one side wants of a connection.
 struct RdmaParameters {
-  ConstBytes private_data;  ///< at most kMaxPrivateData; copied before the call returns
+  ConstBytes private_data = {};  ///< at most kMaxPrivateData; copied before the call returns
   /// Requests of the peer that this side takes at once ("responder resources"), 0 to kMaxRdmaDepth.
   uint16_t ird = 16;
   /// Requests this side has under way at once ("initiator depth"), 0 to kMaxRdmaDepth.
   uint16_t ord = 16;
   /// CRCs; off only where both sides say so (RFC 5044 4.4). nullopt: off on a wire that is trusted
   /// (shm:), on elsewhere.
-  std::optional<bool> crc;
+  std::optional<bool> crc = std::nullopt;
   /// Active side: negotiate depths (RFC 6581). Without, both sides' are as each of them says.
   bool enhanced = true;
   /// Active side, enhanced: the passive side may send first, since an empty Write goes ahead of
@@ -115,7 +116,7 @@ class RdmaConnector {
   void Establish(QueuePair& qp);
 
  private:
-  std::unique_ptr<internal::RdmaCarrier> carrier_;
+  std::unique_ptr<internal::RdmaConnecting> impl_;
 };
 
 /// Connects `qp` and blocks until it is established. Returns the agreement; `*private_data`, when
@@ -154,6 +155,7 @@ class RdmaRequest {
   friend class internal::RdmaListenerImpl;
   explicit RdmaRequest(std::unique_ptr<internal::RdmaCarrier> carrier);
   std::unique_ptr<internal::RdmaCarrier> carrier_;
+  RdmaAgreement offer_;
 };
 
 /// Of an RdmaListener.
