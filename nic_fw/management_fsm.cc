@@ -238,8 +238,9 @@ Result QueryTerminate(const Nic& nic, const abi::QpCommand& c) {
   if (q == nullptr || q->rdma == kNone) return Status(CommandStatus::kBadHandle);
   const RdmaState& r = RdmaOf(nic, *q);
   const bool sent = r.ending != RdmaEnding::kOpen;
-  const uint32_t flags =
-      (sent ? abi::kTerminateSent : 0u) | (r.terminate_received ? abi::kTerminateReceived : 0u);
+  uint32_t flags = 0;
+  if (sent) flags |= abi::kTerminateSent;
+  if (r.terminate_received) flags |= abi::kTerminateReceived;
   const iwarp::CauseCode& code = r.terminate.code;
   return {CommandStatus::kOk,
           {flags, uint32_t{code.layer} << 16 | uint32_t{code.type} << 8 | code.code}};

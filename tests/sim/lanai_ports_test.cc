@@ -115,14 +115,14 @@ TEST_F(PortsTest, GivenAPublishedEntryWhenAnotherThreadSeesItsLastWordThenTheRes
     for (uint32_t lap = 1; lap <= kLaps; ++lap) {
       while (LoadWord(&shared.valid) != lap) std::this_thread::yield();
       EXPECT_EQ(shared.qp, lap);
-      EXPECT_EQ(shared.reserved[3], ~lap);
+      EXPECT_EQ(shared.reserved[2], ~lap);
       read.store(lap, std::memory_order_release);
     }
   });
   abi::Cqe sram;
   for (uint32_t lap = 1; lap <= kLaps; ++lap) {
     sram.qp = lap;
-    sram.reserved[3] = ~lap;
+    sram.reserved[2] = ~lap;
     sram.valid = lap;
     port_.dma_write(port_.context, Address(&shared), &sram, sizeof(sram), 0, fw::kDmaPublish);
     while (read.load(std::memory_order_acquire) != lap) std::this_thread::yield();
