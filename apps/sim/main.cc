@@ -18,6 +18,7 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"run", "one scenario, once", SimRun},
     {"sweep", "a scenario over a grid of parameters, in parallel, resumable", SimSweep},
+    {"merge", "the shards of a sweep, joined", SimMerge},
     {"occupancy", "what NICs are busy with, critical paths, timelines", SimOccupancy},
     {"paper", "the paper's tables and figures, simulated and compared", SimPaper},
     {"list", "the scenarios, profiles and parameters there are", SimList},

@@ -1,17 +1,10 @@
 #include "apps/sim/sweep.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "apps/common/command_line.h"
@@ -21,6 +14,7 @@
 #include "apps/sim/output_files.h"
 #include "apps/sim/repeats.h"
 #include "apps/sim/study.h"
+#include "apps/sim/sweep_directory.h"
 #include "sim/ns3/model/nic_model.h"
 #include "sim/ns3/model/number.h"
 #include "sim/ns3/model/parameter.h"
@@ -31,24 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxPoints = 1000000;
-
-nlohmann::json PlanJson(const SweepPlan& plan) {
-  nlohmann::json axes = nlohmann::json::array();
-  for (const Axis& axis : plan.axes) axes.push_back({{"name", axis.name}, {"values", axis.values}});
-  return {{"scenario", plan.scenario},   {"profile", plan.profile}, {"set", plan.settings},
-          {"arguments", plan.arguments}, {"repeat", plan.repeats},  {"axes", axes}};
-}
-
-fs::path PointFile(const std::string& directory, uint64_t point) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "%06llu.json", static_cast<unsigned long long>(point));
-  return fs::path(directory) / "points" / name;
-}
-
-/// In the place of a result: why there is none.
-fs::path FailedFile(const std::string& directory, uint64_t point) {
-  return PointFile(directory, point).replace_extension(".failed");
-}
 
 void RecordFailure(const std::string& directory, uint64_t point, const std::string& what) {
   WriteWhole(FailedFile(directory, point), JsonText({{"error", what}}, 1) + "\n");
@@ -115,60 +91,6 @@ int RunPoint(const SweepPlan& plan, const std::string& directory, uint64_t point
   }
 }
 
-/// A lock on a directory, of this process; nobody else's runs in it.
-class DirectoryLock {
- public:
-  explicit DirectoryLock(const std::string& directory)
-      : fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (fd_ < 0 || flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-    close(fd_);
-    throw Failure("another sweep is running in " + directory +
-                  ": wait until it has ended, or give another directory with --out");
-  }
-  ~DirectoryLock() { Release(); }
-  DirectoryLock(const DirectoryLock&) = delete;
-  DirectoryLock& operator=(const DirectoryLock&) = delete;
-  /// In a child process: the lock is its parent's, and must not outlive it.
-  void Release() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
-
-/// Whether some point of any sweep has a result in the directory.
-bool HasResults(const std::string& directory) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(fs::path(directory) / "points", error)) {
-    if (entry.path().extension() == ".json") return true;
-  }
-  return false;
-}
-
-/// Makes the directory the sweep's own, or finds that it is. A plan that has brought nothing yet
-/// makes room for another.
-void ClaimDirectory(const SweepPlan& plan, const std::string& directory) {
-  const fs::path plan_file = fs::path(directory) / "plan.json";
-  const std::string text = JsonText(PlanJson(plan), 1) + "\n";
-  std::ifstream existing(plan_file);
-  if (!existing || !HasResults(directory)) {
-    for (const auto& entry : fs::directory_iterator(fs::path(directory) / "points")) {
-      if (entry.path().extension() == ".failed") fs::remove(entry.path());
-    }
-    WriteWhole(plan_file, text);
-    return;
-  }
-  const std::string found((std::istreambuf_iterator<char>(existing)),
-                          std::istreambuf_iterator<char>());
-  if (found != text) {
-    throw UsageError(directory +
-                     " holds another sweep (its plan.json says which): give another "
-                     "directory with --out, or remove this one");
-  }
-}
-
 void RequireEachOnce(const Axis& axis, const std::string& text) {
   std::vector<std::string> values = axis.values;
   std::sort(values.begin(), values.end());
@@ -204,7 +126,31 @@ std::string PlainValue(const std::string& text, bool of_bytes) {
              : text;
 }
 
+/// One of the numbers of "2/7": digits only.
+uint64_t ParseShardNumber(const std::string& text, const std::string& all) {
+  if (!text.empty() && text.size() <= 7 &&
+      text.find_first_not_of("0123456789") == std::string::npos) {
+    return std::stoull(text);
+  }
+  throw UsageError("--shard \"" + all + "\": give I/N, as 2/7: the second of seven");
+}
+
 }  // namespace
+
+std::string Shard::Text() const { return std::to_string(index) + "/" + std::to_string(count); }
+
+Shard ParseShard(const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos) return {ParseShardNumber("", text), 1};
+  const Shard shard{ParseShardNumber(text.substr(0, slash), text),
+                    ParseShardNumber(text.substr(slash + 1), text)};
+  if (shard.count >= 1 && shard.count <= kMaxPoints && shard.index >= 1 &&
+      shard.index <= shard.count) {
+    return shard;
+  }
+  throw UsageError("--shard \"" + text + "\": I is from 1 to N, N from 1 to " +
+                   std::to_string(kMaxPoints));
+}
 
 Axis ParseAxis(const std::string& text, const sim::Scenario& scenario) {
   const size_t equals = text.find('=');
@@ -274,7 +220,8 @@ std::vector<std::string> PointValues(const SweepPlan& plan, uint64_t point) {
   return values;
 }
 
-void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs) {
+void RunSweep(const SweepPlan& plan, const Shard& shard, const std::string& directory,
+              uint32_t jobs) {
   RequireEachNameOnce(plan);
   const uint64_t count = PointCount(plan);
   try {
@@ -287,8 +234,13 @@ void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs
   }
   MakeDirectory(fs::path(directory) / "points");
   DirectoryLock lock(directory);
-  ClaimDirectory(plan, directory);
-  Progress progress("points", count);
+  ClaimDirectory(plan, shard, directory);
+  std::vector<uint64_t> points;
+  for (uint64_t point = 0; point < count; ++point) {
+    if (shard.Has(point)) points.push_back(point);
+  }
+  const auto is_done = [&](uint64_t point) { return fs::exists(PointFile(directory, point)); };
+  Progress progress("points", points.size());
   Children children;
   uint64_t done = 0;
   const auto reap = [&] {
@@ -299,8 +251,8 @@ void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs
     progress.Update(++done);
   };
   try {
-    for (uint64_t point = 0; point < count; ++point) {
-      if (fs::exists(PointFile(directory, point))) {
+    for (const uint64_t point : points) {
+      if (is_done(point)) {
         ++done;
         continue;
       }
@@ -313,107 +265,10 @@ void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs
     while (children.size() != 0) reap();
   } catch (const Failure& failure) {
     // Those too that ended as the signal came.
-    uint64_t kept = 0;
-    for (uint64_t point = 0; point < count; ++point) {
-      kept += fs::exists(PointFile(directory, point)) ? 1 : 0;
-    }
+    const auto kept = std::count_if(points.begin(), points.end(), is_done);
     throw Failure(std::string(failure.what()) + ": the results of " + std::to_string(kept) +
-                  " of " + std::to_string(count) + " points are kept: the same command goes on");
-  }
-}
-
-nlohmann::json CollectSweep(const SweepPlan& plan, const std::string& directory) {
-  nlohmann::json points = nlohmann::json::array();
-  const uint64_t count = PointCount(plan);
-  for (uint64_t point = 0; point < count; ++point) {
-    const bool failed = fs::exists(FailedFile(directory, point));
-    std::ifstream in(failed ? FailedFile(directory, point) : PointFile(directory, point));
-    nlohmann::json result = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-    if (result.is_discarded()) {
-      throw Failure(PointFile(directory, point).string() +
-                    " is missing or damaged: remove it and run the sweep again");
-    }
-    nlohmann::json axes = nlohmann::json::object();
-    const std::vector<std::string> values = PointValues(plan, point);
-    for (size_t i = 0; i < values.size(); ++i) axes[plan.axes[i].name] = values[i];
-    result["axes"] = std::move(axes);
-    // What the points' own files have for whoever wants it.
-    for (const char* name : {"details", "runs", "scenario", "version"}) result.erase(name);
-    points.push_back(std::move(result));
-  }
-  return points;
-}
-
-std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points) {
-  std::vector<std::string> columns;
-  for (const Axis& axis : plan.axes) columns.push_back(axis.name);
-  std::set<std::string> words, metrics;  // a point has some, another others
-  std::set<std::string> spread;          // that not all seeds agree on, somewhere
-  nlohmann::json rows = nlohmann::json::array();
-  const nlohmann::json none = nlohmann::json::object();
-  const auto part = [&none](const nlohmann::json& point,
-                            const char* name) -> const nlohmann::json& {
-    return point.contains(name) ? point[name] : none;
-  };
-  for (const nlohmann::json& point : points) {
-    nlohmann::json row = part(point, "metrics");
-    for (const auto& [name, value] : row.items()) metrics.insert(name);
-    for (const auto& [name, word] : part(point, "words").items()) {
-      words.insert(name);
-      row[name] = word;
-    }
-    for (const auto& [name, statistics] : part(point, "statistics").items()) {
-      if (statistics["min"] != statistics["max"]) spread.insert(name);
-      for (const auto& [which, value] : statistics.items()) row[name + "_" + which] = value;
-    }
-    for (const auto& [name, value] : point["axes"].items()) row[name] = value;
-    if (point.contains("error")) row["error"] = point["error"];
-    rows.push_back(std::move(row));
-  }
-  columns.insert(columns.end(), words.begin(), words.end());
-  for (const std::string& name : metrics) {
-    columns.push_back(name);
-    if (spread.count(name) == 0) continue;
-    for (const std::string& which : StatisticNames()) columns.push_back(name + "_" + which);
-  }
-  columns.push_back("error");
-  return Csv(rows, columns);
-}
-
-uint64_t CountFailed(const nlohmann::json& points) {
-  return static_cast<uint64_t>(std::count_if(
-      points.begin(), points.end(), [](const auto& point) { return point.contains("error"); }));
-}
-
-void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points) {
-  struct Seen {
-    std::string where;
-    std::string text;
-    uint64_t points = 0;
-  };
-  std::map<Warning::Kind, Seen> kinds;
-  std::set<std::string> commits;
-  for (const nlohmann::json& point : points) {
-    if (point.contains("error")) continue;
-    commits.insert(point["commit"].get<std::string>());
-    for (const Warning& warning : Warnings(point, plan.repeats)) {
-      Seen& seen = kinds[warning.kind];
-      if (seen.points++ != 0) continue;
-      seen.text = warning.text;
-      for (const auto& [name, value] : point["axes"].items()) {
-        seen.where += (seen.where.empty() ? "" : ", ") + name + "=" + value.get<std::string>();
-      }
-    }
-  }
-  for (const auto& [kind, seen] : kinds) {
-    const std::string others =
-        seen.points == 1 ? "" : " (and at " + std::to_string(seen.points - 1) + " more points)";
-    PrintErrorLine("qpip-sim: note", "at " + seen.where + others + ": " + seen.text);
-  }
-  if (commits.size() > 1) {
-    PrintErrorLine("qpip-sim: note",
-                   "the points' results are of several versions of QPIP (\"commit\" in points/): "
-                   "sweep again in another directory before comparing them");
+                  " of " + std::to_string(points.size()) +
+                  " points are kept: the same command goes on");
   }
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,8 @@ namespace qpip::apps {
 struct Axis {
   std::string name;
   std::vector<std::string> values;
+
+  friend bool operator==(const Axis&, const Axis&) = default;
 };
 
 /// Parses "name=1,2,4" or "name=first:last:count" (evenly spaced); suffixes are worked out. Throws
@@ -30,7 +31,20 @@ struct SweepPlan {
   std::map<std::string, std::string> arguments;  ///< of the scenario, fixed
   std::vector<Axis> axes;
   uint32_t repeats = 1;  ///< seeds a point
+
+  friend bool operator==(const SweepPlan&, const SweepPlan&) = default;
 };
+
+/// A part of a sweep's points: every `count`-th, from the `index`-th on. By default all.
+struct Shard {
+  uint64_t index = 1;  ///< 1 to count
+  uint64_t count = 1;
+
+  bool Has(uint64_t point) const { return point % count == index - 1; }
+  std::string Text() const;  ///< "2/7"
+};
+/// Parses "2/7". Throws UsageError.
+Shard ParseShard(const std::string& text);
 
 /// The value of each axis at one point; the last axis varies fastest.
 std::vector<std::string> PointValues(const SweepPlan& plan, uint64_t point);
@@ -38,24 +52,13 @@ uint64_t PointCount(const SweepPlan& plan);
 /// Throws UsageError when a name is an axis and another axis, an argument or a setting.
 void RequireEachNameOnce(const SweepPlan& plan);
 
-/// Runs every point that `directory` has no result of yet, `jobs` at a time, and shows progress on
-/// stderr when that is a terminal. A point's result appears whole or not at all, so an interrupted
-/// sweep goes on where it was. One process a directory. A point that fails leaves what was wrong in
-/// its place and is run again by the next sweep there; the others run. Throws UsageError when the
-/// directory holds results of another sweep or the plan names what does not exist, which leaves the
-/// directory as it was.
-void RunSweep(const SweepPlan& plan, const std::string& directory, uint32_t jobs);
-
-/// All points' results, in order: axes, metrics and what ResultJson has besides, without details;
-/// or "error". Throws Failure when one is missing.
-nlohmann::json CollectSweep(const SweepPlan& plan, const std::string& directory);
-/// The same as comma-separated values: a column for every metric that some point has, followed by
-/// its statistics when the seeds of some point differ in it; "error" is the last.
-std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points);
-/// How many have failed.
-uint64_t CountFailed(const nlohmann::json& points);
-/// The points' warnings, the first of each kind with how many points it concerns; and that results
-/// of several commits are among them.
-void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points);
+/// Runs every point of the shard that `directory` has no result of yet, `jobs` at a time, and shows
+/// progress on stderr when that is a terminal. A point's result appears whole or not at all, so an
+/// interrupted sweep goes on where it was. One process a directory. A point that fails leaves what
+/// was wrong in its place and is run again by the next sweep there; the others run. Throws
+/// UsageError when the directory holds results of another sweep or the plan names what does not
+/// exist, which leaves the directory as it was.
+void RunSweep(const SweepPlan& plan, const Shard& shard, const std::string& directory,
+              uint32_t jobs);
 
 }  // namespace qpip::apps

@@ -1,16 +1,10 @@
 #include <algorithm>
-#include <cstdio>
-#include <iostream>
 #include <thread>
 
-#include "apps/common/json_output.h"
-#include "apps/common/version.h"
-#include "apps/sim/output_files.h"
-#include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "apps/sim/sweep.h"
-#include "sim/ns3/model/parameter.h"
+#include "apps/sim/sweep_results.h"
 
 namespace qpip::apps {
 namespace {
@@ -28,7 +22,9 @@ CommandLine MakeCommandLine() {
            "itself; several make a grid. DIR receives sweep.json, sweep.csv and, with --plot, a\n"
            "picture: the first axis is x, every combination of the others a line, with the 95%\n"
            "interval of --repeat. Interrupted, the same command goes on where it was. A point\n"
-           "that fails is recorded (column error), the others run, and the exit status is 1.\n",
+           "that fails is recorded (column error), the others run, and the exit status is 1.\n"
+           "With --shard several processes or machines share a sweep, each in a directory of its\n"
+           "own, and qpip-sim merge joins them.\n",
        .examples = "  qpip-sim sweep ttcp --vary link.mtu=1500,9000,16456 --out /tmp/mtu\n"
                    "  qpip-sim sweep ttcp --vary core.multiply_cycles=0:200:9 --vary "
                    "protocol.ack_every=1,2,4 \\\n"
@@ -41,8 +37,9 @@ CommandLine MakeCommandLine() {
       "out,o", po::value<std::string>()->value_name("DIR"), "where results go; made if missing")(
       "jobs,j", po::value<std::string>()->value_name("N"),
       "points at a time (default: one a processor)")(
-      "plot", po::value<std::vector<std::string>>()->value_name("METRIC"),
-      "draws a metric as PNG and SVG; repeatable");
+      "shard", po::value<std::string>()->value_name("I/N"),
+      "only every N-th point, from the I-th on (1 to N)");
+  AddPlotOption(command_line);
   command_line.Positional("scenario", -1);
   return command_line;
 }
@@ -71,87 +68,27 @@ SweepPlan MakePlan(const CommandLine& command_line) {
   return plan;
 }
 
-bool HasMetric(const nlohmann::json& points, const std::string& metric) {
-  return std::any_of(points.begin(), points.end(), [&](const nlohmann::json& point) {
-    return point.contains("metrics") && point["metrics"].contains(metric);
-  });
-}
-
-nlohmann::json SweepJson(const SweepPlan& plan, const nlohmann::json& points,
-                         const std::vector<std::string>& metrics) {
-  std::vector<std::string> axes;
-  nlohmann::json units = nlohmann::json::object();
-  for (const Axis& axis : plan.axes) {
-    axes.push_back(axis.name);
-    const auto* scenario_parameter =
-        sim::FindParameter(sim::FindScenario(plan.scenario), axis.name);
-    const sim::ParameterSpec* spec = sim::FindParameter(axis.name);
-    if (scenario_parameter != nullptr) {
-      units[axis.name] = scenario_parameter->of_bytes ? "B" : "";
-    } else {
-      units[axis.name] = spec != nullptr ? spec->unit : "";
-    }
-  }
-  for (const std::string& metric : metrics) units[metric] = sim::MetricUnit(metric);
-  const sim::ScenarioArguments complete(sim::FindScenario(plan.scenario).parameters,
-                                        plan.arguments);
-  return {{"version", Version()},
-          {"commit", Commit()},
-          {"scenario", plan.scenario},
-          {"profile", plan.profile},
-          {"set", plan.settings},
-          {"given", plan.arguments},
-          {"arguments", complete.values()},
-          {"repeat", plan.repeats},
-          {"axes", axes},
-          {"units", units},
-          {"plot", metrics},
-          {"points", points}};
-}
-
-[[noreturn]] void FailSweep(const nlohmann::json& points, uint64_t failed,
-                            const std::string& directory) {
-  const auto first = std::find_if(points.begin(), points.end(),
-                                  [](const auto& point) { return point.contains("error"); });
-  throw Failure(std::to_string(failed) + " of " + std::to_string(points.size()) +
-                " points failed, the first: " + (*first)["error"].get<std::string>() +
-                ": the column error of " + directory +
-                "/sweep.csv has all; the same command tries them again");
-}
-
 }  // namespace
 
 int SimSweep(int argc, const char* const* argv) {
   CommandLine command_line = MakeCommandLine();
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const SweepPlan plan = MakePlan(command_line);
+  Shard shard;
+  if (command_line.Has("shard")) shard = ParseShard(command_line.String("shard"));
+  if (shard.count > 1 && command_line.Has("plot")) {
+    throw UsageError("--plot: a shard has a part of the points: qpip-sim merge --plot draws");
+  }
   const std::string directory = command_line.String("out");
   const auto jobs = static_cast<uint32_t>(command_line.Has("jobs")
                                               ? command_line.Number("jobs", 1, 1024)
                                               : std::max(1u, std::thread::hardware_concurrency()));
-  RunSweep(plan, directory, jobs);
-  const nlohmann::json points = CollectSweep(plan, directory);
-  const std::vector<std::string> metrics = command_line.Strings("plot");
-  const nlohmann::json all = SweepJson(plan, points, metrics);
-  WriteFile(directory + "/sweep.json", JsonText(all, 1) + "\n");
-  WriteFile(directory + "/sweep.csv", SweepCsv(plan, points));
-  PrintSweepWarnings(plan, points);
-  const uint64_t failed = CountFailed(points);
-  if (failed == points.size()) FailSweep(points, failed, directory);
-  for (const std::string& metric : metrics) {
-    if (HasMetric(points, metric)) continue;
-    throw UsageError("--plot \"" + metric + "\": no point has this metric: " + directory +
-                     "/sweep.csv has all that there are");
-  }
-  if (!metrics.empty()) Plot({"sweep", directory}, all);
-  if (command_line.json()) {
-    PrintJsonLine(all);
+  RunSweep(plan, shard, directory, jobs);
+  if (shard.count == 1) {
+    PublishSweep(plan, directory, command_line);
   } else {
-    std::printf("%s", SweepCsv(plan, points).c_str());
-    std::fprintf(stderr, "results: %s/sweep.csv, sweep.json%s\n", directory.c_str(),
-                 metrics.empty() ? "" : ", and a picture a metric (.png, .svg)");
+    PrintShard(plan, shard, directory, command_line.json());
   }
-  if (failed != 0) FailSweep(points, failed, directory);
   return kExitOk;
 }
 

@@ -17,7 +17,7 @@ expect() {
 }
 
 check "--help" "$sim" --help
-for subcommand in run sweep occupancy paper list show; do
+for subcommand in run sweep merge occupancy paper list show; do
   check "$subcommand --help" "$sim" $subcommand --help
   expect 2 "unknown-option" $subcommand --unknown-option
 done
@@ -50,6 +50,7 @@ expect 2 "nothing is varied" sweep ttcp --out "$work/x"
 expect 2 "where the results go" sweep ttcp --vary link.mtu=1500
 expect 2 "a value is empty" sweep ttcp --vary link.mtu=1500,,9000 --out "$work/x"
 expect 2 "accepted" sweep ttcp --vary link.mtu=1500,1 --out "$work/x"
+expect 2 "directories of a sweep" merge --out "$work/x"
 expect 1 "cannot" sweep ttcp --vary link.mtu=1500 --out /proc/nonsense
 printf 'summary = "x"\n[core]\nhz = 5\n' >"$work/bare.toml"
 expect 2 "bare.toml:3" run ping --profile "$work/bare.toml"
