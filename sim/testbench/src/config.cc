@@ -111,6 +111,7 @@ fw::NicConfig MakeConfig(const TestBenchOptions& options) {
   std::memcpy(config.address.bytes, &options.address, sizeof(config.address.bytes));
   config.mtu = options.mtu;
   config.max_qps = options.max_queue_pairs;
+  config.max_rdma_qps = 0;  // what is said by hand is TCP and UDP
   config.max_cqs = 2 * options.max_queue_pairs;
   // One a send that is outstanding, one a queue pair for its receives.
   config.max_regions = std::min<uint32_t>(16384 + 16 * options.max_queue_pairs, 65536);
