@@ -1,5 +1,6 @@
 # Writes OUT, a header that says which commit the sources in SOURCE are of; "" where no git says so.
 # Left alone when it says so already: cmake -DSOURCE=... -DOUT=... -P QpipCommit.cmake
+cmake_minimum_required(VERSION 3.25)  # a script has the policies of no project
 set(commit "")
 find_program(git git)
 if(git)
