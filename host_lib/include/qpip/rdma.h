@@ -66,18 +66,19 @@ struct RdmaParameters {
 
 /// What both sides have agreed on.
 struct RdmaAgreement {
-  uint16_t ird = 0;
-  uint16_t ord = 0;
-  bool crc = true;
-  bool peer_to_peer = false;
-  uint8_t revision = 0;   ///< of MPA: 1 or 2
-  uint16_t peer_ird = 0;  ///< as the peer has said it; 0x3fff: it has not
-  uint16_t peer_ord = 0;
+  uint16_t ird = 0;           ///< requests of the peer that this side takes at once
+  uint16_t ord = 0;           ///< requests that this side has under way at once
+  bool crc = true;            ///< FPDUs carry CRCs
+  bool peer_to_peer = false;  ///< the passive side may send first
+  uint8_t revision = 0;       ///< of MPA: 1 or 2
+  uint16_t peer_ird = 0;      ///< as the peer has said it; 0x3fff: it has not
+  uint16_t peer_ord = 0;      ///< likewise
 };
 
 /// A connection on its way, on the active side.
 class RdmaConnector {
  public:
+  /// How far the connection is.
   enum class State {
     kConnecting,   ///< TCP's handshake, or the peer's decision, is awaited
     kAccepted,     ///< the peer has accepted: private_data(), agreement(), then Establish
@@ -102,8 +103,8 @@ class RdmaConnector {
   /// clears it. The object's: closed with it. Throws Error.
   int fd();
 
-  Endpoint local() const;  ///< port 0 before there is one
-  Endpoint peer() const;
+  Endpoint local() const;                           ///< port 0 before there is one
+  Endpoint peer() const;                            ///< whom it connects to
   std::span<const std::byte> private_data() const;  ///< the peer's; kAccepted, kRejected
   const RdmaAgreement& agreement() const;           ///< kAccepted
   /// kFailed: why. Codes as QueuePair::Connect's; EPROTO: the peer's answer is no MPA Reply.
@@ -133,9 +134,9 @@ class RdmaRequest {
   RdmaRequest(const RdmaRequest&) = delete;
   RdmaRequest& operator=(const RdmaRequest&) = delete;
 
-  std::span<const std::byte> private_data() const;
-  Endpoint local() const;
-  Endpoint peer() const;
+  std::span<const std::byte> private_data() const;  ///< the peer's; valid as long as this lives
+  Endpoint local() const;                           ///< the address and port it asked for
+  Endpoint peer() const;                            ///< who asks
   /// What the peer offers: ird and ord are what Accept would agree on with the most this side can
   /// do.
   const RdmaAgreement& offer() const;
@@ -175,7 +176,7 @@ class RdmaListener {
   RdmaListener(const RdmaListener&) = delete;
   RdmaListener& operator=(const RdmaListener&) = delete;
 
-  uint16_t port() const;
+  uint16_t port() const;  ///< the one listened on; the NIC's choice when 0 was given
   /// Waits for a request, whole and well-formed; nullptr on time-out (0: looks once). Peers that
   /// send something else are closed and counted. Throws Error when the NIC has ended.
   std::unique_ptr<RdmaRequest> Next(Timeout timeout = std::nullopt);
