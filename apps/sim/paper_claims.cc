@@ -59,7 +59,7 @@ class Claims {
   json Take() { return std::move(claims_); }
 
  private:
-  void Add(const Relation& relation, const std::string& which, const json& row, json more) {
+  void Add(const Relation& relation, const std::string& which, const json& row, const json& more) {
     json claim = {
         {"key", relation.key},     {"title", relation.title + which}, {"text", relation.text},
         {"place", relation.place}, {"subject", row["subject"]},       {"error", nullptr},
