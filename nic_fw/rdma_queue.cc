@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "nic_fw/completion.h"
 #include "nic_fw/schedule.h"
+#include "nic_fw/send_queue.h"
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
@@ -114,16 +114,8 @@ void CompleteRdma(const Nic& nic, QueuePair& q) {
   SendQueue& send = q.send;
   ForgetAcknowledged(nic, q, r);
   while (send.completed != send.announced) {
-    const uint32_t index = send.completed;
-    const SendRecord& record = nic.record(send, index);
-    if (!IsDone(q, r, record)) break;
-    nic.Trace(kTraceSendAcked, send.owner, index, record.message_bytes);
-    ++send.completed;
-    if ((record.flags & abi::kSendSignaled) != 0) {
-      CompletionDetail detail;
-      detail.byte_length = record.message_bytes;
-      Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
-    }
+    if (!IsDone(q, r, nic.record(send, send.completed))) break;
+    CompleteOldest(nic, send);
   }
   if (send.announced != send.producer && q.state == QpState::kConnected) Activate(nic, q.handle);
 }

@@ -340,24 +340,16 @@ bool ComposeInCore(const Nic& nic, const QueuePair& q, const RdmaState& r,
   return true;
 }
 
-/// What goes as one segment.
-struct Composed {
-  uint32_t length = 0;  ///< bytes of sequence space
-  bool seal = false;    ///< of which the FPDU's end is not in `text`
-  uint32_t head_crc = 0;
-  bool ends_message = false;
-};
-
 /// At most `length` bytes of `message` from `offset` on. False: they may not be read.
 bool Compose(const Nic& nic, const QueuePair& q, const RdmaState& r, const RdmaMessage& message,
-             uint32_t offset, uint32_t length, GatheredText* out, Composed* composed) {
+             uint32_t offset, uint32_t length, GatheredText* out, SegmentPlan* plan) {
   const FpduText text = TextAt(message, offset);
   const uint32_t at = text.segment.at;
   const bool in_core =
       text.payload == 0 || at >= text.payload_end() || CoreBytes(nic, q, message) != nullptr;
-  composed->length = length;
+  plan->length = length;
   if (in_core) {
-    composed->ends_message = offset + length == message.bytes;
+    plan->ends_message = offset + length == message.bytes;
     return ComposeInCore(nic, q, r, message, text, at, length, out);
   }
   bool whole = at == 0 && length == text.total();
@@ -366,7 +358,7 @@ bool Compose(const Nic& nic, const QueuePair& q, const RdmaState& r, const RdmaM
     EmitHead(message, text, out->copy);
     out->bytes = out->copy + at;
     out->inline_length = text.head_bytes - at < length ? text.head_bytes - at : length;
-    composed->head_crc = whole && r.crc ? iwarp::Crc32c({out->copy, text.head_bytes}) : 0;
+    plan->head_crc = whole && r.crc ? iwarp::Crc32c({out->copy, text.head_bytes}) : 0;
   }
   uint32_t wanted = length - out->inline_length;
   if (wanted > text.payload - from) wanted = text.payload - from;
@@ -378,20 +370,20 @@ bool Compose(const Nic& nic, const QueuePair& q, const RdmaState& r, const RdmaM
     out->length = covered;
     whole = whole && covered == text.payload;
   }
-  composed->seal = whole;
-  if (!whole) composed->length = out->inline_length + out->length;
-  composed->ends_message = offset + composed->length == message.bytes;
+  plan->seal = whole;
+  if (!whole) plan->length = out->inline_length + out->length;
+  plan->ends_message = offset + plan->length == message.bytes;
   return true;
 }
 
 /// ... of MPA's Request or Reply, as they are.
 bool ComposeStartup(const Nic& nic, const QueuePair& q, const RdmaMessage& message, uint32_t offset,
-                    uint32_t length, GatheredText* out, Composed* composed) {
+                    uint32_t length, GatheredText* out, SegmentPlan* plan) {
   uint32_t covered = 0;
   out->count = LocateMemory(nic, q, message, offset, length, out->pieces, &covered);
   out->length = covered;
-  composed->length = covered;
-  composed->ends_message = offset + covered == message.bytes;
+  plan->length = covered;
+  plan->ends_message = offset + covered == message.bytes;
   return out->count != 0;
 }
 
@@ -402,43 +394,6 @@ Turn FailText(const Nic& nic, QueuePair& q, const RdmaMessage& message) {
   FailSend(nic, q, mine ? message.wqe_index : q.send.completed,
            mine ? CompletionStatus::kLocalProtectionError : CompletionStatus::kFlushed);
   return kIdleTurn;
-}
-
-/// Commits and sends, or starts, one segment of text.
-Turn StartSegment(const Nic& nic, QueuePair& q, const RdmaState& r, const RdmaMessage& message,
-                  const tcp::SendIntent& intent, const GatheredText& text,
-                  const Composed& composed) {
-  const uint32_t context_index = TakeTransmitContext(nic);
-  TransmitContext& context = nic.transmit(context_index);
-  context.segment_size = 0;
-  const bool fetched = text.count != 0;
-  if (fetched && !FetchText(nic, q, text, context_index)) {
-    ReturnTransmitContext(nic, context_index);
-    return kNoBufferTurn;
-  }
-  context.qp = q.handle;
-  context.length = text.length;
-  context.is_request_less =
-      message.source == MessageSource::kControl || message.source == MessageSource::kMemory;
-  context.wqe_index = message.wqe_index;
-  context.last_of_message = composed.ends_message;
-  context.retransmission = intent.retransmission;
-  context.ecn_capable = intent.ecn_capable;
-  context.seal = composed.seal;
-  context.seal_crc = r.crc;
-  context.head_crc = composed.head_crc;
-  context.started_at = nic.now;
-  context.header = tcp::CommitSend(q.tcb, intent, composed.length, composed.ends_message, nic.now);
-  if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
-  if (!fetched) {
-    nic.Charge(Stage::kTxGetData, Variant::kData, text.total());
-    PayloadSource source;
-    source.inline_bytes = text.bytes;
-    source.inline_length = text.inline_length;
-    if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
-    ReturnTransmitContext(nic, context_index);
-  }
-  return SentTurn(composed.length + 60);
 }
 
 Turn SendText(const Nic& nic, QueuePair& q, RdmaState& r, const tcp::SendIntent& intent) {
@@ -461,13 +416,17 @@ Turn SendText(const Nic& nic, QueuePair& q, RdmaState& r, const tcp::SendIntent&
   if (!CanFetchPayload(nic)) return kNoBufferTurn;
   nic.Charge(Stage::kTxDoorbellProcess, Variant::kData);
   GatheredText text;
-  Composed composed;
-  const bool readable = startup ? ComposeStartup(nic, q, *message, offset, length, &text, &composed)
-                                : Compose(nic, q, r, *message, offset, length, &text, &composed);
+  SegmentPlan plan;
+  const bool readable = startup ? ComposeStartup(nic, q, *message, offset, length, &text, &plan)
+                                : Compose(nic, q, r, *message, offset, length, &text, &plan);
   if (!readable) return FailText(nic, q, *message);
   if (text.count == 0 && WaitsForText(q.send)) return kIdleTurn;
   nic.Charge(Stage::kTxSchedule, Variant::kData);
-  return StartSegment(nic, q, r, *message, intent, text, composed);
+  plan.wqe_index = message->wqe_index;
+  plan.is_request_less =
+      message->source == MessageSource::kControl || message->source == MessageSource::kMemory;
+  plan.seal_crc = r.crc;
+  return StartSegment(nic, q, intent, text, plan);
 }
 
 /// The Terminate has arrived, and what may still come is of no use.

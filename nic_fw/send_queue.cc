@@ -89,20 +89,23 @@ uint32_t FindRecord(const Nic& nic, SendQueue& send, tcp::SequenceNumber sequenc
   return kNone;
 }
 
+void CompleteOldest(const Nic& nic, SendQueue& send) {
+  const uint32_t index = send.completed++;
+  const SendRecord& record = nic.record(send, index);
+  nic.Trace(kTraceSendAcked, send.owner, index, record.message_bytes);
+  if ((record.flags & abi::kSendSignaled) == 0) return;
+  CompletionDetail detail;
+  detail.byte_length = record.message_bytes;
+  Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
+}
+
 void CompleteAcknowledged(const Nic& nic, SendQueue& send, tcp::SequenceNumber acknowledged) {
   CheckOrder(send);
   while (send.completed != send.announced) {
-    const uint32_t index = send.completed;
-    const SendRecord& record = nic.record(send, index);
+    const SendRecord& record = nic.record(send, send.completed);
     const tcp::SequenceNumber end = record.start + record.length;
     if (end.After(acknowledged)) break;
-    nic.Trace(kTraceSendAcked, send.owner, index, record.message_bytes);
-    ++send.completed;
-    if ((record.flags & abi::kSendSignaled) != 0) {
-      CompletionDetail detail;
-      detail.byte_length = record.message_bytes;
-      Complete(nic, send, abi::CompletionOpcode::kSend, index, detail);
-    }
+    CompleteOldest(nic, send);
   }
 }
 

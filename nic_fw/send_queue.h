@@ -20,6 +20,8 @@ abi::CompletionStatus CheckSend(const Nic& nic, const SendQueue& send, uint32_t 
 /// The announced message that holds `sequence`; kNone when there is none.
 uint32_t FindRecord(const Nic& nic, SendQueue& send, tcp::SequenceNumber sequence);
 
+/// Completes the oldest announced send.
+void CompleteOldest(const Nic& nic, SendQueue& send);
 /// Completes the sends that an acknowledgement of all before `acknowledged` covers.
 void CompleteAcknowledged(const Nic& nic, SendQueue& send, tcp::SequenceNumber acknowledged);
 /// UDP: the send `index` of `length` bytes is over, and all before it. `flags`: abi::SendWqeFlags.

@@ -72,8 +72,8 @@ void AfterSegmentSent(const Nic& nic, QueuePair& q, const TransmitContext& conte
   nic.Charge(Stage::kTxUpdate, variant);
 }
 
-}  // namespace
-
+/// Sends a packet whose text is ready and whose header is as of now. Returns false when the wire
+/// has no room.
 bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text) {
   const Variant variant = DataVariant(q);
   const auto ecn =
@@ -88,11 +88,7 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, Pa
   return true;
 }
 
-bool WaitsForText(SendQueue& send) {
-  send.waits_for_text = send.text_fetching != 0;
-  return send.waits_for_text;
-}
-
+/// Starts fetching a packet's payload. Returns false when no packet buffer is free.
 bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index) {
   TransmitContext& context = nic.transmit(context_index);
   // Whoever cuts a packet computes the segments' checksums.
@@ -109,6 +105,48 @@ bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t 
     std::memcpy(context.framing_header, text.bytes, text.inline_length);
   }
   return true;
+}
+
+}  // namespace
+
+Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
+                  const GatheredText& text, const SegmentPlan& plan) {
+  const uint32_t context_index = TakeTransmitContext(nic);
+  TransmitContext& context = nic.transmit(context_index);
+  context.segment_size = plan.segment_size;
+  const bool fetched = text.count != 0;
+  if (fetched && !FetchText(nic, q, text, context_index)) {
+    ReturnTransmitContext(nic, context_index);
+    return kNoBufferTurn;
+  }
+  context.qp = q.handle;
+  context.length = text.length;
+  context.wqe_index = plan.wqe_index;
+  context.last_of_message = plan.ends_message;
+  context.is_request_less = plan.is_request_less;
+  context.seal = plan.seal;
+  context.seal_crc = plan.seal_crc;
+  context.head_crc = plan.head_crc;
+  context.retransmission = intent.retransmission;
+  context.ecn_capable = intent.ecn_capable;
+  context.started_at = nic.now;
+  context.header = tcp::CommitSend(q.tcb, intent, plan.length, plan.ends_message, nic.now);
+  if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
+  if (!fetched) {
+    nic.Charge(Stage::kTxGetData, DataVariant(q), text.total());
+    PayloadSource source;
+    source.inline_bytes = text.bytes;
+    source.inline_length = text.inline_length;
+    // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
+    if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
+    ReturnTransmitContext(nic, context_index);
+  }
+  return SentTurn(plan.length + 60);
+}
+
+bool WaitsForText(SendQueue& send) {
+  send.waits_for_text = send.text_fetching != 0;
+  return send.waits_for_text;
 }
 
 namespace {
@@ -148,34 +186,12 @@ Turn SendData(const Nic& nic, QueuePair& q, tcp::SendIntent intent) {
   }
   nic.Charge(Stage::kTxSchedule, DataVariant(q));
 
-  const uint32_t context_index = TakeTransmitContext(nic);
-  TransmitContext& context = nic.transmit(context_index);
-  const uint32_t total = text.total();
-  context.segment_size = total > intent.segment_size ? intent.segment_size : 0;
-  const bool fetched = text.count != 0;
-  if (fetched && !FetchText(nic, q, text, context_index)) {
-    ReturnTransmitContext(nic, context_index);
-    return kNoBufferTurn;
-  }
-  context.qp = q.handle;
-  context.length = text.length;
-  context.wqe_index = index;
-  context.last_of_message = text.ends_message;
-  context.retransmission = intent.retransmission;
-  context.ecn_capable = intent.ecn_capable;
-  context.started_at = nic.now;
-  context.header = tcp::CommitSend(q.tcb, intent, total, text.ends_message, nic.now);
-  if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
-  if (!fetched) {
-    nic.Charge(Stage::kTxGetData, DataVariant(q), total);
-    PayloadSource source;
-    source.inline_bytes = text.bytes;
-    source.inline_length = text.inline_length;
-    // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
-    if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
-    ReturnTransmitContext(nic, context_index);
-  }
-  return SentTurn(total + 60);
+  SegmentPlan plan;
+  plan.wqe_index = index;
+  plan.length = text.total();
+  plan.ends_message = text.ends_message;
+  plan.segment_size = plan.length > intent.segment_size ? intent.segment_size : 0;
+  return StartSegment(nic, q, intent, text, plan);
 }
 
 /// Where to fetch work requests from, to announce more; kNone: not now.

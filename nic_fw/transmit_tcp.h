@@ -27,12 +27,21 @@ bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
 struct GatheredText;
 /// Sends what needs no payload: SYN, FIN, RST, acknowledgements.
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent);
-/// Sends a packet whose text is ready and whose header is as of now. Returns false when the wire
-/// has no room.
-bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, PayloadSource text);
+/// What a segment is, besides its text.
+struct SegmentPlan {
+  uint32_t wqe_index = 0;
+  uint32_t length = 0;  ///< in the sequence space: that of the text, and of what seals it
+  bool ends_message = false;
+  uint32_t segment_size = 0;     ///< 0: the wire need not cut it
+  bool is_request_less = false;  ///< RDMA: of no work request
+  bool seal = false;             ///< RDMA: pad and CRC follow the text
+  bool seal_crc = false;         ///< ... the CRC is one, and not 0
+  uint32_t head_crc = 0;         ///< ... of what `text` has in front of what is fetched
+};
+/// Commits a segment, and sends it, or starts fetching its text. CanFetchPayload holds.
+Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
+                  const GatheredText& text, const SegmentPlan& plan);
 /// What needs no fetch stays behind text whose fetch is under way, or the peer takes it for loss.
 bool WaitsForText(SendQueue& send);
-/// Starts fetching a packet's payload. Returns false when no packet buffer is free.
-bool FetchText(const Nic& nic, QueuePair& q, const GatheredText& text, uint32_t context_index);
 
 }  // namespace qpip::fw
