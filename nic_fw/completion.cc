@@ -77,8 +77,10 @@ void ArmCompletionQueue(const Nic& nic, uint32_t handle, uint32_t consumer, uint
     nic.hardware.Interrupt(InterruptKind::kCompletion, handle);
     return;
   }
+  // Doorbells of two threads may come in either order: one that waits for anything is not to miss
+  // it.
+  cq.armed_solicited = solicited && (!cq.armed || cq.armed_solicited);
   cq.armed = true;
-  cq.armed_solicited = solicited;
   cq.armed_index = consumer;
 }
 

@@ -56,7 +56,7 @@ void OnNeighbourLost(const Nic& nic, const ipv6::Address& neighbour) {
 void OnTimer(const Nic& nic, QueuePair& q) {
   const Handler handler(nic, q);
   nic.Count(abi::NicCounter::kTimersFired);
-  if (q.state == QpState::kOrphan && nic.now >= q.ending.deadline) {
+  if (nic.now >= q.ending.deadline) {
     AbortConnection(nic, q);
     return;
   }
@@ -93,11 +93,7 @@ void OnTimer(const Nic& nic, QueuePair& q) {
     OnTransportDone(nic, q);
     return;
   }
-  if (q.state == QpState::kOrphan) {
-    FileOrphanTimer(nic, q);
-  } else {
-    UpdateTimer(nic, q);
-  }
+  UpdateTimer(nic, q);
   Activate(nic, q.handle);
   nic.Charge(Stage::kTimer, Variant::kControl);
 }

@@ -6,6 +6,7 @@
 #include "nic_fw/ending.h"
 #include "nic_fw/invariants.h"
 #include "nic_fw/placement.h"
+#include "nic_fw/rdma_state.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/receive_window.h"
 #include "nic_fw/schedule.h"
@@ -35,7 +36,8 @@ Producer Judge(uint32_t producer, uint32_t known, uint32_t consumer, uint32_t lo
 
 void OnSendPosted(const Nic& nic, QueuePair& q, uint32_t producer) {
   const Handler handler(nic, q);
-  if (q.send.shutdown_wanted) return;
+  if (q.send.shutdown_wanted && !IsRdma(q.send))
+    return;  // RDMA: the firmware may have asked for it
   const Producer verdict = Judge(producer, q.send.producer, q.send.completed, q.send.log2_depth);
   if (verdict == Producer::kStale) return;
   if (verdict == Producer::kNonsense) {

@@ -38,6 +38,7 @@ void Detach(const Nic& nic, QueuePair& q) {
   DropRefused(nic, q);
   RemoveDemux(nic, q);
   DropPlacements(nic, q);
+  DropDelivery(nic, q);
   if (q.state == QpState::kConnecting && q.listener != kNone) {
     OnHandshakeOver(nic, q);
   }
@@ -59,6 +60,10 @@ void ResetPeer(const Nic& nic, QueuePair& q) {
 }
 
 }  // namespace
+
+void LimitEnding(const Nic& nic, QueuePair& q) {
+  q.ending.deadline = nic.now + Patience(q) * kNsPerMs;
+}
 
 void GiveUpHandshake(const Nic& nic, QueuePair& q) {
   Detach(nic, q);
@@ -97,7 +102,7 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
   if (was_connecting) {
     Report(nic, q, abi::EventKind::kConnectFailed, static_cast<uint8_t>(reason));
   }
-  q.ending.deadline = nic.now + Patience(q) * kNsPerMs;
+  LimitEnding(nic, q);
   SetQpState(nic, q, QpState::kDraining);
   AddToDrain(nic, q.handle);
   PollDraining(nic);
@@ -224,13 +229,14 @@ namespace {
 
 /// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
 /// FIN is on its way or acknowledged, and nothing waits to be delivered.
-bool CanOrphan(const QueuePair& q) {
+bool CanOrphan(const Nic& nic, const QueuePair& q) {
   if (q.type != abi::QpType::kTcp || q.host_memory.dma_outstanding != 0 || !q.refused.empty()) {
     return false;
   }
   if (q.tcb.state == tcp::State::kTimeWait) return true;
   return q.state == QpState::kConnected && q.tcb.snd.fin_sent && q.placement.contexts.empty() &&
-         q.send.completed == q.send.producer;
+         q.send.completed == q.send.producer &&
+         (q.rdma == kNone || RdmaOf(nic, q).message_count == 0);  // responses are no work requests
 }
 
 }  // namespace
@@ -238,7 +244,7 @@ bool CanOrphan(const QueuePair& q) {
 void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
   if (q.state == QpState::kOffered) WithdrawOffer(nic, q);
   InvalidateBound(nic, q.handle);
-  const bool orphan = CanOrphan(q);
+  const bool orphan = CanOrphan(nic, q);
   q.ending.destroy_wanted = true;
   q.ending.destroy_command = command_id;
   if (orphan) {
@@ -253,7 +259,7 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     } else {
-      FileOrphanTimer(nic, q);
+      UpdateTimer(nic, q);
     }
     return;
   }

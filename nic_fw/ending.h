@@ -10,6 +10,9 @@ namespace qpip::fw {
 /// of the first work request flushed in each queue; the rest get kFlushed.
 void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
                    abi::CompletionStatus head);
+/// Whatever still has to happen before the end, the connection is not waited for beyond its user
+/// time-out (100 s without one): it is aborted then.
+void LimitEnding(const Nic& nic, QueuePair& q);
 /// RST (if the state calls for one), then EndConnection with kAborted.
 void AbortConnection(const Nic& nic, QueuePair& q);
 /// The host's own fault: send WQE `index` completes with `status`, connection is reset.

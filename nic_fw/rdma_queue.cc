@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "nic_fw/received_frame.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/send_queue.h"
 #include "protocols/tcp/machine.h"
@@ -86,7 +87,17 @@ bool IsResponse(const RdmaMessage& message) {
           message.message.opcode == iwarp::Opcode::kAtomicResponse);
 }
 
-void ForgetAcknowledged(const Nic& nic, QueuePair& q, RdmaState& r) {
+bool IsDone(const QueuePair& q, const RdmaState& r, const SendRecord& record) {
+  if ((record.flags & kRecordIsRequest) != 0) {
+    return static_cast<int32_t>(r.requests_answered - record.length) >= 0;
+  }
+  return !(record.start + record.length).After(q.tcb.snd.una);
+}
+
+}  // namespace
+
+void ForgetAcknowledged(const Nic& nic, QueuePair& q) {
+  RdmaState& r = RdmaOf(nic, q);
   const bool waited = !HasMessageRoom(r, 2);
   while (r.message_count != 0) {
     const RdmaMessage& message = r.message(r.message_first);
@@ -100,24 +111,34 @@ void ForgetAcknowledged(const Nic& nic, QueuePair& q, RdmaState& r) {
   if (goes_on && q.state == QpState::kConnected) Activate(nic, q.handle);
 }
 
-bool IsDone(const QueuePair& q, const RdmaState& r, const SendRecord& record) {
-  if ((record.flags & kRecordIsRequest) != 0) {
-    return static_cast<int32_t>(r.requests_answered - record.length) >= 0;
-  }
-  return !(record.start + record.length).After(q.tcb.snd.una);
-}
-
-}  // namespace
-
 void CompleteRdma(const Nic& nic, QueuePair& q) {
-  RdmaState& r = RdmaOf(nic, q);
+  const RdmaState& r = RdmaOf(nic, q);
   SendQueue& send = q.send;
-  ForgetAcknowledged(nic, q, r);
+  ForgetAcknowledged(nic, q);
   while (send.completed != send.announced) {
     if (!IsDone(q, r, nic.record(send, send.completed))) break;
     CompleteOldest(nic, send);
   }
   if (send.announced != send.producer && q.state == QpState::kConnected) Activate(nic, q.handle);
+}
+
+void DropRefusedText(const Nic& nic, QueuePair& q) {
+  for (uint32_t index = q.placement.contexts.head; index != kNone;) {
+    const uint32_t next = nic.receive(index).link.next;
+    if (!nic.receive(index).issued) {
+      Remove(q.placement.contexts, ReceiveLink{nic}, index);
+      ReturnReceiveContext(nic, index);
+    }
+    index = next;
+  }
+}
+
+void DropDelivery(const Nic& nic, QueuePair& q) {
+  if (q.rdma == kNone) return;
+  const RdmaState& r = RdmaOf(nic, q);
+  if (!r.delivering || r.gathered.kind != RdmaDelivery::Kind::kReceive) return;
+  const uint32_t index = r.gathered.wqe_index;
+  if (q.recv.next - index < 0x80000000u) q.recv.next = index;
 }
 
 }  // namespace qpip::fw

@@ -25,7 +25,14 @@ RdmaMessage* FindMessage(RdmaState& r, tcp::SequenceNumber sequence);
 /// In SendRecord::flags: it is done by a response, the `length`th of this end's requests.
 inline constexpr uint32_t kRecordIsRequest = 1u << 16;
 
-/// Forgets messages that are acknowledged, and completes the work requests that are done.
+/// Forgets messages that are acknowledged: there is room for others, and for the peer's requests.
+void ForgetAcknowledged(const Nic& nic, QueuePair& q);
+/// ... and completes the work requests that are done.
 void CompleteRdma(const Nic& nic, QueuePair& q);
+
+/// The stream has been refused: text that nobody will look at gives its contexts back.
+void DropRefusedText(const Nic& nic, QueuePair& q);
+/// The connection is over: a receive that is being filled out of the pool is taken back.
+void DropDelivery(const Nic& nic, QueuePair& q);
 
 }  // namespace qpip::fw

@@ -12,6 +12,8 @@
 #include "nic_fw/received_frame.h"
 #include "nic_fw/remote_access.h"
 #include "nic_fw/schedule.h"
+#include "nic_fw/timers.h"
+#include "nic_fw/transmit_context.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/iwarp/crc32c.h"
 #include "protocols/tcp/machine.h"
@@ -35,6 +37,8 @@ void Refuse(const Nic& nic, QueuePair& q, RdmaState& r, const iwarp::Terminate& 
   r.receiver.over = true;
   r.terminate = terminate;
   r.ending = RdmaEnding::kRefused;
+  LimitEnding(nic, q);  // a peer that never lets the Terminate go does not keep the queue pair
+  UpdateTimer(nic, q);
   Activate(nic, q.handle);
 }
 
@@ -178,9 +182,11 @@ Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const ui
     target->offset = plan.ddp.message_offset;
   }
   delivery->ulpdu_length = ulpdu_length;
-  if (plan.refusal == Cause::kNone && plan.payload_bytes != 0) {
+  // All of it: a list is translated so many pieces at a time, and may go wrong behind the first.
+  for (uint32_t done = 0; plan.refusal == Cause::kNone && done < plan.payload_bytes;) {
     Places places;
-    plan.refusal = Place(nic, q, plan, *target, 0, &places);
+    plan.refusal = Place(nic, q, plan, *target, done, &places);
+    done += places.covered;
   }
   if (plan.refusal == Cause::kNone) return Planned::kYes;
   RefuseSegment(nic, q, r, plan, plan.refusal, ulpdu_length);
@@ -291,6 +297,8 @@ Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint
   }
   if (delivery.operations == 0) StartPart(nic, q, index, context.offset, nullptr, 0);
   Commit(nic, q, r, target, &delivery);
+  context.fills_wqe = delivery.kind == RdmaDelivery::Kind::kReceive;
+  context.wqe_index = delivery.wqe_index;
   Advance(nic, index, total);
   return Step::kYes;
 }
@@ -486,7 +494,7 @@ void Deliver(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery& del
     }
     case RdmaDelivery::Kind::kAnswer:
       ++r.requests_answered;
-      CompleteRdma(nic, q);
+      CompleteSends(nic, q);
       Activate(nic, q.handle);
       return;
     case RdmaDelivery::Kind::kTerminate:
@@ -553,7 +561,7 @@ bool OnRdmaPart(const Nic& nic, uint32_t index, uint32_t status) {
 
 void OnRdmaPlaced(const Nic& nic, QueuePair& q, uint32_t index) {
   RdmaState& r = RdmaOf(nic, q);
-  const ReceiveContext& context = nic.receive(index);
+  ReceiveContext& context = nic.receive(index);
   const RdmaDelivery delivery = DeliveryOf(nic, index);
   if (delivery.gathers) --r.gather.operations;
   if (delivery.status != kDmaOk) {
@@ -562,6 +570,7 @@ void OnRdmaPlaced(const Nic& nic, QueuePair& q, uint32_t index) {
   }
   // First, so that what takes effect now says so in what is sent because of it.
   tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, context.remaining == 0);
+  context.fills_wqe = false;  // it is filled: nobody takes the receive back
   Deliver(nic, q, r, delivery);
 }
 
@@ -571,13 +580,11 @@ void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
   QPIP_ASSERT(delivery.operations != 0);
   if (status != kDmaOk) delivery.status = status;
   if (--delivery.operations != 0) return;
-  r.delivering = false;
-  if (q.state != QpState::kConnected) return;
-  if (delivery.status != kDmaOk) {
-    FailBytes(nic, q, delivery.status);
-    return;
+  if (q.state == QpState::kConnected && delivery.status != kDmaOk) {
+    FailBytes(nic, q, delivery.status);  // its receive is taken back (DropDelivery)
   }
-  Deliver(nic, q, r, delivery);
+  r.delivering = false;
+  if (q.state == QpState::kConnected) Deliver(nic, q, r, delivery);
 }
 
 void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
@@ -593,7 +600,8 @@ void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
   }
   q.placement.end_of_stream = kEosDelivered;
   FlushReceives(nic, q.recv, q.placement, q.ending);  // nothing can fill what is left
-  // Half a stream is of no use to verbs: what is posted goes, and then FIN.
+  // Half a stream is of no use to verbs: what has been announced goes, and then FIN. What waits for
+  // the peer (its first FPDU, an answer) would wait for ever, and is flushed.
   q.send.shutdown_wanted = true;
   Activate(nic, q.handle);
   FinishOrderlyClose(nic, q);

@@ -147,6 +147,11 @@ Announced StartWqe(const Nic& nic, QueuePair& q, RdmaState& r, const abi::SendWq
   const iwarp::Operation operation = OperationOf(r, wqe);
   const auto opcode = static_cast<SendOpcode>(wqe.opcode);
   if (iwarp::HoldOf(r.sender, operation) != iwarp::Hold::kGo) return Announced::kWait;
+  // Answered, and not only on the way: before its ACK has what the answer takes, the peer has no
+  // room for the next one.
+  if (IsRequest(opcode) && r.requests_started - r.requests_answered >= r.ord) {
+    return Announced::kWait;
+  }
   if (operation.fence && r.requests_answered != r.requests_started) return Announced::kWait;
   if (IsRequest(opcode)) {
     KeepSink(r, wqe);
@@ -196,7 +201,7 @@ Announced AnnounceWqe(const Nic& nic, QueuePair& q, RdmaState& r) {
     record.length = r.requests_started;
   }
   ++q.send.announced;
-  if (opcode == SendOpcode::kLocalInvalidate) CompleteRdma(nic, q);
+  if (opcode == SendOpcode::kLocalInvalidate) CompleteSends(nic, q);
   return Announced::kYes;
 }
 
@@ -217,11 +222,17 @@ void AnnounceResponses(QueuePair& q, RdmaState& r) {
   }
 }
 
+/// Nothing goes into the sequence space any more.
+bool IsOver(const QueuePair& q) {
+  return q.tcb.snd.fin_queued || q.placement.end_of_stream == kEosDelivered;
+}
+
 /// Puts into the sequence space what may go. False: the queue pair has failed.
 bool Announce(const Nic& nic, QueuePair& q, RdmaState& r) {
   if (r.ending == RdmaEnding::kRefused && HasMessageRoom(r)) AnnounceTerminate(q, r);
   if (r.ending != RdmaEnding::kOpen) return true;
   if (!r.await_first) AnnounceResponses(q, r);
+  if (IsOver(q)) return true;
   while (q.send.announced != q.send.producer && q.send.window.Holds(q.send.announced) &&
          HasMessageRoom(r, 2) && q.tcb.snd.una.DistanceTo(q.tcb.snd.end) < kMostUnderWay) {
     const Announced result = AnnounceWqe(nic, q, r);
@@ -306,7 +317,9 @@ const uint8_t* CoreBytes(const Nic& nic, const QueuePair& q, const RdmaMessage& 
   if (message.source == MessageSource::kMemory) return nullptr;
   const abi::SendWqe& wqe = CachedSend(nic, q.send, message.wqe_index);
   if ((wqe.flags & abi::kSendInline) == 0) return nullptr;
-  const bool there = wqe.inline_length >= message.message.length;  // the host may have changed it
+  // The host may have changed it since it was announced.
+  const uint32_t room = (1u << q.send.log2_stride) - uint32_t{sizeof(abi::SendWqe)};
+  const bool there = message.message.length <= room && wqe.inline_length >= message.message.length;
   return there ? reinterpret_cast<const uint8_t*>(&wqe + 1) : nullptr;
 }
 
@@ -471,9 +484,11 @@ Turn ServiceRdma(const Nic& nic, QueuePair& q) {
     AbortConnection(nic, q);
     return kIdleTurn;
   }
+  if (r.ending != RdmaEnding::kOpen) DropRefusedText(nic, q);
   if (!Announce(nic, q, r)) return kIdleTurn;
   const bool all_sent = q.tcb.snd.nxt == q.tcb.snd.end;
-  const bool more = q.send.announced != q.send.producer && r.ending == RdmaEnding::kOpen;
+  const bool more =
+      q.send.announced != q.send.producer && r.ending == RdmaEnding::kOpen && !IsOver(q);
   if (more && all_sent && !q.send.window.Holds(q.send.announced)) {
     if (!FetchRdmaSends(nic, q, q.send.announced)) return kIdleTurn;
   } else if (q.send.shutdown_wanted && !q.tcb.snd.fin_queued && !more &&

@@ -125,6 +125,10 @@ inline RdmaState& RdmaOf(const Nic& nic, const QueuePair& q) {
   QPIP_ASSERT(q.rdma != kNone);
   return nic.Table(nic.state.tables.rdma)[q.rdma];
 }
+/// Text that comes is of no use any more: the stream ends by a Terminate.
+inline bool RefusesText(const Nic& nic, const QueuePair& q) {
+  return IsRdma(q.recv) && RdmaOf(nic, q).ending != RdmaEnding::kOpen;
+}
 /// What a receive context delivers.
 inline RdmaDelivery& DeliveryOf(const Nic& nic, uint32_t context) {
   return nic.Table(nic.state.tables.rdma_deliveries)[context];

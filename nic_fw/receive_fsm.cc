@@ -17,6 +17,7 @@
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/placement.h"
 #include "nic_fw/proof.h"
+#include "nic_fw/rdma_state.h"
 #include "nic_fw/reassembly.h"
 #include "nic_fw/received_packet.h"
 #include "nic_fw/schedule.h"
@@ -160,7 +161,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
     Notify(nic, q, abi::kNoticeUrgent);
   }
   if (arrival.peer_closed) q.placement.end_of_stream = kEosPending;
-  if (alive && arrival.text_length != 0) {
+  if (alive && arrival.text_length != 0 && !RefusesText(nic, q)) {
     QueueText(nic, q, packet.frame.frame, text_start, arrival);
   } else {
     Release(nic, packet.frame);
@@ -174,11 +175,7 @@ void ApplyArrival(const Nic& nic, QueuePair& q, const ReceivedPacket& packet,
                          (q.state == QpState::kClosed && q.tcb.state != tcp::State::kClosed);
   if (!scheduled) return;
   if (MayHaveToSend(nic, q)) Activate(nic, q.handle);
-  if (q.state == QpState::kOrphan) {
-    FileOrphanTimer(nic, q);
-  } else {
-    UpdateTimer(nic, q);
-  }
+  UpdateTimer(nic, q);
 }
 
 bool IsPassiveHandshake(const QueuePair& q) {

@@ -53,9 +53,7 @@ void File(const Nic& nic, QueuePair& q, uint64_t deadline) {
 
 }  // namespace
 
-void UpdateTimer(const Nic& nic, QueuePair& q) { File(nic, q, tcp::NextDeadline(q.tcb)); }
-
-void FileOrphanTimer(const Nic& nic, QueuePair& q) {
+void UpdateTimer(const Nic& nic, QueuePair& q) {
   const uint64_t deadline = tcp::NextDeadline(q.tcb);
   File(nic, q, deadline < q.ending.deadline ? deadline : q.ending.deadline);
 }

@@ -10,10 +10,8 @@
 
 namespace qpip::fw {
 
-/// Makes sure that `q` fires no later than its Tcb's next deadline.
+/// Makes sure that `q` fires no later than its Tcb's next deadline, and that of its ending.
 void UpdateTimer(const Nic& nic, QueuePair& q);
-/// The same for an orphan, which is also given up at its `deadline`.
-void FileOrphanTimer(const Nic& nic, QueuePair& q);
 /// Takes `q` off the heap.
 void CancelTimer(const Nic& nic, QueuePair& q);
 /// Earliest deadline filed, UINT64_MAX when none.

@@ -20,6 +20,7 @@ PayloadSource SourceOf(const TransmitContext& context) {
 }
 
 void CompleteSends(const Nic& nic, QueuePair& q) {
+  if (IsRdma(q.send)) ForgetAcknowledged(nic, q);  // which does not wait for the wire
   if (RepeatOnWire(nic, q.host_memory)) {
     AwaitWire(nic, q.handle);
   } else {
