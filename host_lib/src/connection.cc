@@ -263,8 +263,6 @@ void QpImpl::PostStartup(std::span<const std::byte> startup, bool ready) {
   if (ready) {  // RFC 6581 9.2: an empty RDMA Write
     wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kRdmaWrite);
   } else {
-    startup_memory_ = std::make_unique<MrImpl>(pd_, startup.size(), IBV_ACCESS_LOCAL_WRITE);
-    std::memcpy(startup_memory_->data(), startup.data(), startup.size());
     wqe.opcode = static_cast<uint8_t>(abi::SendOpcode::kStartup);
     wqe.length = static_cast<uint32_t>(startup.size());
     wqe.sge_count = 1;
@@ -281,10 +279,16 @@ void QpImpl::Adopt(QpImpl& carrier, std::span<const std::byte> startup, bool rea
                    const abi::Adopt& terms) {
   const std::string what = "RDMA connection";
   nic_.ThrowIfForked(what.c_str());
+  std::unique_ptr<MrImpl> memory;  // a command of its own: without a lock, and it may throw
+  if (!startup.empty()) {
+    memory = std::make_unique<MrImpl>(pd_, startup.size(), IBV_ACCESS_LOCAL_WRITE);
+    std::memcpy(memory->data(), startup.data(), startup.size());
+  }
   QpState idle = QpState::kIdle;
   if (!state_.compare_exchange_strong(idle, QpState::kConnecting)) {
     throw Error(EISCONN, what + ": the queue pair is or was connected; use a new one");
   }
+  startup_memory_ = std::move(memory);
   const bool leads = ready || !startup.empty();
   if (leads) {
     const std::lock_guard lock(send_->lock());

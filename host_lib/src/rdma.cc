@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <initializer_list>
 #include <string>
 #include <utility>
 
@@ -39,17 +40,12 @@ class Readiness {
   int fd() const { return epoll_; }
   int kick() const { return kick_; }
   /// Readable from the start. Throws Error.
-  void Open(int other) {
+  void Open(std::initializer_list<int> others) {
     kick_ = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     if (kick_ < 0 || epoll_ < 0) throw Error(errno, "RDMA connection: cannot create a descriptor");
-    for (const int fd : {kick_, other}) {
-      epoll_event event{};
-      event.events = EPOLLIN;
-      if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
-        throw Error(errno, "RDMA connection: cannot watch a descriptor");
-      }
-    }
+    Watch(kick_);
+    for (const int fd : others) Watch(fd);
   }
   void Kick() const {
     const uint64_t one = 1;
@@ -64,6 +60,14 @@ class Readiness {
   }
 
  private:
+  void Watch(int fd) const {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
+      throw Error(errno, "RDMA connection: cannot watch a descriptor");
+    }
+  }
+
   int epoll_ = -1;
   int kick_ = -1;
 };
@@ -126,7 +130,8 @@ class RdmaConnecting {
       const uint64_t now = Platform().NowNs();
       if (state_ != RdmaConnector::State::kConnecting || now >= deadline) return state_;
       try {
-        const Timeout rest = Until(now, deadline, deadline_ns_);
+        const uint64_t own = carrier_.begun() ? carrier_.deadline_ns() : deadline_ns_;
+        const Timeout rest = Until(now, deadline, own);
         if (!carrier_.begun()) {
           (void)carrier_.qp().WaitConnected(rest);
           continue;
@@ -142,7 +147,7 @@ class RdmaConnecting {
 
   int fd() {
     if (!readiness_.open()) {
-      readiness_.Open(carrier_.cq().fd());
+      readiness_.Open({carrier_.cq().fd()});
       Impl().nic()->event_fds().Add(readiness_.kick());
     }
     return readiness_.fd();
@@ -178,7 +183,13 @@ class RdmaConnecting {
       const size_t count = carrier_.cq().Poll(done);
       if (!carrier_.begun()) {
         if (carrier_.qp().WaitConnected(std::chrono::nanoseconds(0))) {
-          carrier_.Begin(parameters_);
+          RdmaParameters rest = parameters_;
+          if (deadline_ns_ != 0) {  // of the whole set-up: what TCP's has left of it
+            const uint64_t now = Platform().NowNs();
+            const uint64_t left = deadline_ns_ > now ? deadline_ns_ - now : 0;
+            rest.timeout = std::chrono::milliseconds(std::max<uint64_t>(left / 1000000, 1));
+          }
+          carrier_.Begin(rest);
         } else if (deadline_ns_ != 0 && Platform().NowNs() >= deadline_ns_) {
           carrier_.qp().GiveUpConnecting();
         }
@@ -261,20 +272,23 @@ class RdmaListenerImpl {
         if (readiness_.open() && !cq_->Arm()) readiness_.Kick();
         return nullptr;
       }
-      Harvest(Until(now, deadline, Earliest()));
+      // A connection makes no completion: it is looked for now and then, so that its time begins.
+      Harvest(Until(now, std::min(deadline, now + kLookNs), Earliest()));
     }
     std::unique_ptr<RdmaCarrier> carrier = std::move(ready_.front());
     ready_.pop_front();
-    if (!ready_.empty()) readiness_.Kick();
+    readiness_.Kick();  // there may be more, and the queue is not armed
     return std::unique_ptr<RdmaRequest>(new RdmaRequest(std::move(carrier)));
   }
 
   int fd() {
-    if (!readiness_.open()) readiness_.Open(cq_->fd());
+    if (!readiness_.open()) readiness_.Open({cq_->fd(), listener_->fd()});
     return readiness_.fd();
   }
 
  private:
+  static constexpr uint64_t kLookNs = 100'000'000;
+
   void Offer() {
     auto carrier = std::make_unique<RdmaCarrier>(nic_, cq_, options_.receive_reservation);
     listener_->Offer(carrier->qp());
@@ -302,7 +316,7 @@ class RdmaListenerImpl {
     }
     for (size_t i = 0; i < count; ++i) {
       for (const auto& carrier : carriers_) {
-        if (carrier->qp().qp_num() == done[i].qp_num) carrier->OnCompletion(done[i]);
+        if (carrier->id() == done[i].wr_id) carrier->OnCompletion(done[i]);
       }
     }
     Sort();
@@ -311,7 +325,6 @@ class RdmaListenerImpl {
   /// Those whose request is here are handed out, those that have failed let go of; others take
   /// their places.
   void Sort() {
-    size_t gone = 0;
     std::erase_if(carriers_, [&](std::unique_ptr<RdmaCarrier>& carrier) {
       const bool late = carrier->OnTime();
       const iwarp::StartupState state = carrier->startup().state;
@@ -323,14 +336,13 @@ class RdmaListenerImpl {
       } else {
         return false;
       }
-      ++gone;
       return true;
     });
-    for (; gone != 0; --gone) {
+    while (carriers_.size() < options_.backlog) {
       try {
         Offer();
       } catch (const Error&) {
-        return;  // the tables are full: fewer are on their way at a time
+        return;  // no room now: tried again at the next look
       }
     }
   }
@@ -382,11 +394,7 @@ RdmaAgreement RdmaConnect(Nic& nic, QueuePair& qp, const Endpoint& peer,
 }
 
 RdmaRequest::RdmaRequest(std::unique_ptr<internal::RdmaCarrier> carrier)
-    : carrier_(std::move(carrier)), offer_(carrier_->Agreement()) {
-  const auto& peer = carrier_->startup().agreement.peer;
-  offer_.peer_ird = peer.ird;
-  offer_.peer_ord = peer.ord;
-}
+    : carrier_(std::move(carrier)), offer_(carrier_->Offer()) {}
 RdmaRequest::~RdmaRequest() = default;
 std::span<const std::byte> RdmaRequest::private_data() const { return carrier_->private_data(); }
 Endpoint RdmaRequest::local() const { return carrier_->qp().local(); }

@@ -29,6 +29,17 @@ void CheckParameters(const RdmaParameters& parameters) {
   }
 }
 
+RdmaAgreement AgreementOf(const iwarp::Startup& startup) {
+  const iwarp::StartupAgreement& agreed = startup.agreement;
+  return {.ird = std::min(agreed.ird, kMaxRdmaDepth),
+          .ord = std::min(agreed.ord, kMaxRdmaDepth),
+          .crc = agreed.crc,
+          .peer_to_peer = agreed.peer_to_peer,
+          .revision = agreed.revision,
+          .peer_ird = agreed.enhanced ? agreed.peer.ird : iwarp::kNotNegotiated,
+          .peer_ord = agreed.enhanced ? agreed.peer.ord : iwarp::kNotNegotiated};
+}
+
 }  // namespace
 
 RdmaCarrier::RdmaCarrier(std::shared_ptr<Nic> nic, std::shared_ptr<CompletionQueue> cq,
@@ -55,13 +66,13 @@ uint64_t RdmaCarrier::NowNs() const { return NicImpl::Impl(*qp_)->nic()->platfor
 
 void RdmaCarrier::PostReceive() {
   // Fails only when the connection is over, which its completions say.
-  if (qp_->PostRecv(0, memory_->Sge(received_, kBufferBytes - received_)) != 0) broken_ = true;
+  if (qp_->PostRecv(id_, memory_->Sge(received_, kBufferBytes - received_)) != 0) broken_ = true;
 }
 
 void RdmaCarrier::Send(const iwarp::StartupFrame& frame) {
   auto* out = static_cast<uint8_t*>(memory_->data()) + kBufferBytes;
   const size_t bytes = iwarp::EmitStartup(frame, {out, kBufferBytes});
-  if (qp_->PostSend(0, memory_->Sge(kBufferBytes, static_cast<uint32_t>(bytes))) != 0) {
+  if (qp_->PostSend(id_, memory_->Sge(kBufferBytes, static_cast<uint32_t>(bytes))) != 0) {
     broken_ = true;
   }
 }
@@ -113,15 +124,15 @@ void RdmaCarrier::OnCompletion(const WorkCompletion& completion) {
 
 bool RdmaCarrier::OnTime() { return begun_ && iwarp::OnStartupTimer(startup_, NowNs()); }
 
-RdmaAgreement RdmaCarrier::Agreement() const {
-  const iwarp::StartupAgreement& agreed = startup_.agreement;
-  return {.ird = std::min(agreed.ird, kMaxRdmaDepth),
-          .ord = std::min(agreed.ord, kMaxRdmaDepth),
-          .crc = agreed.crc,
-          .peer_to_peer = agreed.peer_to_peer,
-          .revision = agreed.revision,
-          .peer_ird = agreed.enhanced ? agreed.peer.ird : iwarp::kNotNegotiated,
-          .peer_ord = agreed.enhanced ? agreed.peer.ord : iwarp::kNotNegotiated};
+RdmaAgreement RdmaCarrier::Agreement() const { return AgreementOf(startup_); }
+
+RdmaAgreement RdmaCarrier::Offer() const {
+  iwarp::Startup trial = startup_;
+  RdmaParameters most;
+  most.ird = kMaxRdmaDepth;
+  most.ord = kMaxRdmaDepth;
+  iwarp::Accept(trial, OptionsOf(most), {});
+  return AgreementOf(trial);
 }
 
 void RdmaCarrier::CheckTarget(const QueuePair& qp) const {

@@ -3,6 +3,7 @@
 // over.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,9 @@ class RdmaCarrier {
   RdmaCarrier(const RdmaCarrier&) = delete;
   RdmaCarrier& operator=(const RdmaCarrier&) = delete;
 
+  /// wr_id of all its requests. Never used again, as queue pairs' numbers are: what a destroyed
+  /// one has left in the completion queue is nobody's.
+  uint64_t id() const { return id_; }
   QueuePair& qp() { return *qp_; }
   CompletionQueue& cq() { return *cq_; }
   Nic& nic() { return *nic_; }
@@ -52,7 +56,9 @@ class RdmaCarrier {
   /// kDeciding: answers, and `qp` gets the connection. Throws Error.
   void Accept(QueuePair& qp, const RdmaParameters& parameters);
   void Reject(ConstBytes private_data);
-  /// What has been agreed on, or would be.
+  /// kDeciding: what Accept would agree on with the most that this side can do.
+  RdmaAgreement Offer() const;
+  /// What has been agreed on.
   RdmaAgreement Agreement() const;
 
  private:
@@ -63,6 +69,8 @@ class RdmaCarrier {
   void CheckTarget(const QueuePair& qp) const;
   uint64_t NowNs() const;
 
+  static inline std::atomic<uint64_t> next_id_{1};
+  const uint64_t id_ = next_id_.fetch_add(1, std::memory_order_relaxed);
   std::shared_ptr<Nic> nic_;
   std::shared_ptr<CompletionQueue> cq_;
   std::unique_ptr<ProtectionDomain> pd_;

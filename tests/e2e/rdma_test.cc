@@ -67,10 +67,17 @@ TEST_P(OnRdma, GivenPrivateDataWhenConnectedThenBothSidesHaveTheOthers) {
     const auto request = listener.Next(kPatience);
     ASSERT_NE(request, nullptr);
     EXPECT_EQ(Text(request->private_data()), "who?");
+    // The initiator's 7 and 5, seen from this side, which can do as much as any.
+    EXPECT_EQ(request->offer().peer_ird, 7);
     EXPECT_EQ(request->offer().peer_ord, 5);
+    EXPECT_EQ(request->offer().ird, 5);
+    EXPECT_EQ(request->offer().ord, 7);
+    EXPECT_TRUE(request->offer().peer_to_peer);
     const RdmaAgreement agreed =
         request->Accept(*server_qp, {.private_data = "me!", .ird = 4, .ord = 3});
     EXPECT_TRUE(agreed.peer_to_peer);
+    EXPECT_EQ(agreed.ird, 4);
+    EXPECT_EQ(agreed.ord, 3);
   });
   std::vector<std::byte> answer;
   const RdmaAgreement agreed =
@@ -79,7 +86,8 @@ TEST_P(OnRdma, GivenPrivateDataWhenConnectedThenBothSidesHaveTheOthers) {
   accepting->Join();
   EXPECT_EQ(Text(answer), "me!");
   EXPECT_EQ(agreed.revision, 2);
-  EXPECT_LE(agreed.ord, 4);
+  EXPECT_EQ(agreed.ird, 7) << "its own, which the peer uses three of";
+  EXPECT_EQ(agreed.ord, 4);
   EXPECT_EQ(client_qp->state(), QpState::kConnected);
 }
 
@@ -278,6 +286,55 @@ TEST_P(OnRdma, GivenNoReceiveWhenSentToThenTheSendIsRefused) {
   Connect(*client_qp, *server_qp);
   ASSERT_EQ(client_qp->PostSend(1, memory->Sge(0, 8)), 0);
   EXPECT_EQ(client.One().status, IBV_WC_REM_INV_REQ_ERR);
+}
+
+TEST_P(OnRdma, GivenAReceiveWhoseLastPieceIsNobodysWhenSentToThenTheSendIsRefused) {
+  constexpr uint32_t kPieces = 16;
+  constexpr uint32_t kPiece = 512;
+  auto client_qp = client.Qp(RdmaQp());
+  QpOptions options = RdmaQp();
+  options.max_recv_sge = kPieces;
+  auto server_qp = server.Qp(options);
+  auto memory = client.pd->Allocate(kPieces * kPiece);
+  auto good = server.pd->Allocate(kPieces * kPiece);
+  auto gone = server.pd->Allocate(kPiece);
+  std::vector<ibv_sge> list;
+  for (uint32_t i = 0; i + 1 < kPieces; ++i) list.push_back(good->Sge(i * kPiece, kPiece));
+  list.push_back(gone->Sge(0, kPiece));
+  gone.reset();
+  Connect(*client_qp, *server_qp);
+  ibv_recv_wr wr{};
+  wr.wr_id = 3;
+  wr.sg_list = list.data();
+  wr.num_sge = static_cast<int>(list.size());
+  ASSERT_EQ(server_qp->PostRecv(&wr), 0);
+  ASSERT_EQ(client_qp->PostSend(1, memory->Sge(0, kPieces * kPiece)), 0);
+  EXPECT_NE(client.One().status, IBV_WC_SUCCESS);
+  const WorkCompletion flushed = server.One();
+  EXPECT_EQ(flushed.wr_id, 3u) << "it has not been lost";
+  EXPECT_NE(flushed.status, IBV_WC_SUCCESS);
+}
+
+TEST_P(OnRdma, GivenSendsThatWaitForThePeersFirstWordWhenItClosesInsteadThenTheyAreFlushed) {
+  auto client_qp = client.Qp(RdmaQp());
+  auto server_qp = server.Qp(RdmaQp());
+  auto memory = server.pd->Allocate(64);
+  RdmaListener listener(*server.nic, kPort);
+  const auto accepting = nics.testbed().Start([&] {
+    const auto request = listener.Next(kPatience);
+    ASSERT_NE(request, nullptr);
+    request->Accept(*server_qp);
+  });
+  RdmaConnect(*client.nic, *client_qp, nics.ServerAt(kPort), {.peer_to_peer = false}, kPatience);
+  accepting->Join();
+  for (uint64_t i = 0; i < 3; ++i) ASSERT_EQ(server_qp->PostSend(i, memory->Sge(0, 8)), 0);
+  client_qp->Disconnect(kPatience);
+  for (uint64_t i = 0; i < 3; ++i) {
+    const WorkCompletion flushed = server.One();
+    EXPECT_EQ(flushed.wr_id, i);
+    EXPECT_EQ(flushed.status, IBV_WC_WR_FLUSH_ERR) << Describe(flushed);
+  }
+  server_qp->Disconnect(kPatience);
 }
 
 TEST_P(OnRdma, GivenReadsUnderWayWhenFencedThenTheSendWaitsForThem) {

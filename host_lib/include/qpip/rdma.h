@@ -164,7 +164,7 @@ struct RdmaListenerOptions {
   uint16_t backlog = 16;  ///< peers that may be on their way at a time: each has a queue pair slot
                           ///< of the NIC; 1 to 1024
   uint32_t receive_reservation = 4u << 20;   ///< of the queue pairs that will get the connections
-  std::chrono::milliseconds timeout{10000};  ///< for a peer's request, and then for the answer
+  std::chrono::milliseconds timeout{10000};  ///< for a peer's request and the answer together
 };
 
 /// A TCP port on which RDMA connections are asked for.
@@ -181,7 +181,9 @@ class RdmaListener {
   /// send something else are closed and counted. Throws Error when the NIC has ended.
   std::unique_ptr<RdmaRequest> Next(Timeout timeout = std::nullopt);
   /// For poll/epoll: readable when Next(0) may have something, now and then when it has not. Next
-  /// clears it. The listener's: closed with it. Throws Error.
+  /// clears it. It does not tell that a silent peer's time is over: call Next(0) at least once in
+  /// the options' `timeout` too, or such peers keep their places. The listener's: closed with it.
+  /// Throws Error.
   int fd();
   /// Peers that were closed for what they sent, or did not send in time.
   uint64_t refused() const;
