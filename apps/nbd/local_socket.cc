@@ -1,11 +1,13 @@
 #include "apps/nbd/local_socket.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -53,24 +55,37 @@ void RemoveStale(const std::string& path, const sockaddr_un& address) {
   if (errno == ECONNREFUSED) unlink(path.c_str());
 }
 
-/// A name in the same folder that nobody else uses, for as long as this lives. Short, since an
-/// address has room for a hundred bytes.
-class Beside {
+/// A folder of one's own, beside `path` and for as long as this lives.
+class FolderBeside {
  public:
-  explicit Beside(const std::string& path) {
+  explicit FolderBeside(const std::string& path) {
     const std::size_t slash = path.rfind('/');
-    path_ = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + "." +
-            std::to_string(getpid());
-    unlink(path_.c_str());  // of a process that had this number, and was killed between two lines
+    path_ = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + ".qpip-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) {
+      throw Failure("cannot make the socket: " + path + ": " + std::strerror(errno));
+    }
+    folder_ = FileDescriptor(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   }
-  ~Beside() { unlink(path_.c_str()); }
-  Beside(const Beside&) = delete;
-  Beside& operator=(const Beside&) = delete;
+  ~FolderBeside() {
+    unlinkat(folder_.get(), kName, 0);
+    rmdir(path_.c_str());
+  }
+  FolderBeside(const FolderBeside&) = delete;
+  FolderBeside& operator=(const FolderBeside&) = delete;
 
-  const std::string& path() const { return path_; }
+  /// A socket's place in it, as short as an address has to be wherever the folder is.
+  std::string Place() const {
+    return "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + kName;
+  }
+  /// What is there gets the name `path` too, if nothing has it.
+  bool LinkTo(const std::string& path) const {
+    return linkat(folder_.get(), kName, AT_FDCWD, path.c_str(), 0) == 0;
+  }
 
  private:
+  static constexpr const char* kName = "s";
   std::string path_;
+  FileDescriptor folder_;
 };
 
 }  // namespace
@@ -89,16 +104,15 @@ LocalSocket::LocalSocket(const std::string& path) : path_(path) {
   RemoveStale(path, address);
   FileDescriptor listening = NewSocket();
   // It gets its name when it listens: who finds it can connect to it.
-  const Beside beside(path);
-  const sockaddr_un first = Address(beside.path());
+  const FolderBeside beside(path);
+  const sockaddr_un first = Address(beside.Place());
   if (bind(listening.get(), reinterpret_cast<const sockaddr*>(&first), sizeof first) != 0) {
     throw Failure("cannot make the socket: " + path + ": " + std::strerror(errno));
   }
   if (listen(listening.get(), kBacklog) != 0) {
     throw Failure("cannot listen: " + path + ": " + std::strerror(errno));
   }
-  // A link, and not a renaming: two that start at once do not take the name from one another.
-  if (link(beside.path().c_str(), path.c_str()) != 0) {
+  if (!beside.LinkTo(path)) {
     throw Failure("cannot name the socket: " + path + ": " + std::strerror(errno));
   }
   socket_ = std::move(listening);

@@ -56,6 +56,17 @@ TEST_F(LocalSocketTest, GivenTheEndThenThePathIsGone) {
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
+TEST_F(LocalSocketTest, GivenThePathIsAsLongAsAnAddressHoldsThenItIsListenedOn) {
+  const size_t room = sizeof(sockaddr_un::sun_path) - 1;
+  path_ = directory_ + "/" + std::string(room - directory_.size() - 3, 'f');
+  std::filesystem::create_directory(path_);
+  path_ += "/s";
+  ASSERT_EQ(path_.size(), room);
+  LocalSocket socket(path_);
+  const FileDescriptor client = Connect();
+  EXPECT_TRUE(socket.Accept());
+}
+
 TEST_F(LocalSocketTest, GivenASocketInUseThenItIsRefusedAndStaysUsable) {
   LocalSocket first(path_);
   EXPECT_THROW(LocalSocket second(path_), apps::Failure);
