@@ -88,9 +88,10 @@ double ProcessCpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-Progress::Progress(std::string unit, uint64_t total)
+Progress::Progress(std::string unit, uint64_t total, uint64_t already)
     : unit_(std::move(unit)),
       total_(total),
+      already_(already),
       terminal_(isatty(STDERR_FILENO) == 1),
       start_(std::chrono::steady_clock::now()),
       next_(start_ + kQuietFor) {}
@@ -112,7 +113,10 @@ void Progress::Update(uint64_t done) {
                  static_cast<unsigned long long>(total_), unit_.c_str(), 100.0 * share);
     // As long again for each that is left as for those that are done.
     const double passed = std::chrono::duration<double>(now - start_).count();
-    if (share > 0) std::fprintf(stderr, ", %.0f s left", passed * (1 - share) / share);
+    if (done > already_) {
+      const double each = passed / static_cast<double>(done - already_);
+      std::fprintf(stderr, ", %.0f s left", each * static_cast<double>(total_ - done));
+    }
     std::fputs(")", stderr);
   } else {
     std::fprintf(stderr, "\r\033[K%llu %s", static_cast<unsigned long long>(done), unit_.c_str());

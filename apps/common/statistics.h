@@ -55,7 +55,8 @@ double ProcessCpuSeconds();
 class Progress {
  public:
   /// `unit` follows the numbers: "round trips".
-  Progress(std::string unit, uint64_t total);
+  /// `already`: so many are done before it begins.
+  Progress(std::string unit, uint64_t total, uint64_t already = 0);
   ~Progress();  ///< clears the line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -66,6 +67,7 @@ class Progress {
  private:
   std::string unit_;
   uint64_t total_;
+  uint64_t already_;
   bool terminal_;
   bool shown_ = false;
   uint32_t calls_ = 0;

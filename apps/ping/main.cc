@@ -186,7 +186,11 @@ int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& option
 /// One size after the other, each on a connection of its own, until one ends or is interrupted.
 int MeasureSizes(Nic& nic, const CommandLine& command_line, PingOptions options,
                  const StopToken& stop) {
-  const uint32_t most = command_line.Has("length") ? options.bytes : kMaxBytesByDefault;
+  uint32_t most = options.bytes;
+  if (!command_line.Has("length")) {
+    most = options.type == QpType::kUdp ? std::min(kMaxBytesByDefault, nic.max_datagram())
+                                        : kMaxBytesByDefault;
+  }
   for (uint32_t bytes = 1; bytes <= most && !stop.requested(); bytes *= 2) {
     options.bytes = bytes;
     Measure(nic, command_line, options, stop);

@@ -16,12 +16,12 @@ struct Subcommand {
   int (*run)(int argc, const char* const* argv);
 };
 constexpr Subcommand kSubcommands[] = {
-    {"run", "one scenario, once", SimRun},
+    {"run", "one scenario, with one seed or several", SimRun},
     {"sweep", "a scenario over a grid of parameters, in parallel, resumable", SimSweep},
     {"merge", "the shards of a sweep, joined", SimMerge},
     {"occupancy", "what NICs are busy with, critical paths, timelines", SimOccupancy},
     {"paper", "the paper's tables and figures, simulated and compared", SimPaper},
-    {"list", "the scenarios, profiles and parameters there are", SimList},
+    {"list", "the scenarios, profiles, parameters and metrics there are", SimList},
     {"show", "every number of a profile and its source", SimShow},
 };
 

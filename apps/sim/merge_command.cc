@@ -48,7 +48,8 @@ int SimMerge(int argc, const char* const* argv) {
     RequireMetric(sources.front().plan.scenario, metric);
   }
   MergeSweeps(sources, directory);
-  PublishSweep(sources.front().plan, directory, command_line);
+  PublishSweep(sources.front().plan, directory, command_line,
+               "run the shards again, which tries them again, and merge then");
   return kExitOk;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -38,14 +39,26 @@ std::vector<RepeatedRun> RunSeeds(const CommandLine& command_line, const std::st
   };
   Simulations simulations;
   for (const uint64_t seed : seeds) simulations.Want(with(seed));
-  simulations.RunAll(jobs);
+  bool interrupted = false;
+  try {
+    simulations.RunAll(jobs);
+  } catch (const Failure&) {
+    const auto done = std::count_if(seeds.begin(), seeds.end(),
+                                    [&](uint64_t seed) { return simulations.Ran(with(seed)); });
+    if (!InterruptToken().requested() || done < 2) throw;
+    interrupted = true;
+    PrintErrorLine("qpip-sim", "interrupted: the numbers are of the " + std::to_string(done) +
+                                   " seeds that had been run");
+  }
   std::vector<RepeatedRun> out;
   for (const uint64_t seed : seeds) {
+    if (interrupted && !simulations.Ran(with(seed))) continue;
     const SimulationOutcome& outcome = simulations.Get(with(seed));
     RepeatedRun one{seed, {}};
     one.result.metrics.assign(outcome.metrics.begin(), outcome.metrics.end());
     one.result.words.assign(outcome.words.begin(), outcome.words.end());
     one.result.details = outcome.details;
+    one.result.interrupted = interrupted;
     out.push_back(std::move(one));
   }
   return out;
@@ -93,7 +106,7 @@ int SimRun(int argc, const char* const* argv) {
     std::printf("%s with profile %s\n", scenario.c_str(), profile.name().c_str());
     PrintMetrics(result);
   }
-  PrintWarnings(Warnings(result, repeats));
+  PrintWarnings(Warnings(result, static_cast<uint32_t>(runs.size())));
   return kExitOk;
 }
 

@@ -240,22 +240,19 @@ void RunSweep(const SweepPlan& plan, const Shard& shard, const std::string& dire
     if (shard.Has(point)) points.push_back(point);
   }
   const auto is_done = [&](uint64_t point) { return fs::exists(PointFile(directory, point)); };
-  Progress progress("points", points.size());
+  auto done = static_cast<uint64_t>(std::count_if(points.begin(), points.end(), is_done));
+  Progress progress("points", points.size(), done);
   Children children;
-  uint64_t done = 0;
   const auto reap = [&] {
     const EndedChild ended = children.WaitForOne();
-    if (!ended.fine && !fs::exists(FailedFile(directory, ended.number))) {
+    if (!ended.fine && !is_done(ended.number) && !fs::exists(FailedFile(directory, ended.number))) {
       RecordFailure(directory, ended.number, "the simulation's process died");
     }
     progress.Update(++done);
   };
   try {
     for (const uint64_t point : points) {
-      if (is_done(point)) {
-        ++done;
-        continue;
-      }
+      if (is_done(point)) continue;
       while (children.size() >= jobs) reap();
       children.Start(point, [&](int) {
         lock.Release();

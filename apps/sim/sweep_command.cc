@@ -85,7 +85,7 @@ int SimSweep(int argc, const char* const* argv) {
                                               : std::max(1u, std::thread::hardware_concurrency()));
   RunSweep(plan, shard, directory, jobs);
   if (shard.count == 1) {
-    PublishSweep(plan, directory, command_line);
+    PublishSweep(plan, directory, command_line, kSweepAgain);
   } else {
     PrintShard(plan, shard, directory, command_line.json());
   }

@@ -198,7 +198,7 @@ nlohmann::json CollectSweep(const SweepPlan& plan, const Shard& shard,
   const uint64_t count = PointCount(plan);
   for (uint64_t point = 0; point < count; ++point) {
     if (!shard.Has(point)) continue;
-    const bool failed = fs::exists(FailedFile(directory, point));
+    const bool failed = !fs::exists(PointFile(directory, point));
     std::ifstream in(failed ? FailedFile(directory, point) : PointFile(directory, point));
     nlohmann::json result = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
     if (!result.is_object()) {

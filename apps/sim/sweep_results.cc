@@ -57,13 +57,14 @@ nlohmann::json SweepJson(const SweepPlan& plan, const nlohmann::json& points,
           {"points", points}};
 }
 
-[[noreturn]] void FailSweep(const nlohmann::json& points, uint64_t failed,
-                            const std::string& where) {
+/// `again`: how they are tried once more.
+[[noreturn]] void FailSweep(const nlohmann::json& points, uint64_t failed, const std::string& where,
+                            const std::string& again) {
   const auto first = std::find_if(points.begin(), points.end(),
                                   [](const auto& point) { return point.contains("error"); });
   throw Failure(std::to_string(failed) + " of " + std::to_string(points.size()) +
                 " points failed, the first: " + (*first)["error"].get<std::string>() + ": " +
-                where + " has all; the same command tries them again");
+                where + " has all; " + again);
 }
 
 }  // namespace
@@ -148,7 +149,7 @@ void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points) {
 }
 
 void PublishSweep(const SweepPlan& plan, const std::string& directory,
-                  const CommandLine& command_line) {
+                  const CommandLine& command_line, const std::string& again) {
   const nlohmann::json points = CollectSweep(plan, Shard{}, directory);
   const std::vector<std::string> metrics = command_line.Strings("plot");
   const nlohmann::json all = SweepJson(plan, points, metrics);
@@ -157,7 +158,7 @@ void PublishSweep(const SweepPlan& plan, const std::string& directory,
   PrintSweepWarnings(plan, points);
   const uint64_t failed = CountFailed(points);
   const std::string errors = "the column error of " + directory + "/sweep.csv";
-  if (failed == points.size()) FailSweep(points, failed, errors);
+  if (failed == points.size()) FailSweep(points, failed, errors, again);
   for (const std::string& metric : metrics) {
     if (HasMetric(points, metric)) continue;
     throw UsageError("--plot \"" + metric + "\": no point has this metric: " + directory +
@@ -171,7 +172,7 @@ void PublishSweep(const SweepPlan& plan, const std::string& directory,
     std::fprintf(stderr, "results: %s/sweep.csv, sweep.json%s\n", directory.c_str(),
                  metrics.empty() ? "" : ", and a picture a metric (.png, .svg)");
   }
-  if (failed != 0) FailSweep(points, failed, errors);
+  if (failed != 0) FailSweep(points, failed, errors, again);
 }
 
 void PrintShard(const SweepPlan& plan, const Shard& shard, const std::string& directory,
@@ -187,7 +188,7 @@ void PrintShard(const SweepPlan& plan, const Shard& shard, const std::string& di
                  shard.Text().c_str(), directory.c_str());
   }
   if (const uint64_t failed = CountFailed(points); failed != 0) {
-    FailSweep(points, failed, directory + "/points/*.failed");
+    FailSweep(points, failed, directory + "/points/*.failed", kSweepAgain);
   }
 }
 

@@ -26,9 +26,13 @@ void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points);
 /// Writes sweep.json and sweep.csv into the directory that has all of the sweep's points, and the
 /// pictures that --plot asks for; prints the same, as JSON with --json, and the points' warnings.
 /// Throws Failure when a point is missing or has failed (after writing what there is) or a file
-/// cannot be written, UsageError for a metric that no point has.
+/// cannot be written, UsageError for a metric that no point has. `again`: how points that have
+/// failed are tried once more.
 void PublishSweep(const SweepPlan& plan, const std::string& directory,
-                  const CommandLine& command_line);
+                  const CommandLine& command_line, const std::string& again);
+
+/// ... where they were run.
+inline constexpr const char* kSweepAgain = "the same command tries them again";
 
 /// Prints a shard's points, as a table or as JSON. Throws Failure as PublishSweep.
 void PrintShard(const SweepPlan& plan, const Shard& shard, const std::string& directory, bool json);

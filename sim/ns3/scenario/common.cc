@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 
 #include "sim/ns3/scenario/scenarios.h"
 
@@ -34,8 +35,9 @@ void AddSortedPercentiles(const std::string& name, std::vector<Number>* samples_
   if (samples_us->empty()) return;
   std::sort(samples_us->begin(), samples_us->end());
   const auto at = [samples_us](double share) {
-    const auto index = static_cast<size_t>(share * static_cast<double>(samples_us->size()));
-    return static_cast<double>((*samples_us)[std::min(index, samples_us->size() - 1)]);
+    // The least that so many are not above; less a rounding error of the product.
+    const double rank = std::ceil(share * static_cast<double>(samples_us->size()) - 1e-9);
+    return static_cast<double>((*samples_us)[static_cast<size_t>(std::max(rank, 1.0)) - 1]);
   };
   result->Add(name + "_p50_us", at(0.5));
   result->Add(name + "_p90_us", at(0.9));
