@@ -19,7 +19,14 @@ foreach(entry IN LISTS packages)
   string(REPLACE "=" ";" entry ${entry})
   list(GET entry 0 component)
   list(GET entry 1 package)
-  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE RENAME copyright DESTINATION ${doc_dir}/${package}
+  file(READ ${PROJECT_SOURCE_DIR}/LICENSE copyright)
+  if(component STREQUAL "ns3")
+    string(PREPEND copyright "What is here is linked with ns-3, whose licence is the GNU General Public License, \
+version 2\n(/usr/share/common-licenses/GPL-2). As a whole it may be passed on under that one only. The licence of\n\
+QPIP's own part of it follows.\n\n")
+  endif()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/copyright/${package} CONTENT "${copyright}" @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/copyright/${package} RENAME copyright DESTINATION ${doc_dir}/${package}
     COMPONENT ${component})
   list(APPEND CPACK_COMPONENTS_ALL ${component})
   string(TOUPPER ${component} upper)
