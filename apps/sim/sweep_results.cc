@@ -95,7 +95,8 @@ std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points) {
     }
     for (const auto& [name, statistics] : part(point, "statistics").items()) {
       if (statistics["min"] != statistics["max"]) spread.insert(name);
-      for (const auto& [which, value] : statistics.items()) row[name + "_" + which] = value;
+      const std::string prefix = name + "_";
+      for (const auto& [which, value] : statistics.items()) row[prefix + which] = value;
     }
     for (const auto& [name, value] : point["axes"].items()) row[name] = value;
     if (point.contains("error")) row["error"] = point["error"];
@@ -105,7 +106,8 @@ std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points) {
   for (const std::string& name : metrics) {
     columns.push_back(name);
     if (spread.count(name) == 0) continue;
-    for (const std::string& which : StatisticNames()) columns.push_back(name + "_" + which);
+    const std::string prefix = name + "_";
+    for (const std::string& which : StatisticNames()) columns.push_back(prefix + which);
   }
   columns.push_back("error");
   return Csv(rows, columns);
@@ -161,8 +163,9 @@ void PublishSweep(const SweepPlan& plan, const std::string& directory,
   if (failed == points.size()) FailSweep(points, failed, errors, again);
   for (const std::string& metric : metrics) {
     if (HasMetric(points, metric)) continue;
-    throw UsageError("--plot \"" + metric + "\": no point has this metric: " + directory +
-                     "/sweep.csv has all that there are");
+    std::string message = "--plot \"";
+    message.append(metric).append("\": no point has this metric: ").append(directory);
+    throw UsageError(message + "/sweep.csv has all that there are");
   }
   if (!metrics.empty()) Plot({"sweep", directory}, all);
   if (command_line.json()) {
