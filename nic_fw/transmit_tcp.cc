@@ -124,9 +124,11 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
   context.wqe_index = plan.wqe_index;
   context.last_of_message = plan.ends_message;
   context.is_request_less = plan.is_request_less;
-  context.seal = plan.seal;
-  context.seal_crc = plan.seal_crc;
-  context.head_crc = plan.head_crc;
+  if (plan.seal) {
+    context.seal = true;
+    context.seal_crc = plan.seal_crc;
+    context.head_crc = plan.head_crc;
+  }
   context.retransmission = intent.retransmission;
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
