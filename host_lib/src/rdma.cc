@@ -23,18 +23,16 @@ namespace qpip {
 
 namespace internal {
 
-namespace {
-
-/// One descriptor for several.
-class Readiness {
+/// One descriptor for several. Not in the anonymous namespace: classes that others name have it.
+class RdmaReadiness {
  public:
-  Readiness() = default;
-  ~Readiness() {
+  RdmaReadiness() = default;
+  ~RdmaReadiness() {
     if (kick_ >= 0) close(kick_);
     if (epoll_ >= 0) close(epoll_);
   }
-  Readiness(const Readiness&) = delete;
-  Readiness& operator=(const Readiness&) = delete;
+  RdmaReadiness(const RdmaReadiness&) = delete;
+  RdmaReadiness& operator=(const RdmaReadiness&) = delete;
 
   bool open() const { return epoll_ >= 0; }
   int fd() const { return epoll_; }
@@ -71,6 +69,8 @@ class Readiness {
   int epoll_ = -1;
   int kick_ = -1;
 };
+
+namespace {
 
 /// Of a wait that is to end at `deadline_ns` at the latest, how long until then or until `other`.
 Timeout Until(uint64_t now, uint64_t deadline_ns, uint64_t other) {
@@ -235,7 +235,7 @@ class RdmaConnecting {
   std::vector<std::byte> data_;
   RdmaParameters parameters_;
   uint64_t deadline_ns_ = 0;
-  Readiness readiness_;
+  RdmaReadiness readiness_;
   RdmaConnector::State state_ = RdmaConnector::State::kConnecting;
   RdmaAgreement agreement_;
   Error error_{0, "no error"};
@@ -354,7 +354,7 @@ class RdmaListenerImpl {
   std::vector<std::unique_ptr<RdmaCarrier>> carriers_;
   std::deque<std::unique_ptr<RdmaCarrier>> ready_;
   uint64_t refused_ = 0;
-  Readiness readiness_;
+  RdmaReadiness readiness_;
 };
 
 }  // namespace internal
