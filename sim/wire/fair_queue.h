@@ -1,6 +1,7 @@
-// Frames that have arrived and wait for the core, in turns: a frame of each flow, round and round,
-// so that who sends more than the core can take waits for himself alone (McKenney, "Stochastic
-// fairness queueing", 1990; RFC 8290 4.1).
+// Frames that have arrived and wait for the core, in turns: a frame of each host, round and round,
+// and of a host's flows as well, so that who sends more than the core can take waits for himself
+// alone, and has no more turns for having many connections (McKenney, "Stochastic fairness
+// queueing", 1990; RFC 8290 4.1).
 #pragma once
 
 #include <array>
@@ -14,7 +15,8 @@
 namespace qpip::wire {
 
 /// Holds frames, in order within a flow: all with the same source address, protocol and ports.
-/// Flows that share a bucket by chance share a turn; nobody can choose to. Not thread-safe.
+/// Hosts, or flows of a host, that share a bucket by chance share a turn; nobody can choose to. Not
+/// thread-safe.
 class FairQueue {
  public:
   /// For `capacity` frames, of more flows than any. Throws std::system_error without random bytes.
@@ -27,36 +29,56 @@ class FairQueue {
   void Put(const InFrame& frame);
   /// Whose turn it is. False: nobody waits.
   bool Take(InFrame* frame);
-  /// The last one of the flow that has most frames waiting. Not empty.
+  /// The last one of the longest flow of the host that has most frames waiting. Not empty.
   InFrame DropFromLongest();
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
-  static constexpr uint32_t kBuckets = 256;
+  static constexpr uint32_t kHosts = 64;
+  static constexpr uint32_t kFlows = 16;  // of a host
 
   struct Entry {
     InFrame frame;
     uint32_t next = kNone;
     uint32_t previous = kNone;
   };
-  struct Bucket {
+  /// Buckets with frames, in the order of their turns.
+  struct Turns {
+    uint32_t first = kNone;
+    uint32_t last = kNone;
+  };
+  struct Flow {
     uint32_t first = kNone;
     uint32_t last = kNone;
     uint32_t count = 0;
     uint32_t next = kNone;  ///< whose turn it is behind this one's
   };
+  struct Host {
+    Turns flows;
+    uint32_t count = 0;
+    uint32_t next = kNone;
+  };
 
-  uint32_t BucketOf(const InFrame& frame) const;
-  void Free(uint32_t entry);
-  void EndTurns(uint32_t bucket);
+  template <typename Buckets>
+  static void Append(Turns& turns, Buckets& buckets, uint32_t index);
+  template <typename Buckets>
+  static void RemoveFirst(Turns& turns, const Buckets& buckets);
+  template <typename Buckets>
+  static void Remove(Turns& turns, Buckets& buckets, uint32_t index);
+  template <typename Buckets>
+  static uint32_t Longest(const Turns& turns, const Buckets& buckets);
+
+  uint32_t HostOf(const InFrame& frame) const;
+  uint32_t FlowOf(const InFrame& frame, uint32_t host) const;
+  InFrame Free(uint32_t entry);
 
   SipHashKey key_;
   std::vector<Entry> entries_;
-  std::array<Bucket, kBuckets> buckets_;
+  std::array<Host, kHosts> hosts_;
+  std::array<Flow, kHosts * kFlows> flows_;  ///< by host
+  Turns turns_;                              ///< of hosts
   uint32_t count_ = 0;
   uint32_t free_ = kNone;
-  uint32_t first_turn_ = kNone;  ///< buckets with frames, in the order of their turns
-  uint32_t last_turn_ = kNone;
 };
 
 }  // namespace qpip::wire

@@ -1,4 +1,4 @@
-// Frames that wait for the core take turns by flows.
+// Frames that wait for the core take turns by hosts, and by flows of a host.
 #include "sim/wire/fair_queue.h"
 
 #include <gtest/gtest.h>
@@ -46,6 +46,20 @@ class FairQueueTest : public ::testing::Test {
   }
   static const uint8_t* Bytes(const InFrame& frame) {
     return static_cast<const uint8_t*>(frame.pieces[0].iov_base);
+  }
+  static uint8_t HostOf(const InFrame& frame) { return Bytes(frame)[ipv6::offset::kSource + 15]; }
+  /// A host that shares no turn with `other`.
+  uint8_t HostApartFrom(uint8_t other) {
+    for (uint8_t host = 1; host < 100; ++host) {
+      for (uint32_t i = 0; i < 6; ++i) queue_.Put(Frame(other, 1, i));
+      queue_.Put(Frame(host, 1, 0));
+      uint32_t place = 0;
+      InFrame frame;
+      for (uint32_t i = 0; queue_.Take(&frame); ++i) place = HostOf(frame) == host ? i : place;
+      if (host != other && place == 1) return host;
+    }
+    ADD_FAILURE() << "all hosts share a turn";
+    return 0;
   }
   /// A port whose flow shares no turn with that of `other`, of the same host.
   uint16_t PortApartFrom(uint16_t other) {
@@ -98,6 +112,24 @@ TEST_F(FairQueueTest, GivenACrowdWhenAnotherFlowsFrameComesThenItIsNext) {
   ASSERT_TRUE(queue_.Take(&frame));
   ASSERT_TRUE(queue_.Take(&frame));
   EXPECT_EQ(PortOf(frame), other);
+}
+
+TEST_F(FairQueueTest, GivenAHostOfManyFlowsThenTheOthersHaveAsManyTurns) {
+  const uint8_t other = HostApartFrom(1);
+  for (uint16_t i = 0; i < 12; ++i) queue_.Put(Frame(1, i, 0));
+  for (uint32_t i = 0; i < 4; ++i) queue_.Put(Frame(other, 1000, i));
+  for (uint32_t i = 0; i < 8; ++i) {
+    InFrame frame;
+    ASSERT_TRUE(queue_.Take(&frame));
+    EXPECT_EQ(HostOf(frame), i % 2 == 0 ? 1 : other);
+  }
+}
+
+TEST_F(FairQueueTest, GivenItIsFullOfAHostOfManyFlowsThenOneOfThoseIsDropped) {
+  const uint8_t other = HostApartFrom(1);
+  for (uint32_t i = 0; i < 6; ++i) queue_.Put(Frame(other, 1000, i));
+  for (uint16_t i = 0; i < 10; ++i) queue_.Put(Frame(1, i, 0));
+  EXPECT_EQ(HostOf(queue_.DropFromLongest()), 1);
 }
 
 TEST_F(FairQueueTest, GivenItIsFullWhenOneIsDroppedThenItIsTheLastOfTheLongest) {
