@@ -232,7 +232,8 @@ uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns
 
 uint32_t qpip_fw_ready(const void* arena) {
   const auto& state = *static_cast<const FirmwareState*>(arena);
-  return !state.active.empty() || !state.batch.empty() || state.backlog_due ||
+  return !state.active.empty() || !state.fresh.empty() || !state.batch.empty() ||
+         state.backlog_due ||
          (state.command_stage == kCommandIdle && state.command_producer != state.command_consumer);
 }
 

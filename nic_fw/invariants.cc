@@ -1,6 +1,7 @@
 #include "nic_fw/invariants.h"
 
 #include "nic_fw/rdma_state.h"
+#include "nic_fw/schedule.h"
 
 #if QPIP_ASSERTIONS
 namespace qpip::fw {
@@ -59,7 +60,7 @@ void CheckPool(const OverflowPool& pool) {
 void CheckLists(const Nic& nic, const QueuePair& q) {
   const FirmwareState& s = nic.state;
   const QueuePairLinks& links = q.links;
-  if (links.active.linked()) CheckLinked(s.active, ActiveLink{nic}, q.handle);
+  if (links.active.linked()) CheckLinked(TurnsOf(nic, q), ActiveLink{nic}, q.handle);
   if (links.batch.linked()) CheckLinked(s.batch, BatchLink{nic}, q.handle);
   if (links.drain.linked()) CheckLinked(s.drain, DrainLink{nic}, q.handle);
   if (links.refused.linked()) CheckLinked(s.refused, RefusedLink{nic}, q.handle);

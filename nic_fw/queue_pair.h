@@ -204,6 +204,7 @@ struct QueuePair {
   QpState state = QpState::kFree;
   abi::QpType type = abi::QpType::kTcp;
   uint8_t traffic_class = 0;  ///< DiffServ code point of its packets, in the upper six bits
+  bool fresh = false;         ///< which of the transmit scheduler's lists it is on (schedule.h)
   int32_t deficit = 0;        ///< the transmit scheduler's credit, bytes
   uint32_t protection_domain = 0;
   uint64_t indices = 0;  ///< host memory: abi::QueueIndices

@@ -5,16 +5,43 @@
 
 namespace qpip::fw {
 
-/// Puts `queue_pair` (a handle, as below) on the transmit scheduler's list if it is not there.
-inline void Activate(const Nic& nic, uint32_t queue_pair) {
-  if (!ActiveLink{nic}(queue_pair).linked())
-    PushBack(nic.state.active, ActiveLink{nic}, queue_pair);
+/// Turns that queue pairs with nothing to send before may take in a row while others wait.
+inline constexpr uint32_t kFreshTurnsInARow = 8;
+
+/// The transmit scheduler's list that `q` is on, or is put on next.
+inline List& TurnsOf(const Nic& nic, const QueuePair& q) {
+  return q.fresh ? nic.state.fresh : nic.state.active;
 }
 
-/// Takes `q` off the transmit scheduler's list; its credit is gone.
+/// Puts `queue_pair` (a handle, as below) on the transmit scheduler's lists if it is not there. One
+/// that had nothing to send goes ahead of those that have had: a short answer does not wait for
+/// bulk (RFC 8290 4.2, where the ones are new flows, the others old).
+inline void Activate(const Nic& nic, uint32_t queue_pair) {
+  QueuePair& q = nic.qp(queue_pair);
+  if (q.links.active.linked()) return;
+  q.fresh = q.deficit == 0;
+  PushBack(TurnsOf(nic, q), ActiveLink{nic}, queue_pair);
+}
+
+/// `q`, whose turn it was, has more to send than its credit: behind all others.
+inline void ActivateBehind(const Nic& nic, QueuePair& q) {
+  q.fresh = false;
+  PushBack(nic.state.active, ActiveLink{nic}, q.handle);
+}
+
+/// Takes the queue pair whose turn it is off its list. Not while both are empty.
+inline QueuePair& TakeTurn(const Nic& nic) {
+  FirmwareState& s = nic.state;
+  const bool fresh =
+      !s.fresh.empty() && (s.active.empty() || s.fresh_turns_in_a_row < kFreshTurnsInARow);
+  s.fresh_turns_in_a_row = fresh ? s.fresh_turns_in_a_row + 1 : 0;
+  return nic.qp(PopFront(fresh ? s.fresh : s.active, ActiveLink{nic}));
+}
+
+/// Takes `q` off the transmit scheduler's lists; its credit is gone.
 inline void Deactivate(const Nic& nic, QueuePair& q) {
   if (!q.links.active.linked()) return;
-  Remove(nic.state.active, ActiveLink{nic}, q.handle);
+  Remove(TurnsOf(nic, q), ActiveLink{nic}, q.handle);
   q.deficit = 0;
 }
 

@@ -224,7 +224,9 @@ struct FirmwareState {
   uint32_t demux_mask = 0;
 
   // Scheduler and lists.
-  List active;
+  List active;  ///< have something to send, as they had before
+  List fresh;   ///< have something to send, and had nothing
+  uint32_t fresh_turns_in_a_row = 0;
   List batch;
   List drain;
   List refused;

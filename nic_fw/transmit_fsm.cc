@@ -58,13 +58,13 @@ bool MaySend(QpState state) {
 
 bool ServiceTransmit(const Nic& nic) {
   FirmwareState& s = nic.state;
-  if (s.active.empty()) return false;
-  QueuePair& q = nic.qp(PopFront(s.active, ActiveLink{nic}));
+  if (s.active.empty() && s.fresh.empty()) return false;
+  QueuePair& q = TakeTurn(nic);
   const Handler handler(nic, q);
   // Deficit round robin (Shreedhar and Varghese, 1995): a turn's credit is `quantum` bytes.
   if (q.deficit <= 0) q.deficit += static_cast<int32_t>(s.quantum);
   if (q.deficit <= 0) {  // a packet larger than the quantum has taken several turns' credit
-    Activate(nic, q.handle);
+    ActivateBehind(nic, q);
     return true;
   }
   const Turn turn = q.type == abi::QpType::kTcp ? ServiceStream(nic, q) : ServiceUdp(nic, q);
@@ -76,15 +76,15 @@ bool ServiceTransmit(const Nic& nic) {
     return true;
   }
   if (turn.kind == Turn::Kind::kNoBuffer) {
-    Activate(nic, q.handle);
+    if (!q.links.active.linked()) ActivateBehind(nic, q);
     return false;
   }
   q.deficit -= static_cast<int32_t>(turn.bytes);
   if (q.links.active.linked()) return true;
   if (q.deficit > 0) {  // credit left: stays at the head
-    PushFront(s.active, ActiveLink{nic}, q.handle);
+    PushFront(TurnsOf(nic, q), ActiveLink{nic}, q.handle);
   } else {
-    Activate(nic, q.handle);
+    ActivateBehind(nic, q);
   }
   return true;
 }
