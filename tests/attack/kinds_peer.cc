@@ -35,6 +35,10 @@ void OptimisticAcks(Scene& scene) {
                  }});
 }
 
+/// No attack: what a host costs the others that reads as fast as it can, beside which those are
+/// to be seen that read, and do something else as well.
+void BulkReaders(Scene& scene) { Behave(scene, {.their_port = kSourcePort, .heard = Acknowledge}); }
+
 void DividedAcks(Scene& scene) {
   Behave(scene, {.their_port = kSourcePort,
                  .heard =
@@ -259,6 +263,8 @@ void Mutated(Scene& scene) {
 }
 
 constexpr std::array kKinds = {
+    Kind{"bulk-readers", Attacker::kPeer, "nothing hostile: 32 connections that read what is sent",
+         BulkReaders},
     Kind{"silent-peers", Attacker::kPeer, "256 connections that say nothing", Silent, true},
     Kind{"vanishing-peers", Attacker::kPeer, "256 connections that ask, and are gone", Vanishing},
     Kind{"optimistic-acks", Attacker::kPeer, "acknowledges what has not arrived, or was not sent",

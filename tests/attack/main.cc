@@ -6,8 +6,7 @@
 //     serve-qpip URI OFFERED MOST   the servers with queue pairs
 //     serve-kernel BACKLOG          the same with the kernel's sockets
 //     run INTERFACE LINK TARGET CLIENTS-LINK KIND RATE SECONDS   clients before, during and after
-//     an
-//                               attack of a kind, then the attack alone; prints a line of JSON
+//                               an attack of a kind, then the attack alone; prints a line of JSON
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -54,9 +53,11 @@ void Trial(const Target& target, const icmpv6::LinkAddress& clients_link, const 
   clients.Enter(Phase::kWarm);
   std::thread attacker([&] { attack(kAhead + length); });
   std::this_thread::sleep_for(kAhead);
+  const uint64_t out = TrafficOf(target.interface).received;
   clients.Enter(Phase::kDuring);
   std::this_thread::sleep_for(length);
   clients.Enter(Phase::kSettling);
+  const uint64_t out_during = TrafficOf(target.interface).received - out;
   attacker.join();
   const uint64_t packets = lan.packets();
   std::this_thread::sleep_for(kSettle);
@@ -77,7 +78,9 @@ void Trial(const Target& target, const icmpv6::LinkAddress& clients_link, const 
             << ", \"seconds\": " << std::chrono::duration<double>(length).count()
             << ", \"packets\": " << packets << ", \"out_for_in\": "
             << static_cast<double>(after.received - before.received) /
-                   static_cast<double>(std::max<uint64_t>(after.sent - before.sent, 1));
+                   static_cast<double>(std::max<uint64_t>(after.sent - before.sent, 1))
+            << ", \"out_per_second\": "
+            << static_cast<double>(out_during) / std::chrono::duration<double>(length).count();
   for (const auto& [name, phase] : {std::pair("before", Phase::kBefore),
                                     {"during", Phase::kDuring},
                                     {"settling", Phase::kSettling},

@@ -84,7 +84,7 @@ def check(kinds, strict):
             found += strict_faults(ours, kernels)
         wrong += bool(found)
         print("%s: %s: echoes %.2f of before (kernel %.2f), datagrams %.2f (%.2f), connects p99 %.2f ms (%.2f), "
-              "after %.2f (%.2f), %.2f bytes out for each in (%.2f), %d packets%s"
+              "after %.2f (%.2f), %.2f bytes out for each in (%.2f), %.1f MB/s out (%.1f), %d packets%s"
               % ("FAILED" if found else "ok", kind,
                  median(ours, lambda t: share(t, "echoes_per_second")),
                  median(kernels, lambda t: share(t, "echoes_per_second")),
@@ -95,6 +95,8 @@ def check(kinds, strict):
                  median(ours, lambda t: share(t, "echoes_per_second", "after")),
                  median(kernels, lambda t: share(t, "echoes_per_second", "after")),
                  median(ours, lambda t: t["out_for_in"]), median(kernels, lambda t: t["out_for_in"]),
+                 median(ours, lambda t: t["out_per_second"] / 1e6),
+                 median(kernels, lambda t: t["out_per_second"] / 1e6),
                  sum(t["packets"] for t in ours), "".join(f"; {fault}" for fault in found)))
     return 1 if wrong else 0
 
