@@ -106,7 +106,8 @@ Cause CheckRequest(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan&
     verdict = CheckRemote(
         nic, StreamOfQueue(q),
         {plan.read.source_stag, plan.read.source_offset, plan.read.length, abi::kAccessRemoteRead});
-    if (plan.read.length > uint32_t{1} << 30) return Cause::kStreamCatastrophic;
+    const bool granted = verdict == iwarp::AccessVerdict::kGranted;
+    if (granted && plan.read.length > uint32_t{1} << 30) return Cause::kStreamCatastrophic;
   } else if (plan.opcode == Opcode::kAtomicRequest) {
     verdict =
         CheckRemote(nic, StreamOfQueue(q),

@@ -102,6 +102,7 @@ ScriptedPeer::ScriptedPeer(const RdmaSetup& setup)
   cable.Run();
   EXPECT_EQ(Adopt(nic, *qp, *carrier_, setup).status, 0);
   EXPECT_EQ(EventsOf(nic, abi::EventKind::kEstablished).size(), 1u);
+  cable.Run();  // the carrier had no receives, and no window
   cable.filter = [this](const Frame& frame, bool from_a) {
     const size_t header = 40 + (frame.size() > 52 ? (frame[52] >> 4) * size_t{4} : 0);
     if (!from_a && frame[6] == ipv6::kTcp && frame.size() > header) nic_segments.push_back(frame);
@@ -186,6 +187,11 @@ void ScriptedPeer::Say(const Bytes& bytes) {
   std::copy(bytes.begin(), bytes.end(), source_.data());
   peer.PostSend(*stream_, {SgeOf(source_, source_key_, 0, static_cast<uint32_t>(bytes.size()))});
   Listen();
+}
+
+void ScriptedPeer::Shutdown() {
+  EXPECT_EQ(peer.QpCommand(abi::CommandOpcode::kShutdown, *stream_).status, 0);
+  cable.Run();
 }
 
 void ScriptedPeer::PostSlot() {

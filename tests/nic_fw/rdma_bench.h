@@ -78,6 +78,8 @@ class ScriptedPeer {
   Bytes Raw(const Bytes& ulpdu);
   /// Sends them as one segment, and lets everything come to rest.
   void Say(const Bytes& bytes);
+  /// FIN.
+  void Shutdown();
 
   // --- What it hears
   /// All whole FPDUs that have come.
