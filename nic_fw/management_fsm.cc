@@ -74,10 +74,14 @@ bool GoodQpRequest(const Nic& nic, const abi::CreateQp& c) {
   const Framing* row = FindFraming(c.framing);
   const bool framing = row != nullptr && !row->datagrams;
   const bool rdma = c.framing == static_cast<uint8_t>(abi::Framing::kMpa);
-  if (rdma && (!tcp || c.overflow_bytes < abi::kMinRdmaPool)) return false;
+  const bool waits = (c.flags & abi::kQpWaitForReceive) != 0;
+  const uint32_t least = abi::kMinRdmaPool + (waits ? abi::kRdmaWaitingBytes : 0);
+  if (rdma && (!tcp || c.overflow_bytes < least)) return false;
   const bool stream = framing && !row->keeps_boundaries;
   const bool traffic_class = (c.traffic_class & 3) == 0;  // RFC 3168: those are TCP's
-  const bool flags = (c.flags & ~abi::kQpNagle) == 0 && (c.flags == 0 || (tcp && stream));
+  const bool nagle = (c.flags & abi::kQpNagle) != 0;
+  const bool flags = (c.flags & ~(abi::kQpNagle | abi::kQpWaitForReceive)) == 0 &&
+                     (!nagle || (tcp && stream)) && (!waits || rdma);
   const uint64_t addresses = c.send_ring | c.recv_ring | c.indices;
   const uint32_t cache = nic.state.config.wqe_cache_bytes;
   const bool strides = c.send_log2_stride >= 6 && (1u << c.send_log2_stride) <= cache &&
@@ -112,6 +116,10 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   q.pool.ring = c.overflow_pool;
   q.pool.records = c.overflow_records;
   q.pool.bytes = c.overflow_bytes;
+  if ((c.flags & abi::kQpWaitForReceive) != 0) {
+    RdmaOf(nic, q).waits = true;
+    q.pool.bytes -= abi::kRdmaWaitingBytes;
+  }
   q.send.cq = c.send_cq;
   q.recv.cq = c.recv_cq;
   q.protection_domain = c.protection_domain;

@@ -6,6 +6,7 @@
 #include "nic_fw/memory.h"
 #include "nic_fw/overflow_pool.h"
 #include "nic_fw/rdma_receive.h"
+#include "nic_fw/rdma_waiting.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/receive_window.h"
 #include "nic_fw/received_frame.h"
@@ -441,6 +442,11 @@ void OnDrainRecordsFetched(const Nic& nic, QueuePair& q, uint32_t status) {
   if (q.state != QpState::kConnected) return;
   if (status != kDmaOk) {
     FailReceive(nic, q, abi::CompletionStatus::kLocalProtectionError);
+    return;
+  }
+  if (IsRdma(q.recv)) {
+    OnWaitingHead(RdmaOf(nic, q));
+    AfterProgress(nic, q);
     return;
   }
   PumpReceive(nic, q);

@@ -6,6 +6,7 @@
 #include "nic_fw/completion.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/rdma_queue.h"
+#include "nic_fw/rdma_waiting.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
@@ -144,6 +145,9 @@ void DeliverRdma(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery&
       return;
     case RdmaDelivery::Kind::kTerminate:
       OnTerminate(nic, q, r, delivery.plan.terminate);
+      return;
+    case RdmaDelivery::Kind::kWaiting:
+      OnWaiting(r, delivery);
       return;
   }
 }

@@ -7,8 +7,10 @@
 #include "nic_fw/ending.h"
 #include "nic_fw/events.h"
 #include "nic_fw/memory.h"
+#include "nic_fw/rdma_buffers.h"
 #include "nic_fw/rdma_delivery.h"
 #include "nic_fw/rdma_queue.h"
+#include "nic_fw/rdma_waiting.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/received_frame.h"
 #include "nic_fw/remote_access.h"
@@ -36,51 +38,6 @@ void FailBytes(const Nic& nic, QueuePair& q, uint32_t status) {
   // The sender took its memory back when it gave the connection up; its reset is under way or lost.
   nic.Count(abi::NicCounter::kConnectionsReset);
   EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
-}
-
-// ---------------------------------------------------------------- where bytes go
-
-struct Places {
-  DmaSegment pieces[kMaxDmaSegments];
-  uint32_t count = 0;
-  uint32_t covered = 0;
-};
-
-/// What a planned segment needs to be placed.
-struct Target {
-  const abi::RecvWqe* wqe = nullptr;  ///< of a Send or immediate data
-  std::span<const abi::Sge> list;     ///< where it goes, unless a region is named
-  uint32_t offset = 0;                ///< in the list
-};
-
-/// Where bytes [done, ...) of a segment go. Answers why not.
-Cause Place(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan& plan,
-            const Target& target, uint32_t done, Places* places) {
-  const uint32_t length = plan.payload_bytes - done;
-  if (plan.opcode == Opcode::kWrite) {
-    const iwarp::AccessVerdict verdict = TranslateRemote(
-        nic, StreamOfQueue(q),
-        {plan.ddp.stag, plan.ddp.tagged_offset + done, length, abi::kAccessRemoteWrite},
-        places->pieces, &places->count, &places->covered);
-    return iwarp::CauseOfAccess(verdict, plan.opcode);
-  }
-  places->count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite, target.list,
-                            target.offset + done, length, places->pieces, &places->covered);
-  return places->count != 0 ? Cause::kNone : Cause::kStreamCatastrophic;
-}
-
-/// A receive whose doorbell is still in the FIFO was posted all the same: before a message is
-/// refused for want of one, the host's own index says. What it says is looked at; the host is not
-/// trusted.
-bool HasReceive(const Nic& nic, QueuePair& q) {
-  ReceiveQueue& recv = q.recv;
-  if (recv.next != recv.producer) return true;
-  const uint64_t word = nic.hardware.HostLoad(q.indices + offsetof(abi::QueueIndices, recv));
-  const uint32_t ahead = static_cast<uint32_t>(word) - recv.producer;
-  if (ahead == 0 || ahead > 1u << recv.log2_depth) return false;
-  recv.producer += ahead;
-  recv.posted_bytes = static_cast<uint32_t>(word >> 32);
-  return true;
 }
 
 /// The receive that the message at hand goes to, where it needs one. False: it is not known yet, or
@@ -141,9 +98,11 @@ enum class Planned : uint8_t { kYes, kWait, kRefused };
 /// becomes of it.
 Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const uint8_t> head,
                   uint32_t ulpdu_length, Target* target, RdmaDelivery* delivery) {
-  if (!FindReceive(nic, q, head, &target->wqe)) return Planned::kWait;
+  const bool waits = HasToWait(nic, q, r, head);
+  if (!waits && !FindReceive(nic, q, head, &target->wqe)) return Planned::kWait;
   iwarp::ReceiveRoom room;
   if (target->wqe != nullptr) room = {true, target->wqe->length};
+  if (waits) room = {true, UINT32_MAX};  // it is compared with its receive's when there is one
   iwarp::SegmentPlan& plan = delivery->plan;
   plan = iwarp::PlanSegment(r.receiver, head, ulpdu_length, room);
   if (plan.refusal == Cause::kNone) plan.refusal = CheckRequest(nic, q, plan);
@@ -156,12 +115,8 @@ Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const ui
     target->offset = plan.ddp.message_offset;
   }
   delivery->ulpdu_length = ulpdu_length;
-  // All of it: a list is translated so many pieces at a time, and may go wrong behind the first.
-  for (uint32_t done = 0; plan.refusal == Cause::kNone && done < plan.payload_bytes;) {
-    Places places;
-    plan.refusal = Place(nic, q, plan, *target, done, &places);
-    done += places.covered;
-  }
+  if (waits) delivery->kind = RdmaDelivery::Kind::kWaiting;
+  if (plan.refusal == Cause::kNone && !waits) plan.refusal = CheckPlaces(nic, q, plan, *target);
   if (plan.refusal == Cause::kNone) return Planned::kYes;
   RefuseSegment(nic, q, r, plan, plan.refusal, ulpdu_length);
   return Planned::kRefused;
@@ -186,7 +141,7 @@ void StoreOriginal(const Nic& nic, QueuePair& q, const ResponseSink& sink, uint6
 void Commit(const Nic& nic, QueuePair& q, RdmaState& r, const Target& target,
             RdmaDelivery* delivery) {
   const iwarp::SegmentPlan& plan = delivery->plan;
-  delivery->kind = KindOf(plan);
+  if (delivery->kind != RdmaDelivery::Kind::kWaiting) delivery->kind = KindOf(plan);
   if (delivery->kind == RdmaDelivery::Kind::kAnswer) {
     if (plan.opcode == Opcode::kAtomicResponse) {
       StoreOriginal(nic, q, r.sinks[r.sender.asked.first], plan.atomic_response.original);
@@ -194,9 +149,7 @@ void Commit(const Nic& nic, QueuePair& q, RdmaState& r, const Target& target,
     }
     iwarp::TakeAnswered(r.sender, Asked(r));
   } else if (delivery->kind == RdmaDelivery::Kind::kReceive) {
-    delivery->wqe_index = q.recv.next;
-    delivery->byte_length = iwarp::IsImmediate(plan.opcode) ? 0 : plan.message_length;
-    ConsumeReceive(q.recv, target.wqe->length);
+    TakeReceive(q, *target.wqe, delivery);
   }
   iwarp::CommitSegment(r.receiver, plan);
   iwarp::KeepAwaited(r.sender, Asked(r), r.receiver);
@@ -214,6 +167,19 @@ void StartPart(const Nic& nic, QueuePair& q, uint32_t index, uint32_t offset,
   PlaceFrame(nic, nic.receive(index).frame, offset, pieces, count, MakeTag(Tag::kPlace, index));
   ++q.host_memory.dma_outstanding;
   ++DeliveryOf(nic, index).operations;
+}
+
+/// The payload of the FPDU at hand, planned in the context's delivery.
+void PlacePayload(const Nic& nic, QueuePair& q, uint32_t index, const Target& target) {
+  const iwarp::SegmentPlan& plan = DeliveryOf(nic, index).plan;
+  const uint32_t start = nic.receive(index).offset + iwarp::kLengthBytes + plan.header_bytes;
+  for (uint32_t done = 0; done < plan.payload_bytes;) {
+    Places places;
+    Place(nic, q, plan, target, done, &places);
+    QPIP_ASSERT(places.count != 0);  // PlanWhole has asked
+    StartPart(nic, q, index, start + done, places.pieces, places.count);
+    done += places.covered;
+  }
 }
 
 /// `bytes` of the stream that a context holds are on their way.
@@ -260,14 +226,11 @@ Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint
   const std::span<const uint8_t> head(bytes + iwarp::kLengthBytes, have - iwarp::kLengthBytes);
   const Planned planned = PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery);
   if (planned != Planned::kYes) return Step::kWait;
-  const iwarp::SegmentPlan& plan = delivery.plan;
-  const uint32_t start = context.offset + iwarp::kLengthBytes + plan.header_bytes;
-  for (uint32_t done = 0; done < plan.payload_bytes;) {
-    Places places;
-    Place(nic, q, plan, target, done, &places);
-    QPIP_ASSERT(places.count != 0);  // PlanWhole has asked
-    StartPart(nic, q, index, start + done, places.pieces, places.count);
-    done += places.covered;
+  if (delivery.kind == RdmaDelivery::Kind::kWaiting) {
+    const DmaSegment place = PlaceToWait(q, r, delivery);
+    StartPart(nic, q, index, context.offset, &place, 1);
+  } else {
+    PlacePayload(nic, q, index, target);
   }
   if (delivery.operations == 0) StartPart(nic, q, index, context.offset, nullptr, 0);
   Commit(nic, q, r, target, &delivery);
@@ -358,17 +321,12 @@ Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
   if (PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery) != Planned::kYes) {
     return Step::kWait;
   }
-  const iwarp::SegmentPlan& plan = delivery.plan;
-  const uint64_t start = q.pool.ring + iwarp::kLengthBytes + plan.header_bytes;
-  for (uint32_t done = 0; done < plan.payload_bytes;) {
-    Places places;
-    Place(nic, q, plan, target, done, &places);
-    QPIP_ASSERT(places.count != 0);
-    const DmaSegment from = {start + done, places.covered, 0};
-    nic.hardware.DmaCopy(&from, 1, places.pieces, places.count, MakeTag(Tag::kDrainCopy, q.handle));
-    ++q.host_memory.dma_outstanding;
-    ++delivery.operations;
-    done += places.covered;
+  if (delivery.kind == RdmaDelivery::Kind::kWaiting) {
+    const DmaSegment from = {q.pool.ring, iwarp::kLengthBytes + ulpdu_length, 0};
+    const DmaSegment to = PlaceToWait(q, r, delivery);
+    StartCopy(nic, q, r, from, &to, 1);
+  } else {
+    CopyPayload(nic, q, r, q.pool.ring, target);
   }
   Commit(nic, q, r, target, &delivery);
   gather = FpduGather{};
@@ -409,6 +367,7 @@ void IssueRdma(const Nic& nic, QueuePair& q) {
   uint32_t index = q.placement.contexts.head;
   for (;;) {
     if (q.state != QpState::kConnected || r.ending != RdmaEnding::kOpen || r.delivering) return;
+    if (r.waiting.ready != 0 && IssueWaiting(nic, q, r) == WaitingStep::kBusy) return;
     if (IsGathered(r.gather)) {
       if (r.gather.operations != 0) return;  // its last bytes are under way
       if (IssueGathered(nic, q, r) != Step::kYes || r.delivering) return;
@@ -463,6 +422,14 @@ void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
 void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
   RdmaState& r = RdmaOf(nic, q);
   if (r.delivering || IsGathered(r.gather) || r.ending != RdmaEnding::kOpen) return;
+  if (q.pool.used != 0) {
+    if (!q.ending.peer_closed_reported) {
+      q.ending.peer_closed_reported = true;
+      Report(nic, q, abi::EventKind::kPeerClosed, 0);
+    }
+    if (!q.send.shutdown_wanted) return;  // receives may still be posted
+    DropWaiting(q, r);
+  }
   if (r.gather.have != 0) {  // in the middle of an FPDU (RFC 5044 section 8, code 1)
     EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
     return;

@@ -4,6 +4,7 @@
 //     sender, asked, owed    protocols/iwarp/rdma_sender.h: what may go, requests of both ends
 //     messages               what lies where in the sequence space, until it is acknowledged
 //     receiver, gather       segments in order; an FPDU that comes in several frames
+//     waiting                messages that have come before a receive for them (rdma_waiting.h)
 //     ending                 why the stream ends, and how far that is
 #pragma once
 
@@ -68,6 +69,7 @@ struct RdmaDelivery {
     kRequest,      ///< of the peer's
     kAnswer,       ///< to the oldest request of this end
     kTerminate,
+    kWaiting,  ///< a segment of a message that has no receive yet: it is where such wait
   };
   Kind kind = Kind::kNothing;
   bool gathers = false;       ///< it goes to the pool, to be gathered
@@ -80,6 +82,18 @@ struct RdmaDelivery {
   iwarp::SegmentPlan plan;
 };
 
+/// Segments of messages that no receive has been posted for: FPDUs, without pad and CRC, in a ring
+/// in the overflow pool, none of them across its end. OverflowPool::used counts their bytes.
+struct WaitingSends {
+  uint32_t read = 0;   ///< place of the oldest
+  uint32_t write = 0;  ///< ... where the next one goes
+  uint32_t limit = 0;  ///< where they end before they go on at the ring's start; 0: they do not
+  uint32_t ready = 0;  ///< bytes of those that are in place
+  bool head_known = false;  ///< `head` has the oldest's first bytes
+  uint8_t head[FpduGather::kHeadBytes] = {};
+  iwarp::UntaggedQueue queue;  ///< where the oldest one stands among its message's segments
+};
+
 enum class RdmaEnding : uint8_t {
   kOpen = 0,
   kRefused = 1,      ///< a segment was refused: `terminate` is to be sent
@@ -90,6 +104,7 @@ struct RdmaState {
   uint32_t next_free = kNone;
   bool connected = false;
   bool crc = true;
+  bool waits = false;        ///< for a receive, instead of refusing what has none
   bool await_first = false;  ///< responder: no FPDU before the peer's first
   uint16_t ird = 0;
   uint16_t ord = 0;
@@ -107,6 +122,7 @@ struct RdmaState {
 
   iwarp::RdmaReceiver receiver;
   FpduGather gather;
+  WaitingSends waiting;
   bool delivering = false;  ///< `gathered` is on its way out of the pool
   RdmaDelivery gathered;
 

@@ -99,7 +99,8 @@ void QpImpl::CreateOnNic(const QpLayout& layout) {
       .send_log2_stride = static_cast<uint8_t>(layout.send_log2_stride),
       .recv_log2_stride = static_cast<uint8_t>(layout.recv_log2_stride),
       .ack_every = options_.ack_every,
-      .flags = static_cast<uint8_t>(options_.nagle ? abi::kQpNagle : 0),
+      .flags = static_cast<uint8_t>((options_.nagle ? abi::kQpNagle : 0) |
+                                    (options_.wait_for_receive ? abi::kQpWaitForReceive : 0)),
       .ack_delay_us = static_cast<uint32_t>(options_.ack_delay.count()),
       .user_timeout_ms = static_cast<uint32_t>(options_.user_timeout.count()),
       .traffic_class = static_cast<uint8_t>(options_.dscp << 2),

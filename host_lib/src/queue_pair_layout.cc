@@ -44,10 +44,14 @@ void CheckOptions(const QpOptions& options, const abi::PortInfo& info) {
   CheckRange("max_inline", options.max_inline, 0, kMaxInline);
   if (options.type == QpType::kTcp) {
     CheckRange("receive_reservation", options.receive_reservation,
-               options.framing == Framing::kMpa ? abi::kMinRdmaPool : kPageBytes, kMaxReservation);
+               options.framing == Framing::kMpa ? abi::kMinRdmaPool : kPageBytes,
+               kMaxReservation - (options.wait_for_receive ? abi::kRdmaWaitingBytes : 0));
   }
   if (options.framing == Framing::kMpa && options.type != QpType::kTcp) {
     throw Error(EINVAL, "create a queue pair: mpa framing is for TCP");
+  }
+  if (options.wait_for_receive && options.framing != Framing::kMpa) {
+    throw Error(EINVAL, "create a queue pair: wait_for_receive is for mpa framing: others do so");
   }
   CheckRange("dscp", options.dscp, 0, 63);
   CheckRange("keepalive (seconds)", static_cast<uint64_t>(options.keepalive.count()), 0, 1000000);
@@ -72,6 +76,7 @@ QpLayout LayOut(const QpOptions& options, const abi::PortInfo& info) {
   layout.send_log2_stride = Log2(abi::SendStride(options.max_send_sge, options.max_inline));
   layout.recv_log2_stride = Log2(abi::RecvStride(options.max_recv_sge));
   layout.overflow_bytes = options.type == QpType::kTcp ? options.receive_reservation : 0;
+  if (options.wait_for_receive) layout.overflow_bytes += abi::kRdmaWaitingBytes;
 
   const auto page_up = [](size_t bytes) {
     return (bytes + kPageBytes - 1) & ~size_t{kPageBytes - 1};

@@ -97,7 +97,9 @@ struct CreateCq {
 };
 
 enum CreateQpFlags : uint8_t {
-  kQpNagle = 1u << 0,  ///< TCP, stream framing: what is less than a segment waits for ACKs
+  kQpNagle = 1u << 0,           ///< TCP, stream framing: what is less than a segment waits for ACKs
+  kQpWaitForReceive = 1u << 1,  ///< RDMA: a message without a receive waits for one, and does not
+                                ///< end the stream; the pool has kRdmaWaitingBytes more for it
 };
 
 /// kCreateQp. All memory is DMA-contiguous and 64-byte aligned. Answer: `result[0]` is the handle.
@@ -195,6 +197,8 @@ struct Adopt {
 inline constexpr uint16_t kMaxRdmaDepth = 32;
 /// Least overflow pool of an RDMA queue pair, bytes: the largest FPDU fits.
 inline constexpr uint32_t kMinRdmaPool = 68 * 1024;
+/// kQpWaitForReceive: of the overflow pool, bytes that are not advertised.
+inline constexpr uint32_t kRdmaWaitingBytes = 2 * kMinRdmaPool;
 
 /// kQueryTerminate's first answer: TerminateAnswer bits; the second: layer << 16 | type << 8 |
 /// code.

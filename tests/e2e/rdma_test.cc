@@ -288,6 +288,41 @@ TEST_P(OnRdma, GivenNoReceiveWhenSentToThenTheSendIsRefused) {
   EXPECT_EQ(client.One().status, IBV_WC_REM_INV_REQ_ERR);
 }
 
+TEST_P(OnRdma, GivenSendsWithoutReceivesWhenTheyMayWaitThenReadsPassThemAndReceivesGetThem) {
+  QpOptions options = RdmaQp();
+  options.wait_for_receive = true;
+  auto client_qp = client.Qp(options);
+  auto server_qp = server.Qp(options);
+  constexpr uint32_t kSends = 20;
+  constexpr uint32_t kBytes = 30000;
+  auto source = client.pd->Allocate(kSends * kBytes, kAllAccess);
+  auto sink = server.pd->Allocate(kSends * kBytes);
+  FillPattern(source->data(), source->size());
+  Connect(*client_qp, *server_qp);
+  for (uint64_t i = 0; i < kSends; ++i) {
+    ASSERT_EQ(client_qp->PostSend(i, source->Sge(i * kBytes, kBytes)), 0);
+  }
+  // The answer comes behind all of them, for which there is no receive.
+  ibv_sge in = sink->Sge(0, kBytes);
+  ibv_send_wr read = To(Wr(IBV_WR_RDMA_READ, 99, &in, 1), *source, 0);
+  ASSERT_EQ(server_qp->PostSend(&read), 0);
+  const WorkCompletion done = server.One();
+  ASSERT_EQ(done.status, IBV_WC_SUCCESS) << Describe(done);
+  EXPECT_EQ(done.wr_id, 99u);
+  EXPECT_EQ(CheckPattern(sink->data(), kBytes), kBytes);
+  for (uint64_t i = 0; i < kSends; ++i) {
+    ASSERT_EQ(server_qp->PostRecv(i, sink->Sge(i * kBytes, kBytes)), 0);
+    const WorkCompletion received = server.One();
+    ASSERT_EQ(received.status, IBV_WC_SUCCESS) << Describe(received);
+    EXPECT_EQ(received.wr_id, i);
+    EXPECT_EQ(received.byte_len, kBytes);
+  }
+  EXPECT_EQ(CheckPattern(sink->data(), kSends * kBytes), kSends * kBytes);
+  for (const WorkCompletion& sent : client.Collect(kSends)) {
+    EXPECT_EQ(sent.status, IBV_WC_SUCCESS) << Describe(sent);
+  }
+}
+
 TEST_P(OnRdma, GivenAReceiveWhoseLastPieceIsNobodysWhenSentToThenTheSendIsRefused) {
   constexpr uint32_t kPieces = 16;
   constexpr uint32_t kPiece = 512;

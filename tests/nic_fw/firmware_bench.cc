@@ -150,6 +150,7 @@ std::unique_ptr<TestQp> FirmwareBench::CreateQp(TestCq& cq, const QpSpec& spec) 
   c.send_cq = cq.handle;
   c.recv_cq = cq.handle;
   c.protection_domain = spec.pd;
+  c.flags = spec.flags;
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kCreateQp);
   command.create_qp = c;

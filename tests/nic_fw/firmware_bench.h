@@ -59,6 +59,7 @@ struct QpSpec {
   uint32_t overflow_bytes = 1 << 20;
   uint32_t pd = 1;
   uint8_t send_log2_stride = 7;  ///< four elements, or 64 bytes inline
+  uint8_t flags = 0;             ///< abi::CreateQpFlags
 };
 
 class FirmwareBench {

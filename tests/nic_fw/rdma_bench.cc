@@ -20,6 +20,14 @@ void ConnectStreams(Cable& cable, const TestQp& from, const TestQp& to) {
   EXPECT_EQ(EventsOf(cable.b, abi::EventKind::kEstablished).size(), 1u);
 }
 
+/// A stream that `setup.qp` can take over: it advertises no more.
+QpSpec CarrierFor(const RdmaSetup& setup) {
+  QpSpec spec = StreamQp();
+  const bool waits = (setup.qp.flags & abi::kQpWaitForReceive) != 0;
+  spec.overflow_bytes = setup.qp.overflow_bytes - (waits ? abi::kRdmaWaitingBytes : 0);
+  return spec;
+}
+
 }  // namespace
 
 NicConfig RdmaNic() {
@@ -95,7 +103,7 @@ ScriptedPeer::ScriptedPeer(const RdmaSetup& setup)
   source_key_ = peer.Register(source_);
   sink_key_ = peer.Register(sink_);
   stream_ = peer.CreateQp(*peer_cq_, StreamQp());
-  carrier_ = nic.CreateQp(*cq, StreamQp());
+  carrier_ = nic.CreateQp(*cq, CarrierFor(setup));
   qp = nic.CreateQp(*cq, setup.qp);
   ConnectStreams(cable, *stream_, *carrier_);
   for (uint32_t i = 0; i < kSlots; ++i) PostSlot();
@@ -244,8 +252,8 @@ RdmaPair::RdmaPair(const RdmaSetup& setup)
     : memory_a(a.hardware, kMemoryBytes), memory_b(b.hardware, kMemoryBytes) {
   key_a = a.Register(memory_a, kAllRights);
   key_b = b.Register(memory_b, kAllRights);
-  carrier_a_ = a.CreateQp(*cq_a, StreamQp());
-  carrier_b_ = b.CreateQp(*cq_b, StreamQp());
+  carrier_a_ = a.CreateQp(*cq_a, CarrierFor(setup));
+  carrier_b_ = b.CreateQp(*cq_b, CarrierFor(setup));
   qp_a = a.CreateQp(*cq_a, setup.qp);
   qp_b = b.CreateQp(*cq_b, setup.qp);
   ConnectStreams(cable, *carrier_a_, *carrier_b_);

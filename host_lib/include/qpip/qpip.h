@@ -180,7 +180,13 @@ struct QpOptions {
                                       ///< 2474): of handshakes, data and acknowledgements
   std::chrono::seconds keepalive{0};  ///< TCP: a peer silent for so long is probed (RFC 9293
                                       ///< 3.8.4); 0: the NIC's default, which is never
-  void* context = nullptr;            ///< the application's own
+  /// Framing::kMpa: a peer's Send or immediate data without a posted receive waits for one, as
+  /// verbs' "receiver not ready" does, and does not end the stream, as iWARP has it. It is
+  /// acknowledged (and so done for the peer) when it is in this end's memory. What waits narrows
+  /// the window by its size, but nothing else waits behind it: writes, reads and answers pass it,
+  /// up to `receive_reservation` bytes. Behind that many the peer waits with all it sends.
+  bool wait_for_receive = false;
+  void* context = nullptr;  ///< the application's own
 };
 
 /// A send queue and a receive queue, bound to a TCP connection or a UDP port.
