@@ -6,7 +6,6 @@
 #include "nic_fw/completion.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/rdma_queue.h"
-#include "nic_fw/rdma_waiting.h"
 #include "nic_fw/receive_queue.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
@@ -147,7 +146,7 @@ void DeliverRdma(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery&
       OnTerminate(nic, q, r, delivery.plan.terminate);
       return;
     case RdmaDelivery::Kind::kWaiting:
-      OnWaiting(r, delivery);
+      r.waiting.ready += WaitingBytes(delivery.ulpdu_length);
       return;
   }
 }

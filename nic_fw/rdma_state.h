@@ -93,6 +93,10 @@ struct WaitingSends {
   uint8_t head[FpduGather::kHeadBytes] = {};
   iwarp::UntaggedQueue queue;  ///< where the oldest one stands among its message's segments
 };
+/// Bytes that one takes there.
+constexpr uint32_t WaitingBytes(uint32_t ulpdu_length) {
+  return iwarp::kLengthBytes + ulpdu_length;
+}
 
 enum class RdmaEnding : uint8_t {
   kOpen = 0,

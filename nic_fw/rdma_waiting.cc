@@ -16,8 +16,6 @@ using iwarp::Cause;
 uint64_t RingStart(const QueuePair& q) { return q.pool.ring + abi::kMinRdmaPool; }
 uint32_t RingBytes(const QueuePair& q) { return q.pool.bytes + abi::kMinRdmaPool; }
 
-uint32_t StoredBytes(uint32_t ulpdu_length) { return iwarp::kLengthBytes + ulpdu_length; }
-
 /// Bytes at `read` that are in place, up to the ring's end.
 uint32_t ReadyInARow(const WaitingSends& waiting) {
   if (waiting.limit == 0) return waiting.ready;
@@ -49,8 +47,8 @@ void ReadHead(const Nic& nic, QueuePair& q, WaitingSends& waiting) {
 bool PlanOldest(RdmaState& r, const abi::RecvWqe& wqe, RdmaDelivery* delivery) {
   const WaitingSends& waiting = r.waiting;
   const uint32_t ulpdu_length = LoadBe16(waiting.head);
-  if (StoredBytes(ulpdu_length) > ReadyInARow(waiting)) return false;
-  uint32_t have = StoredBytes(ulpdu_length);
+  if (WaitingBytes(ulpdu_length) > ReadyInARow(waiting)) return false;
+  uint32_t have = WaitingBytes(ulpdu_length);
   if (have > sizeof(waiting.head)) have = sizeof(waiting.head);
   iwarp::RdmaReceiver then;  // the receiver as it was when this segment was the next
   then.extensions = r.receiver.extensions;
@@ -88,7 +86,7 @@ bool IssueOldest(const Nic& nic, QueuePair& q, RdmaState& r, const abi::RecvWqe&
     TakeReceive(q, wqe, &delivery);
   }
   // The copy was started before whatever may be put in its place.
-  Leave(q, r.waiting, StoredBytes(delivery.ulpdu_length));
+  Leave(q, r.waiting, WaitingBytes(delivery.ulpdu_length));
   r.delivering = delivery.operations != 0;
   return true;
 }
@@ -105,7 +103,7 @@ bool HasToWait(const Nic& nic, QueuePair& q, const RdmaState& r, std::span<const
 
 DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery) {
   WaitingSends& waiting = r.waiting;
-  const uint32_t bytes = StoredBytes(delivery.ulpdu_length);
+  const uint32_t bytes = WaitingBytes(delivery.ulpdu_length);
   if (q.pool.used == 0) waiting.queue = r.receiver.queues[iwarp::kSendQueue];
   if (RingBytes(q) - waiting.write < bytes) {
     waiting.limit = waiting.write;
@@ -117,10 +115,6 @@ DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery)
   QPIP_ASSERT(q.pool.used <= q.pool.bytes);  // the window has seen to it
   QPIP_ASSERT(waiting.limit == 0 || waiting.write <= waiting.read);
   return place;
-}
-
-void OnWaiting(RdmaState& r, const RdmaDelivery& delivery) {
-  r.waiting.ready += StoredBytes(delivery.ulpdu_length);
 }
 
 WaitingStep IssueWaiting(const Nic& nic, QueuePair& q, RdmaState& r) {

@@ -23,8 +23,6 @@ bool HasToWait(const Nic& nic, QueuePair& q, const RdmaState& r, std::span<const
 /// The place for a segment that waits, planned in `delivery` and not committed yet: its length
 /// field and ULPDU.
 DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery);
-/// It is there.
-void OnWaiting(RdmaState& r, const RdmaDelivery& delivery);
 
 enum class WaitingStep : uint8_t {
   kNothing,  ///< more cannot be done now; what comes may be placed
