@@ -105,6 +105,13 @@ class HostPort {
   /// the thread that has the core: call it without locks that an interrupt handler takes.
   /// Release order: everything the caller wrote before is visible to the firmware's DMA.
   virtual void RingDoorbell(const Doorbell& doorbell) = 0;
+  /// The caller is about to sleep where the port does not see it, in a descriptor say, until an
+  /// interrupt ends that: from now on the core runs by itself, however many threads have driven it
+  /// until now. `first`, if not null, is rung before. As RingDoorbell otherwise. A port whose core
+  /// runs by itself at all times has no more to do than to ring.
+  virtual void GoOnAlone(const Doorbell* first) {
+    if (first != nullptr) RingDoorbell(*first);
+  }
 
   /// DMA address of memory of this process, or of memory from AllocateShared. Real time: the
   /// virtual address itself.

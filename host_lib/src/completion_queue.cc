@@ -99,7 +99,9 @@ size_t CqImpl::Wait(std::span<WorkCompletion> out, Timeout timeout) {
     const uint32_t seen = Interrupts().load(std::memory_order_acquire);
     // Before the last look, so that what the failure has flushed is delivered first.
     const bool failed = nic_->troubles().failure() != nullptr;
-    ArmInterrupt(kAny);
+    if (abi::Doorbell doorbell; PrepareToArm(kAny, &doorbell)) {
+      nic_->port().RingDoorbell(doorbell);
+    }
     if (const size_t count = Look(out, /*before_sleep=*/true); count != 0) return count;
     ThrowIfOverrun();
     if (failed) nic_->troubles().ThrowIfFailed("wait for completions");
@@ -128,7 +130,9 @@ bool CqImpl::Arm(bool solicited_only) {
   if (HasCompletion(wanted)) return false;
   nic_->troubles().ThrowIfFailed("wait for completions");
   fd_armed_.store(true, std::memory_order_release);
-  ArmInterrupt(wanted);
+  abi::Doorbell doorbell;
+  const bool ring = PrepareToArm(wanted, &doorbell);
+  nic_->port().GoOnAlone(ring ? &doorbell : nullptr);
   // A failure since the look above may have found the descriptor unarmed.
   if (nic_->troubles().failure() != nullptr) OnInterrupt();
   return true;
@@ -306,19 +310,19 @@ bool CqImpl::HasCompletion(Wanted wanted) {
   return false;
 }
 
-void CqImpl::ArmInterrupt(Wanted wanted) {
+bool CqImpl::PrepareToArm(Wanted wanted, abi::Doorbell* doorbell) {
   uint32_t armed = armed_.load(std::memory_order_acquire);
   do {
-    if (armed >= wanted) return;
+    if (armed >= wanted) return false;
   } while (!armed_.compare_exchange_weak(armed, wanted, std::memory_order_acq_rel));
   uint32_t consumer;
   {
     const std::lock_guard lock(lock_);
     consumer = consumer_;
   }
-  nic_->port().RingDoorbell(
-      abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer,
-                          wanted == kSolicited ? abi::kArmSolicited : abi::kArmAny));
+  *doorbell = abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer,
+                                  wanted == kSolicited ? abi::kArmSolicited : abi::kArmAny);
+  return true;
 }
 
 void CqImpl::ThrowIfOverrun() const {

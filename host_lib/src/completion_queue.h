@@ -15,6 +15,7 @@
 
 #include "memory.h"
 #include "nic_fw/abi/completion.h"
+#include "nic_fw/abi/doorbell.h"
 #include "qpip/qpip.h"
 #include "spin_lock.h"
 
@@ -66,7 +67,8 @@ class CqImpl {
   /// What completions an interrupt is asked for: the more, the larger.
   enum Wanted : uint32_t { kNone = 0, kSolicited = 1, kAny = 2 };
   bool HasCompletion(Wanted wanted);
-  void ArmInterrupt(Wanted wanted);
+  /// Makes the doorbell that asks for an interrupt; false when one has been asked for already.
+  bool PrepareToArm(Wanted wanted, abi::Doorbell* doorbell);
   void ThrowIfOverrun() const;
   std::atomic_ref<uint32_t> Interrupts() { return std::atomic_ref<uint32_t>(interrupts_); }
 

@@ -80,6 +80,15 @@ void ListenerImpl::ClearFd() {
   }
 }
 
+// Whoever has found nothing sleeps in the descriptor, if there is one.
+void ListenerImpl::LeaveToDescriptor() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (fd_ < 0) return;
+  }
+  nic_->port().GoOnAlone(nullptr);
+}
+
 QueuePair* ListenerImpl::Accept(Timeout timeout) {
   nic_->ThrowIfForked("accept");
   const uint64_t deadline_ns = DeadlineNs(nic_->platform(), timeout);
@@ -101,6 +110,7 @@ QueuePair* ListenerImpl::Accept(Timeout timeout) {
       deadline_ns);
   if (accepted != nullptr) return accepted;
   nic_->troubles().ThrowIfFailed("accept");
+  LeaveToDescriptor();
   return nullptr;
 }
 

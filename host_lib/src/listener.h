@@ -38,6 +38,7 @@ class ListenerImpl {
  private:
   /// What the descriptor has told so far is looked at from here on.
   void ClearFd();
+  void LeaveToDescriptor();
 
   std::shared_ptr<NicImpl> nic_;
   const uint32_t handle_;

@@ -27,6 +27,9 @@ constexpr uint32_t kNotifyBudget = 1;
 // How many frames may be delivered before everything else has its turn: acknowledgements above all,
 // which the answer to what is delivered can carry.
 constexpr uint32_t kMostUnstepped = 16;
+// Polls of a thread that sleeps in a descriptor, from one sleep to the next. One that polls more
+// often than that is not going to sleep soon.
+constexpr uint32_t kPollsBesideSleeper = 64;
 // The application's signal handlers are not to run on the core thread.
 class BlockSignals {
  public:
@@ -152,6 +155,16 @@ void Core::Lock() {
   while (!TryLock()) spinner.Pause();
 }
 
+// False when who has the lock keeps it for long: he has lost the processor.
+bool Core::LockSoon() {
+  Spinner spinner;
+  for (uint32_t looks = 0; !TryLock(); ++looks) {
+    if (looks == kLooksForLock) return false;
+    spinner.Pause();
+  }
+  return true;
+}
+
 bool Core::DriveLocked(bool until_notification) {
   driven_.store(driven_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody) [[unlikely]]
@@ -159,6 +172,18 @@ bool Core::DriveLocked(bool until_notification) {
   ++counts_.drives;
   const bool did = Run(kDriveLimit, until_notification);
   counts_.drives_with_work += did ? 1 : 0;
+  return did;
+}
+
+// Lock held, the core thread parked, who stays so. Whoever polls may not come back before he
+// sleeps, so everything is done that there is to do.
+bool Core::DriveBesideSleeper() {
+  const uint32_t left = polls_beside_sleeper_.load(std::memory_order_relaxed);
+  polls_beside_sleeper_.store(left - 1, std::memory_order_relaxed);
+  ++counts_.drives;
+  const bool did = Run(kDriveLimit, /*until_notification=*/false);
+  counts_.drives_with_work += did ? 1 : 0;
+  WakeForWork(!idle_);
   return did;
 }
 
@@ -207,13 +232,9 @@ bool Core::Run(uint32_t limit, bool until_notification) {
 // What is posted leaves before this returns, unless who has the lock has lost the processor, or
 // there is more than kPostRounds make of it.
 void Core::CarryOut() {
-  Spinner spinner;
-  for (uint32_t looks = 0; !TryLock(); ++looks) {
-    if (looks == kLooksForLock) {
-      if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
-      return;
-    }
-    spinner.Pause();
+  if (!LockSoon()) {
+    if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
+    return;
   }
   if (running_) {
     ++counts_.posts;
@@ -229,12 +250,29 @@ void Core::CarryOut() {
       wire_->Flush();
       ++counts_.flushes;
     }
-    const bool parked = ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody;
-    // What is left over, or is to be told, is the sleeper's; so is a deadline that is earlier now.
-    left = left || untold_.load(std::memory_order_seq_cst);
-    if (parked && (left || firmware_.next_deadline(arena_) < park_deadline_ns_)) WakeParked();
+    WakeForWork(left);
   }
   Unlock();
+}
+
+void Core::GoOnAlone(const abi::Doorbell* first) {
+  if (first != nullptr) doorbells_.Push(*first);
+  if (LockSoon()) {
+    polls_beside_sleeper_.store(kPollsBesideSleeper, std::memory_order_relaxed);
+    if (running_) {
+      Run(kDriveLimit, /*until_notification=*/false);
+      WakeForWork(!idle_);
+    }
+    Unlock();
+  } else if (asleep_.load(std::memory_order_seq_cst)) {
+    WakeParked();
+  }
+  // Somebody sleeps in the wire, or waits and is about to: he attends to everything.
+  if (ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kNobody) return;
+  if (in_drive_until_.load(std::memory_order_relaxed) > waiters_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  CallThread();
 }
 
 // Lock held. Until when the port may sleep at most. Frames that the wire has no room for and leases
@@ -267,6 +305,7 @@ nlohmann::json Core::Statistics() {
       {"ticks", ticks_.load(std::memory_order_relaxed)},
       {"hurried_ticks", hurried_ticks_.load(std::memory_order_relaxed)},
       {"takeovers", takeovers_.load(std::memory_order_relaxed)},
+      {"calls", calls_.load(std::memory_order_relaxed)},
       {"sram_bytes", arena_bytes_},
   };
   nlohmann::json all = {{"core", std::move(core)}};

@@ -25,10 +25,15 @@
 // what is posted has left before the post returns, and nobody is waked for it. Only a deadline that
 // is now earlier than the sleeper's, or work that is left over, wakes the sleeper.
 //
+// A thread that is going to sleep in a descriptor says so (GoOnAlone): where nobody is parked the
+// core thread is called, which parks at once instead of at one of its ticks. Such a thread polls
+// before it sleeps, and again when it is waked. Its next polls are therefore no period of polling:
+// they leave the core thread asleep as a post does, and it is there when the thread sleeps again.
+//
 // Rules that keep this free of lost wake-ups
 //  * `park_` tells who is parked. It is written with the lock held. Whoever takes the lock
 //    first ends the park (Unpark), so a deadline computed by the sleeper cannot grow stale; or
-//    compares it with the firmware's once it is done (CarryOut).
+//    compares it with the firmware's once it is done (WakeForWork).
 //  * Before it sleeps, the parker raises the wire's sleeping flag and `asleep_`, and only then
 //  looks
 //    at FIFO, wire and its word for the last time. A doorbell is published before `asleep_` is
@@ -102,12 +107,16 @@ class Core {
   void Stop();
 
   /// See abi::HostPort. What is posted to be sent leaves. A receive waits until somebody drives,
-  /// who brings what it is for; commands and arming wait for the caller, who is about to drive.
+  /// who brings what it is for; commands and arming wait for the caller, who is about to drive, or
+  /// has come by GoOnAlone.
   void RingDoorbell(const abi::Doorbell& doorbell) {
     doorbells_.Push(doorbell);
     if (doorbell.kind() == abi::DoorbellKind::kSendPosted) return CarryOut();
     if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
   }
+
+  /// See abi::HostPort.
+  void GoOnAlone(const abi::Doorbell* first);
 
   /// See abi::HostPort.
   bool Drive(bool until_notification) {
@@ -148,12 +157,23 @@ class Core {
   }
   void Unlock() { locked_.store(false, std::memory_order_release); }
   void Lock();
+  bool LockSoon();
   bool DriveOnce(bool until_notification) {
     if (!TryLock()) return false;
-    const bool did = running_ && DriveLocked(until_notification);
+    bool did = false;
+    if (running_) {
+      did = LeavesAsleep() ? DriveBesideSleeper() : DriveLocked(until_notification);
+    }
     Unlock();
     return did;
   }
+  /// Lock held. A poll of somebody who sleeps in a descriptor between polls, while the core thread
+  /// sleeps: one of few (kPollsBesideSleeper) since he has said so.
+  bool LeavesAsleep() const {
+    return polls_beside_sleeper_.load(std::memory_order_relaxed) != 0 &&
+           ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kCoreThread;
+  }
+  bool DriveBesideSleeper();
   bool DriveLocked(bool until_notification);
   bool Run(uint32_t limit, bool until_notification);
   uint32_t Deliver();
@@ -162,6 +182,8 @@ class Core {
 
   // parking.cc: sleeping and waking
   void WakeParked();
+  void WakeForWork(bool left);
+  void CallThread();
   void Unpark();
   void EndOwnPark();
   bool Park(Parker parker, const uint32_t* word, uint32_t expected, uint64_t deadline_ns);
@@ -233,6 +255,9 @@ class Core {
   /// The last to drive did so in order to wait, as he is likely to do again; not to poll once.
   std::atomic<bool> waits_{false};
   WaitHabit wait_habit_;
+  /// Polls that are still taken for those of a thread which sleeps in a descriptor. Written behind
+  /// the lock.
+  std::atomic<uint32_t> polls_beside_sleeper_{0};
 
   // --- Parking.
   alignas(64) std::atomic<bool> asleep_{false};  ///< a doorbell has to wake the parked thread
@@ -255,6 +280,8 @@ class Core {
   std::atomic<uint64_t> ticks_{0};
   std::atomic<uint64_t> hurried_ticks_{0};
   std::atomic<uint64_t> takeovers_{0};
+  std::atomic<uint64_t> calls_{0};
+  std::atomic<bool> called_{false};  ///< to take over now, not at a tick
   std::atomic<bool> untold_{false};  ///< the handler has troubles to tell
   std::thread thread_;
 

@@ -36,7 +36,9 @@ void Core::ThreadMain() {
 void Core::Attend() {
   while (!stopping_.load(std::memory_order_seq_cst)) {
     TellTroubles();
-    if (!TryLock()) return;
+    // Whoever calls expects the core to be attended to when it is free again.
+    const bool called = called_.exchange(false, std::memory_order_seq_cst);
+    if (!(called ? LockSoon() : TryLock())) return;
     // Only a look: a runner's park is left as it is.
     if (ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kRunner) {
       Unlock();
@@ -65,6 +67,7 @@ void Core::Standby() {
   uint64_t silent_since_ns = 0;  // 0: somebody has driven at the last tick
   bool resting = false;          // since a runner is parked
   while (!stopping_.load(std::memory_order_seq_cst)) {
+    if (called_.load(std::memory_order_seq_cst)) return;
     const uint32_t driven = driven_.load(std::memory_order_relaxed);
     const uint64_t park = park_.load(std::memory_order_relaxed);
     ticks_.fetch_add(1, std::memory_order_relaxed);
@@ -124,7 +127,7 @@ bool Core::SleepTick(uint64_t interval_ns, bool resting) {
   const bool runner_left =
       resting && ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kRunner;
   if (!runner_left && !stopping_.load(std::memory_order_seq_cst) &&
-      !untold_.load(std::memory_order_seq_cst)) {
+      !untold_.load(std::memory_order_seq_cst) && !called_.load(std::memory_order_seq_cst)) {
     FutexWait(&tick_word_, word, until_ns);
   }
   next_tick_ns_.store(0, std::memory_order_seq_cst);

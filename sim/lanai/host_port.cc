@@ -82,6 +82,7 @@ class RealTimeHostPort : public abi::HostPort {
   void Stop() override { core_.Stop(); }
 
   void RingDoorbell(const abi::Doorbell& doorbell) override { core_.RingDoorbell(doorbell); }
+  void GoOnAlone(const abi::Doorbell* first) override { core_.GoOnAlone(first); }
   uint64_t DmaAddress(const void* address) override { return reinterpret_cast<uint64_t>(address); }
   void* AllocateShared(size_t bytes) override { return core_.AllocateShared(bytes); }
   void FreeShared(void* address, size_t bytes) override { core_.FreeShared(address, bytes); }

@@ -20,6 +20,24 @@ void Core::WakeParked() {
   if (asleep_.exchange(false, std::memory_order_seq_cst)) wire_->Wake();
 }
 
+// Lock held, by somebody who has left a park as it was. What is left over, or is to be told, is the
+// sleeper's; so is a deadline that is earlier now.
+void Core::WakeForWork(bool left) {
+  if (ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kNobody) return;
+  left = left || untold_.load(std::memory_order_seq_cst);
+  if (left || firmware_.next_deadline(arena_) < park_deadline_ns_) WakeParked();
+}
+
+// The core thread is to take over now. The order "called_ written, next_tick_ns_ read" here, and
+// the opposite one in SleepTick, see to it that one of the two notices the other.
+void Core::CallThread() {
+  calls_.fetch_add(1, std::memory_order_relaxed);
+  called_.store(true, std::memory_order_seq_cst);
+  if (next_tick_ns_.load(std::memory_order_seq_cst) == 0) return;  // it is awake
+  std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);
+  FutexWakeAll(&tick_word_);
+}
+
 // Lock held by a thread that is not the parked one. Ends the park: the wire takes the port for
 // awake from now on, and the core thread goes to standby.
 void Core::Unpark() {
@@ -98,7 +116,9 @@ void Core::EnsureTick() {
   const uint64_t next_ns = next_tick_ns_.load(std::memory_order_seq_cst);
   if (next_ns == 0) return;  // it is awake
   const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
-  if (!waiters && wait_habit_.steady()) return;  // a thread is back before the tick that there is
+  const bool alone = polls_beside_sleeper_.load(std::memory_order_relaxed) != 0;
+  // A thread is back before the tick that there is.
+  if (!waiters && !alone && wait_habit_.steady()) return;
   const uint64_t soon_ns =
       MonotonicNs() + (waiters ? kNearTickWithWaitersNs : std::max(kNearTickNs, LeastTickNs()));
   if (next_ns <= soon_ns) return;

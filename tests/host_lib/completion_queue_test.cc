@@ -226,6 +226,21 @@ TEST_F(CompletionQueueTest, GivenArmedDescriptorWhenACompletionArrivesThenItIsRe
   EXPECT_EQ(cq->fd(), fd);
 }
 
+TEST_F(CompletionQueueTest, GivenAThreadThatSleepsInTheDescriptorWhenItArmsThenTheCoreGoesOnAlone) {
+  auto qp = Connected();
+  ASSERT_EQ(qp->PostSend(0, memory->Sge(0, 1)), 0);
+  EXPECT_EQ(cq->Poll(out), 0u);
+  EXPECT_EQ(fake->left_alone, 0u);
+  ASSERT_TRUE(cq->Arm());
+  EXPECT_EQ(fake->left_alone, 1u);
+  EXPECT_EQ(cq->Poll(out), 0u);  // the look behind the arming, which needs none again
+  ASSERT_TRUE(cq->Arm());
+  EXPECT_EQ(fake->left_alone, 2u);
+  fake->CompleteSend(HandleOf(*qp), 0);
+  EXPECT_FALSE(cq->Arm()) << "nobody sleeps now";
+  EXPECT_EQ(fake->left_alone, 2u);
+}
+
 TEST_F(CompletionQueueTest, GivenDescriptorNotArmedWhenAWaiterIsWokenThenItStaysQuiet) {
   auto qp = Connected();
   ASSERT_EQ(qp->PostSend(0, memory->Sge(0, 1)), 0);

@@ -110,12 +110,18 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   void Start(const abi::RingSetup& rings, abi::InterruptHandler* handler) override;
   void Stop() override;
   void RingDoorbell(const abi::Doorbell& doorbell) override;
+  void GoOnAlone(const abi::Doorbell* first) override {
+    ++left_alone;
+    HostPort::GoOnAlone(first);
+  }
   uint64_t DmaAddress(const void* address) override;
   void* AllocateShared(size_t bytes) override;
   void FreeShared(void* address, size_t bytes) override;
   bool Drive(bool until_notification) override;
   void DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) override;
   std::string StatisticsJson() override { return "{\"fake\":true}"; }
+
+  uint32_t left_alone = 0;  ///< calls of GoOnAlone
 
  private:
   void MustNotBeForked(const char* what);
