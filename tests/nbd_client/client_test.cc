@@ -1,0 +1,632 @@
+// The client against a server in memory that says what the test says, byte by byte and in any
+// order.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "client_impl.h"
+#include "scripted_server.h"
+
+namespace qpip::nbd::testing {
+namespace {
+
+using internal::ClientImpl;
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+
+Bytes Ramp(size_t bytes, uint8_t first = 1) {
+  Bytes ramp(bytes);
+  std::iota(ramp.begin(), ramp.end(), first);
+  return ramp;
+}
+
+/// A command of the test's, with its memory.
+struct Command {
+  explicit Command(Io::Op op, uint64_t offset = 0, uint64_t length = 0, uint32_t flags = 0) {
+    io.op = op;
+    io.offset = offset;
+    io.length = length;
+    io.flags = flags;
+    io.context = this;
+    io.done = [](Io& over) { ++static_cast<Command*>(over.context)->ended; };
+    if (op == Io::Op::kRead || op == Io::Op::kWrite) {
+      memory.resize(length, 0xee);
+      run = {memory.data(), memory.size()};
+      io.data = {&run, 1};
+    }
+    io.extents = extents;
+  }
+  Command(const Command&) = delete;
+
+  Io io;
+  Bytes memory;
+  iovec run = {};
+  std::array<BlockExtent, 4> extents;
+  int ended = 0;
+};
+
+/// Given a client, one connection and what the script says.
+class ClientTest : public ::testing::Test {
+ protected:
+  ClientImpl& Start(const ClientOptions& options = {}) {
+    auto wire = std::make_unique<ScriptedWire>();
+    wire_ = wire.get();
+    wire_->script = script_;
+    client_ = std::make_unique<ClientImpl>(std::move(wire), options);
+    return *client_;
+  }
+  ClientImpl& StartCompact(ClientOptions options = {}) {
+    script_.extended = false;
+    return Start(options);
+  }
+  Connection& server(size_t index = 0) { return *wire_->connections.at(index); }
+  /// Submits and sends.
+  void Submit(Command& command) {
+    client_->Submit(command.io);
+    client_->Poll();
+  }
+  /// The next request that a connection has got.
+  Connection::Asked Next(size_t index = 0) {
+    EXPECT_FALSE(server(index).asked.empty());
+    if (server(index).asked.empty()) return {};
+    Connection::Asked asked = server(index).asked.front();
+    server(index).asked.erase(server(index).asked.begin());
+    return asked;
+  }
+  /// Until a command has ended, while time passes.
+  void Finish(const Command& command) {
+    while (command.ended == 0) client_->Poll();
+  }
+
+  Script script_;
+  ScriptedWire* wire_ = nullptr;  ///< the client's
+  std::unique_ptr<ClientImpl> client_;
+};
+
+// --- Negotiation
+
+TEST_F(ClientTest, AsksForTheMostAndTakesWhatItGets) {
+  Start();
+  EXPECT_THAT(server().options,
+              ElementsAre(kOptionExtendedHeaders, kOptionSetMetaContext, kOptionGo));
+  EXPECT_TRUE(client_->facts().extended_headers);
+  EXPECT_TRUE(client_->facts().block_status);
+  EXPECT_EQ(client_->facts().bytes, 1u << 20);
+}
+
+TEST_F(ClientTest, FallsBackToStructuredReplies) {
+  StartCompact();
+  EXPECT_THAT(server().options, ElementsAre(kOptionExtendedHeaders, kOptionStructuredReply,
+                                            kOptionSetMetaContext, kOptionGo));
+  EXPECT_FALSE(client_->facts().extended_headers);
+  EXPECT_TRUE(client_->facts().structured_replies);
+}
+
+TEST_F(ClientTest, FallsBackToSimpleReplies) {
+  script_.structured = false;
+  StartCompact();
+  EXPECT_FALSE(client_->facts().structured_replies);
+  EXPECT_FALSE(client_->facts().block_status);
+}
+
+TEST_F(ClientTest, DoesNotAskForWhatIsNotWanted) {
+  Start({.structured_replies = false});
+  EXPECT_THAT(server().options, ElementsAre(kOptionGo));
+}
+
+TEST_F(ClientTest, UsesExportNameWhereThereIsNoGo) {
+  script_.has_go = false;
+  Start();
+  EXPECT_EQ(server().options.back(), kOptionExportName);
+  EXPECT_EQ(client_->facts().bytes, 1u << 20);
+}
+
+TEST_F(ClientTest, UsesExportNameAloneWhereNegotiationIsNotFixed) {
+  script_.fixed = false;
+  Start();
+  EXPECT_THAT(server().options, ElementsAre(kOptionExportName));
+}
+
+TEST_F(ClientTest, NegotiatesByteByByte) {
+  script_.receive_bytes = 1;
+  script_.send_bytes = 1;
+  Start();
+  EXPECT_TRUE(client_->facts().block_status);
+}
+
+int CodeOfStart(const Script& script, int refusal = 0) {
+  auto wire = std::make_unique<ScriptedWire>();
+  wire->script = script;
+  wire->refusal = refusal;
+  try {
+    ClientImpl client(std::move(wire), {.patience = milliseconds(20)});
+  } catch (const Error& error) {
+    return error.code();
+  }
+  return 0;
+}
+
+TEST(ClientStartTest, SaysWhyItIsRefused) {
+  EXPECT_EQ(CodeOfStart({.go_refusal = kReplyErrUnknown}), ENOENT);
+  EXPECT_EQ(CodeOfStart({.go_refusal = kReplyErrPolicy}), EACCES);
+  EXPECT_EQ(CodeOfStart({.go_refusal = kReplyErrTlsRequired}), EACCES);
+}
+
+TEST(ClientStartTest, SaysThatNobodyListensWhenPatienceIsOver) {
+  EXPECT_EQ(CodeOfStart({}, ECONNREFUSED), ECONNREFUSED);
+}
+
+TEST(ClientStartTest, RefusesBadOptions) {
+  EXPECT_THROW(ClientImpl(std::make_unique<ScriptedWire>(), {.connections = 0}), Error);
+  EXPECT_THROW(ClientImpl(std::make_unique<ScriptedWire>(), {.depth = 4097}), Error);
+}
+
+// --- Commands
+
+TEST_F(ClientTest, ReadsASimpleReply) {
+  script_.structured = false;
+  StartCompact();
+  Command read(Io::Op::kRead, 4096, 512);
+  Submit(read);
+  const Request request = Next().request;
+  EXPECT_EQ(request.offset, 4096u);
+  EXPECT_EQ(request.length, 512u);
+  server().PutSimple(request.cookie, 0, Ramp(512));
+  client_->Poll();
+  EXPECT_EQ(read.ended, 1);
+  EXPECT_EQ(read.io.error, 0);
+  EXPECT_EQ(read.memory, Ramp(512));
+}
+
+TEST_F(ClientTest, ReadsChunksInAnyOrderWithHoles) {
+  Start();
+  Command read(Io::Op::kRead, 1000, 300);
+  Submit(read);
+  const uint64_t cookie = Next().request.cookie;
+  server().PutData(cookie, 1200, Ramp(100, 7), false);
+  server().PutHole(cookie, 1100, 100, false);
+  server().PutData(cookie, 1000, Ramp(100, 9));
+  client_->Poll();
+  EXPECT_EQ(read.io.error, 0);
+  Bytes expected = Ramp(100, 9);
+  expected.resize(200);
+  const Bytes last = Ramp(100, 7);
+  expected.insert(expected.end(), last.begin(), last.end());
+  EXPECT_EQ(read.memory, expected);
+}
+
+TEST_F(ClientTest, TakesRepliesOutOfOrderByteByByte) {
+  script_.receive_bytes = 1;
+  script_.send_bytes = 3;
+  StartCompact();
+  Command first(Io::Op::kRead, 0, 64);
+  Command second(Io::Op::kRead, 64, 64);
+  client_->Submit(first.io);
+  client_->Submit(second.io);
+  client_->Poll();
+  ASSERT_EQ(server().asked.size(), 2u);
+  const uint64_t a = Next().request.cookie;
+  const uint64_t b = Next().request.cookie;
+  server().PutData(b, 64, Ramp(64, 50));
+  client_->Poll();
+  EXPECT_EQ(first.ended, 0);
+  EXPECT_EQ(second.ended, 1);
+  server().PutData(a, 0, Ramp(64, 5));
+  client_->Poll();
+  EXPECT_EQ(first.memory, Ramp(64, 5));
+  EXPECT_EQ(second.memory, Ramp(64, 50));
+}
+
+TEST_F(ClientTest, GathersWritesAndScattersReads) {
+  Start();
+  Bytes a = Ramp(10);
+  Bytes b = Ramp(20, 90);
+  std::array<iovec, 2> runs = {iovec{a.data(), a.size()}, iovec{b.data(), b.size()}};
+  Command write(Io::Op::kWrite, 0, 30, Io::kFua);
+  write.io.data = runs;
+  Submit(write);
+  const Connection::Asked asked = Next();
+  EXPECT_EQ(asked.request.flags, kCommandFua | kCommandPayloadLen);
+  Bytes both = a;
+  both.insert(both.end(), b.begin(), b.end());
+  EXPECT_EQ(asked.payload, both);
+  server().PutDone(asked.request.cookie);
+  client_->Poll();
+  EXPECT_EQ(write.io.error, 0);
+
+  Command read(Io::Op::kRead, 0, 30);
+  read.io.data = runs;
+  Submit(read);
+  server().PutData(Next().request.cookie, 0, Ramp(30, 100));
+  client_->Poll();
+  EXPECT_EQ(a, Ramp(10, 100));
+  EXPECT_EQ(b, Ramp(20, 110));
+}
+
+TEST_F(ClientTest, CutsWhatIsLongerThanTheServerTakes) {
+  script_.sizes = {.minimum = 512, .preferred = 512, .maximum = 1024};
+  Start();
+  Command write(Io::Op::kWrite, 512, 2560);
+  std::iota(write.memory.begin(), write.memory.end(), uint8_t{1});
+  Submit(write);
+  Bytes all;
+  for (const uint64_t length : {1024u, 1024u, 512u}) {
+    const Connection::Asked asked = Next();
+    EXPECT_EQ(asked.request.offset, 512 + all.size());
+    EXPECT_EQ(asked.request.length, length);
+    all.insert(all.end(), asked.payload.begin(), asked.payload.end());
+    server().PutDone(asked.request.cookie);
+  }
+  client_->Poll();
+  EXPECT_EQ(write.ended, 1);
+  EXPECT_EQ(all, Ramp(2560));
+}
+
+TEST_F(ClientTest, TheFirstErrorOfAPieceIsTheCommands) {
+  script_.sizes = {.minimum = 1, .preferred = 512, .maximum = 512};
+  Start();
+  Command write(Io::Op::kWrite, 0, 1024);
+  Submit(write);
+  const uint64_t a = Next().request.cookie;
+  const uint64_t b = Next().request.cookie;
+  server().PutError(b, kErrorNoSpc);
+  client_->Poll();
+  EXPECT_EQ(write.ended, 0) << "a piece is still on its way";
+  server().PutDone(a);
+  client_->Poll();
+  EXPECT_EQ(write.ended, 1);
+  EXPECT_EQ(write.io.error, ENOSPC);
+}
+
+TEST_F(ClientTest, TellsExtents) {
+  for (const bool extended : {false, true}) {
+    script_.extended = extended;
+    Start();
+    Command status(Io::Op::kStatus, 0, 8192, Io::kOneExtent);
+    Submit(status);
+    const Request request = Next().request;
+    EXPECT_EQ(request.flags, kCommandReqOne);
+    server().PutStatus(request.cookie, {{4096, kStateHole | kStateZero}, {4096, 0}});
+    client_->Poll();
+    EXPECT_EQ(status.io.error, 0);
+    ASSERT_EQ(status.io.extent_count, 2u);
+    EXPECT_EQ(status.extents[0].length, 4096u);
+    EXPECT_EQ(status.extents[0].flags, BlockExtent::kHole | BlockExtent::kZeroes);
+    EXPECT_EQ(status.extents[1].flags, 0u);
+  }
+}
+
+TEST_F(ClientTest, KeepsSoManyInFlightAndNoMore) {
+  Start({.depth = 2});
+  std::list<Command> reads;
+  for (int i = 0; i < 3; ++i) client_->Submit(reads.emplace_back(Io::Op::kRead, 0, 8).io);
+  client_->Poll();
+  ASSERT_EQ(server().asked.size(), 2u);
+  const uint64_t cookie = Next().request.cookie;
+  server().PutData(cookie, 0, Ramp(8));
+  client_->Poll();
+  EXPECT_EQ(server().asked.size(), 2u) << "the third follows at once";
+  EXPECT_EQ(client_->in_flight(), 2u);
+  client_.reset();  // before its commands
+}
+
+TEST_F(ClientTest, RefusesWhatIsNoneOfTheExport) {
+  script_.sizes.minimum = 512;
+  Start();
+  for (const auto& [offset, length] : std::vector<std::pair<uint64_t, uint64_t>>{
+           {0, 0}, {1 << 20, 512}, {0, (1 << 20) + 512}, {UINT64_MAX, 512}, {100, 512}, {0, 511}}) {
+    Command trim(Io::Op::kTrim, offset, length);
+    client_->Submit(trim.io);
+    Finish(trim);
+    EXPECT_EQ(trim.io.error, EINVAL) << offset << " " << length;
+  }
+  EXPECT_TRUE(server().asked.empty());
+}
+
+TEST_F(ClientTest, RefusesToChangeWhatIsReadOnly) {
+  script_.flags |= kReadOnly;
+  Start();
+  Command write(Io::Op::kWrite, 0, 512);
+  client_->Submit(write.io);
+  Finish(write);
+  EXPECT_EQ(write.io.error, EPERM);
+}
+
+TEST_F(ClientTest, MakesDoWithoutFuaAndZeroes) {
+  script_.flags = kHasFlags | kSendFlush;
+  Start();
+  Command zero(Io::Op::kZero, 0, 100'000, Io::kFua);
+  Submit(zero);
+  const Connection::Asked write = Next();
+  EXPECT_EQ(write.request.command, kCommandWrite);
+  EXPECT_EQ(write.payload, Bytes(100'000));
+  EXPECT_TRUE(server().asked.empty()) << "the flush is behind the write";
+  server().PutDone(write.request.cookie);
+  client_->Poll();
+  EXPECT_EQ(zero.ended, 0);
+  const Request flush = Next().request;
+  EXPECT_EQ(flush.command, kCommandFlush);
+  server().PutDone(flush.cookie);
+  client_->Poll();
+  EXPECT_EQ(zero.io.error, 0);
+  EXPECT_EQ(zero.ended, 1);
+
+  Command fast(Io::Op::kZero, 0, 512, Io::kFastZero);
+  client_->Submit(fast.io);
+  Finish(fast);
+  EXPECT_EQ(fast.io.error, ENOTSUP);
+}
+
+TEST_F(ClientTest, WhatAServerHasNotIsDoneAtOnce) {
+  script_.flags = kHasFlags;
+  Start();
+  for (const Io::Op op : {Io::Op::kFlush, Io::Op::kTrim, Io::Op::kCache}) {
+    Command command(op, 0, op == Io::Op::kFlush ? 0 : 512);
+    client_->Submit(command.io);
+    Finish(command);
+    EXPECT_EQ(command.io.error, 0);
+  }
+  EXPECT_TRUE(server().asked.empty());
+}
+
+TEST_F(ClientTest, DoneMaySubmit) {
+  Start();
+  struct Chain {
+    ClientImpl* client;
+    int left = 3;
+  } chain = {client_.get()};
+  Io io;
+  io.op = Io::Op::kFlush;
+  io.context = &chain;
+  io.done = [](Io& over) {
+    auto& each = *static_cast<Chain*>(over.context);
+    if (--each.left > 0) each.client->Submit(over);
+  };
+  client_->Submit(io);
+  client_->Poll();
+  for (int i = 0; i < 3; ++i) {
+    server().PutDone(Next().request.cookie);
+    client_->Poll();
+  }
+  EXPECT_EQ(chain.left, 0);
+  EXPECT_EQ(client_->in_flight(), 0u);
+}
+
+// --- A server that breaks the protocol
+
+class BreachTest : public ClientTest {
+ protected:
+  /// Given a read in flight, when the server sends what `put` puts.
+  void Expect(const std::function<void(Connection&, uint64_t cookie)>& put) {
+    Start({.reconnect = milliseconds(1000)});
+    Command read(Io::Op::kRead, 0, 512);
+    Submit(read);
+    put(server(), Next().request.cookie);
+    client_->Poll();
+    EXPECT_EQ(read.ended, 1);
+    EXPECT_EQ(read.io.error, EPROTO);
+    EXPECT_EQ(wire_->alive, 0u);
+    EXPECT_FALSE(client_->failure().empty());
+  }
+};
+
+TEST_F(BreachTest, NoReply) {
+  Expect([](Connection& server, uint64_t) { server.Put(Bytes(64, 0x55)); });
+}
+TEST_F(BreachTest, AnUnknownCookie) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutData(cookie + 1, 0, Ramp(512)); });
+}
+TEST_F(BreachTest, LessThanAllData) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutData(cookie, 0, Ramp(511)); });
+}
+TEST_F(BreachTest, DataBesideTheRange) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutData(cookie, 1, Ramp(512)); });
+}
+TEST_F(BreachTest, DataOfAnotherPlace) {
+  Expect([](Connection& server, uint64_t cookie) {
+    server.PutData(cookie, UINT64_MAX - 100, Ramp(512));
+  });
+}
+TEST_F(BreachTest, AHoleBesideTheRange) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutHole(cookie, 512, 512); });
+}
+TEST_F(BreachTest, DataInASimpleReply) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutSimple(cookie, 0, Ramp(512)); });
+}
+TEST_F(BreachTest, AStatusThatNobodyAskedFor) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutStatus(cookie, {{512, 0}}); });
+}
+TEST_F(BreachTest, AChunkOfUnknownType) {
+  Expect([](Connection& server, uint64_t cookie) { server.PutChunk(cookie, 99, Ramp(8)); });
+}
+
+// --- Several connections
+
+TEST_F(ClientTest, SpreadsOverConnectionsWhereAFlushCoversAll) {
+  Start({.connections = 3});
+  ASSERT_EQ(client_->connections(), 3u);
+  std::list<Command> reads;
+  for (int i = 0; i < 6; ++i) client_->Submit(reads.emplace_back(Io::Op::kRead, 0, 8).io);
+  client_->Poll();
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(server(i).asked.size(), 2u);
+  client_.reset();
+}
+
+TEST_F(ClientTest, HasOneConnectionWhereItDoesNot) {
+  script_.flags = kHasFlags | kSendFlush;
+  Start({.connections = 3});
+  EXPECT_EQ(client_->connections(), 1u);
+}
+
+TEST_F(ClientTest, WhatWasLostWithOneConnectionGoesOverAnother) {
+  Start({.connections = 2, .reconnect = milliseconds(10'000)});
+  Command a(Io::Op::kRead, 0, 8);
+  Command b(Io::Op::kRead, 8, 8);
+  client_->Submit(a.io);
+  client_->Submit(b.io);
+  client_->Poll();
+  wire_->refusal = ECONNREFUSED;
+  server(0).closed = true;
+  client_->Poll();
+  ASSERT_EQ(server(1).asked.size(), 2u);
+  for (int i = 0; i < 2; ++i) {
+    const Request request = Next(1).request;
+    server(1).PutData(request.cookie, request.offset, Ramp(8));
+  }
+  client_->Poll();
+  EXPECT_EQ(a.io.error + b.io.error, 0);
+  EXPECT_EQ(a.ended + b.ended, 2);
+  EXPECT_EQ(client_->counts().replayed, 1u);
+}
+
+// --- Lost connections
+
+TEST_F(ClientTest, WithoutReconnectTheFirstLossEndsEverything) {
+  Start();
+  Command flying(Io::Op::kRead, 0, 8);
+  Submit(flying);
+  server().closed = true;
+  client_->Poll();
+  EXPECT_EQ(flying.io.error, ECONNRESET);
+  Command later(Io::Op::kRead, 0, 8);
+  client_->Submit(later.io);
+  Finish(later);
+  EXPECT_EQ(later.io.error, ECONNRESET);
+  EXPECT_EQ(wire_->connections.size(), 1u);
+}
+
+TEST_F(ClientTest, ReplaysInOrderWhatWasNotAnswered) {
+  Start({.reconnect = milliseconds(10'000)});
+  Command answered(Io::Op::kWrite, 0, 8);
+  Command half(Io::Op::kRead, 64, 8);
+  Command write(Io::Op::kWrite, 8, 8);
+  std::iota(write.memory.begin(), write.memory.end(), uint8_t{1});
+  for (Command* each : {&answered, &half, &write}) client_->Submit(each->io);
+  client_->Poll();
+  server().PutDone(Next().request.cookie);
+  // Half a reply: what has come of it must not count.
+  const uint64_t cookie = Next().request.cookie;
+  server().PutData(cookie, 64, Ramp(4, 0x77), false);
+  client_->Poll();
+  EXPECT_EQ(answered.ended, 1);
+  server().closed = true;
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  ASSERT_EQ(server(1).asked.size(), 2u);
+  const Request read_again = Next(1).request;
+  EXPECT_EQ(read_again.command, kCommandRead);
+  EXPECT_EQ(read_again.length, 8u);
+  const Connection::Asked write_again = Next(1);
+  EXPECT_EQ(write_again.request.offset, 8u);
+  EXPECT_EQ(write_again.payload, Ramp(8));
+  server(1).PutData(read_again.cookie, 64, Ramp(8));
+  server(1).PutDone(write_again.request.cookie);
+  client_->Poll();
+  EXPECT_EQ(half.memory, Ramp(8));
+  EXPECT_EQ(half.io.error + write.io.error, 0);
+  EXPECT_EQ(client_->counts().reconnects, 1u);
+  EXPECT_EQ(client_->counts().replayed, 2u);
+}
+
+TEST_F(ClientTest, ChangesAreNotReplayedWhereTheyMustNot) {
+  Start({.reconnect = milliseconds(10'000), .replay_changes = false});
+  Command read(Io::Op::kRead, 0, 8);
+  Command trim(Io::Op::kTrim, 0, 8);
+  client_->Submit(read.io);
+  client_->Submit(trim.io);
+  client_->Poll();
+  server().closed = true;
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  EXPECT_EQ(trim.io.error, ECONNRESET);
+  EXPECT_EQ(read.ended, 0);
+  EXPECT_EQ(server(1).asked.size(), 1u);
+  client_.reset();
+}
+
+TEST_F(ClientTest, GivesUpWhenTheServerStaysAway) {
+  Start({.reconnect = milliseconds(20)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  wire_->refusal = ECONNREFUSED;
+  server().closed = true;
+  Finish(read);
+  EXPECT_EQ(read.io.error, ECONNREFUSED);
+}
+
+TEST_F(ClientTest, AnotherExportThanBeforeIsNotGoneOnWith) {
+  Start({.reconnect = milliseconds(10'000)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  wire_->script.bytes = 4096;
+  server().closed = true;
+  Finish(read);
+  EXPECT_EQ(read.io.error, ESTALE);
+}
+
+TEST_F(ClientTest, ASilentServerCountsAsLost) {
+  Start({.reconnect = milliseconds(10'000), .silence = milliseconds(5)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  server(1).PutData(Next(1).request.cookie, 0, Ramp(8));
+  Finish(read);
+  EXPECT_EQ(read.io.error, 0);
+}
+
+TEST_F(ClientTest, AVolatileServerThatWasLostFailsTheNextFlushOnce) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  Command write(Io::Op::kWrite, 0, 8);
+  Submit(write);
+  server().PutDone(Next().request.cookie);
+  client_->Poll();
+  server().closed = true;
+  while (wire_->connections.size() < 2 || client_->connections() == 0) client_->Poll();
+  Command flush(Io::Op::kFlush);
+  client_->Submit(flush.io);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, EIO);
+  Command again(Io::Op::kFlush);
+  Submit(again);
+  server(1).PutDone(Next(1).request.cookie);
+  Finish(again);
+  EXPECT_EQ(again.io.error, 0);
+}
+
+TEST_F(ClientTest, AVolatileServerThatHadFlushedIsGoneOnWith) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  for (const Io::Op op : {Io::Op::kWrite, Io::Op::kFlush}) {
+    Command command(op, 0, op == Io::Op::kWrite ? 8 : 0);
+    Submit(command);
+    server().PutDone(Next().request.cookie);
+    Finish(command);
+  }
+  server().closed = true;
+  while (wire_->connections.size() < 2 || client_->connections() == 0) client_->Poll();
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  server(1).PutDone(Next(1).request.cookie);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, 0);
+}
+
+// --- The end
+
+TEST_F(ClientTest, SaysGoodByeWhenNothingIsInFlight) {
+  Start();
+  const std::shared_ptr<Connection> server = wire_->connections.front();
+  client_.reset();
+  ASSERT_EQ(server->asked.size(), 1u);
+  EXPECT_EQ(server->asked.front().request.command, kCommandDisconnect);
+}
+
+TEST_F(ClientTest, WhatIsInFlightEndsWithTheClient) {
+  Start();
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  client_.reset();
+  EXPECT_EQ(read.ended, 1);
+  EXPECT_EQ(read.io.error, ECANCELED);
+}
+
+}  // namespace
+}  // namespace qpip::nbd::testing
