@@ -1,6 +1,8 @@
 // Where storage's callbacks run: one at a time, on a thread (or a fibre) of the caller's.
 #pragma once
 
+#include <memory>
+
 namespace qpip::storage {
 
 class FileRing;
@@ -9,6 +11,18 @@ class FileRing;
 struct Task {
   void (*run)(Task&) = nullptr;
   Task* next = nullptr;  ///< of the list that holds it
+};
+
+/// What an executor's thread runs besides tasks: something with a descriptor of its own, whose
+/// requests end in Run. Used by that thread alone.
+class Source {
+ public:
+  virtual ~Source() = default;
+  /// Does what there is to do, and does not wait. Returns whether there was anything.
+  virtual bool Run() = 0;
+  /// Asks for fd() to become readable. Returns false when there is something to do already.
+  virtual bool Arm() = 0;
+  virtual int fd() const = 0;  ///< the same for life; its epoll forgets it when it is closed
 };
 
 /// Runs tasks in the order in which they were posted.
@@ -21,6 +35,14 @@ class Executor {
   /// A ring of this executor's own for reads, writes and syncs of files; nullptr where there is
   /// none, and threads do it. Only on the executor.
   virtual FileRing* ring() { return nullptr; }
+  /// The source that `owner` has added; nullptr: none. Only on the executor.
+  virtual Source* FindSource(const void* /*owner*/) { return nullptr; }
+  /// Takes it, and runs it from now on, as long as the executor lives; `owner` lives as long.
+  /// Returns false, and forgets it, when this executor runs no sources, or there is no descriptor.
+  /// Only on the executor.
+  virtual bool AddSource(const void* /*owner*/, std::unique_ptr<Source> /*source*/) {
+    return false;
+  }
 };
 
 /// Runs tasks that may block, elsewhere than on an executor.

@@ -33,6 +33,7 @@ ThreadExecutor::ThreadExecutor(Rings rings)
 }
 
 ThreadExecutor::~ThreadExecutor() {
+  sources_.clear();
   ring_.reset();
   close(posted_fd_);
   close(fd_);
@@ -58,8 +59,23 @@ FileRing* ThreadExecutor::ring() {
   return ring_.get();
 }
 
+Source* ThreadExecutor::FindSource(const void* owner) {
+  for (const auto& [whose, source] : sources_) {
+    if (whose == owner) return source.get();
+  }
+  return nullptr;
+}
+
+bool ThreadExecutor::AddSource(const void* owner, std::unique_ptr<Source> source) {
+  if (!Watch(fd_, source->fd())) return false;
+  sources_.emplace_back(owner, std::move(source));
+  return true;
+}
+
 bool ThreadExecutor::RunReady() {
   bool ran = ring_ && ring_->SubmitAndReap() > 0;
+  // What ends there may submit, and so add sources.
+  for (size_t i = 0; i < sources_.size(); ++i) ran |= sources_[i].second->Run();
   if (ready_.empty()) {
     if (!any_posted_.load(std::memory_order_acquire)) return ran;
     const std::lock_guard lock(mutex_);
@@ -75,6 +91,9 @@ bool ThreadExecutor::RunReady() {
 
 bool ThreadExecutor::Sleep() {
   if (!ready_.empty() || (ring_ && ring_->Ready())) return false;
+  for (const auto& source : sources_) {
+    if (!source.second->Arm()) return false;
+  }
   const std::lock_guard lock(mutex_);
   if (!posted_.empty()) return false;
   asleep_ = true;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "storage/core/executor.h"
 #include "storage/core/file_ring.h"
@@ -29,9 +31,11 @@ class ThreadExecutor : public Executor {
   void Post(Task& task) override;
   /// Made when it is first asked for; nullptr where the system forbids io_uring.
   FileRing* ring() override;
+  Source* FindSource(const void* owner) override;
+  bool AddSource(const void* owner, std::unique_ptr<Source> source) override;
 
-  /// Hands the ring what is queued for it, runs what has ended and what was posted. Returns whether
-  /// it ran anything.
+  /// Hands the ring what is queued for it, runs what has ended, what was posted and the sources.
+  /// Returns whether it ran anything.
   bool RunReady();
   /// Announces that the thread will wait for fd(). Returns false when there is something to run.
   bool Sleep();
@@ -42,9 +46,10 @@ class ThreadExecutor : public Executor {
 
  private:
   Rings rings_;
-  int fd_;         ///< an epoll of the two below
+  int fd_;         ///< an epoll of the two below, and of sources
   int posted_fd_;  ///< an eventfd
   std::unique_ptr<FileRing> ring_;
+  std::vector<std::pair<const void*, std::unique_ptr<Source>>> sources_;
   std::mutex mutex_;
   TaskList posted_;
   TaskList ready_;  ///< taken from `posted_` and not run yet: a task may throw
