@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::string_view kMemory = "memory:";
 constexpr std::string_view kNull = "null:";
+/// Name of what comes from another server's default export.
+constexpr char kUnnamed[] = "nbd";
 
 uint64_t SizeOf(std::string_view what, std::string_view scheme) {
   std::string text(what.substr(scheme.size()));
@@ -58,7 +60,10 @@ const Export* ExportTable::Find(std::string_view name) const {
 ExportArgument ParseExportArgument(const std::string& text) {
   const size_t equals = text.find('=');
   ExportArgument argument;
-  if (equals != std::string::npos) {
+  if (Uri::Is(text)) {
+    const std::string name = Uri::Parse(text).export_name;
+    argument = {name.empty() ? kUnnamed : name, text};
+  } else if (equals != std::string::npos) {
     argument = {text.substr(0, equals), text.substr(equals + 1)};
   } else {
     const size_t slash = text.rfind('/');
@@ -71,7 +76,9 @@ ExportArgument ParseExportArgument(const std::string& text) {
 }
 
 std::shared_ptr<storage::Device> OpenDevice(const std::string& what, bool read_only,
-                                            storage::Workers& workers) {
+                                            storage::Workers& workers,
+                                            const UpstreamOptions& upstream) {
+  if (Uri::Is(what)) return OpenUpstream(what, upstream);
   if (what.starts_with(kMemory)) {
     return std::make_shared<storage::MemoryDevice>(SizeOf(what, kMemory));
   }

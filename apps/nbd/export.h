@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/nbd/upstream.h"
 #include "storage/core/device.h"
 
 namespace qpip::nbd {
@@ -30,7 +31,7 @@ class ExportTable {
   std::vector<Export> exports_;
 };
 
-/// "NAME=WHAT" or "WHAT" (its name is the last component of the path).
+/// "NAME=WHAT" or "WHAT" (its name is the last component of the path; of an NBD URI the export's).
 struct ExportArgument {
   std::string name;
   std::string what;
@@ -38,9 +39,11 @@ struct ExportArgument {
 /// Throws apps::UsageError.
 ExportArgument ParseExportArgument(const std::string& text);
 
-/// The device that WHAT of an argument names: "memory:SIZE", "null:SIZE", else the path of a file
-/// or block device. `workers` must outlive it. Throws apps::UsageError, apps::Failure.
+/// The device that WHAT of an argument names: "memory:SIZE", "null:SIZE", an NBD URI, else the path
+/// of a file or block device. `workers` must outlive it. Throws apps::UsageError, apps::Failure,
+/// ParseError.
 std::shared_ptr<storage::Device> OpenDevice(const std::string& what, bool read_only,
-                                            storage::Workers& workers);
+                                            storage::Workers& workers,
+                                            const UpstreamOptions& upstream = {});
 
 }  // namespace qpip::nbd

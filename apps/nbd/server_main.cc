@@ -30,13 +30,18 @@ apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
       {.name = kName,
        .summary = "exports files, block devices and memory over queue pairs and sockets (NBD)",
-       .usage = "  qpip-nbd-server [options] [NAME=]FILE|memory:SIZE|null:SIZE ...\n",
-       .notes = "NAME defaults to the file's last path component; the first export is also the\n"
-                "default one (\"\"). A write is answered once the file has it, FLUSH and FUA once\n"
-                "it is on stable storage. With --listen, --run or sockets from systemd there is a\n"
-                "NIC only if --nic or --address is given. SIGINT and SIGTERM end the server after\n"
-                "the requests that have arrived, within a second; another one, a second later,\n"
-                "ends it at once.\n",
+       .usage = "  qpip-nbd-server [options] [NAME=]FILE|memory:SIZE|null:SIZE|URI ...\n",
+       .notes =
+           "NAME defaults to the file's last path component; the first export is also the\n"
+           "default one (\"\"). URI is another NBD server's export: nbd://HOST[:PORT]/EXPORT,\n"
+           "nbd+unix:///EXPORT?socket=PATH or, over queue pairs, "
+           "nbd+qp://[ADDRESS][:PORT]/EXPORT;\n"
+           "one that was lost is tried again for --nbd-reconnect. A write is answered once the "
+           "file has it, FLUSH and FUA once\n"
+           "it is on stable storage. With --listen, --run or sockets from systemd there is a\n"
+           "NIC only if --nic or --address is given. SIGINT and SIGTERM end the server after\n"
+           "the requests that have arrived, within a second; another one, a second later,\n"
+           "ends it at once.\n",
        .examples = "  qpip-nbd-server disk.img\n"
                    "  qpip-nbd-server --nic 'shm:lab?address=fd00::1' --read-only root=/dev/vdb\n"
                    "  qpip-nbd-server --listen /tmp/disk --listen '[::1]:10809' disk.img\n"
@@ -64,6 +69,7 @@ apps::CommandLine MakeCommandLine() {
       "clients that are served at a time; more wait")(
       "handshake-limit", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
       "a client that has not chosen an export by then is hung up on (0: it may take any time)");
+  AddUpstreamOptions(command_line);
   apps::AddKeepaliveOption(command_line);
   command_line.Positional("export", -1);
   return command_line;
@@ -92,7 +98,15 @@ void CheckNames(const apps::CommandLine& command_line, const ExportTable& export
   }
 }
 
-ExportTable OpenExports(const apps::CommandLine& command_line, storage::Workers& workers) {
+bool AnyNeedsNic(const apps::CommandLine& command_line) {
+  const std::vector<std::string> arguments = command_line.Strings("export");
+  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& text) {
+    return NeedsNic(ParseExportArgument(text).what);
+  });
+}
+
+ExportTable OpenExports(const apps::CommandLine& command_line, storage::Workers& workers,
+                        const UpstreamOptions& upstream) {
   const std::vector<std::string> arguments = command_line.Strings("export");
   if (arguments.empty()) {
     throw apps::UsageError("nothing to export: command line: give at least one FILE or NAME=FILE");
@@ -105,7 +119,7 @@ ExportTable OpenExports(const apps::CommandLine& command_line, storage::Workers&
     exports.Add({.name = argument.name,
                  .description = OfExport(command_line, "description", argument.name),
                  .read_only = read_only,
-                 .device = OpenDevice(argument.what, read_only, workers)});
+                 .device = OpenDevice(argument.what, read_only, workers, upstream)});
   }
   CheckNames(command_line, exports);
   return exports;
@@ -213,17 +227,31 @@ int Main(int argc, char** argv) {
   if (const auto tls_options = GetTls(command_line)) tls.emplace(*tls_options);
   options.tls = tls ? &*tls : nullptr;
   storage::ThreadPool workers(kWorkers);
-  const ExportTable exports = OpenExports(command_line, workers);
+  UpstreamOptions upstream = GetUpstreamOptions(command_line);
+  const bool needs_nic = AnyNeedsNic(command_line);
+  // Before the NIC, where they can be: a file that is not there is then the first that is said.
+  std::optional<ExportTable> exports;
+  if (!needs_nic) exports = OpenExports(command_line, workers, upstream);
 
   apps::StopToken stop;
   apps::StopOnSignals(stop);
   std::optional<PrivateSocketPath> own;
   std::vector<std::unique_ptr<ListeningSocket>> sockets = OpenSockets(command_line, &own);
   const auto serve = [&](Nic* nic) {
-    Server server(nic, std::move(sockets), exports, options, stop);
-    return ServeUntilStopped(command_line, server, nic, exports, stop);
+    const std::unique_ptr<ProtectionDomain> pd = nic != nullptr ? nic->AllocatePd() : nullptr;
+    upstream.nic = nic;
+    upstream.pd = pd.get();
+    if (!exports) exports = OpenExports(command_line, workers, upstream);
+    int status = apps::kExitOk;
+    {
+      Server server(nic, std::move(sockets), *exports, options, stop);
+      status = ServeUntilStopped(command_line, server, nic, *exports, stop);
+    }
+    exports.reset();  // before the domain and the NIC
+    return status;
   };
-  if (!sockets.empty() && !command_line.Given("nic") && !command_line.Given("address")) {
+  if (!needs_nic && !sockets.empty() && !command_line.Given("nic") &&
+      !command_line.Given("address")) {
     return serve(nullptr);
   }
   const std::string uri = apps::NicUri(command_line, apps::NicRole::kServer);
