@@ -1,0 +1,243 @@
+#include "apps/nbd/copy.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "apps/common/command_line.h"
+
+namespace qpip::nbd {
+
+using storage::Op;
+
+namespace {
+
+/// Longest range of one status and one zeroing.
+constexpr uint64_t kStatusBytes = uint64_t{1} << 30;
+constexpr uint64_t kZeroBytes = 32u << 20;
+constexpr int kProgressMs = 200;
+
+bool IsZero(std::span<const std::byte> bytes) {
+  // Each byte equals the one before it, and the first is 0.
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+const char* NameOf(Op op) {
+  switch (op) {
+    case Op::kRead:
+      return "read of the source";
+    case Op::kWrite:
+      return "write to the destination";
+    case Op::kZero:
+      return "zeroing of the destination";
+    case Op::kFlush:
+      return "flush of the destination";
+    default:
+      return "status of the source";
+  }
+}
+
+}  // namespace
+
+struct Copy::Slot {
+  storage::Request request;
+  std::span<std::byte> memory;
+  iovec run = {};
+  Copy* copy = nullptr;
+};
+
+Copy::Copy(storage::Device& from, storage::Device& to, storage::ThreadExecutor& executor,
+           std::span<std::byte> memory, const CopyOptions& options)
+    : from_(from),
+      to_(to),
+      executor_(executor),
+      options_(options),
+      bytes_(from.geometry().bytes),
+      flushed_(!options.flush) {
+  const storage::Geometry geometry = to.geometry();
+  if (geometry.read_only) throw apps::Failure("the destination is read-only");
+  if (geometry.bytes < bytes_) {
+    throw apps::Failure("the destination is too small: " + std::to_string(geometry.bytes) +
+                        " bytes for " + std::to_string(bytes_));
+  }
+  if (bytes_ % geometry.minimum != 0) {
+    throw apps::Failure("the destination takes multiples of " + std::to_string(geometry.minimum) +
+                        " bytes, and the source has " + std::to_string(bytes_));
+  }
+  for (size_t i = 0; i < options.in_flight; ++i) {
+    slots_.push_back(std::make_unique<Slot>());
+    slots_.back()->memory = memory.subspan(i * options.block_bytes, options.block_bytes);
+    slots_.back()->copy = this;
+    free_.push_back(slots_.back().get());
+  }
+}
+
+Copy::~Copy() = default;
+
+Copy::Slot& Copy::Take(Op op, uint64_t offset, uint64_t length) {
+  Slot& slot = *free_.back();
+  free_.pop_back();
+  ++busy_;
+  slot.request.op = op;
+  slot.request.flags = 0;
+  slot.request.offset = offset;
+  slot.request.length = length;
+  slot.request.data = {};
+  slot.request.extents = nullptr;
+  return slot;
+}
+
+void Copy::Put(Slot& slot) {
+  free_.push_back(&slot);
+  --busy_;
+}
+
+void Copy::Submit(storage::Device& device, Slot& slot) {
+  slot.request.executor = &executor_;
+  slot.request.context = &slot;
+  slot.request.error = 0;
+  slot.request.done = [](storage::Request& over) {
+    Slot& ended = *static_cast<Slot*>(over.context);
+    ended.copy->OnDone(ended);
+  };
+  device.Submit(slot.request);
+}
+
+void Copy::Start() {
+  while (error_ == 0 && !free_.empty() && !asking_) {
+    if (at_ == bytes_) {
+      if (busy_ == 0 && !flushed_ && !flushing_) StartFlush();
+      return;
+    }
+    if (!NextExtent()) return AskStatus();
+    const bool zeroes = (extents_.extents()[extent_].flags & storage::kZeroes) != 0;
+    zeroes ? StartZeroes() : StartData();
+  }
+}
+
+bool Copy::NextExtent() {
+  if (left_ > 0) return true;
+  ++extent_;
+  if (extent_ >= extents_.extents().size()) return false;
+  left_ = extents_.extents()[extent_].length;
+  return true;
+}
+
+void Copy::AskStatus() {
+  extents_.Clear();
+  asking_ = true;
+  Slot& slot = Take(Op::kStatus, at_, std::min(bytes_ - at_, kStatusBytes));
+  slot.request.extents = &extents_;
+  Submit(from_, slot);
+}
+
+void Copy::StartZeroes() {
+  const uint64_t length = std::min(left_, kZeroBytes);
+  const uint64_t offset = at_;
+  at_ += length;
+  left_ -= length;
+  if (options_.destination_is_zero) {
+    counts_.skipped += length;
+    return;
+  }
+  Zero(Take(Op::kZero, offset, length));
+}
+
+void Copy::StartData() {
+  // To the next multiple of a block, so that an extent at an odd place costs one odd block.
+  const uint64_t to_boundary = options_.block_bytes - at_ % options_.block_bytes;
+  const uint64_t length = std::min(left_, to_boundary);
+  Slot& slot = Take(Op::kRead, at_, length);
+  at_ += length;
+  left_ -= length;
+  slot.run = {slot.memory.data(), static_cast<size_t>(length)};
+  slot.request.data = {&slot.run, 1};
+  Submit(from_, slot);
+}
+
+void Copy::StartFlush() {
+  flushing_ = true;
+  Submit(to_, Take(Op::kFlush, 0, 0));
+}
+
+void Copy::Zero(Slot& slot) {
+  slot.request.op = Op::kZero;
+  slot.request.data = {};
+  Submit(to_, slot);
+}
+
+void Copy::OnDone(Slot& slot) {
+  if (slot.request.op == Op::kStatus) asking_ = false;
+  if (slot.request.error != 0) {
+    Fail(slot);
+    return Put(slot);
+  }
+  switch (slot.request.op) {
+    case Op::kRead:
+      return OnRead(slot);
+    case Op::kWrite:
+      counts_.copied += slot.request.length;
+      break;
+    case Op::kZero:
+      counts_.zeroed += slot.request.length;
+      break;
+    case Op::kFlush:
+      flushed_ = true;
+      break;
+    default:
+      extent_ = 0;
+      left_ = extents_.extents().empty() ? 0 : extents_.extents()[0].length;
+      if (left_ == 0) {
+        slot.request.error = EPROTO;  // a status of nothing would be asked for for ever
+        Fail(slot);
+      }
+      break;
+  }
+  Put(slot);
+}
+
+void Copy::OnRead(Slot& slot) {
+  const size_t length = static_cast<size_t>(slot.request.length);
+  if (error_ != 0) return Put(slot);
+  if (!IsZero(slot.memory.first(length))) {
+    slot.request.op = Op::kWrite;
+    slot.run = {slot.memory.data(), length};
+    slot.request.data = {&slot.run, 1};
+    return Submit(to_, slot);
+  }
+  if (!options_.destination_is_zero) return Zero(slot);
+  counts_.skipped += length;
+  Put(slot);
+}
+
+void Copy::Fail(const Slot& slot) {
+  if (error_ != 0) return;
+  error_ = slot.request.error;
+  failure_ = std::string(NameOf(slot.request.op)) + " failed at " +
+             std::to_string(slot.request.offset) + ": " + std::strerror(error_);
+}
+
+bool Copy::Run(int stop_fd, const std::function<void(const CopyCounts&)>& progress) {
+  while (!over()) {
+    Start();
+    if (executor_.RunReady() || !executor_.Sleep()) continue;
+    if (over()) {
+      executor_.Awake();
+      break;
+    }
+    std::array<pollfd, 2> waited = {pollfd{executor_.fd(), POLLIN, 0}, pollfd{stop_fd, POLLIN, 0}};
+    poll(waited.data(), waited.size(), kProgressMs);
+    executor_.Awake();
+    progress(counts_);
+    if (waited[1].revents != 0 && error_ == 0) {
+      error_ = ECANCELED;
+      failure_.clear();
+    }
+  }
+  if (error_ != 0 && !failure_.empty()) throw apps::Failure(failure_);
+  return error_ == 0;
+}
+
+}  // namespace qpip::nbd
