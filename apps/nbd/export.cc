@@ -57,6 +57,17 @@ const Export* ExportTable::Find(std::string_view name) const {
   return nullptr;
 }
 
+ExportTable ExportTable::VisibleTo(const ClientAddress& client) const {
+  ExportTable visible;
+  for (const Export& each : exports_) {
+    const bool may = !client || each.allowed.empty() ||
+                     std::any_of(each.allowed.begin(), each.allowed.end(),
+                                 [&client](const Prefix& rule) { return rule.Contains(*client); });
+    if (may) visible.exports_.push_back(each);
+  }
+  return visible;
+}
+
 ExportArgument ParseExportArgument(const std::string& text) {
   const size_t equals = text.find('=');
   ExportArgument argument;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/nbd/prefix.h"
 #include "apps/nbd/upstream.h"
 #include "storage/core/device.h"
 
@@ -16,6 +17,8 @@ struct Export {
   std::string description = {};  ///< for people; may be empty
   bool read_only = false;        ///< whatever the device is
   std::shared_ptr<storage::Device> device = {};
+  /// Clients with another address do not see it; none: all see it. Local programs always do.
+  std::vector<Prefix> allowed = {};
 };
 
 /// The exports of a server; the first is also the default one, named "". Immutable once serving.
@@ -26,6 +29,8 @@ class ExportTable {
   /// nullptr when there is none of that name.
   const Export* Find(std::string_view name) const;
   const std::vector<Export>& all() const { return exports_; }
+  /// Those that this client sees.
+  ExportTable VisibleTo(const ClientAddress& client) const;
 
  private:
   std::vector<Export> exports_;

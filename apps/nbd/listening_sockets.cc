@@ -46,12 +46,22 @@ std::string AddressText(const sockaddr_storage& address) {
   return "a local program";
 }
 
+ClientAddress AddressOf(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET6) {
+    return reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  }
+  if (address.ss_family == AF_INET) {
+    return MappedAddress(reinterpret_cast<const sockaddr_in&>(address).sin_addr);
+  }
+  return std::nullopt;
+}
+
 AcceptedSocket AcceptFrom(int listening, const std::string& name) {
   sockaddr_storage address = {};
   socklen_t length = sizeof address;
   FileDescriptor socket(
       accept4(listening, reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC));
-  if (socket) return {std::move(socket), AddressText(address)};
+  if (socket) return {std::move(socket), AddressText(address), AddressOf(address)};
   switch (errno) {
     case EMFILE:
     case ENFILE:
@@ -72,7 +82,7 @@ class UnixListener : public ListeningSocket {
  public:
   explicit UnixListener(const std::string& path) : path_(path), socket_(path) {}
   int fd() const override { return socket_.fd(); }
-  AcceptedSocket Accept() override { return {socket_.Accept(), "a local program"}; }
+  AcceptedSocket Accept() override { return {socket_.Accept(), "a local program", std::nullopt}; }
   std::string uri() const override { return UnixUri(path_); }
   std::string path() const override { return path_; }
 

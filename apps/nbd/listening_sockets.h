@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/nbd/local_socket.h"
+#include "apps/nbd/prefix.h"
 
 namespace qpip::nbd {
 
@@ -13,6 +14,7 @@ namespace qpip::nbd {
 struct AcceptedSocket {
   FileDescriptor socket;  ///< empty: none was waiting
   std::string peer;       ///< "[::1]:4711", "a local program"
+  ClientAddress address = std::nullopt;
 };
 
 /// A stream socket that listens.

@@ -37,6 +37,7 @@ class Server::Connection {
   std::unique_ptr<Transport> transport;
   storage::ThreadExecutor executor;
   std::string peer;
+  ClientAddress address;
   QueuePair* qp = nullptr;  ///< where it is one
   std::thread thread;
   std::atomic<bool> ended = false;
@@ -137,6 +138,7 @@ void Server::RunOnNic() {
     poll(descriptors.data(), descriptors.size(), static_cast<int>(kAcceptPeriod.count()));
     if (listener_->Accept(std::chrono::seconds(0)) == nullptr) continue;
     idle->peer = idle->qp->peer().ToString();
+    idle->address = idle->qp->peer().address;
     Start(std::exchange(idle, nullptr));
   }
   listener_.reset();  // takes the offer back before `idle` goes
@@ -188,6 +190,7 @@ bool Server::AcceptFrom(ListeningSocket& socket) {
     auto connection = std::make_unique<Connection>(
         std::make_unique<SocketTransport>(std::move(accepted.socket), stop_));
     connection->peer = std::move(accepted.peer);
+    connection->address = accepted.address;
     lacking_ = false;
     Start(std::move(connection));
     return true;
@@ -245,8 +248,9 @@ void Server::ServeExport(Connection& connection) {
                               std::to_string(static_cast<uint64_t>(std::ceil(limit))) +
                               " s (--handshake-limit)");
   }
+  const ExportTable visible = exports_.VisibleTo(connection.address);
   const Agreement agreement =
-      Negotiation(transport, exports_, connection.qp == nullptr ? options_.tls : nullptr).Run();
+      Negotiation(transport, visible, connection.qp == nullptr ? options_.tls : nullptr).Run();
   if (agreement.chosen == nullptr) return;
   transport.SetDeadline(std::nullopt, {});
   Transmission transmission(transport, connection.executor, agreement, budget_);

@@ -58,6 +58,9 @@ apps::CommandLine MakeCommandLine() {
       "refuse writes to this export; may be repeated")(
       "description", po::value<std::vector<std::string>>()->composing()->value_name("NAME=TEXT"),
       "what clients are told of an export; may be repeated")(
+      "allow", po::value<std::vector<std::string>>()->composing()->value_name("NAME=PREFIX"),
+      "who sees an export: clients whose address has this prefix, of several that are given one, "
+      "and local programs; may be repeated")(
       "tls-certificates", po::value<std::string>()->value_name("DIR"),
       "TLS on sockets, with server-cert.pem and server-key.pem of this folder")(
       "tls-psk", po::value<std::string>()->value_name("FILE"),
@@ -87,8 +90,21 @@ std::string OfExport(const apps::CommandLine& command_line, const std::string& o
   return "";
 }
 
+/// Prefixes that --allow gives an export. Throws UsageError.
+std::vector<Prefix> RulesOf(const apps::CommandLine& command_line, const std::string& name) {
+  std::vector<Prefix> rules;
+  for (const std::string& text : command_line.Strings("allow")) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      throw apps::UsageError("bad rule: '" + text + "': option --allow: give NAME=PREFIX");
+    }
+    if (text.substr(0, equals) == name) rules.push_back(ParsePrefix(text.substr(equals + 1)));
+  }
+  return rules;
+}
+
 void CheckNames(const apps::CommandLine& command_line, const ExportTable& exports) {
-  for (const char* option : {"read-only-export", "description"}) {
+  for (const char* option : {"read-only-export", "description", "allow"}) {
     for (const std::string& text : command_line.Strings(option)) {
       const std::string name = text.substr(0, text.find('='));
       if (name.empty() || exports.Find(name) == nullptr) {
@@ -119,7 +135,8 @@ ExportTable OpenExports(const apps::CommandLine& command_line, storage::Workers&
     exports.Add({.name = argument.name,
                  .description = OfExport(command_line, "description", argument.name),
                  .read_only = read_only,
-                 .device = OpenDevice(argument.what, read_only, workers, upstream)});
+                 .device = OpenDevice(argument.what, read_only, workers, upstream),
+                 .allowed = RulesOf(command_line, argument.name)});
   }
   CheckNames(command_line, exports);
   return exports;
