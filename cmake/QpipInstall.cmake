@@ -7,7 +7,7 @@
 include(CMakePackageConfigHelpers)
 
 set(merged_archive ${PROJECT_BINARY_DIR}/install/libqpip.a)
-set(merged_targets qpip qpip_lanai qpip_nic_fw qpip_wire qpip_wireguard qpip_protocols)
+set(merged_targets qpip qpip_nbd_client qpip_lanai qpip_nic_fw qpip_wire qpip_wireguard qpip_protocols)
 set(script "CREATE ${merged_archive}\n")
 foreach(target IN LISTS merged_targets)
   string(APPEND script "ADDLIB $<TARGET_FILE:${target}>\n")
@@ -43,9 +43,9 @@ if(NOT QPIP_SANITIZE)
   install(TARGETS qpip_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime
     NAMELINK_COMPONENT dev)
 endif()
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip ${PROJECT_SOURCE_DIR}/nbd_client/include/qpip
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev FILES_MATCHING PATTERN "*.h")
-foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-sim)
+foreach(command qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-nbd-copy qpip-nbd-fuse qpip-sim)
   set(component runtime)
   if(command STREQUAL qpip-sim)
     set(component ns3)
