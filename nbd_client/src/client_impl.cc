@@ -329,8 +329,14 @@ void ClientImpl::Dispatch() {
   while (!again_.empty()) {
     Link* const link = PickLink();
     if (link == nullptr) return;
-    link->Take(again_.front());
+    Piece piece = again_.front();
     again_.pop_front();
+    if (piece.command == kCommandFlush && suspect_) {  // it would not cover what was lost
+      piece.error = EIO;
+      OnPieceDone(piece);
+    } else {
+      link->Take(piece);
+    }
   }
   while (!waiting_.empty()) {
     if (failed_ != 0) {

@@ -592,6 +592,20 @@ TEST_F(ClientTest, AVolatileServerThatWasLostFailsTheNextFlushOnce) {
   EXPECT_EQ(again.io.error, 0);
 }
 
+TEST_F(ClientTest, AFlushThatWasUnderWayIsNotSentAgainToAVolatileServer) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  Command write(Io::Op::kWrite, 0, 8);
+  Submit(write);
+  server().PutDone(Next().request.cookie);
+  Finish(write);
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  server().closed = true;
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, EIO);
+  EXPECT_TRUE(server(1).asked.empty());
+}
+
 TEST_F(ClientTest, AVolatileServerThatHadFlushedIsGoneOnWith) {
   Start({.reconnect = milliseconds(10'000), .volatile_server = true});
   for (const Io::Op op : {Io::Op::kWrite, Io::Op::kFlush}) {

@@ -119,8 +119,8 @@ struct ClientOptions {
   /// the first may still wait there and be done after what the caller has written since.
   bool replay_changes = true;
   /// The server may lose, with a connection, changes that it has answered and not flushed, as a
-  /// machine without power does and a killed process does not: then the first flush after a loss
-  /// that such changes came before ends with EIO.
+  /// machine without power does and a killed process does not: then flushes that were under way at
+  /// a loss that such changes came before, and the first one after it, end with EIO.
   bool volatile_server = false;
   /// A connection on which a command waits, and nothing has come for so long, counts as lost. 0:
   /// none does.
