@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -170,6 +171,7 @@ void Link::Take(const Piece& piece) {
   Slot& slot = slots_[index];
   slot.piece = piece;
   slot.serial = ++serial_;
+  slot.ranges.clear();
   StageHeader(piece, slot.serial << 16 | index);
   if (piece.command == kCommandWrite) Slice(piece, 0, piece.length, out_);
 }
@@ -203,7 +205,7 @@ std::vector<Piece> Link::Drop() {
   std::vector<Piece> pieces;
   for (const Slot* slot : busy) {
     pieces.push_back(slot->piece);
-    pieces.back().received = 0;
+    pieces.back().told = false;
     pieces.back().error = 0;
   }
   free_.clear();
@@ -304,7 +306,7 @@ void Link::OnSimpleReply() {
     return EndChunk();
   }
   if (agreed().chunks) OutOfStep("data in a simple reply");
-  piece.received = piece.length;
+  Cover(piece.offset, piece.length);
   data_.clear();
   data_first_ = 0;
   Slice(piece, 0, piece.length, data_);
@@ -333,13 +335,9 @@ void Link::OnChunk(const ReplyChunk& chunk) {
 void Link::OnOffset() {
   uint64_t offset = 0;
   for (size_t i = 0; i < kOffsetBytes; ++i) offset = offset << 8 | header_[i];
-  Piece& piece = slot_->piece;
+  const Piece& piece = slot_->piece;
   const uint64_t bytes = chunk_.length - kOffsetBytes;
-  if (offset < piece.offset || bytes > piece.length ||
-      offset - piece.offset > piece.length - bytes) {
-    OutOfStep("data beside the range");
-  }
-  piece.received += bytes;
+  Cover(offset, bytes);
   data_.clear();
   data_first_ = 0;
   Slice(piece, offset - piece.offset, bytes, data_);
@@ -371,11 +369,7 @@ void Link::OnOther() {
       ParseHoleChunk(other_, &hole) != TransmissionError::kNone) {
     OutOfStep("a chunk that was not asked for");
   }
-  if (hole.offset < piece.offset || hole.length > piece.length ||
-      hole.offset - piece.offset > piece.length - hole.length) {
-    OutOfStep("a hole beside the range");
-  }
-  piece.received += hole.length;
+  Cover(hole.offset, hole.length);
   data_.clear();
   Slice(piece, hole.offset - piece.offset, hole.length, data_);
   for (const iovec& run : data_) std::memset(run.iov_base, 0, run.iov_len);
@@ -397,7 +391,32 @@ void Link::OnStatus() {
     const StatusExtent extent = view.at(i);
     io.extents[i] = {extent.length, static_cast<uint32_t>(extent.flags)};
   }
-  piece.received = 1;
+  piece.told = true;
+}
+
+void Link::Cover(uint64_t offset, uint64_t bytes) {
+  const Piece& piece = slot_->piece;
+  if (offset < piece.offset || bytes > piece.length ||
+      offset - piece.offset > piece.length - bytes) {
+    OutOfStep("data beside the range");
+  }
+  const uint64_t end = offset + bytes;
+  auto& ranges = slot_->ranges;
+  auto next = std::lower_bound(ranges.begin(), ranges.end(), std::pair(offset, uint64_t{0}));
+  const bool has_before = next != ranges.begin();
+  if ((next != ranges.end() && next->first < end) ||
+      (has_before && std::prev(next)->second > offset)) {
+    OutOfStep("data that comes twice");
+  }
+  const bool joins_next = next != ranges.end() && next->first == end;
+  if (has_before && std::prev(next)->second == offset) {
+    std::prev(next)->second = joins_next ? next->second : end;
+    if (joins_next) ranges.erase(next);
+  } else if (joins_next) {
+    next->first = offset;
+  } else {
+    ranges.insert(next, {offset, end});
+  }
 }
 
 void Link::EndChunk() {
@@ -408,10 +427,12 @@ void Link::EndChunk() {
 void Link::EndPiece(Slot& slot) {
   const Piece over = slot.piece;
   if (over.error == 0) {
-    if (over.command == kCommandRead && over.received != over.length) {
+    const bool whole =
+        slot.ranges.size() == 1 && slot.ranges[0].second - slot.ranges[0].first == over.length;
+    if (over.command == kCommandRead && !whole) {
       OutOfStep("a read without all of its data");
     }
-    if (over.command == kCommandBlockStatus && over.received == 0) {
+    if (over.command == kCommandBlockStatus && !over.told) {
       OutOfStep("a status without extents");
     }
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "channel.h"
@@ -26,13 +27,13 @@ class Refusal : public Error {
 struct Piece {
   Io* io = nullptr;
   Command command = kCommandRead;
-  uint16_t flags = 0;     ///< CommandFlags
-  bool zeroes = false;    ///< a write of zeroes, not of the Io's data
-  uint64_t offset = 0;    ///< in the export
-  uint64_t length = 0;    ///< bytes
-  uint64_t received = 0;  ///< bytes of a read that have come
-  int error = 0;          ///< errno that the reply has named so far
-  uint64_t changes = 0;   ///< kCommandFlush: changes answered before it was sent
+  uint16_t flags = 0;    ///< CommandFlags
+  bool zeroes = false;   ///< a write of zeroes, not of the Io's data
+  uint64_t offset = 0;   ///< in the export
+  uint64_t length = 0;   ///< bytes
+  bool told = false;     ///< a status has come
+  int error = 0;         ///< errno that the reply has named so far
+  uint64_t changes = 0;  ///< kCommandFlush: changes answered before it was sent
 };
 
 /// Who is told of pieces that are over.
@@ -84,6 +85,8 @@ class Link {
   struct Slot {
     Piece piece;
     uint64_t serial = 0;  ///< 0: free
+    /// What has come of a read, [first, second) in the export, in order and with gaps between.
+    std::vector<std::pair<uint64_t, uint64_t>> ranges;
   };
   enum class In { kHeader, kOffset, kData, kOther };
 
@@ -95,6 +98,9 @@ class Link {
   bool TakeData();
   void OnOther();
   void OnStatus();
+  /// A chunk has or zeroes so much of the read. It must lie within, and nothing come twice
+  /// ("Structured reply chunk message": chunks of content must not overlap).
+  void Cover(uint64_t offset, uint64_t bytes);
   /// The reply's chunk is over, and its piece with it when it was the last.
   void EndChunk();
   void EndPiece(Slot& slot);

@@ -423,6 +423,18 @@ TEST_F(BreachTest, LessThanAllData) {
 TEST_F(BreachTest, DataBesideTheRange) {
   Expect([](Connection& server, uint64_t cookie) { server.PutData(cookie, 1, Ramp(512)); });
 }
+TEST_F(BreachTest, DataThatComesTwice) {
+  Expect([](Connection& server, uint64_t cookie) {
+    server.PutData(cookie, 0, Ramp(256), false);
+    server.PutData(cookie, 255, Ramp(256));
+  });
+}
+TEST_F(BreachTest, AHoleWhereDataWas) {
+  Expect([](Connection& server, uint64_t cookie) {
+    server.PutData(cookie, 256, Ramp(256), false);
+    server.PutHole(cookie, 256, 256);
+  });
+}
 TEST_F(BreachTest, DataOfAnotherPlace) {
   Expect([](Connection& server, uint64_t cookie) {
     server.PutData(cookie, UINT64_MAX - 100, Ramp(512));
