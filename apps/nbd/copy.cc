@@ -111,7 +111,10 @@ void Copy::Start() {
       if (busy_ == 0 && !flushed_ && !flushing_) StartFlush();
       return;
     }
-    if (!NextExtent()) return AskStatus();
+    if (!NextExtent()) {
+      AskStatus();  // which some devices answer at once
+      continue;
+    }
     const bool zeroes = (extents_.extents()[extent_].flags & storage::kZeroes) != 0;
     zeroes ? StartZeroes() : StartData();
   }
