@@ -109,12 +109,12 @@ WireguardPort::~WireguardPort() {
 
 uint32_t WireguardPort::segmentation_limit() const { return offload_ ? kSegmentationLimit : 0; }
 
-wireguard::Time WireguardPort::Now() const {
+wireguard::Time WireguardPort::Tick() {
   timespec now;
   ::clock_gettime(CLOCK_REALTIME, &now);
-  return {.monotonic_ns = MonotonicNs(),
-          .unix_ns = static_cast<uint64_t>(now.tv_sec) * wireguard::kSecondNs +
-                     static_cast<uint64_t>(now.tv_nsec)};
+  return now_ = {.monotonic_ns = MonotonicNs(),
+                 .unix_ns = static_cast<uint64_t>(now.tv_sec) * wireguard::kSecondNs +
+                            static_cast<uint64_t>(now.tv_nsec)};
 }
 
 std::string WireguardPort::TextOf(const wireguard::Endpoint& endpoint) const {
@@ -159,7 +159,7 @@ SendResult WireguardPort::SendSegments(const OutFrame& frame, const Segmenter* c
     ++statistics_.busy;
     return SendResult::kBusy;
   }
-  const wireguard::Time now = Now();
+  const wireguard::Time now = Tick();
   TextReader reader(frame.header.subspan(headers), frame.payload);
   for (uint32_t i = 0; i < count; ++i) {
     const size_t bytes = cut != nullptr ? cut->TextBytes(i) : total;
@@ -273,7 +273,7 @@ void WireguardPort::RunTimers(uint64_t now_ns) {
     machine_.SetEndpoint(found->first, endpoint);
   }
   AskForNames();
-  machine_.OnTimers(Now());
+  machine_.OnTimers(Tick());
   SendControl();
 }
 
@@ -325,6 +325,7 @@ bool WireguardPort::Receive(InFrame* frame) {
         if (in_.TakeFailure()) errors_.store(true, std::memory_order_relaxed);
         return false;
       }
+      Tick();
     }
     const std::span<uint8_t> packet = OpenNext();
     if (!packet.empty()) {
@@ -348,7 +349,7 @@ std::span<uint8_t> WireguardPort::OpenNext() {
                                      ? std::span<uint8_t>()
                                      : datagram.bytes.subspan(wireguard::kDataHeaderBytes);
   const wireguard::Received got =
-      machine_.Receive(datagram.bytes, ToEndpoint(*datagram.from), out, Now());
+      machine_.Receive(datagram.bytes, ToEndpoint(*datagram.from), out, now_);
   if (!control_.empty()) SendControl();
   if (got.packet.empty() || !Accept(got.packet)) return {};
   return opened_ = out.first(got.packet.size());

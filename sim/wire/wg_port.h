@@ -95,7 +95,7 @@ class WireguardPort final : public Wire {
   void Lend(std::span<uint8_t> first, InFrame* frame);
   void AskForNames();
   void RunTimers(uint64_t now_ns);
-  wireguard::Time Now() const;
+  wireguard::Time Tick();
   std::string TextOf(const wireguard::Endpoint& endpoint) const;
   std::string PeersJson() const;
 
@@ -120,6 +120,9 @@ class WireguardPort final : public Wire {
   SecretMemory secrets_;
   std::vector<Control> control_;  ///< what the machine has to send besides packets
   wireguard::Machine machine_;
+  /// For the machine, which wants it never to go back. Read anew for each frame to be sent and each
+  /// batch of datagrams.
+  wireguard::Time now_;
 
   DatagramsOut out_;
   DatagramsIn in_;
