@@ -70,12 +70,21 @@ class Contender {
 /// QPIP over shm:, trusted wire ("qpip-poll", "qpip-wait"), and with checksums ("qpip-checksum").
 std::vector<std::unique_ptr<Contender>> QpipContenders();
 /// QPIP over udp: between two hosts, MTU as the wire finds it ("qpip-udp-poll", "qpip-udp-wait",
-/// "qpip-udp-list").
-std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addresses);
+/// "qpip-udp-list"), and over wg: ("qpip-wg-poll", "qpip-wg-wait"). `query`: further parameters of
+/// the URIs, such as "&delay_us=1000".
+std::vector<std::unique_ptr<Contender>> QpipHostContenders(const Addresses& addresses,
+                                                           const std::string& query);
 /// The kernel's sockets ("kernel-poll", "kernel-block").
 std::vector<std::unique_ptr<Contender>> KernelContenders(const Addresses& addresses = {});
+/// The kernel's sockets at addresses that a tunnel of wireguard-go's joins ("tunnel-poll",
+/// "tunnel-block"). wireguard-go's own CPU time is not counted.
+std::vector<std::unique_ptr<Contender>> TunnelContenders(const Addresses& addresses);
 /// ucx_perftest over shared memory ("ucx-posix", "ucx-cma").
 std::vector<std::unique_ptr<Contender>> UcxContenders();
+/// ucx_perftest over the kernel's TCP ("ucx-tcp"), to a server at an IPv4 address, both by the
+/// network device of that name.
+std::vector<std::unique_ptr<Contender>> UcxTcpContenders(const std::string& server,
+                                                         const std::string& device);
 /// True when ucx_perftest can be found in PATH.
 bool UcxAvailable();
 

@@ -188,15 +188,18 @@ void SendAll(const MessageSocket& socket, const Case& which, Buffers& buffers, u
 
 class KernelContender : public Contender {
  public:
-  KernelContender(Completion completion, const Addresses& addresses)
-      : completion_(completion), addresses_(addresses) {}
+  KernelContender(Completion completion, const Addresses& addresses, bool tunnel)
+      : completion_(completion), addresses_(addresses), tunnel_(tunnel) {}
 
   std::string name() const override {
-    return completion_ == Completion::kPoll ? "kernel-poll" : "kernel-block";
+    return std::string(tunnel_ ? "tunnel" : "kernel") +
+           (completion_ == Completion::kPoll ? "-poll" : "-block");
   }
   std::string description() const override {
     const bool loopback = addresses_.server == "::1";
-    return "kernel sockets on " + addresses_.server + ", TCP_NODELAY, cubic, " +
+    return std::string("kernel sockets ") +
+           (tunnel_ ? "through wireguard-go on both sides, its CPU time not counted, " : "") +
+           "on " + addresses_.server + ", TCP_NODELAY, cubic, " +
            (loopback ? "no checksums on loopback, " : "") +
            (completion_ == Completion::kPoll ? "non-blocking calls in a loop" : "blocking calls");
   }
@@ -233,15 +236,25 @@ class KernelContender : public Contender {
  private:
   Completion completion_;
   Addresses addresses_;
+  bool tunnel_;
 };
+
+std::vector<std::unique_ptr<Contender>> SocketContenders(const Addresses& addresses, bool tunnel) {
+  std::vector<std::unique_ptr<Contender>> contenders;
+  for (const Completion completion : {Completion::kPoll, Completion::kWait}) {
+    contenders.push_back(std::make_unique<KernelContender>(completion, addresses, tunnel));
+  }
+  return contenders;
+}
 
 }  // namespace
 
 std::vector<std::unique_ptr<Contender>> KernelContenders(const Addresses& addresses) {
-  std::vector<std::unique_ptr<Contender>> contenders;
-  contenders.push_back(std::make_unique<KernelContender>(Completion::kPoll, addresses));
-  contenders.push_back(std::make_unique<KernelContender>(Completion::kWait, addresses));
-  return contenders;
+  return SocketContenders(addresses, false);
+}
+
+std::vector<std::unique_ptr<Contender>> TunnelContenders(const Addresses& addresses) {
+  return SocketContenders(addresses, true);
 }
 
 }  // namespace qpip::bench

@@ -1,5 +1,5 @@
 // compare: QPIP beside the kernel's sockets and UCX, in the same run on the same machine; between
-// two network namespaces QPIP beside the kernel's sockets.
+// two network namespaces QPIP beside the kernel's sockets, theirs through a tunnel, and UCX.
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,11 +23,15 @@ namespace po = boost::program_options;
 struct Options {
   int rounds = 7;
   bool quick = false;
+  uint64_t share = 1;
   bool json = false;
   std::string cores;
   std::string contenders;
   std::string cases;
   std::string hosts;
+  std::string tunnel;
+  std::string ucx_server;
+  std::string query;
   int timeout_seconds = 60;
 };
 
@@ -47,16 +51,15 @@ constexpr char kHelp[] =
     "  compare --contenders qpip-poll,kernel-poll --cases tcp-rtt,tcp-65536 --json\n"
     "  compare --hosts blue@fd01::1,green@fd01::2    (bench/hosts makes such namespaces)\n\n";
 
-std::vector<Case> AllCases(bool quick) {
-  const uint64_t share = quick ? 10 : 1;
+std::vector<Case> AllCases(uint64_t share) {
   std::vector<Case> cases;
   for (const Transport transport : {Transport::kTcp, Transport::kUdp}) {
     cases.push_back({.name = transport == Transport::kTcp ? "tcp-rtt" : "udp-rtt",
                      .pattern = Pattern::kRoundTrip,
                      .transport = transport,
                      .bytes = 1,
-                     .messages = 30000 / share,
-                     .warm_up = 2000 / share});
+                     .messages = std::max<uint64_t>(30000 / share, 1),
+                     .warm_up = std::max<uint64_t>(2000 / share, 1)});
   }
   // As many bytes in flight for all of the large sizes as a second-level cache holds; a 1 MiB
   // message needs more than one outstanding to overlap.
@@ -71,7 +74,7 @@ std::vector<Case> AllCases(bool quick) {
                      .pattern = Pattern::kThroughput,
                      .transport = Transport::kTcp,
                      .bytes = size.bytes,
-                     .messages = size.messages / share,
+                     .messages = std::max<uint64_t>(size.messages / share, 1),
                      .warm_up = std::max<uint64_t>(2 * size.window, size.messages / share / 20),
                      .window = size.window});
   }
@@ -102,9 +105,24 @@ Hosts ParseHosts(const std::string& text) {
   return hosts;
 }
 
-std::vector<std::unique_ptr<Contender>> ContendersBetween(const Addresses& addresses) {
-  std::vector<std::unique_ptr<Contender>> all = QpipUdpContenders(addresses);
-  for (auto& contender : KernelContenders(addresses)) all.push_back(std::move(contender));
+std::vector<std::unique_ptr<Contender>> ContendersBetween(const Addresses& addresses,
+                                                          const Options& options) {
+  std::vector<std::unique_ptr<Contender>> all = QpipHostContenders(addresses, options.query);
+  const auto add = [&](std::vector<std::unique_ptr<Contender>> more) {
+    for (auto& contender : more) all.push_back(std::move(contender));
+  };
+  add(KernelContenders(addresses));
+  if (!options.tunnel.empty()) {
+    const size_t comma = options.tunnel.find(',');
+    if (comma == std::string::npos) throw BadUsage("--tunnel: want ADDRESS,ADDRESS");
+    add(TunnelContenders({options.tunnel.substr(0, comma), options.tunnel.substr(comma + 1)}));
+  }
+  if (!options.ucx_server.empty()) {
+    const size_t percent = options.ucx_server.find('%');
+    if (percent == std::string::npos) throw BadUsage("--ucx: want IPV4%DEVICE");
+    add(UcxTcpContenders(options.ucx_server.substr(0, percent),
+                         options.ucx_server.substr(percent + 1)));
+  }
   return all;
 }
 
@@ -176,16 +194,18 @@ int Compare(const Options& options) {
     pinning.server_netns = hosts.server_netns;
     pinning.client_netns = hosts.client_netns;
   }
-  const std::vector<Case> cases = AllCases(options.quick);
+  const std::vector<Case> cases = AllCases(options.quick ? 10 * options.share : options.share);
   const auto contenders =
-      options.hosts.empty() ? AllContenders() : ContendersBetween(hosts.addresses);
+      options.hosts.empty() ? AllContenders() : ContendersBetween(hosts.addresses, options);
   std::vector<std::string> case_names;
   std::vector<std::string> contender_names;
   for (const Case& which : cases) case_names.push_back(which.name);
   for (const auto& contender : contenders) contender_names.push_back(contender->name());
   const auto selected_cases = Select(options.cases, case_names, "--cases");
   const auto selected = Select(options.contenders, contender_names, "--contenders");
-  if ((selected.contains("ucx-posix") || selected.contains("ucx-cma")) && !UcxAvailable()) {
+  const bool ucx = std::any_of(selected.begin(), selected.end(),
+                               [](const std::string& name) { return name.starts_with("ucx-"); });
+  if (ucx && !UcxAvailable()) {
     fprintf(stderr,
             "compare: ucx_perftest is not in PATH: run tools/setup (package ucx-utils), or leave "
             "UCX out with --contenders\n");
@@ -225,13 +245,21 @@ int Main(int argc, char** argv) {
       "json", po::bool_switch(&options.json), "print all rounds as JSON")(
       "rounds", po::value(&options.rounds)->default_value(7), "rounds, at least 1")(
       "quick", po::bool_switch(&options.quick), "a tenth of the messages")(
+      "share", po::value(&options.share)->default_value(1), "one in so many of the messages")(
       "cores", po::value(&options.cores), "SERVER,CLIENT: where to pin (default 0,1)")(
       "contenders", po::value(&options.contenders), "comma-separated; default all")(
       "cases", po::value(&options.cases), "comma-separated; default all")(
       "hosts", po::value(&options.hosts),
-      "NETNS@ADDRESS,NETNS@ADDRESS: server and client in network namespaces, QPIP over udp: (needs "
-      "root)")("timeout", po::value(&options.timeout_seconds)->default_value(60),
-               "seconds one run may last");
+      "NETNS@ADDRESS,NETNS@ADDRESS: server and client in network namespaces, QPIP over udp: and "
+      "wg: "
+      "(needs root)")("tunnel", po::value(&options.tunnel),
+                      "ADDRESS,ADDRESS: with --hosts, kernel sockets at these too")(
+      "ucx", po::value(&options.ucx_server),
+      "IPV4%DEVICE: with --hosts, UCX over TCP to this server too")(
+      "query", po::value(&options.query),
+      "with --hosts, further parameters of QPIP's URIs: '&delay_us=1000&loss=0.001'")(
+      "timeout", po::value(&options.timeout_seconds)->default_value(60),
+      "seconds one run may last");
   try {
     po::variables_map values;
     po::store(po::command_line_parser(argc, argv).options(description).positional({}).run(),
@@ -241,8 +269,8 @@ int Main(int argc, char** argv) {
       std::cout << kHelp << description;
       return 0;
     }
-    if (options.rounds < 1 || options.timeout_seconds < 1) {
-      throw BadUsage("--rounds and --timeout must be at least 1");
+    if (options.rounds < 1 || options.timeout_seconds < 1 || options.share < 1) {
+      throw BadUsage("--rounds, --share and --timeout must be at least 1");
     }
     return Compare(options);
   } catch (const po::error& error) {

@@ -1,8 +1,11 @@
 // QPIP's queue pairs, over shared memory or between hosts, one NIC a process.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
@@ -19,20 +22,63 @@ constexpr uint16_t kWirePort = 4791;
 constexpr uint32_t kRoundTripReceives = 8;
 constexpr std::chrono::seconds kStall{20};
 
+/// What the NICs are on.
+enum class Link { kFabric, kUdp, kWireguard };
+
 struct Mode {
   const char* name;
   std::string description;
   Completion completion;
-  const char* query;         ///< further URI parameters
-  Addresses addresses = {};  ///< udp: the sockets'
-  bool between_hosts = false;
+  std::string query;         ///< further URI parameters
+  Addresses addresses = {};  ///< of sockets, unless on a fabric
+  Link link = Link::kFabric;
   bool lists = false;  ///< posts what the window has room for as one list of work requests
+};
+
+/// Files of two WireGuard interfaces, for this benchmark alone: everybody may read their keys here.
+class WireguardFiles {
+ public:
+  explicit WireguardFiles(const Addresses& addresses) {
+    char name[] = "/tmp/qpip-compare-XXXXXX";
+    if (mkdtemp(name) == nullptr) {
+      throw std::system_error(errno, std::generic_category(), "a directory for keys in /tmp");
+    }
+    directory_ = name;
+    const std::string at = ":" + std::to_string(kWirePort) + "\n";
+    Write(true, "4E849rlhtQ323UCYFMSTbbhBrbEDOY/cwO7DthIA9VM=",
+          "vzaWRUG2pSIu+XZzqOcb3WJs8yCDuLwernd3EYwFoDE=", "fd00::2", "");
+    Write(false, "sI5vqWJj/pxJ5lgen6fipHMmkDsnd6Z6idkEgH3Q5Vw=",
+          "WFp2TkxMkRL8wQYG87h+PpmAhCBIVXxjXu1PsWvGnhw=", "fd00::1",
+          "Endpoint = [" + addresses.server + "]" + at);
+  }
+  WireguardFiles(const WireguardFiles&) = delete;
+  WireguardFiles& operator=(const WireguardFiles&) = delete;
+  ~WireguardFiles() {
+    std::error_code ignored;
+    std::filesystem::remove_all(directory_, ignored);
+  }
+  std::string Path(bool server) const { return directory_ + (server ? "/server" : "/client"); }
+
+ private:
+  void Write(bool server, const char* private_key, const char* peers_key, const char* peers_address,
+             const std::string& endpoint) const {
+    std::ofstream file(Path(server));
+    chmod(Path(server).c_str(), S_IRUSR | S_IWUSR);
+    file << "[Interface]\nPrivateKey = " << private_key << "\nListenPort = " << kWirePort
+         << "\n[Peer]\nPublicKey = " << peers_key << "\nAllowedIPs = " << peers_address << "/128\n"
+         << endpoint;
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + Path(server));
+  }
+  std::string directory_;
 };
 
 /// The URI of one side's NIC.
 std::string UriOf(const Mode& mode, const std::string& fabric, bool server) {
   const std::string address = std::string("?address=") + (server ? "fd00::1" : "fd00::2");
-  if (!mode.between_hosts) return "shm:" + fabric + address + mode.query;
+  // Of a link by WireGuard the fabric is a file, Path().
+  if (mode.link == Link::kWireguard) return "wg:" + fabric + address + mode.query;
+  if (mode.link == Link::kFabric) return "shm:" + fabric + address + mode.query;
   const std::string port = std::to_string(kWirePort);
   const std::string own = server ? mode.addresses.server : mode.addresses.client;
   const std::string uri = "udp:[" + own + "]:" + port + address + mode.query;
@@ -247,10 +293,14 @@ class QpipContender : public Contender {
   }
 
   Sample Measure(const Case& which, const Pinning& pinning, std::chrono::seconds timeout) override {
+    if (mode_.link == Link::kUdp) return MeasureOn("", "", which, pinning, timeout);
+    if (mode_.link == Link::kWireguard) {
+      const WireguardFiles files(mode_.addresses);
+      return MeasureOn(files.Path(true), files.Path(false), which, pinning, timeout);
+    }
     const std::string fabric = "compare-" + std::to_string(getpid());
-    if (mode_.between_hosts) return MeasureOn(fabric, which, pinning, timeout);
     try {
-      return MeasureOn(fabric, which, pinning, timeout);
+      return MeasureOn(fabric, fabric, which, pinning, timeout);
     } catch (...) {
       // Killed sides leave the fabric's files behind. Whoever attaches next finds nobody alive, and
       // the last to leave removes them.
@@ -260,13 +310,14 @@ class QpipContender : public Contender {
   }
 
  private:
-  Sample MeasureOn(const std::string& fabric, const Case& which, const Pinning& pinning,
-                   std::chrono::seconds timeout) const {
+  /// `server_on`, `client_on`: the sides' fabric, see UriOf.
+  Sample MeasureOn(const std::string& server_on, const std::string& client_on, const Case& which,
+                   const Pinning& pinning, std::chrono::seconds timeout) const {
     const bool round_trip = which.pattern == Pattern::kRoundTrip;
     return RunPair(
         pinning, timeout,
         [&](Side& side) {
-          Node node(which, mode_, fabric, true);
+          Node node(which, mode_, server_on, true);
           node.ConnectAsServer(side);
           const auto run = [&](uint64_t count) {
             round_trip ? node.ServeRoundTrips(count) : node.ReceiveAll(count);
@@ -275,7 +326,7 @@ class QpipContender : public Contender {
           PartTogether(side);
         },
         [&](Side& side) {
-          Node node(which, mode_, fabric, false);
+          Node node(which, mode_, client_on, false);
           node.ConnectAsClient(side);
           const auto run = [&](uint64_t count) {
             round_trip ? node.MakeRoundTrips(count) : node.SendAll(count);
@@ -305,16 +356,23 @@ std::vector<std::unique_ptr<Contender>> QpipContenders() {
   return contenders;
 }
 
-std::vector<std::unique_ptr<Contender>> QpipUdpContenders(const Addresses& addresses) {
-  const std::string what = "QPIP udp: to " + addresses.server + ", segment framing, ";
+std::vector<std::unique_ptr<Contender>> QpipHostContenders(const Addresses& addresses,
+                                                           const std::string& query) {
+  const std::string more = query.empty() ? "" : " (" + query + ")";
+  const std::string to = " to " + addresses.server + more + ", segment framing, ";
+  const Mode modes[] = {
+      {"qpip-udp-poll", "QPIP udp:" + to + "Poll in a loop", Completion::kPoll, query, addresses,
+       Link::kUdp},
+      {"qpip-udp-wait", "QPIP udp:" + to + "Wait", Completion::kWait, query, addresses, Link::kUdp},
+      {"qpip-udp-list", "QPIP udp:" + to + "Wait, sends posted as lists", Completion::kWait, query,
+       addresses, Link::kUdp, true},
+      {"qpip-wg-poll", "QPIP wg:" + to + "Poll in a loop", Completion::kPoll, query, addresses,
+       Link::kWireguard},
+      {"qpip-wg-wait", "QPIP wg:" + to + "Wait", Completion::kWait, query, addresses,
+       Link::kWireguard},
+  };
   std::vector<std::unique_ptr<Contender>> contenders;
-  contenders.push_back(std::make_unique<QpipContender>(
-      Mode{"qpip-udp-poll", what + "Poll in a loop", Completion::kPoll, "", addresses, true}));
-  contenders.push_back(std::make_unique<QpipContender>(
-      Mode{"qpip-udp-wait", what + "Wait", Completion::kWait, "", addresses, true}));
-  contenders.push_back(
-      std::make_unique<QpipContender>(Mode{"qpip-udp-list", what + "Wait, sends posted as lists",
-                                           Completion::kWait, "", addresses, true, true}));
+  for (const Mode& mode : modes) contenders.push_back(std::make_unique<QpipContender>(mode));
   return contenders;
 }
 

@@ -1,4 +1,5 @@
-// UCX's tag-matching messages over shared memory, measured by its own ucx_perftest.
+// UCX's tag-matching messages over shared memory, or TCP between hosts, measured by its own
+// ucx_perftest.
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -28,12 +29,13 @@ using Clock = std::chrono::steady_clock;
 /// A started ucx_perftest; killed and reaped on destruction.
 class PerfTest {
  public:
-  PerfTest(int core, const std::string& transports, const std::vector<std::string>& arguments) {
+  PerfTest(int core, const std::string& netns, const std::string& transports,
+           const std::string& device, const std::vector<std::string>& arguments) {
     int ends[2];
     if (pipe(ends) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
     pid_ = fork();
     if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-    if (pid_ == 0) Exec(core, transports, arguments, ends);
+    if (pid_ == 0) Exec(core, netns, transports, device, arguments, ends);
     close(ends[1]);
     output_ = ends[0];
   }
@@ -47,6 +49,7 @@ class PerfTest {
     close(output_);
   }
 
+  pid_t pid() const { return pid_; }
   bool Running() {
     siginfo_t info = {};
     return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
@@ -81,7 +84,8 @@ class PerfTest {
   }
 
  private:
-  [[noreturn]] static void Exec(int core, const std::string& transports,
+  [[noreturn]] static void Exec(int core, const std::string& netns, const std::string& transports,
+                                const std::string& device,
                                 const std::vector<std::string>& arguments, const int* ends) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     try {
@@ -95,12 +99,15 @@ class PerfTest {
     close(ends[1]);
     setenv("UCX_TLS", transports.c_str(), 1);
     setenv("UCX_LOG_LEVEL", "error", 1);
-    std::vector<char*> pointers = {const_cast<char*>("ucx_perftest")};
-    for (const std::string& argument : arguments) {
-      pointers.push_back(const_cast<char*>(argument.c_str()));
-    }
+    if (!device.empty()) setenv("UCX_NET_DEVICES", device.c_str(), 1);
+    std::vector<std::string> words = {"ucx_perftest"};
+    // UCX looks for devices in /sys, which ip-netns(8) mounts anew.
+    if (!netns.empty()) words = {"ip", "netns", "exec", netns, "ucx_perftest"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
-    execvp("ucx_perftest", pointers.data());
+    execvp(pointers.front(), pointers.data());
     _exit(127);
   }
 
@@ -125,11 +132,11 @@ uint16_t FreePort() {
   return ntohs(address.sin_port);
 }
 
-/// True when a TCP socket of this machine listens on the port. Connecting to find out would use up
-/// the one connection that the server accepts.
-bool Listens(uint16_t port) {
-  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
-    std::ifstream lines(table);
+/// True when a TCP socket where the process is listens on the port. Connecting to find out would
+/// use up the one connection that the server accepts.
+bool Listens(uint16_t port, pid_t process) {
+  for (const char* table : {"/net/tcp", "/net/tcp6"}) {
+    std::ifstream lines("/proc/" + std::to_string(process) + table);
     std::string line;
     while (std::getline(lines, line)) {
       std::istringstream fields(line);
@@ -146,7 +153,7 @@ bool Listens(uint16_t port) {
 }
 
 void AwaitListening(uint16_t port, PerfTest& server, Clock::time_point deadline) {
-  while (!Listens(port)) {
+  while (!Listens(port, server.pid())) {
     double cpu = 0;
     if (!server.Running()) server.Finish(deadline, &cpu);  // throws what it said
     if (Clock::now() > deadline)
@@ -177,12 +184,17 @@ PerfResult ParseResult(const std::string& text) {
 
 class UcxContender : public Contender {
  public:
-  UcxContender(std::string name, std::string transports)
-      : name_(std::move(name)), transports_(std::move(transports)) {}
+  UcxContender(std::string name, std::string transports, std::string server = "127.0.0.1",
+               std::string device = "")
+      : name_(std::move(name)),
+        transports_(std::move(transports)),
+        server_(std::move(server)),
+        device_(std::move(device)) {}
 
   std::string name() const override { return name_; }
   std::string description() const override {
-    return "UCX tag messages (ucx_perftest), UCX_TLS=" + transports_ + ", no checksums, polling";
+    return "UCX tag messages (ucx_perftest), UCX_TLS=" + transports_ + ", " +
+           (transports_ == "tcp" ? "to " + server_ : "no checksums") + ", polling";
   }
   Completion completion() const override { return Completion::kPoll; }
   bool Supports(const Case& which) const override { return which.transport == Transport::kTcp; }
@@ -213,11 +225,11 @@ class UcxContender : public Contender {
         "-w", std::to_string(which.warm_up),
         "-O", std::to_string(which.window),
         "-f", "-v"};
-    PerfTest server(pinning.server_core, transports_, common);
+    PerfTest server(pinning.server_core, pinning.server_netns, transports_, device_, common);
     AwaitListening(port, server, deadline);
-    std::vector<std::string> with_server = {"127.0.0.1"};
+    std::vector<std::string> with_server = {server_};
     with_server.insert(with_server.end(), common.begin(), common.end());
-    PerfTest client(pinning.client_core, transports_, with_server);
+    PerfTest client(pinning.client_core, pinning.client_netns, transports_, device_, with_server);
     double client_cpu = 0;
     double server_cpu = 0;
     const PerfResult result = ParseResult(client.Finish(deadline, &client_cpu));
@@ -239,6 +251,8 @@ class UcxContender : public Contender {
 
   std::string name_;
   std::string transports_;
+  std::string server_;
+  std::string device_;  ///< the network's; empty: UCX chooses
   double idle_cpu_seconds_ = -1;
 };
 
@@ -257,6 +271,13 @@ std::vector<std::unique_ptr<Contender>> UcxContenders() {
   std::vector<std::unique_ptr<Contender>> contenders;
   contenders.push_back(std::make_unique<UcxContender>("ucx-posix", "posix"));
   contenders.push_back(std::make_unique<UcxContender>("ucx-cma", "posix,cma"));
+  return contenders;
+}
+
+std::vector<std::unique_ptr<Contender>> UcxTcpContenders(const std::string& server,
+                                                         const std::string& device) {
+  std::vector<std::unique_ptr<Contender>> contenders;
+  contenders.push_back(std::make_unique<UcxContender>("ucx-tcp", "tcp", server, device));
   return contenders;
 }
 

@@ -13,6 +13,7 @@
 // Secrets are erased when their time is over and when the machine goes. Not thread-safe.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -216,6 +217,9 @@ class Machine {
   std::optional<CookieChecker> cookies_;
   std::optional<RateLimiter> limiter_;
   uint64_t last_session_ = 0;
+  // Of timers, random bytes fetched many at a time: one is wanted for nearly every packet.
+  std::array<uint8_t, 256> jitter_;
+  size_t jitter_used_ = 256;
   uint64_t handshake_tokens_ns_ = 0, handshake_tokens_at_ns_ = 0;
   uint64_t loaded_until_ns_ = 0;
   uint64_t next_deadline_ns_ = kNever;

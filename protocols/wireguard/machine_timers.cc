@@ -1,6 +1,7 @@
 // A machine's timers (WireGuard's paper, sections 6.1 to 6.5).
 #include <algorithm>
 
+#include "protocols/common/byte_order.h"
 #include "protocols/wireguard/machine.h"
 
 namespace qpip::wireguard {
@@ -12,7 +13,14 @@ void Machine::Arm(uint64_t* timer, uint64_t deadline_ns) {
 
 // So that two ends that have lost each other do not begin at the same moment time and again.
 uint64_t Machine::Jitter() {
-  return timing_.rekey_jitter_ns == 0 ? 0 : RandomWord() % timing_.rekey_jitter_ns;
+  if (timing_.rekey_jitter_ns == 0) return 0;
+  if (jitter_used_ == jitter_.size()) {
+    ports_.random(jitter_);
+    jitter_used_ = 0;
+  }
+  const uint32_t word = LoadLe32(&jitter_[jitter_used_]);
+  jitter_used_ += sizeof word;
+  return word % timing_.rekey_jitter_ns;
 }
 
 void Machine::OnAuthenticatedTraffic(Peer& peer, Time now) {

@@ -452,6 +452,7 @@ std::string WireguardPort::StatisticsJson() const {
       .Add("frames_received_unsegmented", s.frames_received_unsegmented)
       .Add("send_calls", out_.statistics().calls)
       .Add("receive_calls", in_.statistics().calls)
+      .Add("empty_receive_calls", in_.statistics().empty_calls)
       .Add("sends_busy", s.busy)
       .Add("sends_no_route", s.no_route)
       .Add("sends_refused", s.refused)
