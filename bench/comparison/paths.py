@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import subprocess
+import sys
 
 CONTENDERS = ["qpip-udp-wait", "qpip-wg-wait"]
 MESSAGE = 16384
@@ -54,10 +55,19 @@ def text(value):
     return "-" if value is None else f"{value:.3g}"
 
 
-def plot(rows, path):
-    import matplotlib  # pylint: disable=import-outside-toplevel
-    matplotlib.use("Agg")
-    from matplotlib import pyplot  # pylint: disable=import-outside-toplevel
+def plotter():
+    """matplotlib, found before anything is measured."""
+    try:
+        import matplotlib  # pylint: disable=import-outside-toplevel
+        matplotlib.use("Agg")
+        from matplotlib import pyplot  # pylint: disable=import-outside-toplevel
+    except ImportError:
+        raise SystemExit(f"paths.py: cannot draw: {sys.executable} has no matplotlib: install python3-matplotlib, or run "
+                         "this file by the system's Python") from None
+    return pyplot
+
+
+def plot(pyplot, rows, path):
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for contender in CONTENDERS:
         for loss in sorted({row["loss"] for row in rows}):
@@ -82,12 +92,13 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="FILE", help="a picture (needs matplotlib)")
     arguments = parser.parse_args()
+    pyplot = plotter() if arguments.plot else None
     rows = []
     for rtt in map(float, arguments.rtt.split(",")):
         for loss in map(float, arguments.loss.split(",")):
             rows += measure(arguments, rtt, loss)
     if arguments.plot:
-        plot(rows, arguments.plot)
+        plot(pyplot, rows, arguments.plot)
     if arguments.json:
         print(json.dumps({"message_bytes": MESSAGE, "window_bytes": WINDOW, "rounds": arguments.rounds, "paths": rows},
                          indent=2))
