@@ -70,8 +70,8 @@ class Contender {
 /// QPIP over shm:, trusted wire ("qpip-poll", "qpip-wait"), and with checksums ("qpip-checksum").
 std::vector<std::unique_ptr<Contender>> QpipContenders();
 /// QPIP over udp: between two hosts, MTU as the wire finds it ("qpip-udp-poll", "qpip-udp-wait",
-/// "qpip-udp-list"), and over wg: ("qpip-wg-poll", "qpip-wg-wait"). `query`: further parameters of
-/// the URIs, such as "&delay_us=1000".
+/// "qpip-udp-list", "qpip-pair-poll"), and over wg: ("qpip-wg-poll", "qpip-wg-wait"). `query`:
+/// further parameters of the URIs, such as "&delay_us=1000".
 std::vector<std::unique_ptr<Contender>> QpipHostContenders(const Addresses& addresses,
                                                            const std::string& query);
 /// The kernel's sockets ("kernel-poll", "kernel-block").

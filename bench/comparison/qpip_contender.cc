@@ -33,6 +33,7 @@ struct Mode {
   Addresses addresses = {};  ///< of sockets, unless on a fabric
   Link link = Link::kFabric;
   bool lists = false;  ///< posts what the window has room for as one list of work requests
+  bool pair = false;   ///< udp: the server names the client, too
 };
 
 /// Files of two WireGuard interfaces, for this benchmark alone: everybody may read their keys here.
@@ -82,7 +83,9 @@ std::string UriOf(const Mode& mode, const std::string& fabric, bool server) {
   const std::string port = std::to_string(kWirePort);
   const std::string own = server ? mode.addresses.server : mode.addresses.client;
   const std::string uri = "udp:[" + own + "]:" + port + address + mode.query;
-  return server ? uri : uri + "&peer=[" + mode.addresses.server + "]:" + port;
+  if (server && !mode.pair) return uri;
+  const std::string& peer = server ? mode.addresses.client : mode.addresses.server;
+  return uri + "&peer=[" + peer + "]:" + port;
 }
 
 void Check(int error, const char* what) {
@@ -366,6 +369,8 @@ std::vector<std::unique_ptr<Contender>> QpipHostContenders(const Addresses& addr
       {"qpip-udp-wait", "QPIP udp:" + to + "Wait", Completion::kWait, query, addresses, Link::kUdp},
       {"qpip-udp-list", "QPIP udp:" + to + "Wait, sends posted as lists", Completion::kWait, query,
        addresses, Link::kUdp, true},
+      {"qpip-pair-poll", "QPIP udp:" + to + "each side names the other, Poll in a loop",
+       Completion::kPoll, query, addresses, Link::kUdp, false, true},
       {"qpip-wg-poll", "QPIP wg:" + to + "Poll in a loop", Completion::kPoll, query, addresses,
        Link::kWireguard},
       {"qpip-wg-wait", "QPIP wg:" + to + "Wait", Completion::kWait, query, addresses,

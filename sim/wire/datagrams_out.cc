@@ -22,6 +22,13 @@ bool ConcernsTrain(int error) {
          error == ENOPROTOOPT;
 }
 
+// As sendmmsg(2), which takes a tenth of a microsecond longer for one message.
+int SendSome(int socket, mmsghdr* messages, uint32_t count) {
+  constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (count > 1) return ::sendmmsg(socket, messages, count, kFlags);
+  return ::sendmsg(socket, &messages->msg_hdr, kFlags) < 0 ? -1 : 1;
+}
+
 bool Blocks(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
@@ -83,14 +90,19 @@ std::span<iovec> DatagramsOut::PiecesOf(uint32_t datagram) {
   return {pieces_->data() + from, to - from};
 }
 
+void DatagramsOut::Address(const SocketAddress& to, msghdr* header) const {
+  if (connected_.has_value() && *connected_ == to) return;
+  header->msg_name = const_cast<sockaddr*>(&to.base);  // only read
+  header->msg_namelen = to.length();
+}
+
 void DatagramsOut::Prepare(uint32_t index) {
   Message& message = (*messages_)[index];
   const std::span<iovec> first = PiecesOf(message.first_datagram);
   const std::span<iovec> last = PiecesOf(message.first_datagram + message.count - 1);
   msghdr& header = (*headers_)[index].msg_hdr;
   header = {};
-  header.msg_name = &message.to.base;
-  header.msg_namelen = message.to.length();
+  Address(message.to, &header);
   header.msg_iov = first.data();
   header.msg_iovlen = static_cast<size_t>(last.data() + last.size() - first.data());
   if (message.count == 1) return;
@@ -120,7 +132,7 @@ int DatagramsOut::Give(int socket, mmsghdr* messages, uint32_t count) {
   bool again = false;
   for (;;) {
     ++statistics_.calls;
-    const int sent = ::sendmmsg(socket, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const int sent = SendSome(socket, messages, count);
     if (sent >= 0 || Blocks(errno)) return sent;
     if (errno == EINTR) continue;
     const int error = errno;
@@ -177,8 +189,7 @@ bool DatagramsOut::SendOneByOne(int socket) {
     for (uint32_t i = 0; i < count; ++i) {
       const std::span<iovec> pieces = PiecesOf(message.first_datagram + message.gone + i);
       msghdr& header = some[i].msg_hdr;
-      header.msg_name = &message.to.base;
-      header.msg_namelen = message.to.length();
+      Address(message.to, &header);
       header.msg_iov = pieces.data();
       header.msg_iovlen = pieces.size();
     }

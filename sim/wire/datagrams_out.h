@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "sim/wire/udp_peers.h"
@@ -51,6 +52,10 @@ class DatagramsOut {
 
   /// `copied_bytes`: the batch's own memory (Take).
   DatagramsOut(size_t copied_bytes, bool trains, Events events);
+
+  /// The socket is connected to `peer`: messages to it need not be addressed, and the kernel knows
+  /// the way already.
+  void SetConnected(const SocketAddress& peer) { connected_ = peer; }
 
   /// Whether so many more fit now.
   bool HasRoom(uint32_t datagrams, size_t pieces, size_t bytes) const;
@@ -99,6 +104,7 @@ class DatagramsOut {
                uint32_t length) const;
   std::span<iovec> PiecesOf(uint32_t datagram);
   void Prepare(uint32_t index);
+  void Address(const SocketAddress& to, msghdr* header) const;
   int Give(int socket, mmsghdr* messages, uint32_t count);
   bool SendWhole(int socket);
   bool SendOneByOne(int socket);
@@ -109,6 +115,7 @@ class DatagramsOut {
 
   const Events events_;
   bool trains_;
+  std::optional<SocketAddress> connected_;
   std::unique_ptr<uint8_t[]> memory_;
   const size_t memory_bytes_;
   size_t memory_used_ = 0;

@@ -17,6 +17,11 @@ constexpr uint32_t kMostLearned = 4096;
 
 }  // namespace
 
+bool SocketAddress::any() const {
+  return base.sa_family == AF_INET ? v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                   : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) != 0;
+}
+
 bool SocketAddress::operator==(const SocketAddress& other) const {
   if (base.sa_family != other.base.sa_family) return false;
   if (base.sa_family == AF_INET) {

@@ -21,6 +21,8 @@ struct SocketAddress {
   };
   bool operator==(const SocketAddress& other) const;
   socklen_t length() const { return base.sa_family == AF_INET ? sizeof v4 : sizeof v6; }
+  /// Every address of this machine.
+  bool any() const;
   uint16_t port() const { return ntohs(base.sa_family == AF_INET ? v4.sin_port : v6.sin6_port); }
 };
 

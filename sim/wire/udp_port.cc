@@ -124,6 +124,7 @@ class UdpPort final : public Wire {
 
  private:
   void FillTable();
+  void ConnectToOnlyPeer();
   const SocketAddress* Towards(const OutFrame& frame) const;
   uint64_t Queue(const OutFrame& frame, size_t total, const SocketAddress& to);
   SendResult QueueTrain(const OutFrame& frame, size_t total, const SocketAddress& to,
@@ -179,6 +180,7 @@ UdpPort::UdpPort(const UdpOptions& options)
             .gave_up_trains = [this](int error) { OnTrainsGivenUp(error); }}) {
   socket_ = OpenUdpSocket(options.host, options.port, &local_);
   FillTable();
+  ConnectToOnlyPeer();
   mtu_ = options.mtu != 0 ? options.mtu : FindMtu();
   // What a peer with a greater MTU sends is taken, where nobody has said how long packets are.
   longest_ = options.mtu != 0 ? options.mtu : kMaxUdpMtu;
@@ -198,6 +200,17 @@ void UdpPort::FillTable() {
     }
     if (!fresh) throw std::runtime_error("udp wire: one peer is given twice");
   }
+}
+
+// Where one peer's datagrams alone are taken the kernel may know it, and then need not look for the
+// way with every datagram. Not where the system chooses the local address: that would stay as it is
+// now when the host's changes.
+void UdpPort::ConnectToOnlyPeer() {
+  if (learn_ || options_.peers.size() != 1 || local_.any()) return;
+  const UdpPeer& peer = options_.peers.front();
+  const SocketAddress to = ResolveSocketAddress(peer.host, peer.port, local_.base.sa_family);
+  // Without a way there now, there may be one later: as it was, then.
+  if (::connect(socket_.get(), &to.base, to.length()) == 0) out_.SetConnected(to);
 }
 
 // Of the links that datagrams to the peers leave by, or of those that a port without peers is

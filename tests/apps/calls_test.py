@@ -12,7 +12,7 @@ import commands
 ROUND_TRIPS = 2000
 # Set-up, the end, ticks of the NIC's own thread; a machine that is away for longer than a delayed
 # acknowledgement waits costs a message or two more.
-SLACK = ROUND_TRIPS // 20
+SLACK = ROUND_TRIPS // 10
 
 
 class CallsTest(commands.CommandsTest):
@@ -57,7 +57,8 @@ class CallsTest(commands.CommandsTest):
                     for calls in (port["send_calls"], found, port["datagrams_sent" if wire == "wg" else "frames_sent"]):
                         self.assertGreaterEqual(calls, ROUND_TRIPS)
                         self.assertLessEqual(calls, ROUND_TRIPS + SLACK)
-                    self.assertLessEqual(port["sleeps"], (ROUND_TRIPS if mode == "--wait" else 0) + SLACK)
+                    # The NIC's own thread sleeps by the clock besides.
+                    self.assertLessEqual(port["sleeps"], ROUND_TRIPS * (1.5 if mode == "--wait" else 0.5))
                 self.end_all()
 
     @unittest.skipUnless(shutil.which("strace"), "no strace: see tools/setup")
@@ -71,11 +72,11 @@ class CallsTest(commands.CommandsTest):
                 with open(summary, encoding="ascii") as lines:
                     words = [line.split() for line in lines]
                 calls = {row[1]: int(row[0]) for row in words if len(row) == 2 and row[0].isdigit()}
-                self.assertLessEqual(calls["sendmmsg"], ROUND_TRIPS + SLACK)
+                self.assertLessEqual(calls.get("sendmmsg", 0) + calls["sendmsg"], ROUND_TRIPS + SLACK)
                 self.assertGreaterEqual(calls["recvmmsg"], ROUND_TRIPS)
                 # Ticks are the clock's: a slow machine has more of them, not for each message.
-                for name in set(calls) - {"sendmmsg", "recvmmsg", "futex", "total"}:
-                    self.assertLessEqual(calls[name], ROUND_TRIPS // 4, name)
+                for name in set(calls) - {"sendmmsg", "sendmsg", "recvmmsg", "futex", "total"}:
+                    self.assertLessEqual(calls[name], ROUND_TRIPS // 2, name)
             self.end_all()
 
 

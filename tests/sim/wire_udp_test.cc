@@ -118,7 +118,32 @@ TEST(UdpWire, GivenAStaticPeerWhenAnotherSocketUsesItsAddressThenTheFrameIsDropp
   Give(third.get(), to_client);
   InFrame frame;
   EXPECT_FALSE(client->Receive(&frame)) << "the client hears its own default peer only";
-  EXPECT_EQ(Counter(*client, "unknown_sender_dropped"), 1u);
+}
+
+TEST(UdpWire, GivenOnePeerWhenAStrangerSendsThenItIsRefusedByTheKernelOrCounted) {
+  auto server = OpenUdpWire(UdpAt(1));
+  UdpOptions anywhere = UdpAt(3);
+  anywhere.host = "";
+  for (const bool bound : {true, false}) {
+    auto client = OpenClient(*server, bound ? UdpAt(2) : anywhere);
+    const Descriptor stranger(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    sockaddr_in to = {};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(PortOf(*client));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    const Bytes frame = FrameFrom(9, bound ? 2 : 3, 60, 1);
+    ASSERT_EQ(::send(stranger.get(), frame.data(), frame.size(), 0), 60);
+    InFrame received;
+    EXPECT_FALSE(client->Receive(&received));
+    EXPECT_EQ(Counter(*client, "unknown_sender_dropped"), bound ? 0u : 1u);
+    uint8_t byte = 0;
+    EXPECT_LT(::recv(stranger.get(), &byte, 1, 0), 0);
+    EXPECT_EQ(errno, bound ? ECONNREFUSED : EAGAIN) << "known to the kernel where it can be";
+    // The peer itself is heard, and sent to, either way.
+    Pass(client.get(), server.get(), FrameFrom(bound ? 2 : 3, 1, 60, 2));
+    Pass(server.get(), client.get(), FrameFrom(1, bound ? 2 : 3, 60, 3));
+  }
 }
 
 TEST(UdpWire, GivenAPeerThatMovesWhenItIsHeardAgainThenAnswersFollowIt) {
