@@ -32,6 +32,8 @@ namespace {
 constexpr uint32_t kReceiveFrames = 320;  ///< borrowed ones, and a batch being filled
 /// Of sealed datagrams that wait to be sent: a few of the longest trains.
 constexpr size_t kSealedBytes = size_t{4} * kMaxFrameBytes;
+/// A frame of so many bytes takes some ten microseconds to open.
+constexpr uint32_t kLongFrame = 16384;
 /// The longest frame that is cut.
 constexpr uint32_t kSegmentationLimit = 65535;
 /// Room in the batch for what the machine itself has to say meanwhile.
@@ -318,6 +320,9 @@ bool WireguardPort::Receive(InFrame* frame) {
   if (blocked_.load(std::memory_order_relaxed)) SendBatch();
   if (errors_.load(std::memory_order_relaxed)) TakePathErrors();
   if (free_lent_.empty()) return false;
+  // What is long is acknowledged before the next is opened, or its sender, whose window is full,
+  // stands still until all is open that is here, and this end when the sender goes on.
+  if (pause_) return pause_ = false;
   for (;;) {
     if (!in_.available()) {
       RunTimers(MonotonicNs());
@@ -330,6 +335,7 @@ bool WireguardPort::Receive(InFrame* frame) {
     const std::span<uint8_t> packet = OpenNext();
     if (!packet.empty()) {
       Lend(packet, frame);
+      pause_ = frame->length >= kLongFrame;
       return true;
     }
     in_.Pass();

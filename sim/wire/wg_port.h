@@ -127,6 +127,7 @@ class WireguardPort final : public Wire {
   DatagramsOut out_;
   DatagramsIn in_;
   std::span<uint8_t> opened_;  ///< the packet of in_'s oldest datagram, if it has been opened
+  bool pause_ = false;         ///< the next Receive does nothing; so it must be called again
   std::vector<Lent> lent_;
   std::vector<uint32_t> free_lent_;
 

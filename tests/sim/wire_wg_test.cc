@@ -164,6 +164,30 @@ TEST_F(WireguardWire, GivenAFrameOfManySegmentsWhenSentThenItIsCutSealedAndPutTo
   EXPECT_LE(frames, 21u);
 }
 
+TEST_F(WireguardWire, GivenLongFramesInHandWhenOneIsTakenThenItsSenderMayHearOfItBeforeTheNext) {
+  Connect();
+  constexpr size_t kSegment = kWireguardMtu - 60;
+  for (int i = 0; i < 2; ++i) {
+    const Bytes packet = TcpPacket(2, 1, 20 * kSegment + 100);
+    const iovec piece = {const_cast<uint8_t*>(packet.data()) + 60, packet.size() - 60};
+    OutFrame frame{.header = std::span(packet).first(60), .payload = {&piece, 1}};
+    frame.segment_size = kSegment;
+    uint64_t lease = 0;
+    ASSERT_EQ(client->Send(frame, &lease), SendResult::kSent);
+  }
+  client->Flush();
+  InFrame frame;
+  ASSERT_TRUE(ReceiveWithin(server.get(), &frame));
+  ASSERT_GT(frame.length, 16384u);
+  const uint64_t opened = Counter(*server, "packets_opened");
+  InFrame next;
+  EXPECT_FALSE(server->Receive(&next)) << "the core has its turn";
+  EXPECT_EQ(Counter(*server, "packets_opened"), opened) << "and nothing is opened before";
+  EXPECT_TRUE(server->Receive(&next));
+  server->Release(frame);
+  server->Release(next);
+}
+
 TEST_F(WireguardWire, GivenManyBorrowedFramesWhenMoreArriveThenAllStayIntactUntilReleased) {
   Connect();
   std::vector<InFrame> held(256);
