@@ -57,6 +57,7 @@ class Run {
     begun_ = Clock::now();
     for (Slot& slot : slots_) Next(slot);
     while (client_.in_flight() > 0) (void)client_.Wait();
+    if (failed_) throw std::runtime_error("a command failed: " + client_.failure());
     seconds_ = std::chrono::duration<double>(Clock::now() - begun_).count();
   }
   nlohmann::json Result() const {
@@ -79,9 +80,9 @@ class Run {
     client_.Submit(slot.io);
   }
   void OnDone(Slot& slot) {
-    if (slot.io.error != 0) throw std::runtime_error("a command failed: " + client_.failure());
+    failed_ = failed_ || slot.io.error != 0;
     ++done_;
-    if (Clock::now() - begun_ < load_.duration) Next(slot);
+    if (!failed_ && Clock::now() - begun_ < load_.duration) Next(slot);
   }
 
   Client& client_;
@@ -92,6 +93,7 @@ class Run {
   std::mt19937_64 numbers_{1};
   uint64_t next_ = 0;
   uint64_t done_ = 0;
+  bool failed_ = false;
   Clock::time_point begun_{};
   double seconds_ = 1;
 };

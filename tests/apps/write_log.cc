@@ -6,6 +6,7 @@
 //   verify       every block read back, then "verified ..."
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -87,8 +88,13 @@ class WriteLog {
     bool busy = false;
   };
 
+  /// The end, at once: commands that are in flight lie in what an exception would destroy.
+  [[noreturn]] static void End(const std::string& why) {
+    apps::PrintErrorLine("qpip_nbd_write_log", why);
+    std::_Exit(apps::kExitFailed);
+  }
   [[noreturn]] void Fault(const std::string& what, int error) {
-    throw apps::Failure(what + " failed: " + std::strerror(error) + ": " + client_.failure());
+    End(what + " failed: " + std::strerror(error) + ": " + client_.failure());
   }
   std::span<uint64_t> WordsOf(Block& block) {
     return {reinterpret_cast<uint64_t*>(block.bytes.data()), kBlockBytes / sizeof(uint64_t)};
@@ -129,8 +135,8 @@ class WriteLog {
     std::vector<uint64_t> expected(kBlockBytes / sizeof(uint64_t));
     Fill(expected, block.number, block.version);
     if (std::memcmp(expected.data(), block.bytes.data(), kBlockBytes) != 0) {
-      throw apps::Failure("block " + std::to_string(block.number) + " has not what write " +
-                          std::to_string(block.version) + " left there");
+      End("block " + std::to_string(block.number) + " has not what write " +
+          std::to_string(block.version) + " left there");
     }
   }
 

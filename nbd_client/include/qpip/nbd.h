@@ -54,6 +54,7 @@ struct BlockExtent {
 /// One command. The caller's, who leaves it alone from Submit until `done` has been called, after
 /// which it may be submitted again. A value otherwise.
 struct Io {
+  /// What is to be done.
   enum class Op : uint8_t {
     kRead,    ///< fills `data`
     kWrite,   ///< stores `data`
@@ -68,8 +69,8 @@ struct Io {
   static constexpr uint32_t kFastZero = 1u << 2;  ///< kZero: ENOTSUP unless faster than a write
   static constexpr uint32_t kOneExtent = 1u << 3;  ///< kStatus: one extent
 
-  Op op = Op::kRead;
-  uint32_t flags = 0;
+  Op op = Op::kRead;    ///< what is to be done
+  uint32_t flags = 0;   ///< of the four above
   uint64_t offset = 0;  ///< bytes
   uint64_t length = 0;  ///< bytes, at least 1; of any length: what the server takes no more of at a
                         ///< time is cut in pieces
@@ -79,9 +80,9 @@ struct Io {
   /// Of kStatus: room. `extent_count` of it are filled, from `offset` on; they may end before or
   /// behind the range's end.
   std::span<BlockExtent> extents;
-  size_t extent_count = 0;
+  size_t extent_count = 0;  ///< of kStatus: how many were filled
   /// Called once, in Poll, Wait or the client's destructor. It may submit, but neither wait nor
-  /// destroy the client.
+  /// destroy the client, and must not throw.
   void (*done)(Io&) = nullptr;
   void* context = nullptr;  ///< the caller's own
   /// errno of the end, 0: done. The server's word (EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW,
@@ -90,10 +91,9 @@ struct Io {
   /// known whether it took place.
   int error = 0;
 
-  // The client's own:
-  Io* next = nullptr;
-  uint32_t pieces = 0;  ///< on their way
-  uint8_t stage = 0;
+  Io* next = nullptr;   ///< the client's own
+  uint32_t pieces = 0;  ///< the client's own: on their way
+  uint8_t stage = 0;    ///< the client's own
 };
 
 /// Of a Client.
@@ -132,18 +132,24 @@ struct ClientOptions {
 
 /// What the server has said of its export.
 struct ExportFacts {
-  uint64_t bytes = 0;
-  bool read_only = false;
+  uint64_t bytes = 0;      ///< its size
+  bool read_only = false;  ///< changes end with EPERM
   /// What the server has. Where it has not, the client makes do: a flush or cache is done at once,
   /// FUA is a flush behind the change, zeroes are written (a kFastZero ends with ENOTSUP), a trim
   /// does nothing.
-  bool flush = false, fua = false, trim = false, zero = false, fast_zero = false, cache = false;
-  bool rotational = false;
-  bool multi_conn = false;    ///< a flush covers all connections
-  bool block_status = false;  ///< kStatus can be asked
-  bool structured_replies = false, extended_headers = false;
-  uint32_t minimum = 1;          ///< offsets and lengths are multiples; a power of two
-  uint32_t preferred = 4096;     ///< likewise, for speed
+  bool flush = false;
+  bool fua = false;                 ///< see `flush`
+  bool trim = false;                ///< see `flush`
+  bool zero = false;                ///< see `flush`
+  bool fast_zero = false;           ///< see `flush`
+  bool cache = false;               ///< see `flush`
+  bool rotational = false;          ///< a disk that turns
+  bool multi_conn = false;          ///< a flush covers all connections
+  bool block_status = false;        ///< kStatus can be asked
+  bool structured_replies = false;  ///< agreed on, or extended headers
+  bool extended_headers = false;    ///< agreed on
+  uint32_t minimum = 1;             ///< offsets and lengths are multiples; a power of two
+  uint32_t preferred = 4096;        ///< likewise, for speed
   uint32_t maximum = 32u << 20;  ///< longest payload of one command; the client cuts what is longer
   std::string description;       ///< for people; may be empty
 };
@@ -158,9 +164,9 @@ struct ClientCounts {
 /// What a URI names: "nbd://HOST[:PORT]/EXPORT", "nbd+unix:///EXPORT?socket=PATH" (the NBD project,
 /// doc/uri.md) or, of our own, "nbd+qp://[ADDRESS][:PORT]/EXPORT": by queue pairs of a NIC.
 struct Uri {
-  std::string where;        ///< "HOST:PORT" or a path, for Client
-  std::string export_name;  ///< decoded
-  bool queue_pairs = false;
+  std::string where;         ///< "HOST:PORT" or a path, for Client
+  std::string export_name;   ///< decoded
+  bool queue_pairs = false;  ///< `where` is an Endpoint's text
 
   /// Whether it begins as one of them does.
   static bool Is(std::string_view text);
@@ -182,11 +188,11 @@ class Client {
   /// Takes leave of the server as the protocol has it, for at most a second. Commands that are in
   /// flight end with ECANCELED.
   ~Client();
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
+  Client(const Client&) = delete;             ///< Not copied.
+  Client& operator=(const Client&) = delete;  ///< Not copied.
 
-  const ExportFacts& facts() const;
-  ClientCounts counts() const;
+  const ExportFacts& facts() const;  ///< what the server has said
+  ClientCounts counts() const;       ///< so far
   /// Connections there are.
   size_t connections() const;
   /// Why everything has ended, "" while it has not. What is submitted then ends with an error.
@@ -215,13 +221,17 @@ class Client {
   /// Sends, and asks for fd() to become readable. Returns false when Poll has something to do now.
   [[nodiscard]] bool Arm();
 
-  // Waiting for one command. They return its error; other commands may end meanwhile.
+  /// Reads and waits, as those below do for their commands: others may end meanwhile. They return
+  /// Io::error.
   int Read(uint64_t offset, std::span<std::byte> into);
+  /// `flags`: Io::kFua.
   int Write(uint64_t offset, std::span<const std::byte> from, uint32_t flags = 0);
-  int Flush();
+  int Flush();  ///< Io::Op::kFlush.
+  /// `flags`: Io::kFua.
   int Trim(uint64_t offset, uint64_t length, uint32_t flags = 0);
+  /// `flags`: Io::kFua, Io::kNoHole, Io::kFastZero.
   int Zero(uint64_t offset, uint64_t length, uint32_t flags = 0);
-  int Cache(uint64_t offset, uint64_t length);
+  int Cache(uint64_t offset, uint64_t length);  ///< Io::Op::kCache.
   /// Fills the front of `extents`, and says how many.
   int Status(uint64_t offset, uint64_t length, std::span<BlockExtent> extents, size_t* count);
   /// Submits `io` and waits for it; its `done` and `context` are set.
