@@ -11,6 +11,7 @@
 #include "nic_fw/listener.h"
 #include "nic_fw/memory.h"
 #include "nic_fw/memory_key.h"
+#include "nic_fw/memory_window.h"
 #include "nic_fw/opening.h"
 #include "nic_fw/rdma_connection.h"
 #include "nic_fw/rdma_queue.h"
@@ -298,9 +299,18 @@ void RegisterMemory(const Nic& nic, const abi::RegisterMemory& c) {
 
 Result DeregisterMemory(const Nic& nic, const abi::DeregisterMemory& c) {
   Region* region = FindSlot(nic, c.key);
+  if (region == nullptr) region = FindWindow(nic, c.key);
   if (region == nullptr) return Status(CommandStatus::kBadHandle);
-  FreeRegion(nic, static_cast<uint32_t>(region - &nic.region(0)));
+  const auto slot = static_cast<uint32_t>(region - &nic.region(0));
+  UnbindWindowsOf(nic, slot);
+  FreeRegion(nic, slot);
   return {};
+}
+
+Result AllocateWindowCommand(const Nic& nic, const abi::AllocateWindow& c) {
+  uint32_t slot = 0;
+  if (!AllocateWindow(nic, c.protection_domain, &slot)) return Status(CommandStatus::kNoResource);
+  return {CommandStatus::kOk, {KeyOf(nic, slot)}};
 }
 
 void QueryCounters(const Nic& nic, const abi::QueryCounters& c) {
@@ -325,6 +335,8 @@ void Execute(const Nic& nic) {
       return RegisterMemory(nic, c.register_memory);
     case abi::CommandOpcode::kDeregisterMemory:
       return Answer(nic, DeregisterMemory(nic, c.deregister_memory));
+    case abi::CommandOpcode::kAllocateWindow:
+      return Answer(nic, AllocateWindowCommand(nic, c.allocate_window));
     case abi::CommandOpcode::kCreateCq:
       return Answer(nic, CreateCq(nic, c.create_cq));
     case abi::CommandOpcode::kDestroyCq:

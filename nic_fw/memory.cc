@@ -10,6 +10,7 @@ const Region* CheckElement(const Nic& nic, uint32_t protection_domain, uint32_t 
                            const abi::Sge& sge) {
   const Region* region = FindRegion(nic, sge.key);
   if (region == nullptr || region->protection_domain != protection_domain) return nullptr;
+  if (region->window) return nullptr;  // those are for peers
   if ((region->access & access) != access) return nullptr;
   // Compare offsets, not ends: address + length may wrap.
   const uint64_t offset = sge.address - region->iova;

@@ -41,6 +41,7 @@ void FreeRegion(const Nic& nic, uint32_t index) {
   Region& region = nic.region(index);
   QPIP_ASSERT(region.state != RegionState::kFree);
   if (region.queue_pair != kNone) --nic.state.bound_regions;
+  if (region.window) --nic.state.windows;
   region.state = RegionState::kFree;
   region.page_count = 0;
   PushBack(nic.state.free_regions, RegionLink{nic}, index);

@@ -5,6 +5,7 @@
 
 #include "nic_fw/ending.h"
 #include "nic_fw/memory.h"
+#include "nic_fw/memory_window.h"
 #include "nic_fw/rdma_queue.h"
 #include "nic_fw/remote_access.h"
 #include "nic_fw/send_queue.h"
@@ -38,12 +39,17 @@ bool IsRequest(SendOpcode opcode) {
 }
 bool IsAtomic(SendOpcode opcode) { return IsRequest(opcode) && opcode != SendOpcode::kRdmaRead; }
 
+/// Those that are carried out here, and send nothing.
+bool IsLocal(SendOpcode opcode) {
+  return opcode == SendOpcode::kLocalInvalidate || opcode == SendOpcode::kBindWindow;
+}
+
 /// Whether the firmware can carry out a WQE; the host is not trusted.
 CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe& wqe) {
   const auto opcode = static_cast<SendOpcode>(wqe.opcode);
   const uint32_t room = (1u << q.send.log2_stride) - static_cast<uint32_t>(sizeof(abi::SendWqe));
   const bool is_inline = (wqe.flags & abi::kSendInline) != 0;
-  if (opcode < SendOpcode::kSend || opcode > SendOpcode::kStartup) {
+  if (opcode < SendOpcode::kSend || opcode > SendOpcode::kBindWindow) {
     return CompletionStatus::kLocalQpOperationError;
   }
   uint64_t length = wqe.inline_length;
@@ -61,7 +67,7 @@ CompletionStatus CheckWqe(const Nic& nic, const QueuePair& q, const abi::SendWqe
   if (length != wqe.length || (atomic && (wqe.sge_count != 1 || length != sizeof(uint64_t)))) {
     return CompletionStatus::kLocalQpOperationError;
   }
-  if (opcode == SendOpcode::kLocalInvalidate && length != 0) {
+  if (IsLocal(opcode) && length != 0) {
     return CompletionStatus::kLocalQpOperationError;
   }
   if (length > kMaxMessageBytes) return CompletionStatus::kLocalLengthError;
@@ -120,13 +126,18 @@ iwarp::Operation OperationOf(const RdmaState& r, const abi::SendWqe& wqe) {
 
 enum class Announced : uint8_t { kYes, kWait, kFailed };
 
-/// A local invalidate goes when all before it is done: nothing of it is to be sent again.
-Announced InvalidateLocal(const Nic& nic, QueuePair& q, const abi::SendWqe& wqe) {
-  if (q.send.completed != q.send.announced) return Announced::kWait;
+/// A local invalidate goes when all before it is done: nothing of it is to be sent again. A binding
+/// goes in its turn: what is posted behind it may tell the peer of the key.
+Announced CarryOutLocal(const Nic& nic, QueuePair& q, const RdmaState& r, const abi::SendWqe& wqe) {
+  const bool binds = wqe.opcode == static_cast<uint8_t>(SendOpcode::kBindWindow);
+  const bool fenced =
+      (wqe.flags & abi::kSendFence) != 0 && r.requests_answered != r.requests_started;
+  if (fenced || (!binds && q.send.completed != q.send.announced)) return Announced::kWait;
   const StreamOf stream = {q.handle, q.protection_domain};
-  if (Invalidate(nic, stream, wqe.remote_key, false) == iwarp::AccessVerdict::kGranted) {
-    return Announced::kYes;
-  }
+  const bool granted =
+      binds ? BindWindow(nic, stream, wqe)
+            : Invalidate(nic, stream, wqe.remote_key, false) == iwarp::AccessVerdict::kGranted;
+  if (granted) return Announced::kYes;
   FailSend(nic, q, q.send.announced, CompletionStatus::kBadKey);
   return Announced::kFailed;
 }
@@ -189,9 +200,8 @@ Announced AnnounceWqe(const Nic& nic, QueuePair& q, RdmaState& r) {
     PushStartup(q, r, wqe.length).wqe_index = index;
   } else {
     if (r.await_first) return Announced::kWait;
-    const Announced result = opcode == SendOpcode::kLocalInvalidate
-                                 ? InvalidateLocal(nic, q, wqe)
-                                 : StartWqe(nic, q, r, wqe, index);
+    const Announced result =
+        IsLocal(opcode) ? CarryOutLocal(nic, q, r, wqe) : StartWqe(nic, q, r, wqe, index);
     if (result != Announced::kYes) return result;
   }
   SendRecord& record = nic.record(q.send, index);
@@ -201,7 +211,7 @@ Announced AnnounceWqe(const Nic& nic, QueuePair& q, RdmaState& r) {
     record.length = r.requests_started;
   }
   ++q.send.announced;
-  if (opcode == SendOpcode::kLocalInvalidate) CompleteSends(nic, q);
+  if (IsLocal(opcode)) CompleteSends(nic, q);
   return Announced::kYes;
 }
 

@@ -60,6 +60,8 @@ struct Region {
   uint16_t tag = 0;             ///< of its key: memory_key.h
   uint8_t page_shift = 0;
   RegionState state = RegionState::kFree;
+  bool window = false;      ///< a memory window (memory_window.h)
+  uint32_t parent = kNone;  ///< slot of the region that the window was bound to last
 };
 
 struct ListenerState {
@@ -236,6 +238,7 @@ struct FirmwareState {
   uint32_t rdma_touched = 0;   ///< entries of the table that were ever in use
   uint32_t rdma_free = kNone;  ///< of those, the first that is free
   uint32_t bound_regions = 0;  ///< of the others, those that are bound to a queue pair
+  uint32_t windows = 0;        ///< memory windows that there are
   uint32_t quantum = 0;
   uint32_t timer_count = 0;
   uint32_t last_tcp_qp = kNone;  ///< demultiplexer's one-entry cache

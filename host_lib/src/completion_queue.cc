@@ -242,6 +242,8 @@ ibv_wc_opcode ToWcOpcode(uint8_t sent) {
       return IBV_WC_COMP_SWAP;
     case abi::SendOpcode::kLocalInvalidate:
       return IBV_WC_LOCAL_INV;
+    case abi::SendOpcode::kBindWindow:
+      return IBV_WC_BIND_MW;
     default:
       return IBV_WC_SEND;
   }

@@ -100,6 +100,27 @@ void MrImpl::Register(int access, uint32_t queue_pair) {
   const abi::Event answer = pd_->nic()->channel().Execute(command);
   ThrowIfFailed(answer, "register " + std::to_string(size_) + " bytes of memory");
   key_ = answer.result[0];
+  verbs_.addr = data_;
+  verbs_.length = size_;
+  verbs_.lkey = verbs_.rkey = key_;
+}
+
+MwImpl::MwImpl(std::shared_ptr<PdImpl> pd) : pd_(std::move(pd)) {
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kAllocateWindow);
+  command.allocate_window = {.protection_domain = pd_->id()};
+  const abi::Event answer = pd_->nic()->channel().Execute(command);
+  ThrowIfFailed(answer, "allocate a memory window");
+  verbs_.rkey = answer.result[0];
+  verbs_.type = IBV_MW_TYPE_2;
+}
+
+MwImpl::~MwImpl() {
+  if (pd_->nic()->forked()) return;
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+  command.deregister_memory = {.key = verbs_.rkey};
+  pd_->nic()->channel().Execute(command);
 }
 
 void MrImpl::FreeShared() {
@@ -113,12 +134,18 @@ MemoryRegion::~MemoryRegion() = default;
 
 uint32_t MemoryRegion::lkey() const { return impl_->key(); }
 uint32_t MemoryRegion::rkey() const { return impl_->key(); }
+ibv_mr* MemoryRegion::get() const { return impl_->verbs(); }
 void* MemoryRegion::data() const { return impl_->data(); }
 size_t MemoryRegion::size() const { return impl_->size(); }
 
 ibv_sge MemoryRegion::Sge(size_t offset, uint32_t length) const {
   return {.addr = impl_->iova() + offset, .length = length, .lkey = impl_->key()};
 }
+
+MemoryWindow::MemoryWindow(std::unique_ptr<internal::MwImpl> impl) : impl_(std::move(impl)) {}
+MemoryWindow::~MemoryWindow() = default;
+uint32_t MemoryWindow::rkey() const { return impl_->verbs()->rkey; }
+ibv_mw* MemoryWindow::get() const { return impl_->verbs(); }
 
 ProtectionDomain::ProtectionDomain(std::shared_ptr<internal::PdImpl> impl)
     : impl_(std::move(impl)) {}
@@ -135,6 +162,11 @@ std::unique_ptr<MemoryRegion> ProtectionDomain::Allocate(size_t bytes, int acces
   impl_->nic()->ThrowIfForked("allocate memory");
   auto impl = std::make_unique<internal::MrImpl>(impl_, bytes, access);
   return std::unique_ptr<MemoryRegion>(new MemoryRegion(std::move(impl)));
+}
+
+std::unique_ptr<MemoryWindow> ProtectionDomain::AllocateWindow() {
+  impl_->nic()->ThrowIfForked("allocate a memory window");
+  return std::unique_ptr<MemoryWindow>(new MemoryWindow(std::make_unique<internal::MwImpl>(impl_)));
 }
 
 }  // namespace qpip

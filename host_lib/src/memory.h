@@ -1,6 +1,8 @@
 // Memory: what rings live in, and registered regions.
 #pragma once
 
+#include <infiniband/verbs.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -60,6 +62,7 @@ class MrImpl {
   void* data() const { return data_; }
   size_t size() const { return size_; }
   uint64_t iova() const { return iova_; }  ///< address of the first byte in work requests
+  ibv_mr* verbs() { return &verbs_; }      ///< the same in verbs' terms
 
  private:
   void Register(int access, uint32_t queue_pair);
@@ -70,8 +73,25 @@ class MrImpl {
   size_t size_ = 0;
   uint64_t iova_ = 0;
   uint32_t key_ = 0;
+  ibv_mr verbs_ = {};
   void* shared_ = nullptr;  ///< from HostPort::AllocateShared
   MappedMemory owned_;
+};
+
+/// A memory window.
+class MwImpl {
+ public:
+  /// Throws Error.
+  explicit MwImpl(std::shared_ptr<PdImpl> pd);
+  ~MwImpl();
+  MwImpl(const MwImpl&) = delete;
+  MwImpl& operator=(const MwImpl&) = delete;
+
+  ibv_mw* verbs() { return &verbs_; }
+
+ private:
+  std::shared_ptr<PdImpl> pd_;
+  ibv_mw verbs_ = {};
 };
 
 }  // namespace qpip::internal

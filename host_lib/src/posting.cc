@@ -54,6 +54,8 @@ abi::SendOpcode ToOpcode(ibv_wr_opcode opcode) {
       return abi::SendOpcode::kAtomicCompareSwap;
     case IBV_WR_LOCAL_INV:
       return abi::SendOpcode::kLocalInvalidate;
+    case IBV_WR_BIND_MW:
+      return abi::SendOpcode::kBindWindow;
     default:
       return abi::SendOpcode::kSend;
   }
@@ -88,6 +90,15 @@ void FillRdma(const ibv_send_wr& wr, abi::SendWqe* wqe) {
     case IBV_WR_LOCAL_INV:
       wqe->remote_key = wr.invalidate_rkey;
       break;
+    case IBV_WR_BIND_MW: {
+      const ibv_mw_bind_info& bind = wr.bind_mw.bind_info;
+      wqe->immediate = wr.bind_mw.mw->rkey;
+      wqe->remote_key = wr.bind_mw.rkey;
+      wqe->remote_address = bind.addr;
+      wqe->operand = bind.length;
+      wqe->compare = uint64_t{bind.mw_access_flags} << 32 | bind.mr->lkey;
+      break;
+    }
     default:
       break;
   }
@@ -195,6 +206,11 @@ int QpImpl::ValidateRdma(const ibv_send_wr& wr, uint64_t bytes) const {
       break;
     case IBV_WR_LOCAL_INV:
       if (wr.num_sge != 0) return EINVAL;
+      break;
+    case IBV_WR_BIND_MW:
+      if (wr.num_sge != 0 || wr.bind_mw.mw == nullptr || wr.bind_mw.bind_info.mr == nullptr) {
+        return EINVAL;
+      }
       break;
     default:
       return EOPNOTSUPP;

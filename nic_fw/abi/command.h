@@ -35,6 +35,8 @@ enum class CommandOpcode : uint8_t {
   kTakeNotices = 16,  ///< what a kNotice event has told of
   kAdopt = 17,        ///< give a stream's connection to an idle RDMA queue pair
   kQueryTerminate = 18,
+  kAllocateWindow =
+      19,  ///< a memory window, to be bound by a work request (SendOpcode::kBindWindow)
 };
 
 /// Result of a command.
@@ -63,7 +65,8 @@ enum AccessFlags : uint32_t {
   kAccessRemoteWrite = 1u << 1,
   kAccessRemoteRead = 1u << 2,
   kAccessRemoteAtomic = 1u << 3,
-  kAccessZeroBased = 1u << 5,  ///< peers' offsets begin at 0, not at `iova`
+  kAccessBindWindow = 1u << 4,  ///< memory windows may be bound to it
+  kAccessZeroBased = 1u << 5,   ///< peers' offsets begin at 0, not at `iova`
 };
 
 /// A region that peers of all queue pairs of its domain may use.
@@ -84,10 +87,18 @@ struct RegisterMemory {
   uint32_t reserved = 0;                ///< zero
 };
 
-/// kDeregisterMemory.
+/// kDeregisterMemory. Windows that are bound to the region are dead with it. Of a window any key
+/// that it has had will do.
 struct DeregisterMemory {
   uint32_t key = 0;  ///< dead at once
 };
+
+/// kAllocateWindow. Answer: `result[0]` is its key, dead until it is bound. Each binding chooses
+/// the key's lower eight bits (kWindowKeyBits) anew; the others stay.
+struct AllocateWindow {
+  uint32_t protection_domain = 0;
+};
+inline constexpr uint32_t kWindowKeyBits = 0xff;
 
 /// kCreateCq. Answer: `result[0]` is the handle.
 struct CreateCq {
@@ -221,6 +232,7 @@ struct Command {
   union {
     RegisterMemory register_memory;
     DeregisterMemory deregister_memory;
+    AllocateWindow allocate_window;
     CreateCq create_cq;
     DestroyCq destroy_cq;
     CreateQp create_qp;

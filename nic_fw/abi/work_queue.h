@@ -36,7 +36,9 @@ enum class SendOpcode : uint8_t {
   kAtomicFetchAdd = 6,     ///< one element of 8 bytes; `operand`
   kAtomicCompareSwap = 7,  ///< likewise; `compare`, `operand`
   kLocalInvalidate = 8,    ///< `remote_key`: of this NIC; no bytes
-  kStartup = 9,            ///< MPA's Request or Reply: bytes as they are, in front of all FPDUs
+  kBindWindow = 10,  ///< `immediate`: a key of the window; `remote_key`: the new one; `compare`: a
+                     ///< region's key, AccessFlags << 32; from `remote_address` on, `operand` bytes
+  kStartup = 9,      ///< MPA's Request or Reply: bytes as they are, in front of all FPDUs
 };
 
 /// Largest scatter list of a read.

@@ -235,6 +235,60 @@ TEST_P(OnRdma, GivenABoundKeyWhenInvalidatedByThePeerThenItIsDead) {
   EXPECT_EQ(wc.reason, DisconnectReason::kTerminated);
 }
 
+TEST_P(OnRdma, GivenAWindowWhenBoundAndTakenBackByEitherEndThenThePeerHasItMeanwhile) {
+  auto client_qp = client.Qp(RdmaQp());
+  auto server_qp = server.Qp(RdmaQp());
+  auto memory = client.pd->Allocate(64);
+  auto region = server.pd->Allocate(4096, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+  auto window = server.pd->AllocateWindow();
+  auto sink = server.pd->Allocate(64);
+  Connect(*client_qp, *server_qp);
+  auto* bytes = static_cast<uint8_t*>(region->data());
+  uint32_t key = window->rkey();
+  const auto bind = [&](uint64_t offset) {
+    key = ibv_inc_rkey(key);
+    ibv_send_wr wr = Wr(IBV_WR_BIND_MW, 1, nullptr, 0);
+    wr.bind_mw.mw = window->get();
+    wr.bind_mw.rkey = key;
+    wr.bind_mw.bind_info = {region->get(), reinterpret_cast<uintptr_t>(bytes) + offset, 100,
+                            IBV_ACCESS_REMOTE_WRITE};
+    ASSERT_EQ(server_qp->PostSend(&wr), 0);
+  };
+  const auto write = [&](uint64_t offset, uint8_t value) {
+    std::memset(memory->data(), value, 8);
+    ibv_sge sge = memory->Sge(0, 8);
+    ibv_send_wr wr = Wr(IBV_WR_RDMA_WRITE, 2, &sge, 1);
+    wr.wr.rdma = {reinterpret_cast<uintptr_t>(bytes) + offset, key};
+    ASSERT_EQ(client_qp->PostSend(&wr), 0);
+  };
+  for (uint8_t round = 1; round <= 4; ++round) {
+    bind(round * 200u);
+    const WorkCompletion bound = server.One();
+    ASSERT_EQ(bound.status, IBV_WC_SUCCESS) << Describe(bound);
+    EXPECT_EQ(bound.opcode, IBV_WC_BIND_MW);
+    write(round * 200u + 92, round);
+    ASSERT_EQ(client.One().status, IBV_WC_SUCCESS);
+    EXPECT_EQ(bytes[round * 200 + 99], round);
+    if (round % 2 == 0) {
+      ibv_send_wr wr = Wr(IBV_WR_LOCAL_INV, 3, nullptr, 0);
+      wr.invalidate_rkey = key;
+      ASSERT_EQ(server_qp->PostSend(&wr), 0);
+      ASSERT_EQ(server.One().status, IBV_WC_SUCCESS);
+      continue;
+    }
+    ASSERT_EQ(server_qp->PostRecv(4, sink->Sge(0, 64)), 0);
+    ibv_sge sge = memory->Sge(0, 8);
+    ibv_send_wr wr = Wr(IBV_WR_SEND_WITH_INV, 4, &sge, 1);
+    wr.invalidate_rkey = key;
+    ASSERT_EQ(client_qp->PostSend(&wr), 0);
+    EXPECT_EQ(server.One().invalidated_rkey, key);
+    ASSERT_EQ(client.One().status, IBV_WC_SUCCESS);
+  }
+  write(892, 9);  // the last one was taken back
+  EXPECT_EQ(client.One().status, IBV_WC_REM_ACCESS_ERR);
+  EXPECT_EQ(bytes[899], 4);
+}
+
 TEST_P(OnRdma, GivenAccessThatIsNotGrantedWhenPostedThenItsRequestSaysSoAndOthersAreFlushed) {
   struct Case {
     ibv_wr_opcode opcode;

@@ -72,7 +72,7 @@ void Deregister(FirmwareBench& bench, uint32_t key) {
 }
 
 struct RegionSpec {
-  uint32_t access = kAllRights;
+  uint32_t access = kEveryRight;
   uint32_t domain = 1;
   uint32_t queue_pair = abi::kAnyQueuePair;
 };

@@ -99,7 +99,7 @@ ScriptedPeer::ScriptedPeer(const RdmaSetup& setup)
       crc(setup.crc),
       source_(peer.hardware, kMemoryBytes),
       sink_(peer.hardware, kMemoryBytes) {
-  key = nic.Register(memory, kAllRights);
+  key = nic.Register(memory, kEveryRight);
   source_key_ = peer.Register(source_);
   sink_key_ = peer.Register(sink_);
   stream_ = peer.CreateQp(*peer_cq_, StreamQp());
@@ -250,8 +250,8 @@ iwarp::Terminate ScriptedPeer::HearTerminate() {
 
 RdmaPair::RdmaPair(const RdmaSetup& setup)
     : memory_a(a.hardware, kMemoryBytes), memory_b(b.hardware, kMemoryBytes) {
-  key_a = a.Register(memory_a, kAllRights);
-  key_b = b.Register(memory_b, kAllRights);
+  key_a = a.Register(memory_a, kEveryRight);
+  key_b = b.Register(memory_b, kEveryRight);
   carrier_a_ = a.CreateQp(*cq_a, CarrierFor(setup));
   carrier_b_ = b.CreateQp(*cq_b, CarrierFor(setup));
   qp_a = a.CreateQp(*cq_a, setup.qp);

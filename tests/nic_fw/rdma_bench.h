@@ -13,8 +13,8 @@
 
 namespace qpip::fw::test {
 
-inline constexpr uint32_t kAllRights = abi::kAccessLocalWrite | abi::kAccessRemoteWrite |
-                                       abi::kAccessRemoteRead | abi::kAccessRemoteAtomic;
+inline constexpr uint32_t kEveryRight = abi::kAccessLocalWrite | abi::kAccessRemoteWrite |
+                                        abi::kAccessRemoteRead | abi::kAccessRemoteAtomic;
 
 /// A NIC with RDMA queue pairs.
 NicConfig RdmaNic();

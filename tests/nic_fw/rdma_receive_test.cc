@@ -404,7 +404,7 @@ TEST_F(RdmaReceive, GivenAListThatGoesWrongBehindTwentyPiecesWhenFilledThenRefus
   }
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
-  command.register_memory = {start, 17 * 4096, list.address(), 17, 12, kAllRights, 1};
+  command.register_memory = {start, 17 * 4096, list.address(), 17, 12, kEveryRight, 1};
   const uint32_t paged = script->nic.Command(command).result[0];
   HostMemory gone(script->nic.hardware, 64);
   const uint32_t dead = script->nic.Register(gone);

@@ -48,7 +48,7 @@ TEST_F(RdmaWaiting, GivenMessagesOfManyKindsWhenReceivesComeOneByOneThenInOrderE
   abi::Command command;
   command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
   command.register_memory = {
-      script->memory.address(), 4096, script->memory.address(), 0, 0, kAllRights, 1,
+      script->memory.address(), 4096, script->memory.address(), 0, 0, kEveryRight, 1,
       script->qp->handle,       0};
   const uint32_t key = script->nic.Command(command).result[0];
   script->Say(script->Send(Pattern(3000, 1)));  // three segments

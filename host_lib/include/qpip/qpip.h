@@ -42,6 +42,7 @@ class HostPort;
 class Nic;
 class ProtectionDomain;
 class MemoryRegion;
+class MemoryWindow;
 class CompletionQueue;
 class QueuePair;
 class Listener;
@@ -53,6 +54,7 @@ class QpImpl;
 class ListenerImpl;
 class PdImpl;
 class MrImpl;
+class MwImpl;
 }  // namespace internal
 
 /// Registered memory: may be named by `lkey()` in the work requests of QPs of the same PD.
@@ -67,6 +69,9 @@ class MemoryRegion {
   /// For peers of Framing::kMpa queue pairs, with an address of the region (or, where it is
   /// zero-based, an offset). Has what rights the region was registered with.
   uint32_t rkey() const;
+  /// The same for lists of verbs' types: of a window's binding (MemoryWindow). Valid as long as
+  /// this object; lkey, rkey, addr and length are filled in.
+  ibv_mr* get() const;
   void* data() const;   ///< first byte
   size_t size() const;  ///< bytes
   /// A scatter/gather element for `[offset, offset + length)`. Not checked; the NIC checks.
@@ -105,12 +110,44 @@ class ProtectionDomain {
   /// that payload travels with one copy; ordinary memory otherwise. Freed with the region.
   /// Throws Error (EINVAL no bytes, ENOMEM).
   std::unique_ptr<MemoryRegion> Allocate(size_t bytes, int access = IBV_ACCESS_LOCAL_WRITE);
+  /// A memory window, not bound yet. Throws Error (ENOMEM: it takes a place of a region).
+  std::unique_ptr<MemoryWindow> AllocateWindow();
 
  private:
   friend class Nic;
   explicit ProtectionDomain(std::shared_ptr<internal::PdImpl> impl);
   friend class internal::NicImpl;
   std::shared_ptr<internal::PdImpl> impl_;
+};
+
+/// A memory window, verbs' type 2: a key for peers that a work request gives to a part of a region
+/// and takes back, faster than registration. Framing::kMpa:
+///
+///     ibv_send_wr wr{};
+///     wr.opcode = IBV_WR_BIND_MW;
+///     wr.bind_mw.mw = window->get();
+///     wr.bind_mw.rkey = ibv_inc_rkey(window->rkey());  // the lower eight bits are the program's
+///     wr.bind_mw.bind_info = {region->get(), address, length, IBV_ACCESS_REMOTE_READ};
+///
+/// The region must have been registered with IBV_ACCESS_MW_BIND. Then the peer of that QP, and no
+/// other, may use wr.bind_mw.rkey, until it is invalidated: by IBV_WR_LOCAL_INV, by the peer's
+/// IBV_WR_SEND_WITH_INV, or because the QP, the region or the window goes. Then it may be bound
+/// again; a binding of what is bound fails (IBV_WC_MW_BIND_ERR). With IBV_ACCESS_ZERO_BASED the
+/// peer's addresses begin at 0.
+class MemoryWindow {
+ public:
+  ~MemoryWindow();  ///< Its key is dead.
+  MemoryWindow(const MemoryWindow&) = delete;
+  MemoryWindow& operator=(const MemoryWindow&) = delete;
+
+  /// The key it was allocated with; the upper 24 bits are those of all its keys.
+  uint32_t rkey() const;
+  ibv_mw* get() const;  ///< for wr.bind_mw.mw; valid as long as this object
+
+ private:
+  friend class ProtectionDomain;
+  explicit MemoryWindow(std::unique_ptr<internal::MwImpl> impl);
+  std::unique_ptr<internal::MwImpl> impl_;
 };
 
 /// Where work requests of any number of QPs are reported done, in order for each queue.

@@ -13,9 +13,10 @@
 //
 // Then QueuePair::PostSend takes IBV_WR_SEND, IBV_WR_SEND_WITH_INV, IBV_WR_RDMA_WRITE,
 // IBV_WR_RDMA_WRITE_WITH_IMM, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_CMP_AND_SWP,
-// IBV_WR_ATOMIC_FETCH_AND_ADD and IBV_WR_LOCAL_INV, with the flags IBV_SEND_SIGNALED,
-// IBV_SEND_SOLICITED, IBV_SEND_FENCE and IBV_SEND_INLINE. It ends as other connections do
-// (QueuePair::Shutdown, Disconnect, Abort), or by a Terminate (QueuePair::terminate).
+// IBV_WR_ATOMIC_FETCH_AND_ADD, IBV_WR_LOCAL_INV and IBV_WR_BIND_MW (MemoryWindow), with the flags
+// IBV_SEND_SIGNALED, IBV_SEND_SOLICITED, IBV_SEND_FENCE and IBV_SEND_INLINE. It ends as other
+// connections do (QueuePair::Shutdown, Disconnect, Abort), or by a Terminate
+// (QueuePair::terminate).
 //
 // The time-out of RdmaParameters counts whenever somebody asks: an object that is never asked costs
 // its queue pair slot until it is destroyed. All of these are for one thread at a time.

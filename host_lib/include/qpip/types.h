@@ -171,13 +171,13 @@ struct QpNotices {
 /// the QP goes on. Receives behind the end of the stream are flushed whenever they are posted.
 ///
 /// RDMA (Framing::kMpa): `opcode` is the request's: IBV_WC_SEND, IBV_WC_RDMA_WRITE (with immediate
-/// data or without), IBV_WC_RDMA_READ, IBV_WC_COMP_SWAP, IBV_WC_FETCH_ADD, IBV_WC_LOCAL_INV; of
-/// receives IBV_WC_RECV, and IBV_WC_RECV_RDMA_WITH_IMM for immediate data (`imm_data`,
-/// IBV_WC_WITH_IMM; byte_len is 0). A peer's Send that has invalidated a key sets IBV_WC_WITH_INV
-/// and `invalidated_rkey`. What the peer refuses by a Terminate completes with
+/// data or without), IBV_WC_RDMA_READ, IBV_WC_COMP_SWAP, IBV_WC_FETCH_ADD, IBV_WC_LOCAL_INV,
+/// IBV_WC_BIND_MW; of receives IBV_WC_RECV, and IBV_WC_RECV_RDMA_WITH_IMM for immediate data
+/// (`imm_data`, IBV_WC_WITH_IMM; byte_len is 0). A peer's Send that has invalidated a key sets
+/// IBV_WC_WITH_INV and `invalidated_rkey`. What the peer refuses by a Terminate completes with
 /// IBV_WC_REM_ACCESS_ERR (key, bounds, rights), IBV_WC_REM_INV_REQ_ERR (no receive, or too short a
 /// one), or IBV_WC_REM_OP_ERR (all others); what is behind it is flushed. IBV_WC_MW_BIND_ERR: a key
-/// that cannot be invalidated.
+/// that cannot be invalidated, a window that cannot be bound.
 struct WorkCompletion : ibv_wc {
   Endpoint peer;               ///< UDP receive: source
   bool end_of_stream = false;  ///< TCP receive with byte_len 0: the peer's FIN. With no receive
