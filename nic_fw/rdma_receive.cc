@@ -290,6 +290,7 @@ Step IssuePart(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
   }
   const DmaSegment place = {q.pool.ring + gather.have, length, 0};
   gather.have += length;
+  if (r.waits) q.pool.used += length;  // it may have to stay
   if (gather.total == 0 && gather.have == iwarp::kLengthBytes && !LearnLength(nic, q, r)) {
     return Step::kWait;
   }
@@ -321,6 +322,7 @@ Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
   if (PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery) != Planned::kYes) {
     return Step::kWait;
   }
+  if (r.waits) q.pool.used -= gather.have;
   if (delivery.kind == RdmaDelivery::Kind::kWaiting) {
     const DmaSegment from = {q.pool.ring, iwarp::kLengthBytes + ulpdu_length, 0};
     const DmaSegment to = PlaceToWait(q, r, delivery);
@@ -422,7 +424,7 @@ void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
 void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
   RdmaState& r = RdmaOf(nic, q);
   if (r.delivering || IsGathered(r.gather) || r.ending != RdmaEnding::kOpen) return;
-  if (q.pool.used != 0) {
+  if (r.waiting.bytes != 0) {
     if (!q.ending.peer_closed_reported) {
       q.ending.peer_closed_reported = true;
       Report(nic, q, abi::EventKind::kPeerClosed, 0);

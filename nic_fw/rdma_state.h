@@ -83,9 +83,11 @@ struct RdmaDelivery {
 };
 
 /// Segments of messages that no receive has been posted for: FPDUs, without pad and CRC, in a ring
-/// in the overflow pool, none of them across its end. OverflowPool::used counts their bytes.
+/// in the overflow pool, none of them across its end.
 struct WaitingSends {
-  uint32_t read = 0;   ///< place of the oldest
+  uint32_t bytes =
+      0;              ///< of all of them. OverflowPool::used is that, and of the one being gathered
+  uint32_t read = 0;  ///< place of the oldest
   uint32_t write = 0;  ///< ... where the next one goes
   uint32_t limit = 0;  ///< where they end before they go on at the ring's start; 0: they do not
   uint32_t ready = 0;  ///< bytes of those that are in place

@@ -28,9 +28,10 @@ void Leave(QueuePair& q, WaitingSends& waiting, uint32_t bytes) {
   waiting.head_known = false;
   waiting.ready -= bytes;
   waiting.read += bytes;
+  waiting.bytes -= bytes;
   q.pool.used -= bytes;
   if (waiting.read == waiting.limit) waiting.read = waiting.limit = 0;
-  if (q.pool.used == 0) waiting.read = waiting.write = waiting.limit = 0;
+  if (waiting.bytes == 0) waiting.read = waiting.write = waiting.limit = 0;
 }
 
 void ReadHead(const Nic& nic, QueuePair& q, WaitingSends& waiting) {
@@ -98,19 +99,20 @@ bool HasToWait(const Nic& nic, QueuePair& q, const RdmaState& r, std::span<const
   iwarp::DdpHeader ddp;
   const bool for_receives = iwarp::ParseDdp(head, &ddp) == iwarp::DdpError::kNone && !ddp.tagged &&
                             ddp.queue == iwarp::kSendQueue;
-  return for_receives && (q.pool.used != 0 || !HasReceive(nic, q));
+  return for_receives && (r.waiting.bytes != 0 || !HasReceive(nic, q));
 }
 
 DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery) {
   WaitingSends& waiting = r.waiting;
   const uint32_t bytes = WaitingBytes(delivery.ulpdu_length);
-  if (q.pool.used == 0) waiting.queue = r.receiver.queues[iwarp::kSendQueue];
+  if (waiting.bytes == 0) waiting.queue = r.receiver.queues[iwarp::kSendQueue];
   if (RingBytes(q) - waiting.write < bytes) {
     waiting.limit = waiting.write;
     waiting.write = 0;
   }
   const DmaSegment place = {RingStart(q) + waiting.write, bytes, 0};
   waiting.write += bytes;
+  waiting.bytes += bytes;
   q.pool.used += bytes;
   QPIP_ASSERT(q.pool.used <= q.pool.bytes);  // the window has seen to it
   QPIP_ASSERT(waiting.limit == 0 || waiting.write <= waiting.read);
@@ -140,7 +142,7 @@ WaitingStep IssueWaiting(const Nic& nic, QueuePair& q, RdmaState& r) {
 void OnWaitingHead(RdmaState& r) { r.waiting.head_known = r.waiting.ready != 0; }
 
 void DropWaiting(QueuePair& q, RdmaState& r) {
-  q.pool.used = 0;
+  q.pool.used -= r.waiting.bytes;
   r.waiting = WaitingSends{};
 }
 

@@ -162,6 +162,30 @@ TEST_F(RdmaWaiting, GivenAPoolThatIsFullWhenReceivesArePostedThenAllOfItGoesOnTh
   }
 }
 
+TEST_F(RdmaWaiting, GivenLongFpdusInManySegmentsWhenThePoolIsFullThenTheWindowHoldsTheRestBack) {
+  constexpr uint32_t kBytes = 40000;
+  script = std::make_unique<ScriptedPeer>(Waiting(100 << 10));
+  Bytes all;
+  for (uint32_t i = 0; i < 5; ++i) {
+    iwarp::Message message;
+    message.length = kBytes;
+    message.message_sequence = i + 1;
+    const Bytes one = script->Fpdus(message, Pattern(kBytes, i), iwarp::kMaxMulpdu);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  script->Say(all);
+  script->cable.Advance(1000 * kMs, 20 * kMs);
+  EXPECT_FALSE(Terminated());
+  for (uint32_t i = 0; i < 5; ++i) {
+    PostRecv(0, kBytes);
+    script->cable.Advance(1000 * kMs, 20 * kMs);
+    const auto done = Poll();
+    ASSERT_EQ(done.size(), 1u) << i;
+    ASSERT_EQ(Status(done[0]), Status(abi::CompletionStatus::kSuccess));
+    ASSERT_EQ(Bytes(Memory(), Memory() + kBytes), Pattern(kBytes, i));
+  }
+}
+
 TEST_F(RdmaWaiting, GivenAMessageThatWaitsWhenItsReceiveIsTooShortThenRefused) {
   script->Say(script->Send(Pattern(100)));
   PostRecv(0, 99);
