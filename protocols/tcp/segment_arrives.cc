@@ -289,7 +289,6 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
     return false;
   }
   const uint32_t window = static_cast<uint32_t>(header.window) << tcb.snd.wscale;
-  if (window == 0 || tcb.snd.wnd == 0) return false;
   if (tcb.timestamps_on) {
     if (!header.has_timestamps) return false;
     if (static_cast<int32_t>(header.ts_value - tcb.ts_recent) < 0) return false;
@@ -303,6 +302,7 @@ bool ArrivePredicted(Tcb& tcb, const Segment& segment, uint64_t now, Arrival* ar
   if (tcb.sack_on) RecoverOnAck(tcb, header, una_before, false, now);
   EcnOnAck(tcb, header, una_before.DistanceTo(tcb.snd.una));
   UpdateSendWindow(tcb, header, window);
+  if (tcb.snd.wnd == 0) tcb.first_unacked_at = kNever;  // as in CheckAck: who only sends has none
   RecordTimestamp(tcb, header, now);
   NoteHeard(tcb, now);
   EcnOnText(tcb, segment);
