@@ -52,6 +52,17 @@ uint32_t AddPieces(const Nic& nic, const Region& region, uint64_t start, uint32_
 uint32_t Translate(const Nic& nic, uint32_t protection_domain, uint32_t access,
                    std::span<const abi::Sge> list, uint32_t offset, uint32_t length,
                    DmaSegment* out, uint32_t* covered) {
+  if (list.size() == 1 && offset < list[0].length && length <= list[0].length - offset) {
+    // Most lists: one element of a contiguous region.
+    const abi::Sge& sge = list[0];
+    const Region* const region = CheckElement(nic, protection_domain, access, sge);
+    if (region == nullptr || length == 0) return 0;
+    if (region->page_count == 0) {
+      *out = {region->base + (sge.address - region->iova + offset), length, 0};
+      *covered = length;
+      return 1;
+    }
+  }
   uint32_t count = 0;
   uint32_t done = 0;
   for (const abi::Sge& sge : list) {
