@@ -13,7 +13,7 @@ bool ServiceDma(const Nic& nic);
 /// end the connection.
 inline void FinishDma(const Nic& nic) {
   if (!nic.hardware.DmaAtOnce()) return;
-  while (ServiceDma(nic)) {
+  while (nic.hardware.DmaUnderWay() && ServiceDma(nic)) {
   }
 }
 

@@ -159,10 +159,6 @@ uint32_t TakeAllDoorbells(const Nic& nic, uint32_t budget) {
   return turns;
 }
 
-Nic View(void* arena, const Platform* platform, uint64_t now_ns) {
-  return {static_cast<uint8_t*>(arena), *static_cast<FirmwareState*>(arena), *platform, now_ns};
-}
-
 uint64_t RandomNonZero(const Nic& nic) {
   uint64_t value = nic.hardware.Random();
   while (value == 0) value = nic.hardware.Random();
@@ -191,7 +187,7 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
   auto* state = static_cast<FirmwareState*>(arena);
   *state = FirmwareState{};
   if (!ComputeLayout(*config, state) || arena_bytes < state->bytes.total) return 0;
-  const Nic nic = View(arena, platform, now_ns);
+  const Nic nic(arena, *platform, now_ns);
   FormatTables(nic);
   state->hash_key = {RandomNonZero(nic), RandomNonZero(nic)};
   state->isn_key = {RandomNonZero(nic), RandomNonZero(nic)};
@@ -203,30 +199,33 @@ uint32_t qpip_fw_init(void* arena, uint32_t arena_bytes, const NicConfig* config
 }
 
 uint32_t qpip_fw_step(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
-  const Nic nic = View(arena, platform, now_ns);
+  const Nic nic(arena, *platform, now_ns);
   nic.state.last_step_at = now_ns;
   Step step{.budget = budget, .next = nic.state.next_fsm};
   while (budget != 0 && !TakeTurns(nic, step)) {
   }
   nic.state.next_fsm = step.next;
+  FileTimer(nic);
   return step.done;
 }
 
 uint32_t qpip_fw_receive(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
-  const Nic nic = View(arena, platform, now_ns);
+  const Nic nic(arena, *platform, now_ns);
   nic.state.last_step_at = now_ns;
   uint32_t done = TakeAllDoorbells(nic, budget);
   if (done != 0) FinishDma(nic);
   for (; done < budget && TakeFrame(nic); ++done) FinishDma(nic);
+  FileTimer(nic);
   return done;
 }
 
 uint32_t qpip_fw_transmit(void* arena, const Platform* platform, uint64_t now_ns, uint32_t budget) {
-  const Nic nic = View(arena, platform, now_ns);
+  const Nic nic(arena, *platform, now_ns);
   nic.state.last_step_at = now_ns;
   uint32_t done = TakeAllDoorbells(nic, budget);
   while (done < budget && (ServiceDma(nic) || ServiceTransmit(nic))) ++done;
   FinishDma(nic);  // what is left behind, neither FetchedAtOnce nor qpip_fw_due would know of
+  FileTimer(nic);
   return done;
 }
 
@@ -240,7 +239,7 @@ uint32_t qpip_fw_ready(const void* arena) {
 uint32_t qpip_fw_due(const void* arena, uint64_t now_ns) {
   static constexpr Platform kNoPlatform{};
   const auto& state = *static_cast<const FirmwareState*>(arena);
-  const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, now_ns);
+  const Nic nic(const_cast<void*>(arena), kNoPlatform, now_ns);
   return qpip_fw_ready(arena) != 0 || !state.refused.empty() || !state.drain.empty() ||
          EarliestDeadlineFrom(nic, tcp::kNever) <= now_ns;
 }
@@ -248,7 +247,7 @@ uint32_t qpip_fw_due(const void* arena, uint64_t now_ns) {
 uint64_t qpip_fw_next_deadline(const void* arena) {
   // Only reads; Nic is a mutable view because everything else writes.
   static constexpr Platform kNoPlatform{};
-  const Nic nic = View(const_cast<void*>(arena), &kNoPlatform, 0);
+  const Nic nic(const_cast<void*>(arena), kNoPlatform, 0);
   return EarliestDeadlineFrom(nic, ListDeadline(nic));
 }
 

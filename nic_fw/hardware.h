@@ -1,7 +1,8 @@
 // The platform's table of imports (platform.h), called as methods.
 //
 // One method an import, of the same name and meaning, without the context argument. Imports
-// that may be absent may be called all the same.
+// that may be absent may be called all the same. Operations under way are counted, so that nobody
+// asks for a completion where none can come.
 #pragma once
 
 #include <cstdint>
@@ -12,31 +13,41 @@ namespace qpip::fw {
 
 class Hardware {
  public:
-  // Not explicit: a Nic is made of the table it came with.
-  Hardware(const Platform& table) : table_(table) {}
+  /// `under_way`: operations with a tag that were started and not returned by DmaPoll.
+  Hardware(const Platform& table, uint32_t& under_way) : table_(table), under_way_(under_way) {}
 
   uint32_t DoorbellPop(abi::Doorbell* out) const { return table_.doorbell_pop(context(), out); }
   uint32_t DoorbellOverflowed() const { return table_.doorbell_overflowed(context()); }
 
   void DmaRead(uint64_t from, void* to, uint32_t length, uint32_t tag) const {
+    ++under_way_;
     table_.dma_read(context(), from, to, length, tag);
   }
   void DmaWrite(uint64_t to, const void* from, uint32_t length, uint32_t tag,
                 uint32_t flags) const {
+    under_way_ += tag != 0 ? 1 : 0;
     table_.dma_write(context(), to, from, length, tag, flags);
   }
   void DmaCopy(const DmaSegment* from, uint32_t from_count, const DmaSegment* to, uint32_t to_count,
                uint32_t tag) const {
+    ++under_way_;
     table_.dma_copy(context(), from, from_count, to, to_count, tag);
   }
   uint64_t HostLoad(uint64_t address) const { return table_.host_load(context(), address); }
   bool DmaAtOnce() const { return table_.dma_at_once != 0; }
-  uint32_t DmaPoll(DmaCompletion* out) const { return table_.dma_poll(context(), out); }
+  bool DmaUnderWay() const { return under_way_ != 0; }
+  uint32_t DmaPoll(DmaCompletion* out) const {
+    if (under_way_ == 0 || table_.dma_poll(context(), out) == 0) return 0;
+    --under_way_;
+    return 1;
+  }
 
   uint32_t PayloadRoom() const { return table_.payload_room(context()); }
   uint32_t PayloadFetch(const DmaSegment* from, uint32_t count, uint32_t flags,
                         uint32_t tag) const {
-    return table_.payload_fetch(context(), from, count, flags, tag);
+    const uint32_t payload = table_.payload_fetch(context(), from, count, flags, tag);
+    under_way_ += payload != 0 ? 1 : 0;
+    return payload;
   }
   uint32_t PayloadFromFrame(uint32_t frame, uint32_t offset, uint32_t length, uint32_t* sum) const {
     return table_.payload_from_frame(context(), frame, offset, length, sum);
@@ -65,6 +76,7 @@ class Hardware {
   uint32_t FramePoll(FrameIn* out) const { return table_.frame_poll(context(), out); }
   void PayloadPlace(uint32_t frame, uint32_t offset, const DmaSegment* to, uint32_t count,
                     uint32_t tag) const {
+    ++under_way_;
     table_.payload_place(context(), frame, offset, to, count, tag);
   }
   uint32_t FrameSum(uint32_t frame, uint32_t offset, uint32_t length) const {
@@ -94,6 +106,7 @@ class Hardware {
   void* context() const { return table_.context; }
 
   const Platform& table_;
+  uint32_t& under_way_;
 };
 
 }  // namespace qpip::fw

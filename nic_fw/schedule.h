@@ -50,6 +50,11 @@ inline void AddToBatch(const Nic& nic, uint32_t queue_pair) {
   if (!BatchLink{nic}(queue_pair).linked()) PushFront(nic.state.batch, BatchLink{nic}, queue_pair);
 }
 
+/// ... and owes none any more.
+inline void RemoveFromBatch(const Nic& nic, QueuePair& q) {
+  if (q.links.batch.linked()) Remove(nic.state.batch, BatchLink{nic}, q.handle);
+}
+
 /// `queue_pair` waits for its DMA and leases to end (PollDraining).
 inline void AddToDrain(const Nic& nic, uint32_t queue_pair) {
   if (DrainLink{nic}(queue_pair).linked()) return;

@@ -135,6 +135,7 @@ struct TransmitContext {
   bool last_of_message = false;
   bool retransmission = false;
   bool ecn_capable = false;    ///< TCP: travels as ECT(0)
+  bool header_is_new = false;  ///< TCP: nothing has happened since it was made
   tcp::Header header;          ///< TCP
   ipv6::Address peer_address;  ///< UDP
   uint16_t peer_port = 0;
@@ -264,6 +265,8 @@ struct FirmwareState {
   uint64_t path_mtu_deadline = tcp::kNever;  ///< not later than any entry's; kNever: there is none
 
   uint64_t notifications = 0;
+  uint32_t dma_under_way = 0;      ///< operations whose completion dma_poll has not returned
+  uint32_t unfiled_timer = kNone;  ///< queue pair whose deadline is to be filed: timers.h
   uint64_t last_step_at = 0;
   uint64_t lists_stuck_since = 0;  ///< `drain` and `refused`: when one last moved on or grew
   uint64_t counters[abi::kCounterWords] = {};
@@ -297,12 +300,24 @@ inline Variant PayloadVariant(abi::QpType type) {
   return type == abi::QpType::kUdp ? Variant::kDatagram : Variant::kData;
 }
 
-/// One arena, one step.
+/// One arena, one step. The tables that every packet meets are looked up once.
 struct Nic {
-  uint8_t* base;
+  Nic(void* arena, const Platform& platform, uint64_t now_ns)
+      : base(static_cast<uint8_t*>(arena)),
+        state(*static_cast<FirmwareState*>(arena)),
+        hardware(platform, state.dma_under_way),
+        now(now_ns),
+        queue_pairs(Table(state.tables.queue_pairs)),
+        receive_contexts(Table(state.tables.receive_contexts)),
+        transmit_contexts(Table(state.tables.transmit_contexts)) {}
+
+  uint8_t* const base;
   FirmwareState& state;
-  Hardware hardware;
-  uint64_t now;
+  const Hardware hardware;
+  const uint64_t now;
+  QueuePair* const queue_pairs;
+  ReceiveContext* const receive_contexts;
+  TransmitContext* const transmit_contexts;
 
   template <typename T>
   T* Table(uint32_t offset) const {
@@ -312,19 +327,15 @@ struct Nic {
   T* Table(TableOffset<T> table) const {
     return Table<T>(table.bytes);
   }
-  QueuePair& qp(uint32_t handle) const { return Table(state.tables.queue_pairs)[handle]; }
+  QueuePair& qp(uint32_t handle) const { return queue_pairs[handle]; }
   CompletionQueueState& cq(uint32_t handle) const {
     return Table(state.tables.completion_queues)[handle];
   }
   Region& region(uint32_t index) const { return Table(state.tables.regions)[index]; }
   ListenerState& listener(uint32_t index) const { return Table(state.tables.listeners)[index]; }
   BacklogEntry& backlog(uint32_t index) const { return Table(state.tables.backlog)[index]; }
-  TransmitContext& transmit(uint32_t index) const {
-    return Table(state.tables.transmit_contexts)[index];
-  }
-  ReceiveContext& receive(uint32_t index) const {
-    return Table(state.tables.receive_contexts)[index];
-  }
+  TransmitContext& transmit(uint32_t index) const { return transmit_contexts[index]; }
+  ReceiveContext& receive(uint32_t index) const { return receive_contexts[index]; }
   SendRecord& record(const SendQueue& send, uint32_t index) const {
     const uint32_t mask = (1u << send.log2_depth) - 1;
     return Table<SendRecord>(send.records)[index & mask];

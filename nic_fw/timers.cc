@@ -53,12 +53,15 @@ void File(const Nic& nic, QueuePair& q, uint64_t deadline) {
 
 }  // namespace
 
-void UpdateTimer(const Nic& nic, QueuePair& q) {
+void FileUnfiled(const Nic& nic) {
+  QueuePair& q = nic.qp(nic.state.unfiled_timer);
+  nic.state.unfiled_timer = kNone;
   const uint64_t deadline = tcp::NextDeadline(q.tcb);
   File(nic, q, deadline < q.ending.deadline ? deadline : q.ending.deadline);
 }
 
 void CancelTimer(const Nic& nic, QueuePair& q) {
+  if (nic.state.unfiled_timer == q.handle) nic.state.unfiled_timer = kNone;
   if (q.timer.position == kNone) return;
   const Heap heap = HeapOf(nic);
   const uint32_t hole = q.timer.position;
@@ -77,6 +80,7 @@ uint64_t EarliestTimer(const Nic& nic) {
 }
 
 uint32_t PopDueTimer(const Nic& nic) {
+  FileTimer(nic);
   if (nic.state.timer_count == 0) return kNone;
   const Heap heap = HeapOf(nic);
   if (heap.Key(0) > nic.now) return kNone;

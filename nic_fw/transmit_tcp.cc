@@ -84,6 +84,10 @@ bool SendReadySegment(const Nic& nic, QueuePair& q, TransmitContext& context, Pa
   const uint32_t status = SendTcp(nic, q.tuple, context.header, text, variant, &lease);
   if (status == kSendBusy) return false;
   NoteLease(q.host_memory, lease, context.retransmission);
+  // Where nothing takes time, the answer to a message has acknowledged it before the batch is over.
+  const bool all_acknowledged = tcp::AckableSequence(q.tcb) == q.tcb.owed.last_ack_sent &&
+                                q.tcb.rcv.unplaced == 0 && !tcp::AckDue(q.tcb, nic.now);
+  if (nic.hardware.DmaAtOnce() && all_acknowledged) RemoveFromBatch(nic, q);
   AfterSegmentSent(nic, q, context, text.total(), variant);
   return true;
 }
@@ -133,6 +137,7 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
   context.header = tcp::CommitSend(q.tcb, intent, plan.length, plan.ends_message, nic.now);
+  context.header_is_new = nic.hardware.DmaAtOnce();
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
   if (!fetched) {
     nic.Charge(Stage::kTxGetData, DataVariant(q), text.total());
@@ -250,7 +255,8 @@ bool SendFetchedSegment(const Nic& nic, QueuePair& q, TransmitContext& context,
                         const PayloadSource& text) {
   // The path's MTU may have fallen since it was set.
   if (context.segment_size > q.tcb.snd.mss) context.segment_size = q.tcb.snd.mss;
-  tcp::RefreshHeader(q.tcb, &context.header, text.total(), nic.now);
+  if (!context.header_is_new) tcp::RefreshHeader(q.tcb, &context.header, text.total(), nic.now);
+  context.header_is_new = false;
   if (context.segment_size != 0) {
     // The host has asked for urgent mode since. Whoever cuts the packet would copy the pointer,
     // which counts from each segment's own number; what follows this packet has it.

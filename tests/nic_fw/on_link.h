@@ -232,10 +232,7 @@ struct OnLink : ::testing::Test {
     }
     return out;
   }
-  Nic View() {
-    return {reinterpret_cast<uint8_t*>(nic.arena.data()),
-            *reinterpret_cast<FirmwareState*>(nic.arena.data()), nic.hardware.platform(), nic.now};
-  }
+  Nic View() { return {nic.arena.data(), nic.hardware.platform(), nic.now}; }
   NeighbourState StateOf(uint8_t who) {
     const Nic view = View();
     for (uint32_t i = 0; i < nic.config.link.max_neighbours; ++i) {

@@ -2,6 +2,8 @@
 // there is anything else.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "firmware_bench.h"
 #include "nic_fw/firmware.h"
 #include "test_support.h"
@@ -63,6 +65,43 @@ TEST_F(ReceiveEntry, GivenReceivesWhoseDoorbellsWaitWhenMessagesArriveThenOneCal
   EXPECT_EQ(pair_.b.Counter(abi::NicCounter::kOverflowPoolBytes), 0u);
 }
 
+TEST_F(ReceiveEntry, GivenDoorbellsOfBothQueuesInTurnWhenTheyAreTakenThenEachCounts) {
+  const uint64_t before = pair_.b.Counter(abi::NicCounter::kDoorbells);
+  PostRecv();
+  PostRecv();
+  PostSendAtB();
+  PostRecv();
+  PostSendAtB();
+  PostRecv();
+  Receive();
+  EXPECT_EQ(pair_.b.Counter(abi::NicCounter::kDoorbells), before + 7) << "and the command's";
+  pair_.b.Run();
+  pair_.cable.Run();
+  Arrive(4);
+  Receive();
+  const auto done = pair_.b.Poll(*pair_.cq_b);
+  const auto is_receive = [](const abi::Cqe& cqe) {
+    return cqe.opcode == static_cast<uint8_t>(abi::CompletionOpcode::kRecv);
+  };
+  EXPECT_EQ(std::count_if(done.begin(), done.end(), is_receive), 4);
+  EXPECT_EQ(pair_.a.Poll(*pair_.cq_a).size(), 1u) << "A has one receive, which a send has filled";
+}
+
+TEST_F(ReceiveEntry, GivenADoorbellThatIsOlderBehindANewerOneWhenTheyAreTakenThenTheNewerCounts) {
+  for (int i = 0; i < 3; ++i) PostRecv();
+  const abi::Doorbell older =
+      abi::Doorbell::Make(abi::DoorbellKind::kRecvPosted, pair_.qp_b->handle,
+                          pair_.qp_b->recv_producer - 2, pair_.qp_b->posted_bytes - 2000);
+  pair_.b.hardware.Ring(older);
+  Receive();
+  pair_.b.Run();
+  pair_.cable.Run();
+  Arrive(3);
+  Receive();
+  EXPECT_EQ(pair_.b.Poll(*pair_.cq_b).size(), 3u);
+  EXPECT_EQ(pair_.b.Counter(abi::NicCounter::kOverflowPoolBytes), 0u);
+}
+
 TEST_F(ReceiveEntry, GivenMessagesWhenDeliveredThenTheirAcknowledgementIsLeftToAStep) {
   for (int i = 0; i < 4; ++i) PostRecv();
   pair_.b.Run();
@@ -73,6 +112,20 @@ TEST_F(ReceiveEntry, GivenMessagesWhenDeliveredThenTheirAcknowledgementIsLeftToA
   EXPECT_TRUE(Due());
   pair_.b.Run();
   EXPECT_FALSE(pair_.b.hardware.outgoing.empty());
+  EXPECT_FALSE(Due());
+}
+
+TEST_F(ReceiveEntry, GivenAMessageWhenItsAnswerHasLeftThenNoAcknowledgementIsDue) {
+  PostRecv();
+  pair_.b.Run();
+  pair_.cable.Run();
+  Arrive(1);
+  Receive();
+  EXPECT_TRUE(Due());
+  PostSendAtB();
+  FirmwareBench& b = pair_.b;
+  qpip_fw_transmit(b.arena.data(), &b.hardware.platform(), b.now, kBudget);
+  EXPECT_EQ(b.hardware.outgoing.size(), 1u);
   EXPECT_FALSE(Due());
 }
 

@@ -31,11 +31,7 @@ struct RemoteAccessTest : ::testing::Test {
   HostMemory memory{bench.hardware, 4096};
   const uint64_t start = memory.address();
 
-  Nic View() {
-    return {reinterpret_cast<uint8_t*>(bench.arena.data()),
-            *reinterpret_cast<FirmwareState*>(bench.arena.data()), bench.hardware.platform(),
-            bench.now};
-  }
+  Nic View() { return {bench.arena.data(), bench.hardware.platform(), bench.now}; }
   abi::RegisterMemory Request(uint32_t access) const {
     abi::RegisterMemory request;
     request.iova = start;
