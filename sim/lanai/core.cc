@@ -165,12 +165,9 @@ bool Core::LockSoon() {
   return true;
 }
 
-bool Core::DriveLocked(bool until_notification) {
-  driven_.store(driven_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody) [[unlikely]]
-    Unpark();
-  ++counts_.drives;
-  const bool did = Run(kDriveLimit, until_notification);
+// Lock held, nobody parked, the time known (Quiet).
+bool Core::DriveOn(bool until_notification) {
+  const bool did = RunOn(kDriveLimit, until_notification);
   counts_.drives_with_work += did ? 1 : 0;
   return did;
 }
@@ -187,9 +184,8 @@ bool Core::DriveBesideSleeper() {
   return did;
 }
 
-// Lock held. Has what has arrived delivered.
+// Lock held, the time known (Quiet). Has what has arrived delivered.
 uint32_t Core::Deliver() {
-  now_ns_ = clock_.NowNs();
   ports_->MarkStepBegin();
   const uint32_t did =
       firmware_.receive(arena_, &ports_->table(), now_ns_, kMostUnstepped - unstepped_);
@@ -197,15 +193,16 @@ uint32_t Core::Deliver() {
   return did;
 }
 
-// Lock held. Steps the firmware until it is idle (`idle_`), has run `limit` handlers, or, if asked,
-// has written a completion or event. Returns true when it did something.
-bool Core::Run(uint32_t limit, bool until_notification) {
+// Lock held, the time known (Quiet). Steps the firmware until it is idle (`idle_`), has run `limit`
+// handlers, or, if asked, has written a completion or event. Returns true when it did something.
+bool Core::RunOn(uint32_t limit, bool until_notification) {
+  quiet_until_ns_ = 0;
   const uint32_t budget = until_notification ? kNotifyBudget : kStepBudget;
   const uint64_t notifications = until_notification ? firmware_.notifications(arena_) : 0;
   uint32_t handlers = 0;
   idle_ = false;
   if (until_notification && unstepped_ < kMostUnstepped) {
-    handlers = Deliver();
+    handlers = nothing_came_ ? 0 : Deliver();
     idle_ = handlers == 0 && firmware_.due(arena_, now_ns_) == 0;
   }
   while (!idle_ && handlers < limit &&
@@ -226,6 +223,10 @@ bool Core::Run(uint32_t limit, bool until_notification) {
     idle_ = false;  // it may have brought frames or link events
   }
   counts_.handlers += handlers;
+  // Not while the wire is asked again and again for room, or for the end of a lease.
+  if (handlers == 0 && idle_ && firmware_.due(arena_, now_ns_) == 0) {
+    quiet_until_ns_ = SleepDeadline(UINT64_MAX);
+  }
   return handlers != 0;
 }
 
@@ -238,6 +239,7 @@ void Core::CarryOut() {
   }
   if (running_) {
     ++counts_.posts;
+    quiet_until_ns_ = 0;
     now_ns_ = clock_.NowNs();
     ports_->MarkStepBegin();
     bool left = true;

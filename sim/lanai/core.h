@@ -167,6 +167,17 @@ class Core {
     Unlock();
     return did;
   }
+  bool DriveLocked(bool until_notification) {
+    driven_.store(driven_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (ParkerOf(park_.load(std::memory_order_relaxed)) != Parker::kNobody) [[unlikely]]
+      Unpark();
+    ++counts_.drives;
+    if (Quiet()) {
+      idle_ = true;
+      return false;
+    }
+    return DriveOn(until_notification);
+  }
   /// Lock held. A poll of somebody who sleeps in a descriptor between polls, while the core thread
   /// sleeps: one of few (kPollsBesideSleeper) since he has said so.
   bool LeavesAsleep() const {
@@ -174,8 +185,19 @@ class Core {
            ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kCoreThread;
   }
   bool DriveBesideSleeper();
-  bool DriveLocked(bool until_notification);
-  bool Run(uint32_t limit, bool until_notification);
+  bool DriveOn(bool until_notification);
+  bool Run(uint32_t limit, bool until_notification) {
+    if (!Quiet()) return RunOn(limit, until_notification);
+    idle_ = true;
+    return false;
+  }
+  bool RunOn(uint32_t limit, bool until_notification);
+  /// Lock held. Nothing has happened since a Run found nothing to do.
+  bool Quiet() {
+    now_ns_ = clock_.NowNs();
+    nothing_came_ = doorbells_.Quiet() && wire_->NothingArrived();
+    return nothing_came_ && now_ns_ < quiet_until_ns_;
+  }
   uint32_t Deliver();
   void CarryOut();
   uint64_t SleepDeadline(uint64_t limit_ns) const;
@@ -229,7 +251,10 @@ class Core {
   void* arena_ = nullptr;
   size_t arena_bytes_ = 0;
   uint64_t housekeeping_due_ns_ = 0;
-  uint64_t now_ns_ = 0;            ///< when the last Run began its last step
+  uint64_t now_ns_ = 0;  ///< when the last Run began its last step
+  /// Until then there is nothing to do unless a doorbell is rung or a frame arrives; 0: not known.
+  uint64_t quiet_until_ns_ = 0;
+  bool nothing_came_ = false;      ///< neither doorbells nor frames, when Quiet looked last
   uint64_t park_deadline_ns_ = 0;  ///< of whoever is parked
   std::unique_ptr<wire::Wire> wire_;
   std::unique_ptr<Occupancy> occupancy_;

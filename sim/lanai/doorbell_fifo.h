@@ -57,6 +57,12 @@ class DoorbellFifo {
     }
   }
 
+  /// True when there is neither an entry nor the overflow flag. For the reader.
+  bool Quiet() const {
+    return slots_[head_ & mask_].sequence.load(std::memory_order_seq_cst) != head_ + 1 &&
+           !overflow_.load(std::memory_order_seq_cst);
+  }
+
   /// Takes the oldest entry; false when there is none. One thread at a time.
   bool Pop(abi::Doorbell* out) {
     Slot& slot = slots_[head_ & mask_];

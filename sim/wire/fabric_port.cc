@@ -234,6 +234,15 @@ void FabricPort::HearNews() {
   if (!own_.spoke.empty()) HearSpeakers();
 }
 
+bool FabricPort::NothingArrived() const {
+  // Of more Receive decides which to look at.
+  if (HasNews() || active_.size() > kAlwaysWatched) return false;
+  for (const Peer* peer : active_) {
+    if (peer->state != PeerState::kUp || (peer->in.is_open() && peer->in.HasEntry())) return false;
+  }
+  return true;
+}
+
 bool FabricPort::Receive(InFrame* frame) {
   if (HasNews()) [[unlikely]]
     HearNews();

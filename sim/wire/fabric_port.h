@@ -30,6 +30,7 @@ class FabricPort final : public Wire {
   std::optional<Turn> TakeTurn() override;
   void RevokeLeases(uint64_t lease, uint32_t owner) override;
   bool Receive(InFrame* frame) override;
+  bool NothingArrived() const override;
   bool Intact(const InFrame& frame) override;
   void Release(const InFrame& frame) override;
   void Flush() override;

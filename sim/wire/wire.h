@@ -104,6 +104,8 @@ class Wire {
   }
   /// Borrows the next frame or link event; several may be borrowed at a time (at least 64).
   virtual bool Receive(InFrame* frame) = 0;
+  /// Cheap: true when Receive would find nothing. False when that is not known.
+  virtual bool NothingArrived() const { return false; }
   /// Of a borrowed frame that is `revocable`, asked after its bytes were copied: are they what was
   /// sent? False when the sender has taken them back; they are then to be thrown away.
   virtual bool Intact(const InFrame& frame) {

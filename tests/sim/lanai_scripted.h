@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -75,7 +76,13 @@ class ScriptedWire : public wire::Wire {
     return wire::SendResult::kSent;
   }
   bool LeasePending(uint64_t lease) override { return lease == pending_lease; }
+  bool NothingArrived() const override {
+    std::lock_guard lock(link_->mutex);
+    const bool closing = link_->closed[1 - end_] && !link_->closed_told[end_];
+    return knows_of_nothing && link_->frames[end_].empty() && !closing;
+  }
   bool Receive(wire::InFrame* frame) override {
+    if (std::this_thread::get_id() == counted_thread) ++receives;
     std::lock_guard lock(link_->mutex);
     if (!link_->frames[end_].empty()) {
       auto held = std::make_unique<Held>();
@@ -132,6 +139,9 @@ class ScriptedWire : public wire::Wire {
 
   // Script and observations; used by the thread that holds the core, or before it starts.
   bool is_trusted = true;
+  std::atomic<bool> knows_of_nothing{true};  ///< NothingArrived may be true
+  const std::thread::id counted_thread = std::this_thread::get_id();
+  uint32_t receives = 0;           ///< looks for a frame by the thread that has made this
   std::atomic<uint32_t> turns{0};  ///< taken
   size_t split = 0;  ///< received frames come in two pieces, the first of so many bytes; 0: one
   wire::SendResult next_result = wire::SendResult::kSent;
