@@ -104,17 +104,6 @@ void CommandChannel::NotifyWaiters() {
   port_.platform().Wake(&progress_);
 }
 
-abi::Event& CommandChannel::EventAt(uint32_t index) const {
-  auto* ring = reinterpret_cast<abi::Event*>(event_ring_.data());
-  return ring[index & ((1u << event_log2_) - 1)];
-}
-
-bool CommandChannel::EventWaiting() const {
-  const uint32_t index = event_consumer_.load(std::memory_order_acquire);
-  const std::atomic_ref<uint32_t> valid(EventAt(index).valid);
-  return valid.load(std::memory_order_acquire) == abi::CqeLap(index, event_log2_);
-}
-
 void CommandChannel::TryDispatch() {
   const std::unique_lock lock(dispatch_mutex_, std::try_to_lock);
   if (lock.owns_lock()) DispatchLocked();

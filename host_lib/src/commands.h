@@ -16,6 +16,7 @@
 #include "host_lib/port/host_port.h"
 #include "memory.h"
 #include "nic_fw/abi/command.h"
+#include "nic_fw/abi/completion.h"
 #include "qpip/types.h"
 
 namespace qpip::internal {
@@ -75,8 +76,14 @@ class CommandChannel {
   };
 
   std::atomic_ref<uint32_t> Progress() { return std::atomic_ref<uint32_t>(progress_); }
-  abi::Event& EventAt(uint32_t index) const;
-  bool EventWaiting() const;
+  abi::Event& EventAt(uint32_t index) const {
+    return reinterpret_cast<abi::Event*>(event_ring_.data())[index & ((1u << event_log2_) - 1)];
+  }
+  bool EventWaiting() const {
+    const uint32_t index = event_consumer_.load(std::memory_order_acquire);
+    const std::atomic_ref<uint32_t> valid(EventAt(index).valid);
+    return valid.load(std::memory_order_acquire) == abi::CqeLap(index, event_log2_);
+  }
   bool TryPost(const abi::Command& command, Pending* pending);
   void AnnounceAgain();
   void AnnounceLocked();

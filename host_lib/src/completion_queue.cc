@@ -67,19 +67,30 @@ CqImpl::~CqImpl() {
   if (fd >= 0) close(fd);
 }
 
+inline abi::Cqe& CqImpl::EntryAt(uint32_t index) const {
+  return ring_[index & ((1u << log2_size_) - 1)];
+}
+
+// Observe, then read: everything else in the entry was written before its valid word.
+inline bool CqImpl::EntryValid() const {
+  const uint32_t consumer = consumer_.load(std::memory_order_relaxed);
+  const std::atomic_ref<uint32_t> valid(EntryAt(consumer).valid);
+  return valid.load(std::memory_order_acquire) == abi::CqeLap(consumer, log2_size_);
+}
+
 size_t CqImpl::Poll(std::span<WorkCompletion> out) {
   nic_->ThrowIfForked("poll for completions");
   return Look(out, /*before_sleep=*/false);
 }
 
 size_t CqImpl::Look(std::span<WorkCompletion> out, bool before_sleep) {
-  size_t count = Harvest(out);
+  size_t count = MayHaveSome() ? Harvest(out) : 0;
   if (count == 0) {
     abi::HostPort& port = nic_->port();
     const bool did =
         before_sleep ? port.DriveBeforeSleep() : port.Drive(/*until_notification=*/true);
     // Before a sleep another thread may have had the core, and what it has brought is to be seen.
-    if (did || before_sleep) count = Harvest(out);
+    if ((did || before_sleep) && MayHaveSome()) count = Harvest(out);
   }
   // After the harvest: a caller that has seen a flush also sees the state that caused it.
   nic_->channel().DispatchIfAny();
@@ -170,6 +181,7 @@ void CqImpl::DrainRing() {
   while (EntryValid()) {
     if (TakeLocked(&completion)) backlog_.push_back(completion);
   }
+  has_backlog_.store(!backlog_.empty(), std::memory_order_release);
 }
 
 void CqImpl::OnInterrupt() {
@@ -191,17 +203,8 @@ void CqImpl::OnOverrun() {
   OnInterrupt();
 }
 
-abi::Cqe& CqImpl::EntryAt(uint32_t index) const { return ring_[index & ((1u << log2_size_) - 1)]; }
-
-// Observe, then read: everything else in the entry was written before its valid word.
-bool CqImpl::EntryValid() const {
-  const std::atomic_ref<uint32_t> valid(EntryAt(consumer_).valid);
-  return valid.load(std::memory_order_acquire) == abi::CqeLap(consumer_, log2_size_);
-}
-
 size_t CqImpl::Harvest(std::span<WorkCompletion> out) {
   const std::lock_guard lock(lock_);
-  if (backlog_.empty() && !EntryValid()) return 0;
   return HarvestLocked(out);
 }
 
@@ -210,6 +213,7 @@ size_t CqImpl::HarvestLocked(std::span<WorkCompletion> out) {
   while (count < out.size() && !backlog_.empty()) {
     out[count++] = backlog_.front();
     backlog_.pop_front();
+    if (backlog_.empty()) has_backlog_.store(false, std::memory_order_release);
   }
   while (count < out.size() && EntryValid()) {
     if (TakeLocked(&out[count])) ++count;
@@ -219,11 +223,12 @@ size_t CqImpl::HarvestLocked(std::span<WorkCompletion> out) {
 
 // Takes the valid entry at the consumer index. Returns false when it names no queue pair.
 bool CqImpl::TakeLocked(WorkCompletion* out) {
-  const abi::Cqe cqe = EntryAt(consumer_);
-  ++consumer_;
+  const uint32_t consumer = consumer_.load(std::memory_order_relaxed);
+  const abi::Cqe cqe = EntryAt(consumer);
+  consumer_.store(consumer + 1, std::memory_order_relaxed);
   // Before the work request's slot is freed: from then on the NIC may need the entry again, and
   // room for every work request is what CreateQp has promised it.
-  std::atomic_ref<uint64_t>(*consumer_word_).store(consumer_, std::memory_order_release);
+  std::atomic_ref<uint64_t>(*consumer_word_).store(consumer + 1, std::memory_order_release);
   return Translate(cqe, out);
 }
 
@@ -302,7 +307,7 @@ bool CqImpl::HasCompletion(Wanted wanted) {
   if (wanted == kAny) return !backlog_.empty() || EntryValid();
   // The backlog is what a queue pair has left behind: somebody is to look at it.
   if (!backlog_.empty()) return true;
-  const uint32_t begin = consumer_;
+  const uint32_t begin = consumer_.load(std::memory_order_relaxed);
   for (uint32_t index = begin; index - begin < capacity(); ++index) {
     const abi::Cqe& cqe = EntryAt(index);
     const std::atomic_ref<const uint32_t> valid(cqe.valid);
@@ -320,7 +325,7 @@ bool CqImpl::PrepareToArm(Wanted wanted, abi::Doorbell* doorbell) {
   uint32_t consumer;
   {
     const std::lock_guard lock(lock_);
-    consumer = consumer_;
+    consumer = consumer_.load(std::memory_order_relaxed);
   }
   *doorbell = abi::Doorbell::Make(abi::DoorbellKind::kCqArm, handle_, consumer,
                                   wanted == kSolicited ? abi::kArmSolicited : abi::kArmAny);

@@ -59,6 +59,9 @@ class CqImpl {
   size_t Look(std::span<WorkCompletion> out, bool before_sleep);
   abi::Cqe& EntryAt(uint32_t index) const;
   bool EntryValid() const;
+  /// Something is there for Harvest. Without the lock, which nobody needs to find nothing: what
+  /// another thread is just taking is not there for this one either way.
+  bool MayHaveSome() const { return EntryValid() || has_backlog_.load(std::memory_order_acquire); }
   size_t Harvest(std::span<WorkCompletion> out);
   size_t HarvestLocked(std::span<WorkCompletion> out);
   bool TakeLocked(WorkCompletion* out);
@@ -79,8 +82,9 @@ class CqImpl {
   uint64_t* consumer_word_;
   uint32_t handle_ = 0;
 
-  SpinLock lock_;  ///< guards what follows, up to the next blank line
-  uint32_t consumer_ = 0;
+  SpinLock lock_;                         ///< guards what follows, up to the next blank line
+  std::atomic<uint32_t> consumer_{0};     ///< written with the lock, looked at without
+  std::atomic<bool> has_backlog_{false};  ///< likewise
   std::deque<WorkCompletion> backlog_;
 
   std::mutex reserve_mutex_;

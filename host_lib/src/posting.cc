@@ -115,6 +115,74 @@ void CopyInline(const ibv_sge* list, int count, std::byte* to) {
 
 }  // namespace
 
+// Of a send of one element, as most are, nothing of this is left but what differs.
+[[gnu::always_inline]] inline int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer,
+                                                       uint32_t* length) const {
+  const bool tcp = options_.type == QpType::kTcp;
+  const QpState state = state_.load(std::memory_order_acquire);
+  if (state != QpState::kConnected && state != QpState::kPeerClosed) return ENOTCONN;
+  const bool rdma = options_.framing == Framing::kMpa;
+  if (wr.opcode != IBV_WR_SEND && !rdma) return EINVAL;
+  uint64_t bytes;
+  if (!SumList(wr.sg_list, wr.num_sge, options_.max_send_sge, &bytes)) return EINVAL;
+  if (rdma) {
+    if (peer != nullptr) return EINVAL;
+    if (const int error = ValidateRdma(wr, bytes); error != 0) return error;
+  } else if (tcp) {
+    if (peer != nullptr || bytes == 0) return EINVAL;
+    if (bytes > UINT32_MAX) return EMSGSIZE;
+  } else {
+    if (peer == nullptr || peer->port == 0) return EDESTADDRREQ;
+    if (bytes > kMaxDatagram) return EMSGSIZE;
+  }
+  if ((wr.send_flags & IBV_SEND_INLINE) != 0 && bytes > options_.max_inline) return EMSGSIZE;
+  if (send_->full()) return ENOMEM;
+  *length = static_cast<uint32_t>(bytes);
+  return 0;
+}
+
+[[gnu::always_inline]] inline void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer,
+                                                    uint32_t length) {
+  std::byte* entry = send_->next_entry();
+  std::byte* body = entry + sizeof(abi::SendWqe);
+  abi::SendWqe wqe;
+  wqe.opcode = static_cast<uint8_t>(ToOpcode(wr.opcode));
+  wqe.length = length;
+  if (options_.framing == Framing::kMpa) FillRdma(wr, &wqe);
+  if (options_.signal_all || (wr.send_flags & IBV_SEND_SIGNALED) != 0) {
+    wqe.flags |= abi::kSendSignaled;
+  }
+  if ((wr.send_flags & kSendUrgent) != 0) wqe.flags |= abi::kSendUrgent;
+  if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
+    wqe.flags |= abi::kSendInline;
+    wqe.inline_length = static_cast<uint16_t>(length);
+    CopyInline(wr.sg_list, wr.num_sge, body);
+  } else {
+    wqe.sge_count = FillList(wr.sg_list, wr.num_sge, body);
+  }
+  if (peer != nullptr) {
+    wqe.peer_port = peer->port;
+    wqe.peer_address = ToAbi(peer->address);
+  }
+  std::memcpy(entry, &wqe, sizeof(wqe));
+}
+
+[[gnu::always_inline]] inline int QpImpl::PostSendLocked(const ibv_send_wr& wr,
+                                                         const Endpoint* peer) {
+  uint32_t length;
+  if (const int error = ValidateSend(wr, peer, &length); error != 0) return error;
+  FillSend(wr, peer, length);
+  send_->Advance(wr.wr_id, static_cast<uint8_t>(ToOpcode(wr.opcode)));
+  return 0;
+}
+
+void QpImpl::RingSends(std::unique_lock<SpinLock> lock) {
+  const abi::Doorbell doorbell =
+      send_->Publish(abi::DoorbellKind::kSendPosted, handle_, /*posted_bytes=*/0);
+  lock.unlock();
+  nic_.port().RingDoorbell(doorbell);
+}
+
 int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   if (nic_.forked()) [[unlikely]] {
     if (bad != nullptr) *bad = wr;
@@ -148,45 +216,13 @@ int QpImpl::PostDatagramsLocked(ibv_send_wr** wr) {
   return 0;
 }
 
-int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
+[[gnu::always_inline]] inline int QpImpl::PostSendOne(const ibv_send_wr& wr, const Endpoint* peer) {
   if (nic_.forked()) [[unlikely]]
     return EPERM;
   std::unique_lock lock(send_->lock());
   const int error = PostSendLocked(wr, peer);
   if (error == 0) RingSends(std::move(lock));
   return error;
-}
-
-int QpImpl::PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer) {
-  uint32_t length;
-  if (const int error = ValidateSend(wr, peer, &length); error != 0) return error;
-  FillSend(wr, peer, length);
-  send_->Advance(wr.wr_id, static_cast<uint8_t>(ToOpcode(wr.opcode)));
-  return 0;
-}
-
-int QpImpl::ValidateSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t* length) const {
-  const bool tcp = options_.type == QpType::kTcp;
-  const QpState state = state_.load(std::memory_order_acquire);
-  if (state != QpState::kConnected && state != QpState::kPeerClosed) return ENOTCONN;
-  const bool rdma = options_.framing == Framing::kMpa;
-  if (wr.opcode != IBV_WR_SEND && !rdma) return EINVAL;
-  uint64_t bytes;
-  if (!SumList(wr.sg_list, wr.num_sge, options_.max_send_sge, &bytes)) return EINVAL;
-  if (rdma) {
-    if (peer != nullptr) return EINVAL;
-    if (const int error = ValidateRdma(wr, bytes); error != 0) return error;
-  } else if (tcp) {
-    if (peer != nullptr || bytes == 0) return EINVAL;
-    if (bytes > UINT32_MAX) return EMSGSIZE;
-  } else {
-    if (peer == nullptr || peer->port == 0) return EDESTADDRREQ;
-    if (bytes > kMaxDatagram) return EMSGSIZE;
-  }
-  if ((wr.send_flags & IBV_SEND_INLINE) != 0 && bytes > options_.max_inline) return EMSGSIZE;
-  if (send_->full()) return ENOMEM;
-  *length = static_cast<uint32_t>(bytes);
-  return 0;
 }
 
 int QpImpl::ValidateRdma(const ibv_send_wr& wr, uint64_t bytes) const {
@@ -216,38 +252,6 @@ int QpImpl::ValidateRdma(const ibv_send_wr& wr, uint64_t bytes) const {
       return EOPNOTSUPP;
   }
   return bytes > kMaxRdmaMessage ? EMSGSIZE : 0;
-}
-
-void QpImpl::FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length) {
-  std::byte* entry = send_->next_entry();
-  std::byte* body = entry + sizeof(abi::SendWqe);
-  abi::SendWqe wqe;
-  wqe.opcode = static_cast<uint8_t>(ToOpcode(wr.opcode));
-  wqe.length = length;
-  if (options_.framing == Framing::kMpa) FillRdma(wr, &wqe);
-  if (options_.signal_all || (wr.send_flags & IBV_SEND_SIGNALED) != 0) {
-    wqe.flags |= abi::kSendSignaled;
-  }
-  if ((wr.send_flags & kSendUrgent) != 0) wqe.flags |= abi::kSendUrgent;
-  if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
-    wqe.flags |= abi::kSendInline;
-    wqe.inline_length = static_cast<uint16_t>(length);
-    CopyInline(wr.sg_list, wr.num_sge, body);
-  } else {
-    wqe.sge_count = FillList(wr.sg_list, wr.num_sge, body);
-  }
-  if (peer != nullptr) {
-    wqe.peer_port = peer->port;
-    wqe.peer_address = ToAbi(peer->address);
-  }
-  std::memcpy(entry, &wqe, sizeof(wqe));
-}
-
-void QpImpl::RingSends(std::unique_lock<SpinLock> lock) {
-  const abi::Doorbell doorbell =
-      send_->Publish(abi::DoorbellKind::kSendPosted, handle_, /*posted_bytes=*/0);
-  lock.unlock();
-  nic_.port().RingDoorbell(doorbell);
 }
 
 int QpImpl::PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
