@@ -50,16 +50,22 @@ std::byte* StreamWriter::RingAt(uint64_t position) const {
   return static_cast<std::byte*>(memory_->data()) + position % ring_bytes_;
 }
 
-// Copies `data`, for which there is room, to the head of the ring and names it in `list`: two
-// elements when it goes around the end. Returns how many.
-size_t StreamWriter::CopyIn(std::span<const std::byte> data, ibv_sge* list) const {
+// Copies `parts`, for which there is room, to the head of the ring and names them in `list`: two
+// elements when they go around the end. Returns how many.
+size_t StreamWriter::CopyIn(std::span<const ConstBytes> parts, ibv_sge* list) const {
+  uint64_t position = ring_head_;
+  for (std::span<const std::byte> data : parts) {
+    const size_t first = std::min(data.size(), ring_bytes_ - position % ring_bytes_);
+    if (first != 0) std::memcpy(RingAt(position), data.data(), first);
+    if (first != data.size()) std::memcpy(RingAt(0), data.data() + first, data.size() - first);
+    position += data.size();
+  }
   const size_t at = ring_head_ % ring_bytes_;
-  const size_t first = std::min(data.size(), ring_bytes_ - at);
-  std::memcpy(RingAt(at), data.data(), first);
+  const size_t total = position - ring_head_;
+  const size_t first = std::min(total, ring_bytes_ - at);
   list[0] = memory_->Sge(at, static_cast<uint32_t>(first));
-  if (first == data.size()) return 1;
-  std::memcpy(RingAt(0), data.data() + first, data.size() - first);
-  list[1] = memory_->Sge(0, static_cast<uint32_t>(data.size() - first));
+  if (first == total) return 1;
+  list[1] = memory_->Sge(0, static_cast<uint32_t>(total - first));
   return 2;
 }
 
@@ -100,7 +106,8 @@ size_t StreamWriter::Write(ConstBytes data) {
     const size_t bytes = std::min({data.size() - total, room(), contiguous, size_t{max_message_}});
     if (bytes == 0) break;
     std::array<ibv_sge, 2> list;
-    const size_t count = CopyIn(data.subspan(total, bytes), list.data());
+    const ConstBytes part = data.subspan(total, bytes);
+    const size_t count = CopyIn({&part, 1}, list.data());
     if (!Post(std::span(list).first(count), ring_head_ + bytes)) break;
     total += bytes;
   }
@@ -108,11 +115,21 @@ size_t StreamWriter::Write(ConstBytes data) {
 }
 
 bool StreamWriter::WriteAll(ConstBytes data) {
-  if (data.empty()) return true;
-  if (state_ != StreamState::kOpen || data.size() > room()) return false;
-  std::array<ibv_sge, 2> list;
-  const size_t count = CopyIn(data, list.data());
-  return Post(std::span(list).first(count), ring_head_ + data.size());
+  return data.empty() || WriteParts({&data, 1}, {}).has_value();
+}
+
+std::optional<StreamWriter::Ticket> StreamWriter::WriteParts(std::span<const ConstBytes> copied,
+                                                             std::span<const ibv_sge> payload) {
+  size_t bytes = 0;
+  for (const ConstBytes& part : copied) bytes += part.size();
+  std::array<ibv_sge, kMaxSge> list;
+  if (state_ != StreamState::kOpen || bytes > room() || payload.size() + 2 > list.size()) {
+    return std::nullopt;
+  }
+  size_t count = CopyIn(copied, list.data());
+  for (const ibv_sge& sge : payload) list[count++] = sge;
+  if (!Post(std::span(list).first(count), ring_head_ + bytes)) return std::nullopt;
+  return posted_;
 }
 
 std::optional<StreamWriter::Ticket> StreamWriter::WriteRegistered(std::span<const ibv_sge> payload,

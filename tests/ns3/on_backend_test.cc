@@ -7,6 +7,7 @@
 #include <map>
 
 #include "on_backend.h"
+#include "on_vconn.h"
 #include "sim/ns3/model/fibre.h"
 #include "sim/ns3/model/qpip_net_device.h"
 
@@ -90,14 +91,24 @@ Backend Simulated(const char* name, const SimOptions& options) {
   return {name, [options] { return std::make_unique<VirtualTime>(options); }};
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, OnBackend,
-    ::testing::Values(Simulated("ns3_switch", {}), Simulated("ns3_cable", {.cable = true}),
-                      Simulated("ns3_mtu1500", {.mtu = 1500}),
-                      Simulated("ns3_short_fifo", {.doorbell_entries = 1}),
-                      Simulated("ns3_firmware_checksum", {.profile = "lanai9-firmware-checksum"}),
-                      Simulated("ns3_faults", {.mtu = 1500, .loss = 0.01, .corruption = 0.001})),
-    [](const auto& test) { return test.param.name; });
+const std::array kSimulated = {
+    Simulated("ns3_switch", {}),
+    Simulated("ns3_cable", {.cable = true}),
+    Simulated("ns3_mtu1500", {.mtu = 1500}),
+    Simulated("ns3_short_fifo", {.doorbell_entries = 1}),
+    Simulated("ns3_firmware_checksum", {.profile = "lanai9-firmware-checksum"}),
+    Simulated("ns3_faults", {.mtu = 1500, .loss = 0.01, .corruption = 0.001})};
+
+std::vector<VconnBackend> ForVconn() {
+  std::vector<VconnBackend> backends;
+  for (const Backend& backend : kSimulated) backends.push_back({backend.name, backend.make});
+  return backends;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OnBackend, ::testing::ValuesIn(kSimulated),
+                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, OnVconn, ::testing::ValuesIn(ForVconn()),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace qpip::test

@@ -316,6 +316,7 @@ class QueuePair {
   friend class Listener;
   friend class StreamReader;
   friend class StreamWriter;
+  friend class Vconn;
   friend class internal::NicImpl;
   explicit QueuePair(std::shared_ptr<internal::QpImpl> impl);
   std::shared_ptr<internal::QpImpl> impl_;

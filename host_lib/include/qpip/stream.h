@@ -37,6 +37,10 @@
 
 namespace qpip {
 
+namespace internal {
+class VconnCore;
+}
+
 enum class StreamState {
   kOpen,         ///< more may come
   kEndOfStream,  ///< the peer has shut down its direction (FIN); all its bytes have arrived
@@ -166,12 +170,17 @@ class StreamWriter {
   DisconnectReason reason() const { return reason_; }
 
  private:
+  friend class internal::VconnCore;
   struct Outstanding {
     uint64_t ring_end;  ///< the ring is free up to here once this send has completed
   };
   bool Post(std::span<ibv_sge> list, uint64_t ring_end);
   std::byte* RingAt(uint64_t position) const;
-  size_t CopyIn(std::span<const std::byte> data, ibv_sge* list) const;
+  size_t CopyIn(std::span<const ConstBytes> parts, ibv_sge* list) const;
+  /// Copies `copied` and posts it with `payload` behind it, as one send. nullopt, having taken
+  /// nothing, when the ring or the send queue is full, or in kError.
+  std::optional<Ticket> WriteParts(std::span<const ConstBytes> copied,
+                                   std::span<const ibv_sge> payload);
 
   std::shared_ptr<internal::QpImpl> qp_;
   size_t ring_bytes_;
