@@ -36,7 +36,9 @@ apps::CommandLine MakeCommandLine() {
   command_line.Options().add_options()("socket", po::value<std::string>()->value_name("PATH"),
                                        "the Unix socket to serve on")(
       "exit-when-broken", "exit with status 1 after a connection broke, instead of going on")(
-      "keep-serving", "the default; accepted because it once was not");
+      "keep-serving", "the default; accepted because it once was not")(
+      "vconn",
+      "to a server that was started with --vconn: each of NBD's messages is one of VCONN's");
   apps::AddPatienceOption(command_line);
   command_line.Positional("server", 1);
   return command_line;
@@ -76,6 +78,7 @@ int Main(int argc, char** argv) {
   options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
   options.patience = apps::GetPatience(command_line);
   options.exit_when_broken = command_line.Flag("exit-when-broken");
+  options.vconn = command_line.Flag("vconn");
   if (options.exit_when_broken && command_line.Flag("keep-serving")) {
     throw apps::UsageError("--exit-when-broken and --keep-serving: command line: give one of them");
   }

@@ -10,6 +10,8 @@
 #include <cstring>
 
 #include "apps/common/command_line.h"
+#include "apps/nbd/stream_relay.h"
+#include "apps/nbd/vconn_relay.h"
 
 namespace qpip::nbd {
 
@@ -38,7 +40,7 @@ LocalServer::LocalServer(Nic& nic, LocalSocket& socket, const LocalServerOptions
 }
 
 LocalServer::~LocalServer() {
-  for (Session& session : sessions_) session.relay.Cancel();
+  for (Session& session : sessions_) session.relay->Cancel();
   for (Session& session : sessions_) session.thread.join();
 }
 
@@ -53,20 +55,20 @@ void LocalServer::Run() {
 }
 
 void LocalServer::FinishSessions() {
-  for (Session& session : sessions_) session.relay.Finish();
+  for (Session& session : sessions_) session.relay->Finish();
   const auto deadline = std::chrono::steady_clock::now() + kStopGrace;
   for (uint64_t before = UINT64_MAX; before != BytesRelayed();) {
     before = BytesRelayed();
     if (AwaitSessions(kStuckGrace) || std::chrono::steady_clock::now() > deadline) break;
   }
-  for (Session& session : sessions_) session.relay.Cancel();
+  for (Session& session : sessions_) session.relay->Cancel();
   AwaitSessions(std::chrono::nanoseconds::max());
 }
 
 uint64_t LocalServer::BytesRelayed() const {
   uint64_t bytes = 0;
   for (const Session& session : sessions_) {
-    bytes += session.relay.bytes_up() + session.relay.bytes_down();
+    bytes += session.relay->bytes_up() + session.relay->bytes_down();
   }
   return bytes;
 }
@@ -94,11 +96,16 @@ void LocalServer::AcceptOne() {
   if (local) StartSession(std::move(local));
 }
 
+std::unique_ptr<Relay> LocalServer::MakeRelay(FileDescriptor local) {
+  if (options_.vconn) return std::make_unique<VconnRelay>(nic_, *pd_, std::move(local));
+  return std::make_unique<StreamRelay>(nic_, *pd_, std::move(local));
+}
+
 void LocalServer::StartSession(FileDescriptor local) {
   ++counts_.connections;
   const size_t before = sessions_.size();
   try {
-    Session& session = sessions_.emplace_back(nic_, *pd_, std::move(local));
+    Session& session = sessions_.emplace_back(MakeRelay(std::move(local)));
     session.thread = std::thread([this, &session] { RunSession(session); });
   } catch (const std::exception& error) {
     // A queue pair, memory or a thread: it hangs up on the tool.
@@ -111,7 +118,7 @@ void LocalServer::StartSession(FileDescriptor local) {
 
 void LocalServer::RunSession(Session& session) {
   try {
-    session.failure = session.relay.Run(options_.peer, options_.patience, stop_);
+    session.failure = session.relay->Run(options_.peer, options_.patience, stop_);
   } catch (const Lack& lack) {
     session.failure = lack.what();
     session.lack = true;
@@ -144,8 +151,8 @@ void LocalServer::Reap() {
       }
     }
     session->thread.join();
-    counts_.bytes_up += session->relay.bytes_up();
-    counts_.bytes_down += session->relay.bytes_down();
+    counts_.bytes_up += session->relay->bytes_up();
+    counts_.bytes_down += session->relay->bytes_down();
     const std::optional<std::string> failure = session->failure;
     const bool lack = session->lack;
     session = sessions_.erase(session);

@@ -22,6 +22,7 @@ struct LocalServerOptions {
   Endpoint peer;
   std::chrono::nanoseconds patience{0};  ///< how long a server that is not there is tried again
   bool exit_when_broken = false;         ///< do not go on after a relay has failed
+  bool vconn = false;                    ///< messages (vconn_relay.h) instead of bytes
 };
 
 struct LocalServerCounts {
@@ -49,9 +50,8 @@ class LocalServer {
 
  private:
   struct Session {
-    Session(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
-        : relay(nic, pd, std::move(local)) {}
-    Relay relay;
+    explicit Session(std::unique_ptr<Relay> made) : relay(std::move(made)) {}
+    std::unique_ptr<Relay> relay;
     std::thread thread;
     std::optional<std::string> failure;  ///< written before `ended`
     bool lack = false;                   ///< the failure is only that of this one
@@ -61,6 +61,8 @@ class LocalServer {
   /// Takes a connection that waits and starts its session. What cannot be had for it is said, and
   /// it waits or is refused.
   void AcceptOne();
+  /// Throws qpip::Error.
+  std::unique_ptr<Relay> MakeRelay(FileDescriptor local);
   void StartSession(FileDescriptor local);
   void RunSession(Session& session);
   /// Joins sessions that have ended and deals with their failures.

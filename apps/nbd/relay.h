@@ -1,4 +1,5 @@
-// A byte relay between a local stream socket and a TCP queue pair of stream framing.
+// A relay between a local stream socket and a TCP queue pair: what does not depend on how bytes
+// travel on the latter (stream_relay.h, vconn_relay.h).
 //
 //   local tool ── socket ──> registered buffer ── send WRs ────> NIC    "upstream", one thread
 //   local tool <── socket ── receive buffer <── receive WRs ──── NIC    "downstream", another
@@ -7,26 +8,26 @@
 // the end of one direction is carried over and leaves the other open.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
-#include <vector>
 
+#include "apps/common/give_way.h"
 #include "apps/common/stop.h"
 #include "apps/nbd/local_socket.h"
 #include "qpip/qpip.h"
-#include "qpip/stream.h"
 
 namespace qpip::nbd {
 
 class Relay {
  public:
-  /// Takes over the socket. `nic` and `pd` must outlive the relay. Throws qpip::Error.
-  Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local);
-  ~Relay();
+  virtual ~Relay() = default;
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
@@ -46,37 +47,64 @@ class Relay {
   uint64_t bytes_up() const { return bytes_up_.load(std::memory_order_relaxed); }
   uint64_t bytes_down() const { return bytes_down_.load(std::memory_order_relaxed); }
 
- private:
+ protected:
+  static constexpr size_t kSendBytes = 128 * 1024;  ///< of one send buffer
+  static constexpr size_t kSends = 16;              ///< send buffers
+  static constexpr uint32_t kReceives = 32;
+
+  /// `nic` and `pd` must outlive the relay. Throws qpip::Error.
+  Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local);
+  /// The derived class's, with its queue pair: before anything that its work refers to.
+  void EndQp() { qp_.reset(); }
+
+  /// A fresh queue pair and what goes with it, in place of one that could not be connected.
+  virtual std::unique_ptr<QueuePair> MakeQp() = 0;
+  /// What goes on a queue pair that is connected.
+  virtual void RunUpstream() = 0;
+  virtual void RunDownstream() = 0;
+  /// Why it is broken; nullopt: it is not.
+  virtual std::optional<std::string> WhyBroken() const = 0;
+
+  /// Waits for bytes of the local tool. Returns how many; 0: its end.
+  size_t ReadFromTool(std::byte* to, size_t bytes);
+  /// Writes to the local tool what there is room for, and waits for room. Returns how many bytes; 0
+  /// after a signal. nullopt: the tool is gone, and the connection is aborted.
+  std::optional<size_t> WriteToTool(std::span<const iovec> list);
+  /// Nothing follows for the tool. `broken`: nor can it send anything.
+  void EndTool(bool broken);
+  /// MakeQp, and the queue pair is its. Throws qpip::Error.
   void CreateQp();
+
+  ProtectionDomain& pd() { return pd_; }
+  Nic& nic() { return nic_; }
+  QueuePair& qp() { return *qp_; }
+  // Two completion queues, because two threads wait.
+  CompletionQueue& send_cq() { return *send_cq_; }
+  CompletionQueue& recv_cq() { return *recv_cq_; }
+  const MemoryRegion& send_memory() const { return *send_memory_; }
+  std::byte* SendBuffer(size_t index) {
+    return static_cast<std::byte*>(send_memory_->data()) + index * kSendBytes;
+  }
+
+ private:
   /// Returns false when `stop` came first. Throws qpip::Error.
   bool Connect(const Endpoint& peer, std::chrono::nanoseconds patience,
                const apps::StopToken& stop);
   void RunBothWays();
-  void RunUpstream();
-  void RunDownstream();
-  /// Waits for one of the send buffers. Returns false when sending has failed.
-  bool AwaitSendBuffer(size_t index);
-  bool SendBuffer(size_t index, size_t bytes);
-  void PumpSends();
-  /// Moves received bytes to the socket. Returns false when the local tool is gone.
-  bool WriteReceived();
   std::optional<std::string> FailureText(const Endpoint& peer) const;
 
   Nic& nic_;
   ProtectionDomain& pd_;
   FileDescriptor local_;
-  // Two completion queues, because two threads wait.
   std::unique_ptr<CompletionQueue> send_cq_;
   std::unique_ptr<CompletionQueue> recv_cq_;
+  std::unique_ptr<MemoryRegion> send_memory_;
   std::mutex qp_mutex_;  ///< held to replace qp_ and to abort it from another thread
   std::unique_ptr<QueuePair> qp_;
-  std::unique_ptr<StreamReader> reader_;
-  std::unique_ptr<StreamWriter> writer_;
-  std::unique_ptr<MemoryRegion> send_memory_;
-  std::vector<StreamWriter::Ticket> tickets_;  ///< of the last send of each send buffer
-  std::atomic<bool> ended_here_ = false;       ///< cancelled, or the local tool is gone
+  std::atomic<bool> ended_here_ = false;  ///< cancelled, or the local tool is gone
   std::atomic<uint64_t> bytes_up_ = 0;
   std::atomic<uint64_t> bytes_down_ = 0;
+  apps::GiveWay give_way_;  ///< upstream's
 };
 
 }  // namespace qpip::nbd

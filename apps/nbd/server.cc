@@ -12,8 +12,9 @@
 
 #include "apps/common/command_line.h"
 #include "apps/nbd/negotiation.h"
-#include "apps/nbd/qp_transport.h"
 #include "apps/nbd/socket_transport.h"
+#include "apps/nbd/stream_transport.h"
+#include "apps/nbd/vconn_transport.h"
 
 namespace qpip::nbd {
 
@@ -144,9 +145,16 @@ void Server::RunOnNic() {
   listener_.reset();  // takes the offer back before `idle` goes
 }
 
+std::unique_ptr<QpTransport> Server::MakeTransport() {
+  if (options_.vconn) {
+    return std::make_unique<VconnTransport>(*nic_, *pd_, stop_, options_.keepalive);
+  }
+  return std::make_unique<StreamTransport>(*nic_, *pd_, stop_, options_.keepalive);
+}
+
 std::unique_ptr<Server::Connection> Server::TryToOffer() {
   try {
-    auto transport = std::make_unique<QpTransport>(*nic_, *pd_, stop_, options_.keepalive);
+    auto transport = MakeTransport();
     QueuePair& qp = transport->qp();
     auto connection = std::make_unique<Connection>(std::move(transport));
     connection->qp = &qp;

@@ -16,6 +16,7 @@
 #include "apps/nbd/export.h"
 #include "apps/nbd/listening_sockets.h"
 #include "apps/nbd/memory_budget.h"
+#include "apps/nbd/qp_transport.h"
 #include "apps/nbd/transmission.h"
 #include "qpip/qpip.h"
 
@@ -32,6 +33,7 @@ struct ServerOptions {
   /// A client that takes longer to choose an export is hung up on; 0: it may take any time.
   std::chrono::nanoseconds handshake_limit = std::chrono::seconds(10);
   std::chrono::seconds keepalive{60};  ///< of QpOptions; 0: the NIC's
+  bool vconn = false;                  ///< queue pairs carry messages (vconn_transport.h)
   size_t max_connections = 256;        ///< more clients wait until one leaves
   /// Bytes of requests longer than Transmission::kPieceBytes, over all connections; at least
   /// kMaxPayloadBytes.
@@ -65,6 +67,8 @@ class Server {
   void RunOnSockets();
   /// Takes what waits at a socket. Returns false when something that it needs cannot be had now.
   bool AcceptFrom(ListeningSocket& socket);
+  /// Throws qpip::Error.
+  std::unique_ptr<QpTransport> MakeTransport();
   /// A queue pair on offer; nullptr when there is no room for one now.
   std::unique_ptr<Connection> TryToOffer();
   /// Returns false when the client had to be refused.

@@ -73,6 +73,8 @@ apps::CommandLine MakeCommandLine() {
       "handshake-limit", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
       "a client that has not chosen an export by then is hung up on (0: it may take any time)");
   AddUpstreamOptions(command_line);
+  command_line.Options().add_options()(
+      "vconn", "queue pairs carry messages (VCONN) instead of bytes: for qpip-nbd-client --vconn");
   apps::AddKeepaliveOption(command_line);
   command_line.Positional("export", -1);
   return command_line;
@@ -239,6 +241,7 @@ int Main(int argc, char** argv) {
   options.handshake_limit =
       apps::ToNanoseconds(command_line.Seconds("handshake-limit", kMaxHandshakeSeconds));
   options.keepalive = apps::GetKeepalive(command_line);
+  options.vconn = command_line.Flag("vconn");
   options.max_connections = command_line.Number("max-connections", 1, 1 << 20);
   std::optional<TlsContext> tls;
   if (const auto tls_options = GetTls(command_line)) tls.emplace(*tls_options);

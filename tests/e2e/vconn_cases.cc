@@ -354,7 +354,7 @@ TEST_P(OnVconn, GivenAPeerThatSendsMoreThanItsWindowThenItIsCutOff) {
   const Error error =
       ErrorOfPeer({Hello(4, 4096), kEmptyMessage, kEmptyMessage, kEmptyMessage, kEmptyMessage}, 3);
   const bool rdma = GetParam().framing == Framing::kMpa;
-  // Over RDMA the NIC may be the first to see it: a Send without a receive (RFC 5040 section 7.1).
+  // Over RDMA the NIC may be the first to see it: a Send without a receive.
   if (rdma && error.code() == ErrnoOf(DisconnectReason::kTerminated)) return;
   EXPECT_EQ(error.code(), EPROTO);
   EXPECT_THAT(error.what(), ::testing::HasSubstr("overrun"));
