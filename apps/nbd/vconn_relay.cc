@@ -10,6 +10,8 @@ namespace qpip::nbd {
 
 namespace {
 
+/// A quarter of the send queue.
+constexpr uint64_t kSendsBetweenLooks = 16;
 /// Copied are only the headers of NBD's messages.
 constexpr size_t kRingBytes = 16 * 1024;
 
@@ -103,8 +105,8 @@ bool VconnRelay::Send(size_t index, std::span<const std::byte> request,
     parts.registered = {&element, 1};
   }
   std::unique_lock lock(mutex_);
+  TakeSentNowAndThen();
   for (;;) {
-    TakeSent();
     if (const auto ticket = vconn_->TrySend(parts)) {
       tickets_[index] = *ticket;
       return true;
@@ -116,7 +118,6 @@ bool VconnRelay::Send(size_t index, std::span<const std::byte> request,
 
 bool VconnRelay::AwaitSendBuffer(size_t index) {
   std::unique_lock lock(mutex_);
-  TakeSent();
   while (!vconn_->Done(tickets_[index])) {
     lock.unlock();
     std::array<WorkCompletion, kSends> completions;
@@ -128,12 +129,18 @@ bool VconnRelay::AwaitSendBuffer(size_t index) {
 }
 
 void VconnRelay::AwaitRoom(std::unique_lock<std::mutex>& lock) {
-  // Whoever receives looks at what was sent as well, so its word is enough.
+  TakeSent();
+  // What makes room comes with what is received: credits, and acknowledgements with them.
   const uint64_t before = batches_;
   moved_.wait(lock, [&] { return batches_ != before; });
 }
 
+void VconnRelay::TakeSentNowAndThen() {
+  if (vconn_->last() - looked_at_ >= kSendsBetweenLooks) TakeSent();
+}
+
 void VconnRelay::TakeSent() {
+  looked_at_ = vconn_->last();
   std::array<WorkCompletion, kReceives> completions;
   const size_t count = send_cq().Poll(completions);
   for (size_t i = 0; i < count; ++i) vconn_->OnCompletion(completions[i]);
@@ -162,7 +169,7 @@ void VconnRelay::RunDownstream() {
 
 void VconnRelay::OnReceived(std::span<const WorkCompletion> completions) {
   const std::lock_guard lock(mutex_);
-  TakeSent();
+  TakeSentNowAndThen();
   for (const WorkCompletion& completion : completions) vconn_->OnCompletion(completion);
   while (auto message = vconn_->Next()) received_.push_back(std::move(*message));
   ++batches_;

@@ -33,8 +33,11 @@ class VconnRelay : public Relay {
   bool AwaitSendBuffer(size_t index);
   /// Waits until something sent has been acknowledged, or more may be sent. `lock`: mutex_'s.
   void AwaitRoom(std::unique_lock<std::mutex>& lock);
-  /// Hands over what has been sent; under mutex_.
+  /// Hands over what has been sent; under mutex_. Each look takes part in running the NIC's core,
+  /// in the way of the thread that waits for what is received: so only now and then, or when there
+  /// is no room.
   void TakeSent();
+  void TakeSentNowAndThen();
   void OnReceived(std::span<const WorkCompletion> completions);
   /// Moves a batch of messages to the socket. Returns false when the local tool is gone.
   bool WriteReceived();
@@ -43,6 +46,7 @@ class VconnRelay : public Relay {
   std::condition_variable moved_;  ///< something has been received
   uint64_t batches_ = 0;           ///< so many times
   std::unique_ptr<Vconn> vconn_;
+  Vconn::Ticket looked_at_ = 0;                     ///< Vconn::last at the latest TakeSent
   std::array<Vconn::Ticket, kSends> tickets_ = {};  ///< of the last send of each buffer
   bool downstream_over_ = false;                    ///< nothing is received any more
   bool any_sent_ = false;                           ///< the client's flags have been

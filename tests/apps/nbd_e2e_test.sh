@@ -1,9 +1,10 @@
 #!/bin/sh
 # qpip-nbd-server and qpip-nbd-client over a fabric in shared memory, driven by the usual NBD tools:
 # images in and out, losses, a killed server, a cut wire, a file system.
-# Usage: nbd_e2e_test.sh BIN_DIR [MEBIBYTES]
+# Usage: nbd_e2e_test.sh BIN_DIR [MEBIBYTES [--vconn]]
 . "$(dirname "$0")/library.sh" "$1"
 size=${2:-32}
+mode=${3:-}  # of server and client
 
 for tool in nbdcopy nbdinfo qemu-img qemu-io mke2fs e2fsck sha256sum; do
   PATH=$PATH:/usr/sbin:/sbin
@@ -18,14 +19,14 @@ sum() { sha256sum <"$1"; }
 serve() {
   parameters=$1
   shift
-  start server "$bin/qpip-nbd-server" --nic "$fabric?address=fd00::1$parameters" "$@"
+  start server "$bin/qpip-nbd-server" ${mode:+"$mode"} --nic "$fabric?address=fd00::1$parameters" "$@"
   server=$started
 }
 # connect PARAMETERS OPTIONS...: starts a client at fd00::2; sets $client.
 connect() {
   parameters=$1
   shift
-  start client "$bin/qpip-nbd-client" --nic "$fabric?address=fd00::2$parameters" \
+  start client "$bin/qpip-nbd-client" ${mode:+"$mode"} --nic "$fabric?address=fd00::2$parameters" \
     --socket "$socket" "$@" fd00::1
   client=$started
 }
@@ -77,7 +78,7 @@ cat >"$work/limited" <<'END'
 ulimit -f 6291456
 exec "$@"
 END
-start server sh "$work/limited" "$bin/qpip-nbd-server" --nic "$fabric?address=fd00::1" \
+start server sh "$work/limited" "$bin/qpip-nbd-server" ${mode:+"$mode"} --nic "$fabric?address=fd00::1" \
   "full=$work/full"
 server=$started
 connect ""

@@ -11,8 +11,9 @@
 
 #include "apps/common/stop.h"
 #include "apps/nbd/negotiation.h"
-#include "apps/nbd/relay.h"
 #include "apps/nbd/server.h"
+#include "apps/nbd/stream_relay.h"
+#include "apps/nbd/vconn_relay.h"
 #include "memory_transport.h"
 #include "qpip/qpip.h"
 
@@ -60,8 +61,9 @@ class Tool {
   FileDescriptor fd_;
 };
 
-/// Given a server of a 1 MiB disk and a client NIC on one fabric in memory.
-class QueuePairTest : public ::testing::Test {
+/// Given a server of a 1 MiB disk and a client NIC on one fabric in memory. The parameter: over
+/// VCONN, not over streams.
+class QueuePairTest : public ::testing::TestWithParam<bool> {
  protected:
   QueuePairTest() {
     static std::atomic<int> fabrics = 0;
@@ -74,7 +76,7 @@ class QueuePairTest : public ::testing::Test {
     exports_.Add({.name = "disk", .device = std::move(disk)});
     server_ =
         std::make_unique<Server>(server_nic_.get(), std::vector<std::unique_ptr<ListeningSocket>>{},
-                                 exports_, ServerOptions{}, server_stop_);
+                                 exports_, ServerOptions{.vconn = GetParam()}, server_stop_);
     server_thread_ = std::thread([this] { server_->Run(); });
   }
   ~QueuePairTest() override { StopServer(); }
@@ -92,12 +94,17 @@ class QueuePairTest : public ::testing::Test {
     std::optional<std::string> failure;
     std::thread thread;
   };
-  std::unique_ptr<Session> Start(uint16_t port = kPort) {
+  std::unique_ptr<Session> Start(uint16_t port = kPort, bool vconn = GetParam()) {
     int ends[2] = {-1, -1};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     auto session = std::make_unique<Session>();
     session->tool = std::make_unique<Tool>(FileDescriptor(ends[0]));
-    session->relay = std::make_unique<Relay>(*client_nic_, *pd_, FileDescriptor(ends[1]));
+    FileDescriptor local(ends[1]);
+    if (vconn) {
+      session->relay = std::make_unique<VconnRelay>(*client_nic_, *pd_, std::move(local));
+    } else {
+      session->relay = std::make_unique<StreamRelay>(*client_nic_, *pd_, std::move(local));
+    }
     Session* const running = session.get();
     session->thread = std::thread([this, running, port] {
       running->failure = running->relay->Run({ParseAddress("fd00::1"), port},
@@ -117,6 +124,10 @@ class QueuePairTest : public ::testing::Test {
   std::thread server_thread_;
 };
 
+INSTANTIATE_TEST_SUITE_P(Over, QueuePairTest, ::testing::Bool(), [](const auto& test) {
+  return test.param ? std::string("vconn") : std::string("streams");
+});
+
 Bytes WriteRequest(uint64_t cookie, uint64_t offset, const Bytes& data) {
   return RequestBytes({.command = kCommandWrite,
                        .cookie = cookie,
@@ -129,7 +140,7 @@ Bytes ReadRequest(uint64_t cookie, uint64_t offset, uint32_t length) {
       {.command = kCommandRead, .cookie = cookie, .offset = offset, .length = length});
 }
 
-TEST_F(QueuePairTest, GivenPipelinedWritesAndReadsThenTheBytesMakeTheRoundTrip) {
+TEST_P(QueuePairTest, GivenPipelinedWritesAndReadsThenTheBytesMakeTheRoundTrip) {
   const auto session = Start();
   session->tool->Negotiate();
   const Bytes data = Ramp(600'000);
@@ -150,7 +161,7 @@ TEST_F(QueuePairTest, GivenPipelinedWritesAndReadsThenTheBytesMakeTheRoundTrip) 
   EXPECT_EQ(session->failure, std::nullopt);
 }
 
-TEST_F(QueuePairTest, GivenAToolThatHalfClosesThenItsRequestsAreStillAnswered) {
+TEST_P(QueuePairTest, GivenAToolThatHalfClosesThenItsRequestsAreStillAnswered) {
   const auto session = Start();
   session->tool->Negotiate();
   session->tool->Write(WriteRequest(1, 0, Ramp(100'000)) + ReadRequest(2, 0, 100'000));
@@ -161,7 +172,7 @@ TEST_F(QueuePairTest, GivenAToolThatHalfClosesThenItsRequestsAreStillAnswered) {
   EXPECT_EQ(session->failure, std::nullopt);
 }
 
-TEST_F(QueuePairTest, GivenSeveralConnectionsThenTheyShareTheDisk) {
+TEST_P(QueuePairTest, GivenSeveralConnectionsThenTheyShareTheDisk) {
   std::vector<std::unique_ptr<Session>> sessions;
   for (int i = 0; i < 4; ++i) sessions.push_back(Start());
   for (auto& session : sessions) session->tool->Negotiate();
@@ -182,7 +193,7 @@ TEST_F(QueuePairTest, GivenSeveralConnectionsThenTheyShareTheDisk) {
   }
 }
 
-TEST_F(QueuePairTest, GivenAStoppedServerThenIdleClientsSeeTheEndOfTheStream) {
+TEST_P(QueuePairTest, GivenAStoppedServerThenIdleClientsSeeTheEndOfTheStream) {
   const auto session = Start();
   session->tool->Negotiate();
   server_stop_.Request();
@@ -193,7 +204,7 @@ TEST_F(QueuePairTest, GivenAStoppedServerThenIdleClientsSeeTheEndOfTheStream) {
   StopServer();
 }
 
-TEST_F(QueuePairTest, GivenAServerStoppedInTheMiddleOfARequestThenItHangsUpAfterItsGrace) {
+TEST_P(QueuePairTest, GivenAServerStoppedInTheMiddleOfARequestThenItHangsUpAfterItsGrace) {
   const auto session = Start();
   session->tool->Negotiate();
   // Given a request whose payload never comes, so that the server is in the middle of it.
@@ -204,14 +215,59 @@ TEST_F(QueuePairTest, GivenAServerStoppedInTheMiddleOfARequestThenItHangsUpAfter
   session->thread.join();
 }
 
-TEST_F(QueuePairTest, GivenNobodyListensThenTheRelayFailsWithTheReason) {
+TEST_P(QueuePairTest, GivenNobodyListensThenTheRelayFailsWithTheReason) {
   const auto session = Start(kPort + 1);
   session->thread.join();
   ASSERT_NE(session->failure, std::nullopt);
   EXPECT_NE(session->failure->find("10810"), std::string::npos) << *session->failure;
 }
 
-TEST_F(QueuePairTest, GivenACancelledRelayThenItEndsWithoutAFailure) {
+TEST_P(QueuePairTest, GivenManyAnswersToAToolThatHasClosedThenAllOfThemCome) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  // More messages than a window, after the tool's end.
+  constexpr size_t kReads = 100;
+  for (uint64_t cookie = 0; cookie < kReads; ++cookie) {
+    session->tool->Write(ReadRequest(cookie, 0, 5000));
+  }
+  session->tool->CloseWrite();
+  constexpr size_t kBytes = kReads * (kSimpleReplyBytes + 5000);
+  EXPECT_EQ(session->tool->Read(kBytes + 1).size(), kBytes);
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+}
+
+TEST_P(QueuePairTest, GivenAWriteOfManyMessagesThatIsRefusedThenTheConnectionGoesOn) {
+  const auto session = Start();
+  session->tool->Negotiate();
+  // Behind the disk's end: the payload, 16 messages of VCONN's, is drained.
+  session->tool->Write(WriteRequest(1, kDiskBytes, Ramp(1'000'000)) + ReadRequest(2, 0, 10));
+  SimpleReply reply;
+  ASSERT_EQ(ParseSimpleReply(session->tool->Read(kSimpleReplyBytes), &reply),
+            TransmissionError::kNone);
+  EXPECT_EQ(reply.error, kErrorNoSpc);
+  EXPECT_EQ(session->tool->Read(kSimpleReplyBytes + 10).size(), kSimpleReplyBytes + 10);
+  session->tool->CloseWrite();
+  session->thread.join();
+  EXPECT_EQ(session->failure, std::nullopt);
+}
+
+TEST_P(QueuePairTest, GivenAServerOfTheOtherKindThenNothingHangs) {
+  const auto session = Start(kPort, !GetParam());
+  // Streams: the tool sees what is no greeting, and goes.
+  if (GetParam()) {
+    const Bytes hello = session->tool->Read(8);
+    EXPECT_NE(hello, (Bytes{'N', 'B', 'D', 'M', 'A', 'G', 'I', 'C'}));
+    session->tool->CloseWrite();
+    session->thread.join();
+    return;
+  }
+  session->thread.join();
+  ASSERT_NE(session->failure, std::nullopt);
+  EXPECT_NE(session->failure->find("does not speak VCONN"), std::string::npos) << *session->failure;
+}
+
+TEST_P(QueuePairTest, GivenACancelledRelayThenItEndsWithoutAFailure) {
   const auto session = Start();
   session->tool->Negotiate();
   session->relay->Cancel();
@@ -220,7 +276,7 @@ TEST_F(QueuePairTest, GivenACancelledRelayThenItEndsWithoutAFailure) {
   EXPECT_TRUE(session->tool->Read(1).empty());
 }
 
-TEST_F(QueuePairTest, GivenAFinishedRelayThenWhatTheToolSentIsAnswered) {
+TEST_P(QueuePairTest, GivenAFinishedRelayThenWhatTheToolSentIsAnswered) {
   const auto session = Start();
   session->tool->Negotiate();
   session->tool->Write(ReadRequest(1, 0, 5000));

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The conformance suite against qpip-nbd-server and the servers of others that are installed.
 
-Usage: run_servers.py BIN_DIR [--report | --check DOCUMENT]
+Usage: run_servers.py BIN_DIR [--report | --check DOCUMENT | --check-vconn DOCUMENT]
 --check: qpip-nbd-server alone, which must meet every case that applies; the document must say what it does.
+--check-vconn: the same behind qpip-nbd-client, with NBD over VCONN between the two.
 """
 
 import os
@@ -33,6 +34,16 @@ def qpip(bin_dir, folder):
     command = [f"{bin_dir}/qpip-nbd-server", "--listen", path, "--read-only-export", "cd", f"disk={folder}/disks/disk",
                f"cd={folder}/disks/cd"]
     return [command], [path], unix(path, "disk"), unix(path, "cd")
+
+
+def qpip_over_vconn(bin_dir, folder):
+    path, fabric = f"{folder}/qpip", f"shm:conformance-{os.getpid()}"
+    _, _, uri, read_only_uri = qpip(bin_dir, folder)
+    server = [f"{bin_dir}/qpip-nbd-server", "--vconn", "--nic", f"{fabric}?address=fd00::1", "--read-only-export", "cd",
+              f"disk={folder}/disks/disk", f"cd={folder}/disks/cd"]
+    client = [f"{bin_dir}/qpip-nbd-client", "--vconn", "--nic", f"{fabric}?address=fd00::2", "--socket", path,
+              "--wait-for-server", "10", "fd00::1"]
+    return [server, client], [path], uri, read_only_uri
 
 
 def nbdkit(_bin_dir, folder):
@@ -121,8 +132,8 @@ def run(name, make, bin_dir):
             running.stop()
 
 
-def check(bin_dir, document):
-    _, results = run(OURS, qpip, bin_dir)
+def check(bin_dir, document, make):
+    _, results = run(OURS, make, bin_dir)
     bad = {name: result for name, result in results.items() if result.startswith("fails")}
     for name, result in bad.items():
         print(f"{name}: {result}")
@@ -138,8 +149,8 @@ def check(bin_dir, document):
 
 def main():
     bin_dir = sys.argv[1]
-    if len(sys.argv) > 3 and sys.argv[2] == "--check":
-        return check(bin_dir, sys.argv[3])
+    if len(sys.argv) > 3:
+        return check(bin_dir, sys.argv[3], {"--check": qpip, "--check-vconn": qpip_over_vconn}[sys.argv[2]])
     servers = dict(filter(None, (run(name, make, bin_dir) for name, make in SERVERS.items())))
     if sys.argv[2:] == ["--report"]:
         sys.stdout.write(report.make(suite.CASES, servers))
