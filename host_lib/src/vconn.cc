@@ -14,13 +14,13 @@ namespace qpip {
 
 namespace {
 
-constexpr size_t kPollBatch = 32;
+constexpr size_t kSessionPollBatch = 32;
 /// Sends beside those of a window: the hello, credits alone.
 constexpr uint32_t kMoreSends = 4;
-constexpr size_t kMinReservation = size_t{64} << 10;
+constexpr size_t kLeastReservation = size_t{64} << 10;
 /// What an RdmaConnector and an RdmaListener ask for by default.
-constexpr size_t kMinRdmaReservation = size_t{4} << 20;
-constexpr size_t kMaxReservation = size_t{1} << 30;
+constexpr size_t kLeastRdmaReservation = size_t{4} << 20;
+constexpr size_t kMostReservation = size_t{1} << 30;
 
 }  // namespace
 
@@ -60,9 +60,9 @@ QpOptions Vconn::QueuePairOptions(const VconnOptions& options, CompletionQueue& 
   // The ring's parts may go around its end.
   qp.max_send_sge = 2 + kRegistered;
   qp.max_recv_sge = 1;
-  const size_t least = framing == Framing::kMpa ? kMinRdmaReservation : kMinReservation;
+  const size_t least = framing == Framing::kMpa ? kLeastRdmaReservation : kLeastReservation;
   qp.receive_reservation = static_cast<uint32_t>(
-      std::clamp(size_t{options.window} * options.message_bytes, least, kMaxReservation));
+      std::clamp(size_t{options.window} * options.message_bytes, least, kMostReservation));
   return qp;
 }
 
@@ -164,7 +164,7 @@ void VconnSession::Open() {
 }
 
 bool VconnSession::Poll() {
-  std::array<WorkCompletion, kPollBatch> completions;
+  std::array<WorkCompletion, kSessionPollBatch> completions;
   const size_t count = cq_->Poll(completions);
   for (const auto& completion : std::span(completions).first(count)) {
     vconn_->OnCompletion(completion);
@@ -173,7 +173,7 @@ bool VconnSession::Poll() {
 }
 
 void VconnSession::Wait() {
-  std::array<WorkCompletion, kPollBatch> completions;
+  std::array<WorkCompletion, kSessionPollBatch> completions;
   const size_t count = cq_->Wait(completions, timeout_);
   if (count == 0) {
     throw Error(ETIMEDOUT, "vconn with " + qp_->peer().ToString() +

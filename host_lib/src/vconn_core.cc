@@ -34,7 +34,7 @@ size_t StrideOf(const VconnOptions& options) {
   return (options.message_bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-std::span<const uint8_t> Octets(const std::byte* bytes, size_t count) {
+std::span<const uint8_t> MessageOctets(const std::byte* bytes, size_t count) {
   return {reinterpret_cast<const uint8_t*>(bytes), count};
 }
 
@@ -130,7 +130,7 @@ void VconnCore::OnReceive(const WorkCompletion& completion) {
 }
 
 void VconnCore::OnMessage(uint32_t buffer, uint32_t bytes) {
-  const vconn::Arrival arrival = machine_.Receive(Octets(BufferAt(buffer), bytes));
+  const vconn::Arrival arrival = machine_.Receive(MessageOctets(BufferAt(buffer), bytes));
   if (arrival.refusal != vconn::Refusal::kNone) return CutOff();
   if (!arrival.deliver) {
     if (!arrival.opened) ++counters_.credits_received;
