@@ -45,6 +45,7 @@ void VconnRelay::RunUpstream() {
     vconn_->Open();
     while (vconn_->state() == VconnState::kOpening && !downstream_over_) AwaitRoom(lock);
     if (vconn_->state() != VconnState::kOpen) return;
+    most_ = vconn_->max_bytes();
   }
   size_t left = 0;  // bytes at the front of the buffer, of a message that is not whole
   for (size_t index = 0;;) {
@@ -70,7 +71,6 @@ void VconnRelay::RunUpstream() {
 }
 
 std::optional<size_t> VconnRelay::SendMessages(size_t index, std::span<const std::byte> bytes) {
-  const size_t most = vconn_->max_bytes();
   size_t taken = 0;
   while (taken < bytes.size()) {
     std::span<const std::byte> rest = bytes.subspan(taken);
@@ -80,12 +80,12 @@ std::optional<size_t> VconnRelay::SendMessages(size_t index, std::span<const std
           {reinterpret_cast<const uint8_t*>(rest.data()), rest.size()}, !any_sent_);
       if (!shape) return taken;
       const uint64_t whole = shape->header_bytes + shape->payload_bytes;
-      if (whole <= most && rest.size() < whole) return taken;
+      if (whole <= most_ && rest.size() < whole) return taken;
       header = shape->header_bytes;
       payload_left_ = shape->payload_bytes;
     }
     const size_t payload =
-        std::min({rest.size() - header, most - header, static_cast<size_t>(payload_left_)});
+        std::min({rest.size() - header, most_ - header, static_cast<size_t>(payload_left_)});
     if (!Send(index, rest.first(header), rest.subspan(header, payload))) return std::nullopt;
     any_sent_ = true;
     payload_left_ -= payload;

@@ -49,8 +49,9 @@ class VconnRelay : public Relay {
   Vconn::Ticket looked_at_ = 0;                     ///< Vconn::last at the latest TakeSent
   std::array<Vconn::Ticket, kSends> tickets_ = {};  ///< of the last send of each buffer
   bool downstream_over_ = false;                    ///< nothing is received any more
-  bool any_sent_ = false;                           ///< the client's flags have been
-  uint64_t payload_left_ = 0;           ///< of the message that is being sent, upstream's
+  size_t most_ = 0;        ///< bytes of a message to the server; upstream's, as are the next two
+  bool any_sent_ = false;  ///< the client's flags have been
+  uint64_t payload_left_ = 0;           ///< of the message that is being sent
   std::vector<VconnMessage> received_;  ///< on the way to the tool, downstream's
 };
 
