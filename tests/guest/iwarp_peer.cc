@@ -316,6 +316,8 @@ class Peer {
     for (size_t i = 0; i < size; ++i) {
       memory_[i] = static_cast<uint8_t>('A' + (i + static_cast<size_t>(round)) % 50);
     }
+    const std::string start = "rdma-ping-" + std::to_string(round) + ": ";
+    std::memcpy(memory_.data(), start.data(), start.size());
     memory_[size - 1] = 0;  // rping writes a string back
     std::memset(&memory_[half], 0, size);
     SendInfo(kBase, size);
@@ -338,14 +340,16 @@ class Peer {
       Start(write, memory_.data());
     } else if (arguments_.fault == "long_send") {
       Operation operation;
-      operation.length = 100;       // rping's receives are of 16
-      expected = Cause::kNoBuffer;  // siw's word for it; RFC 5041 has one of its own
+      operation.length = 100;  // rping's receives are of 16
+      expected = Cause::kMessageTooLong;
       Start(operation, memory_.data());
     } else {
       SendInfo(kBase, 100);
     }
     while (told_ == Cause::kNone && Pump()) {
     }
+    // siw's word for a Send that is too long.
+    if (told_ == Cause::kNoBuffer && arguments_.fault == "long_send") told_ = expected;
     if (told_ != expected) {
       Fail(std::string("told ") + CauseName(told_) + ", expected " + CauseName(expected));
     }

@@ -2,48 +2,14 @@
 # The machines of protocols/iwarp against Linux's own iWARP, siw, in a guest: rping both roles, with and without CRCs,
 # over IPv6; messages that are wrong, and the Terminate that answers them.
 #
-# Usage: siw_test.sh PEER_PROGRAM [ROUNDS]. Exits with 77 where there can be no guest. The guest is kept in
-# QPIP_GUEST, ~/.cache/qpip-guest by default.
+# Usage: siw_test.sh PEER_PROGRAM [ROUNDS]. Exits with 77 where there can be no guest.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 peer=$1
 rounds=${2:-100}
-cache=${QPIP_GUEST:-${XDG_CACHE_HOME:-$HOME/.cache}/qpip-guest}
-
-skip() { echo "siw_test: $*: skipped"; exit 77; }
-[[ $(id -u) == 0 ]] || skip "not root"
-command -v qemu-system-x86_64 >/dev/null || skip "there is no qemu-system-x86_64"
-"$here/make_guest" "$cache"
-case $? in
-  0) ;;
-  77) skip "no guest can be made" ;;
-  *) exit 1 ;;
-esac
-
-space=qpip-siw-$$
-work=$(mktemp -d)
-trap 'ip netns del "$space" 2>/dev/null; rm -rf "$work"' EXIT
-ip netns add "$space" || skip "no network namespaces"
-inside() { ip netns exec "$space" "$@"; }
-inside ip link set lo up
-inside ip tuntap add tap0 mode tap || skip "no tap devices"
-inside sysctl -qw net.ipv6.conf.tap0.accept_dad=0
-inside ip link set tap0 up
+name=siw
+. "$here/library.sh"
 inside ip address add fd00::1/64 dev tap0 nodad
-
-failed=0
-result() { # result WHAT STATUS GUEST_STATUS: says whether both went well
-  if [[ $2 == 0 && $3 == 0 ]]; then
-    echo "ok: $1: $(tr '\n' ' ' <"$work/peer")"
-  else
-    echo "FAILED: $1: peer $2, guest $3"
-    sed 's/^/  peer: /' "$work/peer"
-    sed 's/^/  guest: /' "$work/guest" | tail -n 30
-    failed=1
-  fi
-  # Its own log: nothing of siw's but that it is no part of Debian's kernel, and the CRC that was made bad.
-  if grep -a '^guest-log: .*siw' "$work/guest" | grep -av 'taints kernel\|module verification failed\|crc error'; then failed=1; fi
-}
 
 # guest_asks WHAT OPTIONS...: rping in the guest is the client.
 guest_asks() {
@@ -76,6 +42,7 @@ guest_asks "rping asks, with CRCs" crc
 guest_asks "rping asks, without CRCs"
 guest_answers "rping answers, with CRCs" any crc
 guest_answers "rping answers, without CRCs" any
+explained="crc error"
 guest_answers "a bad CRC" any crc bad_crc
 guest_answers "a bad STag" any crc bad_stag
 guest_answers "a Send that is longer than its receive" any crc long_send
