@@ -49,12 +49,6 @@ const char* Meaning(DisconnectReason reason) {
   return nullptr;
 }
 
-/// Failures that a server that is about to start would explain.
-bool MayPass(int error) {
-  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
-         error == ETIMEDOUT || error == ECONNRESET;
-}
-
 void WaitConnected(QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
   const auto deadline = steady_clock::now() + kConnectTimeout;
   while (!qp.WaitConnected(kStopCheck)) {
@@ -67,6 +61,11 @@ void WaitConnected(QueuePair& qp, const Endpoint& peer, const StopToken& stop) {
 }
 
 }  // namespace
+
+bool MayPass(int error) {
+  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
+         error == ETIMEDOUT || error == ECONNRESET;
+}
 
 void AddKeepaliveOption(CommandLine& command_line) {
   command_line.Options().add_options()(

@@ -37,6 +37,10 @@ std::string From(const Nic& nic);
 /// both ends, and Interrupted.
 void ConnectOrStop(const Nic& nic, QueuePair& qp, const Endpoint& peer, const StopToken& stop);
 
+/// Whether a failure to connect, an errno value, is one that a server that is about to start would
+/// explain.
+bool MayPass(int error);
+
 /// While nobody answers where a server is to be.
 class Patience {
  public:

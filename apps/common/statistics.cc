@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <iomanip>
+#include <iostream>
 #include <numeric>
+#include <string>
 
 namespace qpip::apps {
 
@@ -77,6 +80,19 @@ void to_json(nlohmann::json& json, const LatencyRecorder::Summary& summary) {
 
 void to_json(nlohmann::json& json, const LatencyRecorder::Bucket& bucket) {
   json = {{"above_us", bucket.above_us}, {"to_us", bucket.to_us}, {"count", bucket.count}};
+}
+
+void PrintHistogram(const std::vector<LatencyRecorder::Bucket>& histogram) {
+  constexpr double kWidth = 50;  // of the longest bar
+  uint64_t most = 1;
+  for (const auto& bucket : histogram) most = std::max(most, bucket.count);
+  for (const auto& bucket : histogram) {
+    const auto share = static_cast<double>(bucket.count) / static_cast<double>(most);
+    std::cout << std::fixed << std::setprecision(2) << std::setw(12) << bucket.above_us << " to "
+              << std::setw(12) << bucket.to_us << " us " << std::setw(10) << bucket.count << " "
+              << std::string(static_cast<size_t>(std::ceil(share * kWidth)), '*') << "\n";
+  }
+  std::cout << std::flush;
 }
 
 double ProcessCpuSeconds() {

@@ -47,6 +47,9 @@ class LatencyRecorder {
 void to_json(nlohmann::json& json, const LatencyRecorder::Summary& summary);
 void to_json(nlohmann::json& json, const LatencyRecorder::Bucket& bucket);
 
+/// On stdout, one line a bucket, with a bar.
+void PrintHistogram(const std::vector<LatencyRecorder::Bucket>& histogram);
+
 /// CPU time of this process, all its threads, user and system, in seconds.
 double ProcessCpuSeconds();
 

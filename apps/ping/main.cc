@@ -1,5 +1,4 @@
 // qpip-ping: round trips over TCP and UDP queue pairs.
-#include <cmath>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -147,19 +146,6 @@ void PrintText(const PingOptions& options, const PingResult& result) {
             << std::fixed << std::setprecision(2) << "rtt min/median/p99/max = " << l.min_us << "/"
             << l.median_us << "/" << l.p99_us << "/" << l.max_us << " us, CPU "
             << CpuPerMessage(result) << " us a message" << std::endl;
-}
-
-void PrintHistogram(const std::vector<LatencyRecorder::Bucket>& histogram) {
-  constexpr double kWidth = 50;  // of the longest bar
-  uint64_t most = 1;
-  for (const auto& bucket : histogram) most = std::max(most, bucket.count);
-  for (const auto& bucket : histogram) {
-    const auto share = static_cast<double>(bucket.count) / static_cast<double>(most);
-    std::cout << std::fixed << std::setprecision(2) << std::setw(12) << bucket.above_us << " to "
-              << std::setw(12) << bucket.to_us << " us " << std::setw(10) << bucket.count << " "
-              << std::string(static_cast<size_t>(std::ceil(share * kWidth)), '*') << "\n";
-  }
-  std::cout << std::flush;
 }
 
 int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& options,

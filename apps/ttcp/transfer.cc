@@ -9,8 +9,8 @@
 #include <string>
 
 #include "apps/common/connection.h"
+#include "apps/common/pattern.h"
 #include "apps/common/statistics.h"
-#include "apps/ttcp/pattern.h"
 
 namespace qpip::apps {
 

@@ -23,7 +23,7 @@ image=$work/disk.img
 truncate -s 1M "$image"
 client="--nic $fabric --address fd00::77"
 
-for command in qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client; do
+for command in qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client; do
   check "$command --help" "$bin/$command" --help
   grep -q "Examples:" "$work/check.out" || fail "$command --help has no examples"
   check "$command --version" "$bin/$command" --version

@@ -9,9 +9,9 @@
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
 #include "apps/common/nic_options.h"
+#include "apps/common/pattern.h"
 #include "apps/common/statistics.h"
 #include "apps/common/stop.h"
-#include "apps/ttcp/pattern.h"
 
 namespace qpip::apps {
 namespace {

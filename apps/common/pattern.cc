@@ -1,4 +1,4 @@
-#include "apps/ttcp/pattern.h"
+#include "apps/common/pattern.h"
 
 #include <algorithm>
 #include <cstring>
