@@ -12,50 +12,32 @@ import sys
 import tempfile
 from pathlib import Path
 
+import iwarp_tshark
+
 # What iwarp_recording.cc's Talk says, FPDU by FPDU: operation codes, and how many segments of each.
 EXPECTED = collections.Counter({"write": 1 + 5, "send": 1 + 4, "send_invalidate": 1, "send_solicited": 1,
                                 "send_solicited_invalidate": 1, "read_request": 1, "read_response": 3, "immediate": 1,
                                 "immediate_solicited": 1, "atomic_request": 2, "atomic_response": 2, "terminate": 1})
-NAMES = ["write", "read_request", "read_response", "send", "send_invalidate", "send_solicited",
-         "send_solicited_invalidate", "terminate", "immediate", "immediate_solicited", "atomic_request",
-         "atomic_response"]
 CONNECTIONS = 6
 WITH_CRC = {3, 4, 5}
 WITH_MARKERS = {2, 5}
 
 
-def tshark(recording, *arguments):
-    # (The payload is no RPC, whatever it looks like.)
-    command = ["tshark", "-r", str(recording), "--disable-protocol", "rpcordma", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def complaints(recording):
     found = []
-    wrong = tshark(recording, "-Y", "_ws.malformed || _ws.expert.severity >= warning || tcp.checksum.status == 0",
-                   "-o", "tcp.check_checksum:TRUE")
+    wrong = iwarp_tshark.complaints(recording)
     if wrong:
         found.append("tshark complains:\n" + wrong)
-
-    codes = collections.defaultdict(collections.Counter)
-    markers = collections.Counter()
-    for line in tshark(recording, "-T", "fields", "-e", "tcp.stream", "-e", "iwarp_rdma.opcode", "-e",
-                       "iwarp_mpa.marker_fpduptr").splitlines():
-        stream, opcodes, pointers = (line.split("\t") + ["", ""])[:3]
-        for code in filter(None, opcodes.split(",")):
-            codes[int(stream)][NAMES[int(code, 0)]] += 1
-        markers[int(stream)] += len([pointer for pointer in pointers.split(",") if pointer])
+    codes, markers = iwarp_tshark.operations(recording)
     for stream in range(CONNECTIONS):
         if codes[stream] != EXPECTED:
             found.append(f"connection {stream}: {dict(codes[stream])}, expected {dict(EXPECTED)}")
         if (markers[stream] > 20) != (stream in WITH_MARKERS):
             found.append(f"connection {stream}: {markers[stream]} markers")
-
-    checks = [line for line in tshark(recording, "-V").splitlines() if "CRC check" in line]
-    good = len([line for line in checks if "Good CRC32" in line])
+    checks, good = iwarp_tshark.crcs(recording)
     wanted = len(WITH_CRC) * sum(EXPECTED.values())
-    if good != wanted or len(checks) != wanted:
-        found.append(f"{good} good CRCs of {len(checks)}, expected {wanted}")
+    if good != wanted or checks != wanted:
+        found.append(f"{good} good CRCs of {checks}, expected {wanted}")
     return found
 
 
