@@ -42,6 +42,9 @@ const std::vector<Sample> kSamples = {
     {"all-to-all", {{"nics", "3"}, {"payload", "verify"}}},
     {"mixed", {{"nics", "4"}, {"messages", "8"}, {"pings", "50"}, {"payload", "verify"}}},
     {"message", {{"bytes", "1"}}},
+    {"rdma-write", {{"count", "5"}}},
+    {"rdma-read", {{"count", "5"}}},
+    {"rdma-send", {{"count", "5"}}},
     {"stages", {{"messages", "4"}}}};
 
 TEST(Metrics, GivenEveryScenarioWhenRunThenItsMetricsAreThoseOfItsList) {

@@ -92,6 +92,9 @@ const std::map<std::string, std::map<std::string, std::string>> kLong = {
     {"incast", {{"nics", "3"}, {"messages", "1000000"}}},
     {"all-to-all", {{"nics", "3"}, {"messages", "1000000"}}},
     {"mixed", {{"nics", "4"}, {"messages", "1000000"}, {"pings", "1000000"}}},
+    {"rdma-write", {{"count", "1000000"}}},
+    {"rdma-read", {{"count", "1000000"}, {"completion", "wait"}}},
+    {"rdma-send", {{"count", "1000000"}, {"depth", "8"}}},
     {"stages", {{"messages", "100000"}}}};
 
 TEST(Stop, GivenALongRunOfEachScenarioWhenStoppedThenItSaysWhatItHadMeasured) {

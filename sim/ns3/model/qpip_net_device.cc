@@ -238,6 +238,7 @@ std::unique_ptr<abi::HostPort> QpipNetDevice::OpenPort() {
   options.config.max_qps = max_queue_pairs;
   options.config.max_cqs = max_completion_queues != 0 ? max_completion_queues : 2 * max_queue_pairs;
   options.config.max_regions = max_regions != 0 ? max_regions : std::max(2 * max_queue_pairs, 16u);
+  options.config.max_rdma_qps = std::min(max_rdma_queue_pairs, max_queue_pairs);
   options.config.max_page_entries = 0;
   options.config.max_listeners = max_listeners;
   options.config.send_depth_log2 = send_depth_log2;

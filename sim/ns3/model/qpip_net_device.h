@@ -57,6 +57,7 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   uint32_t max_queue_pairs = 64;
   uint32_t max_completion_queues = 0;  ///< 0: two a queue pair
   uint32_t max_regions = 0;            ///< 0: two a queue pair, at least 16
+  uint32_t max_rdma_queue_pairs = 0;   ///< of those queue pairs; no more than there are count
   uint32_t max_listeners = 16;
   uint32_t send_depth_log2 = 7;
   uint32_t wqe_cache_bytes = 512;

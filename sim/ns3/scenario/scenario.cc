@@ -157,8 +157,9 @@ const MetricSpec* FindMetric(const Scenario& scenario, const std::string& name) 
 
 const std::vector<Scenario>& Scenarios() {
   static const std::vector<Scenario> scenarios = {
-      PingScenario(), TtcpScenario(),   StagesScenario(),   MessageScenario(),
-      NbdScenario(),  IncastScenario(), AllToAllScenario(), MixedScenario()};
+      PingScenario(),      TtcpScenario(),     StagesScenario(),   MessageScenario(),
+      NbdScenario(),       IncastScenario(),   AllToAllScenario(), MixedScenario(),
+      RdmaWriteScenario(), RdmaReadScenario(), RdmaSendScenario()};
   return scenarios;
 }
 

@@ -7,14 +7,17 @@
 
 namespace qpip::sim {
 
-Scenario PingScenario();      ///< ping.cc: round trips (paper Figure 3)
-Scenario TtcpScenario();      ///< ttcp.cc: bulk transfer (paper Figure 4)
-Scenario NbdScenario();       ///< nbd.cc: network block device (paper Figure 7)
-Scenario IncastScenario();    ///< incast.cc: many to one
-Scenario AllToAllScenario();  ///< all_to_all.cc: everybody to many
-Scenario MixedScenario();     ///< mixed.cc: bulk, round trips and datagrams side by side
-Scenario StagesScenario();    ///< stages.cc: stage costs (paper Tables 2 and 3)
-Scenario MessageScenario();   ///< message.cc: one message's critical path
+Scenario PingScenario();       ///< ping.cc: round trips (paper Figure 3)
+Scenario TtcpScenario();       ///< ttcp.cc: bulk transfer (paper Figure 4)
+Scenario NbdScenario();        ///< nbd.cc: network block device (paper Figure 7)
+Scenario IncastScenario();     ///< incast.cc: many to one
+Scenario AllToAllScenario();   ///< all_to_all.cc: everybody to many
+Scenario MixedScenario();      ///< mixed.cc: bulk, round trips and datagrams side by side
+Scenario StagesScenario();     ///< stages.cc: stage costs (paper Tables 2 and 3)
+Scenario MessageScenario();    ///< message.cc: one message's critical path
+Scenario RdmaWriteScenario();  ///< rdma.cc: Writes of one host to another
+Scenario RdmaReadScenario();   ///< rdma.cc: Reads likewise
+Scenario RdmaSendScenario();   ///< rdma.cc: Sends likewise
 
 // --- Shared by them
 

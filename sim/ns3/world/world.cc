@@ -84,6 +84,7 @@ World::World(const Profile& profile, const WorldOptions& options)
     host.device->SetModel(model_, profile.name());
     host.device->SetIpv6(HostAddress(i));
     host.device->max_queue_pairs = options.queue_pairs;
+    host.device->max_rdma_queue_pairs = options.rdma_queue_pairs;
     host.device->max_completion_queues = options.completion_queues;
     host.device->max_regions = options.regions;
     host.device->send_depth_log2 = options.send_depth_log2;

@@ -30,6 +30,7 @@ struct WorldOptions {
   uint32_t nics = 2;
   Topology topology = Topology::kSwitch;
   uint32_t queue_pairs = 16;         ///< of each NIC
+  uint32_t rdma_queue_pairs = 0;     ///< of those
   uint32_t completion_queues = 0;    ///< of each NIC; 0: two a queue pair
   uint32_t regions = 0;              ///< of each NIC; 0: two a queue pair, at least 16
   uint32_t send_depth_log2 = 7;      ///< largest send queue
