@@ -1,7 +1,13 @@
-"""What tshark finds in recordings of iWARP; for the tests of the machines and of the firmware."""
+#!/usr/bin/env python3
+"""What tshark finds in recordings of iWARP; for the tests of the machines and of the firmware.
+
+As a program: `iwarp_tshark.py RECORDING` fails when something is malformed or an error to tshark, or a CRC is not good,
+or there is none.
+"""
 
 import collections
 import subprocess
+import sys
 
 NAMES = ["write", "read_request", "read_response", "send", "send_invalidate", "send_solicited",
          "send_solicited_invalidate", "terminate", "immediate", "immediate_solicited", "atomic_request",
@@ -42,3 +48,15 @@ def crcs(recording):
 def count(recording, display_filter):
     """Packets that the filter names."""
     return len(tshark(recording, "-Y", display_filter).splitlines())
+
+
+def main():
+    recording = sys.argv[1]
+    wrong = tshark(recording, "-Y", "_ws.malformed || _ws.expert.severity == error")
+    checks, good = crcs(recording)
+    print(f"{wrong}{good} good CRCs of {checks}")
+    return 0 if not wrong and checks == good > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
