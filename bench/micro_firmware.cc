@@ -40,10 +40,7 @@ class Arena {
     for (uint32_t i = 0; i < count; ++i) FileConnection(i);
   }
 
-  Nic View(uint64_t now) {
-    auto* base = reinterpret_cast<uint8_t*>(memory_.data());
-    return {base, *reinterpret_cast<FirmwareState*>(base), platform_, now};
-  }
+  Nic View(uint64_t now) { return {memory_.data(), platform_, now}; }
 
  private:
   void FileConnection(uint32_t index) {
