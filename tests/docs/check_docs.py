@@ -110,7 +110,7 @@ class Tables(unittest.TestCase):
     def test_nic_commands(self):
         enum = re.search(r"enum class CommandOpcode[^{]*\{(.*?)\};",
                          read("nic_fw/abi/command.h"), re.S).group(1)
-        opcodes = re.findall(r"^\s*(k\w+) = \d+", enum, re.M)
+        opcodes = re.findall(r"^\s*(k\w+) =\s+\d+", enum, re.M)
         self.assertEqual(sorted(first_column(section(self.implemented, "NIC commands"))),
                          sorted(opcodes))
         management = read("nic_fw/management_fsm.cc")
