@@ -342,6 +342,7 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
       std::copy(notices.begin(), notices.end(), result);
       return CommandStatus::kOk;
     case CommandOpcode::kAdopt:  // it has no RDMA queue pairs
+    case CommandOpcode::kAllocateWindow:
     case CommandOpcode::kQueryTerminate:
       return CommandStatus::kBadCommand;
     case CommandOpcode::kQueryCounters: {

@@ -162,9 +162,7 @@ TEST_F(WindowTest, GivenWhatGoesWhenAWindowIsBoundToItThenThePeerIsRefused) {
 TEST_F(WindowTest, GivenAWindowOfOneQueuePairWhenAnotherIsItsPeersThenNotAssociated) {
   const uint32_t key = Next(7);
   ASSERT_EQ(Do(Binding(key)), Status(kSuccess));
-  const Nic nic = {reinterpret_cast<uint8_t*>(script->nic.arena.data()),
-                   *reinterpret_cast<FirmwareState*>(script->nic.arena.data()),
-                   script->nic.hardware.platform(), script->nic.now};
+  const Nic nic(script->nic.arena.data(), script->nic.hardware.platform(), script->nic.now);
   const StreamOf own = {script->qp->handle, 1};
   const StreamOf other = {script->qp->handle + 1, 1};
   const RemoteAccess access = {key, start + 1000, 1, abi::kAccessRemoteRead};
