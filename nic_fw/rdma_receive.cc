@@ -212,7 +212,14 @@ Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint
     FailBytes(nic, q, status);
     return Step::kWait;
   }
+  const std::span<const uint8_t> head(bytes + iwarp::kLengthBytes, have - iwarp::kLengthBytes);
+  Target target;
   if (r.crc) {
+    // A receive that has to be fetched is waited for first, or the bytes would be summed once more
+    // when it is there. Nothing else rests on a header whose sum is not known yet.
+    if (!HasToWait(nic, q, r, head) && !FindReceive(nic, q, head, &target.wqe)) {
+      return Step::kWait;
+    }
     const uint32_t summed = total - static_cast<uint32_t>(iwarp::kCrcBytes);
     nic.Charge(Stage::kChecksum, Variant::kData, summed);
     if (nic.hardware.FrameCrc(context.frame, context.offset, summed, 0) != iwarp::LoadCrc(field)) {
@@ -222,8 +229,6 @@ Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint
   }
   RdmaDelivery& delivery = DeliveryOf(nic, index);
   delivery = RdmaDelivery{};
-  Target target;
-  const std::span<const uint8_t> head(bytes + iwarp::kLengthBytes, have - iwarp::kLengthBytes);
   const Planned planned = PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery);
   if (planned != Planned::kYes) return Step::kWait;
   if (delivery.kind == RdmaDelivery::Kind::kWaiting) {

@@ -1,4 +1,7 @@
 // RDMA: what becomes of FPDUs that come, whole, cut, damaged, or of a peer that means harm.
+#include <algorithm>
+#include <utility>
+
 #include "nic_fw/state.h"
 #include "rdma_bench.h"
 
@@ -364,6 +367,23 @@ TEST_F(RdmaReceive, GivenAReceiveWhoseDoorbellIsStillUnderWayWhenSentToThenItIsF
   script->Say(script->Send(Octets("again")));
   EXPECT_EQ(Poll().size(), 1u);
   EXPECT_EQ(std::memcmp(Memory() + 64, "again", 5), 0);
+}
+
+TEST_F(RdmaReceive, GivenReceivesThatHaveToBeFetchedWhenSentToThenEachFpduIsSummedOnce) {
+  script->nic.hardware.DmaTakesTime();
+  constexpr uint32_t kSends = 3;
+  Bytes sends;
+  for (uint32_t i = 0; i < kSends; ++i) {
+    script->nic.PostRecv(*script->qp, {Sge(i * 64, 64)});
+    const Bytes one = script->Send(Bytes(40, static_cast<uint8_t>(i)));
+    sends.insert(sends.end(), one.begin(), one.end());
+  }
+  script->nic.hardware.charges.clear();
+  script->Say(sends);
+  EXPECT_EQ(Poll().size(), kSends);
+  const auto& charges = script->nic.hardware.charges;
+  EXPECT_EQ(std::count(charges.begin(), charges.end(), std::pair{Stage::kChecksum, Variant::kData}),
+            kSends);
 }
 
 TEST_F(RdmaReceive, GivenAnIndexThatCannotBeWhenLookedAtThenItIsNotBelieved) {
