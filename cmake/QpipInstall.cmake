@@ -56,6 +56,8 @@ foreach(command qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client qp
 endforeach()
 
 if(TARGET qpip-sim)
+  install(FILES ${PROJECT_SOURCE_DIR}/build/rv32i/qpip-firmware.elf
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip COMPONENT ns3 OPTIONAL)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/sim/plot DESTINATION ${CMAKE_INSTALL_DATADIR}/qpip
     COMPONENT ns3 FILES_MATCHING PATTERN "*.py")
   install(FILES ${PROJECT_SOURCE_DIR}/apps/sim/python/qpip_study.py

@@ -7,11 +7,13 @@
 #include "apps/sim/output_files.h"
 #include "apps/sim/paper_claims.h"
 #include "apps/sim/paper_files.h"
+#include "apps/sim/paper_predicted.h"
 #include "apps/sim/paper_sensitivity.h"
 #include "apps/sim/paper_study.h"
 #include "apps/sim/plot.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
+#include "sim/ns3/image/firmware_run.h"
 #include "sim/ns3/paper/published.h"
 
 namespace qpip::apps {
@@ -115,6 +117,29 @@ void PrintSummary(const nlohmann::json& study) {
   }
 }
 
+/// --predicted: the firmware's image instead of the tables' times.
+int Predict(const CommandLine& command_line, const PaperOptions& options) {
+  for (const char* name : {"report", "markdown"}) {
+    if (command_line.Has(name)) {
+      throw UsageError(std::string("--") + name +
+                       " is of the fitted study: with --predicted give "
+                       "--out or --json");
+    }
+  }
+  if (command_line.Has("firmware-image")) {
+    sim::FirmwareImage::UseFile(command_line.String("firmware-image"));
+  }
+  if (command_line.Has("out")) MakeDirectory(command_line.String("out"));
+  const nlohmann::json prediction = PredictPaper(options);
+  if (command_line.json()) {
+    PrintJsonLine(prediction);
+  } else {
+    PrintPrediction(prediction);
+  }
+  if (command_line.Has("out")) WritePrediction(prediction, command_line.String("out"));
+  return kExitOk;
+}
+
 }  // namespace
 
 int SimPaper(int argc, const char* const* argv) {
@@ -127,17 +152,26 @@ int SimPaper(int argc, const char* const* argv) {
                 "number and switch that the paper leaves open. The report is one HTML file.\n",
        .examples = "  qpip-sim paper\n"
                    "  qpip-sim paper --out results --report results\n"
-                   "  qpip-sim paper --profile lanai9-hardware-checksum+overlapped-dma\n"});
+                   "  qpip-sim paper --profile lanai9-hardware-checksum+overlapped-dma\n"
+                   "  qpip-sim paper --predicted\n"});
   AddProfileOptions(command_line);
   command_line.Options().add_options()("out", po::value<std::string>()->value_name("DIR"),
                                        "writes data and pictures there")(
       "report", po::value<std::string>()->value_name("DIR"), "writes DIR/index.html")(
       "markdown", po::value<std::string>()->value_name("FILE"), "writes the results as a document")(
       "no-sensitivity", "leaves out the runs with other numbers and switches")(
+      "predicted",
+      "stages take what the firmware's instructions take on a core without multiplier, instead of "
+      "the tables' times")("firmware-image", po::value<std::string>()->value_name("FILE"),
+                           "what tools/build-rv32i has made, for --predicted")(
       "jobs,j", po::value<std::string>()->default_value("0")->value_name("N"),
       "simulations at a time; 0: one a processor");
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const PaperOptions options = GetOptions(command_line);
+  if (command_line.Flag("predicted")) return Predict(command_line, options);
+  if (command_line.Has("firmware-image")) {
+    throw UsageError("--firmware-image is for --predicted");
+  }
   for (const char* directory : {"out", "report"}) {
     if (command_line.Has(directory)) MakeDirectory(command_line.String(directory));
   }

@@ -9,38 +9,8 @@
 #include <type_traits>
 
 #include "nic_fw/firmware.h"
+#include "nic_fw/image/imports.h"
 #include "nic_fw/image/lanai_profile.h"
-
-// X(member of Platform): the imports, numbered from 1 in this order.
-#define QPIP_IMAGE_IMPORTS(X) \
-  X(doorbell_pop, 1)          \
-  X(doorbell_overflowed, 2)   \
-  X(dma_read, 3)              \
-  X(dma_write, 4)             \
-  X(dma_copy, 5)              \
-  X(host_load, 6)             \
-  X(dma_poll, 7)              \
-  X(payload_fetch, 8)         \
-  X(payload_from_frame, 9)    \
-  X(payload_release, 10)      \
-  X(frame_send, 11)           \
-  X(lease_pending, 12)        \
-  X(frame_poll, 13)           \
-  X(payload_place, 14)        \
-  X(frame_sum, 15)            \
-  X(frame_release, 16)        \
-  X(interrupt, 17)            \
-  X(random, 18)               \
-  X(charge, 19)               \
-  X(trace, 20)                \
-  X(payload_room, 21)         \
-  X(frame_read, 22)           \
-  X(lease_revoke, 23)         \
-  X(payload_keep, 24)         \
-  X(payload_seal, 25)         \
-  X(memory_crc, 26)           \
-  X(host_swap, 27)            \
-  X(frame_crc, 28)
 
 namespace qpip::fw {
 
@@ -79,6 +49,13 @@ asm(".pushsection .text.start,\"ax\"\n"
     "  j qpip_image_main\n"
     ".popsection");
 
+/// For whoever calls the firmware's functions in the image itself, instead of starting it: the
+/// table that they take, and what says that both mean the same by a configuration.
+extern "C" {
+extern const Platform qpip_image_platform;
+extern const uint32_t qpip_image_config_bytes;
+}
+
 namespace {
 
 static_assert(LanaiProfile().mtu == 16456, "image.ld reserves this for each packet buffer");
@@ -100,6 +77,11 @@ void ReportArena(const ArenaBytes& bytes) {
 }
 
 }  // namespace
+
+extern "C" {
+[[gnu::used]] constinit const Platform qpip_image_platform = MakePlatform();
+[[gnu::used]] constinit const uint32_t qpip_image_config_bytes = sizeof(NicConfig);
+}
 
 /// Exit status: 0; 1 the configuration was refused; 2 the arena does not fit; 3 init refused it.
 extern "C" [[noreturn]] void qpip_image_main() {

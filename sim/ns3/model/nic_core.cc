@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/smart_ptr/make_local_shared.hpp>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -32,10 +33,10 @@ void NicCore::Start(const fw::NicConfig& config, HostBus* host) {
         "are out of range");
   }
   host_ = host;
-  arena_.assign((bytes.total + 7) / 8, 0);
+  firmware_ = model_.image ? RunImage(model_.image, model_.image_cycles, this) : RunNatively();
   step_ns_ = NowNs();
   accrued_ps_ = 0;
-  if (fw::qpip_fw_init(arena_.data(), bytes.total, &config, &table_, step_ns_) == 0) {
+  if (!firmware_->Init(config, table_, step_ns_)) {
     throw std::runtime_error("the firmware refuses to start");
   }
   running_ = true;
@@ -103,7 +104,7 @@ void NicCore::Detach() {
 
 void NicCore::RunDetached() {
   if (!running_) return;
-  while (fw::qpip_fw_step(arena_.data(), &table_, step_ns_, 1) != 0) {
+  while (firmware_->Step(step_ns_)) {
   }
 }
 
@@ -113,13 +114,13 @@ size_t NicCore::MemoryBytes() const {
 }
 
 uint64_t NicCore::counter(abi::NicCounter counter) const {
-  if (arena_.empty()) return 0;
-  return fw::qpip_fw_counters(arena_.data())[static_cast<uint32_t>(counter)];
+  if (!firmware_) return 0;
+  return firmware_->counters()[static_cast<uint32_t>(counter)];
 }
 
 uint64_t NicCore::drops(abi::DropReason reason) const {
-  if (arena_.empty()) return 0;
-  return fw::qpip_fw_counters(arena_.data())[abi::kNicCounterCount + static_cast<uint32_t>(reason)];
+  if (!firmware_) return 0;
+  return firmware_->counters()[abi::kNicCounterCount + static_cast<uint32_t>(reason)];
 }
 
 // --- The event loop
@@ -173,14 +174,16 @@ void NicCore::Step() {
 void NicCore::Run() {
   for (;;) {
     accrued_ps_ = 0;
-    if (fw::qpip_fw_step(arena_.data(), &table_, step_ns_, 1) == 0) break;
+    unmarked_ps_ = 0;
+    marked_ = false;
+    if (!firmware_->Step(step_ns_)) break;  // a look that finds nothing takes no time
     ++totals_.handlers;
     if (!running_) return;
+    if (unmarked_ps_ != 0) ChargeRest();
     if (accrued_ps_ == 0) continue;  // a handler that costs nothing
     totals_.core_busy_ps += accrued_ps_;
     busy_until_ns_ = CeilStamp(StampPs());
-    if (fw::qpip_fw_ready(arena_.data()) != 0 || !doorbells_.empty() || !received_.empty() ||
-        doorbell_overflow_) {
+    if (firmware_->Ready() || !doorbells_.empty() || !received_.empty() || doorbell_overflow_) {
       Kick(busy_until_ns_);
       return;
     }
@@ -188,7 +191,7 @@ void NicCore::Run() {
   }
   const uint64_t wake = TransferTime();
   if (wake != UINT64_MAX) Kick(wake);
-  SetTimer(fw::qpip_fw_next_deadline(arena_.data()));
+  SetTimer(firmware_->NextDeadline());
 }
 
 /// Time-outs mostly move ahead before they are due: one event is under way, and when it comes early
@@ -426,6 +429,10 @@ void NicCore::FillLinkPorts() {
 // --- Accounting
 
 void NicCore::Charge(fw::Stage stage, fw::Variant variant, uint32_t units) {
+  if (model_.image) {
+    ChargeExecuted(stage, variant, units);
+    return;
+  }
   if (model_.get_wr_per_segment) {
     // The other reading of the tables: every segment pays for its work request.
     if (stage == fw::Stage::kTxGetWr || stage == fw::Stage::kRxGetWr) return;
@@ -438,11 +445,47 @@ void NicCore::Charge(fw::Stage stage, fw::Variant variant, uint32_t units) {
 void NicCore::ChargeOne(fw::Stage stage, fw::Variant variant, uint32_t units) {
   if (detached_) return;
   const uint64_t ps = model_.ChargePs(stage, variant, units);
+  AddToStage(stage, variant, units, StampPs(), ps);
+  accrued_ps_ += ps;
+}
+
+void NicCore::AddToStage(fw::Stage stage, fw::Variant variant, uint32_t units, uint64_t start_ps,
+                         uint64_t ps) {
   StageTotal& total = totals_.stages[static_cast<uint32_t>(stage)][static_cast<uint32_t>(variant)];
   ++total.count;
   total.ps += ps;
-  if (observer_ != nullptr) observer_->OnStage(stage, variant, units, StampPs(), ps);
+  if (observer_ != nullptr) observer_->OnStage(stage, variant, units, start_ps, ps);
+}
+
+/// The image has executed so much since it last called.
+void NicCore::OnCycles(double cycles) {
+  const auto ps = static_cast<uint64_t>(std::llround(cycles * model_.core_cycle_ps));
   accrued_ps_ += ps;
+  unmarked_ps_ += ps;
+}
+
+/// A mark of the image's: what it has executed since the last one was this stage. Sums over payload
+/// are the exception: a port makes them here, so that they cost what the profile says.
+void NicCore::ChargeExecuted(fw::Stage stage, fw::Variant variant, uint32_t units) {
+  if (detached_) return;
+  if (stage == fw::Stage::kChecksum) {
+    const uint64_t ps = model_.ChargePs(stage, variant, units);
+    accrued_ps_ += ps;
+    unmarked_ps_ += ps;
+  }
+  const uint64_t ps = std::exchange(unmarked_ps_, 0);
+  AddToStage(stage, variant, units, StampPs() - ps, ps);
+  marked_ = true;
+  last_stage_ = stage;
+  last_variant_ = variant;
+}
+
+/// What a handler executes behind its last mark belongs to that stage. One that marks nothing, such
+/// as taking a transfer's end for a stage that goes on elsewhere, keeps the core busy with none.
+void NicCore::ChargeRest() {
+  const uint64_t ps = std::exchange(unmarked_ps_, 0);
+  if (!marked_) return;
+  AddToStage(last_stage_, last_variant_, 0, StampPs() - ps, ps);
 }
 
 uint64_t NicCore::Random() {

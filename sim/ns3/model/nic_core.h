@@ -23,6 +23,7 @@
 
 #include "nic_fw/abi/counters.h"
 #include "nic_fw/firmware.h"
+#include "sim/ns3/image/firmware_run.h"
 #include "sim/ns3/model/fifo.h"
 #include "sim/ns3/model/frame.h"
 #include "sim/ns3/model/nic_model.h"
@@ -69,7 +70,7 @@ struct CoreTotals {
   uint64_t receive_interrupt_ps = 0;
 };
 
-class NicCore : private LeaseHolder {
+class NicCore : private LeaseHolder, private CycleSink {
  public:
   /// `model` must outlive the core. `config` comes from the model, with address, tables and rings.
   NicCore(const NicModel& model, FramePort* link, uint64_t random_seed);
@@ -112,7 +113,7 @@ class NicCore : private LeaseHolder {
   /// Time that transmit buffers have been taken, all added up, until now; in picoseconds. What is
   /// known to end later counts until then.
   uint64_t TransmitBuffersPs() const;
-  uint32_t arena_bytes() const { return static_cast<uint32_t>(arena_.size() * 8); }
+  uint32_t arena_bytes() const { return firmware_ ? firmware_->arena_bytes() : 0; }
   /// Bytes of this process that the core takes, beside the arena.
   size_t MemoryBytes() const;
   uint64_t counter(abi::NicCounter counter) const;
@@ -174,6 +175,11 @@ class NicCore : private LeaseHolder {
   // Ports.
   void Charge(fw::Stage stage, fw::Variant variant, uint32_t units);
   void ChargeOne(fw::Stage stage, fw::Variant variant, uint32_t units);
+  void ChargeExecuted(fw::Stage stage, fw::Variant variant, uint32_t units);
+  void ChargeRest();
+  void AddToStage(fw::Stage stage, fw::Variant variant, uint32_t units, uint64_t start_ps,
+                  uint64_t ps);
+  void OnCycles(double cycles) override;
   uint64_t Transfer(DmaEngine& engine, Engine which, const char* name, uint32_t bytes);
   void Finish(DmaEngine& engine, uint64_t done_ps, uint32_t tag, uint32_t status, uint32_t sum);
   uint32_t PollDma(fw::DmaCompletion* out);
@@ -211,7 +217,7 @@ class NicCore : private LeaseHolder {
   HostBus* host_ = nullptr;
   NicObserver* observer_ = nullptr;
   fw::Platform table_;
-  std::vector<uint64_t> arena_;
+  std::unique_ptr<FirmwareRun> firmware_;
   bool running_ = false;
   bool detached_ = false;
   bool copy_payload_ = false;
@@ -221,6 +227,11 @@ class NicCore : private LeaseHolder {
   uint64_t step_ns_ = 0;     ///< when the present handler began
   uint64_t accrued_ps_ = 0;  ///< charged by it so far
   uint64_t busy_until_ns_ = 0;
+  // Of a core that runs the image: what has been executed since the last mark, and whose it was.
+  uint64_t unmarked_ps_ = 0;
+  bool marked_ = false;  ///< in this handler
+  fw::Stage last_stage_ = fw::Stage::kManagement;
+  fw::Variant last_variant_ = fw::Variant::kControl;
   bool stepping_ = false;  ///< inside Step
   /// Earliest event that will call Step. Events are never cancelled (ns-3 keeps cancelled ones in
   /// its queue until their time, and time-outs lie far ahead): a later one finds that it is not

@@ -53,6 +53,8 @@ NicModel::NicModel(const Profile& profile) {
   };
 
   core_hz = get("core.hz");
+  core_cycle_ps = kPsPerSecond / core_hz;
+  if (profile.GetOr("core.runs_image", 0) != 0) ReadImage(profile);
   ReadStages(profile);
   checksum_in_firmware = get("core.checksum_in_firmware") != 0;
   get_wr_per_segment = get("core.get_wr_per_segment") != 0;
@@ -137,6 +139,14 @@ void NicModel::ReadStages(const Profile& profile) {
     update[static_cast<uint32_t>(fw::Variant::kAck)].if_zero_units_ps =
         scaled_ps(profile.Get(kIdleAckUpdate));
   }
+}
+
+/// What the instructions of the firmware's image take on this core.
+void NicModel::ReadImage(const Profile& profile) {
+  image = FirmwareImage::Shared();
+  image_cycles = {profile.Get("image.cycles"), profile.Get("image.load_cycles"),
+                  profile.Get("image.store_cycles"), profile.Get("image.narrow_store_cycles"),
+                  profile.Get("image.taken_branch_cycles")};
 }
 
 /// How the firmware is configured.

@@ -5,8 +5,10 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 
 #include "nic_fw/firmware.h"
+#include "sim/ns3/image/firmware_run.h"
 #include "sim/ns3/model/profile.h"
 #include "sim/ns3/model/stage_names.h"
 
@@ -41,6 +43,9 @@ struct NicModel {
 
   std::array<std::array<StageCost, kVariantCount>, fw::kStageCount> stages;
   double core_hz = 0;
+  double core_cycle_ps = 0;
+  std::shared_ptr<const FirmwareImage> image;  ///< what the core runs; null: stages, as charged
+  Rv32iCycles image_cycles;
   bool checksum_in_firmware = false;
   bool get_wr_per_segment = false;
   bool core_on_host = false;
@@ -80,6 +85,7 @@ struct NicModel {
  private:
   void ReadStages(const Profile& profile);
   void ReadFirmware(const Profile& profile);
+  void ReadImage(const Profile& profile);
   void RequireRoomForPackets() const;
 };
 
