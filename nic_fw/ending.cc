@@ -52,6 +52,16 @@ bool IsTerminated(const Nic& nic, const QueuePair& q) {
   return r.ending != RdmaEnding::kOpen || r.terminate_received;
 }
 
+/// An RDMA peer's requests are done when they are acknowledged, and the program here may know of
+/// them already. A reset alone would have them fail there.
+void AcknowledgeRdma(const Nic& nic, QueuePair& q) {
+  tcp::Header acknowledgement;
+  if (q.rdma == kNone || !tcp::LastAcknowledgement(q.tcb, &acknowledgement, nic.now)) return;
+  uint64_t lease = 0;
+  SendTcp(nic, q.tuple, acknowledgement, PayloadSource{}, Variant::kAck, &lease);
+  nic.Count(abi::NicCounter::kTcpAcksSent);
+}
+
 /// RST, if the state calls for one.
 void ResetPeer(const Nic& nic, QueuePair& q) {
   tcp::Header reset;
@@ -109,6 +119,7 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
 }
 
 void AbortConnection(const Nic& nic, QueuePair& q) {
+  AcknowledgeRdma(nic, q);
   ResetPeer(nic, q);
   EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
 }

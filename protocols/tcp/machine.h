@@ -161,6 +161,10 @@ void Close(Tcb& tcb, uint64_t now);
 /// Ends the connection (3.10.5). Returns true when `reset` is to be sent. Tcb goes to kClosed.
 bool Abort(Tcb& tcb, Header* reset, uint64_t now);
 
+/// The acknowledgement of all that is placed, to go in front of a reset, which has none (3.5.2).
+/// Returns false when the peer has got it already, or the state has none.
+bool LastAcknowledgement(Tcb& tcb, Header* acknowledgement, uint64_t now);
+
 /// Runs what is due at `now`.
 TimerPlan OnTimer(Tcb& tcb, uint64_t now);
 

@@ -64,6 +64,17 @@ bool Abort(Tcb& tcb, Header* reset, uint64_t now) {
   return send;
 }
 
+bool LastAcknowledgement(Tcb& tcb, Header* acknowledgement, uint64_t now) {
+  if (tcb.state < State::kEstablished || AckableSequence(tcb) == tcb.owed.last_ack_sent) {
+    return false;
+  }
+  *acknowledgement = Header{};
+  acknowledgement->flags = kAck;
+  acknowledgement->sequence = internal::EmptySegmentSequence(tcb);
+  RefreshHeader(tcb, acknowledgement, 0, now);
+  return true;
+}
+
 const char* StateName(State state) {
   switch (state) {
     case State::kClosed:

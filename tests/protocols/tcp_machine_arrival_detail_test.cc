@@ -35,6 +35,22 @@ TEST(ArrivalDetail, GivenSharedCallsWhenAborted) {
   }
 }
 
+TEST(ArrivalDetail, GivenTextThatIsNotAcknowledgedWhenAbortedThenItsAcknowledgementCanGoFirst) {
+  Connection c;
+  c.Establish();
+  Header acknowledgement;
+  EXPECT_FALSE(LastAcknowledgement(c.tcb, &acknowledgement, c.now)) << "the peer has got it";
+  c.ArriveAndPlace(c.WithText(100));
+  ASSERT_TRUE(LastAcknowledgement(c.tcb, &acknowledgement, c.now));
+  EXPECT_EQ(acknowledgement.flags, kAck);
+  EXPECT_EQ(acknowledgement.sequence, c.tcb.snd.nxt);
+  EXPECT_EQ(acknowledgement.acknowledgement, c.tcb.rcv.nxt);
+  c.Drain();
+  Header reset;
+  Abort(c.tcb, &reset, c.now);
+  EXPECT_FALSE(LastAcknowledgement(c.tcb, &acknowledgement, c.now)) << "there is no connection";
+}
+
 TEST(ArrivalDetail, GivenManyChallengesWhenInOneSecondThenAnsweredTenTimes) {
   Connection c;
   c.Establish();
