@@ -40,9 +40,22 @@ void NicImpl::ThrowForked(const char* what) const {
 
 void NicImpl::OnCompletionInterrupt(uint32_t cq) {
   if (CqImpl* impl = cqs_.Find(cq)) impl->OnInterrupt();
+  Notify();
+}
+
+void NicImpl::Notify() {
+  std::atomic_ref(notifications_).fetch_add(1, std::memory_order_seq_cst);
+  if (awaiting_.load(std::memory_order_seq_cst) != 0) platform().Wake(&notifications_);
+}
+
+void NicImpl::AwaitNotification(uint32_t seen, uint64_t deadline_ns) {
+  awaiting_.fetch_add(1, std::memory_order_seq_cst);
+  port_->DriveUntil(&notifications_, seen, deadline_ns);
+  awaiting_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void NicImpl::OnEventInterrupt() {
+  Notify();
   channel_.OnInterrupt();
   event_fds_.Signal();
 }
@@ -151,6 +164,27 @@ std::optional<NicEvent> Nic::failure() const {
 void Nic::SetEventHandler(std::function<void(const NicEvent&)> handler) {
   impl_->ThrowIfForked("set event handler");
   impl_->troubles().SetHandler(std::move(handler));
+}
+
+void Nic::WatchEvents(int fd) {
+  impl_->ThrowIfForked("watch events");
+  impl_->event_fds().Add(fd);
+}
+
+void Nic::UnwatchEvents(int fd) {
+  if (!impl_->forked()) impl_->event_fds().Remove(fd);
+}
+
+void Nic::DispatchEvents() {
+  // Not left to another thread that is at it: the caller looks at states behind this.
+  if (!impl_->forked()) impl_->channel().WaitUntil([] { return true; }, 0);
+}
+
+uint32_t Nic::notifications() const { return impl_->notifications(); }
+
+void Nic::AwaitNotification(uint32_t seen, std::chrono::nanoseconds timeout) {
+  impl_->ThrowIfForked("wait for a notification");
+  impl_->AwaitNotification(seen, internal::DeadlineNs(impl_->platform(), timeout));
 }
 
 std::map<std::string, uint64_t> Nic::Counters() {

@@ -46,6 +46,12 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
       ThrowForked(what);
   }
 
+  /// See Nic.
+  uint32_t notifications() const {
+    return std::atomic_ref(notifications_).load(std::memory_order_acquire);
+  }
+  void AwaitNotification(uint32_t seen, uint64_t deadline_ns);
+
   /// The implementation behind a public handle.
   static const std::shared_ptr<CqImpl>& Impl(const CompletionQueue& cq) { return cq.impl_; }
   static const std::shared_ptr<PdImpl>& Impl(const ProtectionDomain& pd) { return pd.impl_; }
@@ -60,6 +66,7 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
 
  private:
   void OnEvent(const abi::Event& event);
+  void Notify();
   [[noreturn]] void ThrowForked(const char* what) const;
 
   const pid_t opened_by_;
@@ -72,6 +79,8 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   HandleTable<QpImpl> qps_;
   HandleTable<CqImpl> cqs_;
   std::atomic<uint32_t> last_protection_domain_{0};
+  mutable uint32_t notifications_ = 0;  ///< shared with the core's sleeping threads
+  std::atomic<uint32_t> awaiting_{0};   ///< threads in AwaitNotification
 };
 
 }  // namespace qpip::internal

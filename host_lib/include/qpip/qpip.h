@@ -393,6 +393,21 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// are told once. Empty: nobody is told.
   void SetEventHandler(std::function<void(const NicEvent&)> handler);
 
+  /// `fd`, an eventfd of the caller's, is written to whenever a queue pair or a listener may have
+  /// changed its state, until UnwatchEvents. For a thread that looks after connections beside
+  /// those that poll.
+  void WatchEvents(int fd);
+  void UnwatchEvents(int fd);  ///< `fd` is not written to any more when this has returned
+  /// Takes in what has come: QueuePair::state() of all queue pairs is as of now then. Never blocks.
+  void DispatchEvents();
+
+  /// How often armed completion queues, and events, have notified so far; wraps around.
+  uint32_t notifications() const;
+  /// Waits, running the NIC's core, until notifications() is no more `seen`, or the time is over.
+  /// What is waited for by a descriptor comes sooner when a thread has been here before. Throws
+  /// Error EPERM in a forked child.
+  void AwaitNotification(uint32_t seen, std::chrono::nanoseconds timeout);
+
   /// NIC counters and drops by reason ("drop.bad_tcp_checksum").
   std::map<std::string, uint64_t> Counters();
   /// Counters, occupancy (when `?occupancy=1`), wire statistics, as JSON.
