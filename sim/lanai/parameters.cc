@@ -68,6 +68,7 @@ constexpr Parameter kNicParameters[] = {
     QPIP_URI_NUMBER("occupancy", uri.occupancy, 0, 1),
     QPIP_PATH("timeline", uri.timeline),
     QPIP_URI_NUMBER("max_qps", uri.nic.max_qps, 1, 65536),
+    QPIP_URI_NUMBER("max_rdma_qps", uri.nic.max_rdma_qps, 0, 65536),
     QPIP_URI_NUMBER("ack_every", uri.nic.tcp.ack_every, 1, 255),
     QPIP_URI_NUMBER("ack_delay_us", uri.nic.tcp.ack_delay_us, 0, 499999),  // RFC 9293 3.8.6.3
     QPIP_URI_NUMBER("rto_min_us", uri.nic.tcp.rto_min_us, 100, 60000000),

@@ -93,7 +93,8 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
       "mem:a-B_c.9?address=fd00::2&mtu=9000&copy=1&checksum=1&loss=0.01&duplicate=0.5&reorder=1"
       "&corrupt=1e-3&delay_us=7&flap_period_ms=100&flap_down_ms=10&cut_after_frames=12&seed=99"
       "&pcap=/tmp/"
-      "a.pcap&occupancy=1&timeline=t.json&max_qps=5&doorbells=4&ack_every=3&ack_delay_us=400"
+      "a.pcap&occupancy=1&timeline=t.json&max_qps=5&max_rdma_qps=3&doorbells=4&ack_every=3&ack_"
+      "delay_us=400"
       "&rto_min_us=1000&rto_initial_us=2000&user_timeout_ms=3000&connect_timeout_ms=4000"
       "&time_wait_ms=5&timestamps=0&spin_us=0&congestion=dctcp&ecn=request&hystart=0&pacing=1&undo="
       "0&mtu_probing=always&reassembly=7&scoreboard=8"
@@ -116,6 +117,7 @@ TEST(Uri, GivenEveryParameterWhenParsedThenEachFieldHasItsValue) {
   EXPECT_TRUE(uri.occupancy);
   EXPECT_EQ(uri.timeline, "t.json");
   EXPECT_EQ(uri.nic.max_qps, 5u);
+  EXPECT_EQ(uri.nic.max_rdma_qps, 3u);
   EXPECT_EQ(uri.doorbells, 4u);
   EXPECT_EQ(uri.nic.tcp.ack_every, 3u);
   EXPECT_EQ(uri.nic.tcp.ack_delay_us, 400u);
