@@ -1,0 +1,214 @@
+// Queue pairs: states, pairing, what is posted when, and how it ends.
+#include "verbs_test.h"
+
+namespace qpip::verbs::test {
+namespace {
+
+class VerbsQpTest : public VerbsTest {
+ protected:
+  VerbsQpTest() : at_a(Make(*a)), at_b(Make(*b)) {}
+  ~VerbsQpTest() override {
+    if (at_a != nullptr) DestroyQp(at_a);
+    if (at_b != nullptr) DestroyQp(at_b);
+  }
+  /// Both to RTS, and one message through.
+  void Connect() {
+    ToRts(at_a, *b, at_b->number());
+    ToRts(at_b, *a, at_a->number());
+    ASSERT_EQ(PostReceive(at_b, 90, b->Sge(0, 64)), 0);
+    ASSERT_EQ(PostSend(at_a, 91, a->Sge(0, 1)), 0);
+    EXPECT_EQ(Next(*b).status, IBV_WC_SUCCESS);
+    EXPECT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  }
+  Qp* at_a;
+  Qp* at_b;
+};
+
+TEST_F(VerbsQpTest, GivenAPairWhenBothAreInRtsThenMessagesPassBothWays) {
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  a->memory[0] = 'm';
+  ASSERT_EQ(PostReceive(at_b, 1, b->Sge(100, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 2, a->Sge(0, 1)), 0);
+  const ibv_wc received = Next(*b);
+  EXPECT_EQ(received.status, IBV_WC_SUCCESS);
+  EXPECT_EQ(received.wr_id, 1u);
+  EXPECT_EQ(received.byte_len, 1u);
+  EXPECT_EQ(received.qp_num, at_b->number());
+  EXPECT_EQ(b->memory[100], 'm');
+  const ibv_wc sent = Next(*a);
+  EXPECT_EQ(sent.wr_id, 2u);
+  EXPECT_EQ(sent.qp_num, at_a->number());
+  ASSERT_EQ(PostReceive(at_a, 3, a->Sge(200, 64)), 0);
+  ASSERT_EQ(PostSend(at_b, 4, b->Sge(100, 1)), 0);
+  EXPECT_EQ(Next(*a).wr_id, 3u);
+  EXPECT_EQ(a->memory[200], 'm');
+}
+
+TEST_F(VerbsQpTest, GivenAPeerThatIsNotReadyWhenMessagesArePostedThenTheyWait) {
+  ToRts(at_b, *a, at_a->number());
+  for (uint64_t i = 0; i < 8; ++i) ASSERT_EQ(PostSend(at_b, i, b->Sge(0, 1)), 0);
+  EXPECT_EQ(PostSend(at_b, 8, b->Sge(0, 1)), ENOMEM) << "the queue has eight";
+  EXPECT_EQ(Count(*b), 0);
+  ASSERT_EQ(ToInit(at_a), 0);
+  for (uint64_t i = 0; i < 8; ++i) ASSERT_EQ(PostReceive(at_a, i, a->Sge(0, 64)), 0);
+  ASSERT_EQ(ToRtr(at_a, *b, at_b->number()), 0);
+  for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(Next(*a).wr_id, i);
+  for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(Next(*b).wr_id, i);
+}
+
+TEST_F(VerbsQpTest, GivenAPairOnOneNicWhenBothAreInRtsThenMessagesPass) {
+  Qp* other = Make(*a);
+  ToRts(at_a, *a, other->number());
+  ToRts(other, *a, at_a->number());
+  ASSERT_EQ(PostReceive(other, 1, a->Sge(100, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 2, a->Sge(0, 5)), 0);
+  EXPECT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  EXPECT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  DestroyQp(other);
+}
+
+TEST_F(VerbsQpTest, GivenAStateWhenTheNextIsNotItsSuccessorThenInvalid) {
+  EXPECT_EQ(To(at_a, IBV_QPS_RTS), EINVAL);
+  EXPECT_EQ(ToRtr(at_a, *b, at_b->number()), EINVAL);
+  ASSERT_EQ(ToInit(at_a), 0);
+  EXPECT_EQ(To(at_a, IBV_QPS_RTS), EINVAL);
+  EXPECT_EQ(To(at_a, IBV_QPS_RTR), EINVAL) << "without an address";
+  ibv_qp_attr now;
+  ibv_qp_init_attr init;
+  ASSERT_EQ(QueryQp(*at_a, &now, &init), 0);
+  EXPECT_EQ(now.qp_state, IBV_QPS_INIT);
+}
+
+TEST_F(VerbsQpTest, GivenAnAddressWithoutAGidWhenModifiedToRtrThenInvalid) {
+  ASSERT_EQ(ToInit(at_a), 0);
+  ibv_qp_attr attributes = {};
+  attributes.qp_state = IBV_QPS_RTR;
+  attributes.dest_qp_num = at_b->number();
+  attributes.ah_attr.dlid = 1;
+  EXPECT_EQ(ModifyQp(*at_a, attributes, IBV_QP_STATE | IBV_QP_AV | IBV_QP_DEST_QPN), EINVAL);
+}
+
+TEST_F(VerbsQpTest, GivenStatesBeforeRtsWhenSendsArePostedThenInvalid) {
+  EXPECT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), EINVAL) << "in RESET";
+  EXPECT_EQ(PostSend(at_a, 1, a->Sge(0, 1)), EINVAL);
+  ASSERT_EQ(ToInit(at_a), 0);
+  EXPECT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  EXPECT_EQ(PostSend(at_a, 1, a->Sge(0, 1)), EINVAL);
+}
+
+TEST_F(VerbsQpTest, GivenPostedWorkWithoutAPeerWhenModifiedToErrorThenAllIsFlushed) {
+  ToRts(at_a, *b, at_b->number());
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 2, a->Sge(0, 1)), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  ASSERT_EQ(PostSend(at_a, 3, a->Sge(0, 1)), 0) << "and what is posted afterwards";
+  ASSERT_EQ(PostReceive(at_a, 4, a->Sge(0, 64)), 0);
+  std::vector<uint64_t> flushed;
+  for (int i = 0; i < 4; ++i) {
+    const ibv_wc wc = Next(*a);
+    EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+    EXPECT_EQ(wc.qp_num, at_a->number());
+    flushed.push_back(wc.wr_id);
+  }
+  EXPECT_THAT(flushed, testing::UnorderedElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(Count(*a), 0);
+}
+
+TEST_F(VerbsQpTest, GivenAConnectionWhenModifiedToErrorThenItsReceivesAreFlushed) {
+  Connect();
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  const ibv_wc wc = Next(*a);
+  EXPECT_EQ(wc.wr_id, 1u);
+  EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+}
+
+TEST_F(VerbsQpTest, GivenAPeerThatHasGoneWhenNothingIsSentThenNothingIsTold) {
+  Connect();
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  DestroyQp(std::exchange(at_b, nullptr));
+  while (at_a->real->state() != QpState::kClosed) EXPECT_EQ(Count(*a), 0);
+  EXPECT_EQ(Count(*a), 0);
+  EXPECT_EQ(PostReceive(at_a, 2, a->Sge(0, 64)), 0);
+  EXPECT_EQ(Count(*a), 0);
+  // When something is sent, that is what fails, and the rest is flushed.
+  ASSERT_EQ(PostSend(at_a, 3, a->Sge(0, 1)), 0);
+  const ibv_wc failed = Next(*a);
+  EXPECT_EQ(failed.wr_id, 3u);
+  EXPECT_EQ(failed.status, IBV_WC_RETRY_EXC_ERR);
+  EXPECT_EQ(Next(*a).status, IBV_WC_WR_FLUSH_ERR);
+  EXPECT_EQ(Next(*a).status, IBV_WC_WR_FLUSH_ERR);
+  EXPECT_EQ(at_a->base()->state, IBV_QPS_ERR);
+}
+
+TEST_F(VerbsQpTest, GivenAnErrorWhenResetThenTheSameNumberConnectsAgain) {
+  const uint32_t number = at_a->number();
+  ASSERT_EQ(ToInit(at_a), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_RESET), 0);
+  EXPECT_EQ(at_a->number(), number);
+  Connect();
+}
+
+TEST_F(VerbsQpTest, GivenAConnectionWhenBothAreResetThenTheyConnectAgain) {
+  for (int i = 0; i < 5; ++i) {
+    Connect();
+    ASSERT_EQ(To(at_b, IBV_QPS_ERR), 0);
+    for (Qp* qp : {at_a, at_b}) ASSERT_EQ(To(qp, IBV_QPS_RESET), 0);
+  }
+}
+
+TEST_F(VerbsQpTest, GivenWriteAndReadWhenPostedByQpExThenMemoryOfThePeerIsUsed) {
+  Connect();
+  a->memory[0] = 'w';
+  b->memory[300] = 'r';
+  at_a->ex.wr_start(&at_a->ex);
+  at_a->ex.wr_id = 5;
+  at_a->ex.wr_flags = IBV_SEND_SIGNALED;
+  at_a->ex.wr_rdma_write(&at_a->ex, b->mr->base.rkey, b->Sge(200, 1).addr);
+  at_a->ex.wr_set_inline_data(&at_a->ex, a->memory.data(), 1);
+  a->memory[0] = 'x';  // inline data was copied
+  at_a->ex.wr_id = 6;
+  at_a->ex.wr_rdma_read(&at_a->ex, b->mr->base.rkey, b->Sge(300, 1).addr);
+  at_a->ex.wr_set_sge(&at_a->ex, a->mr->base.lkey, a->Sge(400, 1).addr, 1);
+  ASSERT_EQ(at_a->ex.wr_complete(&at_a->ex), 0);
+  const ibv_wc write = Next(*a);
+  EXPECT_EQ(write.wr_id, 5u);
+  EXPECT_EQ(write.opcode, IBV_WC_RDMA_WRITE);
+  const ibv_wc read = Next(*a);
+  EXPECT_EQ(read.wr_id, 6u);
+  EXPECT_EQ(read.opcode, IBV_WC_RDMA_READ);
+  EXPECT_EQ(b->memory[200], 'w');
+  EXPECT_EQ(a->memory[400], 'r');
+}
+
+TEST_F(VerbsQpTest, GivenAKeyThatIsNoneWhenWrittenToThenTheRequestSaysSo) {
+  Connect();
+  ibv_sge sge = a->Sge(0, 1);
+  ibv_send_wr wr = {};
+  wr.wr_id = 7;
+  wr.sg_list = &sge;
+  wr.num_sge = 1;
+  wr.opcode = IBV_WR_RDMA_WRITE;
+  wr.wr.rdma = {.remote_addr = b->Sge(0, 1).addr, .rkey = b->mr->base.rkey ^ 1};
+  ibv_send_wr* bad = nullptr;
+  ASSERT_EQ(PostSendOp(at_a->base(), &wr, &bad), 0);
+  EXPECT_EQ(Next(*a).status, IBV_WC_REM_ACCESS_ERR);
+}
+
+TEST_F(VerbsQpTest, GivenMoreThanTheDeviceHasWhenCreatedThenRefused) {
+  ibv_qp_init_attr attributes = a->QpAttributes();
+  attributes.cap.max_send_wr = kMaxQueueDepth + 1;
+  EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EINVAL);
+  attributes = a->QpAttributes();
+  attributes.qp_type = IBV_QPT_RAW_PACKET;
+  EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EOPNOTSUPP);
+  attributes = a->QpAttributes();
+  attributes.cap.max_send_wr = kMaxQueueDepth;
+  attributes.cap.max_recv_wr = kMaxQueueDepth;
+  DestroyQp(CreateQp(*a->pd, &attributes));
+}
+
+}  // namespace
+}  // namespace qpip::verbs::test

@@ -1,0 +1,260 @@
+// Queue pairs: what is posted, and what becomes of it where the NIC has no connection for it.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "verbs/core/queue_pair.h"
+
+namespace qpip::verbs {
+
+namespace {
+
+ibv_wc_opcode OpcodeOf(ibv_wr_opcode opcode) {
+  switch (opcode) {
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+      return IBV_WC_RDMA_WRITE;
+    case IBV_WR_RDMA_READ:
+      return IBV_WC_RDMA_READ;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+      return IBV_WC_COMP_SWAP;
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      return IBV_WC_FETCH_ADD;
+    case IBV_WR_LOCAL_INV:
+      return IBV_WC_LOCAL_INV;
+    default:
+      return IBV_WC_SEND;
+  }
+}
+
+// Whether the peer has gone, by itself or by the network's doing, rather than this side.
+bool PeerHasGone(DisconnectReason reason) {
+  switch (reason) {
+    case DisconnectReason::kClosed:
+    case DisconnectReason::kReset:
+    case DisconnectReason::kTimedOut:
+    case DisconnectReason::kUnreachable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+KeptSend Keep(const ibv_send_wr& wr) {
+  KeptSend kept;
+  kept.wr = wr;
+  kept.wr.next = nullptr;
+  kept.list.assign(wr.sg_list, wr.sg_list + wr.num_sge);
+  if ((wr.send_flags & IBV_SEND_INLINE) == 0) return kept;
+  for (const ibv_sge& sge : kept.list) {
+    const auto* from = reinterpret_cast<const std::byte*>(static_cast<uintptr_t>(sge.addr));
+    kept.inline_data.insert(kept.inline_data.end(), from, from + sge.length);
+  }
+  return kept;
+}
+
+void PointToKept(KeptSend* kept, ibv_sge* inline_sge) {
+  const bool is_inline = (kept->wr.send_flags & IBV_SEND_INLINE) != 0;
+  *inline_sge = {.addr = reinterpret_cast<uintptr_t>(kept->inline_data.data()),
+                 .length = static_cast<uint32_t>(kept->inline_data.size()),
+                 .lkey = 0};
+  kept->wr.sg_list = is_inline ? inline_sge : kept->list.data();
+  kept->wr.num_sge = is_inline ? 1 : static_cast<int>(kept->list.size());
+}
+
+ibv_wc Qp::Flushed(uint64_t wr_id, ibv_wc_opcode opcode, ibv_wc_status status) const {
+  ibv_wc wc = {};
+  wc.wr_id = wr_id;
+  wc.status = status;
+  wc.opcode = opcode;
+  wc.qp_num = number();
+  return wc;
+}
+
+bool Qp::Admit(WorkCompletion* completion) {
+  completion->qp_num = number();
+  if (datagrams != nullptr) {
+    const std::lock_guard lock(post_mutex);
+    return datagrams->Admit(*this, completion);
+  }
+  const bool receive = (completion->opcode & IBV_WC_RECV) != 0;
+  if (completion->status == IBV_WC_SUCCESS && !completion->end_of_stream) [[likely]]
+    return true;
+  // At the peer's FIN, with which the connection is not over yet, receives are flushed already.
+  if (receive && completion->reason == DisconnectReason::kNone) {
+    completion->reason = DisconnectReason::kClosed;
+  }
+  if (completion->end_of_stream) completion->status = IBV_WC_WR_FLUSH_ERR;
+  const std::lock_guard lock(post_mutex);
+  const bool gone = PeerHasGone(completion->reason);
+  if (receive && gone) completion->status = IBV_WC_WR_FLUSH_ERR;
+  // A queue pair that the program has connected by itself does not notice that its peer is gone
+  // before it sends: that is InfiniBand's way, and programs end as they please.
+  if (receive && gone && roce() && !managed && path.load() != Path::kDead) {
+    parked.push_back(completion->wr_id);
+    return false;
+  }
+  if (!receive && gone && roce() && !failed) {
+    failed = true;
+    if (completion->status == IBV_WC_REM_ABORT_ERR) completion->status = IBV_WC_RETRY_EXC_ERR;
+  }
+  DieLocked();
+  return true;
+}
+
+// Of what was posted nothing is done any more.
+void Qp::DieLocked() {
+  path.store(Path::kDead, std::memory_order_release);
+  ex.qp_base.state = IBV_QPS_ERR;
+  if (datagrams != nullptr) parked = datagrams->TakePosted();
+  std::vector<ibv_wc> receives;
+  for (const uint64_t wr_id : parked) {
+    receives.push_back(Flushed(wr_id, IBV_WC_RECV, IBV_WC_WR_FLUSH_ERR));
+  }
+  parked.clear();
+  recv_cq->Inject(receives);
+}
+
+void Qp::Open() {
+  const std::lock_guard lock(post_mutex);
+  kept_receives.clear();
+  path.store(Path::kOpen, std::memory_order_release);
+  for (KeptSend& kept : kept_sends) {
+    ibv_sge inline_sge;
+    PointToKept(&kept, &inline_sge);
+    if (real->PostSend(&kept.wr) != 0) FlushLocked(&kept.wr);
+  }
+  kept_sends.clear();
+}
+
+void Qp::Fail(ibv_wc_status first) {
+  // The NIC flushes what it has, unless it never had a connection.
+  const bool connected = path.load() == Path::kOpen;
+  const std::lock_guard lock(post_mutex);
+  DieLocked();
+  if (connected) {
+    real->Abort();
+    return;
+  }
+  std::vector<ibv_wc> sends;
+  for (const KeptSend& kept : kept_sends) {
+    sends.push_back(Flushed(kept.wr.wr_id, OpcodeOf(kept.wr.opcode),
+                            sends.empty() && !failed ? first : IBV_WC_WR_FLUSH_ERR));
+  }
+  failed = failed || !sends.empty();
+  kept_sends.clear();
+  std::vector<ibv_wc> receives;
+  for (const uint64_t wr_id : kept_receives) {
+    receives.push_back(Flushed(wr_id, IBV_WC_RECV, IBV_WC_WR_FLUSH_ERR));
+  }
+  kept_receives.clear();
+  send_cq->Inject(sends);
+  recv_cq->Inject(receives);
+}
+
+void Qp::FlushLocked(const ibv_send_wr* wr) {
+  std::vector<ibv_wc> completions;
+  for (; wr != nullptr; wr = wr->next) {
+    const bool tell = roce() && !failed && path.load() == Path::kOpen;
+    completions.push_back(Flushed(wr->wr_id, OpcodeOf(wr->opcode),
+                                  tell ? IBV_WC_RETRY_EXC_ERR : IBV_WC_WR_FLUSH_ERR));
+    failed = true;
+  }
+  send_cq->Inject(completions);
+  DieLocked();
+}
+
+int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
+  const std::lock_guard lock(post_mutex);
+  *bad = wr;
+  switch (ex.qp_base.state) {
+    case IBV_QPS_RESET:
+    case IBV_QPS_INIT:
+    case IBV_QPS_RTR:
+      // iWARP has no such states: what a program posts early waits for its connection.
+      if (!managed || ex.qp_base.state == IBV_QPS_RESET) return EINVAL;
+      break;
+    default:
+      break;
+  }
+  if (path.load() == Path::kOpen) {
+    const int error = real->PostSend(wr, bad);
+    if (error != ENOTCONN) return error;
+    FlushLocked(*bad);
+    return 0;
+  }
+  if (path.load() == Path::kDead) {
+    FlushLocked(wr);
+    return 0;
+  }
+  if (datagrams != nullptr) return datagrams->Send(*this, wr, bad);
+  for (; wr != nullptr; wr = wr->next) {
+    *bad = wr;
+    // Besides, the NIC's deepest queue has one of its own at first.
+    const uint32_t room = std::clamp<uint32_t>(init.cap.max_send_wr, 1, kMaxQueueDepth - 1);
+    if (kept_sends.size() >= room) return ENOMEM;
+    if (wr->num_sge < 0 || static_cast<uint32_t>(wr->num_sge) > init.cap.max_send_sge) {
+      return EINVAL;
+    }
+    kept_sends.push_back(Keep(*wr));
+    if (kept_sends.back().inline_data.size() > init.cap.max_inline_data) {
+      kept_sends.pop_back();
+      return EINVAL;
+    }
+  }
+  return 0;
+}
+
+int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
+  *bad = wr;
+  if (path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
+    const int error = real->PostRecv(wr, bad);
+    if (error != ENOTCONN) return error;
+    wr = *bad;
+  }
+  const std::lock_guard lock(post_mutex);
+  if (ex.qp_base.state == IBV_QPS_RESET) return EINVAL;
+  if (path.load() == Path::kShut && datagrams != nullptr) {
+    return datagrams->Receive(*this, wr, bad);
+  }
+  if (path.load() == Path::kShut) {
+    const ibv_recv_wr* first = wr;
+    const int error = real->PostRecv(wr, bad);
+    for (; first != nullptr && (error == 0 || first != *bad); first = first->next) {
+      kept_receives.push_back(first->wr_id);
+    }
+    return error;
+  }
+  // Over. A peer that has gone is not noticed before the next send.
+  const bool quiet = path.load() == Path::kOpen && roce() && !managed;
+  std::vector<ibv_wc> receives;
+  for (; wr != nullptr; wr = wr->next) {
+    if (quiet) {
+      parked.push_back(wr->wr_id);
+    } else {
+      receives.push_back(Flushed(wr->wr_id, IBV_WC_RECV, IBV_WC_WR_FLUSH_ERR));
+    }
+  }
+  recv_cq->Inject(receives);
+  return 0;
+}
+
+int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
+  Qp& qp = Of(base);
+  if (qp.path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
+    const int error = qp.real->PostSend(wr, bad);
+    if (error != ENOTCONN) [[likely]]
+      return error;
+    wr = *bad;
+  }
+  return qp.PostSlowly(wr, bad);
+}
+
+int PostRecvOp(ibv_qp* base, ibv_recv_wr* wr, ibv_recv_wr** bad) {
+  return Of(base).PostReceive(wr, bad);
+}
+
+}  // namespace qpip::verbs

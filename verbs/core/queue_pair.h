@@ -1,0 +1,118 @@
+// Queue pairs as verbs has them: states that the program walks through, over a queue pair of QPIP's
+// that gets its connection when both ends are ready.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "qpip/qpip.h"
+#include "verbs/core/completion.h"
+#include "verbs/core/context.h"
+#include "verbs/core/datagram.h"
+#include "verbs/core/memory.h"
+
+namespace qpip::verbs {
+
+/// A work request kept until there is a connection, with all that it points to.
+struct KeptSend {
+  ibv_send_wr wr = {};
+  std::vector<ibv_sge> list;
+  std::vector<std::byte> inline_data;
+};
+
+/// A copy of `wr`. What it points to is copied too, with the data of one that is inline.
+KeptSend Keep(const ibv_send_wr& wr);
+/// Lets kept.wr point to what was copied; `inline_sge` is used for data. Both must stay.
+void PointToKept(KeptSend* kept, ibv_sge* inline_sge);
+
+/// Where sends go.
+enum class Path {
+  kShut,  ///< no connection yet: sends are kept if the state allows them
+  kOpen,  ///< to the NIC
+  kDead,  ///< over: what is posted is flushed
+};
+
+/// `ex` is first: the ibv_qp that programs have is its first member.
+struct Qp {
+  ibv_qp_ex ex = {};
+  const void* slack[8] = {};
+
+  Context* context = nullptr;
+  Pd* pd = nullptr;
+  Cq* send_cq = nullptr;
+  Cq* recv_cq = nullptr;
+  ibv_qp_init_attr init = {};
+  ibv_qp_attr attributes = {};
+  std::unique_ptr<Datagrams> datagrams;  ///< UD: post_mutex
+  std::unique_ptr<QueuePair> real;
+  std::atomic<Path> path{Path::kShut};
+
+  // With the session's control lock.
+  bool managed = false;              ///< librdmacm connects it, not ibv_modify_qp
+  std::shared_ptr<Task> task;        ///< what connects it
+  std::function<void()> on_destroy;  ///< librdmacm's identifier lets go of it
+
+  std::deque<KeptSend> building;  ///< between wr_start and wr_complete, of one thread
+  std::mutex building_mutex;      ///< held there
+
+  std::mutex post_mutex;                ///< guards what follows
+  std::deque<KeptSend> kept_sends;      ///< Path::kShut
+  std::vector<uint64_t> kept_receives;  ///< posted without a connection: the NIC has them too
+  std::vector<uint64_t> parked;  ///< flushed by a peer that has gone, of which the program is
+                                 ///< not to know yet
+  bool failed = false;           ///< the first send that found the peer gone has been told
+
+  ibv_qp* base() { return &ex.qp_base; }
+  uint32_t number() const { return ex.qp_base.qp_num; }
+  bool roce() const { return context->personality() == Personality::kRoce; }
+
+  /// A completion of this queue pair's is about to be handed out. Makes it verbs'. Returns false
+  /// when the program is not to see it (yet). Called with the queue's poll_mutex.
+  bool Admit(WorkCompletion* completion);
+  /// There is a connection: what was kept is posted. With the control lock.
+  void Open();
+  /// It is over, or never was: everything is flushed from here on. `first`: what the first send is
+  /// told, IBV_WC_WR_FLUSH_ERR for no reason of its own. With the control lock.
+  void Fail(ibv_wc_status first = IBV_WC_WR_FLUSH_ERR);
+  /// Takes a list that the NIC did not, from `wr` on. Returns 0 or an errno value.
+  int PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad);
+  int PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad);
+
+ private:
+  void DieLocked();
+  void FlushLocked(const ibv_send_wr* wr);
+  ibv_wc Flushed(uint64_t wr_id, ibv_wc_opcode opcode, ibv_wc_status status) const;
+};
+
+inline Qp& Of(ibv_qp* qp) { return *reinterpret_cast<Qp*>(qp); }
+
+// Throw Error. `attributes` gets what there really is.
+Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes);
+/// Takes the control lock.
+void DestroyQp(Qp* qp);
+/// As ibv_modify_qp. Takes the control lock.
+int ModifyQp(Qp& qp, const ibv_qp_attr& attributes, int mask);
+/// The same with the control lock.
+int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask);
+int QueryQp(Qp& qp, ibv_qp_attr* attributes, ibv_qp_init_attr* init);
+
+// The members of ibv_context_ops and verbs_context.
+int PostSendOp(ibv_qp* qp, ibv_send_wr* wr, ibv_send_wr** bad);
+int PostRecvOp(ibv_qp* qp, ibv_recv_wr* wr, ibv_recv_wr** bad);
+ibv_qp* CreateQpExOp(ibv_context* context, ibv_qp_init_attr_ex* attributes);
+
+/// The members of an ibv_qp_ex, which build work requests a call at a time.
+void FillSendOperations(Qp& qp);
+
+/// Connects `qp` with the one that its attributes name; in the background. With the control lock.
+/// Throws Error.
+void StartPairing(Qp& qp);
+
+}  // namespace qpip::verbs

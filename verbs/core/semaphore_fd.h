@@ -1,0 +1,32 @@
+// A counting eventfd (EFD_SEMAPHORE) as programs use it: they may set O_NONBLOCK, poll it, and be
+// cancelled in it.
+#pragma once
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+namespace qpip::verbs {
+
+/// One more. Never blocks in practice: the counter has 64 bits.
+inline void PostTo(int fd) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof one);
+}
+
+/// Takes one, waiting for it unless the descriptor has O_NONBLOCK. Returns 0, or -1 and errno
+/// (EAGAIN, EINTR).
+inline int TakeFrom(int fd) {
+  uint64_t count;
+  return read(fd, &count, sizeof count) == sizeof count ? 0 : -1;
+}
+
+/// Takes one if there is one, whether or not the descriptor has O_NONBLOCK.
+inline bool TryTakeFrom(int fd) {
+  pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+  return poll(&ready, 1, 0) == 1 && TakeFrom(fd) == 0;
+}
+
+}  // namespace qpip::verbs
