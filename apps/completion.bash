@@ -17,4 +17,4 @@ _qpip() {
     fi
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
 }
-complete -o default -F _qpip qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client qpip-sim
+complete -o default -F _qpip qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client qpip-nbd-copy qpip-nbd-fuse qpip-run qpip-sim

@@ -45,7 +45,8 @@ if(NOT QPIP_SANITIZE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/host_lib/include/qpip ${PROJECT_SOURCE_DIR}/nbd_client/include/qpip
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev FILES_MATCHING PATTERN "*.h")
-foreach(command qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client qpip-nbd-copy qpip-nbd-fuse qpip-sim)
+foreach(command qpip-ping qpip-ttcp qpip-perf qpip-nbd-server qpip-nbd-client qpip-nbd-copy qpip-nbd-fuse qpip-run
+        qpip-sim)
   set(component runtime)
   if(command STREQUAL qpip-sim)
     set(component ns3)

@@ -52,7 +52,7 @@ echo "installed: $(dpkg-query -W -f '${Package} ' 'qpip*' 'libqpip*')"
 
 version=$(qpip-ping --version)
 [[ $version == "qpip-ping (QPIP) "* ]] || { echo "qpip-ping --version says: $version"; exit 1; }
-for page in qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-sim qpip-sim-sweep; do
+for page in qpip-ping qpip-ttcp qpip-nbd-server qpip-nbd-client qpip-run qpip-sim qpip-sim-sweep; do
   man -P cat "$page" >"/tmp/$page.txt" 2>/tmp/man.err || { cat /tmp/man.err; exit 1; }
   grep -q NAME "/tmp/$page.txt"
 done
