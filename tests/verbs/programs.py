@@ -1,0 +1,162 @@
+"""Programs of Debian's, as they are, on qpip-run: what the tests of programs_test.py are made with.
+
+Each case is a server and a client, two processes on a fabric of their own in shared memory."""
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+SERVER = "127.0.0.5"
+DEADLINE = 100  # seconds; a program that hangs fails
+# What clients say of a server that is not there yet. They are started again then.
+REFUSED = ("REJECTED", "UNREACHABLE", "CONNECT_ERROR", "refused", "Couldn't connect", "No route", "error 8",
+           "event: 7", "event: 8", "Unable to Connect", "Unable to init the socket", "failed to connect",
+           "wait for RDMA_CM_EVENT_ESTABLISHED")
+
+
+def program(name):
+    """Skips the case where the program is not installed."""
+    if shutil.which(name) is None:
+        raise unittest.SkipTest(f"there is no {name}")
+    return name
+
+
+class Programs(unittest.TestCase):
+    run_command = None  # path of qpip-run
+
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.fabrics = 0
+        self.running = []
+        self.addCleanup(self.stop)
+        self.new_fabric()
+
+    def new_fabric(self):
+        """Pairs of one case know nothing of each other."""
+        self.fabrics += 1
+        self.fabric = f"shm:verbs-{os.getpid()}-{self.fabrics}"
+
+    def stop(self):
+        for process in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with whom it has started
+            process.wait()
+        self.running.clear()
+
+    def nic(self, address=None, parameters=""):
+        query = "&".join(part for part in ([f"address={address}"] if address else []) + [parameters] if part)
+        return f"{self.fabric}?{query}" if query else self.fabric
+
+    def start(self, arguments, nic, personality="roce", more_environment=None):
+        """Output goes to a file: who writes much waits for nobody."""
+        output = open(os.path.join(self.directory.name, f"{time.monotonic_ns()}"), "w+", encoding="utf-8",
+                      errors="replace")
+        self.addCleanup(output.close)
+        process = subprocess.Popen([self.run_command, "--nic", nic, "--personality", personality, "--",
+                                    program(arguments[0]), *arguments[1:]],
+                                   stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                   start_new_session=True, env={**os.environ, **(more_environment or {})}, cwd=self.directory.name)
+        process.output = output
+        self.running.append(process)
+        return process
+
+    def text(self, process):
+        process.output.seek(0)
+        return process.output.read()
+
+    def finish(self, process, status=0):
+        """The process's output. `status`: what it must end with; None: anything, but it must end."""
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.fail(f"{process.args} does not end:\n{self.text(process)}")
+        text = self.text(process)
+        if status is not None:
+            self.assertEqual(process.returncode, status, f"{process.args}:\n{text}")
+        return text
+
+    def connect(self, server, client, nic, personality="roce", address=None, alive=None, done=""):
+        """Starts both, the client again for as long as it finds no server. `alive`: tells whether a client that
+        still runs has got further. `done`: what a client says that has succeeded. Returns both."""
+        first = self.start(server, self.nic(address, nic), personality)
+        end = time.monotonic() + DEADLINE
+        while True:
+            second = self.start(client, self.nic(None, nic), personality)
+            if alive is not None:
+                alive(second)
+            else:
+                self.finish(second, None)
+            over = second.poll() is None or (second.poll() == 0 and done in self.text(second))
+            if over or first.poll() is not None or time.monotonic() > end:
+                return first, second
+            if not any(word in self.text(second) for word in REFUSED):
+                return first, second
+
+    def pair(self, server, client, parameters="", personality="roce", address=None, server_status=0, done=""):
+        """Runs both to their ends. Returns the client's output. `server_status`: None: anything; "runs": it goes
+        on serving, and is ended. `done`: see connect."""
+        self.new_fabric()
+        first, second = self.connect(server, client, parameters, personality, address, done=done)
+        text = self.text(second)
+        self.assertEqual(second.returncode, 0, f"{client}:\n{text}\n{server}:\n{self.text(first)}")
+        self.assertIn(done, text)
+        if server_status == "runs":
+            self.assertIsNone(first.poll(), f"{server}:\n{self.text(first)}")
+        else:
+            self.finish(first, server_status)
+        self.stop()
+        return text
+
+    def exchange(self, name, *options, **more):
+        """A program that exchanges numbers of queue pairs over a TCP socket of the kernel's."""
+        command = [name, "-p", str(self.port()), *options]
+        return self.pair(command, [*command, "localhost"], **more)
+
+    def over_cm(self, name, *options, **more):
+        """The same program with librdmacm instead."""
+        command = [name, "-R", "-p", str(self.port()), *options]
+        return self.pair(command, [*command, SERVER], address=f"::ffff:{SERVER}", **more)
+
+    @staticmethod
+    def port():
+        """Another process of these tests has another."""
+        return 20000 + os.getpid() % 10000
+
+    def kill_one(self, server, client, killed, progress, parameters="", personality="roce", address=None):
+        """Kills the "server" or the "client" when the client has used `progress` milliseconds of processor time. The
+        other one must end by itself, however. Returns its output."""
+        self.new_fabric()
+
+        def under_way(process):
+            self.await_progress(process, progress)
+
+        first, second = self.connect(server, client, parameters, personality, address, alive=under_way)
+        self.assertIsNone(second.poll(), f"{client} ended by itself:\n{self.text(second)}")
+        victim, survivor = (first, second) if killed == "server" else (second, first)
+        victim.kill()
+        victim.wait()
+        text = self.finish(survivor, None)
+        self.stop()
+        return text
+
+    @staticmethod
+    def await_progress(process, milliseconds):
+        """Until it has used so much processor time, or has ended."""
+        ended = os.pidfd_open(process.pid)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(ended, selectors.EVENT_READ)
+                while not selector.select(0.005):
+                    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+                        fields = file.read().rsplit(")", 1)[1].split()
+                    ticks = int(fields[11]) + int(fields[12])
+                    if ticks * 1000 / os.sysconf("SC_CLK_TCK") >= milliseconds:
+                        return
+        finally:
+            os.close(ended)
