@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # Written in code marks, but ways of spelling rather than names.
 NOT_OURS = {"PascalCase", "snake_case", "kPascalCase"}
 SOURCE_FOLDERS = ("apps", "bench", "cmake", "examples", "fuzz", "host_lib", "nic_fw", "protocols", "sim", "storage",
-                  "tests", "tools")
+                  "tests", "tools", "verbs")
 COMMANDS = {}  # name of a built command -> its path
 
 
