@@ -143,7 +143,7 @@ class NbdClientTest(commands.CommandsTest):
 
     def test_given_nbdkit_that_fails_then_the_copy_says_so(self):
         uri = self.peer("nbdkit", "-f", "-U", self.path("k"), "--filter=error", "memory", "32M",
-                        "error-pwrite=ENOSPC", "error-pwrite-rate=20%", socket="k")
+                        "error-pwrite=ENOSPC", "error-pwrite-rate=100%", socket="k")
         copying = self.copy("--wait-for-server", str(commands.PATIENCE_S), self.sparse("source"), uri, status=1)
         self.assertIn("write to the destination failed", copying.error())
 
