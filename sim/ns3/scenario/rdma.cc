@@ -16,7 +16,7 @@ constexpr int kForPeers = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV
 constexpr uint32_t kQueuePairs = 8;
 constexpr uint32_t kMessageRoom = 4096;  ///< a receive at least
 
-struct Options {
+struct RdmaRunOptions {
   ibv_wr_opcode opcode = IBV_WR_SEND;
   uint32_t bytes = 0;
   uint64_t count = 0;
@@ -27,8 +27,8 @@ struct Options {
 };
 
 /// A host's queue pair and memory.
-struct Side {
-  Side(Host& host, const Options& options) : cq(host.nic->CreateCq(1024)) {
+struct RdmaSide {
+  RdmaSide(Host& host, const RdmaRunOptions& options) : cq(host.nic->CreateCq(1024)) {
     memory = host.pd->Allocate(std::max(options.bytes, kMessageRoom), kForPeers);
     QpOptions qp_options;
     qp_options.framing = Framing::kMpa;
@@ -53,7 +53,7 @@ struct Side {
 
 class Exchange {
  public:
-  Exchange(World& world, const Options& options)
+  Exchange(World& world, const RdmaRunOptions& options)
       : options_(options),
         window_(world),
         server_(world.host(0), options),
@@ -84,9 +84,9 @@ class Exchange {
     RdmaParameters parameters;
     parameters.crc = options_.crc;
     RdmaListener listener(*world.host(0).nic, kRdmaPort,
-                          {.backlog = 1, .receive_reservation = Side::kReservation});
+                          {.backlog = 1, .receive_reservation = RdmaSide::kReservation});
     RdmaConnector connector(*world.host(1).nic, {world.host(0).address(), kRdmaPort}, parameters, 0,
-                            Side::kReservation);
+                            RdmaSide::kReservation);
     std::unique_ptr<RdmaRequest> request;
     // By turns: the request leaves when the connector is asked how far it is.
     while (request == nullptr) {
@@ -145,10 +145,10 @@ class Exchange {
     }
   }
 
-  const Options options_;
+  const RdmaRunOptions options_;
   MeasuredWindow window_;
-  Side server_;
-  Side client_;
+  RdmaSide server_;
+  RdmaSide client_;
   std::vector<uint64_t> posted_at_ns_ = std::vector<uint64_t>(128);
   std::vector<double> completion_us_;
   uint64_t done_ = 0;
@@ -173,7 +173,7 @@ ScenarioResult Exchange::Result() {
 
 template <ibv_wr_opcode kOpcode>
 ScenarioResult RunRdma(const Profile& profile, const ScenarioArguments& arguments) {
-  Options options;
+  RdmaRunOptions options;
   options.opcode = kOpcode;
   options.bytes = static_cast<uint32_t>(arguments.Count("bytes"));
   options.count = arguments.Count("count");
