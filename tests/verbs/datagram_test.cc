@@ -18,7 +18,7 @@ class VerbsDatagramTest : public VerbsTest {
     to_b = CreateAh(*a->pd, attributes);
   }
   ~VerbsDatagramTest() override {
-    delete to_b;
+    DestroyAh(to_b);
     DestroyQp(at_a);
     DestroyQp(at_b);
   }

@@ -51,8 +51,8 @@ TEST_F(VerbsLifetimeTest, GivenConnectionsWhenMadeAndDestroyedThenNothingIsLeft)
 
 TEST_F(VerbsLifetimeTest, GivenRegionsAndQueuesWhenMadeAndDestroyedThenNothingIsLeft) {
   ExpectNothingLeft([&] {
-    delete RegisterMr(*a->pd, a->memory.data(), 16, reinterpret_cast<uintptr_t>(a->memory.data()),
-                      IBV_ACCESS_LOCAL_WRITE);
+    DeregisterMr(RegisterMr(*a->pd, a->memory.data(), 16,
+                            reinterpret_cast<uintptr_t>(a->memory.data()), IBV_ACCESS_LOCAL_WRITE));
     Channel* channel = CreateChannel(*a->context);
     DestroyCq(CreateCq(*a->context, 16, nullptr, &channel->base));
     DestroyChannel(channel);

@@ -197,6 +197,11 @@ TEST_F(VerbsQpTest, GivenAKeyThatIsNoneWhenWrittenToThenTheRequestSaysSo) {
   EXPECT_EQ(Next(*a).status, IBV_WC_REM_ACCESS_ERR);
 }
 
+TEST_F(VerbsQpTest, GivenAQueuePairThatUsesItWhenACompletionQueueIsDestroyedThenBusy) {
+  EXPECT_EQ(DestroyCq(a->cq), EBUSY);
+  EXPECT_EQ(DestroyCq(b->cq), EBUSY);
+}
+
 TEST_F(VerbsQpTest, GivenMoreThanTheDeviceHasWhenCreatedThenRefused) {
   ibv_qp_init_attr attributes = a->QpAttributes();
   attributes.cap.max_send_wr = kMaxQueueDepth + 1;

@@ -44,7 +44,7 @@ struct Host {
   ~Host() {
     DestroyCq(cq);
     DestroyChannel(channel);
-    delete mr;
+    DeregisterMr(mr);
     delete pd;
     CloseContext(context);
   }

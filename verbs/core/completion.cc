@@ -170,7 +170,9 @@ Cq* CreateCq(Context& context, int entries, void* cq_context, ibv_comp_channel* 
   return cq.release();
 }
 
-void DestroyCq(Cq* cq) {
+int DestroyCq(Cq* cq) {
+  // Programs try it too early, and never again (fio does).
+  if (cq->users.load() != 0) return EBUSY;
   ibv_cq& base = *cq->base();
   if (base.channel != nullptr) {
     epoll_ctl(base.channel->fd, EPOLL_CTL_DEL, cq->fd, nullptr);
@@ -184,6 +186,7 @@ void DestroyCq(Cq* cq) {
   pthread_mutex_destroy(&base.mutex);
   pthread_cond_destroy(&base.cond);
   delete cq;
+  return 0;
 }
 
 int GetCqEvent(Channel& channel, ibv_cq** out, void** cq_context) {

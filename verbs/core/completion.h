@@ -30,6 +30,7 @@ struct Cq {
   std::unique_ptr<CompletionQueue> real;
   int fd = -1;  ///< real's, where there is a channel
   std::atomic<uint32_t> events_given{0};
+  std::atomic<uint32_t> users{0};  ///< queue pairs' queues
 
   std::mutex poll_mutex;  ///< pollers; whoever takes a queue pair out of the table holds it too
   std::deque<WorkCompletion> held;  ///< poll_mutex: taken from the NIC when the queue was armed
@@ -54,8 +55,9 @@ inline Channel& Of(ibv_comp_channel* channel) { return *reinterpret_cast<Channel
 Channel* CreateChannel(Context& context);
 Cq* CreateCq(Context& context, int entries, void* cq_context, ibv_comp_channel* channel);
 
-/// Waits until the program has acknowledged all events it got, then destroys.
-void DestroyCq(Cq* cq);
+/// EBUSY while queue pairs use it. Otherwise waits until the program has acknowledged all events it
+/// got, destroys, and returns 0.
+int DestroyCq(Cq* cq);
 /// Errno EBUSY while queues use it.
 int DestroyChannel(Channel* channel);
 /// As ibv_get_cq_event: 0, or -1 and errno. A cancellation point.

@@ -51,7 +51,13 @@ Ah* CreateAh(Pd& pd, const ibv_ah_attr& attributes) {
   ah->base.context = pd.base.context;
   ah->base.pd = &pd.base;
   ah->attributes = attributes;
+  ++pd.users;
   return ah.release();
+}
+
+void DestroyAh(Ah* ah) {
+  --Of(ah->base.pd).users;
+  delete ah;
 }
 
 int AttributesFrom(const ibv_wc& wc, const ibv_grh& grh, ibv_ah_attr* attributes) {
@@ -68,7 +74,13 @@ Mr* RegisterMr(Pd& pd, void* address, size_t length, uint64_t iova, int access) 
   auto mr = std::make_unique<Mr>();
   mr->real = Register(pd, address, length, iova, access);
   Describe(mr.get(), pd, address, length, iova, access);
+  ++pd.users;
   return mr.release();
+}
+
+void DeregisterMr(Mr* mr) {
+  --Of(mr->base.pd).users;
+  delete mr;
 }
 
 int ReregisterMr(Mr& mr, int flags, Pd* pd, void* address, size_t length, int access) {
@@ -85,6 +97,8 @@ int ReregisterMr(Mr& mr, int flags, Pd* pd, void* address, size_t length, int ac
     errno = error.code();
     return IBV_REREG_MR_ERR_CMD;
   }
+  --Of(mr.base.pd).users;
+  ++new_pd.users;
   Describe(&mr, new_pd, new_address, new_length, iova, new_access);
   return 0;
 }

@@ -248,6 +248,9 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
   pthread_mutex_init(&base.mutex, nullptr);
   pthread_cond_init(&base.cond, nullptr);
   qp->attributes.cap = attributes->cap;
+  ++pd.users;
+  ++qp->send_cq->users;
+  ++qp->recv_cq->users;
   FillSendOperations(*qp);
   return qp.release();
 }
@@ -268,6 +271,9 @@ void DestroyQp(Qp* qp) {
   pthread_mutex_unlock(&base.mutex);
   pthread_mutex_destroy(&base.mutex);
   pthread_cond_destroy(&base.cond);
+  --qp->pd->users;
+  --qp->send_cq->users;
+  --qp->recv_cq->users;
   delete qp;
 }
 

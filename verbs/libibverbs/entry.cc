@@ -133,6 +133,7 @@ ibv_pd* ibv_alloc_pd(ibv_context* context) {
 }
 
 int ibv_dealloc_pd(ibv_pd* pd) {
+  if (Of(pd).users.load() != 0) return EBUSY;
   delete &Of(pd);
   return 0;
 }
@@ -157,7 +158,7 @@ int ibv_rereg_mr(ibv_mr* mr, int flags, ibv_pd* pd, void* address, size_t length
 }
 
 int ibv_dereg_mr(ibv_mr* mr) {
-  delete &Of(mr);
+  DeregisterMr(&Of(mr));
   return 0;
 }
 
@@ -180,7 +181,7 @@ ibv_ah* ibv_create_ah_from_wc(ibv_pd* pd, ibv_wc* wc, ibv_grh* grh, uint8_t port
 }
 
 int ibv_destroy_ah(ibv_ah* ah) {
-  delete reinterpret_cast<Ah*>(ah);
+  DestroyAh(reinterpret_cast<Ah*>(ah));
   return 0;
 }
 
@@ -203,8 +204,7 @@ ibv_cq* ibv_create_cq(ibv_context* context, int entries, void* cq_context,
 }
 
 int ibv_destroy_cq(ibv_cq* cq) {
-  DestroyCq(&Of(cq));
-  return 0;
+  return DestroyCq(&Of(cq));
 }
 
 int ibv_get_cq_event(ibv_comp_channel* channel, ibv_cq** cq, void** cq_context) {
