@@ -117,6 +117,38 @@ class Datagrams(Programs):
             self.exchange(f"ib_send_{kind}", "-F", "-c", "UD", "-n", "100")
 
 
+class Fio(Programs):
+    def fio(self, verb, **more):
+        both = ["--thread", "--ioengine=rdma", f"--port={self.port()}", "--bs=64k", "--size=16m", "--iodepth=8"]
+        self.pair(["fio", "--name=server", "--rw=read", *both],
+                  ["fio", "--name=client", "--rw=write", *both, f"--verb={verb}", f"--hostname={SERVER}"],
+                  address=f"::ffff:{SERVER}", done="WRITE: bw=", **more)
+
+    def test_verbs(self):
+        for verb in ("write", "read", "send"):
+            for personality in ("roce", "iwarp"):
+                with self.subTest(verb=verb, personality=personality):
+                    self.fio(verb, personality=personality)
+
+    def test_loss_and_reordering(self):
+        self.fio("write", parameters=LOSS)
+
+
+class Qperf(Programs):
+    def test_over_the_connection_manager(self):
+        self.new_fabric()
+        port = ["-lp", str(self.port())]
+        server = self.start(["qperf", *port], self.nic(f"::ffff:{SERVER}"))
+        for test in ("rc_bw", "rc_lat", "rc_rdma_read_bw", "rc_rdma_read_lat", "rc_rdma_write_bw", "rc_rdma_write_lat"):
+            with self.subTest(test=test):
+                command = ["qperf", *port, SERVER, "-cm", "1", "-n", "100", test]
+                client = self.start(command, self.nic())
+                while "refused" in self.finish(client, None):
+                    self.assertIsNone(server.poll(), self.text(server))
+                    client = self.start(command, self.nic())
+                self.assertEqual(client.returncode, 0, self.text(client) + self.text(server))
+
+
 class Perftest(Programs):
     def test_latency(self):
         for operation in OPERATIONS:
