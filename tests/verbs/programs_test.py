@@ -87,6 +87,10 @@ class Pingpong(Programs):
         for options in ([], ["-e"], ["-N"]):
             self.exchange("ibv_rc_pingpong", "-g", "0", "-c", *options)
 
+    def test_shared_receive_queues(self):
+        for options in ([], ["-e"]):
+            self.exchange("ibv_srq_pingpong", "-g", "0", "-c", *options)
+
     def test_unreliable_connections(self):
         self.exchange("ibv_uc_pingpong", "-g", "0", "-c")
 

@@ -60,6 +60,7 @@ int CmCreateQp(CmId& id, ibv_pd* pd, ibv_qp_init_attr* attributes) {
   if (id.context == nullptr || id.base.qp != nullptr) return EINVAL;
   if (pd == nullptr) pd = id.base.pd;
   if (pd->context != id.base.verbs) return EINVAL;
+  if (attributes->srq == nullptr) attributes->srq = id.base.srq;
   CreateCqs(id, attributes);
   try {
     Qp* qp = CreateQp(Of(pd), attributes);

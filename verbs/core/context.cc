@@ -38,10 +38,6 @@ ibv_mw* AllocMw(ibv_pd*, ibv_mw_type) {
 }
 int BindMw(ibv_qp*, ibv_mw*, ibv_mw_bind*) { return EOPNOTSUPP; }
 int DeallocMw(ibv_mw*) { return EOPNOTSUPP; }
-int PostSrqRecv(ibv_srq*, ibv_recv_wr* wr, ibv_recv_wr** bad) {
-  *bad = wr;
-  return EOPNOTSUPP;
-}
 
 // What is null here answers EOPNOTSUPP by the inline functions of verbs.h.
 void FillOperations(verbs_context& vctx) {
@@ -54,7 +50,7 @@ void FillOperations(verbs_context& vctx) {
   ops.alloc_mw = AllocMw;
   ops.bind_mw = BindMw;
   ops.dealloc_mw = DeallocMw;
-  ops.post_srq_recv = PostSrqRecv;
+  ops.post_srq_recv = PostSrqRecvOp;
   ops.poll_cq = PollCqOp;
   ops.req_notify_cq = RequestNotifyOp;
   ops.post_send = PostSendOp;
@@ -122,6 +118,9 @@ int QueryDevice(Context& context, ibv_device_attr* attributes) {
   attributes->max_qp_init_rd_atom = kMaxRdmaDepth;
   attributes->atomic_cap = IBV_ATOMIC_HCA;
   attributes->max_ah = 65536;
+  attributes->max_srq = kMaxSrqs;
+  attributes->max_srq_wr = kMaxSharedReceives;
+  attributes->max_srq_sge = kMaxSge;
   attributes->max_pkeys = 1;
   attributes->local_ca_ack_delay = 15;
   attributes->phys_port_cnt = 1;

@@ -35,6 +35,7 @@ inline constexpr int kMaxSge = 16;
 inline constexpr int kMaxReadSge = 4;  ///< of an RDMA read
 inline constexpr uint32_t kMaxInline = 448;
 inline constexpr int kMaxQueueDepth = 1024;
+inline constexpr int kMaxSrqs = 65536;
 inline constexpr int kMaxCqe = 1 << 20;
 
 /// Opens. Throws Error.

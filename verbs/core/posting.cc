@@ -76,11 +76,19 @@ ibv_wc Qp::Flushed(uint64_t wr_id, ibv_wc_opcode opcode, ibv_wc_status status) c
 
 bool Qp::Admit(WorkCompletion* completion) {
   completion->qp_num = number();
+  const bool receive = (completion->opcode & IBV_WC_RECV) != 0;
   if (datagrams != nullptr) {
     const std::lock_guard lock(post_mutex);
     return datagrams->Admit(*this, completion);
   }
-  const bool receive = (completion->opcode & IBV_WC_RECV) != 0;
+  if (srq != nullptr && receive) {
+    // What a queue pair that has failed gives back is no completion of its own.
+    const bool used = completion->status != IBV_WC_WR_FLUSH_ERR && !completion->end_of_stream &&
+                      completion->status != IBV_WC_RETRY_EXC_ERR &&
+                      completion->status != IBV_WC_REM_ABORT_ERR;
+    OnSharedReceiveDone(*this, used);
+    if (!used) return false;
+  }
   if (completion->status == IBV_WC_SUCCESS && !completion->end_of_stream) [[likely]]
     return true;
   // At the peer's FIN, with which the connection is not over yet, receives are flushed already.
@@ -210,6 +218,7 @@ int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
 
 int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
   *bad = wr;
+  if (srq != nullptr) return EINVAL;
   if (path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
     const int error = real->PostRecv(wr, bad);
     if (error != ENOTCONN) return error;

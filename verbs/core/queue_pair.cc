@@ -32,11 +32,12 @@ QpOptions OptionsFor(const Qp& qp) {
       .send_cq = qp.send_cq->real.get(),
       .recv_cq = qp.recv_cq->real.get(),
       .send_depth = std::min<uint32_t>(std::max(cap.max_send_wr, 1u) + kOwnSends, kMaxQueueDepth),
-      .recv_depth = std::max(cap.max_recv_wr, 1u),
+      .recv_depth = qp.srq != nullptr ? kShareOfOne : std::max(cap.max_recv_wr, 1u),
       .max_send_sge = std::max(cap.max_send_sge, 1u),
-      .max_recv_sge = std::max(cap.max_recv_sge, 1u),
+      .max_recv_sge = qp.srq != nullptr ? qp.srq->max_sge : std::max(cap.max_recv_sge, 1u),
       .max_inline = cap.max_inline_data,
-      .signal_all = qp.init.sq_sig_all != 0};
+      .signal_all = qp.init.sq_sig_all != 0,
+      .wait_for_receive = true};
 }
 
 // With both queues' poll mutexes nobody is looking for the queue pair.
@@ -102,7 +103,10 @@ class Lingering : public Task {
 void DropReal(Qp& qp) {
   if (qp.real == nullptr) return;
   SetReal(qp, qp.datagrams != nullptr ? qp.number() : qp.real->qp_num(), nullptr);
-  const QpState state = qp.datagrams != nullptr ? QpState::kClosed : qp.real->state();
+  // What a shared queue has lent is to be free when this returns.
+  if (qp.srq != nullptr) LeaveShared(qp);
+  const bool at_once = qp.datagrams != nullptr || qp.srq != nullptr;
+  const QpState state = at_once ? QpState::kClosed : qp.real->state();
   if (state == QpState::kConnected || state == QpState::kPeerClosed ||
       state == QpState::kShutdown) {
     try {
@@ -114,6 +118,7 @@ void DropReal(Qp& qp) {
     }
   }
   qp.real.reset();
+  if (qp.srq != nullptr) GiveBackShared(qp);
 }
 
 void StopTask(Qp& qp) {
@@ -124,8 +129,9 @@ void StopTask(Qp& qp) {
 
 void CheckCaps(const ibv_qp_init_attr& attributes) {
   const ibv_qp_cap& cap = attributes.cap;
-  if (cap.max_send_wr > kMaxQueueDepth || cap.max_recv_wr > kMaxQueueDepth ||
-      cap.max_send_sge > kMaxSge || cap.max_recv_sge > kMaxSge ||
+  const bool own = attributes.srq == nullptr;
+  if (cap.max_send_wr > kMaxQueueDepth || (own && cap.max_recv_wr > kMaxQueueDepth) ||
+      cap.max_send_sge > kMaxSge || (own && cap.max_recv_sge > kMaxSge) ||
       cap.max_inline_data > kMaxInline) {
     throw Error(EINVAL, "create queue pair: more than ibv_query_device allows");
   }
@@ -135,7 +141,9 @@ void CheckCaps(const ibv_qp_init_attr& attributes) {
        cap.max_inline_data > kMaxInline - sizeof(DatagramHeader))) {
     throw Error(EINVAL, "create queue pair: more than a UD queue pair has");
   }
-  if (attributes.srq != nullptr) throw Error(EOPNOTSUPP, "create queue pair: no shared receives");
+  if (attributes.srq != nullptr && attributes.qp_type == IBV_QPT_UD) {
+    throw Error(EOPNOTSUPP, "create queue pair: no shared receives of datagrams");
+  }
 }
 
 void Reset(Qp& qp) {
@@ -219,6 +227,7 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
   qp->pd = &pd;
   qp->send_cq = &Of(attributes->send_cq);
   qp->recv_cq = &Of(attributes->recv_cq);
+  qp->srq = attributes->srq != nullptr ? &Of(attributes->srq) : nullptr;
   qp->init = *attributes;
   Session& session = *qp->context->session;
   const std::lock_guard lock(session.control());
@@ -242,6 +251,7 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
   base.pd = &pd.base;
   base.send_cq = attributes->send_cq;
   base.recv_cq = attributes->recv_cq;
+  base.srq = attributes->srq;
   base.handle = base.qp_num;
   base.state = IBV_QPS_RESET;
   base.qp_type = attributes->qp_type;
@@ -296,6 +306,7 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
     if (to == IBV_QPS_ERR && qp.datagrams == nullptr) qp.Fail();
     if (to == IBV_QPS_ERR && qp.datagrams != nullptr && qp.real != nullptr) EndDatagrams(qp);
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
+    if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);
     // 0 is nobody's number: librdmacm connects those.
     if (to == IBV_QPS_RTR && qp.roce() && !qp.managed && qp.datagrams == nullptr &&
         qp.attributes.dest_qp_num != 0) {

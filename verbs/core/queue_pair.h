@@ -17,6 +17,7 @@
 #include "verbs/core/context.h"
 #include "verbs/core/datagram.h"
 #include "verbs/core/memory.h"
+#include "verbs/core/shared_receives.h"
 
 namespace qpip::verbs {
 
@@ -48,6 +49,8 @@ struct Qp {
   Pd* pd = nullptr;
   Cq* send_cq = nullptr;
   Cq* recv_cq = nullptr;
+  Srq* srq = nullptr;
+  std::deque<KeptReceive> shared;  ///< of srq, which the NIC has; Srq::mutex
   ibv_qp_init_attr init = {};
   ibv_qp_attr attributes = {};
   std::unique_ptr<Datagrams> datagrams;  ///< UD: post_mutex

@@ -115,6 +115,14 @@ int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
 }
 
 void ibv_ack_async_event(ibv_async_event* event) {
+  if (event->event_type == IBV_EVENT_SRQ_LIMIT_REACHED) {
+    ibv_srq* srq = event->element.srq;
+    pthread_mutex_lock(&srq->mutex);
+    ++srq->events_completed;
+    pthread_cond_signal(&srq->cond);
+    pthread_mutex_unlock(&srq->mutex);
+    return;
+  }
   if (event->event_type != IBV_EVENT_QP_FATAL && event->event_type != IBV_EVENT_QP_ACCESS_ERR &&
       event->event_type != IBV_EVENT_QP_REQ_ERR && event->event_type != IBV_EVENT_COMM_EST) {
     return;
@@ -203,9 +211,7 @@ ibv_cq* ibv_create_cq(ibv_context* context, int entries, void* cq_context,
   });
 }
 
-int ibv_destroy_cq(ibv_cq* cq) {
-  return DestroyCq(&Of(cq));
-}
+int ibv_destroy_cq(ibv_cq* cq) { return DestroyCq(&Of(cq)); }
 
 int ibv_get_cq_event(ibv_comp_channel* channel, ibv_cq** cq, void** cq_context) {
   return GetCqEvent(Of(channel), cq, cq_context);
@@ -231,6 +237,15 @@ int ibv_modify_qp(ibv_qp* qp, ibv_qp_attr* attributes, int mask) {
 int ibv_query_qp(ibv_qp* qp, ibv_qp_attr* attributes, int, ibv_qp_init_attr* init) {
   return QueryQp(Of(qp), attributes, init);
 }
+
+ibv_srq* ibv_create_srq(ibv_pd* pd, ibv_srq_init_attr* attributes) {
+  return Pointer(nullptr, [&] { return &CreateSrq(Of(pd), attributes)->base; });
+}
+int ibv_modify_srq(ibv_srq* srq, ibv_srq_attr* attributes, int mask) {
+  return ModifySrq(Of(srq), *attributes, mask);
+}
+int ibv_query_srq(ibv_srq* srq, ibv_srq_attr* attributes) { return QuerySrq(Of(srq), attributes); }
+int ibv_destroy_srq(ibv_srq* srq) { return DestroySrq(&Of(srq)); }
 
 // Only what was created as one is one.
 ibv_qp_ex* ibv_qp_to_qp_ex(ibv_qp* qp) { return Of(qp).ex.comp_mask == 0 ? nullptr : &Of(qp).ex; }

@@ -150,6 +150,18 @@ int rdma_create_qp_ex(rdma_cm_id* id, ibv_qp_init_attr_ex* attributes) {
   });
 }
 
+int rdma_create_srq(rdma_cm_id* id, ibv_pd* pd, ibv_srq_init_attr* attributes) {
+  return Result([&] {
+    if (pd == nullptr) pd = id->pd;
+    if (pd == nullptr || id->srq != nullptr) return EINVAL;
+    id->srq = &CreateSrq(Of(pd), attributes)->base;
+    return 0;
+  });
+}
+void rdma_destroy_srq(rdma_cm_id* id) {
+  if (id->srq != nullptr && DestroySrq(&Of(id->srq)) == 0) id->srq = nullptr;
+}
+
 void rdma_destroy_qp(rdma_cm_id* id) { CmDestroyQp(Of(id)); }
 
 int rdma_init_qp_attr(rdma_cm_id* id, ibv_qp_attr* attributes, int* mask) {
@@ -257,9 +269,7 @@ void rdma_destroy_ep(rdma_cm_id* id) {
 int rdma_join_multicast(rdma_cm_id*, sockaddr*, void*) { return Absent(); }
 int rdma_join_multicast_ex(rdma_cm_id*, rdma_cm_join_mc_attr_ex*, void*) { return Absent(); }
 int rdma_leave_multicast(rdma_cm_id*, sockaddr*) { return Absent(); }
-int rdma_create_srq(rdma_cm_id*, ibv_pd*, ibv_srq_init_attr*) { return Absent(); }
 int rdma_create_srq_ex(rdma_cm_id*, ibv_srq_init_attr_ex*) { return Absent(); }
-void rdma_destroy_srq(rdma_cm_id*) {}
 int rdma_reject_ece(rdma_cm_id* id, const void* data, uint8_t length) {
   return rdma_reject(id, data, length);
 }
