@@ -254,7 +254,14 @@ int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
 int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
   Qp& qp = Of(base);
   if (qp.path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
-    const int error = qp.real->PostSend(wr, bad);
+    int error = qp.real->PostSend(wr, bad);
+    if (error == ENOMEM && qp.init.cap.max_send_wr == kMaxQueueDepth) [[unlikely]] {
+      // The one that has set the connection up is done, and nobody has looked.
+      const std::lock_guard lock(qp.send_cq->poll_mutex);
+      HoldLocked(*qp.send_cq);
+      wr = *bad;
+      error = qp.real->PostSend(wr, bad);
+    }
     if (error != ENOTCONN) [[likely]]
       return error;
     wr = *bad;
