@@ -102,6 +102,23 @@ TEST_F(VerbsChannelTest, GivenACompletionOfTheNicWhenArmedThenTheEventWakesAWait
   DestroyQp(at_b);
 }
 
+TEST_F(VerbsChannelTest, GivenOnlyCompletionsThatTheProgramIsNotToSeeWhenAskedThenNoEvent) {
+  DoNotBlock();
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  ASSERT_EQ(PostReceive(at_b, 9, b->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 8, a->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*a).wr_id, 8u);
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  ASSERT_EQ(RequestNotifyOp(a->cq->base(), 0), 0);
+  DestroyQp(at_b);  // which flushes the receive, and nobody is told
+  while (!Readable()) {
+  }
+  EXPECT_EQ(Get(), EAGAIN);
+  EXPECT_FALSE(Readable());
+}
+
 TEST_F(VerbsChannelTest, GivenAnotherDescriptorOfTheSameWhenPolledByEpollThenItIsReadableToo) {
   const int copy = dup(a->channel->base.fd);
   const int set = epoll_create1(0);

@@ -177,7 +177,8 @@ class PerftestAll(Programs):
             self.each(kind, ["-a"], skip=("atomic",), count=20)
 
     def test_events(self):
-        self.each("bw", ["-e"], skip=("write",))  # which has no events, and says so
+        for kind in ("bw", "lat"):
+            self.each(kind, ["-e"], skip=("write",))  # which has no events, and says so
 
     def test_connection_manager(self):
         for kind in ("bw", "lat"):

@@ -37,7 +37,8 @@ struct Cq {
   std::mutex injected_mutex;
   std::deque<ibv_wc> injected;  ///< completions that the NIC does not know of
   std::atomic<bool> any_injected{false};
-  bool armed = false;  ///< injected_mutex
+  bool armed = false;           ///< injected_mutex
+  bool solicited_only = false;  ///< poll_mutex: of the last arming
   /// A UD queue pair uses it: their senders cannot say what is solicited.
   std::atomic<bool> has_datagrams{false};
 
