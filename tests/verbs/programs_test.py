@@ -138,21 +138,6 @@ class Fio(Programs):
         self.fio("write", parameters=LOSS)
 
 
-class Qperf(Programs):
-    def test_over_the_connection_manager(self):
-        self.new_fabric()
-        port = ["-lp", str(self.port())]
-        server = self.start(["qperf", *port], self.nic(f"::ffff:{SERVER}"))
-        for test in ("rc_bw", "rc_lat", "rc_rdma_read_bw", "rc_rdma_read_lat", "rc_rdma_write_bw", "rc_rdma_write_lat"):
-            with self.subTest(test=test):
-                command = ["qperf", *port, SERVER, "-cm", "1", "-n", "100", test]
-                client = self.start(command, self.nic())
-                while "refused" in self.finish(client, None):
-                    self.assertIsNone(server.poll(), self.text(server))
-                    client = self.start(command, self.nic())
-                self.assertEqual(client.returncode, 0, self.text(client) + self.text(server))
-
-
 class Perftest(Programs):
     def test_latency(self):
         for operation in OPERATIONS:
