@@ -96,7 +96,7 @@ struct DeregisterMemory {
 /// kAllocateWindow. Answer: `result[0]` is its key, dead until it is bound. Each binding chooses
 /// the key's lower eight bits (kWindowKeyBits) anew; the others stay.
 struct AllocateWindow {
-  uint32_t protection_domain = 0;
+  uint32_t protection_domain = 0;  ///< whose queue pairs may bind it, and to whose regions
 };
 inline constexpr uint32_t kWindowKeyBits = 0xff;
 

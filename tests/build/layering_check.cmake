@@ -11,7 +11,7 @@ foreach(dir IN LISTS include_dirs)
   endif()
 endforeach()
 if(NOT EXISTS ${SOURCE}/${HEADER} AND NOT EXISTS ${SOURCE}/host_lib/include/${HEADER}
-   AND NOT EXISTS ${SOURCE}/sim/testbench/include/${HEADER})
+   AND NOT EXISTS ${SOURCE}/sim/testbench/include/${HEADER} AND NOT EXISTS ${SOURCE}/nbd_client/include/${HEADER})
   message(FATAL_ERROR "there is no ${HEADER} any more: name another header of that layer")
 endif()
 file(MAKE_DIRECTORY ${WORK})
