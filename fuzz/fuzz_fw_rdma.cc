@@ -200,9 +200,7 @@ class Live {
     hardware.traces.clear();
     hardware.charges.clear();
     hardware.interrupts.clear();
-    const Nic nic = {reinterpret_cast<uint8_t*>(script_.nic.arena.data()),
-                     *reinterpret_cast<FirmwareState*>(script_.nic.arena.data()),
-                     hardware.platform(), script_.nic.now};
+    const Nic nic(script_.nic.arena.data(), hardware.platform(), script_.nic.now);
     const RdmaState& state = RdmaOf(nic, nic.qp(script_.qp->handle));
     if (state.ending == RdmaEnding::kOpen) {
       ++Counts().taken;
