@@ -77,7 +77,7 @@ int Main(int argc, char** argv) {
   if (arguments.size() != 2) {
     throw apps::UsageError("what to mount: command line: give URI and MOUNTPOINT");
   }
-  const std::string uri = arguments[0];
+  const std::string& uri = arguments[0];
   (void)Uri::Parse(uri);
   MountOptions options;
   options.path = arguments[1];

@@ -10,7 +10,6 @@
 
 namespace qpip::apps {
 
-using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
 namespace {

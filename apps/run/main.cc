@@ -64,7 +64,7 @@ int FindProgram(int argc, char** argv) {
 fs::path FindLibraries() {
   const fs::path bin = fs::read_symlink("/proc/self/exe").parent_path();
   for (const char* lib : {"lib", QPIP_LIBRARY_DIRECTORY}) {
-    const fs::path directory = bin.parent_path() / lib / "qpip" / "verbs";
+    fs::path directory = bin.parent_path() / lib / "qpip" / "verbs";
     if (fs::exists(directory / "libibverbs.so.1")) return directory;
   }
   throw Failure("libibverbs.so.1: not in lib/qpip/verbs beside " + bin.string() +

@@ -82,7 +82,7 @@ std::string UriOf(const Mode& mode, const std::string& fabric, bool server) {
   if (mode.link == Link::kFabric) return "shm:" + fabric + address + mode.query;
   const std::string port = std::to_string(kWirePort);
   const std::string own = server ? mode.addresses.server : mode.addresses.client;
-  const std::string uri = "udp:[" + own + "]:" + port + address + mode.query;
+  std::string uri = "udp:[" + own + "]:" + port + address + mode.query;
   if (server && !mode.pair) return uri;
   const std::string& peer = server ? mode.addresses.client : mode.addresses.server;
   return uri + "&peer=[" + peer + "]:" + port;
