@@ -260,12 +260,14 @@ void Core::CarryOut() {
 void Core::GoOnAlone(const abi::Doorbell* first) {
   if (first != nullptr) doorbells_.Push(*first);
   if (LockSoon()) {
+    const bool running = running_;
     polls_beside_sleeper_.store(kPollsBesideSleeper, std::memory_order_relaxed);
-    if (running_) {
+    if (running) {
       Run(kDriveLimit, /*until_notification=*/false);
       WakeForWork(!idle_);
     }
     Unlock();
+    if (!running) return;  // closed: there is no thread to call
   } else if (asleep_.load(std::memory_order_seq_cst)) {
     WakeParked();
   }
