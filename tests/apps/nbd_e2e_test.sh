@@ -7,7 +7,7 @@ size=${2:-32}
 mode=${3:-}  # of server and client
 # What the client says of a connection that has broken: the status of its work request, or that of VCONN.
 why="IBV_WC_"
-[ "$mode" != --vconn ] || why="vconn: connection with .*: (unreachable|timed out)"
+[ "$mode" != --vconn ] || why="vconn: connection with .*: (unreachable|timed out|reset by peer)"
 
 for tool in nbdcopy nbdinfo qemu-img qemu-io mke2fs e2fsck sha256sum; do
   PATH=$PATH:/usr/sbin:/sbin

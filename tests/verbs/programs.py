@@ -16,7 +16,7 @@ DEADLINE = 100  # seconds; a program that hangs fails
 # What clients say of a server that is not there yet. They are started again then.
 REFUSED = ("REJECTED", "UNREACHABLE", "CONNECT_ERROR", "refused", "Couldn't connect", "No route", "error 8",
            "event: 7", "event: 8", "Unable to Connect", "Unable to init the socket", "failed to connect",
-           "wait for RDMA_CM_EVENT_ESTABLISHED")
+           "wait for RDMA_CM_EVENT_ESTABLISHED", "rpoll: Operation now in progress")
 
 
 def program(name):
