@@ -132,7 +132,8 @@ nlohmann::json ResultJson(const std::string& scenario, const sim::Profile& profi
 }
 
 void PrintMetrics(const nlohmann::json& result) {
-  const sim::Scenario& scenario = sim::FindScenario(result["scenario"].get<std::string>());
+  const auto name_of_scenario = result["scenario"].get<std::string>();
+  const sim::Scenario& scenario = sim::FindScenario(name_of_scenario);
   const nlohmann::json& metrics = result["metrics"];
   size_t width = 0;
   for (const auto& [name, value] : metrics.items()) width = std::max(width, name.size());
