@@ -3,49 +3,25 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
-#include "lanai_scripted.h"
+#include "lanai_lone_nic.h"
 
 namespace qpip::lanai::testing {
 namespace {
 
-/// A NIC and the wire's other end, which is nobody's.
-class Descriptors : public ::testing::Test {
+class Descriptors : public LoneNic {
  protected:
-  Descriptors() {
-    auto wire = std::make_unique<ScriptedWire>(link_, 0);
-    wire_ = wire.get();
-    nic_ = std::make_unique<ScriptedNic>(std::move(wire), /*spin_us=*/0);
-    AwaitSleeper();
-  }
-  void AwaitSleeper() {
-    while (link_->ends[0].sleepers.load() == 0) std::this_thread::yield();
-  }
+  Descriptors() { AwaitSleeper(); }
   /// Polls until the core thread is on standby.
   void EndPark() {
     while (link_->ends[0].sleepers.load() != 0) (void)nic_->port().Drive(true);
   }
-  uint32_t WakeUps() const { return link_->ends[0].word.load() >> 1; }
-  /// A frame that carries both to the NIC's mailboxes, whose port is or is not asleep.
+  /// A frame arrives, whose port is or is not asleep.
   void Arrive(uint32_t object, uint32_t value) {
-    std::vector<uint8_t> bytes(48);
-    std::memcpy(&bytes[40], &object, 4);
-    std::memcpy(&bytes[44], &value, 4);
-    {
-      std::lock_guard lock(link_->mutex);
-      link_->frames[0].push_back(std::move(bytes));
-    }
+    PutFrame(object, value);
     if ((link_->ends[0].word.load() & 1) != 0) link_->WakeEnd(0);
   }
-  uint64_t CoreCounter(const char* name) {
-    return nlohmann::json::parse(nic_->port().StatisticsJson())["core"][name].get<uint64_t>();
-  }
-
-  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
-  ScriptedWire* wire_;
-  std::unique_ptr<ScriptedNic> nic_;
 };
 
 TEST_F(Descriptors, GivenAThreadThatHasPolledWhenItSleepsThenTheCoreThreadIsCalled) {
@@ -122,30 +98,11 @@ TEST_F(Descriptors, GivenAThreadThatPollsOnAndOnWhenItHasArmedThenTheCoreThreadS
 }
 
 TEST_F(Descriptors, GivenAThreadThatWaitsWhenAnotherSleepsInADescriptorThenNobodyIsCalled) {
-  uint32_t word = 0;
-  std::thread waiter;
-  const auto start = [&] {
-    waiter = std::thread(
-        [this, &word, seen = word] { nic_->port().DriveUntil(&word, seen, UINT64_MAX); });
-  };
-  const auto stop = [&] {
-    std::atomic_ref<uint32_t>(word).fetch_add(1);
-    nic_->port().platform().Wake(&word);
-    waiter.join();
-  };
-  start();
-  // One that finds the core's lock taken, as the look at the counters takes it, sleeps on its word
-  // instead of in the wire: then the next is tried.
-  while (CoreCounter("parks_runner") == 0) {
-    stop();
-    start();
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
-  }
-  AwaitSleeper();
+  StartWaiter();
   const uint64_t calls = CoreCounter("calls");
   for (int i = 0; i < 100; ++i) nic_->port().GoOnAlone(nullptr);
   EXPECT_EQ(CoreCounter("calls"), calls);
-  stop();
+  StopWaiter();
 }
 
 TEST_F(Descriptors, GivenANicThatIsClosedWhenAThreadSleepsThenNothingHappens) {

@@ -4,42 +4,23 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
-#include "lanai_scripted.h"
+#include "lanai_lone_nic.h"
 
 namespace qpip::lanai::testing {
 namespace {
 
 using scripted::kTimed;
 
-/// A NIC and the wire's other end, which is nobody's.
-class Posts : public ::testing::Test {
+class Posts : public LoneNic {
  protected:
-  Posts() {
-    auto wire = std::make_unique<ScriptedWire>(link_, 0);
-    wire_ = wire.get();
-    nic_ = std::make_unique<ScriptedNic>(std::move(wire), /*spin_us=*/0);
-  }
   void Post(uint32_t object, uint32_t producer) {
     nic_->Ring(abi::DoorbellKind::kSendPosted, object, producer);
   }
-  uint64_t CoreCounter(const char* name) {
-    return nlohmann::json::parse(nic_->port().StatisticsJson())["core"][name].get<uint64_t>();
-  }
-  /// Until somebody sleeps in the wire, for nothing but what others bring.
-  void AwaitSleeper() {
-    while (link_->ends[0].sleepers.load() == 0) std::this_thread::yield();
-  }
-  uint32_t WakeUps() const { return link_->ends[0].word.load() >> 1; }
   void AwaitMailbox(uint32_t object, uint32_t value) {
     while (nic_->mailboxes().Read(object) != value) std::this_thread::yield();
   }
-
-  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
-  ScriptedWire* wire_;
-  std::unique_ptr<ScriptedNic> nic_;
 };
 
 TEST_F(Posts, GivenNobodyDrivesWhenPostedThenTheFrameHasLeftBeforeThePostReturns) {
@@ -60,31 +41,12 @@ TEST_F(Posts, GivenTheCoreThreadSleepsWhenPostedThenItSleepsOn) {
 }
 
 TEST_F(Posts, GivenAThreadWaitsWhenAnotherPostsThenTheWaiterSleepsOn) {
-  uint32_t word = 0;
-  std::thread waiter;
-  const auto start = [&] {
-    waiter = std::thread(
-        [this, &word, seen = word] { nic_->port().DriveUntil(&word, seen, UINT64_MAX); });
-  };
-  const auto stop = [&] {
-    std::atomic_ref<uint32_t>(word).fetch_add(1);
-    nic_->port().platform().Wake(&word);
-    waiter.join();
-  };
-  start();
-  // One that finds the core's lock taken, as the look at the counters takes it, sleeps on its word
-  // instead of in the wire: then the next is tried.
-  while (CoreCounter("parks_runner") == 0) {
-    stop();
-    start();
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
-  }
-  AwaitSleeper();
+  StartWaiter();
   const uint32_t before = WakeUps();
   for (uint32_t i = 1; i <= 100; ++i) Post(1, i);
   EXPECT_EQ(wire_->sent.load(), 100u);
   EXPECT_EQ(WakeUps(), before);
-  stop();
+  StopWaiter();
 }
 
 TEST_F(Posts, GivenADeadlineThatIsNowEarlierWhenPostedThenTheSleeperKeepsIt) {

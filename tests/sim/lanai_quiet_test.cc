@@ -5,22 +5,15 @@
 #include <memory>
 #include <thread>
 
-#include "lanai_scripted.h"
+#include "lanai_lone_nic.h"
 
 namespace qpip::lanai::testing {
 namespace {
 
-/// A NIC whose core thread is kept on standby by polls, and the wire's other end, which is
-/// nobody's.
-class Quiet : public ::testing::Test {
+/// A NIC whose core thread is kept on standby by polls.
+class Quiet : public LoneNic {
  protected:
-  Quiet() {
-    auto wire = std::make_unique<ScriptedWire>(link_, 0);
-    wire_ = wire.get();
-    nic_ = std::make_unique<ScriptedNic>(std::move(wire), /*spin_us=*/0);
-    // The core thread, when it has begun, sleeps until it is polled.
-    while (link_->ends[0].sleepers.load() == 0) std::this_thread::yield();
-  }
+  Quiet() { AwaitSleeper(); }  // the core thread sleeps until it is polled
   bool Poll() { return nic_->port().Drive(true); }
   /// Polls until so many in a row have not asked the firmware, which alone asks for frames.
   void Settle(int quiet_polls = 10) {
@@ -30,24 +23,13 @@ class Quiet : public ::testing::Test {
       quiet = wire_->receives == before ? quiet + 1 : 0;
     }
   }
-  void Arrive(uint32_t object, uint32_t value) {
-    std::vector<uint8_t> bytes(48);
-    std::memcpy(&bytes[40], &object, 4);
-    std::memcpy(&bytes[44], &value, 4);
-    std::lock_guard lock(link_->mutex);
-    link_->frames[0].push_back(std::move(bytes));
-  }
   void PollUntil(uint32_t object, uint32_t value) {
     while (nic_->mailboxes().Read(object) != value) (void)Poll();
   }
-
-  std::shared_ptr<ScriptedLink> link_ = std::make_shared<ScriptedLink>();
-  ScriptedWire* wire_;
-  std::unique_ptr<ScriptedNic> nic_;
 };
 
 TEST_F(Quiet, GivenNothingToDoWhenPolledAgainThenTheFirmwareIsNotAsked) {
-  Arrive(2, 1);
+  PutFrame(2, 1);
   PollUntil(2, 1);
   Settle(/*quiet_polls=*/1000);  // for ever, if each asked
 }
@@ -64,7 +46,7 @@ TEST_F(Quiet, GivenAWireThatDoesNotKnowWhenPolledThenTheFirmwareLooksEachTime) {
 TEST_F(Quiet, GivenNothingToDoWhenAFrameArrivesThenItIsDelivered) {
   for (uint32_t i = 1; i <= 100; ++i) {
     Settle();
-    Arrive(2, i);
+    PutFrame(2, i);
     PollUntil(2, i);
   }
 }
