@@ -81,6 +81,7 @@ QPIP_ABSENT(ibv_cmd_create_ah)
 QPIP_ABSENT(ibv_cmd_create_counters)
 QPIP_ABSENT(ibv_cmd_create_cq)
 QPIP_ABSENT(ibv_cmd_create_cq_ex)
+QPIP_ABSENT(ibv_cmd_create_cq_ex2)  // of Debian 13
 QPIP_ABSENT(ibv_cmd_create_flow)
 QPIP_ABSENT(ibv_cmd_create_flow_action_esp)
 QPIP_ABSENT(ibv_cmd_create_qp)
