@@ -44,6 +44,9 @@ def main():
         print("not run: there is no python3-pyverbs")
         return 77
     output = run(qpip_run)
+    if "Command '['rdma', 'link', 'show'" in output:  # Debian 13's
+        print("not run: these tests ask the kernel what its RDMA devices are, which has none")
+        return 77
     found = {match.group(2): match.group(3) for match in RESULT.finditer(output)}
     known = {}
     reasons = {}
