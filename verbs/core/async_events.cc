@@ -24,9 +24,13 @@ void AsyncEvents::Raise(const ibv_async_event& event) {
 
 int AsyncEvents::Get(ibv_async_event* event) {
   for (;;) {
+    std::unique_lock lock(mutex_);
+    if (waiting_.empty()) {
+      lock.unlock();
+      if (AwaitOne(fd_) != 0) return -1;
+      continue;
+    }
     if (TakeFrom(fd_) != 0) return -1;
-    const std::lock_guard lock(mutex_);
-    if (waiting_.empty()) continue;  // forgotten between the two
     *event = waiting_.front();
     waiting_.pop_front();
     const void* object = event->element.qp;

@@ -301,6 +301,7 @@ Qp* FindQp(CmId& id, const rdma_conn_param* parameters) {
 }
 
 void Attach(CmId& id, Qp* qp) {
+  if (qp->on_destroy) qp->on_destroy();  // the identifier that had it before lets go of it
   id.qp = qp;
   qp->managed = true;
   qp->on_destroy = [&id] {
@@ -414,6 +415,11 @@ int CmReject(CmId& id, ConstBytes private_data) {
 int CmDisconnect(CmId& id) {
   if (id.context == nullptr) return EINVAL;
   const std::lock_guard lock(id.context->session->control());
+  if (id.state == CmState::kOver && id.sync()) {
+    CmChannel& channel = Of(id.base.channel);
+    const std::lock_guard events(channel.mutex);
+    if (channel.waiting.empty()) return EINVAL;  // nothing more comes that could be waited for
+  }
   if (id.state == CmState::kEnding || id.state == CmState::kOver) return 0;
   if (id.state != CmState::kConnected || id.qp == nullptr) return EINVAL;
   id.state = CmState::kEnding;

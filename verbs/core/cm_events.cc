@@ -84,13 +84,16 @@ void CmDestroyChannel(CmChannel* channel) {
 
 int CmGetEvent(CmChannel& channel, rdma_cm_event** out) {
   for (;;) {
-    if (TakeFrom(channel.base.fd) != 0) return -1;
-    const std::lock_guard lock(channel.mutex);
-    if (channel.waiting.empty()) continue;  // forgotten between the two
-    CmEvent* event = channel.waiting.front().release();
-    channel.waiting.pop_front();
-    *out = &event->base;
-    return 0;
+    {
+      const std::lock_guard lock(channel.mutex);
+      if (!channel.waiting.empty()) {
+        if (TakeFrom(channel.base.fd) != 0) return -1;
+        *out = &channel.waiting.front().release()->base;
+        channel.waiting.pop_front();
+        return 0;
+      }
+    }
+    if (AwaitOne(channel.base.fd) != 0) return -1;
   }
 }
 
@@ -121,6 +124,9 @@ void CmForgetEvents(CmId& id) {
 }
 
 void CmMigrate(CmId& id, CmChannel* channel) {
+  // The engine reads which channel is told.
+  std::unique_lock<std::mutex> control;
+  if (id.context != nullptr) control = std::unique_lock(id.context->session->control());
   CmChannel& from = Of(id.base.channel);
   const bool owned = id.sync();
   CmChannel* to = channel != nullptr ? channel : CmCreateChannel();

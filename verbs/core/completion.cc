@@ -67,7 +67,7 @@ bool HasCompletion(Cq& cq) try {
   HoldLocked(cq);
   if (!cq.held.empty() || cq.any_injected.load(std::memory_order_acquire)) return true;
   ArmLocked(cq);
-  return !cq.held.empty();
+  return !cq.held.empty() || cq.any_injected.load(std::memory_order_acquire);
 } catch (const Error&) {
   return true;  // a forked child: polling says what is wrong
 }

@@ -128,14 +128,19 @@ void Qp::DieLocked() {
 
 void Qp::Open() {
   const std::lock_guard lock(post_mutex);
+  if (path.load() == Path::kDead) {  // failed meanwhile: it stays so
+    real->Abort();
+    return;
+  }
   kept_receives.clear();
-  path.store(Path::kOpen, std::memory_order_release);
   for (KeptSend& kept : kept_sends) {
     ibv_sge inline_sge;
     PointToKept(&kept, &inline_sge);
     if (real->PostSend(&kept.wr) != 0) FlushLocked(&kept.wr);
   }
   kept_sends.clear();
+  // Last: what is posted from now on, which looks without the lock, goes behind what was kept.
+  if (path.load() != Path::kDead) path.store(Path::kOpen, std::memory_order_release);
 }
 
 void Qp::Fail(ibv_wc_status first) {
@@ -166,7 +171,7 @@ void Qp::Fail(ibv_wc_status first) {
 void Qp::FlushLocked(const ibv_send_wr* wr) {
   std::vector<ibv_wc> completions;
   for (; wr != nullptr; wr = wr->next) {
-    const bool tell = roce() && !failed && path.load() == Path::kOpen;
+    const bool tell = roce() && !failed && path.load() != Path::kDead;
     completions.push_back(Flushed(wr->wr_id, OpcodeOf(wr->opcode),
                                   tell ? IBV_WC_RETRY_EXC_ERR : IBV_WC_WR_FLUSH_ERR));
     failed = true;

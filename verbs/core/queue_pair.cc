@@ -169,9 +169,7 @@ bool MayGo(ibv_qp_state from, ibv_qp_state to) {
     case IBV_QPS_RTR:
       return to == IBV_QPS_RTS;
     case IBV_QPS_RTS:
-      return to == IBV_QPS_RTS || to == IBV_QPS_SQD;
-    case IBV_QPS_SQD:
-      return to == IBV_QPS_RTS || to == IBV_QPS_SQD;
+      return to == IBV_QPS_RTS;
     default:
       return false;
   }
@@ -296,6 +294,7 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
   const ibv_qp_state from = qp.base()->state;
   const ibv_qp_state to = (mask & IBV_QP_STATE) != 0 ? attributes.qp_state : from;
   if ((mask & IBV_QP_CUR_STATE) != 0 && attributes.cur_qp_state != from) return EINVAL;
+  if (to == IBV_QPS_SQD) return EOPNOTSUPP;  // sends under way cannot be held up
   if (!MayGo(from, to)) return EINVAL;
   const int required = RequiredMask(qp, from, to);
   if ((mask & required) != required) return EINVAL;
@@ -303,7 +302,10 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
   CopyAttributes(&qp.attributes, attributes, mask);
   try {
     if (to == IBV_QPS_RESET && from != IBV_QPS_RESET) Reset(qp);
-    if (to == IBV_QPS_ERR && qp.datagrams == nullptr) qp.Fail();
+    if (to == IBV_QPS_ERR && qp.datagrams == nullptr) {
+      StopTask(qp);  // or it would go on to connect
+      qp.Fail();
+    }
     if (to == IBV_QPS_ERR && qp.datagrams != nullptr && qp.real != nullptr) EndDatagrams(qp);
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);

@@ -2,6 +2,7 @@
 // cancelled in it.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -17,7 +18,8 @@ inline void PostTo(int fd) {
 }
 
 /// Takes one, waiting for it unless the descriptor has O_NONBLOCK. Returns 0, or -1 and errno
-/// (EAGAIN, EINTR).
+/// (EAGAIN, EINTR). Where events are also forgotten (TryTakeFrom), both with the lock of what is
+/// counted, when that tells that there is one: then neither blocks. See AwaitOne.
 inline int TakeFrom(int fd) {
   uint64_t count;
   return read(fd, &count, sizeof count) == sizeof count ? 0 : -1;
@@ -27,6 +29,19 @@ inline int TakeFrom(int fd) {
 inline bool TryTakeFrom(int fd) {
   pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
   return poll(&ready, 1, 0) == 1 && TakeFrom(fd) == 0;
+}
+
+/// Waits until there is one, unless the descriptor has O_NONBLOCK; without the lock. Returns 0, or
+/// -1 and errno (EAGAIN, EINTR). A cancellation point.
+inline int AwaitOne(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -1;
+  if ((flags & O_NONBLOCK) != 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+  return poll(&ready, 1, -1) < 0 ? -1 : 0;
 }
 
 }  // namespace qpip::verbs

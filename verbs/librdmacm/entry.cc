@@ -177,6 +177,8 @@ int rdma_connect(rdma_cm_id* id, rdma_conn_param* parameters) {
   return CallAndAwait(id, [&] { return CmConnect(Of(id), parameters); });
 }
 int rdma_accept(rdma_cm_id* id, rdma_conn_param* parameters) {
+  // A service's answer is all there is: no event follows.
+  if (Of(id).datagrams()) return Result([&] { return CmAccept(Of(id), parameters); });
   return CallAndAwait(id, [&] { return CmAccept(Of(id), parameters); });
 }
 int rdma_reject(rdma_cm_id* id, const void* data, uint8_t length) {
