@@ -207,8 +207,9 @@ void UdpPort::FillTable() {
 // now when the host's changes.
 void UdpPort::ConnectToOnlyPeer() {
   if (learn_ || options_.peers.size() != 1 || local_.any()) return;
-  const UdpPeer& peer = options_.peers.front();
-  const SocketAddress to = ResolveSocketAddress(peer.host, peer.port, local_.base.sa_family);
+  // As FillTable has found it: a name may stand for another address when it is asked for again.
+  const SocketAddress to =
+      default_peer_ ? *default_peer_ : *peers_.Find(options_.peers.front().address);
   // Without a way there now, there may be one later: as it was, then.
   if (::connect(socket_.get(), &to.base, to.length()) == 0) out_.SetConnected(to);
 }

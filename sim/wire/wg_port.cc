@@ -298,6 +298,8 @@ uint64_t WireguardPort::Housekeeping(uint64_t now_ns) {
 }
 
 void WireguardPort::PrepareSleep() {
+  resting_.store(true, std::memory_order_relaxed);
+  pause_ = false;
   SendBatch();
   machine_.Rest();
   next_timer_ns_.store(machine_.next_deadline_ns(), std::memory_order_relaxed);
@@ -312,6 +314,7 @@ void WireguardPort::Sleep(uint64_t deadline_ns) {
   const int ready = sleep_.Sleep(socket_.get(), blocked ? POLLIN | POLLOUT : POLLIN,
                                  std::min(deadline_ns, timer_ns));
   if ((ready & POLLERR) != 0) errors_.store(true, std::memory_order_relaxed);
+  resting_.store(false, std::memory_order_relaxed);
 }
 
 // --- Receiving
@@ -335,7 +338,7 @@ bool WireguardPort::Receive(InFrame* frame) {
     const std::span<uint8_t> packet = OpenNext();
     if (!packet.empty()) {
       Lend(packet, frame);
-      pause_ = frame->length >= kLongFrame;
+      pause_ = !resting_.load(std::memory_order_relaxed) && frame->length >= kLongFrame;
       return true;
     }
     in_.Pass();

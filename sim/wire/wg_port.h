@@ -38,7 +38,7 @@ class WireguardPort final : public Wire {
   void Flush() override { SendBatch(); }
   uint64_t Housekeeping(uint64_t now_ns) override;
   void PrepareSleep() override;
-  void CancelSleep() override {}
+  void CancelSleep() override { resting_.store(false, std::memory_order_relaxed); }
   void Sleep(uint64_t deadline_ns) override;
   void Wake() override { sleep_.Wake(); }
   void* AllocateShared(size_t) override { return nullptr; }
@@ -127,7 +127,9 @@ class WireguardPort final : public Wire {
   DatagramsOut out_;
   DatagramsIn in_;
   std::span<uint8_t> opened_;  ///< the packet of in_'s oldest datagram, if it has been opened
-  bool pause_ = false;         ///< the next Receive does nothing; so it must be called again
+  /// Who asks may sleep next, and not come back for what a pause leaves. Sleep has no lock.
+  std::atomic<bool> resting_{false};
+  bool pause_ = false;  ///< the next Receive does nothing; so it must be called again
   std::vector<Lent> lent_;
   std::vector<uint32_t> free_lent_;
 
