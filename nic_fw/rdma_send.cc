@@ -239,6 +239,10 @@ bool IsOver(const QueuePair& q) {
 
 /// Puts into the sequence space what may go. False: the queue pair has failed.
 bool Announce(const Nic& nic, QueuePair& q, RdmaState& r) {
+  if (r.ending == RdmaEnding::kRefused && q.tcb.snd.fin_queued) {  // behind it nothing can be said
+    AbortConnection(nic, q);
+    return false;
+  }
   if (r.ending == RdmaEnding::kRefused && HasMessageRoom(r)) AnnounceTerminate(q, r);
   if (r.ending != RdmaEnding::kOpen) return true;
   if (!r.await_first) AnnounceResponses(q, r);

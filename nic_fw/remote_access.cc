@@ -24,6 +24,10 @@ AccessVerdict Check(const Nic& nic, const StreamOf& stream, const RemoteAccess& 
                     const Region** found) {
   const Region* region = FindRegion(nic, access.stag);
   if (region == nullptr) return AccessVerdict::kInvalidStag;
+  // A window is dead with the region that it is a part of.
+  if (region->window && nic.region(region->parent).state != RegionState::kValid) {
+    return AccessVerdict::kInvalidStag;
+  }
   if (!IsOf(*region, stream)) return AccessVerdict::kNotAssociated;
   if ((region->access & access.rights) != access.rights) return AccessVerdict::kNoRight;
   if (access.offset + access.length < access.offset) return AccessVerdict::kWrap;

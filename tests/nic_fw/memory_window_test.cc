@@ -159,6 +159,15 @@ TEST_F(WindowTest, GivenWhatGoesWhenAWindowIsBoundToItThenThePeerIsRefused) {
   EXPECT_EQ(Deregister(region), 0);
 }
 
+TEST_F(WindowTest, GivenAWindowWhenItsRegionIsInvalidatedThenItIsDeadToo) {
+  const uint32_t key = Next(7);
+  ASSERT_EQ(Do(Binding(key)), Status(kSuccess));
+  ASSERT_EQ(Do({.opcode = SendOpcode::kLocalInvalidate, .remote_key = region}), Status(kSuccess));
+  script->Say(script->Write(key, start + 1000, Bytes(1, 5)));
+  EXPECT_EQ(Why(), Cause::kTaggedInvalidStag);
+  EXPECT_EQ(script->memory.data()[1000], 0);
+}
+
 TEST_F(WindowTest, GivenAWindowOfOneQueuePairWhenAnotherIsItsPeersThenNotAssociated) {
   const uint32_t key = Next(7);
   ASSERT_EQ(Do(Binding(key)), Status(kSuccess));
