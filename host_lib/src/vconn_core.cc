@@ -94,7 +94,7 @@ void VconnCore::EndIfRefused() {
 
 bool VconnCore::OnCompletion(const WorkCompletion& completion) {
   if (completion.qp_num != qp_->qp_num()) return false;
-  if (completion.opcode == IBV_WC_RECV) {
+  if ((completion.opcode & IBV_WC_RECV) != 0) {  // immediate data too, which is no message
     OnReceive(completion);
   } else {
     writer_.OnCompletion(completion);
