@@ -273,7 +273,8 @@ void Core::GoOnAlone(const abi::Doorbell* first) {
   }
   // Somebody sleeps in the wire, or waits and is about to: he attends to everything.
   if (ParkerOf(park_.load(std::memory_order_seq_cst)) != Parker::kNobody) return;
-  if (in_drive_until_.load(std::memory_order_relaxed) > waiters_.load(std::memory_order_relaxed)) {
+  if (in_drive_until_.load(std::memory_order_seq_cst) > waiters_.load(std::memory_order_seq_cst)) {
+    EnsureTick();  // he may be on his way out, and have looked already
     return;
   }
   CallThread();
