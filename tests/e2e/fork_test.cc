@@ -80,15 +80,16 @@ struct Echoes {
     sent = client.pd->Allocate(2 * kBytes);
   }
 
-  /// A message there and back again.
+  /// A message there and back again. Allocates no memory: a thread of AddressSanitizer's that does
+  /// so at a fork leaves the child with a lock that nobody gives back (LLVM 14).
   bool RoundTrip() {
     FillPattern(sent->data(), kBytes, ++round);
     if (active->PostRecv(1, sent->Sge(kBytes, kBytes)) != 0) return false;
     if (active->PostSend(2, sent->Sge(0, kBytes)) != 0) return false;
     if (server.One().status != IBV_WC_SUCCESS) return false;
     if (passive->PostSend(2, memory->Sge(0, kBytes)) != 0) return false;
-    for (const WorkCompletion& wc : client.Collect(2)) {
-      if (wc.status != IBV_WC_SUCCESS) return false;
+    for (int completions = 0; completions < 2; ++completions) {
+      if (client.One().status != IBV_WC_SUCCESS) return false;
     }
     if (server.One().status != IBV_WC_SUCCESS) return false;
     if (passive->PostRecv(1, memory->Sge(0, kBytes)) != 0) return false;
@@ -261,10 +262,13 @@ TEST_P(Forks, GivenAChildWhenItEndsInAnyWayThenTheOwnerNeverNotices) {
 
 TEST_P(Forks, GivenTrafficAllTheWhileWhenForkedThenChildrenExitAndNothingIsLost) {
   std::atomic<bool> stop{false};
+  std::atomic<bool> over{false};
   std::atomic<uint64_t> trips{0};
   std::thread traffic([&] {
     while (!stop.load() && echoes->RoundTrip()) ++trips;
+    over = true;
   });
+  while (trips.load() == 0 && !over.load()) std::this_thread::yield();  // its start allocates
   const size_t count = std::max<size_t>(Count(), 20);
   for (size_t i = 0; i < count; ++i) {
     const Outcome outcome = InChild([&](int fd) {

@@ -438,7 +438,12 @@ class CloseOrders {
     for (const auto& [name, value] : counters) {
       if (value != 0) std::cout << ", \"" << name << "\": " << value;
     }
-    std::cout << "}" << std::endl;
+    // What the wire could not keep, when this process had not run for long.
+    const std::string statistics = nic_->StatisticsJson();
+    const std::string name = "\"crowded_out_dropped\":";
+    std::cout << ", \"crowded_out\": "
+              << std::stoull(statistics.substr(statistics.find(name) + name.size())) << "}"
+              << std::endl;
   }
 
   Control control_;
