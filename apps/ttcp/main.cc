@@ -39,16 +39,20 @@ CommandLine MakeCommandLine() {
            "has posted, --depth times -l: over a long path, the rate times the round trip.\n",
        .examples = "  qpip-ttcp -r --nic shm:lab -l 64K &\n"
                    "  qpip-ttcp -t --nic shm:lab -l 64K -n 100000 fd00::1\n"
+                   "  qpip-ttcp -t --nic shm:lab --duration 10 --interval 1 fd00::1\n"
                    "  qpip-ttcp -t --nic shm:lab --stream --verify -f G --json fd00::1\n"});
   AddNicOptions(command_line);
   command_line.Options().add_options()("transmit,t", "transmit")("receive,r", "receive")(
       "length,l", po::value<std::string>()->default_value("8192")->value_name("BYTES"),
       "buffer length, suffix K or M, at most 16M")(
       "buffers,n", po::value<std::string>()->default_value("2048")->value_name("COUNT"),
-      "buffers to transmit")("port,p",
-                             po::value<std::string>()->default_value("5001")->value_name("PORT"),
-                             "receiver's port, 1 to 65535")(
-      "nodelay,D", "accepted for ttcp's sake: QPIP never delays small messages")(
+      "buffers to transmit")("duration", po::value<std::string>()->value_name("SECONDS"),
+                             "transmit for so long, instead of a number of buffers")(
+      "interval", po::value<std::string>()->value_name("SECONDS"),
+      "report so often, on either side; with --json a line each")(
+      "port,p", po::value<std::string>()->default_value("5001")->value_name("PORT"),
+      "receiver's port, 1 to 65535")("nodelay,D",
+                                     "accepted for ttcp's sake: QPIP never delays small messages")(
       "source-sink,s", "accepted for ttcp's sake: a pattern is always sent, and discarded")(
       "format,f", po::value<std::string>()->default_value("M")->value_name("X"),
       "unit of the rate: K, M, G for KiB, MiB, GiB a second; k, m, g for 10^3, 10^6, 10^9 bits")(
@@ -121,6 +125,34 @@ void PrintText(const TransferResult& result, bool transmit, const RateFormat& fo
             << " CPU-seconds/GB" << (result.verified ? ", every byte verified" : "") << std::endl;
 }
 
+/// A line now and then, while the transfer goes on.
+void PrintInterval(const Interval& interval, bool transmit, bool json, const RateFormat& format) {
+  const double seconds = interval.end_seconds - interval.start_seconds;
+  const double rate = seconds > 0 ? static_cast<double>(interval.bytes) / seconds : 0;
+  if (json) {
+    PrintJsonLine({{"interval",
+                    {{"start_seconds", interval.start_seconds},
+                     {"end_seconds", interval.end_seconds},
+                     {"bytes", interval.bytes},
+                     {"bytes_per_second", rate}}}});
+    return;
+  }
+  std::cout << std::fixed << (transmit ? "ttcp-t: " : "ttcp-r: ") << std::setprecision(3)
+            << interval.start_seconds << " to " << interval.end_seconds
+            << " seconds: " << interval.bytes << " bytes = " << std::setprecision(2)
+            << rate / format.divisor << " " << format.unit << std::endl;
+}
+
+/// A time that must not be nothing; zero when the option is not given.
+std::chrono::nanoseconds GetTime(const CommandLine& command_line, const char* name) {
+  if (!command_line.Has(name)) return {};
+  const auto time = ToNanoseconds(command_line.Seconds(name, kMaxTimeoutSeconds));
+  if (time.count() == 0) {
+    throw UsageError(std::string("option --") + name + ": give a time above 0, in seconds");
+  }
+  return time;
+}
+
 TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   TransferOptions options;
   const uint16_t port = ParsePort(command_line.String("port"), "option --port");
@@ -142,6 +174,14 @@ TransferOptions ReadOptions(const CommandLine& command_line, bool transmit) {
   options.timeout = ToNanoseconds(command_line.Seconds("timeout", kMaxTimeoutSeconds));
   options.patience = GetPatience(command_line);
   options.keepalive = GetKeepalive(command_line);
+  options.duration = GetTime(command_line, "duration");
+  if (options.duration.count() != 0 && !transmit) {
+    throw UsageError("option --duration: the transmitter's time decides: give it there");
+  }
+  if (options.duration.count() != 0 && command_line.Given("buffers")) {
+    throw UsageError("options --duration and --buffers: give one of them");
+  }
+  options.interval = GetTime(command_line, "interval");
   return options;
 }
 
@@ -173,7 +213,10 @@ int Main(int argc, char** argv) {
     throw UsageError("neither or both of -t and -r: command line: give one of them");
   }
   const RateFormat format = ParseFormat(command_line.String("format"));
-  const TransferOptions options = ReadOptions(command_line, transmit);
+  TransferOptions options = ReadOptions(command_line, transmit);
+  options.on_interval = [&](const Interval& interval) {
+    PrintInterval(interval, transmit, command_line.json(), format);
+  };
 
   StopToken stop;
   StopOnSignals(stop);

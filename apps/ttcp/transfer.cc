@@ -9,6 +9,7 @@
 #include <string>
 
 #include "apps/common/connection.h"
+#include "apps/common/interval.h"
 #include "apps/common/pattern.h"
 #include "apps/common/statistics.h"
 
@@ -30,7 +31,8 @@ class Transfer {
         stop_(stop),
         pd_(nic.AllocatePd()),
         memory_(pd_->Allocate(size_t{options.length} * options.depth)),
-        cq_(nic.CreateCq(options.depth * 2 + 2)) {}
+        cq_(nic.CreateCq(options.depth * 2 + 2)),
+        reports_(options.interval, options.on_interval) {}
 
   /// `send_depth` and `recv_depth` 1 to options.depth.
   void CreateQp(Nic& nic, uint32_t send_depth, uint32_t recv_depth) {
@@ -52,9 +54,12 @@ class Transfer {
   void StartClocks() {
     cpu_before_ = ProcessCpuSeconds();
     start_ = steady_clock::now();
+    reports_.Start(start_);
   }
   void StopClocks() {
-    result_.seconds = std::chrono::duration<double>(steady_clock::now() - start_).count();
+    const auto now = steady_clock::now();
+    reports_.Finish(now, result_.bytes);
+    result_.seconds = std::chrono::duration<double>(now - start_).count();
     result_.cpu_seconds = ProcessCpuSeconds() - cpu_before_;
   }
 
@@ -66,7 +71,9 @@ class Transfer {
         throw Interrupted("interrupted after " + std::to_string(result_.bytes) +
                           " bytes: " + qp_->peer().ToString());
       }
-      if (const size_t count = NextCompletions(*cq_, out, options_.mode, kStopCheck)) return count;
+      const size_t count = NextCompletions(*cq_, out, options_.mode, kStopCheck);
+      if (reports_.wanted()) reports_.Look(steady_clock::now(), result_.bytes);
+      if (count != 0) return count;
       const auto now = steady_clock::now();
       if (!quiet_since) quiet_since = now;
       if (options_.timeout.count() > 0 && now - *quiet_since >= options_.timeout)
@@ -120,9 +127,15 @@ class Transfer {
   std::unique_ptr<QueuePair> qp_;
   TransferResult result_;
 
+  /// Whether the time that was given for it is over.
+  bool DurationOver() const {
+    return options_.duration.count() != 0 && steady_clock::now() - start_ >= options_.duration;
+  }
+
  private:
   double cpu_before_ = 0;
   steady_clock::time_point start_;
+  IntervalReports reports_;
 };
 
 class Transmitter : public Transfer {
@@ -158,9 +171,13 @@ class Transmitter : public Transfer {
   }
 
   void SendAll() {
-    Progress progress("buffers", options_.buffers);
-    while (completed_ < options_.buffers) {
-      while (posted_ < options_.buffers && posted_ - completed_ < options_.depth) PostNext();
+    const bool timed = options_.duration.count() != 0;
+    Progress progress("buffers", timed ? 0 : options_.buffers);
+    while (!all_posted_ || completed_ < posted_) {
+      while (!all_posted_ && posted_ - completed_ < options_.depth) {
+        PostNext();
+        all_posted_ = timed ? DurationOver() : posted_ == options_.buffers;
+      }
       TakeCompletions();
       progress.Update(completed_);
     }
@@ -193,7 +210,7 @@ class Transmitter : public Transfer {
       }
       if (!wc.end_of_stream) throw Failure("the peer sends data: is it a qpip-ttcp -r?");
       peer_closed_ = true;
-      if (completed_ < options_.buffers) {
+      if (!all_posted_ || completed_ < posted_) {
         throw Failure("the receiver closed early: " + options_.peer.ToString() + ": see its error");
       }
     }
@@ -201,6 +218,7 @@ class Transmitter : public Transfer {
 
   std::unique_ptr<MemoryRegion> end_of_stream_memory_;
   uint64_t posted_ = 0;
+  bool all_posted_ = false;  ///< there will be no more
   uint64_t completed_ = 0;
   bool peer_closed_ = false;
 };

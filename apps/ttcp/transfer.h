@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apps/common/completions.h"
+#include "apps/common/interval.h"
 #include "apps/common/stop.h"
 #include "qpip/qpip.h"
 
@@ -15,10 +16,13 @@ namespace qpip::apps {
 struct TransferOptions {
   Endpoint peer;  ///< transmitter: the receiver; receiver: its port
   Framing framing = Framing::kSegment;
-  uint32_t length = 8192;               ///< of a buffer, bytes
-  uint64_t buffers = 2048;              ///< transmitter: how many to send
-  uint32_t depth = 16;                  ///< work requests outstanding
-  bool verify = false;                  ///< send, check the position-dependent pattern
+  uint32_t length = 8192;                ///< of a buffer, bytes
+  uint64_t buffers = 2048;               ///< transmitter: how many to send
+  uint32_t depth = 16;                   ///< work requests outstanding
+  bool verify = false;                   ///< send, check the position-dependent pattern
+  std::chrono::nanoseconds duration{0};  ///< transmitter: sends for so long, instead of `buffers`
+  std::chrono::nanoseconds interval{0};  ///< of IntervalReports, since the connection was there
+  IntervalReports::Report on_interval;
   std::chrono::seconds keepalive{0};    ///< of QpOptions; 0: the NIC's
   std::chrono::nanoseconds timeout{0};  ///< a transfer that stands still is given up; 0: never
   std::chrono::nanoseconds patience{

@@ -71,6 +71,10 @@ expect 2 "no receiver" qpip-ttcp -t $client
 expect 2 "no address" qpip-ttcp -r $client fd00::1
 expect 2 "unit" qpip-ttcp -r $client -f X
 expect 2 "depth" qpip-ttcp -r $client --depth 0
+expect 2 "transmitter's time" qpip-ttcp -r $client --duration 1
+expect 2 "one of them" qpip-ttcp -t $client --duration 1 -n 5 fd00::1
+expect 2 "above 0" qpip-ttcp -t $client --duration 0 fd00::1
+expect 2 "above 0" qpip-ttcp -r $client --interval 0
 
 expect 2 "nothing to export" qpip-nbd-server --nic "$fabric"
 expect 2 "bad export" qpip-nbd-server --nic "$fabric" "=x"

@@ -95,6 +95,47 @@ ttcp "one byte" -l 1 -n 1000 --verify --depth 4
 ttcp "odd sizes" -l 33333 -n 300 --verify --stream --depth 3
 ttcp "megabytes" -l 1M -n 50 --verify --depth 2
 
+# For a time, with a report now and then: the parts add up to the whole, on both sides.
+# intervals FILE: evaluates what the lines of a file say of intervals, and its last line.
+intervals() {
+  python3 -c '
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+parts = [line["interval"] for line in lines if "interval" in line]
+total = lines[-1]
+assert len(parts) >= 1, parts
+assert sum(part["bytes"] for part in parts) == total["bytes"], (parts, total)
+assert parts[0]["start_seconds"] == 0 and parts[-1]["end_seconds"] <= total["seconds"] + 0.01
+for before, after in zip(parts, parts[1:]):
+    assert before["end_seconds"] == after["start_seconds"], (before, after)
+    assert before["end_seconds"] - before["start_seconds"] >= 0.1, before' "$1"
+}
+start receiver "$bin/qpip-ttcp" -r --nic "$fabric" --json --interval 0.1
+receiver=$started
+check "ttcp for half a second" timeout 60 "$bin/qpip-ttcp" -t --nic "$fabric" --json --duration 0.5 \
+  --interval 0.1 fd00::1
+cp "$work/check.out" "$work/transmitter.json"
+status_of "$receiver" 30
+[ "$status" -eq 0 ] || fail "receiver: status $status: $(cat "$work/receiver.err")"
+check "it took as long" json "$work/transmitter.json" "0.5 <= r['seconds'] < 5 and r['bytes'] > 0"
+check "the transmitter's parts" intervals "$work/transmitter.json"
+check "the receiver's parts" intervals "$work/receiver.out"
+
+# Interrupted, the parts still add up, on the side that says so in its time.
+start receiver "$bin/qpip-ttcp" -r --nic "$fabric" --json
+receiver=$started
+start transmitter "$bin/qpip-ttcp" -t --nic "$fabric" --json --duration 60 --interval 0.1 fd00::1
+transmitter=$started
+while kill -0 "$transmitter" && ! grep -q '"bytes":[1-9]' "$work/transmitter.out"; do sleep 0.01; done
+kill -TERM "$transmitter"
+status_of "$transmitter" 20
+[ "$status" -eq 1 ] || fail "an interrupted transmitter's status: $status"
+check "what an interrupted transmitter has done" json "$work/transmitter.out" \
+  "r['bytes'] > 0 and 'interrupted' in r['error']"
+check "an interrupted transmitter's parts" intervals "$work/transmitter.out"
+status_of "$receiver" 20
+[ "$status" -eq 1 ] || fail "the status of an interrupted transmitter's receiver: $status"
+
 # The receiver's buffers are shorter: both ends fail and say so.
 start receiver "$bin/qpip-ttcp" -r --nic "$fabric" -l 1K
 receiver=$started
