@@ -76,6 +76,7 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   }
   if (plan.send_reset) SendReset(nic, q.tuple, plan.reset);
   TraceTcpState(nic, q, before);
+  TraceCongestion(nic, q);
   if (plan.outcome == tcp::Outcome::kTimedOut) {
     // RFC 9293 3.9.2.2: what a router has said of the path is the better reason.
     EndConnection(nic, q,

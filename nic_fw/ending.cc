@@ -31,6 +31,12 @@ uint32_t Patience(const QueuePair& q) {
   return limited ? q.tcb.user_timeout_ms : kDefaultPatienceMs;
 }
 
+void SetTcpClosed(const Nic& nic, QueuePair& q) {
+  const tcp::State before = q.tcb.state;
+  q.tcb.state = tcp::State::kClosed;
+  TraceTcpState(nic, q, before);
+}
+
 /// The queue pair's connection is no more, as far as the NIC's own tables go.
 void Detach(const Nic& nic, QueuePair& q) {
   CancelTimer(nic, q);
@@ -42,7 +48,7 @@ void Detach(const Nic& nic, QueuePair& q) {
   if (q.state == QpState::kConnecting && q.listener != kNone) {
     OnHandshakeOver(nic, q);
   }
-  q.tcb.state = tcp::State::kClosed;
+  SetTcpClosed(nic, q);
 }
 
 /// Whether an RDMA stream ends by a Terminate: that it is reset afterwards says nothing more.
@@ -64,9 +70,11 @@ void AcknowledgeRdma(const Nic& nic, QueuePair& q) {
 
 /// RST, if the state calls for one.
 void ResetPeer(const Nic& nic, QueuePair& q) {
+  if (q.type != abi::QpType::kTcp) return;
   tcp::Header reset;
-  if (q.type == abi::QpType::kTcp && tcp::Abort(q.tcb, &reset, nic.now))
-    SendReset(nic, q.tuple, reset);
+  const tcp::State before = q.tcb.state;
+  if (tcp::Abort(q.tcb, &reset, nic.now)) SendReset(nic, q.tuple, reset);
+  TraceTcpState(nic, q, before);
 }
 
 }  // namespace
@@ -85,7 +93,7 @@ void EndTimeWait(const Nic& nic, QueuePair& q) {
     EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     return;
   }
-  q.tcb.state = tcp::State::kClosed;
+  SetTcpClosed(nic, q);
   CancelTimer(nic, q);
   RemoveDemux(nic, q);
 }

@@ -98,6 +98,7 @@ class Hardware {
   void Charge(Stage stage, Variant variant, uint32_t units) const {
     if (table_.charge != nullptr) table_.charge(context(), stage, variant, units);
   }
+  bool traces() const { return table_.trace != nullptr; }
   void Trace(const TraceRecord& record) const {
     if (table_.trace != nullptr) table_.trace(context(), &record);
   }

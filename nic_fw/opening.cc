@@ -39,6 +39,7 @@ void FinishOpen(const Nic& nic, QueuePair& q) {
   q.notices.pending = 0;
   q.notices.announced = false;
   SetQpState(nic, q, QpState::kConnecting);
+  TraceTcpState(nic, q, tcp::State::kClosed);
   UpdateReceiveWindow(nic, q);
   UpdateTimer(nic, q);
   Activate(nic, q.handle);

@@ -166,6 +166,8 @@ enum TraceKind : uint32_t {
   kTraceNeighbourState = 10,  ///< object: index; from, to: NeighbourState
   kTraceAddressState = 11,    ///< from, to: AddressState
   kTraceSynsWaiting = 12,     ///< object: listener; from, to: how many wait for a queue pair
+  kTraceCongestion = 13,      ///< object: QP; from: congestion window, bytes; to: smoothed round
+                              ///< trip, us. After a segment has arrived or a timer fired
 };
 
 enum class InterruptKind : uint32_t { kCompletion = 0, kEvent = 1 };

@@ -246,6 +246,7 @@ void OnTcp(const Nic& nic, ReceivedPacket& packet) {
   const tcp::Arrival arrival = tcp::OnSegment(q.tcb, segment, nic.now);
   NoteMtuSearch(nic, q);
   TraceTcpState(nic, q, before);
+  TraceCongestion(nic, q);
   if (packet.variant == Variant::kData && arrival.acked_bytes != 0) {
     packet.variant = Variant::kDataAck;
   }

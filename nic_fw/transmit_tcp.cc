@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "nic_fw/ending.h"
+#include "nic_fw/events.h"
 #include "nic_fw/framing.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/send_queue.h"
@@ -24,8 +25,10 @@ Variant DataVariant(const QueuePair& q) {
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   const bool first = !intent.retransmission;
   const tcp::Owed owed = q.tcb.owed;
+  const tcp::State before = q.tcb.state;
   const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
+  if (!pure_ack) TraceTcpState(nic, q, before);
   const Variant variant = pure_ack ? Variant::kAck : Variant::kControl;
   nic.Charge(Stage::kTxDoorbellProcess, variant);
   nic.Charge(Stage::kTxSchedule, variant);

@@ -121,6 +121,10 @@ json TraceEvent(uint32_t kind, const uint32_t (&values)[3], bool last_step) {
       return InstantEvent("address state " + std::to_string(to), {{"from", from}, {"to", to}});
     case fw::kTraceSynsWaiting:
       return InstantEvent("SYNs waiting " + std::to_string(to), {{"listener", object}});
+    case fw::kTraceCongestion:
+      return {{"ph", "C"},
+              {"name", "QP " + std::to_string(object) + " congestion window"},
+              {"args", {{"bytes", from}}}};
     case fw::kTraceSendPosted:
       return InstantEvent("send posted", {{"qp", object}, {"producer", from}});
     default:

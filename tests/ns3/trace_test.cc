@@ -120,13 +120,19 @@ TEST(TraceEventTest, GivenARecordingWhenWrittenThenEveryTrackOfBothNicsHasSlices
   WriteTraceEvents(recorder.recording(), text);
   const nlohmann::json trace = nlohmann::json::parse(text.str());
   std::set<std::pair<int, int>> tracks;
+  std::set<std::pair<int, std::string>> curves;
   for (const auto& event : trace["traceEvents"]) {
+    if (event["ph"] == "C") {
+      curves.emplace(event["pid"], event["name"]);
+      EXPECT_GT(event["args"]["bytes"], 0);
+    }
     if (event["ph"] == "X") {
       tracks.emplace(event["pid"], event["tid"]);
       EXPECT_GT(event["dur"].get<double>(), 0);
     }
   }
   EXPECT_EQ(tracks.size(), 2u * 8u);  // four FSMs, two engines, two directions of the link
+  EXPECT_EQ(curves.size(), 2u);       // a congestion window each
 }
 
 /// Sums up what the trace source reports.

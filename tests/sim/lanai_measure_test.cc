@@ -171,6 +171,24 @@ TEST(Timeline, GivenRecordsOfEachKindWhenWrittenThenTheFileIsTraceEventJson) {
   EXPECT_EQ(state["args"]["qp"], 5);
 }
 
+TEST(Timeline, GivenACongestionWindowWhenWrittenThenItIsACurve) {
+  TemporaryFile file;
+  Timeline timeline(file.path());
+  timeline.AddTrace({fw::kTraceCongestion, 5, 14280, 110}, 1000);
+  timeline.AddTrace({fw::kTraceCongestion, 5, 1428, 120}, 3000);
+  timeline.Write("a NIC", 0.5);
+  std::vector<json> curve;
+  const json trace = file.Parse();
+  for (const json& event : trace["traceEvents"]) {
+    if (event["ph"] == "C") curve.push_back(event);
+  }
+  ASSERT_EQ(curve.size(), 2u);
+  EXPECT_EQ(curve[0]["name"], "QP 5 congestion window");
+  EXPECT_EQ(curve[0]["args"]["bytes"], 14280);
+  EXPECT_EQ(curve[1]["args"]["bytes"], 1428);
+  EXPECT_EQ(curve[1]["ts"], 1.0);
+}
+
 TEST(Timeline, GivenWorkRequestsWhenWrittenThenTheLastStepOfEachEndsItsSlice) {
   TemporaryFile file;
   Timeline timeline(file.path());

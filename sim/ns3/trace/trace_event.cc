@@ -79,6 +79,15 @@ json Instant(const TraceMark& mark, Track track, const std::string& name, json a
           {"args", std::move(arguments)}};
 }
 
+/// A curve beside the tracks.
+json Counter(const TraceMark& mark, const std::string& name, json values) {
+  return {{"ph", "C"},
+          {"pid", mark.host + 1},
+          {"name", name},
+          {"ts", PsToUs(mark.at_ps)},
+          {"args", std::move(values)}};
+}
+
 json Mark(const TraceMark& mark) {
   const auto [kind, object, from, to] = mark.record;
   const json request = {{"qp", object}, {"wqe", from}};
@@ -104,6 +113,9 @@ json Mark(const TraceMark& mark) {
       return Instant(mark, kReceiveFsm, "receive completed", request);
     case fw::kTraceDrop:
       return Instant(mark, kReceiveFsm, std::string("drop ") + abi::DropReasonName(from), {});
+    case fw::kTraceCongestion:
+      return Counter(mark, "QP " + std::to_string(object) + " congestion window",
+                     {{"bytes", from}});
     case fw::kTraceSynsWaiting:
       return Instant(mark, kConnections, "SYNs waiting " + std::to_string(to),
                      {{"listener", object}});
