@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "apps/common/json_output.h"
+#include "apps/sim/pcap_files.h"
 #include "apps/sim/repeats.h"
 #include "apps/sim/simulation_cost.h"
 #include "apps/sim/simulations.h"
@@ -13,10 +15,14 @@ namespace qpip::apps {
 namespace {
 
 /// One run, in this process.
-std::vector<RepeatedRun> RunOnce(const std::string& scenario, const sim::Profile& profile,
+std::vector<RepeatedRun> RunOnce(const CommandLine& command_line, const std::string& scenario,
+                                 const sim::Profile& profile,
                                  const std::map<std::string, std::string>& arguments) {
   const SimulationCost cost;
+  std::optional<PcapFiles> pcap;
+  if (command_line.Has("pcap")) pcap.emplace(command_line.String("pcap"));
   sim::ScenarioResult result = RunInterruptibly(scenario, profile, arguments);
+  if (pcap) pcap->RequireWritten();
   std::fputs(cost.Text().c_str(), stderr);
   return {{GetSeed(scenario, arguments), std::move(result)}};
 }
@@ -64,7 +70,7 @@ std::vector<RepeatedRun> RunSeeds(const CommandLine& command_line, const std::st
   return out;
 }
 
-CommandLine MakeCommandLine() {
+CommandLine RunCommandLine() {
   CommandLine command_line(
       {.name = "qpip-sim run",
        .summary = "runs one scenario in virtual time and prints what it measured",
@@ -76,13 +82,16 @@ CommandLine MakeCommandLine() {
        .examples = "  qpip-sim run ping transport=udp\n"
                    "  qpip-sim run ttcp --set link.mtu=1500\n"
                    "  qpip-sim run ttcp bytes=10M --set link.bits_per_s=10G --json\n"
+                   "  qpip-sim run ping --pcap ping\n"
                    "  qpip-sim run incast loss=0.001 --profile \\\n"
                    "      lanai9-hardware-checksum+modern-tcp --repeat 10\n"});
   AddProfileOptions(command_line);
   AddRepeatOption(command_line);
   command_line.Options().add_options()(
       "jobs,j", boost::program_options::value<std::string>()->default_value("0")->value_name("N"),
-      "with --repeat: runs at a time; 0: one a processor");
+      "with --repeat: runs at a time; 0: one a processor")(
+      "pcap", boost::program_options::value<std::string>()->value_name("PREFIX"),
+      "writes every NIC's packets to PREFIX-N.pcap, of host N, with times in nanoseconds");
   command_line.Positional("scenario", -1);
   return command_line;
 }
@@ -90,14 +99,17 @@ CommandLine MakeCommandLine() {
 }  // namespace
 
 int SimRun(int argc, const char* const* argv) {
-  CommandLine command_line = MakeCommandLine();
+  CommandLine command_line = RunCommandLine();
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const std::string& scenario = GetScenario(command_line).name;
   const sim::Profile profile = GetProfile(command_line);
   const auto arguments = GetArguments(command_line);
   RequireArguments(scenario, arguments);
   const uint32_t repeats = GetRepeats(command_line, scenario);
-  const auto runs = repeats == 1 ? RunOnce(scenario, profile, arguments)
+  if (repeats > 1 && command_line.Has("pcap")) {
+    throw UsageError("--pcap is of one run: leave --repeat out, and give a seed");
+  }
+  const auto runs = repeats == 1 ? RunOnce(command_line, scenario, profile, arguments)
                                  : RunSeeds(command_line, scenario, profile, arguments, repeats);
   const nlohmann::json result = ResultJson(scenario, profile, arguments, runs);
   if (command_line.json()) {

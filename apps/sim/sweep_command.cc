@@ -11,7 +11,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine MakeCommandLine() {
+CommandLine SweepCommandLine() {
   CommandLine command_line(
       {.name = "qpip-sim sweep",
        .summary = "runs a scenario at every combination of some parameters' values",
@@ -71,7 +71,7 @@ SweepPlan MakePlan(const CommandLine& command_line) {
 }  // namespace
 
 int SimSweep(int argc, const char* const* argv) {
-  CommandLine command_line = MakeCommandLine();
+  CommandLine command_line = SweepCommandLine();
   if (!command_line.Parse(argc, argv)) return kExitOk;
   const SweepPlan plan = MakePlan(command_line);
   Shard shard;

@@ -30,6 +30,11 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
 
+def few_files_only():
+    """Fewer files at a time than a large simulation has NICs."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
 def cpu_ticks(process):
     fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
@@ -163,13 +168,16 @@ class SimFaults(unittest.TestCase):
         for words in [["occupancy", *LONG, "--timeline", inside], ["occupancy", *LONG, "--out", inside],
                       ["occupancy", *LONG, "--out", self.work / "file"], ["occupancy", *LONG, "--timeline", self.work],
                       ["sweep", *LONG, "--vary", "depth=1,2", "--out", inside], ["paper", "--out", inside],
-                      ["paper", "--report", inside], ["paper", "--markdown", inside]]:
+                      ["paper", "--report", inside], ["paper", "--markdown", inside],
+                      ["run", *LONG, "--pcap", inside]]:
             self.refuse(*words, status=1, says="cannot")
 
     def test_given_a_disk_that_fills_up_when_results_are_written_then_it_is_an_error(self):
         small = {"preexec_fn": small_files_only}
         self.refuse("sweep", "ping", "count=3", "--vary", "bytes=1,2", "--out", self.work / "sweep", status=1,
                     says="cannot write", **small)
+        self.refuse("run", "ping", "count=3", "--pcap", self.work / "full", status=1,
+                    says=["cannot write", "full-0.pcap: the file is incomplete"], **small)
         got = self.run_sim("occupancy", "ping", "count=3", "--timeline", self.work / "t.json", **small)
         self.assertEqual(got.returncode, 1)
         self.assertIn(b"cannot write the timeline", got.stderr)
@@ -177,6 +185,10 @@ class SimFaults(unittest.TestCase):
             got = subprocess.run(command("run", "ping", "count=3", "--json"), stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(got.returncode, 1)
         self.assertIn(b"standard output", got.stderr)
+
+    def test_given_more_nics_than_files_may_be_open_when_recorded_then_it_says_so(self):
+        self.refuse("run", "incast", "nics=65", "--pcap", self.work / "x", status=1,
+                    says=["cannot open 65 files", "fewer NICs"], preexec_fn=few_files_only)
 
     def test_given_names_that_are_not_utf_8_when_printed_as_json_then_it_is_json(self):
         name = os.fsencode(self.work) + b"/\xff\xfe.toml"

@@ -63,6 +63,36 @@ lossy="run ttcp bytes=1000000 loss=0.02 --json"
 cmp -s "$work/one" "$work/two" || fail "the same seed gave two results"
 cmp -s "$work/one" "$work/three" && fail "two seeds gave one result"
 
+# Every counter of the NICs, and their packets: a round trip is two segments.
+"$sim" run ping count=20 --json --pcap "$work/pcap" >"$work/counted" 2>/dev/null || fail "run --pcap"
+python3 -c '
+import json, struct, sys
+result = json.load(open(sys.argv[1]))
+details = result["details"]
+server, client = details["nics"]
+assert details["counters"]["tcp_segments_sent"] == server["tcp_segments_sent"] + client["tcp_segments_sent"]
+assert server["tcp_segments_sent"] >= 20 and client["completions"] >= 20, details
+assert "connections_established" not in server, "set-up is counted"
+assert 1 <= result["metrics"]["doorbell_depth_max"] <= 4, result["metrics"]
+for host in range(2):
+    file = open(f"{sys.argv[2]}-{host}.pcap", "rb")
+    assert struct.unpack("<I", file.read(4))[0] == 0xa1b23c4d  # nanoseconds
+    packets = 0
+    file.seek(24)
+    while header := file.read(16):
+        packet = file.read(struct.unpack("<I", header[8:12])[0])
+        assert packet[0] >> 4 == 6, packet[:8]
+        packets += 1
+    assert packets > 40, packets' "$work/counted" "$work/pcap" || fail "counters or packets are not right"
+"$sim" run ttcp bytes=20000 message=64 --set doorbell.entries=1 --json 2>/dev/null >"$work/counted"
+python3 -c '
+import json, sys
+result = json.load(open(sys.argv[1]))["metrics"]
+assert result["doorbell_overflows"] > 0 and result["doorbell_depth_max"] == 1, result' "$work/counted" ||
+  fail "a doorbell FIFO of one entry"
+expect 2 "of one run" run ping --repeat 2 --pcap "$work/x"
+expect 1 "cannot write" run ping --pcap /proc/nonsense/x
+
 # A sweep that is killed when its first results are there, and one that was not.
 sweep="sweep ttcp bytes=3000000 --vary link.mtu=1500:9000:6 --vary protocol.ack_every=1,2,4 --jobs 1"
 check "a sweep" "$sim" $sweep --out "$work/whole" --plot throughput_MB_per_s

@@ -234,6 +234,7 @@ void NicCore::PushDoorbell(const abi::Doorbell& doorbell) {
     doorbell_overflow_ = true;
   } else {
     doorbells_.push_back(doorbell);
+    deepest_doorbells_ = std::max(deepest_doorbells_, doorbells_.size());
   }
   Kick(0);
 }

@@ -110,6 +110,9 @@ class NicCore : private LeaseHolder, private CycleSink {
   /// Frames carry a copy of the payload, because somebody may look at them late.
   void set_copy_payload(bool copy) { copy_payload_ = copy; }
   const CoreTotals& totals() const { return totals_; }
+  /// Most doorbells that have waited in the FIFO since MarkDoorbellDepth.
+  size_t deepest_doorbells() const { return deepest_doorbells_; }
+  void MarkDoorbellDepth() { deepest_doorbells_ = doorbells_.size(); }
   /// Time that transmit buffers have been taken, all added up, until now; in picoseconds. What is
   /// known to end later counts until then.
   uint64_t TransmitBuffersPs() const;
@@ -242,6 +245,7 @@ class NicCore : private LeaseHolder, private CycleSink {
 
   Fifo<abi::Doorbell> doorbells_;
   bool doorbell_overflow_ = false;
+  size_t deepest_doorbells_ = 0;
 
   DmaEngine read_;
   DmaEngine write_;

@@ -1,6 +1,7 @@
 #include "sim/ns3/scenario/window.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "sim/ns3/scenario/scenarios.h"
 
@@ -10,6 +11,9 @@ namespace {
 constexpr std::array<Limit, kLimits> kAllLimits = {
     Limit::kCore,   Limit::kDmaRead, Limit::kDmaWrite,       Limit::kLinkOut,
     Limit::kLinkIn, Limit::kHost,    Limit::kTransmitBuffers};
+
+/// More of them have their counters added up only.
+constexpr size_t kMostNicsListed = 64;
 
 /// "sender core": how people say it.
 std::string Said(const std::string& who, Limit limit) {
@@ -32,6 +36,7 @@ void MeasuredWindow::Begin(uint64_t at_ns) {
   if (begun_) return;
   begun_ = true;
   before_ = At(at_ns);
+  for (Host& host : world_.hosts()) host.device->core().MarkDoorbellDepth();
 }
 
 void MeasuredWindow::End(uint64_t at_ns) {
@@ -56,6 +61,13 @@ MeasuredWindow::HostMoment MeasuredWindow::Of(const Host& host) const {
   // Where the stack has a processor of its own, each of the two is a limit by itself.
   put(Limit::kHost, world_.model().core_runs_programs ? out.work_ps : programs.WorkPs());
   out.frames = host.device->link()->frames;
+  const NicCore& nic = host.device->core();
+  for (uint32_t i = 0; i < abi::kNicCounterCount; ++i) {
+    out.counters[i] = nic.counter(static_cast<abi::NicCounter>(i));
+  }
+  for (uint32_t i = 0; i < abi::kDropReasonCount; ++i) {
+    out.counters[abi::kNicCounterCount + i] = nic.drops(static_cast<abi::DropReason>(i));
+  }
   return out;
 }
 
@@ -70,9 +82,6 @@ MeasuredWindow::Moment MeasuredWindow::At(uint64_t at_ns) const {
     out.nic_blocked_ns += host.device->link()->blocked_ns;
     out.doorbell_overflows += host.device->totals().doorbell_overflows;
     out.retransmissions += core.counter(abi::NicCounter::kTcpRetransmissions);
-    for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
-      out.drops[reason] += core.drops(static_cast<abi::DropReason>(reason));
-    }
   }
   QpipFabric& fabric = world_.fabric();
   for (uint32_t i = 0; i < fabric.switches(); ++i) {
@@ -108,6 +117,7 @@ void MeasuredWindow::AddMetrics(ScenarioResult* result, const std::string& prefi
   AddUtilisations(result, prefix);
   AddBottleneck(result, prefix);
   AddNetwork(result, prefix);
+  AddCounters(result, prefix);
   const bool first = result->window_end_ns == 0;
   result->window_start_ns = first ? start_ns() : std::min(result->window_start_ns, start_ns());
   result->window_end_ns = std::max(result->window_end_ns, end_ns());
@@ -160,27 +170,65 @@ void MeasuredWindow::AddNetwork(ScenarioResult* result, const std::string& prefi
   const auto add = [&](const char* name, uint64_t after, uint64_t before) {
     result->Add(prefix + name, static_cast<double>(after - before));
   };
-  uint64_t frames = 0, drops = 0;
+  uint64_t frames = 0, drops = 0, deepest = 0;
+  std::array<uint64_t, abi::kDropReasonCount> by_reason = {};
   for (size_t host = 0; host < after_.hosts.size(); ++host) {
     frames += after_.hosts[host].frames - before_.hosts[host].frames;
+    deepest = std::max<uint64_t>(deepest, world_.host(host).device->core().deepest_doorbells());
+    const auto counted = Counted(host);
+    for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
+      by_reason[reason] += counted[abi::kNicCounterCount + reason];
+    }
   }
   std::map<std::string, uint64_t> reasons;
   for (uint32_t reason = 1; reason < abi::kDropReasonCount; ++reason) {
-    const uint64_t count = after_.drops[reason] - before_.drops[reason];
-    if (count != 0) reasons[abi::DropReasonName(reason)] = count;
-    drops += count;
+    if (by_reason[reason] != 0) reasons[abi::DropReasonName(reason)] = by_reason[reason];
+    drops += by_reason[reason];
   }
   result->Add(prefix + "frames", static_cast<double>(frames));
   add("frames_lost", after_.lost, before_.lost);
   add("retransmissions", after_.retransmissions, before_.retransmissions);
   result->Add(prefix + "drops", static_cast<double>(drops));
   add("doorbell_overflows", after_.doorbell_overflows, before_.doorbell_overflows);
+  result->Add(prefix + "doorbell_depth_max", static_cast<double>(deepest));
   const auto add_us = [&](const char* name, uint64_t after, uint64_t before) {
     result->Add(prefix + name, static_cast<double>(after - before) / 1000);
   };
   add_us("nic_back_pressure_us", after_.nic_blocked_ns, before_.nic_blocked_ns);
   add_us("switch_back_pressure_us", after_.switch_blocked_ns, before_.switch_blocked_ns);
   result->details[prefix + "drops"] = reasons;
+}
+
+std::array<uint64_t, abi::kCounterWords> MeasuredWindow::Counted(size_t host) const {
+  std::array<uint64_t, abi::kCounterWords> out;
+  for (uint32_t i = 0; i < abi::kCounterWords; ++i) {
+    out[i] = after_.hosts[host].counters[i] - before_.hosts[host].counters[i];
+  }
+  return out;
+}
+
+/// Every counter of the NICs that has counted in the window: all NICs together, and each where
+/// there are few.
+void MeasuredWindow::AddCounters(ScenarioResult* result, const std::string& prefix) const {
+  const auto named = [](const std::array<uint64_t, abi::kCounterWords>& counted) {
+    nlohmann::json out = nlohmann::json::object();
+    for (uint32_t i = 0; i < abi::kCounterWords; ++i) {
+      if (counted[i] == 0) continue;
+      const bool drop = i >= abi::kNicCounterCount;
+      out[drop ? std::string("drop.") + abi::DropReasonName(i - abi::kNicCounterCount)
+               : abi::CounterName(i)] = counted[i];
+    }
+    return out;
+  };
+  std::array<uint64_t, abi::kCounterWords> sum = {};
+  nlohmann::json each = nlohmann::json::array();
+  for (size_t host = 0; host < after_.hosts.size(); ++host) {
+    const auto counted = Counted(host);
+    std::transform(sum.begin(), sum.end(), counted.begin(), sum.begin(), std::plus<>());
+    if (after_.hosts.size() <= kMostNicsListed) each.push_back(named(counted));
+  }
+  result->details[prefix + "counters"] = named(sum);
+  if (!each.empty()) result->details[prefix + "nics"] = std::move(each);
 }
 
 std::vector<MetricSpec> WindowMetrics(const std::vector<std::string>& roles,
@@ -218,6 +266,7 @@ std::vector<MetricSpec> WindowMetrics(const std::vector<std::string>& roles,
       {prefix + "retransmissions", "segments that TCP sent again"},
       {prefix + "drops", "frames that NICs dropped; reasons in the JSON's details"},
       {prefix + "doorbell_overflows", "doorbells that found their FIFO full"},
+      {prefix + "doorbell_depth_max", "most doorbells that waited in one FIFO"},
       {prefix + "nic_back_pressure_us", "time frames of NICs waited for room at the next hop"},
       {prefix + "switch_back_pressure_us", "time frames in switches waited for room downstream"}};
   out.insert(out.end(), network.begin(), network.end());

@@ -67,6 +67,7 @@ class MeasuredWindow {
     std::array<uint64_t, kLimits> busy_ps = {};
     uint64_t work_ps = 0;
     uint64_t frames = 0;
+    std::array<uint64_t, abi::kCounterWords> counters = {};  ///< as kQueryCounters has them
   };
   struct Moment {
     uint64_t at_ns = 0;
@@ -76,7 +77,6 @@ class MeasuredWindow {
     uint64_t doorbell_overflows = 0;
     uint64_t nic_blocked_ns = 0;
     uint64_t switch_blocked_ns = 0;
-    std::array<uint64_t, abi::kDropReasonCount> drops = {};
   };
   Moment At(uint64_t at_ns) const;
   HostMoment Of(const Host& host) const;
@@ -85,6 +85,8 @@ class MeasuredWindow {
   void AddUtilisations(ScenarioResult* result, const std::string& prefix) const;
   void AddBottleneck(ScenarioResult* result, const std::string& prefix) const;
   void AddNetwork(ScenarioResult* result, const std::string& prefix) const;
+  void AddCounters(ScenarioResult* result, const std::string& prefix) const;
+  std::array<uint64_t, abi::kCounterWords> Counted(size_t host) const;
 
   World& world_;
   std::map<size_t, std::string> roles_;
