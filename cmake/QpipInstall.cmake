@@ -72,7 +72,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/QPIP)
 if(QPIP_BUILD_NS3)
   set(ns3_include_dir ${CMAKE_INSTALL_INCLUDEDIR}/qpip-ns3)
   install(TARGETS qpip_ns3 ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ns3)
-  set(ns3_headers sim/ns3/helper/*.h)
+  # ... and what ns3/qpip-module.h includes besides.
+  set(ns3_headers sim/ns3/helper/*.h sim/ns3/model/radix_scheduler.h)
   if(QPIP_NS3_MPI)
     list(APPEND ns3_headers sim/ns3/mpi/*.h)
   endif()
@@ -81,6 +82,8 @@ if(QPIP_BUILD_NS3)
     set(ROOTS \"${ns3_headers}\")
     set(DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${ns3_include_dir}\")
     include(\"${CMAKE_CURRENT_LIST_DIR}/InstallHeaderClosure.cmake\")" COMPONENT ns3)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/sim/ns3/include/ns3 DESTINATION ${ns3_include_dir}
+    COMPONENT ns3)
   configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/QPIPns3.cmake.in
     ${PROJECT_BINARY_DIR}/install/QPIPns3.cmake INSTALL_DESTINATION ${package_dir}
     PATH_VARS ns3_include_dir CMAKE_INSTALL_LIBDIR NO_CHECK_REQUIRED_COMPONENTS_MACRO)

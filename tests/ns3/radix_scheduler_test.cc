@@ -44,7 +44,7 @@ TEST(RadixScheduler, GivenALaterTimeWhenAnEarlierEventIsInsertedThenItLeavesFirs
 }
 
 TEST(RadixScheduler, GivenItsTypeNameWhenAUserNamesItThenNs3FindsIt) {
-  ns3::ObjectFactory factory("qpip::RadixScheduler");
+  ns3::ObjectFactory factory("ns3::QpipRadixScheduler");
   EXPECT_NE(factory.Create<ns3::Scheduler>(), nullptr);
 }
 

@@ -46,13 +46,10 @@ struct Transfer {
   std::unique_ptr<MemoryRegion> source, sink;
 };
 
-TEST(Misuse, GivenUnknownProfileWhenOpenedThenTheErrorNamesIt) {
-  Simulation simulation;
+TEST(Misuse, GivenUnknownProfileWhenSetThenTheErrorNamesAttributeAndProfile) {
   QpipHelper qpip;
-  qpip.SetDeviceAttribute("Profile", ns3::StringValue("lanai77"));
-  ns3::NodeContainer nodes(2);
-  EXPECT_THAT([&] { qpip.InstallOnCable(nodes); },
-              ThrowsMessage<ProfileError>(HasSubstr("lanai77")));
+  EXPECT_DEATH(qpip.SetDeviceAttribute("Profile", ns3::StringValue("lanai77")),
+               "attribute Profile of ns3::QpipNetDevice: .*lanai77");
 }
 
 TEST(Misuse, GivenNicJoinedToNothingWhenOpenedThenTheErrorSaysWhatToDo) {

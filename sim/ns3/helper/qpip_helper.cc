@@ -4,11 +4,13 @@
 #include <ns3/global-value.h>
 #include <ns3/names.h>
 
+#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "sim/ns3/helper/fat_tree.h"
+#include "sim/ns3/helper/flow_probe.h"
 #include "sim/ns3/helper/neighbours.h"
 #include "sim/ns3/helper/packet_text.h"
 
@@ -121,6 +123,15 @@ void QpipHelper::IntroduceNeighbours(const ns3::NetDeviceContainer& nics) {
 void QpipHelper::SetDefaultRouter(const ns3::NetDeviceContainer& nics,
                                   ns3::Ptr<ns3::NetDevice> router) {
   for (const auto& nic : AsNics(nics)) nic->SetDefaultNeighbour(router->GetAddress());
+}
+
+void QpipHelper::MonitorFlows(ns3::FlowMonitorHelper& monitor,
+                              const ns3::NetDeviceContainer& nics) {
+  auto classifier = ns3::DynamicCast<ns3::Ipv6FlowClassifier>(monitor.GetClassifier6());
+  const auto flight = std::make_shared<PacketsInFlight>();
+  for (const auto& nic : AsNics(nics)) {
+    ns3::CreateObject<QpipFlowProbe>(monitor.GetMonitor(), classifier, flight)->Watch(nic);
+  }
 }
 
 // --- Tracing

@@ -15,6 +15,7 @@
 // A program on a node is written with host_lib and runs as a QpipProgram (qpip_program.h).
 #pragma once
 
+#include <ns3/flow-monitor-helper.h>
 #include <ns3/ipv6-address-helper.h>
 #include <ns3/ipv6-address.h>
 #include <ns3/net-device-container.h>
@@ -71,6 +72,13 @@ class QpipHelper : public ns3::PcapHelperForDevice, public ns3::AsciiTraceHelper
   /// Sends what is for no neighbour to this device of the link: a router's.
   static void SetDefaultRouter(const ns3::NetDeviceContainer& nics,
                                ns3::Ptr<ns3::NetDevice> router);
+
+  /// Has ns-3's FlowMonitor see what these NICs send each other: flows of UDP and TCP with packets,
+  /// bytes, delays, jitter and losses, in the same report as flows of ns-3's own stacks
+  /// (FlowMonitorHelper::Install on their nodes). NICs that talk to each other must be in one call;
+  /// a flow between a NIC and an ns-3 stack is seen by neither end. Call before the simulation
+  /// runs.
+  static void MonitorFlows(ns3::FlowMonitorHelper& monitor, const ns3::NetDeviceContainer& nics);
 
  private:
   void EnablePcapInternal(std::string prefix, ns3::Ptr<ns3::NetDevice> device, bool promiscuous,

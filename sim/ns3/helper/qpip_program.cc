@@ -31,7 +31,7 @@ class Throw : public ns3::EventImpl {
 NS_OBJECT_ENSURE_REGISTERED(QpipProgram);
 
 ns3::TypeId QpipProgram::GetTypeId() {
-  static ns3::TypeId id = ns3::TypeId("qpip::QpipProgram")
+  static ns3::TypeId id = ns3::TypeId("ns3::QpipProgram")
                               .SetParent<ns3::Application>()
                               .SetGroupName("Qpip")
                               .AddConstructor<QpipProgram>();

@@ -26,7 +26,7 @@ class QpipProgram : public ns3::Application {
   /// Gets the first QPIP NIC of the node, not opened.
   using Function = std::function<void(QpipNetDevice&)>;
 
-  static ns3::TypeId GetTypeId();  ///< "qpip::QpipProgram"
+  static ns3::TypeId GetTypeId();  ///< "ns3::QpipProgram"
   QpipProgram() = default;
   /// `name` is what errors call it. Give it to a node by Node::AddApplication.
   QpipProgram(std::string name, Function function);

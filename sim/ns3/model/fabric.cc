@@ -59,7 +59,7 @@ void Switch::Forward(uint32_t port, FramePtr frame, uint64_t tail_ns) {
 // --- Fabric
 
 ns3::TypeId QpipFabric::GetTypeId() {
-  static ns3::TypeId id = ns3::TypeId("qpip::QpipFabric")
+  static ns3::TypeId id = ns3::TypeId("ns3::QpipFabric")
                               .SetParent<ns3::Channel>()
                               .SetGroupName("Qpip")
                               .AddConstructor<QpipFabric>();

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "protocols/ipv6/header.h"
+#include "sim/ns3/model/parameter_attribute.h"
 #include "sim/ns3/model/virtual_time.h"
 
 NS_LOG_COMPONENT_DEFINE("QpipNetDevice");
@@ -28,13 +29,23 @@ constexpr uint16_t kLeastMtu = 1280;  // RFC 8200, section 5
 NS_OBJECT_ENSURE_REGISTERED(QpipNetDevice);
 NS_OBJECT_ENSURE_REGISTERED(QpipFabric);
 
-/// NICs of one profile share one model.
-std::shared_ptr<const NicModel> SharedModel(const std::string& expression) {
-  static std::map<std::string, std::weak_ptr<const NicModel>> models;
-  std::shared_ptr<const NicModel> model = models[expression].lock();
+using Parameters = std::map<std::string, double>;
+
+Profile LoadProfile(const std::string& expression, const Parameters& parameters) {
+  Profile profile = Profile::Load(expression);
+  for (const auto& [name, value] : parameters) profile.Set(name, value, "attribute");
+  return profile;
+}
+
+/// NICs of one profile with the same changes share one model.
+std::shared_ptr<const NicModel> SharedModel(const std::string& expression,
+                                            const Parameters& parameters) {
+  static std::map<std::pair<std::string, Parameters>, std::weak_ptr<const NicModel>> models;
+  std::weak_ptr<const NicModel>& shared = models[{expression, parameters}];
+  std::shared_ptr<const NicModel> model = shared.lock();
   if (!model) {
-    model = std::make_shared<const NicModel>(Profile::Load(expression));
-    models[expression] = model;
+    model = std::make_shared<const NicModel>(LoadProfile(expression, parameters));
+    shared = model;
   }
   return model;
 }
@@ -48,8 +59,8 @@ ns3::Ipv6Address Destination(const Frame& frame) {
 }  // namespace
 
 ns3::TypeId QpipNetDevice::GetTypeId() {
-  static ns3::TypeId id =
-      ns3::TypeId("qpip::QpipNetDevice")
+  static ns3::TypeId id = AddParameterAttributes(
+      ns3::TypeId("ns3::QpipNetDevice")
           .SetParent<ns3::NetDevice>()
           .SetGroupName("Qpip")
           .AddConstructor<QpipNetDevice>()
@@ -57,7 +68,7 @@ ns3::TypeId QpipNetDevice::GetTypeId() {
               "Profile", "What the NIC and its host cost: a profile's name or file.",
               ns3::StringValue("lanai9-hardware-checksum"),
               ns3::MakeStringAccessor(&QpipNetDevice::SetProfile, &QpipNetDevice::GetProfile),
-              ns3::MakeStringChecker())
+              MakeProfileChecker())
           .AddAttribute(
               "Ipv6Address", "The NIC's address.",
               ns3::Ipv6AddressValue(ns3::Ipv6Address::GetAny()),
@@ -89,10 +100,25 @@ ns3::TypeId QpipNetDevice::GetTypeId() {
           .AddTraceSource("Sniffer", "Packets of both directions, for pcap files.",
                           ns3::MakeTraceSourceAccessor(&QpipNetDevice::sniffer_trace_),
                           "ns3::Packet::TracedCallback")
-          .AddTraceSource("CoreStage",
-                          "What the NIC's core is busy with; connect before the NIC is opened.",
+          // These are to be connected before the NIC is opened.
+          .AddTraceSource("CoreStage", "What the NIC's core is busy with.",
                           ns3::MakeTraceSourceAccessor(&QpipNetDevice::core_stage_trace_),
-                          "qpip::sim::CoreStageTracedCallback");
+                          "qpip::sim::CoreStageTracedCallback")
+          .AddTraceSource("TcpState", "A connection changes its state.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::tcp_state_trace_),
+                          "qpip::sim::TcpStateTracedCallback")
+          .AddTraceSource("CongestionWindow", "A connection's congestion window changes, in bytes.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::congestion_window_trace_),
+                          "qpip::sim::CongestionWindowTracedCallback")
+          .AddTraceSource("RoundTripTime", "A connection's smoothed round trip time changes.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::round_trip_time_trace_),
+                          "qpip::sim::RoundTripTimeTracedCallback")
+          .AddTraceSource("Completion", "A work request has completed.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::completion_trace_),
+                          "qpip::sim::CompletionTracedCallback")
+          .AddTraceSource("Drop", "A received packet is dropped, and why.",
+                          ns3::MakeTraceSourceAccessor(&QpipNetDevice::drop_trace_),
+                          "qpip::sim::DropTracedCallback"));
   return id;
 }
 
@@ -113,17 +139,45 @@ void QpipNetDevice::DoDispose() {
 
 void QpipNetDevice::SetProfile(const std::string& expression) {
   profile_ = expression;
+  model_given_ = false;
   model_.reset();  // loaded when first needed: attribute defaults are set before any is
 }
 
 void QpipNetDevice::SetModel(std::shared_ptr<const NicModel> model, const std::string& name) {
   profile_ = name;
+  model_given_ = true;
   model_ = std::move(model);
 }
 
 const NicModel& QpipNetDevice::model() const {
-  if (!model_) const_cast<QpipNetDevice*>(this)->model_ = SharedModel(profile_);
+  if (!model_) const_cast<QpipNetDevice*>(this)->model_ = SharedModel(profile_, parameters_);
   return *model_;
+}
+
+void QpipNetDevice::SetParameter(const std::string& name, std::optional<double> value) {
+  if (!value && parameters_.count(name) == 0) return;
+  if (model_given_) {
+    throw std::logic_error("change \"" + name + "\": the NIC's model was given as a whole");
+  }
+  if (IsLinkUp()) {
+    throw std::logic_error("change \"" + name + "\": the NIC is joined already; set it before");
+  }
+  if (value) {
+    Profile checked;
+    checked.Set(name, *value, "attribute");
+    parameters_[name] = *value;
+  } else {
+    parameters_.erase(name);
+  }
+  model_.reset();
+}
+
+std::optional<double> QpipNetDevice::GetParameter(const std::string& name) const {
+  const auto own = parameters_.find(name);
+  if (own != parameters_.end()) return own->second;
+  const Profile profile = LoadProfile(profile_, parameters_);
+  if (!profile.Has(name)) return std::nullopt;
+  return profile.Get(name);
 }
 
 void QpipNetDevice::SetIpv6(ns3::Ipv6Address address) { address.GetBytes(address_.bytes); }
@@ -194,7 +248,7 @@ void QpipNetDevice::SetObserver(NicObserver* observer) {
 /// The core tells the trace source, if anybody listens, and behind it the observer.
 void QpipNetDevice::Observe() {
   core_trace_.next = observer_;
-  core_->set_observer(core_stage_trace_.IsEmpty() ? observer_ : &core_trace_);
+  core_->set_observer(core_trace_.IsEmpty() ? observer_ : &core_trace_);
 }
 
 void QpipNetDevice::SetSendErrorModel(ns3::Ptr<ns3::ErrorModel> model) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,12 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   /// A model of the caller's, e.g. with parameters set; shared by any number of NICs.
   void SetModel(std::shared_ptr<const NicModel> model, const std::string& name);
   const NicModel& model() const;
+  /// Another value than the profile's for a parameter of ParameterSpecs(), nullopt: the profile's;
+  /// also an attribute each (parameter_attribute.h). Before the model is first asked for, or the
+  /// NIC joined. Throws ProfileError for a value out of range, std::logic_error behind SetModel.
+  void SetParameter(const std::string& name, std::optional<double> value);
+  /// The value that counts; nullopt when the profile has none.
+  std::optional<double> GetParameter(const std::string& name) const;
 
   void SetIpv6(ns3::Ipv6Address address);
   ns3::Ipv6Address GetIpv6() const;
@@ -165,6 +172,8 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   ns3::Ptr<ns3::Packet> ToPacket(const Frame& frame) const;
 
   std::string profile_ = "lanai9-hardware-checksum";
+  std::map<std::string, double> parameters_;  ///< instead of the profile's
+  bool model_given_ = false;                  ///< by SetModel
   std::shared_ptr<const NicModel> model_;
   abi::Ip6Address address_ = {};
   ns3::Mac48Address hardware_;
@@ -195,8 +204,14 @@ class QpipNetDevice : public ns3::NetDevice, private LinkReceiver, private Frame
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> sent_trace_;
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> received_trace_;
   ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> sniffer_trace_;
-  CoreTrace::StageCallback core_stage_trace_;
-  CoreTrace core_trace_{core_stage_trace_};
+  CoreTraceSources::Stage core_stage_trace_;
+  CoreTraceSources::TcpState tcp_state_trace_;
+  CoreTraceSources::CongestionWindow congestion_window_trace_;
+  CoreTraceSources::RoundTripTime round_trip_time_trace_;
+  CoreTraceSources::Completion completion_trace_;
+  CoreTraceSources::Drop drop_trace_;
+  CoreTrace core_trace_{{core_stage_trace_, tcp_state_trace_, congestion_window_trace_,
+                         round_trip_time_trace_, completion_trace_, drop_trace_}};
 };
 
 }  // namespace qpip::sim

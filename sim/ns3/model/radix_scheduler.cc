@@ -18,7 +18,7 @@ bool Earlier(const ns3::Scheduler::Event& a, const ns3::Scheduler::Event& b) {
 NS_OBJECT_ENSURE_REGISTERED(RadixScheduler);
 
 ns3::TypeId RadixScheduler::GetTypeId() {
-  static const ns3::TypeId id = ns3::TypeId("qpip::RadixScheduler")
+  static const ns3::TypeId id = ns3::TypeId("ns3::QpipRadixScheduler")
                                     .SetParent<ns3::Scheduler>()
                                     .SetGroupName("Qpip")
                                     .AddConstructor<RadixScheduler>();

@@ -18,7 +18,7 @@
 namespace qpip::sim {
 
 /// Events of the same time leave in the order in which they came. Any ns-3 simulation may use it:
-/// `ns3::Simulator::SetScheduler(ns3::ObjectFactory("qpip::RadixScheduler"))`.
+/// `ns3::Simulator::SetScheduler(ns3::ObjectFactory("ns3::QpipRadixScheduler"))`.
 class RadixScheduler : public ns3::Scheduler {
  public:
   static ns3::TypeId GetTypeId();

@@ -16,7 +16,7 @@ class SharedScheduler : public ns3::Scheduler {
  public:
   static ns3::TypeId GetTypeId() {
     static const ns3::TypeId id =
-        ns3::TypeId("qpip::SharedScheduler")
+        ns3::TypeId("ns3::QpipSharedScheduler")
             .SetParent<ns3::Scheduler>()
             .SetGroupName("Qpip")
             .AddConstructor<SharedScheduler>()
@@ -40,7 +40,7 @@ class SharedScheduler : public ns3::Scheduler {
 NS_OBJECT_ENSURE_REGISTERED(RankSimulator);
 
 ns3::TypeId RankSimulator::GetTypeId() {
-  static const ns3::TypeId id = ns3::TypeId("qpip::RankSimulator")
+  static const ns3::TypeId id = ns3::TypeId("ns3::QpipRankSimulator")
                                     .SetParent<ns3::DefaultSimulatorImpl>()
                                     .SetGroupName("Qpip")
                                     .AddConstructor<RankSimulator>();
