@@ -3,7 +3,7 @@
 # component ns3) and qpip-doc (documents, examples, the reference where it has been built).
 set(doc_dir ${CMAKE_INSTALL_DATADIR}/doc)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs/ DESTINATION ${doc_dir}/qpip-doc/docs COMPONENT doc
-  FILES_MATCHING PATTERN "*.md")
+  FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md
   DESTINATION ${doc_dir}/qpip-doc COMPONENT doc)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/examples DESTINATION ${doc_dir}/qpip-doc COMPONENT doc

@@ -26,17 +26,23 @@ def run(words):
     return json.loads(got.stdout)
 
 
+def sweep(words):
+    """The rows of a sweep's table; it draws nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        words = list(words)
+        words[words.index("--out") + 1] = directory
+        while "--plot" in words:
+            del words[words.index("--plot"):words.index("--plot") + 2]
+        subprocess.run([SIM, *words], capture_output=True, check=True)
+        return list(csv.DictReader((Path(directory) / "sweep.csv").read_text().splitlines()))
+
+
 class Tutorial(unittest.TestCase):
     text = text_of("tutorial.md")
 
     def test_table_of_the_grid(self):
         words = next(words for words in commands(self.text) if "core.multiply_cycles=0:800:9" in words)
-        with tempfile.TemporaryDirectory() as directory:
-            words[words.index("--out") + 1] = directory
-            while "--plot" in words:
-                del words[words.index("--plot"):words.index("--plot") + 2]
-            subprocess.run([SIM, *words], capture_output=True, check=True)
-            rows = list(csv.DictReader((Path(directory) / "sweep.csv").read_text().splitlines()))
+        rows = sweep(words)
         found = {}
         for row in rows:
             share = [f"{100 * float(row[name]):.0f}%" for name in ("sender_core_utilisation",
@@ -60,6 +66,57 @@ class Tutorial(unittest.TestCase):
             decimals = len(rate.partition(".")[2])
             self.assertEqual(f"{metrics['throughput_MB_per_s']:.{decimals}f}", rate)
             self.assertEqual(f"{100 * metrics['sender_core_utilisation']:.0f}", share)
+
+
+class Studies(unittest.TestCase):
+    text = text_of("studies.md")
+
+    def rows_of(self, out):
+        return sweep(next(words for words in commands(self.text) if out in words))
+
+    def test_the_multiplier_and_the_checksum(self):
+        found = {(row["link.mtu"], row["core.checksum_in_firmware"], row["core.multiply_cycles"]):
+                 f"{float(row['throughput_MB_per_s']):.1f}" for row in self.rows_of("multiplier")}
+        quoted = re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", self.text, re.M)
+        self.assertEqual(len(quoted), 5)
+        columns = [(place, cycles) for place in "01" for cycles in ("186.2", "4")]
+        for mtu, *cells in quoted:
+            self.assertEqual(cells, [found[mtu, place, cycles] for place, cycles in columns], mtu)
+
+    def test_when_the_core_stops_being_the_bottleneck(self):
+        found = {(row["core.hz"], row["doorbell.entries"], row["message"]): row for row in self.rows_of("cores")}
+        quoted = re.findall(r"^\| (\d+)M \| ([\d.]+) \| ([a-z ]+) \| ([\d.]+) \| ([a-z ]+) \| (\d+), (\d+) \|$",
+                            self.text, re.M)
+        self.assertEqual(len(quoted), 5)
+        for clock, *cells in quoted:
+            for message, rate, limit, overflows in (("1024", cells[0], cells[1], cells[4]),
+                                                    ("16384", cells[2], cells[3], cells[5])):
+                for entries in ("2", "1024"):
+                    row = found[clock + "000000", entries, message]
+                    self.assertEqual(f"{float(row['throughput_MB_per_s']):.1f}", rate, row)
+                    self.assertEqual(row["bottleneck"], limit)
+                self.assertEqual(float(found[clock + "000000", "2", message]["doorbell_overflows"]), float(overflows))
+
+
+    def test_incast_with_loss(self):
+        quoted = re.findall(r"^\| (\d+)G \| ([\d.]+) \| (\d+) \| (\d+) to (\d+) \| (\d+) \| (\d+) to (\d+) \| (.*?) \|$",
+                            self.text, re.M)
+        found = [(f"{float(row['link.bits_per_s']) / 1e9:.0f}", row["loss"],
+                  *(f"{float(row['throughput_MB_per_s' + column]):.0f}"
+                    for column in ("", "_ci95_low", "_ci95_high", "_median", "_min", "_max")), row["bottleneck"])
+                 for row in self.rows_of("incast")]
+        self.assertEqual(len(quoted), 6)
+        self.assertEqual(quoted, found)
+
+    def test_counters_of_the_incast_without_loss(self):
+        words = next(words for words in commands(self.text) if words[:2] == ["run", "incast"])
+        quoted = re.findall(r"^\| `([a-z_.]+)`.*? \| (\d+) \| (\d+) \|$", self.text, re.M)
+        self.assertEqual(len(quoted), 4)
+        for column, rate in enumerate(("2G", "10G"), 1):
+            words[words.index("--set") + 1] = f"link.bits_per_s={rate}"
+            counters = run([word for word in words if word != "--json"])["details"]["nics"][0]
+            self.assertEqual([(row[0], int(row[column])) for row in quoted],
+                             [(row[0], counters.get(row[0], 0)) for row in quoted])
 
 
 class Scale(unittest.TestCase):

@@ -1,4 +1,5 @@
 // What the firmware tells of connections' states and congestion windows, to whoever traces.
+#include "protocols/tcp/tcb.h"
 #include "tcp_transfer.h"
 
 namespace qpip::fw::test {

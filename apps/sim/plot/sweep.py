@@ -7,6 +7,9 @@ import matplotlib.pyplot as plt
 import style
 
 UNITS = {"us": "µs", "share of time": "share of time, 0 to 1"}
+SUFFIXES = ("_MB_per_s", "_MB_per_cpu_s", "_us")  # of names whose unit is said anyway
+LEGEND_INSIDE = 4  # more lines have it beside the picture
+WIDEST = 3.2  # points that the lowest of several lines is wider than the uppermost
 SPREAD = 30  # values that span more than this factor are drawn on a logarithmic axis
 MARKS = "osv^Dx+*"
 DASHES = ("-", "--", ":", "-.")
@@ -15,7 +18,16 @@ DASHES = ("-", "--", ":", "-.")
 def label(study, name):
     unit = study.get("units", {}).get(name, "")
     unit = UNITS.get(unit, unit)
-    return name.replace("_", " ") + (f" [{unit}]" if unit else "")
+    return words(name) + (f" [{unit}]" if unit else "")
+
+
+def words(name):
+    """A metric's name without its unit: "throughput"."""
+    if "." in name:  # a parameter: as it is given
+        return name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ")
 
 
 def number(text):
@@ -39,10 +51,35 @@ def lines(study, metric):
     return found
 
 
+def tick_text(value):
+    """As it is given on the command line: 133M, 10G."""
+    for size, suffix in ((1e9, "G"), (1e6, "M")):
+        if value >= size and value % size == 0:
+            return f"{value / size:g}{suffix}"
+    return style.number(value)
+
+
 def wide(values):
     """Whether a logarithmic axis shows more: all above zero, far apart, and more than two."""
     known = sorted(set(value for value in values if value == value))
     return len(known) > 2 and known[0] > 0 and known[-1] / known[0] > SPREAD
+
+
+def geometric(values):
+    """Whether each of at least four is about as many times the one before, as 1, 2, 4, 8 are."""
+    known = sorted(set(values))
+    if len(known) < 4 or known[0] <= 0:
+        return False
+    ratios = [after / before for before, after in zip(known, known[1:])]
+    return min(ratios) > 1.5 and max(ratios) / min(ratios) < 1.5
+
+
+def apart(values):
+    """Whether so few values lie so far apart that each can have its mark on the axis."""
+    known = sorted(set(values))
+    if not 1 < len(known) <= 8:
+        return False
+    return min(b - a for a, b in zip(known, known[1:])) > 0.07 * (known[-1] - known[0])
 
 
 def fixed(study):
@@ -64,18 +101,21 @@ def draw(study, metric):
         ys = [point[1] for point in points]
         errors = [[point[1] - point[2] for point in points], [point[3] - point[1] for point in points]]
         # Lines that lie on each other are told apart: the ones below are wider and lighter.
-        below = len(drawn) - 1 - place
+        below = (len(drawn) - 1 - place) / max(1, len(drawn) - 1)
         axis.errorbar(xs, ys, yerr=errors if any(map(any, errors)) else None, capsize=2.5,
-                      marker=MARKS[place % len(MARKS)], markersize=4 + below * 0.8, label=name,
-                      linewidth=1.3 + below * 0.9, alpha=1 if below == 0 else 0.65,
+                      marker=MARKS[place % len(MARKS)], markersize=4 + below * WIDEST, label=name,
+                      linewidth=1.3 + below * WIDEST, alpha=1 if below == 0 else 0.65,
                       linestyle=DASHES[place // len(MARKS) % len(DASHES)])
     xs = [number(point[0]) for points in drawn.values() for point in points]
-    if None not in xs and wide(xs):
+    if None not in xs and (wide(xs) or geometric(xs)):
         axis.set_xscale("log")
         ticks = sorted(set(xs))
         if len(ticks) <= 12:
-            axis.set_xticks(ticks, [style.number(tick) for tick in ticks], minor=False)
+            axis.set_xticks(ticks, [tick_text(tick) for tick in ticks], minor=False)
             axis.minorticks_off()
+    elif None not in xs and apart(xs):
+        ticks = sorted(set(xs))
+        axis.set_xticks(ticks, [tick_text(tick) for tick in ticks])
     ys = [point[1] for points in drawn.values() for point in points]
     if wide(ys) and not metric.endswith("_utilisation"):
         axis.set_yscale("log")
@@ -86,9 +126,13 @@ def draw(study, metric):
     axis.set_xlabel(label(study, study["axes"][0]))
     axis.set_ylabel(label(study, metric))
     axis.grid(alpha=0.3)
-    axis.set_title(f"{study['scenario']}: {metric.replace('_', ' ')} over {study['axes'][0]}")
+    axis.set_title(f"{study['scenario']}: {words(metric)} over {study['axes'][0]}")
     if len(study["axes"]) > 1:
-        axis.legend(fontsize=8)
+        if len(drawn) > LEGEND_INSIDE:
+            figure.set_figwidth(9.5)
+            figure.legend(loc="outside right upper", fontsize=8)
+        else:
+            axis.legend(fontsize=8)
     if fixed(study):
         figure.supxlabel("\n".join(textwrap.wrap(fixed(study), 110)), fontsize=7, color="#555555",
                          x=0.012, ha="left")
