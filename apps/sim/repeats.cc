@@ -136,14 +136,15 @@ std::vector<Warning> Warnings(const json& result, uint32_t repeats) {
   std::vector<Warning> out;
   const json& metrics = result["metrics"];
   const double lost = SumOf(metrics, "frames_lost");
+  const double missing = lost + SumOf(metrics, "switch_drops");
   char text[320];
-  if (lost > 0 && result["parameters"].value("protocol.reassembly", 0.0) == 0) {
+  if (missing > 0 && result["parameters"].value("protocol.reassembly", 0.0) == 0) {
     std::snprintf(text, sizeof(text),
                   "%.4g frames were lost, and this profile's TCP holds nothing that comes behind a "
                   "gap (protocol.reassembly is 0, as in 2002): all of that is sent again, often "
                   "after a time-out; for "
                   "today's TCP add +modern-tcp to the profile",
-                  lost);
+                  missing);
     out.push_back({Warning::Kind::kTcpWithoutReassembly, text});
   }
   if (lost > 0 && repeats == 1) {

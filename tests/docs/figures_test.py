@@ -119,6 +119,17 @@ class Studies(unittest.TestCase):
                              [(row[0], counters.get(row[0], 0)) for row in quoted])
 
 
+    def test_switches_that_drop_and_mark(self):
+        quoted = re.findall(r"^\| (\d+) \| (CUBIC|DCTCP) \| ([\d.]+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", self.text, re.M)
+        rows = self.rows_of("switches")
+        self.assertEqual(quoted, [
+            (row["switch.drop_bytes"], {"1": "CUBIC", "2": "DCTCP"}[row["protocol.congestion"]],
+             f"{float(row['throughput_MB_per_s']):.1f}",
+             *(f"{float(row[name]):.0f}" for name in ("switch_drops", "switch_marks", "message_p50_us", "message_p99_us")))
+            for row in rows])
+        self.assertEqual({row["bottleneck"] for row in rows}, {"host 0 dma write"})
+
+
 class Scale(unittest.TestCase):
     def test_events_and_packets(self):
         text = text_of("simulation.md")

@@ -37,6 +37,34 @@ TEST(IncastTest, GivenLossThenItIsRepairedAndEveryByteArrives) {
   EXPECT_EQ(result.Metric("bytes_verified"), result.Metric("bytes"));
 }
 
+/// Sixteen senders behind switches with these settings.
+ScenarioResult SixteenSenders(const std::vector<std::string>& settings) {
+  Profile profile = Profile::Load("lanai9-hardware-checksum+modern-tcp");
+  for (const std::string& setting : settings) profile.Set(setting);
+  return RunScenario("incast", profile,
+                     {{"nics", "17"}, {"messages", "64"}, {"payload", "verify"}});
+}
+
+TEST(IncastTest, GivenSwitchesThatDropThenWhatIsLostIsSentAgainAndEveryByteArrives) {
+  const ScenarioResult result = SixteenSenders({"switch.drop_bytes=64K"});
+  EXPECT_GT(result.Metric("switch_drops"), 10);
+  EXPECT_GE(result.Metric("retransmissions"), result.Metric("switch_drops"));
+  EXPECT_EQ(result.Metric("frames_lost"), 0);
+  EXPECT_EQ(result.Metric("bytes_verified"), result.Metric("bytes"));
+}
+
+TEST(IncastTest, GivenSwitchesThatMarkThenEcnCapableSendersActUponItAndOthersAreNotMarked) {
+  const ScenarioResult cubic = SixteenSenders({"switch.mark_bytes=32K"});
+  const ScenarioResult dctcp = SixteenSenders({"switch.mark_bytes=32K", "protocol.congestion=2"});
+  EXPECT_EQ(cubic.Metric("switch_marks"), 0);
+  EXPECT_GT(dctcp.Metric("switch_marks"), 10);
+  EXPECT_EQ(dctcp.Metric("switch_drops"), 0);
+  // They act upon it.
+  EXPECT_NE(dctcp.Metric("duration_us"),
+            SixteenSenders({"protocol.congestion=2"}).Metric("duration_us"));
+  EXPECT_EQ(dctcp.Metric("bytes_verified"), dctcp.Metric("bytes"));
+}
+
 TEST(AllToAllTest, GivenSixteenHostsThenEveryByteArrivesOnEitherTopology) {
   for (const char* topology : {"switch", "fat-tree"}) {
     const ScenarioResult result = Simulate(

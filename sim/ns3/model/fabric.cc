@@ -35,7 +35,7 @@ LinkOptions CableOptions(const NicModel& model, uint64_t receiver_buffer_bytes) 
 
 // --- Switch
 
-Switch::Switch(uint32_t ports, uint64_t latency_ns) : latency_ns_(latency_ns), ports_(ports) {
+Switch::Switch(uint32_t ports, const SwitchOptions& options) : options_(options), ports_(ports) {
   for (uint32_t i = 0; i < ports; ++i) {
     ports_[i].input.owner = this;
     ports_[i].input.port = i;
@@ -52,8 +52,27 @@ void Switch::SetOutput(uint32_t port, std::unique_ptr<LinkTransmitter> output) {
 
 void Switch::Forward(uint32_t port, FramePtr frame, uint64_t tail_ns) {
   const uint8_t to = (*frame->route)[frame->route_step++];
+  LinkTransmitter& output = *ports_[to].output;
+  if (!Admit(output, *frame)) {
+    // It leaves the input buffer as it comes.
+    CreditSink& upstream = *ports_[port].upstream;
+    upstream.ReturnCredit(upstream.WireBytes(frame->length()), tail_ns + upstream.delay_ns());
+    return;
+  }
   frame->input_port = port;
-  ports_[to].output->Send(std::move(frame), NowNs() + latency_ns_, tail_ns + latency_ns_);
+  output.Send(std::move(frame), NowNs() + options_.latency_ns, tail_ns + options_.latency_ns);
+}
+
+/// Marks the frame or, by answering false, drops it, where too much is before its output.
+bool Switch::Admit(const LinkTransmitter& output, Frame& frame) {
+  if (options_.mark_bytes == UINT64_MAX && options_.drop_bytes == UINT64_MAX) return true;
+  const uint64_t before = output.BytesBefore(NowNs() + options_.latency_ns);
+  if (before + output.WireBytes(frame.length()) > options_.drop_bytes) {
+    ++dropped;
+    return false;
+  }
+  if (before > options_.mark_bytes && frame.MarkCongestion()) ++marked;
+  return true;
 }
 
 // --- Fabric
@@ -81,7 +100,9 @@ ns3::Ptr<ns3::NetDevice> QpipFabric::GetDevice(size_t index) const {
 
 uint32_t QpipFabric::AddSwitch(uint32_t ports, const NicModel& model, uint32_t rank) {
   if (ports == 0 || ports > 256) throw std::invalid_argument("a switch has 1 to 256 ports");
-  switches_.push_back(std::make_unique<Switch>(ports, CeilNs(model.switch_latency_ps)));
+  switches_.push_back(std::make_unique<Switch>(
+      ports, SwitchOptions{CeilNs(model.switch_latency_ps), model.switch_mark_bytes,
+                           model.switch_drop_bytes}));
   switch_edges_.emplace_back();
   switch_ranks_.push_back(rank);
   return switches() - 1;

@@ -22,10 +22,21 @@ namespace qpip::sim {
 
 class QpipNetDevice;
 
+/// Times and limits of a switch. What is before a frame is what will not have left when the frame
+/// gets to its output; bytes are with their framing.
+struct SwitchOptions {
+  uint64_t latency_ns = 0;
+  /// A frame that finds more bytes than this before its output is marked, if it can be (RFC 3168
+  /// 5).
+  uint64_t mark_bytes = UINT64_MAX;
+  /// A frame with which more bytes than this were before its output is dropped.
+  uint64_t drop_bytes = UINT64_MAX;
+};
+
 /// A crossbar. Frames that are for one output queue in front of it in order of arrival.
 class Switch {
  public:
-  Switch(uint32_t ports, uint64_t latency_ns);
+  Switch(uint32_t ports, const SwitchOptions& options);
 
   /// What arrives at a port, and what leaves through it.
   LinkReceiver* input(uint32_t port) { return &ports_[port].input; }
@@ -33,6 +44,10 @@ class Switch {
   void SetOutput(uint32_t port, std::unique_ptr<LinkTransmitter> output);
   LinkTransmitter* output(uint32_t port) const { return ports_[port].output.get(); }
   uint32_t ports() const { return static_cast<uint32_t>(ports_.size()); }
+
+  // Counters.
+  uint64_t marked = 0;   ///< frames
+  uint64_t dropped = 0;  ///< frames
 
  private:
   struct Input : LinkReceiver {
@@ -49,8 +64,9 @@ class Switch {
     std::unique_ptr<LinkTransmitter> output;
   };
   void Forward(uint32_t port, FramePtr frame, uint64_t tail_ns);
+  bool Admit(const LinkTransmitter& output, Frame& frame);
 
-  const uint64_t latency_ns_;
+  const SwitchOptions options_;
   std::vector<Port> ports_;
 };
 

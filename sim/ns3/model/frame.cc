@@ -65,6 +65,13 @@ void Frame::SetBytes(std::span<const uint8_t> packet) {
   SetOwnedPayload(packet.subspan(header));
 }
 
+bool Frame::MarkCongestion() {
+  constexpr uint8_t kEcn = 0x30;  // in the second byte: the traffic class' last two bits
+  if (header_.size() < 2 || (header_[1] & kEcn) == 0) return false;
+  header_[1] |= kEcn;
+  return true;
+}
+
 void Frame::Own() {
   if (payload_length_ == 0 || !owned_.empty()) return;
   owned_.resize(payload_length_);

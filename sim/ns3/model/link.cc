@@ -20,8 +20,15 @@ LinkTransmitter::LinkTransmitter(const LinkOptions& options)
 LinkTransmitter::~LinkTransmitter() { *self_ = nullptr; }
 
 void LinkTransmitter::Send(FramePtr frame, uint64_t earliest_ns, uint64_t tail_ns) {
+  queued_bytes_ += WireBytes(frame->length());
   queue_.push_back({std::move(frame), earliest_ns, tail_ns});
   if (queue_.size() == 1) TryStart();
+}
+
+uint64_t LinkTransmitter::BytesBefore(uint64_t at_ns) const {
+  if (free_at_ns_ <= at_ns) return queued_bytes_;
+  const double on_line = static_cast<double>(free_at_ns_ - at_ns) * 1000 / options_.per_byte_ps;
+  return queued_bytes_ + static_cast<uint64_t>(std::ceil(on_line));
 }
 
 void LinkTransmitter::ReturnCredit(uint32_t room, uint64_t at_ns) {
@@ -62,6 +69,7 @@ void LinkTransmitter::TryStart() {
     credit_bytes_ -= needed;
     Waiting waiting = std::move(queue_.front());
     queue_.pop_front();
+    queued_bytes_ -= needed;
     // A start that lies ahead is decided now: this sender's frames leave in order.
     Start(std::move(waiting), ready);
   }

@@ -97,6 +97,9 @@ class LinkTransmitter : public CreditSink {
   uint64_t delay_ns() const override { return options_.delay_ns; }
 
   size_t queued() const { return queue_.size(); }
+  /// Bytes before a frame that would be sent at `at_ns`: of what has been given to Send, with its
+  /// framing, all that will not have left by then.
+  uint64_t BytesBefore(uint64_t at_ns) const;
   uint64_t free_at_ns() const { return free_at_ns_; }
   /// Frames that the error model takes arrive nowhere.
   void set_error_model(ns3::Ptr<ns3::ErrorModel> model) { error_model_ = model; }
@@ -132,7 +135,8 @@ class LinkTransmitter : public CreditSink {
   OnStart on_start_;
   ns3::Ptr<ns3::ErrorModel> error_model_;
   Fifo<Waiting> queue_;
-  Fifo<Credit> credits_;  ///< on their way, by time
+  Fifo<Credit> credits_;       ///< on their way, by time
+  uint64_t queued_bytes_ = 0;  ///< of queue_
   uint64_t credit_bytes_;
   uint64_t free_at_ns_ = 0;
   uint64_t blocked_since_ns_ = 0;

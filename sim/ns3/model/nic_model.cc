@@ -80,6 +80,8 @@ NicModel::NicModel(const Profile& profile) {
   mtu = count("link.mtu");
   switch_latency_ps = microseconds("switch.latency_us");
   switch_buffer_bytes = count("switch.buffer_bytes");
+  if (profile.Has("switch.mark_bytes")) switch_mark_bytes = count("switch.mark_bytes");
+  if (profile.Has("switch.drop_bytes")) switch_drop_bytes = count("switch.drop_bytes");
 
   const double host_cycle_ps = kPsPerSecond / get("host.hz");
   post_send_ps = Round(get("host.post_send_cycles") * host_cycle_ps);
@@ -98,8 +100,10 @@ NicModel::NicModel(const Profile& profile) {
 /// A buffer that is smaller than the largest packet would hold it back for ever.
 void NicModel::RequireRoomForPackets() const {
   const uint64_t packet = uint64_t{mtu} + link_overhead_bytes;
-  for (const auto& [name, bytes] : {std::pair("sram.receive_bytes", receive_bytes),
-                                    std::pair("switch.buffer_bytes", switch_buffer_bytes)}) {
+  using Room = std::pair<const char*, uint64_t>;
+  for (const auto& [name, bytes] :
+       {Room("sram.receive_bytes", receive_bytes), Room("switch.buffer_bytes", switch_buffer_bytes),
+        Room("switch.drop_bytes", switch_drop_bytes)}) {
     if (bytes >= packet) continue;
     throw ProfileError(std::string(name) + " is " + std::to_string(bytes) +
                        ", but a packet takes up to " + std::to_string(packet) + " (link.mtu " +

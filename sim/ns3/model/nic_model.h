@@ -70,6 +70,8 @@ struct NicModel {
   uint32_t mtu = 0;
   uint64_t switch_latency_ps = 0;
   uint32_t switch_buffer_bytes = 0;
+  uint64_t switch_mark_bytes = UINT64_MAX;  ///< of SwitchOptions; UINT64_MAX: never
+  uint64_t switch_drop_bytes = UINT64_MAX;
 
   uint64_t post_send_ps = 0;
   uint64_t post_recv_ps = 0;

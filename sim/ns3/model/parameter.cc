@@ -69,6 +69,11 @@ constexpr PlainSpec kPlainSpecs[] = {
     {"link.mtu", "B", 1280, 65575, true, "largest IPv6 packet"},
     {"switch.latency_us", "us", 0, 1e3, true, "head of a packet through one switch"},
     {"switch.buffer_bytes", "B", 1500, 1e9, true, "input buffer of a switch port"},
+    {"switch.mark_bytes", "B", 0, 1e9, false,
+     "more bytes than that before an output mark ECN-capable packets that come; without it none is "
+     "marked"},
+    {"switch.drop_bytes", "B", 1500, 1e9, false,
+     "bytes before an output at most, and packets beyond are dropped; without it none is"},
     {"host.hz", "Hz", 1e6, 1e11, true, "clock of the host's processors"},
     {"host.post_send_cycles", "cycles", 0, 1e7, true, "PostSend"},
     {"host.post_recv_cycles", "cycles", 0, 1e7, true, "PostRecv"},

@@ -86,6 +86,8 @@ MeasuredWindow::Moment MeasuredWindow::At(uint64_t at_ns) const {
   QpipFabric& fabric = world_.fabric();
   for (uint32_t i = 0; i < fabric.switches(); ++i) {
     Switch& one = fabric.switch_at(i);
+    out.switch_drops += one.dropped;
+    out.switch_marks += one.marked;
     for (uint32_t port = 0; port < one.ports(); ++port) {
       if (one.output(port) != nullptr) out.switch_blocked_ns += one.output(port)->blocked_ns;
     }
@@ -187,6 +189,8 @@ void MeasuredWindow::AddNetwork(ScenarioResult* result, const std::string& prefi
   }
   result->Add(prefix + "frames", static_cast<double>(frames));
   add("frames_lost", after_.lost, before_.lost);
+  add("switch_drops", after_.switch_drops, before_.switch_drops);
+  add("switch_marks", after_.switch_marks, before_.switch_marks);
   add("retransmissions", after_.retransmissions, before_.retransmissions);
   result->Add(prefix + "drops", static_cast<double>(drops));
   add("doorbell_overflows", after_.doorbell_overflows, before_.doorbell_overflows);
@@ -263,6 +267,8 @@ std::vector<MetricSpec> WindowMetrics(const std::vector<std::string>& roles,
       {prefix + "bottleneck_utilisation", "of the busiest resource, whichever it is"},
       {prefix + "frames", "frames that all NICs sent"},
       {prefix + "frames_lost", "of them lost by the parameter loss"},
+      {prefix + "switch_drops", "frames that found too much before a switch's output"},
+      {prefix + "switch_marks", "frames that switches marked with Congestion Experienced"},
       {prefix + "retransmissions", "segments that TCP sent again"},
       {prefix + "drops", "frames that NICs dropped; reasons in the JSON's details"},
       {prefix + "doorbell_overflows", "doorbells that found their FIFO full"},

@@ -77,6 +77,8 @@ class MeasuredWindow {
     uint64_t doorbell_overflows = 0;
     uint64_t nic_blocked_ns = 0;
     uint64_t switch_blocked_ns = 0;
+    uint64_t switch_drops = 0;
+    uint64_t switch_marks = 0;
   };
   Moment At(uint64_t at_ns) const;
   HostMoment Of(const Host& host) const;
