@@ -1,0 +1,166 @@
+// Sockets: the calls that move bytes.
+#include <errno.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "preload/core/sockets.h"
+
+namespace qpip::preload {
+
+namespace {
+
+size_t Total(std::span<const iovec> pieces) {
+  size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  return total;
+}
+
+// What is left of a list whose first bytes are done.
+class Rest {
+ public:
+  explicit Rest(std::span<const iovec> pieces) : left_(pieces) {}
+
+  std::span<const iovec> list() {
+    if (offset_ == 0) return left_;
+    // Only the first piece is another.
+    copy_.assign(left_.begin(), left_.end());
+    copy_[0].iov_base = static_cast<char*>(copy_[0].iov_base) + offset_;
+    copy_[0].iov_len -= offset_;
+    return copy_;
+  }
+  void Skip(size_t bytes) {
+    offset_ += bytes;
+    while (!left_.empty() && offset_ >= left_[0].iov_len) {
+      offset_ -= left_[0].iov_len;
+      left_ = left_.subspan(1);
+    }
+  }
+
+ private:
+  std::span<const iovec> left_;
+  size_t offset_ = 0;
+  std::vector<iovec> copy_;
+};
+
+}  // namespace
+
+long Sockets::Receive(int fd, std::span<const iovec> to, int flags) {
+  Guard guard(lock_);
+  const std::shared_ptr<Socket> socket = Find(fd);
+  if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
+  if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
+  if ((flags & MSG_OOB) != 0) return -EINVAL;
+  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  if (socket->connection == nullptr) return -ENOTCONN;
+  const size_t asked = Total(to);
+  if (asked == 0) return 0;
+  const bool peek = (flags & MSG_PEEK) != 0;
+  // Peeking looks at what is there, once.
+  const bool all = (flags & MSG_WAITALL) != 0 && !peek;
+  const bool wait = !socket->nonblocking && (flags & MSG_DONTWAIT) == 0;
+  const std::optional<std::chrono::nanoseconds> timeout = socket->options.receive_timeout();
+  Rest rest(to);
+  size_t done = 0;
+  for (;;) {
+    // Another thread may close it meanwhile.
+    Connection* connection = socket->connection.get();
+    if (connection == nullptr) return done != 0 ? static_cast<long>(done) : -EBADF;
+    if (connection->available() < asked - done) stack_->Progress();
+    const long received = connection->Receive(rest.list(), peek);
+    if (received > 0) {
+      done += static_cast<size_t>(received);
+      rest.Skip(static_cast<size_t>(received));
+      stack_->MarkChanged(*socket);
+      if (!all || done == asked) return static_cast<long>(done);
+    } else if (received != -EAGAIN || !wait) {
+      if (received != -EAGAIN) stack_->MarkChanged(*socket);
+      return done != 0 ? static_cast<long>(done) : received;
+    } else {
+      guard.unlock();
+      const long waited = WaitFor(fd, POLLIN, timeout, [&] {
+        return socket->connection == nullptr || socket->connection->level().in;
+      });
+      if (waited != 0) return done != 0 ? static_cast<long>(done) : waited;
+      guard.lock();
+    }
+  }
+}
+
+long Sockets::Send(int fd, std::span<const iovec> from, int flags) {
+  Guard guard(lock_);
+  const std::shared_ptr<Socket> socket = Find(fd);
+  if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
+  if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
+  if ((flags & (MSG_OOB | MSG_FASTOPEN)) != 0) return -EOPNOTSUPP;
+  const size_t asked = Total(from);
+  const bool wait = !socket->nonblocking && (flags & MSG_DONTWAIT) == 0;
+  const std::optional<std::chrono::nanoseconds> timeout = socket->options.send_timeout();
+  Rest rest(from);
+  size_t done = 0;
+  long result = 0;
+  while (result == 0) {
+    Connection* connection = socket->connection.get();
+    if (connection == nullptr) {
+      result = -EPIPE;
+      break;
+    }
+    long sent = connection->Send(rest.list());
+    if (sent == -EAGAIN) {
+      stack_->Progress();
+      sent = connection->Send(rest.list());
+    }
+    if (sent >= 0) {
+      done += static_cast<size_t>(sent);
+      rest.Skip(static_cast<size_t>(sent));
+      if (done == asked) break;
+      if (sent != 0 && wait) continue;
+      if (sent != 0) break;
+    }
+    stack_->MarkChanged(*socket);
+    if (sent != -EAGAIN || !wait) {
+      result = sent;
+      break;
+    }
+    guard.unlock();
+    result = WaitFor(fd, POLLOUT, timeout, [&] {
+      return socket->connection == nullptr || socket->connection->level().out;
+    });
+    guard.lock();
+  }
+  if (done != 0 || asked == 0) {
+    if (done < asked) stack_->MarkChanged(*socket);
+    if (done != 0 || result == 0) return static_cast<long>(done);
+  }
+  if (result == -EPIPE && (flags & MSG_NOSIGNAL) == 0) {
+    guard.unlock();
+    raise(SIGPIPE);  // this thread's, as send(2)'s
+  }
+  return result;
+}
+
+long Sockets::Available(int fd) {
+  const Guard guard(lock_);
+  const std::shared_ptr<Socket> socket = Find(fd);
+  if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
+  if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
+  if (socket->acceptor != nullptr) return -EINVAL;
+  if (socket->connection == nullptr) return 0;
+  stack_->Progress();
+  return static_cast<long>(std::min<size_t>(socket->connection->available(), INT_MAX));
+}
+
+long Sockets::Unsent(int fd) {
+  const Guard guard(lock_);
+  const std::shared_ptr<Socket> socket = Find(fd);
+  if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
+  if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
+  if (socket->acceptor != nullptr) return -EINVAL;
+  if (socket->connection == nullptr) return 0;
+  stack_->Progress();
+  return static_cast<long>(std::min<size_t>(socket->connection->unsent(), INT_MAX));
+}
+
+}  // namespace qpip::preload

@@ -1,0 +1,262 @@
+#include "preload/core/stack.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "preload/core/acceptor.h"
+#include "preload/core/socket.h"
+
+namespace qpip::preload {
+
+namespace {
+
+// A thread that waits looks for so long before it sleeps: about what a wake-up costs.
+constexpr auto kSpin = std::chrono::microseconds(30);
+// The thread looks so often whether anybody else looks after the NIC, and less often the longer
+// somebody does.
+constexpr int kFirstTickMs = 2;
+constexpr int kLastTickMs = 64;
+// How long a process that ends waits for its peers' acknowledgements of the ends of its streams.
+constexpr auto kForEnds = std::chrono::milliseconds(200);
+constexpr uint32_t kCqCapacity = 1u << 18;
+
+int MakeEventFd() {
+  const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (fd < 0) throw Error(errno, "sockets: cannot create an eventfd");
+  return fd;
+}
+
+void Clear(int fd) {
+  uint64_t count;
+  while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {
+  }
+}
+
+void Signal(int fd) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof one);
+}
+
+}  // namespace
+
+Stack::Stack(const std::string& uri, std::mutex& lock) : lock_(lock) {
+  // The program's signals are for its own threads.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    nic_ = Nic::Open(uri);
+    pd_ = nic_->AllocatePd();
+    cq_ = nic_->CreateCq(kCqCapacity);
+    events_ = MakeEventFd();
+    wake_ = MakeEventFd();
+    cq_->fd();
+    nic_->WatchEvents(events_);
+    thread_ = std::thread([this] { Run(); });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Stack::~Stack() {
+  stopping_.store(true);
+  Signal(wake_);
+  thread_.join();
+  lingering_.clear();
+  nic_->UnwatchEvents(events_);
+  close(events_);
+  close(wake_);
+}
+
+void Stack::Add(Connection& connection) { connections_[connection.qp().qp_num()] = &connection; }
+void Stack::Remove(Connection& connection) { connections_.erase(connection.qp().qp_num()); }
+void Stack::Add(Acceptor& acceptor) { acceptors_.insert(&acceptor); }
+void Stack::Remove(Acceptor& acceptor) { acceptors_.erase(&acceptor); }
+
+void Stack::Linger(std::unique_ptr<Connection> connection) {
+  if (!finishing_ && connection->done()) return;
+  lingering_.push_back(std::move(connection));
+  Signal(wake_);
+}
+
+void Stack::Progress() {
+  ++progress_;
+  std::array<WorkCompletion, 32> completions;
+  size_t count;
+  bool any = false;
+  do {
+    count = cq_->Poll(completions);
+    for (const WorkCompletion& completion : std::span(completions).first(count)) {
+      const auto found = connections_.find(completion.qp_num);
+      if (found == connections_.end()) continue;
+      found->second->OnCompletion(completion);
+      if (Socket* owner = found->second->owner()) changed_.insert(owner);
+    }
+    any = any || count != 0;
+  } while (count == completions.size());
+  if (const uint32_t now = nic_->notifications(); now != seen_) {
+    seen_ = now;
+    RefreshAll();
+    any = true;
+  }
+  if (any && !lingering_.empty()) Reap();
+  if (sleepers_ > 0 && !changed_.empty()) Sync();
+}
+
+void Stack::RefreshAll() {
+  nic_->DispatchEvents();
+  // A listener makes connections.
+  for (Acceptor* acceptor : acceptors_) {
+    acceptor->Refresh();
+    if (acceptor->owner() != nullptr) changed_.insert(acceptor->owner());
+  }
+  for (const auto& [number, connection] : connections_) {
+    connection->Refresh();
+    if (connection->owner() != nullptr) changed_.insert(connection->owner());
+  }
+}
+
+void Stack::Reap() {
+  lingering_.remove_if([this](const std::unique_ptr<Connection>& connection) {
+    connection->Refresh();
+    return finishing_ ? connection->ended() : connection->done();
+  });
+}
+
+void Stack::Sync() {
+  for (Socket* socket : changed_) socket->Sync();
+  changed_.clear();
+}
+
+bool Stack::Arm() {
+  try {
+    return cq_->Arm();
+  } catch (const Error&) {
+    return true;  // the NIC has ended: there is nothing more to wait for
+  }
+}
+
+int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
+                 Clock::time_point deadline, const sigset_t* mask) {
+  fds.assign(sleep_on.begin(), sleep_on.end());
+  {
+    const std::lock_guard guard(lock_);
+    ++sleepers_;
+    Progress();
+    Sync();
+    if (!Arm()) {
+      --sleepers_;
+      return 0;
+    }
+  }
+  fds.push_back({.fd = cq_->fd(), .events = POLLIN, .revents = 0});
+  fds.push_back({.fd = events_, .events = POLLIN, .revents = 0});
+  timespec left = {};
+  if (deadline != kForEver) {
+    const auto ns = std::max<int64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(deadline - Clock::now()).count(), 0);
+    left = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+  }
+  const int result = ppoll(fds.data(), fds.size(), deadline == kForEver ? nullptr : &left, mask);
+  const int error = errno;
+  const std::lock_guard guard(lock_);
+  --sleepers_;
+  if (result < 0) return -error;
+  if (fds[sleep_on.size()].revents != 0) cq_->Acknowledge();
+  if (fds[sleep_on.size() + 1].revents != 0) {
+    Clear(events_);
+    RefreshAll();
+  }
+  return 0;
+}
+
+int Stack::Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
+                Ask ask, const std::function<int()>& look) {
+  std::vector<pollfd> fds;
+  const Clock::time_point spin_until = std::min(Clock::now() + kSpin, deadline);
+  for (;;) {
+    {
+      const std::lock_guard guard(lock_);
+      Progress();
+      if (ask == Ask::kKernel) Sync();
+    }
+    if (const int result = look(); result != 0) return result;
+    const Clock::time_point now = Clock::now();
+    if (now >= deadline) return 0;
+    if (now < spin_until) {
+      sched_yield();
+      continue;
+    }
+    if (const int result = Sleep(fds, sleep_on, deadline, mask); result != 0) return result;
+  }
+}
+
+void Stack::Run() {
+  pthread_setname_np(pthread_self(), "qpip-sockets");
+  uint64_t seen_progress = 0;
+  int tick_ms = kFirstTickMs;
+  while (!stopping_.load()) {
+    bool others;
+    {
+      const std::lock_guard guard(lock_);
+      others = sleepers_ > 0 || progress_ != seen_progress;
+      if (!others) {
+        Progress();
+        Reap();
+        Sync();
+        if (!Arm()) continue;
+      }
+      seen_progress = progress_;
+    }
+    std::array<pollfd, 3> fds = {{{.fd = wake_, .events = POLLIN, .revents = 0},
+                                  {.fd = cq_->fd(), .events = POLLIN, .revents = 0},
+                                  {.fd = events_, .events = POLLIN, .revents = 0}}};
+    tick_ms = others ? std::min(tick_ms * 2, kLastTickMs) : kFirstTickMs;
+    poll(fds.data(), others ? 1 : 3, others ? tick_ms : -1);
+    if (fds[0].revents != 0) Clear(wake_);
+    if (others) continue;
+    const std::lock_guard guard(lock_);
+    if (fds[1].revents != 0) cq_->Acknowledge();
+    if (fds[2].revents != 0) {
+      Clear(events_);
+      RefreshAll();
+    }
+  }
+}
+
+void Stack::Finish() {
+  {
+    const std::lock_guard guard(lock_);
+    finishing_ = true;
+  }
+  // Without an end as long as data is acknowledged: the connections' own time-outs end the rest.
+  Clock::time_point idle_since = kForEver;
+  for (;;) {
+    bool all_delivered;
+    {
+      const std::lock_guard guard(lock_);
+      Progress();
+      nic_->DispatchEvents();
+      Reap();
+      if (lingering_.empty()) return;
+      all_delivered = std::all_of(lingering_.begin(), lingering_.end(),
+                                  [](const auto& connection) { return connection->done(); });
+    }
+    const Clock::time_point now = Clock::now();
+    idle_since = all_delivered ? std::min(idle_since, now) : kForEver;
+    if (all_delivered && now - idle_since > kForEnds) return;
+    std::vector<pollfd> fds;
+    Sleep(fds, {}, now + std::chrono::milliseconds(20), nullptr);
+  }
+}
+
+}  // namespace qpip::preload

@@ -1,0 +1,103 @@
+// A NIC for sockets: one completion queue for all connections, the threads that wait, and a thread
+// for when nobody does.
+//
+// A thread that waits runs the NIC's core for a while and then sleeps in poll(2) in the descriptors
+// that the program named and, beside them, in the completion queue's. What has arrived is told to
+// the kernel (Socket::Sync) only when somebody is about to look there, so a program that finds its
+// data by recv or by spinning makes no system call for it.
+#pragma once
+
+#include <poll.h>
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "preload/core/connection.h"
+#include "qpip/qpip.h"
+
+namespace qpip::preload {
+
+class Acceptor;
+
+using Clock = std::chrono::steady_clock;
+inline constexpr Clock::time_point kForEver = Clock::time_point::max();
+
+/// Calls are thread-safe where they say so; all others are made with the lock held.
+class Stack {
+ public:
+  /// Opens the NIC and starts the thread. `lock` guards everything here. Throws Error.
+  Stack(const std::string& uri, std::mutex& lock);
+  /// Without the lock. Connections that are open end with RST.
+  ~Stack();
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  Nic& nic() { return *nic_; }
+  ProtectionDomain& pd() { return *pd_; }
+  CompletionQueue& cq() { return *cq_; }
+
+  void Add(Connection& connection);
+  void Remove(Connection& connection);
+  void Add(Acceptor& acceptor);
+  void Remove(Acceptor& acceptor);
+  /// Keeps a closed connection until it is done.
+  void Linger(std::unique_ptr<Connection> connection);
+  bool lingering() const { return !lingering_.empty(); }
+
+  /// Takes in what has come. Runs the NIC's core for a bounded while.
+  void Progress();
+  /// `socket` is to be looked at before the kernel is.
+  void MarkChanged(Socket& socket) { changed_.insert(&socket); }
+  void Forget(Socket& socket) { changed_.erase(&socket); }
+  /// Has the kernel's descriptors say what is.
+  void Sync();
+
+  /// What has come is to be told to the kernel before `look`, which asks it.
+  enum class Ask { kLibrary, kKernel };
+  /// Thread-safe, without the lock. Calls `look` until it returns other than 0, and returns that;
+  /// 0 at the deadline; -EINTR when a signal was handled. Sleeps in `sleep_on` meanwhile (revents
+  /// are not for the caller). `mask`: as ppoll(2)'s.
+  int Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
+           Ask ask, const std::function<int()>& look);
+  /// Thread-safe, without the lock: waits until all closed connections have delivered what they
+  /// had, and their ends, as far as peers answer.
+  void Finish();
+
+ private:
+  void RefreshAll();
+  void Reap();
+  bool Arm();
+  void Run();
+  int Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on, Clock::time_point deadline,
+            const sigset_t* mask);
+
+  std::mutex& lock_;
+  std::shared_ptr<Nic> nic_;
+  std::unique_ptr<ProtectionDomain> pd_;
+  std::unique_ptr<CompletionQueue> cq_;
+  std::unordered_map<uint32_t, Connection*> connections_;
+  std::unordered_set<Acceptor*> acceptors_;
+  std::list<std::unique_ptr<Connection>> lingering_;
+  std::unordered_set<Socket*> changed_;
+  uint32_t seen_ = 0;       ///< notifications of the NIC's
+  uint64_t progress_ = 0;   ///< calls of Progress
+  int sleepers_ = 0;        ///< threads in Sleep
+  bool finishing_ = false;  ///< the process ends: connections are kept until their ends are told
+  int events_ = -1;         ///< eventfd: a connection or a listener has changed
+  int wake_ = -1;           ///< eventfd: the thread is to look
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace qpip::preload
