@@ -42,7 +42,14 @@ Connection::Connection(Stack& stack) : stack_(stack) {
   stack.Add(*this);
 }
 
-Connection::~Connection() { stack_.Remove(*this); }
+Connection::~Connection() {
+  stack_.Remove(*this);
+  writer_.reset();
+  reader_.reset();
+  qp_.reset();
+  // The next queue pair may have this one's number: nothing of this one's is to be left for it.
+  stack_.TakeCompletions();
+}
 
 void Connection::StartConnect(const Endpoint& peer, uint16_t local_port) {
   qp_->StartConnect(peer, local_port);

@@ -88,21 +88,25 @@ void Stack::Linger(std::unique_ptr<Connection> connection) {
   Signal(wake_);
 }
 
-void Stack::Progress() {
-  ++progress_;
+bool Stack::TakeCompletions() {
   std::array<WorkCompletion, 32> completions;
-  size_t count;
   bool any = false;
-  do {
-    count = cq_->Poll(completions);
+  for (;;) {
+    const size_t count = cq_->Poll(completions);
     for (const WorkCompletion& completion : std::span(completions).first(count)) {
       const auto found = connections_.find(completion.qp_num);
       if (found == connections_.end()) continue;
       found->second->OnCompletion(completion);
       if (Socket* owner = found->second->owner()) changed_.insert(owner);
     }
-    any = any || count != 0;
-  } while (count == completions.size());
+    if (count != 0) any = true;
+    if (count < completions.size()) return any;
+  }
+}
+
+void Stack::Progress() {
+  ++progress_;
+  bool any = TakeCompletions();
   if (const uint32_t now = nic_->notifications(); now != seen_) {
     seen_ = now;
     RefreshAll();

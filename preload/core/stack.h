@@ -55,6 +55,8 @@ class Stack {
   void Linger(std::unique_ptr<Connection> connection);
   bool lingering() const { return !lingering_.empty(); }
 
+  /// Hands out all completions that are there. Returns whether there were any.
+  bool TakeCompletions();
   /// Takes in what has come. Runs the NIC's core for a bounded while.
   void Progress();
   /// `socket` is to be looked at before the kernel is.
