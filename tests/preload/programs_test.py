@@ -1,0 +1,246 @@
+"""Programs of Debian's, as they are, on qpip-run --sockets: programs_test.py QPIP_RUN CASE...
+
+Cases are the classes below. Exit status 77: what there is to run has passed, but some program is not installed."""
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+DEADLINE = 100  # seconds; a program that hangs fails
+SERVER = "fd00::1"
+SERVER4 = "10.77.0.1"
+
+
+def program(name):
+    """Skips the case where the program is not installed."""
+    if shutil.which(name) is None:
+        raise unittest.SkipTest(f"there is no {name}")
+    return name
+
+
+class Programs(unittest.TestCase):
+    run_command = None  # path of qpip-run
+    fabrics = 0
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+        Programs.fabrics += 1
+        self.fabric = f"shm:sockets-{os.getpid()}-{Programs.fabrics}"
+        self.running = []
+        self.addCleanup(self.stop)
+
+    def stop(self):
+        for process in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.running.clear()
+
+    def file(self, name, size=None):
+        path = os.path.join(self.directory, name)
+        if size is not None:
+            with open(path, "wb") as out:
+                out.write(os.urandom(size))
+        return path
+
+    def start(self, nic, *arguments, stdin=subprocess.DEVNULL):
+        """`nic` None: with the kernel's sockets. Output goes to a file: who writes much waits for nobody."""
+        output = open(self.file(f"output-{len(self.running)}-{time.monotonic_ns()}"), "w+", encoding="utf-8",
+                      errors="replace")
+        self.addCleanup(output.close)
+        prefix = [] if nic is None else [self.run_command, "--sockets", "--nic", nic, "--"]
+        process = subprocess.Popen([*prefix, program(arguments[0]), *arguments[1:]], stdin=stdin, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True, cwd=self.directory)
+        process.output = output
+        self.running.append(process)
+        return process
+
+    def text(self, process):
+        process.output.seek(0)
+        return process.output.read()
+
+    def finish(self, process, status=0):
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.fail(f"{process.args} does not end:\n{self.text(process)}")
+        text = self.text(process)
+        if status is not None:
+            self.assertEqual(process.returncode, status, f"{process.args}:\n{text}")
+        return text
+
+    def nic(self, address, parameters=""):
+        return f"{self.fabric}?address={address}" + (f"&{parameters}" if parameters else "")
+
+    def until_served(self, server, client):
+        """Starts `client()` again for as long as the server is not there yet. Returns its output."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            process = client()
+            text = self.finish(process, None)
+            if process.returncode == 0:
+                return text
+            self.assertIsNone(server.poll(), f"{server.args}:\n{self.text(server)}\n{text}")
+            self.assertLess(time.monotonic(), end, f"{process.args}:\n{text}")
+
+    def same(self, a, b):
+        with open(a, "rb") as one, open(b, "rb") as two:
+            self.assertTrue(one.read() == two.read(), f"{a} and {b} differ")
+
+
+class Copies(Programs):
+    def copy(self, size, parameters=""):
+        sent, got = self.file("sent", size), self.file("got")
+        server = self.start(self.nic(SERVER, parameters), "socat", "-u", f"TCP6-LISTEN:7,bind=[{SERVER}]", f"CREATE:{got}")
+        self.until_served(server, lambda: self.start(self.nic("fd00::2", parameters), "socat", "-u", f"OPEN:{sent}",
+                                                     f"TCP6:[{SERVER}]:7"))
+        self.finish(server)
+        self.same(sent, got)
+
+    def test_socat_copies_a_file(self):
+        self.copy(20_000_000)
+
+    def test_with_loss(self):
+        self.copy(2_000_000, "loss=0.01&reorder=0.01&seed=7")
+
+    def test_nc_sends_and_half_closes(self):
+        question = self.file("question", 100_000)
+        server = self.start(self.nic(SERVER), "nc", "-6", "-l", "-N", SERVER, "7")
+
+        def client():
+            with open(question, "rb") as stdin:
+                return self.start(self.nic("fd00::2"), "nc", "-6", "-N", SERVER, "7", stdin=stdin)
+        self.until_served(server, client)
+        self.finish(server)
+        server.output.flush()
+        self.same(question, server.output.name)
+
+    def test_ipv4(self):
+        sent, got = self.file("sent", 1_000_000), self.file("got")
+        server = self.start(self.nic(f"::ffff:{SERVER4}"), "socat", "-u", "TCP4-LISTEN:7", f"CREATE:{got}")
+        self.until_served(server, lambda: self.start(self.nic("::ffff:10.77.0.2"), "socat", "-u", f"OPEN:{sent}",
+                                                     f"TCP4:{SERVER4}:7"))
+        self.finish(server)
+        self.same(sent, got)
+
+
+class Http(Programs):
+    def test_curl_and_pythons_server(self):
+        page, got = self.file("page", 5_000_000), self.file("got")
+        server = self.start(self.nic(SERVER), "python3", "-m", "http.server", "--bind", SERVER, "80")
+        self.until_served(server, lambda: self.start(self.nic("fd00::2"), "curl", "-sS", "-o", got, f"http://[{SERVER}]/page"))
+        self.same(page, got)
+
+    def test_curl_and_nginx_as_one_process(self):
+        page, got = self.file("page", 5_000_000), self.file("got")
+        program("nginx")
+        configuration = self.file("nginx.conf")
+        with open(configuration, "w", encoding="utf-8") as out:
+            out.write(f"daemon off; master_process off; pid {self.file('pid')}; error_log stderr; user root;\n"
+                      f"events {{}}\nhttp {{ access_log off; sendfile on; server {{ listen [{SERVER}]:80;\n"
+                      f"root {self.directory}; }} }}\n")
+        server = self.start(self.nic(SERVER), "nginx", "-c", configuration, "-e", "stderr")
+        client = ("curl", "-sS", "-o", got, f"http://[{SERVER}]/page", "-o", self.file("again"), f"http://[{SERVER}]/page")
+        self.until_served(server, lambda: self.start(self.nic("fd00::2"), *client))
+        self.same(page, got)
+        self.same(page, self.file("again"))
+
+
+class Redis(Programs):
+    def test_redis_benchmark(self):
+        server = self.start(self.nic(SERVER), "redis-server", "--bind", SERVER, "--save", "", "--protected-mode", "no")
+        client = self.nic("fd00::2")
+        self.until_served(server, lambda: self.start(client, "redis-cli", "-h", SERVER, "set", "key", "value"))
+        for options in (("-c", "20"), ("-c", "50", "-P", "16"), ("-c", "3", "-d", "100000", "-n", "300")):
+            text = self.finish(self.start(client, "redis-benchmark", "-h", SERVER, "-q", "-n", "3000", "-t", "set,get", *options))
+            self.assertEqual(text.count("requests per second"), 2, text)
+        self.assertIn("value", self.finish(self.start(client, "redis-cli", "-h", SERVER, "get", "key")))
+
+
+class Iperf(Programs):
+    def test_both_directions_and_several_streams(self):
+        for options in ((), ("-R",), ("-P", "4")):
+            server = self.start(self.nic(SERVER), "iperf3", "-s", "-1", "-B", SERVER)
+            self.until_served(server, lambda: self.start(self.nic("fd00::2"), "iperf3", "-c", SERVER, "-n", "50M", *options))
+            self.finish(server)
+
+
+class Kernel(Programs):
+    """The other end is a kernel's socket, over a TUN device of a network namespace."""
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+            raise unittest.SkipTest("needs root and /dev/net/tun")
+        program("ip")
+        self.space = f"qpip-sockets-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", self.space], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", self.space], check=True)
+        self.tun = f"tun:qps{os.getpid() % 100000}?address=fd5c:3ff7:4a1e::1&host=fd5c:3ff7:4a1e::2/64&netns={self.space}"
+
+    def kernel(self, *arguments, stdin=subprocess.DEVNULL):
+        program(arguments[0])
+        return self.start(None, "ip", "netns", "exec", self.space, *arguments, stdin=stdin)
+
+    def test_a_kernels_client(self):
+        page, got = self.file("page", 5_000_000), self.file("got")
+        server = self.start(self.tun, "python3", "-m", "http.server", "--bind", "fd5c:3ff7:4a1e::1", "80")
+        self.until_served(server, lambda: self.kernel("curl", "-sS", "-o", got, "--max-time", "20", "http://[fd5c:3ff7:4a1e::1]/page"))
+        self.same(page, got)
+
+    def test_a_kernels_server(self):
+        sent, got = self.file("sent", 5_000_000), self.file("got")
+        server = self.kernel("socat", "-u", "TCP6-LISTEN:7", f"CREATE:{got}")
+        self.until_served(server, lambda: self.start(self.tun, "socat", "-u", f"OPEN:{sent}", "TCP6:[fd5c:3ff7:4a1e::2]:7"))
+        self.finish(server)
+        self.same(sent, got)
+
+
+class Ends(Programs):
+    def test_a_killed_server_is_noticed(self):
+        server = self.start(self.nic(SERVER), "nc", "-6", "-l", "-k", SERVER, "7")
+        script = ("import socket, sys\ns = socket.create_connection((sys.argv[1], 7))\nprint('connected', flush=True)\n"
+                  "try:\n print(s.recv(1))\nexcept ConnectionResetError:\n print('reset')\n")
+
+        def client():
+            return self.start(self.nic("fd00::2"), "python3", "-c", script, SERVER)
+        end = time.monotonic() + DEADLINE
+        while True:
+            process = client()
+            while process.poll() is None and "connected" not in self.text(process):
+                pass
+            if "connected" in self.text(process):
+                break
+            self.assertLess(time.monotonic(), end, self.text(process))
+        os.killpg(server.pid, signal.SIGKILL)
+        self.assertIn("reset", self.finish(process))
+
+    def test_a_child_is_told(self):
+        script = ("import os, socket\ns = socket.create_server(('fd00::1', 7), family=socket.AF_INET6)\nif os.fork() == 0:\n"
+                  " try:\n  s.accept()\n except PermissionError:\n  os._exit(3)\nprint(os.waitstatus_to_exitcode(os.wait()[1]))\n")
+        text = self.finish(self.start(self.nic(SERVER), "python3", "-c", script))
+        self.assertIn("a queue pair belongs to the process", text)
+        self.assertTrue(text.endswith("3\n"), text)
+
+    def test_a_uri_without_address_is_told(self):
+        self.assertIn("address", self.finish(self.start(self.fabric, "true"), 2))
+
+
+def main():
+    Programs.run_command = sys.argv[1]
+    suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromTestCase(globals()[name]) for name in sys.argv[2:])
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    if not result.wasSuccessful():
+        return 1
+    return 77 if result.skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
