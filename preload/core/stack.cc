@@ -149,18 +149,33 @@ bool Stack::Arm() {
   }
 }
 
+// A thread in Sleep, which may be cancelled there.
+class Stack::Sleeper {
+ public:
+  explicit Sleeper(Stack& stack) : stack_(stack) {
+    const std::lock_guard guard(stack_.lock_);
+    ++stack_.sleepers_;
+  }
+  ~Sleeper() {
+    const std::lock_guard guard(stack_.lock_);
+    --stack_.sleepers_;
+  }
+  Sleeper(const Sleeper&) = delete;
+  Sleeper& operator=(const Sleeper&) = delete;
+
+ private:
+  Stack& stack_;
+};
+
 int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
                  Clock::time_point deadline, const sigset_t* mask) {
   fds.assign(sleep_on.begin(), sleep_on.end());
+  const Sleeper sleeper(*this);
   {
     const std::lock_guard guard(lock_);
-    ++sleepers_;
     Progress();
     Sync();
-    if (!Arm()) {
-      --sleepers_;
-      return 0;
-    }
+    if (!Arm()) return 0;
   }
   fds.push_back({.fd = cq_->fd(), .events = POLLIN, .revents = 0});
   fds.push_back({.fd = events_, .events = POLLIN, .revents = 0});
@@ -172,9 +187,8 @@ int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
   }
   const int result = ppoll(fds.data(), fds.size(), deadline == kForEver ? nullptr : &left, mask);
   const int error = errno;
-  const std::lock_guard guard(lock_);
-  --sleepers_;
   if (result < 0) return -error;
+  const std::lock_guard guard(lock_);
   if (fds[sleep_on.size()].revents != 0) cq_->Acknowledge();
   if (fds[sleep_on.size() + 1].revents != 0) {
     Clear(events_);

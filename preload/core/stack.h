@@ -77,6 +77,8 @@ class Stack {
   void Finish();
 
  private:
+  class Sleeper;
+
   void RefreshAll();
   void Reap();
   bool Arm();

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 
 #include <cerrno>
+#include <exception>
 #include <new>
 #include <type_traits>
 
@@ -46,6 +47,8 @@ long Enter(Call call) {
     return -error.code();
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
+  } catch (const std::exception&) {  // not what ends a cancelled thread
+    return -EIO;
   }
 }
 
