@@ -46,8 +46,8 @@ class Socket {
   Options options;
   std::vector<Registration> registrations;
   std::optional<Endpoint> bound;
-  std::optional<Endpoint> local;  ///< kInherited
-  std::optional<Endpoint> peer;   ///< kInherited
+  std::optional<Endpoint> local;  ///< since a fork
+  std::optional<Endpoint> peer;   ///< since a fork
   std::unique_ptr<Readiness> readiness;
   std::unique_ptr<Acceptor> acceptor;
   std::unique_ptr<Connection> connection;

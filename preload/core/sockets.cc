@@ -197,6 +197,19 @@ void Sockets::Finish() {
   stack_->Finish();
 }
 
+void Sockets::BeforeFork() {
+  lock_.lock();
+  // A child cannot ask the NIC.
+  for (auto& [fd, socket] : sockets_) {
+    if (socket->kind != Socket::Kind::kQueuePair) continue;
+    socket->local = socket->bound;
+    const Connection* connection = socket->connection.get();
+    if (connection == nullptr || !connection->established()) continue;
+    socket->local = connection->qp().local();
+    socket->peer = connection->qp().peer();
+  }
+}
+
 void Sockets::AfterForkInChild() {
   owner_ = getppid();
   refused_ = false;
@@ -206,11 +219,6 @@ void Sockets::AfterForkInChild() {
   for (auto& [fd, socket] : sockets_) {
     if (socket->kind != Socket::Kind::kQueuePair) continue;
     socket->kind = Socket::Kind::kInherited;
-    socket->local = socket->bound;
-    if (socket->connection != nullptr) {
-      socket->local = socket->connection->qp().local();
-      socket->peer = socket->connection->qp().peer();
-    }
     [[maybe_unused]] const Connection* connection = socket->connection.release();
     [[maybe_unused]] const Acceptor* acceptor = socket->acceptor.release();
     socket->readiness.reset();  // closes this process's copy

@@ -93,7 +93,7 @@ class Sockets {
   void Finish();
 
   // --- fork(2): the lock is held from before until after it.
-  void BeforeFork() { lock_.lock(); }
+  void BeforeFork();
   void AfterForkInParent() { lock_.unlock(); }
   /// What is the parent's is told so from now on; new sockets get a NIC of this process's own.
   void AfterForkInChild();

@@ -189,12 +189,25 @@ int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
   const int error = errno;
   if (result < 0) return -error;
   const std::lock_guard guard(lock_);
-  if (fds[sleep_on.size()].revents != 0) cq_->Acknowledge();
-  if (fds[sleep_on.size() + 1].revents != 0) {
+  TakeWakeUp(fds[sleep_on.size()].revents != 0, fds[sleep_on.size() + 1].revents != 0,
+             sleepers_ - 1);
+  return 0;
+}
+
+// Whoever clears a descriptor that others sleep in does for them what it was to wake them for, and
+// leaves the queue armed.
+void Stack::TakeWakeUp(bool completions, bool events, int others) {
+  if (!completions && !events) return;
+  if (completions) cq_->Acknowledge();
+  if (events) {
     Clear(events_);
     RefreshAll();
   }
-  return 0;
+  if (others == 0) return;
+  do {
+    Progress();
+    Sync();
+  } while (!Arm());
 }
 
 int Stack::Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
@@ -243,11 +256,7 @@ void Stack::Run() {
     if (fds[0].revents != 0) Clear(wake_);
     if (others) continue;
     const std::lock_guard guard(lock_);
-    if (fds[1].revents != 0) cq_->Acknowledge();
-    if (fds[2].revents != 0) {
-      Clear(events_);
-      RefreshAll();
-    }
+    TakeWakeUp(fds[1].revents != 0, fds[2].revents != 0, sleepers_);
   }
 }
 

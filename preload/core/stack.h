@@ -82,6 +82,7 @@ class Stack {
   void RefreshAll();
   void Reap();
   bool Arm();
+  void TakeWakeUp(bool completions, bool events, int others);
   void Run();
   int Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on, Clock::time_point deadline,
             const sigset_t* mask);
