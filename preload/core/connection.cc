@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "preload/core/pieces.h"
 #include "preload/core/stack.h"
 
 namespace qpip::preload {
@@ -19,12 +20,6 @@ constexpr uint32_t kBuffers = 16;
 constexpr size_t kBufferBytes = 32 * 1024;
 constexpr size_t kRingBytes = 512 * 1024;
 constexpr uint32_t kSendDepth = 128;
-
-size_t Total(std::span<const iovec> pieces) {
-  size_t total = 0;
-  for (const iovec& piece : pieces) total += piece.iov_len;
-  return total;
-}
 
 }  // namespace
 
@@ -156,7 +151,7 @@ long Connection::Send(std::span<const iovec> from) {
   if (error_ != 0) return -TakeError();
   if (write_shut_ || failed() || phase_ == Phase::kIdle) return -EPIPE;
   if (connecting()) return -EAGAIN;
-  const size_t asked = Total(from);
+  const size_t asked = TotalBytes(from);
   if (asked == 0) return 0;
   size_t taken = 0;
   if (from.size() > 1 && asked <= kGather) {

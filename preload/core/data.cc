@@ -6,17 +6,12 @@
 #include <array>
 #include <vector>
 
+#include "preload/core/pieces.h"
 #include "preload/core/sockets.h"
 
 namespace qpip::preload {
 
 namespace {
-
-size_t Total(std::span<const iovec> pieces) {
-  size_t total = 0;
-  for (const iovec& piece : pieces) total += piece.iov_len;
-  return total;
-}
 
 // What is left of a list whose first bytes are done.
 class Rest {
@@ -55,7 +50,7 @@ long Sockets::Receive(int fd, std::span<const iovec> to, int flags) {
   if ((flags & MSG_OOB) != 0) return -EINVAL;
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if (socket->connection == nullptr) return -ENOTCONN;
-  const size_t asked = Total(to);
+  const size_t asked = TotalBytes(to);
   if (asked == 0) return 0;
   const bool peek = (flags & MSG_PEEK) != 0;
   // Peeking looks at what is there, once.
@@ -95,7 +90,7 @@ long Sockets::Send(int fd, std::span<const iovec> from, int flags) {
   if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
   if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
   if ((flags & (MSG_OOB | MSG_FASTOPEN)) != 0) return -EOPNOTSUPP;
-  const size_t asked = Total(from);
+  const size_t asked = TotalBytes(from);
   const bool wait = !socket->nonblocking && (flags & MSG_DONTWAIT) == 0;
   const std::optional<std::chrono::nanoseconds> timeout = socket->options.send_timeout();
   Rest rest(from);
