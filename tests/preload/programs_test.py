@@ -63,8 +63,9 @@ class Programs(unittest.TestCase):
         return process
 
     def text(self, process):
-        process.output.seek(0)
-        return process.output.read()
+        # By name: through the descriptor that the process has, too, reading would move where it writes.
+        with open(process.output.name, encoding="utf-8", errors="replace") as output:
+            return output.read()
 
     def finish(self, process, status=0):
         try:
