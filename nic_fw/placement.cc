@@ -315,8 +315,9 @@ void CountPlaced(const Nic& nic, QueuePair& q, const ReceiveContext& context) {
 
 }  // namespace
 
-bool CanQueueDatagram(const QueuePair& q) {
-  return q.recv.producer - q.recv.next > q.placement.datagrams;
+bool CanQueueDatagram(const Nic& nic, QueuePair& q) {
+  const auto has_receive = [&q] { return q.recv.producer - q.recv.next > q.placement.datagrams; };
+  return has_receive() || (LookForReceives(nic, q) && has_receive());
 }
 
 void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offset,

@@ -24,7 +24,7 @@ void QueueText(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t text_offse
 /// context be free.
 void QueueDatagram(const Nic& nic, QueuePair& q, uint32_t frame, uint32_t offset, uint32_t length,
                    const ipv6::Address& peer, uint16_t peer_port);
-bool CanQueueDatagram(const QueuePair& q);
+bool CanQueueDatagram(const Nic& nic, QueuePair& q);
 
 /// Receives were posted, or text has found its place: offers the window, issues whatever can be,
 /// delivers the end of the stream, and lets an acknowledgement go that is due.

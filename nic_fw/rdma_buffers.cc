@@ -37,14 +37,7 @@ Cause CheckPlaces(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan& 
 }
 
 bool HasReceive(const Nic& nic, QueuePair& q) {
-  ReceiveQueue& recv = q.recv;
-  if (recv.next != recv.producer) return true;
-  const uint64_t word = nic.hardware.HostLoad(q.indices + offsetof(abi::QueueIndices, recv));
-  const uint32_t ahead = static_cast<uint32_t>(word) - recv.producer;
-  if (ahead == 0 || ahead > 1u << recv.log2_depth) return false;
-  recv.producer += ahead;
-  recv.posted_bytes = static_cast<uint32_t>(word >> 32);
-  return true;
+  return q.recv.next != q.recv.producer || LookForReceives(nic, q);
 }
 
 void TakeReceive(QueuePair& q, const abi::RecvWqe& wqe, RdmaDelivery* delivery) {

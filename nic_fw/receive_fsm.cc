@@ -285,7 +285,7 @@ void OnUdp(const Nic& nic, const ReceivedPacket& packet) {
   }
   QueuePair& q = nic.qp(handle);
   const Handler handler(nic, q);
-  if (!CanQueueDatagram(q)) {
+  if (!CanQueueDatagram(nic, q)) {
     DropFrame(nic, packet.frame, abi::DropReason::kNoReceivePosted);
     return;
   }

@@ -1,5 +1,7 @@
 #include "nic_fw/receive_queue.h"
 
+#include <cstddef>
+
 #include "nic_fw/framing.h"
 #include "nic_fw/rdma_state.h"
 #include "nic_fw/work_queue.h"
@@ -33,6 +35,16 @@ CurrentReceive FindCurrentReceive(const Nic& nic, ReceiveQueue& recv, HostMemory
   const auto* wqe = static_cast<const abi::RecvWqe*>(CachedEntry(nic, recv, recv.next));
   if (!WellFormed(recv, *wqe)) return {nullptr, true};
   return {wqe, false};
+}
+
+bool LookForReceives(const Nic& nic, QueuePair& q) {
+  ReceiveQueue& recv = q.recv;
+  const uint64_t word = nic.hardware.HostLoad(q.indices + offsetof(abi::QueueIndices, recv));
+  const uint32_t posted = static_cast<uint32_t>(word) - recv.next;
+  if (posted <= recv.producer - recv.next || posted > 1u << recv.log2_depth) return false;
+  recv.producer = recv.next + posted;
+  recv.posted_bytes = static_cast<uint32_t>(word >> 32);
+  return true;
 }
 
 void ConsumeReceive(ReceiveQueue& recv, uint32_t length) {

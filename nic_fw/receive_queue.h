@@ -18,6 +18,9 @@ struct CurrentReceive {
 /// that pumps again.
 CurrentReceive FindCurrentReceive(const Nic& nic, ReceiveQueue& recv, HostMemoryUse& use);
 std::span<const abi::Sge> ReceiveList(const abi::RecvWqe& wqe);
+/// Learns from the host's memory of receives whose doorbell has not been taken yet: what is posted
+/// before a message is sent has to be there for it. Returns whether there are any.
+bool LookForReceives(const Nic& nic, QueuePair& q);
 /// The current WQE, of `length` bytes, is used up (however much of it was filled).
 void ConsumeReceive(ReceiveQueue& recv, uint32_t length);
 /// WQE `index` is complete.

@@ -1,5 +1,6 @@
 // UDP queue pairs, ICMPv6, and frames that are not for anybody.
 #include <map>
+#include <utility>
 
 #include "nic_fw/platform.h"
 #include "protocols/common/byte_order.h"
@@ -39,6 +40,24 @@ TEST_F(UdpPair, GivenPostedReceiveWhenDatagramSentThenItArrivesWithItsSource) {
   EXPECT_EQ(received[0].peer_port, 1000);
   EXPECT_EQ(received[0].peer_address, Address(1));
   EXPECT_EQ(std::memcmp(sink.data(), source.data() + 3, 1001), 0);
+}
+
+TEST_F(UdpPair, GivenReceivesWhoseDoorbellsNobodyHasTakenWhenDatagramsComeThenTheyAreUsed) {
+  for (int i = 0; i < 2; ++i) b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 2000)});
+  const auto late = std::exchange(b.hardware.doorbells, {});
+  const auto send = [&] {
+    a.PostInline(*qp_a, "x", 2, 2000);
+    cable.Run();
+  };
+  for (int i = 0; i < 2; ++i) send();
+  EXPECT_EQ(b.Poll(*cq_b).size(), 2u);
+  send();  // there is none for this one
+  EXPECT_EQ(b.Dropped(abi::DropReason::kNoReceivePosted), 1u);
+  b.hardware.doorbells = late;  // and they say nothing new
+  cable.Run();
+  b.PostRecv(*qp_b, {SgeOf(sink, sink_key, 0, 2000)});
+  send();
+  EXPECT_EQ(b.Poll(*cq_b).size(), 1u);
 }
 
 TEST_F(UdpPair, GivenADestinationThatIsNoOtherNodesWhenSentThenNothingLeavesAndTheSendCompletes) {
