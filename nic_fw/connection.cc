@@ -29,8 +29,7 @@ void OnPeerDown(const Nic& nic, const ipv6::Address& peer) {
     if (q.state == QpState::kConnecting || q.state == QpState::kOrphan ||
         (q.state == QpState::kConnected && !q.ending.transport_done)) {
       nic.Count(abi::NicCounter::kConnectionsReset);
-      EndConnection(nic, q, abi::DisconnectReason::kUnreachable,
-                    abi::CompletionStatus::kRemoteAborted);
+      LosePeer(nic, q, abi::DisconnectReason::kUnreachable, abi::CompletionStatus::kRemoteAborted);
     }
   }
   for (uint32_t i = 0; i < nic.state.config.max_backlog; ++i) {
@@ -79,10 +78,10 @@ void OnTimer(const Nic& nic, QueuePair& q) {
   TraceCongestion(nic, q);
   if (plan.outcome == tcp::Outcome::kTimedOut) {
     // RFC 9293 3.9.2.2: what a router has said of the path is the better reason.
-    EndConnection(nic, q,
-                  q.notices.path_failed ? abi::DisconnectReason::kUnreachable
-                                        : abi::DisconnectReason::kTimedOut,
-                  abi::CompletionStatus::kRetryExceeded);
+    LosePeer(nic, q,
+             q.notices.path_failed ? abi::DisconnectReason::kUnreachable
+                                   : abi::DisconnectReason::kTimedOut,
+             abi::CompletionStatus::kRetryExceeded);
     return;
   }
   if (plan.outcome == tcp::Outcome::kClosed) {

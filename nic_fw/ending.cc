@@ -58,6 +58,14 @@ bool IsTerminated(const Nic& nic, const QueuePair& q) {
   return r.ending != RdmaEnding::kOpen || r.terminate_received;
 }
 
+/// Whether the host is owed messages, and nothing else of the connection.
+bool OwesWaiting(const Nic& nic, const QueuePair& q) {
+  if (q.state != QpState::kConnected || q.rdma == kNone || q.ending.transport_done) return false;
+  const RdmaState& r = RdmaOf(nic, q);
+  return r.waiting.bytes != 0 && r.message_count == 0 && !IsTerminated(nic, q) &&
+         q.send.completed == q.send.producer && !q.send.shutdown_wanted;
+}
+
 /// An RDMA peer's requests are done when they are acknowledged, and the program here may know of
 /// them already. A reset alone would have them fail there.
 void AcknowledgeRdma(const Nic& nic, QueuePair& q) {
@@ -124,6 +132,32 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
   SetQpState(nic, q, QpState::kDraining);
   AddToDrain(nic, q.handle);
   PollDraining(nic);
+}
+
+void LosePeer(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+              abi::CompletionStatus head) {
+  if (!OwesWaiting(nic, q)) {
+    EndConnection(nic, q, reason, head);
+    return;
+  }
+  RdmaState& r = RdmaOf(nic, q);
+  if (r.peer_lost) return;
+  r.peer_lost = true;
+  q.ending.reason = static_cast<uint8_t>(reason);
+  q.ending.head_status = static_cast<uint8_t>(head);
+  q.placement.end_of_stream = kEosPending;
+  q.tcb.state = tcp::State::kClosed;
+  CancelTimer(nic, q);
+  Deactivate(nic, q);
+  RemoveDemux(nic, q);
+  if (q.ending.peer_closed_reported) return;
+  q.ending.peer_closed_reported = true;
+  Report(nic, q, abi::EventKind::kPeerClosed, 0);
+}
+
+void EndLost(const Nic& nic, QueuePair& q) {
+  EndConnection(nic, q, static_cast<abi::DisconnectReason>(q.ending.reason),
+                static_cast<abi::CompletionStatus>(q.ending.head_status));
 }
 
 void AbortConnection(const Nic& nic, QueuePair& q) {

@@ -13,6 +13,13 @@ void EndConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
 /// Whatever still has to happen before the end, the connection is not waited for beyond its user
 /// time-out (100 s without one): it is aborted then.
 void LimitEnding(const Nic& nic, QueuePair& q);
+/// The peer has gone without a word, or with a reset. As EndConnection, but for RDMA messages that
+/// wait for receives: the peer knows them to be done, so that they are received first. The
+/// connection ends then, or when the host sends or shuts down.
+void LosePeer(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+              abi::CompletionStatus head);
+/// The end of a connection that LosePeer has kept.
+void EndLost(const Nic& nic, QueuePair& q);
 /// RST (if the state calls for one), then EndConnection with kAborted.
 void AbortConnection(const Nic& nic, QueuePair& q);
 /// The host's own fault: send WQE `index` completes with `status`, connection is reset.

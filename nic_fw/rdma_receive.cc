@@ -437,6 +437,10 @@ void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
     if (!q.send.shutdown_wanted) return;  // receives may still be posted
     DropWaiting(q, r);
   }
+  if (r.peer_lost) {
+    EndLost(nic, q);
+    return;
+  }
   if (r.gather.have != 0) {  // in the middle of an FPDU (RFC 5044 section 8, code 1)
     EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
     return;

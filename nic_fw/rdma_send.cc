@@ -494,6 +494,11 @@ Turn ServiceRdma(const Nic& nic, QueuePair& q) {
   if (q.links.refused.linked() || q.state == QpState::kFree) return kIdleTurn;
   if (q.state != QpState::kConnected) return ServiceTcp(nic, q);
   RdmaState& r = RdmaOf(nic, q);
+  if (r.peer_lost) {  // nothing is received behind what cannot be sent
+    const bool wanted = q.send.completed != q.send.producer || q.send.shutdown_wanted;
+    if (wanted || r.ending != RdmaEnding::kOpen) EndLost(nic, q);
+    return kIdleTurn;
+  }
   if (EndsNow(q, r)) {
     AbortConnection(nic, q);
     return kIdleTurn;

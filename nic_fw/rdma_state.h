@@ -133,6 +133,7 @@ struct RdmaState {
   RdmaDelivery gathered;
 
   RdmaEnding ending = RdmaEnding::kOpen;
+  bool peer_lost = false;  ///< the connection has failed, and is kept for `waiting` (LosePeer)
   bool terminate_received = false;
   iwarp::Terminate terminate;  ///< to be sent, or sent; or received
 

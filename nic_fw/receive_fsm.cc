@@ -123,14 +123,13 @@ void ApplyOutcome(const Nic& nic, QueuePair& q, tcp::Outcome outcome) {
       return;
     case tcp::Outcome::kReset:
       nic.Count(abi::NicCounter::kConnectionsReset);
-      EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+      LosePeer(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
       return;
     case tcp::Outcome::kRefused:
       EndConnection(nic, q, abi::DisconnectReason::kRefused, abi::CompletionStatus::kRemoteAborted);
       return;
     case tcp::Outcome::kTimedOut:
-      EndConnection(nic, q, abi::DisconnectReason::kTimedOut,
-                    abi::CompletionStatus::kRetryExceeded);
+      LosePeer(nic, q, abi::DisconnectReason::kTimedOut, abi::CompletionStatus::kRetryExceeded);
       return;
     case tcp::Outcome::kTimeWait:
     case tcp::Outcome::kClosed:

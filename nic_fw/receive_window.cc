@@ -32,7 +32,7 @@ uint32_t WindowOf(const QueuePair& q) {
 }  // namespace
 
 void UpdateReceiveWindow(const Nic& nic, QueuePair& q) {
-  if (q.type != abi::QpType::kTcp) return;
+  if (q.type != abi::QpType::kTcp || q.tcb.state == tcp::State::kClosed) return;
   const uint32_t window = WindowOf(q);
   if (!FramingOf(q.recv).keeps_boundaries) tcp::NoteReceives(q.tcb, q.recv.producer - q.recv.next);
   const uint64_t deadline = q.tcb.rcv.window_deadline;

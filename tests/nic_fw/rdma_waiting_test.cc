@@ -27,6 +27,11 @@ struct RdmaWaiting : ::testing::Test {
     script->nic.PostRecv(*script->qp, {Sge(offset, length)});
     script->cable.Run();
   }
+  void LosePeer() {
+    const abi::Ip6Address peer = Address(1);
+    script->nic.hardware.incoming.emplace_back(std::begin(peer.bytes), std::end(peer.bytes));
+    script->cable.Run();
+  }
   bool Terminated() { return WhyTerminated(script->nic, *script->qp).has_value(); }
 };
 
@@ -223,6 +228,60 @@ TEST_F(RdmaWaiting, GivenAHostThatHasShutDownWhenThePeerClosesThenWhatWaitsIsDro
   const auto ended = EventsOf(script->nic, abi::EventKind::kDisconnected);
   ASSERT_EQ(ended.size(), 1u);
   EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+}
+
+TEST_F(RdmaWaiting, GivenAPeerThatIsLostWhenItsSendsWaitThenTheyCanStillBeReceived) {
+  script->Say(script->Send(Pattern(3000)));  // three segments
+  script->Say(script->Send(Pattern(10, 1)));
+  for (int i = 0; i < 2; ++i) LosePeer();  // however often it is said
+  EXPECT_EQ(EventsOf(script->nic, abi::EventKind::kPeerClosed).size(), 1u);
+  PostRecv(0, 3000);
+  EXPECT_EQ(EventsOf(script->nic, abi::EventKind::kDisconnected).size(), 0u);
+  PostRecv(0, 100);
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 2u);
+  EXPECT_EQ(done[0].byte_length, 3000u);
+  EXPECT_EQ(done[1].byte_length, 10u);
+  const auto ended = EventsOf(script->nic, abi::EventKind::kDisconnected);
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kUnreachable));
+  PostRecv(0, 100);
+  EXPECT_EQ(Status(Poll().at(0)), Status(abi::CompletionStatus::kFlushed));
+}
+
+TEST(RdmaWaitingPair, GivenAPeerThatResetsWhenItsSendsWaitThenReceivedUnlessTheHostSends) {
+  for (const bool sends : {false, true}) {
+    RdmaPair pair(Waiting());
+    for (int i = 0; i < 2; ++i) {
+      Post(pair.a, *pair.qp_a, {.list = {SgeOf(pair.memory_a, pair.key_a, 0, 100)}});
+    }
+    pair.cable.Run();
+    ASSERT_EQ(pair.a.Poll(*pair.cq_a).size(), 2u);
+    EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kAbort, *pair.qp_a).status, 0);
+    pair.cable.Run();
+    if (sends) Post(pair.b, *pair.qp_b, {.list = {SgeOf(pair.memory_b, pair.key_b, 0, 100)}});
+    pair.cable.Run();
+    for (int i = 0; i < 2; ++i) {
+      pair.b.PostRecv(*pair.qp_b, {SgeOf(pair.memory_b, pair.key_b, 0, 100)});
+      pair.cable.Run();
+    }
+    const auto ended = EventsOf(pair.b, abi::EventKind::kDisconnected);
+    ASSERT_EQ(ended.size(), 1u);
+    EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kReset));
+    size_t received = 0;
+    for (const abi::Cqe& cqe : pair.b.Poll(*pair.cq_b)) {
+      received += IsRecv(cqe) && Status(cqe) == Status(abi::CompletionStatus::kSuccess) ? 1 : 0;
+    }
+    EXPECT_EQ(received, sends ? 0u : 2u);
+  }
+}
+
+TEST_F(RdmaWaiting, GivenAPeerThatIsLostWhenTheHostShutsDownThenWhatWaitsIsDropped) {
+  script->Say(script->Send(Pattern(100)));
+  LosePeer();
+  EXPECT_EQ(script->nic.QpCommand(abi::CommandOpcode::kShutdown, *script->qp).status, 0);
+  script->cable.Run();
+  EXPECT_EQ(EventsOf(script->nic, abi::EventKind::kDisconnected).size(), 1u);
 }
 
 TEST_F(RdmaWaiting, GivenAHostThatChangesWhatWaitsWhenItGoesOnThenItsQueuePairFailsAndNoOther) {
