@@ -1,4 +1,5 @@
 // Queue pairs: states, pairing, what is posted when, and how it ends.
+#include "qpip/rdma.h"
 #include "verbs_test.h"
 
 namespace qpip::verbs::test {
@@ -19,6 +20,22 @@ class VerbsQpTest : public VerbsTest {
     ASSERT_EQ(PostSend(at_a, 91, a->Sge(0, 1)), 0);
     EXPECT_EQ(Next(*b).status, IBV_WC_SUCCESS);
     EXPECT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  }
+  /// Their NICs' queue pairs have a connection, of which they have not been told.
+  void Adopt() {
+    Nic& nic_a = a->context->session->nic();
+    Nic& nic_b = b->context->session->nic();
+    RdmaListener listener(nic_b, 5000);
+    RdmaConnector connector(nic_a, {nic_b.address(), 5000});
+    std::unique_ptr<RdmaRequest> request;
+    while (request == nullptr) {
+      connector.Poll();
+      request = listener.Next(std::chrono::nanoseconds(0));
+    }
+    request->Accept(*at_b->real, {});
+    while (connector.Poll() != RdmaConnector::State::kAccepted) {
+    }
+    connector.Establish(*at_a->real);
   }
   Qp* at_a;
   Qp* at_b;
@@ -122,6 +139,36 @@ TEST_F(VerbsQpTest, GivenAConnectionWhenModifiedToErrorThenItsReceivesAreFlushed
   const ibv_wc wc = Next(*a);
   EXPECT_EQ(wc.wr_id, 1u);
   EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+}
+
+TEST_F(VerbsQpTest, GivenAConnectionOnItsWayWhenModifiedToErrorThenEachReceiveIsFlushedOnce) {
+  ASSERT_EQ(ToInit(at_a), 0);
+  ASSERT_EQ(ToInit(at_b), 0);
+  for (Qp* qp : {at_a, at_b}) {
+    ASSERT_EQ(PostReceive(qp, 1, (qp == at_a ? a : b)->Sge(0, 64)), 0);
+  }
+  Adopt();
+  for (Qp* qp : {at_a, at_b}) {
+    ASSERT_EQ(To(qp, IBV_QPS_ERR), 0);
+    while (qp->real->state() != QpState::kClosed) {
+    }
+  }
+  for (Host* host : {a.get(), b.get()}) {
+    EXPECT_EQ(Next(*host).status, IBV_WC_WR_FLUSH_ERR);
+    EXPECT_EQ(Count(*host), 0);
+  }
+}
+
+TEST_F(VerbsQpTest, GivenAFailedQueuePairWhenItsConnectionIsThereAfterAllThenNothingIsToldTwice) {
+  ASSERT_EQ(ToInit(at_a), 0);
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  EXPECT_EQ(Next(*a).wr_id, 1u);
+  Adopt();
+  at_a->Open();
+  while (at_a->real->state() != QpState::kClosed) {
+  }
+  EXPECT_EQ(Count(*a), 0);
 }
 
 TEST_F(VerbsQpTest, GivenAPeerThatHasGoneWhenNothingIsSentThenNothingIsTold) {

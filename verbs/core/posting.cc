@@ -97,6 +97,10 @@ bool Qp::Admit(WorkCompletion* completion) {
   }
   if (completion->end_of_stream) completion->status = IBV_WC_WR_FLUSH_ERR;
   const std::lock_guard lock(post_mutex);
+  if (receive && told_receives != 0) {
+    --told_receives;
+    return false;
+  }
   const bool gone = PeerHasGone(completion->reason);
   if (receive && gone) completion->status = IBV_WC_WR_FLUSH_ERR;
   // A queue pair that the program has connected by itself does not notice that its peer is gone
@@ -144,14 +148,8 @@ void Qp::Open() {
 }
 
 void Qp::Fail(ibv_wc_status first) {
-  // The NIC flushes what it has, unless it never had a connection.
-  const bool connected = path.load() == Path::kOpen;
   const std::lock_guard lock(post_mutex);
   DieLocked();
-  if (connected) {
-    real->Abort();
-    return;
-  }
   std::vector<ibv_wc> sends;
   for (const KeptSend& kept : kept_sends) {
     sends.push_back(Flushed(kept.wr.wr_id, OpcodeOf(kept.wr.opcode),
@@ -159,12 +157,19 @@ void Qp::Fail(ibv_wc_status first) {
   }
   failed = failed || !sends.empty();
   kept_sends.clear();
+  send_cq->Inject(sends);
+  const bool has_connection = datagrams == nullptr && real->state() != QpState::kIdle;
+  if (has_connection) {  // the NIC flushes all that it has
+    kept_receives.clear();
+    real->Abort();
+    return;
+  }
   std::vector<ibv_wc> receives;
   for (const uint64_t wr_id : kept_receives) {
     receives.push_back(Flushed(wr_id, IBV_WC_RECV, IBV_WC_WR_FLUSH_ERR));
   }
+  told_receives += kept_receives.size();
   kept_receives.clear();
-  send_cq->Inject(sends);
   recv_cq->Inject(receives);
 }
 

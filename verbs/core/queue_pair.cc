@@ -154,6 +154,7 @@ void Reset(Qp& qp) {
   if (qp.datagrams != nullptr) qp.datagrams->TakePosted();
   qp.kept_sends.clear();
   qp.kept_receives.clear();
+  qp.told_receives = 0;
   qp.parked.clear();
   qp.failed = false;
   qp.path.store(Path::kShut, std::memory_order_release);

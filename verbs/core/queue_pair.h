@@ -70,6 +70,7 @@ struct Qp {
   std::vector<uint64_t> kept_receives;  ///< posted without a connection: the NIC has them too
   std::vector<uint64_t> parked;  ///< flushed by a peer that has gone, of which the program is
                                  ///< not to know yet
+  size_t told_receives = 0;      ///< the NIC's oldest, whose end the program knows already
   bool failed = false;           ///< the first send that found the peer gone has been told
 
   ibv_qp* base() { return &ex.qp_base; }
