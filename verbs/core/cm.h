@@ -42,7 +42,8 @@ enum class CmState {
   kConnecting,    ///< the peer's answer is awaited
   kEstablishing,  ///< the queue pair has the connection, and has not been told
   kConnected,
-  kEnding,  ///< this side has shut down
+  kPeerEnded,  ///< the peer has; what it has sent may still be received
+  kEnding,     ///< this side has shut down
   kOver,
 };
 
@@ -78,6 +79,7 @@ struct CmId {
   uint16_t local_port = 0;   ///< to connect from; 0: any
   bool chosen_port = false;  ///< the program has bound to port 0
   Clock::time_point deadline = Clock::time_point::max();
+  bool told_end = false;  ///< RDMA_CM_EVENT_DISCONNECTED has been raised
 
   bool sync() const { return tail.sync != 0; }
   bool datagrams() const { return base.ps == RDMA_PS_UDP; }

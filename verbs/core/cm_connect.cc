@@ -107,6 +107,7 @@ class CmTask : public Task {
           OnEstablished();
           break;
         case CmState::kConnected:
+        case CmState::kPeerEnded:
         case CmState::kEnding:
           return WatchEnd();
         default:
@@ -115,7 +116,7 @@ class CmTask : public Task {
     } catch (const Error& error) {
       OnError(error);
     }
-    return Clock::time_point::max();
+    return NextLook();
   }
 
  private:
@@ -245,18 +246,36 @@ class CmTask : public Task {
     if (state == QpState::kClosed) {
       id_.state = CmState::kOver;
       id_.qp->Fail();
-      CmRaise(id_, RDMA_CM_EVENT_DISCONNECTED, 0);
+      TellEnd();
       if (id_.qp->roce()) CmRaise(id_, RDMA_CM_EVENT_TIMEWAIT_EXIT, 0);
       return Clock::time_point::max();
     }
-    // The peer has ended; what is posted goes before this side does.
+    // The peer has ended. The NIC ends this side too, behind what is posted, but not before what
+    // still waits for receives has been received: the peer knows that to be done.
     if (state == QpState::kPeerClosed && id_.state == CmState::kConnected) {
-      id_.state = CmState::kEnding;
+      id_.state = CmState::kPeerEnded;
       id_.deadline = Clock::now() + kEndPatience;
-      real.Shutdown();
     }
-    if (id_.state == CmState::kEnding && Clock::now() >= id_.deadline) real.Abort();
-    return id_.state == CmState::kEnding ? id_.deadline : Clock::time_point::max();
+    if (id_.state == CmState::kPeerEnded && Clock::now() >= id_.deadline) {
+      TellEnd();  // the program decides how long it goes on receiving
+      id_.deadline = Clock::time_point::max();
+    }
+    if (id_.state == CmState::kEnding && Clock::now() >= id_.deadline) {
+      real.Abort();  // which its state will tell
+      id_.deadline = Clock::time_point::max();
+    }
+    return NextLook();
+  }
+
+  Clock::time_point NextLook() const {
+    const bool ending = id_.state == CmState::kEnding || id_.state == CmState::kPeerEnded;
+    return ending ? id_.deadline : Clock::time_point::max();
+  }
+
+  void TellEnd() {
+    if (id_.told_end) return;
+    id_.told_end = true;
+    CmRaise(id_, RDMA_CM_EVENT_DISCONNECTED, 0);
   }
 
   void End(rdma_cm_event_type type, int status, std::span<const std::byte> private_data) {
@@ -306,9 +325,9 @@ void Attach(CmId& id, Qp* qp) {
   qp->managed = true;
   qp->on_destroy = [&id] {
     id.qp = nullptr;
-    if (id.state == CmState::kConnected || id.state == CmState::kEnding) {
-      CmRaise(id, RDMA_CM_EVENT_DISCONNECTED, 0);
-    }
+    const bool connected = id.state == CmState::kConnected || id.state == CmState::kPeerEnded ||
+                           id.state == CmState::kEnding;
+    if (connected && !id.told_end) CmRaise(id, RDMA_CM_EVENT_DISCONNECTED, 0);
     id.state = CmState::kOver;
     id.connector.reset();
   };
@@ -421,7 +440,8 @@ int CmDisconnect(CmId& id) {
     if (channel.waiting.empty()) return EINVAL;  // nothing more comes that could be waited for
   }
   if (id.state == CmState::kEnding || id.state == CmState::kOver) return 0;
-  if (id.state != CmState::kConnected || id.qp == nullptr) return EINVAL;
+  if (id.state != CmState::kConnected && id.state != CmState::kPeerEnded) return EINVAL;
+  if (id.qp == nullptr) return EINVAL;
   id.state = CmState::kEnding;
   id.deadline = Clock::now() + kEndPatience;
   try {
