@@ -74,6 +74,7 @@ struct CmId {
   std::unique_ptr<RdmaConnector> connector;
   std::unique_ptr<RdmaRequest> request;
   Qp* qp = nullptr;                     ///< that has the connection, of the identifier or not
+  Qp* stand_in = nullptr;               ///< the same where the program has none
   std::vector<std::byte> private_data;  ///< this side's
   RdmaParameters parameters;
   uint16_t local_port = 0;   ///< to connect from; 0: any
@@ -122,6 +123,10 @@ int CmReject(CmId& id, ConstBytes private_data);
 int CmDisconnect(CmId& id);
 int CmCreateQp(CmId& id, ibv_pd* pd, ibv_qp_init_attr* attributes);
 void CmDestroyQp(CmId& id);
+/// A queue pair that nobody posts to, for a connection of an identifier whose program has none: a
+/// connection manager asks for a number only. Takes the control lock, as does dropping it.
+void CmMakeStandIn(CmId& id);
+void CmDropStandIn(CmId& id);
 /// What a queue pair of the program's own is to be modified with.
 int CmInitQpAttributes(CmId& id, ibv_qp_attr* attributes, int* mask);
 

@@ -311,12 +311,23 @@ void StartTask(CmId& id) {
   id.context->session->engine().Add(std::move(task));
 }
 
-// The identifier's queue pair, or the one of the program's own that `parameters` names. With the
-// control lock. nullptr: there is none.
+// The identifier's queue pair, or the one of the program's own that `parameters` names, or the one
+// that stands in for it. With the control lock. nullptr: there is none.
 Qp* FindQp(CmId& id, const rdma_conn_param* parameters) {
   if (id.base.qp != nullptr) return &Of(id.base.qp);
   if (parameters == nullptr) return nullptr;
-  return id.context->session->qps().Find(parameters->qp_num);
+  Qp* own = id.context->session->qps().Find(parameters->qp_num);
+  return own != nullptr ? own : id.stand_in;
+}
+
+// Sees to it that FindQp finds one for a connection, if the program has said anything about it.
+void ProvideQp(CmId& id, const rdma_conn_param* parameters) {
+  if (id.datagrams() || parameters == nullptr) return;
+  {
+    const std::lock_guard lock(id.context->session->control());
+    if (FindQp(id, parameters) != nullptr) return;
+  }
+  CmMakeStandIn(id);
 }
 
 void Attach(CmId& id, Qp* qp) {
@@ -358,6 +369,7 @@ int CmListen(CmId& id, int backlog) {
 
 int CmConnect(CmId& id, const rdma_conn_param* given) {
   if (id.context == nullptr) return EINVAL;
+  ProvideQp(id, given);
   const std::lock_guard lock(id.context->session->control());
   const std::optional<Endpoint> peer = EndpointOf(&id.base.route.addr.dst_addr);
   if (id.state != CmState::kBound || !peer) return EINVAL;
@@ -402,6 +414,7 @@ int AcceptService(CmId& id, const rdma_conn_param* given) {
 int CmAccept(CmId& id, const rdma_conn_param* given) {
   if (id.context == nullptr) return EINVAL;
   if (id.datagrams()) return AcceptService(id, given);
+  ProvideQp(id, given);
   const std::lock_guard lock(id.context->session->control());
   if (id.state != CmState::kRequested) return EINVAL;
   Qp* qp = FindQp(id, given);

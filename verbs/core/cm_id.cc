@@ -168,6 +168,7 @@ void CmDestroyId(CmId& id) {
     id.connector.reset();
     id.request.reset();
   }
+  CmDropStandIn(id);
   if (id.base.event != nullptr) {
     CmAckEvent(id.base.event);
     id.base.event = nullptr;

@@ -1,5 +1,8 @@
 // Identifiers: their queue pairs.
 #include <cerrno>
+#include <map>
+#include <mutex>
+#include <utility>
 
 #include "verbs/core/cm.h"
 
@@ -80,6 +83,33 @@ void CmDestroyQp(CmId& id) {
   if (id.base.qp != nullptr) DestroyQp(&Of(id.base.qp));
   id.base.qp = nullptr;
   DestroyCqs(id);
+}
+
+void CmMakeStandIn(CmId& id) {
+  if (id.stand_in != nullptr) return;
+  static std::mutex mutex;
+  static auto* cqs = new std::map<Context*, Cq*>;
+  Cq* cq = nullptr;
+  {
+    const std::lock_guard lock(mutex);
+    Cq*& made = (*cqs)[id.context];
+    if (made == nullptr) made = CreateCq(*id.context, 1, nullptr, nullptr);
+    cq = made;
+  }
+  ibv_qp_init_attr attributes = {};
+  attributes.send_cq = cq->base();
+  attributes.recv_cq = cq->base();
+  attributes.cap = {.max_send_wr = 1,
+                    .max_recv_wr = 1,
+                    .max_send_sge = 1,
+                    .max_recv_sge = 1,
+                    .max_inline_data = 0};
+  attributes.qp_type = IBV_QPT_RC;
+  id.stand_in = CreateQp(Of(id.base.pd), &attributes);
+}
+
+void CmDropStandIn(CmId& id) {
+  if (id.stand_in != nullptr) DestroyQp(std::exchange(id.stand_in, nullptr));
 }
 
 int CmInitQpAttributes(CmId& id, ibv_qp_attr* attributes, int* mask) {
