@@ -49,6 +49,23 @@ TEST_F(VerbsLifetimeTest, GivenConnectionsWhenMadeAndDestroyedThenNothingIsLeft)
   });
 }
 
+TEST_F(VerbsLifetimeTest, GivenAQueuePairThatIsDestroyedWhenItsDeviceIsClosedThenThePeerHasItsEnd) {
+  Qp* at_a = Make(*a);
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_b, 2, b->Sge(0, 1)), 0);
+  ASSERT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  DestroyQp(at_a);
+  a.reset();
+  while (at_b->real->state() != QpState::kClosed) {
+  }
+  EXPECT_EQ(at_b->real->disconnect_reason(), DisconnectReason::kClosed);
+  EXPECT_EQ(Next(*b).status, IBV_WC_SUCCESS);
+  DestroyQp(at_b);
+}
+
 TEST_F(VerbsLifetimeTest, GivenRegionsAndQueuesWhenMadeAndDestroyedThenNothingIsLeft) {
   ExpectNothingLeft([&] {
     DeregisterMr(RegisterMr(*a->pd, a->memory.data(), 16,

@@ -82,6 +82,7 @@ Clock::time_point Engine::TakeTurns() {
   auto next = Clock::time_point::max();
   for (const auto& task : turns) {
     if (std::find(tasks_.begin(), tasks_.end(), task) == tasks_.end()) continue;
+    if (stopping_ && !task->Lingers()) continue;
     next = std::min(next, task->OnTurn());
   }
   return next;
@@ -96,7 +97,9 @@ void Engine::Run() {
     nic_.DispatchEvents();
     {
       const std::lock_guard lock(control_);
-      if (stopping_) return;
+      const bool lingers = std::any_of(tasks_.begin(), tasks_.end(),
+                                       [](const auto& task) { return task->Lingers(); });
+      if (stopping_ && !lingers) return;
       next = TakeTurns();
       for (const auto& task : tasks_) {
         const int fd = task->fd();

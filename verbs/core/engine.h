@@ -26,13 +26,15 @@ class Task {
   /// A descriptor that becomes readable when OnTurn may have something to do; -1: none beside the
   /// NIC's own.
   virtual int fd() { return -1; }
+  /// Whether it goes on until it removes itself, which it does soon, although the NIC is to close.
+  virtual bool Lingers() const { return false; }
 };
 
 /// Thread-safe but for what says otherwise.
 class Engine {
  public:
   explicit Engine(Nic& nic);  ///< `nic` outlives it. Throws Error, std::system_error.
-  ~Engine();                  ///< Ends the thread.
+  ~Engine();                  ///< Ends the thread, when no task lingers.
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 

@@ -90,8 +90,11 @@ class Lingering : public Task {
   Clock::time_point OnTurn() override {
     if (real_->state() != QpState::kClosed && Clock::now() < deadline_) return deadline_;
     engine_.Remove(this);
+    engine_.Wake();  // who waits for the last of them
     return Clock::time_point::max();
   }
+  // Or the peer would not know of its last sends that they are done, if a packet was lost.
+  bool Lingers() const override { return true; }
 
  private:
   Engine& engine_;
