@@ -13,7 +13,8 @@ import tempfile
 SOURCES = "/usr/share/doc/rdma-core/tests"
 PYTHON = "/usr/bin/python3"  # whose packages Debian's are
 DEADLINE = 250  # seconds
-RESULT = re.compile(r"^(\w+) \(tests\.([\w.]+)\)(?:\n[^\n]*?)? \.\.\. (?:[^\n]*?)(ok|FAIL|ERROR|skipped)\b", re.M)
+RESULT = re.compile(r"^(\w+) \(tests\.([\w.]+)\)(?:\n[^\n]*?)? \.\.\. (?:[^\n]*\n)??[^\n]*?(ok|FAIL|ERROR|skipped)\b",
+                    re.M)
 
 
 def copy_tests(directory):
@@ -50,7 +51,8 @@ def run(qpip_run):
         copy_tests(tests)
         nic = f"shm:pyverbs-{os.getpid()}?address=::ffff:127.0.0.9"
         answer_rdma(directory)
-        environment = {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}
+        # Warnings would stand between a test's name and its result.
+        environment = {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
         process = subprocess.run([qpip_run, "--nic", nic, "--", PYTHON, "-B", "run_tests.py", "--dev", "qpip0", "-v"],
                                  cwd=tests, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  timeout=DEADLINE, text=True, check=False)
