@@ -149,7 +149,7 @@ class Fio(FioPrograms):
 
 
 class FioSend(FioPrograms):
-    """Apart: a server that is told of the client's end while it polls does not always end itself."""
+    """Its server counts on receiving what waits when the client has ended."""
 
     def test_verbs(self):
         self.both_personalities("send")
