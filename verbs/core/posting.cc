@@ -158,7 +158,8 @@ void Qp::Fail(ibv_wc_status first) {
   failed = failed || !sends.empty();
   kept_sends.clear();
   send_cq->Inject(sends);
-  const bool has_connection = datagrams == nullptr && real->state() != QpState::kIdle;
+  const bool has_connection =
+      datagrams == nullptr && real != nullptr && real->state() != QpState::kIdle;
   if (has_connection) {  // the NIC flushes all that it has
     kept_receives.clear();
     real->Abort();
