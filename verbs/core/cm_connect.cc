@@ -202,7 +202,8 @@ class CmTask : public Task {
   void Establish() {
     const RdmaConnector& connector = *id_.connector;
     SetAddress(&id_.base.route.addr.src_storage, connector.local());
-    if (id_.qp == nullptr || id_.datagrams()) {
+    const bool usable = id_.qp != nullptr && !id_.datagrams() && id_.qp->path.load() != Path::kDead;
+    if (!usable) {
       End(RDMA_CM_EVENT_CONNECT_ERROR, -EINVAL, {});
       return;
     }
