@@ -96,11 +96,11 @@ ClientImpl::~ClientImpl() {
     for (const auto& link : links_) {
       if (!link->ready() || link->in_flight() > 0) continue;
       try {
-        link->Disconnect();
+        link->Disconnect(Clock::now());
         for (;;) {  // until the server closes, which is thrown
           const auto now = Clock::now();
           if (now >= deadline) break;
-          link->Send();
+          link->Send(now);
           link->Receive(now);
           (void)wire_->Wait(std::chrono::nanoseconds(deadline - now));
         }
@@ -263,7 +263,7 @@ void ClientImpl::SendAll(Clock::time_point now) {
   for (const auto& link : links_) {
     if (!link->ready()) continue;
     try {
-      link->Send();
+      link->Send(now);
     } catch (const Error& error) {
       OnLoss(*link, error, false, now);
     }

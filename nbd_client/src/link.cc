@@ -92,7 +92,7 @@ bool Link::Advance(Clock::time_point now) {
     }
   }
   state_ = State::kReady;
-  heard_ = now;
+  moved_ = now;
   return true;
 }
 
@@ -104,7 +104,7 @@ std::optional<Clock::time_point> Link::deadline() const {
     case State::kNegotiating:
       return attempt_ends_;
     case State::kReady:
-      if (options_.silence.count() > 0 && in_flight() > 0) return heard_ + options_.silence;
+      if (options_.silence.count() > 0 && in_flight() > 0) return moved_ + options_.silence;
       return std::nullopt;
   }
   return std::nullopt;
@@ -165,7 +165,7 @@ void Link::StageHeader(const Piece& piece, uint64_t cookie) {
 }
 
 void Link::Take(const Piece& piece) {
-  if (in_flight() == 0) heard_ = Clock::now();
+  if (in_flight() == 0) moved_ = Clock::now();
   const uint32_t index = free_.back();
   free_.pop_back();
   Slot& slot = slots_[index];
@@ -176,20 +176,21 @@ void Link::Take(const Piece& piece) {
   if (piece.command == kCommandWrite) Slice(piece, 0, piece.length, out_);
 }
 
-void Link::Send() {
+void Link::Send(Clock::time_point now) {
   while (!out_.empty()) {
     const size_t sent = channel_->Send(std::span(out_).subspan(out_first_));
     if (sent == 0) return;
+    moved_ = now;  // a server that takes a long write slowly has nothing to say meanwhile
     TakeOff(out_, &out_first_, sent);
     if (out_.empty()) headers_used_ = 0;
   }
 }
 
-void Link::Disconnect() {
+void Link::Disconnect(Clock::time_point now) {
   Piece last;
   last.command = kCommandDisconnect;
   if (headers_used_ + kExtendedRequestBytes <= headers_.size()) StageHeader(last, 0);
-  Send();
+  Send(now);
   if (out_.empty()) channel_->Shutdown();
 }
 
@@ -226,11 +227,11 @@ std::vector<Piece> Link::Drop() {
 // --- Replies
 
 void Link::Receive(Clock::time_point now) {
+  now_ = now;
   for (;;) {
     switch (in_) {
       case In::kHeader:
         if (!TakeHeader()) return;
-        heard_ = now;
         break;
       case In::kOffset:
         if (!Fill(std::span(header_).first(kOffsetBytes))) return;
@@ -238,7 +239,6 @@ void Link::Receive(Clock::time_point now) {
         break;
       case In::kData:
         if (!TakeData()) return;
-        heard_ = now;
         EndChunk();
         break;
       case In::kOther:
@@ -250,10 +250,16 @@ void Link::Receive(Clock::time_point now) {
   }
 }
 
+size_t Link::Get(std::span<const iovec> into) {
+  const size_t bytes = channel_->Receive(into);
+  if (bytes > 0) moved_ = now_;
+  return bytes;
+}
+
 bool Link::Fill(std::span<uint8_t> room) {
   while (have_ < room.size()) {
     const iovec run = {room.data() + have_, room.size() - have_};
-    const size_t bytes = channel_->Receive({&run, 1});
+    const size_t bytes = Get({&run, 1});
     if (bytes == 0) return false;
     have_ += bytes;
   }
@@ -346,7 +352,7 @@ void Link::OnOffset() {
 
 bool Link::TakeData() {
   while (!data_.empty()) {
-    const size_t bytes = channel_->Receive(std::span(data_).subspan(data_first_));
+    const size_t bytes = Get(std::span(data_).subspan(data_first_));
     if (bytes == 0) return false;
     TakeOff(data_, &data_first_, bytes);
   }

@@ -64,14 +64,14 @@ class Link {
   /// Takes a piece on, for which there HasRoom.
   void Take(const Piece& piece);
   /// Sends what there is room for.
-  void Send();
+  void Send(Clock::time_point now);
   /// Takes what has come. Pieces that are over are the owner's.
   void Receive(Clock::time_point now);
-  /// When it counts as lost unless something comes.
+  /// When it counts as lost unless something comes, or goes.
   std::optional<Clock::time_point> deadline() const;
   void ThrowIfOverdue(Clock::time_point now) const;
   /// Says good-bye. Nothing is sent afterwards.
-  void Disconnect();
+  void Disconnect(Clock::time_point now);
   /// The connection is over: nothing refers to payload any more. Returns what was in flight, in
   /// the order in which it was sent.
   std::vector<Piece> Drop();
@@ -90,6 +90,8 @@ class Link {
   };
   enum class In { kHeader, kOffset, kData, kOther };
 
+  /// Of the channel; what comes is heard.
+  size_t Get(std::span<const iovec> into);
   bool Fill(std::span<uint8_t> room);
   bool TakeHeader();
   void OnSimpleReply();
@@ -116,7 +118,8 @@ class Link {
   std::unique_ptr<Channel> channel_;
   std::optional<Handshake> handshake_;
   Clock::time_point attempt_ends_{};
-  Clock::time_point heard_{};  ///< something came, or a first command was sent
+  Clock::time_point now_{};    ///< of the Receive that runs
+  Clock::time_point moved_{};  ///< bytes came or went, or a first command was taken on
 
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;

@@ -57,6 +57,7 @@ class Connection {
   std::vector<uint32_t> options;  ///< in the order in which they were asked for
   bool closed = false;            ///< by the server: the client reads its end
   bool negotiated = false;
+  size_t room = SIZE_MAX;  ///< bytes that are still taken from the client
 
   Headers headers() const { return headers_; }
   bool chunks() const { return chunks_; }
@@ -65,10 +66,11 @@ class Connection {
   size_t Take(std::span<const iovec> list) {
     size_t taken = 0;
     for (const iovec& run : list) {
-      const size_t bytes = std::min(run.iov_len, script_.send_bytes - taken);
+      const size_t bytes = std::min({run.iov_len, script_.send_bytes - taken, room});
       const auto* const at = static_cast<const uint8_t*>(run.iov_base);
       in_.insert(in_.end(), at, at + bytes);
       taken += bytes;
+      room -= bytes;
       if (bytes < run.iov_len) break;
     }
     while (Step()) {
@@ -88,6 +90,12 @@ class Connection {
     return given;
   }
   bool drained() const { return out_at_ == out_.size(); }
+  /// What was put last and is to come later: Put again.
+  Bytes TakeBack(size_t bytes) {
+    const Bytes last(out_.end() - static_cast<ptrdiff_t>(bytes), out_.end());
+    out_.resize(out_.size() - bytes);
+    return last;
+  }
 
   // Answers
   void Put(std::span<const uint8_t> bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }

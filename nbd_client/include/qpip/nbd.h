@@ -122,8 +122,8 @@ struct ClientOptions {
   /// machine without power does and a killed process does not: then flushes that were under way at
   /// a loss that such changes came before, and the first one after it, end with EIO.
   bool volatile_server = false;
-  /// A connection on which a command waits, and nothing has come for so long, counts as lost. 0:
-  /// none does.
+  /// A connection on which a command waits, and no byte has come or gone for so long, counts as
+  /// lost. 0: none does.
   std::chrono::milliseconds silence{0};
   /// The constructor returns at once: what is submitted waits for the connections, and facts() are
   /// the server's from the first of them on.

@@ -1,0 +1,214 @@
+// Connections that are lost, and made again: what is sent once more, and what ends.
+#include <gtest/gtest.h>
+
+#include <list>
+#include <numeric>
+
+#include "client_fixture.h"
+
+namespace qpip::nbd::testing {
+namespace {
+
+// --- Several connections
+
+TEST_F(ClientTest, SpreadsOverConnectionsWhereAFlushCoversAll) {
+  Start({.connections = 3});
+  ASSERT_EQ(client_->connections(), 3u);
+  std::list<Command> reads;
+  for (int i = 0; i < 6; ++i) client_->Submit(reads.emplace_back(Io::Op::kRead, 0, 8).io);
+  client_->Poll();
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(server(i).asked.size(), 2u);
+  client_.reset();
+}
+
+TEST_F(ClientTest, HasOneConnectionWhereItDoesNot) {
+  script_.flags = kHasFlags | kSendFlush;
+  Start({.connections = 3});
+  EXPECT_EQ(client_->connections(), 1u);
+}
+
+TEST_F(ClientTest, WhatWasLostWithOneConnectionGoesOverAnother) {
+  Start({.connections = 2, .reconnect = milliseconds(10'000)});
+  Command a(Io::Op::kRead, 0, 8);
+  Command b(Io::Op::kRead, 8, 8);
+  client_->Submit(a.io);
+  client_->Submit(b.io);
+  client_->Poll();
+  wire_->refusal = ECONNREFUSED;
+  server(0).closed = true;
+  client_->Poll();
+  ASSERT_EQ(server(1).asked.size(), 2u);
+  for (int i = 0; i < 2; ++i) {
+    const Request request = Next(1).request;
+    server(1).PutData(request.cookie, request.offset, Ramp(8));
+  }
+  client_->Poll();
+  EXPECT_EQ(a.io.error + b.io.error, 0);
+  EXPECT_EQ(a.ended + b.ended, 2);
+  EXPECT_EQ(client_->counts().replayed, 1u);
+}
+
+// --- Lost connections
+
+TEST_F(ClientTest, WithoutReconnectTheFirstLossEndsEverything) {
+  Start();
+  Command flying(Io::Op::kRead, 0, 8);
+  Submit(flying);
+  server().closed = true;
+  client_->Poll();
+  EXPECT_EQ(flying.io.error, ECONNRESET);
+  Command later(Io::Op::kRead, 0, 8);
+  client_->Submit(later.io);
+  Finish(later);
+  EXPECT_EQ(later.io.error, ECONNRESET);
+  EXPECT_EQ(wire_->connections.size(), 1u);
+}
+
+TEST_F(ClientTest, ReplaysInOrderWhatWasNotAnswered) {
+  Start({.reconnect = milliseconds(10'000)});
+  Command answered(Io::Op::kWrite, 0, 8);
+  Command half(Io::Op::kRead, 64, 8);
+  Command write(Io::Op::kWrite, 8, 8);
+  std::iota(write.memory.begin(), write.memory.end(), uint8_t{1});
+  for (Command* each : {&answered, &half, &write}) client_->Submit(each->io);
+  client_->Poll();
+  server().PutDone(Next().request.cookie);
+  // Half a reply: what has come of it must not count.
+  const uint64_t cookie = Next().request.cookie;
+  server().PutData(cookie, 64, Ramp(4, 0x77), false);
+  client_->Poll();
+  EXPECT_EQ(answered.ended, 1);
+  server().closed = true;
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  ASSERT_EQ(server(1).asked.size(), 2u);
+  const Request read_again = Next(1).request;
+  EXPECT_EQ(read_again.command, kCommandRead);
+  EXPECT_EQ(read_again.length, 8u);
+  const Connection::Asked write_again = Next(1);
+  EXPECT_EQ(write_again.request.offset, 8u);
+  EXPECT_EQ(write_again.payload, Ramp(8));
+  server(1).PutData(read_again.cookie, 64, Ramp(8));
+  server(1).PutDone(write_again.request.cookie);
+  client_->Poll();
+  EXPECT_EQ(half.memory, Ramp(8));
+  EXPECT_EQ(half.io.error + write.io.error, 0);
+  EXPECT_EQ(client_->counts().reconnects, 1u);
+  EXPECT_EQ(client_->counts().replayed, 2u);
+}
+
+TEST_F(ClientTest, ChangesAreNotReplayedWhereTheyMustNot) {
+  Start({.reconnect = milliseconds(10'000), .replay_changes = false});
+  Command read(Io::Op::kRead, 0, 8);
+  Command trim(Io::Op::kTrim, 0, 8);
+  client_->Submit(read.io);
+  client_->Submit(trim.io);
+  client_->Poll();
+  server().closed = true;
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  EXPECT_EQ(trim.io.error, ECONNRESET);
+  EXPECT_EQ(read.ended, 0);
+  EXPECT_EQ(server(1).asked.size(), 1u);
+  client_.reset();
+}
+
+TEST_F(ClientTest, GivesUpWhenTheServerStaysAway) {
+  Start({.reconnect = milliseconds(20)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  wire_->refusal = ECONNREFUSED;
+  server().closed = true;
+  Finish(read);
+  EXPECT_EQ(read.io.error, ECONNREFUSED);
+}
+
+TEST_F(ClientTest, AnotherExportThanBeforeIsNotGoneOnWith) {
+  Start({.reconnect = milliseconds(10'000)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  wire_->script.bytes = 4096;
+  server().closed = true;
+  Finish(read);
+  EXPECT_EQ(read.io.error, ESTALE);
+}
+
+TEST_F(ClientTest, ASilentServerCountsAsLost) {
+  Start({.reconnect = milliseconds(10'000), .silence = milliseconds(5)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+  server(1).PutData(Next(1).request.cookie, 0, Ramp(8));
+  Finish(read);
+  EXPECT_EQ(read.io.error, 0);
+}
+
+TEST_F(ClientTest, AVolatileServerThatWasLostFailsTheNextFlushOnce) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  Command write(Io::Op::kWrite, 0, 8);
+  Submit(write);
+  server().PutDone(Next().request.cookie);
+  client_->Poll();
+  server().closed = true;
+  while (wire_->connections.size() < 2 || client_->connections() == 0) client_->Poll();
+  Command flush(Io::Op::kFlush);
+  client_->Submit(flush.io);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, EIO);
+  Command again(Io::Op::kFlush);
+  Submit(again);
+  server(1).PutDone(Next(1).request.cookie);
+  Finish(again);
+  EXPECT_EQ(again.io.error, 0);
+}
+
+TEST_F(ClientTest, AFlushThatWasUnderWayIsNotSentAgainToAVolatileServer) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  Command write(Io::Op::kWrite, 0, 8);
+  Submit(write);
+  server().PutDone(Next().request.cookie);
+  Finish(write);
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  server().closed = true;
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, EIO);
+  EXPECT_TRUE(server(1).asked.empty());
+}
+
+TEST_F(ClientTest, AVolatileServerThatHadFlushedIsGoneOnWith) {
+  Start({.reconnect = milliseconds(10'000), .volatile_server = true});
+  for (const Io::Op op : {Io::Op::kWrite, Io::Op::kFlush}) {
+    Command command(op, 0, op == Io::Op::kWrite ? 8 : 0);
+    Submit(command);
+    server().PutDone(Next().request.cookie);
+    Finish(command);
+  }
+  server().closed = true;
+  while (wire_->connections.size() < 2 || client_->connections() == 0) client_->Poll();
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  server(1).PutDone(Next(1).request.cookie);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, 0);
+}
+
+// --- The end
+
+TEST_F(ClientTest, SaysGoodByeWhenNothingIsInFlight) {
+  Start();
+  const std::shared_ptr<Connection> server = wire_->connections.front();
+  client_.reset();
+  ASSERT_EQ(server->asked.size(), 1u);
+  EXPECT_EQ(server->asked.front().request.command, kCommandDisconnect);
+}
+
+TEST_F(ClientTest, WhatIsInFlightEndsWithTheClient) {
+  Start();
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  client_.reset();
+  EXPECT_EQ(read.ended, 1);
+  EXPECT_EQ(read.io.error, ECANCELED);
+}
+
+}  // namespace
+}  // namespace qpip::nbd::testing
