@@ -58,8 +58,10 @@ class Wire {
   virtual void Use(const MemoryRegion& region) = 0;
 };
 
-std::unique_ptr<Wire> MakeQpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server);
+/// `keepalive`: of ClientOptions.
+std::unique_ptr<Wire> MakeQpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server,
+                                 std::chrono::seconds keepalive);
 /// Resolves the name. Throws ParseError, Error ENOENT: not a socket's name.
-std::unique_ptr<Wire> MakeSocketWire(const std::string& where);
+std::unique_ptr<Wire> MakeSocketWire(const std::string& where, std::chrono::seconds keepalive);
 
 }  // namespace qpip::nbd::internal

@@ -4,11 +4,12 @@
 namespace qpip::nbd {
 
 Client::Client(Nic& nic, ProtectionDomain& pd, const Endpoint& server, const ClientOptions& options)
-    : impl_(
-          std::make_unique<internal::ClientImpl>(internal::MakeQpWire(nic, pd, server), options)) {}
+    : impl_(std::make_unique<internal::ClientImpl>(
+          internal::MakeQpWire(nic, pd, server, options.keepalive), options)) {}
 
 Client::Client(const std::string& where, const ClientOptions& options)
-    : impl_(std::make_unique<internal::ClientImpl>(internal::MakeSocketWire(where), options)) {}
+    : impl_(std::make_unique<internal::ClientImpl>(
+          internal::MakeSocketWire(where, options.keepalive), options)) {}
 
 Client::~Client() = default;
 

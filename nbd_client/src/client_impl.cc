@@ -73,7 +73,12 @@ int OpenEpoll(int wire, int timer) {
 }  // namespace
 
 ClientImpl::ClientImpl(std::unique_ptr<Wire> wire, const ClientOptions& options)
-    : options_(options), wire_(std::move(wire)) {
+    : options_(options),
+      wire_(std::move(wire)),
+      ledger_(options.ledger ? options.ledger : std::make_shared<ChangeLedger>()),
+      // As of a file that is opened: what no flush has said yet is said to the next one.
+      told_losses_(ledger_->reported()) {
+  if (options.expected) facts_ = *options.expected;
   if (options.connections < 1 || options.connections > kMaxConnectionsOfOne) {
     throw Error(EINVAL, "bad number of connections: " + std::to_string(options.connections) +
                             ": 1 to " + std::to_string(kMaxConnectionsOfOne));
@@ -196,7 +201,7 @@ void ClientImpl::RunLink(Link& link, Clock::time_point now) {
 
 void ClientImpl::OnReady(Link& link) {
   const ExportFacts& found = link.agreed().facts;
-  if (ever_ready_) CompareFacts(found);
+  if (ever_ready_ || options_.expected) CompareFacts(found);
   if (!ever_ready_) {
     facts_ = found;
     const unsigned more = found.multi_conn ? options_.connections - 1 : 0;
@@ -224,13 +229,12 @@ void ClientImpl::CompareFacts(const ExportFacts& found) const {
 
 void ClientImpl::OnLoss(Link& link, const Error& error, bool refused, Clock::time_point now) {
   // What breaks the protocol in the middle would do it again.
-  const bool broken = refused && link.ready();
+  const bool was_up = link.ready();
+  const bool broken = refused && was_up;
   const int code = error.code();
   const std::string text = error.what();
   const std::vector<Piece> pieces = link.Drop();
-  if (ever_ready_ && options_.volatile_server && link.was_ready && changes_ > flushed_) {
-    suspect_ = true;
-  }
+  if (was_up) ledger_->OnLoss();
   PutBack(pieces);
   const auto limit = ever_ready_ ? options_.reconnect : options_.patience;
   // A connection more than the first may be refused: there are others.
@@ -331,7 +335,7 @@ void ClientImpl::Dispatch() {
     if (link == nullptr) return;
     Piece piece = again_.front();
     again_.pop_front();
-    if (piece.command == kCommandFlush && suspect_) {  // it would not cover what was lost
+    if (piece.command == kCommandFlush && suspect()) {  // it would not cover what was lost
       piece.error = EIO;
       OnPieceDone(piece);
     } else {
@@ -352,7 +356,7 @@ void ClientImpl::Dispatch() {
 }
 
 int ClientImpl::Check(const Io& io) const {
-  if (io.op == Io::Op::kFlush) return suspect_ ? EIO : 0;
+  if (io.op == Io::Op::kFlush) return suspect() ? EIO : 0;
   if (io.length == 0 || io.offset > facts_.bytes || io.length > facts_.bytes - io.offset) {
     return EINVAL;
   }
@@ -392,9 +396,9 @@ bool ClientImpl::CutPiece(Piece* piece) {
   Io& io = waiting_.front();
   if (cut_ == 0) {
     io.error = Check(io);
-    if (io.op == Io::Op::kFlush && suspect_) {
-      suspect_ = false;
-      flushed_ = changes_;
+    if (io.op == Io::Op::kFlush && io.error == EIO) {
+      told_losses_ = ledger_->losses();
+      ledger_->OnReported(told_losses_);
     }
     if (io.error != 0 || IsDoneHere(io)) {
       AllSent(io);
@@ -409,7 +413,7 @@ bool ClientImpl::CutPiece(Piece* piece) {
   piece->command = CommandOf(io.op);
   piece->offset = io.op == Io::Op::kFlush ? 0 : io.offset + cut_;
   piece->length = io.op == Io::Op::kFlush ? 0 : std::min(MostBytes(io), io.length - cut_);
-  piece->changes = changes_;
+  piece->changes = ledger_->answered();
   if (io.op == Io::Op::kZero) {
     piece->zeroes = !facts_.zero;
     if (piece->zeroes) piece->command = kCommandWrite;
@@ -441,11 +445,19 @@ void ClientImpl::AllSent(Io& io) {
 void ClientImpl::OnPieceDone(const Piece& piece) {
   Io& io = *piece.io;
   --io.pieces;
-  if (io.error == 0) io.error = piece.error;
-  if (piece.error == 0) {
-    if (IsChange(piece.command)) ++changes_;
-    if (piece.command == kCommandFlush) flushed_ = std::max(flushed_, piece.changes);
+  int error = piece.error;
+  if (error == 0 && piece.command == kCommandFlush) {
+    // Another client may have lost meanwhile what this flush was to cover.
+    if (suspect()) {
+      error = EIO;
+    } else {
+      ledger_->OnFlush(piece.changes);
+    }
   }
+  if (error == 0 && IsChange(piece.command) && (piece.flags & kCommandFua) == 0) {
+    ledger_->OnChange();
+  }
+  if (io.error == 0) io.error = error;
   EndIfOver(io);
 }
 
@@ -456,7 +468,7 @@ void ClientImpl::EndIfOver(Io& io) {
     Piece flush;
     flush.io = &io;
     flush.command = kCommandFlush;
-    flush.changes = changes_;
+    flush.changes = ledger_->answered();
     ++io.pieces;
     again_.push_back(flush);
     return;

@@ -66,7 +66,7 @@ class ClientImpl final : public PieceOwner {
   void RunLinks(Clock::time_point now);
   void RunLink(Link& link, Clock::time_point now);
   void OnReady(Link& link);
-  /// Throws Refusal: the export is another one than before.
+  /// Throws Refusal: the export is another one than it was to be.
   void CompareFacts(const ExportFacts& found) const;
   void OnLoss(Link& link, const Error& error, bool refused, Clock::time_point now);
   void PutBack(const std::vector<Piece>& pieces);
@@ -76,6 +76,8 @@ class ClientImpl final : public PieceOwner {
   void Fail(int code, const std::string& text);
 
   // Of commands
+  /// A volatile server was lost with changes that were not flushed, and no flush has said so.
+  bool suspect() const { return options_.volatile_server && ledger_->losses() != told_losses_; }
   Link* PickLink();
   /// Cuts the next piece off the first command that waits. Returns false when that ended instead.
   bool CutPiece(Piece* piece);
@@ -107,9 +109,8 @@ class ClientImpl final : public PieceOwner {
   int failed_ = 0;                               ///< errno of the end of everything
   std::string failure_;
 
-  uint64_t changes_ = 0;  ///< answered
-  uint64_t flushed_ = 0;  ///< of these, known to be on stable storage
-  bool suspect_ = false;  ///< a volatile server was lost with changes that were not flushed
+  std::shared_ptr<ChangeLedger> ledger_;
+  uint64_t told_losses_;  ///< of the ledger's, for which a flush of this client's has failed
 
   int epoll_ = -1;
   int timer_ = -1;

@@ -29,7 +29,7 @@ class QpWire;
 
 class QpChannel : public Channel {
  public:
-  QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd);
+  QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd, std::chrono::seconds keepalive);
   ~QpChannel() override;
 
   QueuePair& qp() { return *qp_; }
@@ -58,8 +58,12 @@ class QpChannel : public Channel {
 
 class QpWire : public Wire {
  public:
-  QpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server)
-      : nic_(nic), pd_(pd), server_(server), cq_(nic.CreateCq(kMaxConnections * kEach)) {}
+  QpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server, std::chrono::seconds keepalive)
+      : nic_(nic),
+        pd_(pd),
+        server_(server),
+        keepalive_(keepalive),
+        cq_(nic.CreateCq(kMaxConnections * kEach)) {}
 
   std::unique_ptr<Channel> Connect() override;
   Timeout connecting_step() const override { return std::chrono::microseconds(200); }
@@ -88,6 +92,7 @@ class QpWire : public Wire {
   Nic& nic_;
   ProtectionDomain& pd_;
   Endpoint server_;
+  std::chrono::seconds keepalive_;
   std::unique_ptr<CompletionQueue> cq_;
   std::map<uint32_t, QpChannel*> channels_;
   std::vector<std::unique_ptr<MemoryRegion>> own_;
@@ -95,7 +100,7 @@ class QpWire : public Wire {
   std::array<WorkCompletion, 64> completions_;
 };
 
-QpChannel::QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd)
+QpChannel::QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd, std::chrono::seconds keepalive)
     : wire_(wire),
       qp_(nic.CreateQp(pd, {.framing = Framing::kStream,
                             .send_cq = &wire.cq(),
@@ -104,7 +109,8 @@ QpChannel::QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd)
                             .recv_depth = kReceives,
                             .max_send_sge = kPayloadElements + 1,
                             .max_recv_sge = 1,
-                            .receive_reservation = kReceives * kReceiveBytes})),
+                            .receive_reservation = kReceives * kReceiveBytes,
+                            .keepalive = keepalive})),
       reader_(std::make_unique<StreamReader>(
           pd, *qp_, StreamReaderOptions{.buffer_bytes = kReceiveBytes, .buffers = kReceives})),
       writer_(std::make_unique<StreamWriter>(pd, *qp_)) {
@@ -192,7 +198,7 @@ size_t QpChannel::Receive(std::span<const iovec> into) {
 }
 
 std::unique_ptr<Channel> QpWire::Connect() {
-  auto channel = std::make_unique<QpChannel>(*this, nic_, pd_);
+  auto channel = std::make_unique<QpChannel>(*this, nic_, pd_, keepalive_);
   channel->qp().StartConnect(server_);
   return channel;
 }
@@ -222,8 +228,9 @@ const MemoryRegion* QpWire::Find(const iovec& run) const {
 
 }  // namespace
 
-std::unique_ptr<Wire> MakeQpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server) {
-  return std::make_unique<QpWire>(nic, pd, server);
+std::unique_ptr<Wire> MakeQpWire(Nic& nic, ProtectionDomain& pd, const Endpoint& server,
+                                 std::chrono::seconds keepalive) {
+  return std::make_unique<QpWire>(nic, pd, server, keepalive);
 }
 
 }  // namespace qpip::nbd::internal

@@ -25,6 +25,10 @@ namespace {
 
 constexpr size_t kInputBytes = 64 * 1024;
 constexpr size_t kMaxRuns = 256;
+/// Within the time that is allowed once a server has been silent.
+constexpr int kProbes = 4;
+/// What the kernel takes for TCP_KEEPIDLE and TCP_KEEPINTVL, seconds.
+constexpr int64_t kMostKeepalive = 32767;
 
 class SocketChannel : public Channel {
  public:
@@ -64,8 +68,11 @@ struct Address {
 
 class SocketWire : public Wire {
  public:
-  SocketWire(std::string where, const Address& address)
-      : where_(std::move(where)), address_(address), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  SocketWire(std::string where, const Address& address, std::chrono::seconds keepalive)
+      : where_(std::move(where)),
+        address_(address),
+        keepalive_(keepalive),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     if (epoll_ < 0) throw Error(errno, std::string("no descriptor: ") + std::strerror(errno));
   }
   ~SocketWire() override { close(epoll_); }
@@ -84,6 +91,7 @@ class SocketWire : public Wire {
  private:
   std::string where_;
   Address address_;
+  std::chrono::seconds keepalive_;
   int epoll_;
   std::list<std::vector<std::byte>> memory_;
 };
@@ -202,6 +210,22 @@ Address Resolve(const std::string& where) {
   return address;
 }
 
+/// A server whose machine is gone sends nothing, not even a reset. A Unix socket has no such
+/// options, and needs none.
+void WatchForItsEnd(int fd, std::chrono::seconds keepalive) {
+  if (keepalive.count() <= 0) return;
+  const int idle = static_cast<int>(std::min<int64_t>(keepalive.count(), kMostKeepalive));
+  const int interval = std::max(1, idle / kProbes);
+  const int on = 1;
+  const auto unacknowledged_ms = static_cast<unsigned>(idle + interval * kProbes) * 1000;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
+  // Nothing is probed as long as something that was sent is not acknowledged.
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
+}
+
 std::unique_ptr<Channel> SocketWire::Connect() {
   const int fd = socket(address_.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int error = fd < 0 ? errno : 0;
@@ -215,6 +239,7 @@ std::unique_ptr<Channel> SocketWire::Connect() {
   }
   const int on = 1;  // a Unix socket has no such option, and needs none
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  WatchForItsEnd(fd, keepalive_);
   return std::make_unique<SocketChannel>(fd, epoll_);
 }
 
@@ -230,8 +255,8 @@ bool SocketWire::Wait(Timeout timeout) {
 
 }  // namespace
 
-std::unique_ptr<Wire> MakeSocketWire(const std::string& where) {
-  return std::make_unique<SocketWire>(where, Resolve(where));
+std::unique_ptr<Wire> MakeSocketWire(const std::string& where, std::chrono::seconds keepalive) {
+  return std::make_unique<SocketWire>(where, Resolve(where), keepalive);
 }
 
 }  // namespace qpip::nbd::internal

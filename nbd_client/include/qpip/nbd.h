@@ -27,10 +27,12 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -96,6 +98,65 @@ struct Io {
   uint8_t stage = 0;    ///< the client's own
 };
 
+/// What the server has said of its export.
+struct ExportFacts {
+  uint64_t bytes = 0;      ///< its size
+  bool read_only = false;  ///< changes end with EPERM
+  /// What the server has. Where it has not, the client makes do: a flush or cache is done at once,
+  /// FUA is a flush behind the change, zeroes are written (a kFastZero ends with ENOTSUP), a trim
+  /// does nothing.
+  bool flush = false;
+  bool fua = false;                 ///< see `flush`
+  bool trim = false;                ///< see `flush`
+  bool zero = false;                ///< see `flush`
+  bool fast_zero = false;           ///< see `flush`
+  bool cache = false;               ///< see `flush`
+  bool rotational = false;          ///< a disk that turns
+  bool multi_conn = false;          ///< a flush covers all connections
+  bool block_status = false;        ///< kStatus can be asked
+  bool structured_replies = false;  ///< agreed on, or extended headers
+  bool extended_headers = false;    ///< agreed on
+  uint32_t minimum = 1;             ///< offsets and lengths are multiples; a power of two
+  uint32_t preferred = 4096;        ///< likewise, for speed
+  uint32_t maximum = 32u << 20;  ///< longest payload of one command; the client cuts what is longer
+  std::string description;       ///< for people; may be empty
+};
+
+/// Which changes a server has answered, and which of them are on stable storage. A client has one
+/// of its own; where the server's flush covers all connections (multi_conn), clients of one export
+/// share one, so that none takes for flushed what another's connection may have lost. Thread-safe.
+class ChangeLedger {
+ public:
+  /// Changes that were answered so far.
+  uint64_t answered() const { return answered_.load(); }
+  void OnChange() { answered_.fetch_add(1); }
+  /// A flush has succeeded that was sent when so many changes had been answered.
+  void OnFlush(uint64_t answered) { (void)RaiseFlushed(answered); }
+  /// A connection is lost. What was answered and not flushed may be too, and is written off.
+  void OnLoss() {
+    if (RaiseFlushed(answered())) losses_.fetch_add(1);
+  }
+  /// How many losses there were that changes may have been lost with.
+  uint64_t losses() const { return losses_.load(); }
+  /// Of these, how many somebody's flush has failed for.
+  uint64_t reported() const { return reported_.load(); }
+  void OnReported(uint64_t losses) { (void)Raise(reported_, losses); }
+
+ private:
+  static bool Raise(std::atomic<uint64_t>& number, uint64_t to) {
+    uint64_t before = number.load();
+    while (before < to && !number.compare_exchange_weak(before, to)) {
+    }
+    return before < to;
+  }
+  bool RaiseFlushed(uint64_t to) { return Raise(flushed_, to); }
+
+  std::atomic<uint64_t> answered_ = 0;
+  std::atomic<uint64_t> flushed_ = 0;
+  std::atomic<uint64_t> losses_ = 0;
+  std::atomic<uint64_t> reported_ = 0;
+};
+
 /// Of a Client.
 struct ClientOptions {
   std::string export_name = {};  ///< "": the server's default
@@ -122,36 +183,23 @@ struct ClientOptions {
   /// machine without power does and a killed process does not: then flushes that were under way at
   /// a loss that such changes came before, and the first one after it, end with EIO.
   bool volatile_server = false;
+  /// Of a volatile server: shared with other clients. nullptr: the client's own.
+  std::shared_ptr<ChangeLedger> ledger = nullptr;
+  /// What the export is known to be: another size, or less than that, ends everything with ESTALE,
+  /// at the first connection as after a loss.
+  std::optional<ExportFacts> expected = std::nullopt;
   /// A connection on which a command waits, and no byte has come or gone for so long, counts as
   /// lost. 0: none does.
   std::chrono::milliseconds silence{0};
+  /// A server that has been silent for so long is asked whether it is there (RFC 9293 3.8.4), and
+  /// the connection counts as lost when it does not answer. Of a kernel's TCP: within as long
+  /// again, at least 4 s; the same holds where it takes no bytes for so long. Over queue pairs:
+  /// within what the NIC's URI says (keepalive_interval_s, keepalive_probes; user_timeout_ms of
+  /// what was sent). 0: a kernel's socket waits for ever, a queue pair as its NIC's URI has it.
+  std::chrono::seconds keepalive{60};
   /// The constructor returns at once: what is submitted waits for the connections, and facts() are
   /// the server's from the first of them on.
   bool start_only = false;
-};
-
-/// What the server has said of its export.
-struct ExportFacts {
-  uint64_t bytes = 0;      ///< its size
-  bool read_only = false;  ///< changes end with EPERM
-  /// What the server has. Where it has not, the client makes do: a flush or cache is done at once,
-  /// FUA is a flush behind the change, zeroes are written (a kFastZero ends with ENOTSUP), a trim
-  /// does nothing.
-  bool flush = false;
-  bool fua = false;                 ///< see `flush`
-  bool trim = false;                ///< see `flush`
-  bool zero = false;                ///< see `flush`
-  bool fast_zero = false;           ///< see `flush`
-  bool cache = false;               ///< see `flush`
-  bool rotational = false;          ///< a disk that turns
-  bool multi_conn = false;          ///< a flush covers all connections
-  bool block_status = false;        ///< kStatus can be asked
-  bool structured_replies = false;  ///< agreed on, or extended headers
-  bool extended_headers = false;    ///< agreed on
-  uint32_t minimum = 1;             ///< offsets and lengths are multiples; a power of two
-  uint32_t preferred = 4096;        ///< likewise, for speed
-  uint32_t maximum = 32u << 20;  ///< longest payload of one command; the client cuts what is longer
-  std::string description;       ///< for people; may be empty
 };
 
 /// Of a client, so far.
