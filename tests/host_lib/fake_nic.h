@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -156,8 +157,16 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   void Wake(const uint32_t* word) override;
   void Relax() override {}
 
+  // DMA addresses are not virtual addresses: who mixes them up does not get far.
+  static constexpr uint64_t kBusOffset = uint64_t{1} << 56;
   template <typename T>
-  T* At(uint64_t dma_address) const;
+  static T* At(uint64_t dma_address) {
+    return reinterpret_cast<T*>(static_cast<uintptr_t>(dma_address - kBusOffset));
+  }
+  static constexpr uint8_t Byte(auto value) { return static_cast<uint8_t>(value); }
+  static uint64_t LoadAcquire(uint64_t* word) {
+    return std::atomic_ref<uint64_t>(*word).load(std::memory_order_acquire);
+  }
   void Promise(bool kept, const char* what);
   bool DriveLocked();
   bool OnDoorbell(const abi::Doorbell& doorbell);
