@@ -191,6 +191,115 @@ TEST_F(ClientTest, AVolatileServerThatHadFlushedIsGoneOnWith) {
   EXPECT_EQ(flush.io.error, 0);
 }
 
+/// Given two clients of one export whose flush covers both, one of which has written.
+class LedgerTest : public ClientTest {
+ protected:
+  LedgerTest() {
+    options_ = {.reconnect = milliseconds(10'000),
+                .volatile_server = true,
+                .ledger = std::make_shared<ChangeLedger>()};
+    Start(options_);
+    writer_ = std::move(client_);
+    writers_wire_ = wire_;
+    Start(options_);
+  }
+  void Write(uint32_t flags = 0) {
+    Command write(Io::Op::kWrite, 0, 8, flags);
+    writer_->Submit(write.io);
+    writer_->Poll();
+    Connection& server = *writers_wire_->connections.back();
+    server.PutDone(server.asked.back().request.cookie);
+    writer_->Poll();
+    EXPECT_EQ(write.ended, 1);
+  }
+  void LoseTheWritersServer() {
+    writers_wire_->connections.back()->closed = true;
+    const size_t before = writers_wire_->connections.size();
+    while (writers_wire_->connections.size() == before) writer_->Poll();
+  }
+  /// By the other client.
+  int Flush() {
+    Command flush(Io::Op::kFlush);
+    Submit(flush);
+    Connection& mine = *wire_->connections.back();
+    if (!mine.asked.empty()) mine.PutDone(mine.asked.back().request.cookie);
+    mine.asked.clear();
+    Finish(flush);
+    return flush.io.error;
+  }
+
+  ClientOptions options_;
+  std::unique_ptr<ClientImpl> writer_;
+  ScriptedWire* writers_wire_ = nullptr;
+};
+
+TEST_F(LedgerTest, AFlushFailsWhereAnotherClientLostWhatItWasToCover) {
+  Write();
+  LoseTheWritersServer();
+  EXPECT_EQ(Flush(), EIO);
+  EXPECT_EQ(Flush(), 0);
+}
+
+TEST_F(LedgerTest, WhatWasFlushedIsNotLost) {
+  Write();
+  EXPECT_EQ(Flush(), 0);
+  LoseTheWritersServer();
+  EXPECT_EQ(Flush(), 0);
+}
+
+TEST_F(LedgerTest, WhatWasWrittenThroughIsNotLost) {
+  Write(Io::kFua);
+  LoseTheWritersServer();
+  EXPECT_EQ(Flush(), 0);
+}
+
+TEST_F(LedgerTest, AClientThatBeginsLaterIsToldWhatNobodyWasTold) {
+  Write();
+  LoseTheWritersServer();
+  Start(options_);
+  EXPECT_EQ(Flush(), EIO);
+  Start(options_);
+  EXPECT_EQ(Flush(), 0) << "somebody was";
+}
+
+TEST_F(LedgerTest, AFlushThatIsUnderWayWhenAnotherClientLosesItsServerFails) {
+  Write();
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  LoseTheWritersServer();
+  server().PutDone(Next().request.cookie);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, EIO);
+}
+
+// --- What the export must be
+
+TEST_F(ClientTest, AnotherExportThanExpectedIsRefusedAtTheFirstConnection) {
+  Start();
+  ClientOptions options = {.expected = client_->facts()};
+  Start(options);
+  EXPECT_EQ(client_->facts().bytes, 1u << 20);
+  script_.bytes = 4096;
+  try {
+    Start(options);
+    ADD_FAILURE() << "taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ESTALE);
+  }
+}
+
+TEST_F(ClientTest, WhatIsSubmittedBeforeItIsKnownThatTheExportIsAnotherOneEnds) {
+  Start();
+  const ClientOptions options = {.expected = client_->facts(), .start_only = true};
+  script_.flags &= static_cast<uint16_t>(~kSendTrim);
+  Start(options);
+  EXPECT_EQ(client_->facts().bytes, 1u << 20) << "as expected, as long as nothing else is known";
+  Command trim(Io::Op::kTrim, 0, 8);
+  client_->Submit(trim.io);
+  Finish(trim);
+  EXPECT_EQ(trim.io.error, ESTALE);
+}
+
 // --- The end
 
 TEST_F(ClientTest, SaysGoodByeWhenNothingIsInFlight) {
