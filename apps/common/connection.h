@@ -18,7 +18,7 @@ class Interrupted : public Failure {
   using Failure::Failure;
 };
 
-/// Adds --keepalive, of a command that serves.
+/// Adds --keepalive, of a command whose connections last.
 void AddKeepaliveOption(CommandLine& command_line);
 /// For QpOptions::keepalive: what --keepalive says, or the default; 0 when --nic names
 /// keepalive_idle_s, which holds then. Throws UsageError when both are given.

@@ -28,10 +28,10 @@ std::string ClientAddress() {
   return text;
 }
 
-/// Probes of a server's keep-alive, seconds apart: with nine of them a dead client is given up in
-/// a minute and a half, not in the eleven minutes of a NIC's default.
+/// Probes of a keep-alive, seconds apart: with nine of them a dead peer is given up in a minute and
+/// a half, not in the eleven minutes of a NIC's default.
 constexpr char kProbeInterval[] = "keepalive_interval_s";
-constexpr char kServerProbeInterval[] = "10";
+constexpr char kProbeIntervalSeconds[] = "10";
 
 std::string WithParameter(const std::string& uri, const std::string& name,
                           const std::string& value) {
@@ -84,8 +84,8 @@ std::string NicUri(const std::string& uri, const std::string& address, NicRole r
 std::string NicUri(const CommandLine& command_line, NicRole role) {
   std::string uri = NicUri(command_line.String("nic"),
                            command_line.Has("address") ? command_line.String("address") : "", role);
-  if (role == NicRole::kClient || HasParameter(uri, kProbeInterval)) return uri;
-  return WithParameter(uri, kProbeInterval, kServerProbeInterval);
+  if (HasParameter(uri, kProbeInterval)) return uri;
+  return WithParameter(uri, kProbeInterval, kProbeIntervalSeconds);
 }
 
 void AddStatisticsOption(CommandLine& command_line) {

@@ -40,6 +40,7 @@ apps::CommandLine MakeCommandLine() {
       "vconn",
       "to a server that was started with --vconn: each of NBD's messages is one of VCONN's");
   apps::AddPatienceOption(command_line);
+  apps::AddKeepaliveOption(command_line);
   command_line.Positional("server", 1);
   return command_line;
 }
@@ -77,6 +78,7 @@ int Main(int argc, char** argv) {
   LocalServerOptions options;
   options.peer = apps::ParsePeer(servers.front(), kDefaultPort);
   options.patience = apps::GetPatience(command_line);
+  options.keepalive = apps::GetKeepalive(command_line);
   options.exit_when_broken = command_line.Flag("exit-when-broken");
   options.vconn = command_line.Flag("vconn");
   if (options.exit_when_broken && command_line.Flag("keep-serving")) {

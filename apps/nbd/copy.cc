@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "apps/common/command_line.h"
 
@@ -55,6 +56,7 @@ Copy::Copy(storage::Device& from, storage::Device& to, storage::ThreadExecutor& 
       executor_(executor),
       options_(options),
       bytes_(from.geometry().bytes),
+      step_(std::max(from.geometry().minimum, to.geometry().minimum)),
       flushed_(!options.flush) {
   const storage::Geometry geometry = to.geometry();
   if (geometry.read_only) throw apps::Failure("the destination is read-only");
@@ -62,9 +64,15 @@ Copy::Copy(storage::Device& from, storage::Device& to, storage::ThreadExecutor& 
     throw apps::Failure("the destination is too small: " + std::to_string(geometry.bytes) +
                         " bytes for " + std::to_string(bytes_));
   }
-  if (bytes_ % geometry.minimum != 0) {
-    throw apps::Failure("the destination takes multiples of " + std::to_string(geometry.minimum) +
-                        " bytes, and the source has " + std::to_string(bytes_));
+  if (bytes_ % step_ != 0) {
+    const char* const who = step_ == geometry.minimum ? "the destination takes" : "the source has";
+    throw apps::Failure(std::string(who) + " multiples of " + std::to_string(step_) +
+                        " bytes, and the source is of " + std::to_string(bytes_));
+  }
+  if (step_ > options.block_bytes) {
+    throw apps::Failure("blocks of " + std::to_string(options.block_bytes) +
+                        " bytes, where multiples of " + std::to_string(step_) +
+                        " are taken: give a larger --request-size");
   }
   for (size_t i = 0; i < options.in_flight; ++i) {
     slots_.push_back(std::make_unique<Slot>());
@@ -111,36 +119,51 @@ void Copy::Start() {
       if (busy_ == 0 && !flushed_ && !flushing_) StartFlush();
       return;
     }
-    if (!NextExtent()) {
+    if (extent_ == extents_.extents().size()) {
       AskStatus();  // which some devices answer at once
       continue;
     }
-    const bool zeroes = (extents_.extents()[extent_].flags & storage::kZeroes) != 0;
-    zeroes ? StartZeroes() : StartData();
+    const uint64_t zeroes = ZeroesHere();
+    zeroes > 0 ? StartZeroes(zeroes) : StartData();
   }
 }
 
-bool Copy::NextExtent() {
-  if (left_ > 0) return true;
-  ++extent_;
-  if (extent_ >= extents_.extents().size()) return false;
-  left_ = extents_.extents()[extent_].length;
-  return true;
+/// How many bytes of zeroes begin here, in whole steps: extents end where the source has them,
+/// which may be in the middle of what the destination takes.
+uint64_t Copy::ZeroesHere() {
+  uint64_t bytes = 0;
+  uint64_t skip = gone_;
+  for (const storage::Extent& extent : extents_.extents().subspan(extent_)) {
+    if ((extent.flags & storage::kZeroes) == 0) break;
+    bytes += extent.length - std::exchange(skip, 0);
+    if (bytes >= kZeroBytes) break;
+  }
+  bytes = std::min({bytes, kZeroBytes, bytes_ - at_});
+  return bytes - bytes % step_;
+}
+
+void Copy::Advance(uint64_t bytes) {
+  at_ += bytes;
+  gone_ += bytes;
+  const std::span<const storage::Extent> extents = extents_.extents();
+  while (extent_ < extents.size() && gone_ >= extents[extent_].length) {
+    gone_ -= extents[extent_++].length;
+  }
 }
 
 void Copy::AskStatus() {
   extents_.Clear();
+  extent_ = 0;
+  gone_ = 0;
   asking_ = true;
   Slot& slot = Take(Op::kStatus, at_, std::min(bytes_ - at_, kStatusBytes));
   slot.request.extents = &extents_;
   Submit(from_, slot);
 }
 
-void Copy::StartZeroes() {
-  const uint64_t length = std::min(left_, kZeroBytes);
+void Copy::StartZeroes(uint64_t length) {
   const uint64_t offset = at_;
-  at_ += length;
-  left_ -= length;
+  Advance(length);
   if (options_.destination_is_zero) {
     counts_.skipped += length;
     return;
@@ -151,10 +174,11 @@ void Copy::StartZeroes() {
 void Copy::StartData() {
   // To the next multiple of a block, so that an extent at an odd place costs one odd block.
   const uint64_t to_boundary = options_.block_bytes - at_ % options_.block_bytes;
-  const uint64_t length = std::min(left_, to_boundary);
+  const uint64_t left = extents_.extents()[extent_].length - gone_;
+  // The last step may reach into the next extent; the end of everything is the end of one.
+  const uint64_t length = std::min((left + step_ - 1) / step_ * step_, to_boundary);
   Slot& slot = Take(Op::kRead, at_, length);
-  at_ += length;
-  left_ -= length;
+  Advance(length);
   slot.run = {slot.memory.data(), static_cast<size_t>(length)};
   slot.request.data = {&slot.run, 1};
   Submit(from_, slot);
@@ -190,9 +214,7 @@ void Copy::OnDone(Slot& slot) {
       flushed_ = true;
       break;
     default:
-      extent_ = 0;
-      left_ = extents_.extents().empty() ? 0 : extents_.extents()[0].length;
-      if (left_ == 0) {
+      if (extents_.extents().empty()) {
         slot.request.error = EPROTO;  // a status of nothing would be asked for for ever
         Fail(slot);
       }
@@ -220,6 +242,9 @@ void Copy::Fail(const Slot& slot) {
   error_ = slot.request.error;
   failure_ = std::string(NameOf(slot.request.op)) + " failed at " +
              std::to_string(slot.request.offset) + ": " + std::strerror(error_);
+  if (slot.request.op == Op::kFlush) {
+    failure_ += ": what was written may be lost, as when a server was lost before it: copy again";
+  }
 }
 
 bool Copy::Run(int stop_fd, const std::function<void(const CopyCounts&)>& progress) {
@@ -230,11 +255,13 @@ bool Copy::Run(int stop_fd, const std::function<void(const CopyCounts&)>& progre
       executor_.Awake();
       break;
     }
-    std::array<pollfd, 2> waited = {pollfd{executor_.fd(), POLLIN, 0}, pollfd{stop_fd, POLLIN, 0}};
+    // What has told to stop goes on telling: it is looked at once.
+    std::array<pollfd, 2> waited = {pollfd{executor_.fd(), POLLIN, 0},
+                                    pollfd{error_ == 0 ? stop_fd : -1, POLLIN, 0}};
     poll(waited.data(), waited.size(), kProgressMs);
     executor_.Awake();
     progress(counts_);
-    if (waited[1].revents != 0 && error_ == 0) {
+    if (waited[1].revents != 0) {
       error_ = ECANCELED;
       failure_.clear();
     }

@@ -37,7 +37,7 @@ struct CopyCounts {
 class Copy {
  public:
   /// `memory`: CopyMemoryBytes(options). References must outlive it. Throws apps::Failure: the
-  /// destination is too small, read-only, or takes no such length.
+  /// destination is too small, read-only, or one of both takes no such lengths.
   Copy(storage::Device& from, storage::Device& to, storage::ThreadExecutor& executor,
        std::span<std::byte> memory, const CopyOptions& options);
   ~Copy();
@@ -55,9 +55,10 @@ class Copy {
 
   bool over() const { return busy_ == 0 && (error_ != 0 || (at_ == bytes_ && flushed_)); }
   void Start();
-  bool NextExtent();
+  uint64_t ZeroesHere();
+  void Advance(uint64_t bytes);
   void AskStatus();
-  void StartZeroes();
+  void StartZeroes(uint64_t length);
   void StartData();
   void StartFlush();
   Slot& Take(storage::Op op, uint64_t offset, uint64_t length);
@@ -73,6 +74,7 @@ class Copy {
   storage::ThreadExecutor& executor_;
   CopyOptions options_;
   uint64_t bytes_;
+  uint64_t step_;  ///< offsets and lengths are multiples, on both sides
   CopyCounts counts_;
 
   std::vector<std::unique_ptr<Slot>> slots_;
@@ -81,8 +83,8 @@ class Copy {
   uint64_t at_ = 0;  ///< everything in front of it has been started
   std::array<storage::Extent, kMostExtents> room_;
   storage::ExtentList extents_{room_};
-  size_t extent_ = 0;    ///< of the list, where `at_` lies
-  uint64_t left_ = 0;    ///< bytes of it from `at_` on
+  size_t extent_ = 0;    ///< of the list, where `at_` lies; none: all have been started
+  uint64_t gone_ = 0;    ///< bytes of it before `at_`
   bool asking_ = false;  ///< the list is being filled
   bool flushing_ = false;
   bool flushed_ = false;

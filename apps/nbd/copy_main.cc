@@ -33,7 +33,6 @@ constexpr char kName[] = "qpip-nbd-copy";
 constexpr size_t kWorkers = 8;
 /// Work that lasts longer says how far it is, on a terminal.
 constexpr auto kSilent = std::chrono::seconds(2);
-constexpr double kMostSeconds = 86400;
 
 apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
@@ -52,18 +51,14 @@ apps::CommandLine MakeCommandLine() {
                    "  qpip-nbd-copy --nic shm:lab 'nbd+qp://[fd00::1]/disk' copy.img\n"
                    "  qpip-nbd-copy 'nbd+unix:///?socket=/tmp/a' 'nbd+unix:///?socket=/tmp/b'\n"});
   apps::AddNicOptions(command_line);
+  AddClientOptions(command_line, "connections to each server");
   command_line.Options().add_options()(
-      "connections,C", po::value<std::string>()->default_value("4")->value_name("COUNT"),
-      "connections to each server, where its flush covers them all")(
       "requests,R", po::value<std::string>()->default_value("64")->value_name("COUNT"),
       "blocks on their way at a time")(
       "request-size", po::value<std::string>()->default_value("256K")->value_name("BYTES"),
       "of a block: a power of two, 64K to 32M")(
-      "reconnect", po::value<std::string>()->default_value("30")->value_name("SECONDS"),
-      "how long a server that was lost is tried again (0: not)")(
       "destination-is-zero", "the destination reads as zeroes: these are not written")(
       "no-flush", "do not wait until the destination is on stable storage");
-  apps::AddPatienceOption(command_line);
   command_line.Positional("argument", 2);
   return command_line;
 }
@@ -188,13 +183,7 @@ Job GetJob(const apps::CommandLine& command_line) {
   }
   job.options.destination_is_zero = command_line.Flag("destination-is-zero");
   job.options.flush = !command_line.Flag("no-flush");
-  const auto to_ms = [](std::chrono::nanoseconds time) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(time);
-  };
-  job.upstream.connections = static_cast<unsigned>(command_line.Number("connections", 1, 64));
-  job.upstream.reconnect =
-      to_ms(apps::ToNanoseconds(command_line.Seconds("reconnect", kMostSeconds)));
-  job.upstream.patience = to_ms(apps::GetPatience(command_line));
+  job.upstream = GetClientOptions(command_line);
   job.json = command_line.json();
   return job;
 }

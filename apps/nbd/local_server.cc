@@ -97,8 +97,10 @@ void LocalServer::AcceptOne() {
 }
 
 std::unique_ptr<Relay> LocalServer::MakeRelay(FileDescriptor local) {
-  if (options_.vconn) return std::make_unique<VconnRelay>(nic_, *pd_, std::move(local));
-  return std::make_unique<StreamRelay>(nic_, *pd_, std::move(local));
+  if (options_.vconn) {
+    return std::make_unique<VconnRelay>(nic_, *pd_, std::move(local), options_.keepalive);
+  }
+  return std::make_unique<StreamRelay>(nic_, *pd_, std::move(local), options_.keepalive);
 }
 
 void LocalServer::StartSession(FileDescriptor local) {

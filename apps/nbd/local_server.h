@@ -21,6 +21,7 @@ namespace qpip::nbd {
 struct LocalServerOptions {
   Endpoint peer;
   std::chrono::nanoseconds patience{0};  ///< how long a server that is not there is tried again
+  std::chrono::seconds keepalive{0};     ///< of QpOptions; 0: the NIC's
   bool exit_when_broken = false;         ///< do not go on after a relay has failed
   bool vconn = false;                    ///< messages (vconn_relay.h) instead of bytes
 };

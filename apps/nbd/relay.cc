@@ -22,9 +22,10 @@ constexpr auto kCloseTimeout = std::chrono::seconds(3);
 
 }  // namespace
 
-Relay::Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
+Relay::Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local, std::chrono::seconds keepalive)
     : nic_(nic),
       pd_(pd),
+      keepalive_(keepalive),
       local_(std::move(local)),
       send_cq_(nic.CreateCq(kSendCompletions)),
       recv_cq_(nic.CreateCq(kReceives)),

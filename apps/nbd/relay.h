@@ -53,7 +53,7 @@ class Relay {
   static constexpr uint32_t kReceives = 32;
 
   /// `nic` and `pd` must outlive the relay. Throws qpip::Error.
-  Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local);
+  Relay(Nic& nic, ProtectionDomain& pd, FileDescriptor local, std::chrono::seconds keepalive);
   /// The derived class's, with its queue pair: before anything that its work refers to.
   void EndQp() { qp_.reset(); }
 
@@ -77,6 +77,7 @@ class Relay {
 
   ProtectionDomain& pd() { return pd_; }
   Nic& nic() { return nic_; }
+  std::chrono::seconds keepalive() const { return keepalive_; }  ///< of QpOptions
   QueuePair& qp() { return *qp_; }
   // Two completion queues, because two threads wait.
   CompletionQueue& send_cq() { return *send_cq_; }
@@ -95,6 +96,7 @@ class Relay {
 
   Nic& nic_;
   ProtectionDomain& pd_;
+  std::chrono::seconds keepalive_;
   FileDescriptor local_;
   std::unique_ptr<CompletionQueue> send_cq_;
   std::unique_ptr<CompletionQueue> recv_cq_;

@@ -11,8 +11,9 @@ constexpr size_t kMaxRuns = 32;
 
 }  // namespace
 
-StreamRelay::StreamRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
-    : Relay(nic, pd, std::move(local)) {
+StreamRelay::StreamRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local,
+                         std::chrono::seconds keepalive)
+    : Relay(nic, pd, std::move(local), keepalive) {
   CreateQp();
 }
 
@@ -27,7 +28,8 @@ std::unique_ptr<QueuePair> StreamRelay::MakeQp() {
                                   .recv_depth = kReceives,
                                   .max_send_sge = 1,
                                   .max_recv_sge = 1,
-                                  .receive_reservation = kReceives * kReceiveBytes});
+                                  .receive_reservation = kReceives * kReceiveBytes,
+                                  .keepalive = keepalive()});
   reader_ = std::make_unique<StreamReader>(
       pd(), *qp, StreamReaderOptions{.buffer_bytes = kReceiveBytes, .buffers = kReceives});
   // Nothing is copied into the writer's ring here, so it may be small.

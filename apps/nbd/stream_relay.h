@@ -11,8 +11,10 @@ namespace qpip::nbd {
 
 class StreamRelay : public Relay {
  public:
-  /// Takes over the socket. `nic` and `pd` must outlive the relay. Throws qpip::Error.
-  StreamRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local);
+  /// Takes over the socket. `nic` and `pd` must outlive the relay. `keepalive`: of QpOptions.
+  /// Throws qpip::Error.
+  StreamRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local,
+              std::chrono::seconds keepalive = std::chrono::seconds(0));
   ~StreamRelay() override;
 
  private:

@@ -23,8 +23,9 @@ VconnOptions Options() {
 
 }  // namespace
 
-VconnRelay::VconnRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
-    : Relay(nic, pd, std::move(local)) {
+VconnRelay::VconnRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local,
+                       std::chrono::seconds keepalive)
+    : Relay(nic, pd, std::move(local), keepalive) {
   CreateQp();
 }
 
@@ -32,7 +33,9 @@ VconnRelay::VconnRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local)
 VconnRelay::~VconnRelay() { EndQp(); }
 
 std::unique_ptr<QueuePair> VconnRelay::MakeQp() {
-  auto qp = nic().CreateQp(pd(), Vconn::QueuePairOptions(Options(), send_cq(), recv_cq()));
+  QpOptions options = Vconn::QueuePairOptions(Options(), send_cq(), recv_cq());
+  options.keepalive = keepalive();
+  auto qp = nic().CreateQp(pd(), options);
   vconn_ = std::make_unique<Vconn>(pd(), *qp, Options());
   return qp;
 }

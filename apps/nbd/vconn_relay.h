@@ -15,8 +15,10 @@ namespace qpip::nbd {
 
 class VconnRelay : public Relay {
  public:
-  /// Takes over the socket. `nic` and `pd` must outlive the relay. Throws qpip::Error.
-  VconnRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local);
+  /// Takes over the socket. `nic` and `pd` must outlive the relay. `keepalive`: of QpOptions.
+  /// Throws qpip::Error.
+  VconnRelay(Nic& nic, ProtectionDomain& pd, FileDescriptor local,
+             std::chrono::seconds keepalive = std::chrono::seconds(0));
   ~VconnRelay() override;
 
  private:

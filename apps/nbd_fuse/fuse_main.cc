@@ -1,4 +1,7 @@
 // qpip-nbd-fuse: an NBD server's export as a file.
+#include <sys/types.h>
+
+#include <charconv>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +20,6 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr char kName[] = "qpip-nbd-fuse";
-constexpr double kMostSeconds = 86400;
 
 apps::CommandLine MakeCommandLine() {
   apps::CommandLine command_line(
@@ -33,18 +35,26 @@ apps::CommandLine MakeCommandLine() {
        .examples = "  qpip-nbd-fuse --nic shm:lab 'nbd+qp://[fd00::1]/disk' /mnt/disk &\n"
                    "  qpip-nbd-fuse 'nbd+unix:///disk?socket=/tmp/s' disk.img &\n"});
   apps::AddNicOptions(command_line);
+  AddClientOptions(command_line, "connections of each thread");
   command_line.Options().add_options()(
-      "connections,C", po::value<std::string>()->default_value("4")->value_name("COUNT"),
-      "connections of each thread, where the server's flush covers them all")(
       "threads", po::value<std::string>()->default_value("1")->value_name("COUNT"),
-      "threads that serve the kernel; one where it does not")(
-      "reconnect", po::value<std::string>()->default_value("30")->value_name("SECONDS"),
-      "how long a server that was lost is tried again (0: not)")(
-      "read-only,r", "refuse all writes")("direct", "past the kernel's page cache")(
-      "allow-other", "let other users look, as far as the file's mode does");
-  apps::AddPatienceOption(command_line);
+      "threads that serve the kernel; one where it does not")("read-only,r", "refuse all writes")(
+      "direct", "past the kernel's page cache")(
+      "allow-other", "let other users use the file too, as far as its mode does")(
+      "mode", po::value<std::string>()->value_name("OCTAL"),
+      "of the file, which is its user's who runs this (default: 0600, with --allow-other 0644)");
   command_line.Positional("argument", 2);
   return command_line;
+}
+
+mode_t ParseMode(const std::string& text) {
+  unsigned mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc() || end != text.data() + text.size() || (mode & ~0666u) != 0) {
+    throw apps::UsageError("bad mode: '" + text +
+                           "': option --mode: give who may read and write, 0 to 0666");
+  }
+  return mode;
 }
 
 void PrintReady(const MountOptions& options, const ExportFacts& facts, bool json) {
@@ -85,20 +95,18 @@ int Main(int argc, char** argv) {
   options.read_only = command_line.Flag("read-only");
   options.direct = command_line.Flag("direct");
   options.allow_other = command_line.Flag("allow-other");
-  const auto to_ms = [](std::chrono::nanoseconds time) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(time);
-  };
-  UpstreamOptions upstream;
-  upstream.connections = static_cast<unsigned>(command_line.Number("connections", 1, 64));
-  upstream.reconnect = to_ms(apps::ToNanoseconds(command_line.Seconds("reconnect", kMostSeconds)));
-  upstream.patience = to_ms(apps::GetPatience(command_line));
+  if (command_line.Has("mode")) options.mode = ParseMode(command_line.String("mode"));
+  UpstreamOptions upstream = GetClientOptions(command_line);
   apps::StopToken stop;
   apps::StopOnSignals(stop);
   const auto run = [&](Nic* nic) {
     const std::unique_ptr<ProtectionDomain> pd = nic != nullptr ? nic->AllocatePd() : nullptr;
     upstream.nic = nic;
     upstream.pd = pd.get();
-    Mount mount(options, [&] { return OpenClient(uri, upstream); });
+    upstream.ledger = std::make_shared<ChangeLedger>();
+    Mount mount(options, [&](const std::optional<ExportFacts>& expected) {
+      return OpenClient(uri, upstream, expected);
+    });
     PrintReady(options, mount.facts(), command_line.json());
     mount.Run(stop);
     PrintResult(mount.counts(), command_line.json());

@@ -26,6 +26,17 @@ namespace {
 constexpr double kForEver = 86400;
 constexpr fuse_ino_t kFileInFolder = 2;
 constexpr blksize_t kBlockBytes = 4096;
+constexpr mode_t kForOwner = 0600;
+constexpr mode_t kForOthersToo = 0644;
+
+/// Of a folder whose files may be read, or written, by some: they may look into it.
+mode_t FolderMode(mode_t files) {
+  mode_t mode = 0;
+  for (const unsigned shift : {0u, 3u, 6u}) {
+    if ((files >> shift & 06) != 0) mode |= 05u << shift;
+  }
+  return mode;
+}
 
 }  // namespace
 
@@ -44,6 +55,7 @@ class Mount::Session {
   }
   bool writable() const { return !options_.read_only && !facts().read_only; }
   bool IsFile(fuse_ino_t node) const { return !folder_ || node == kFileInFolder; }
+  mode_t FileMode() const;
   struct stat Attributes(fuse_ino_t node) const;
   static void ReplyAttributes(fuse_req_t request, fuse_ino_t node);
   static void Lookup(fuse_req_t request, fuse_ino_t parent, const char* name);
@@ -70,8 +82,10 @@ Mount::Session::Session(const MountOptions& options, const MakeClient& make)
   }
   folder_ = S_ISDIR(point.st_mode);
   clock_gettime(CLOCK_REALTIME, &made_);
-  std::unique_ptr<Client> first = make();
-  const unsigned threads = first->facts().multi_conn ? options.threads : 1;
+  std::unique_ptr<Client> first = make(std::nullopt);
+  // Parts of one block are changed one after the other by one worker alone.
+  const bool many = first->facts().multi_conn && first->facts().minimum == 1;
+  const unsigned threads = many ? options.threads : 1;
 
   std::string what = "fsname=qpip-nbd,subtype=qpip-nbd,default_permissions";
   if (options.allow_other) what += ",allow_other";
@@ -92,7 +106,7 @@ Mount::Session::Session(const MountOptions& options, const MakeClient& make)
   try {
     workers_.push_back(std::make_unique<FuseWorker>(*session_, std::move(first)));
     while (workers_.size() < threads) {
-      workers_.push_back(std::make_unique<FuseWorker>(*session_, make()));
+      workers_.push_back(std::make_unique<FuseWorker>(*session_, make(facts())));
     }
   } catch (...) {
     fuse_session_unmount(session_);
@@ -138,6 +152,11 @@ MountCounts Mount::Session::counts() const {
 
 // --- What the kernel asks for
 
+mode_t Mount::Session::FileMode() const {
+  const mode_t usual = options_.allow_other ? kForOthersToo : kForOwner;
+  return options_.mode.value_or(usual) & (writable() ? 0666u : 0444u);
+}
+
 struct stat Mount::Session::Attributes(fuse_ino_t node) const {
   struct stat attributes = {};
   attributes.st_ino = node;
@@ -146,12 +165,12 @@ struct stat Mount::Session::Attributes(fuse_ino_t node) const {
   attributes.st_atim = attributes.st_mtim = attributes.st_ctim = made_;
   attributes.st_blksize = kBlockBytes;
   if (IsFile(node)) {
-    attributes.st_mode = S_IFREG | (writable() ? 0600 : 0400);
+    attributes.st_mode = S_IFREG | FileMode();
     attributes.st_nlink = 1;
     attributes.st_size = static_cast<off_t>(facts().bytes);
     attributes.st_blocks = static_cast<blkcnt_t>(facts().bytes / 512);
   } else {
-    attributes.st_mode = S_IFDIR | 0500;
+    attributes.st_mode = S_IFDIR | FolderMode(FileMode());
     attributes.st_nlink = 2;
   }
   return attributes;

@@ -35,7 +35,9 @@ struct FuseWorker::Operation {
 };
 
 FuseWorker::FuseWorker(fuse_session& session, std::unique_ptr<Client> client)
-    : session_(session), client_(std::move(client)) {}
+    : session_(session),
+      client_(std::move(client)),
+      any_(client_->facts().minimum, [&to = *client_](Io& io) { to.Submit(io); }) {}
 
 FuseWorker::~FuseWorker() {
   client_.reset();  // ends what is in flight
@@ -103,7 +105,7 @@ void FuseWorker::Submit(Operation& operation) {
     auto& ended = *static_cast<Operation*>(over.context);
     ended.worker->OnDone(ended);
   };
-  client_->Submit(operation.io);
+  any_.Submit(operation.io);
 }
 
 void FuseWorker::Put(Operation& operation) {
@@ -209,7 +211,7 @@ void FuseWorker::OnSeek(Operation& operation) {
   if (!found && at < end) {  // further on
     operation.io.offset = at;
     operation.io.length = std::min(end - at, kSeekBytes);
-    return client_->Submit(operation.io);
+    return any_.Submit(operation.io);
   }
   if (at < end) {
     fuse_reply_lseek(operation.request, static_cast<off_t>(at));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/common/stop.h"
+#include "apps/nbd_fuse/alignment.h"
 #include "apps/nbd_fuse/mount.h"
 #include "qpip/nbd.h"
 
@@ -52,6 +53,7 @@ class FuseWorker {
 
   fuse_session& session_;
   std::unique_ptr<Client> client_;
+  AnyAlignment any_;
   MountCounts counts_;
   fuse_buf buffer_ = {};      ///< of the request that is taken
   bool buffer_kept_ = false;  ///< a write has kept its memory

@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "qpip/nbd.h"
-
 namespace qpip::storage {
 
 namespace {
@@ -79,21 +77,29 @@ Geometry GeometryOf(const nbd::ExportFacts& facts) {
 /// An executor's client.
 class NbdDevice::Upstream : public Source {
  public:
-  Upstream(std::unique_ptr<nbd::Client> client, const MakeClient& make)
-      : make_(make), client_(std::move(client)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
-    Watch();
+  /// `client`: the first; nullptr: one is made.
+  Upstream(std::unique_ptr<nbd::Client> client, const nbd::ClientOptions& options,
+           const Connect& connect)
+      : options_(options),
+        connect_(connect),
+        client_(std::move(client)),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+    // Where a flush covers its own connections alone, so does what is known of it; over the end of
+    // one client, too.
+    if (!options.expected->multi_conn && !client_) {
+      options_.ledger = std::make_shared<nbd::ChangeLedger>();
+    }
+    client_ ? Watch() : Begin();
   }
   ~Upstream() override {
+    over_.reset();
     client_.reset();
     if (epoll_ >= 0) close(epoll_);
   }
 
   /// Throws qpip::Error.
   void Submit(Request& request) {
-    if (!client_->failure().empty() && client_->in_flight() == 0) {
-      client_ = make_(true);
-      Watch();
-    }
+    if (!client_->failure().empty() && client_->in_flight() == 0) Begin();
     Io& io = request.Scratch<Io>();
     io.op = OpOf(request.op);
     io.flags = FlagsOf(request.flags);
@@ -106,7 +112,13 @@ class NbdDevice::Upstream : public Source {
     client_->Submit(io);
   }
 
-  bool Run() override { return client_->Poll() > 0; }
+  bool Run() override {
+    polls_ = true;
+    const bool any = client_->Poll() > 0;
+    polls_ = false;
+    over_.reset();
+    return any;
+  }
   bool Arm() override { return client_->Arm(); }
   int fd() const override { return epoll_; }
 
@@ -117,6 +129,14 @@ class NbdDevice::Upstream : public Source {
     std::array<nbd::BlockExtent, kMostExtents> extents;
   };
 
+  /// Another client, in place of one that has failed.
+  void Begin() {
+    std::unique_ptr<nbd::Client> made = connect_(options_);
+    // A request that ends may submit the next one: then it is the old client that runs.
+    if (polls_) over_ = std::move(client_);
+    client_ = std::move(made);
+    Watch();
+  }
   void Watch() {
     epoll_event event = {};
     event.events = EPOLLIN;
@@ -140,15 +160,22 @@ class NbdDevice::Upstream : public Source {
     };
   }
 
-  const MakeClient& make_;
+  nbd::ClientOptions options_;
+  const Connect& connect_;
   std::vector<std::unique_ptr<Room>> rooms_;  ///< not in use
+  bool polls_ = false;
+  std::unique_ptr<nbd::Client> over_;  ///< failed, and still polled
   std::unique_ptr<nbd::Client> client_;
   int epoll_;
 };
 
-NbdDevice::NbdDevice(MakeClient make) : make_(std::move(make)), first_(make_(false)) {
+NbdDevice::NbdDevice(const nbd::ClientOptions& options, Connect connect)
+    : options_(options), connect_(std::move(connect)) {
+  if (!options_.ledger) options_.ledger = std::make_shared<nbd::ChangeLedger>();
+  first_ = connect_(options_);
+  options_.start_only = true;
+  options_.expected = first_->facts();
   geometry_ = GeometryOf(first_->facts());
-  block_status_ = first_->facts().block_status;
 }
 
 NbdDevice::~NbdDevice() = default;
@@ -160,14 +187,13 @@ NbdDevice::Upstream* NbdDevice::UpstreamOf(Executor& executor) {
     const std::lock_guard lock(mutex_);
     client = std::move(first_);
   }
-  if (!client) client = make_(true);
-  auto made = std::make_unique<Upstream>(std::move(client), make_);
+  auto made = std::make_unique<Upstream>(std::move(client), options_, connect_);
   Upstream* const upstream = made.get();
   return executor.AddSource(this, std::move(made)) ? upstream : nullptr;
 }
 
 void NbdDevice::Submit(Request& request) {
-  if (request.op == Op::kStatus && !block_status_) {
+  if (request.op == Op::kStatus && !options_.expected->block_status) {
     request.extents->Add(request.length, 0);
     return Complete(request, 0);
   }

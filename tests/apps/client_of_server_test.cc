@@ -245,6 +245,82 @@ TEST_P(ClientOfServerTest, ThenALeafThatGaveUpTriesAnew) {
   EXPECT_EQ(bench.Read(*device, 0, 100), Ramp(100));
 }
 
+TEST_P(ClientOfServerTest, ThenALeafDoesNotGoOnWithAnotherExport) {
+  options_.reconnect = milliseconds(10'000);
+  const auto device = OpenUpstream(uri_, options_);
+  Bench bench;
+  EXPECT_EQ(bench.Write(*device, 0, Ramp(100)), 0);
+  Bench later;  // whose client is made when the export is another one
+  const ExportTable before = exports_;
+  StopServer();
+  exports_ = {};
+  exports_.Add({.name = "disk", .device = std::make_shared<storage::MemoryDevice>(1 << 20)});
+  StartServer();
+  for (int i = 0; i < 3; ++i) {  // by the client that had the first, and by others behind it
+    EXPECT_EQ(bench.Run(*device, storage::Op::kTrim, 0, 100), ESTALE);
+    EXPECT_EQ(later.Run(*device, storage::Op::kTrim, 0, 100), ESTALE);
+  }
+  StopServer();
+  exports_ = before;
+  StartServer();
+  EXPECT_EQ(bench.Read(*device, 0, 100), Ramp(100));
+  EXPECT_EQ(later.Read(*device, 0, 100), Ramp(100));
+}
+
+TEST_P(ClientOfServerTest, ThenALeafWhoseClientEndsMayBeAskedInItsEnd) {
+  options_.reconnect = milliseconds(0);
+  options_.patience = milliseconds(20);
+  const auto device = OpenUpstream(uri_, options_);
+  Bench bench;
+  EXPECT_EQ(bench.Write(*device, 0, Ramp(100)), 0);
+  StopServer();
+  struct Chain {
+    storage::Device& device;
+    int ended = 0;
+  } chain = {*device};
+  storage::Request request;
+  request.op = storage::Op::kTrim;
+  request.length = 100;
+  request.executor = &bench.executor;
+  request.context = &chain;
+  request.done = [](storage::Request& over) {
+    auto& mine = *static_cast<Chain*>(over.context);
+    EXPECT_NE(over.error, 0);
+    if (++mine.ended < 3) mine.device.Submit(over);
+  };
+  device->Submit(request);
+  storage::testing::RunUntil(bench.executor, [&] { return chain.ended == 3; });
+}
+
+TEST_P(ClientOfServerTest, ThenAFlushOfALeafFailsWhereALostServerHadWhatAnotherExecutorWrote) {
+  options_.reconnect = milliseconds(60'000);
+  const auto device = OpenUpstream(uri_, options_);
+  const auto flush = [&](Bench& bench) { return bench.Run(*device, storage::Op::kFlush, 0, 0); };
+  Bench writer;
+  Bench other;
+  EXPECT_EQ(flush(other), 0);
+  EXPECT_EQ(writer.Write(*device, 0, Ramp(100)), 0);
+  StopServer();
+  StartServer();
+  EXPECT_EQ(flush(other), EIO) << "it was to cover what the writer has written";
+  EXPECT_EQ(flush(other), 0);
+  EXPECT_EQ(flush(writer), EIO) << "to each of them it is said once";
+  EXPECT_EQ(flush(writer), 0);
+  Bench later;
+  EXPECT_EQ(flush(later), 0) << "it had nothing to do with it";
+}
+
+TEST_P(ClientOfServerTest, ThenALeafOfAServerThatLosesNothingGoesOnBehindALoss) {
+  options_.reconnect = milliseconds(60'000);
+  options_.volatile_server = false;
+  const auto device = OpenUpstream(uri_, options_);
+  Bench bench;
+  EXPECT_EQ(bench.Write(*device, 0, Ramp(100)), 0);
+  StopServer();
+  StartServer();
+  EXPECT_EQ(bench.Run(*device, storage::Op::kFlush, 0, 0), 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ClientOfServerTest,
                          ::testing::Values(Over::kQueuePairs, Over::kSocket), [](const auto& each) {
                            return each.param == Over::kSocket ? "Socket" : "QueuePairs";

@@ -1,11 +1,18 @@
 #include "apps/nbd/copy.h"
 
 #include <gtest/gtest.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <functional>
+#include <utility>
 
 #include "../storage/bench.h"
 #include "apps/common/command_line.h"
+#include "apps/common/stop.h"
 #include "storage/leaves/memory_device.h"
 
 namespace qpip::nbd::testing {
@@ -30,6 +37,86 @@ class FailingDevice : public storage::Module {
 
  private:
   Op op_;
+};
+
+/// Takes whole blocks alone.
+class BlockDevice : public storage::Module {
+ public:
+  BlockDevice(std::shared_ptr<Device> below, uint32_t minimum)
+      : Module({std::move(below)}), minimum_(minimum) {}
+  storage::Geometry geometry() const override {
+    storage::Geometry geometry = Module::geometry();
+    geometry.minimum = minimum_;
+    return geometry;
+  }
+  void Submit(storage::Request& request) override {
+    EXPECT_EQ((request.offset | request.length) % minimum_, 0u) << request.offset;
+    Forward(0, request);
+  }
+
+ private:
+  uint32_t minimum_;
+};
+
+/// Tells 1000 bytes of data and 2000 of zeroes, again and again, up to the range's end.
+class OddExtents : public storage::Module {
+ public:
+  static constexpr uint64_t kData = 1000;
+  static constexpr uint64_t kRound = 3000;
+  explicit OddExtents(std::shared_ptr<Device> below) : Module({std::move(below)}) {}
+  void Submit(storage::Request& request) override {
+    if (request.op != Op::kStatus) return Forward(0, request);
+    const uint64_t end = request.offset + request.length;
+    for (uint64_t at = request.offset; at < end;) {
+      const bool data = at % kRound < kData;
+      const uint64_t next = at - at % kRound + (data ? kData : kRound);
+      const uint64_t length = std::min(next, end) - at;
+      if (!request.extents->Add(length, data ? 0 : storage::kHole | storage::kZeroes)) break;
+      at += length;
+    }
+    storage::CompleteLater(request, 0);
+  }
+};
+
+/// Keeps what it gets until it is told.
+class KeepingDevice : public storage::Module {
+ public:
+  explicit KeepingDevice(std::shared_ptr<Device> below) : Module({std::move(below)}) {}
+  void Submit(storage::Request& request) override { kept_.push_back(&request); }
+  void Finish() {
+    for (storage::Request* const each : std::exchange(kept_, {})) {
+      storage::CompleteLater(*each, 0);
+    }
+  }
+
+ private:
+  std::vector<storage::Request*> kept_;
+};
+
+/// Does something when a while is over, and counts how often it was asked.
+class Alarm : public storage::Source {
+ public:
+  Alarm(std::chrono::milliseconds after, std::function<void()> then, int* asked)
+      : then_(std::move(then)), asked_(asked), fd_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)) {
+    itimerspec when = {};
+    when.it_value.tv_nsec = after.count() * 1'000'000;
+    timerfd_settime(fd_, 0, &when, nullptr);
+  }
+  ~Alarm() override { close(fd_); }
+  bool Run() override {
+    ++*asked_;
+    uint64_t times = 0;
+    if (read(fd_, &times, sizeof times) < 0) return false;
+    then_();
+    return true;
+  }
+  bool Arm() override { return true; }
+  int fd() const override { return fd_; }
+
+ private:
+  std::function<void()> then_;
+  int* asked_;
+  int fd_;
 };
 
 /// Given a bench, and what copies leave there.
@@ -97,6 +184,52 @@ TEST_F(CopyTest, AnErrorEndsItAndSaysWhere) {
     MemoryDevice to(1 << 20);
     EXPECT_THROW(Run(from, to), apps::Failure);
   }
+}
+
+TEST_F(CopyTest, ADestinationOfWholeBlocksGetsWholeBlocks) {
+  const uint64_t bytes = 256 * 4096;
+  for (const uint32_t minimum : {1u, 512u, 4096u, 65536u}) {
+    const auto disk = std::make_shared<MemoryDevice>(bytes);
+    for (uint64_t at = 0; at + OddExtents::kData <= bytes; at += OddExtents::kRound) {
+      bench_.Write(*disk, at, Ramp(OddExtents::kData, static_cast<uint8_t>(at)));
+    }
+    OddExtents from(disk);
+    BlockDevice to(std::make_shared<MemoryDevice>(bytes), minimum);
+    bench_.Write(to, 0, Ramp(bytes));
+    const CopyCounts counts = Run(from, to);
+    EXPECT_EQ(counts.done(), bytes);
+    EXPECT_EQ(bench_.Read(to, 0, bytes), bench_.Read(*disk, 0, bytes)) << minimum;
+    // Of whole blocks too the source is read.
+    BlockDevice whole(disk, minimum);
+    MemoryDevice copy(bytes);
+    (void)Run(whole, copy);
+    EXPECT_EQ(bench_.Read(copy, 0, bytes), bench_.Read(*disk, 0, bytes)) << minimum;
+  }
+}
+
+TEST_F(CopyTest, BlocksThatDoNotFitAreRefused) {
+  MemoryDevice odd(1000);
+  BlockDevice blocks(std::make_shared<MemoryDevice>(1 << 20), 512);
+  EXPECT_THROW(Copy(odd, blocks, bench_.executor, memory_, kSmall), apps::Failure);
+  MemoryDevice whole(1 << 20);
+  BlockDevice large(std::make_shared<MemoryDevice>(1 << 20), 2 * kSmall.block_bytes);
+  EXPECT_THROW(Copy(whole, large, bench_.executor, memory_, kSmall), apps::Failure);
+}
+
+TEST_F(CopyTest, OneThatIsStoppedSleepsUntilWhatIsUnderWayHasEnded) {
+  const auto disk = std::make_shared<MemoryDevice>(1 << 20);
+  KeepingDevice from(disk);
+  MemoryDevice to(1 << 20);
+  int asked = 0;
+  bench_.executor.AddSource(&from,
+                            std::make_unique<Alarm>(
+                                std::chrono::milliseconds(100), [&] { from.Finish(); }, &asked));
+  apps::StopToken stop;
+  stop.Request();
+  memory_.resize(CopyMemoryBytes(kSmall));
+  Copy copy(from, to, bench_.executor, memory_, kSmall);
+  EXPECT_FALSE(copy.Run(stop.fd(), [](const CopyCounts&) {}));
+  EXPECT_LT(asked, 20);
 }
 
 TEST_F(CopyTest, ADestinationThatIsTooSmallIsRefused) {

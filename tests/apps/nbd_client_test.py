@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 import commands
@@ -169,6 +170,59 @@ class NbdClientTest(commands.CommandsTest):
             copying = self.copy(*arguments, status=status)
             self.assertIn(text, copying.error())
 
+    def blocks_of(self, name, minimum):
+        """A server of a file, which takes whole blocks alone."""
+        with open(self.path("blocks"), "wb") as file:
+            file.truncate(16 * MIB)
+        return self.peer("nbdkit", "-f", "-U", self.path(name), "--filter=blocksize-policy", "file",
+                         self.path("blocks"), f"blocksize-minimum={minimum}", f"blocksize-preferred={minimum}",
+                         "blocksize-error-policy=error", socket=name)
+
+    def test_given_a_destination_of_whole_blocks_then_the_bytes_make_the_round_trip(self):
+        for minimum in ("512", "64K"):
+            name = f"k{minimum}"
+            uri = self.blocks_of(name, minimum)
+            self.sparse("source", 16 * MIB)
+            # Extents that end where they like, as of a server that is no file.
+            self.serve_on(f"s{name}", f"disk={self.path('source')}")
+            self.copy("--wait-for-server", str(commands.PATIENCE_S), self.socket(f"s{name}"), uri)
+            self.copy(uri, self.path("back"))
+            self.assertEqual(self.content("back"), self.content("source"))
+
+    def lose_the_destination(self, *options, status):
+        """A copy to a server that dies in the middle of it, and comes back."""
+        with open(self.path("disk"), "wb") as file:
+            file.truncate(32 * MIB)
+
+        def serve():
+            return self.peer("nbdkit", "-f", "-U", self.path("k"), "--filter=delay", "file", self.path("disk"),
+                             "wdelay=20ms", socket="k")
+
+        uri = serve()
+        server = self.processes[-1]
+        source = self.sparse("source", 32 * MIB)
+        with open(source, "r+b") as file:
+            file.write(random.randbytes(32 * MIB))
+        copying = self.start("qpip-nbd-copy", "--wait-for-server", str(commands.PATIENCE_S), "--requests", "4",
+                             *options, source, uri)
+        # More than is under way at a time: some of it has been answered.
+        while os.stat(self.path("disk")).st_blocks * 512 <= 2 * MIB:
+            self.assertTrue(copying.runs())
+            time.sleep(0.01)
+        server.end(signal.SIGKILL)
+        os.unlink(self.path("k"))
+        serve()
+        self.assertEqual(copying.wait(), status)
+        return copying
+
+    def test_given_a_destination_that_is_lost_and_comes_back_then_the_copy_does_not_say_that_all_is_there(self):
+        copying = self.lose_the_destination(status=1)
+        self.assertIn("flush of the destination failed", copying.error())
+
+    def test_given_a_destination_that_loses_nothing_and_comes_back_then_the_copy_is_whole(self):
+        self.lose_the_destination("--stable", status=0)
+        self.assertEqual(self.content("disk"), self.content("source"))
+
     # --- A server as a leaf
 
     def test_given_a_server_of_another_servers_export_then_it_serves_what_that_has(self):
@@ -279,7 +333,7 @@ class NbdClientTest(commands.CommandsTest):
         with open(self.path("point"), "wb"):
             pass
         server = self.serve_on("s", f"disk={self.path('disk')}")
-        self.mount(self.socket("s"), self.path("point"), "--direct")
+        self.mount(self.socket("s"), self.path("point"), "--direct", "--stable")
         for round_number in range(5):
             data = random.randbytes(4 * MIB)
             writer = threading.Thread(target=self.write_all, args=(self.path("point"), data))
@@ -290,6 +344,58 @@ class NbdClientTest(commands.CommandsTest):
             self.assertFalse(writer.is_alive())
             self.assertEqual(self.content("point")[:len(data)], data, round_number)
             self.assertEqual(self.content("disk")[:len(data)], data)
+
+    def test_given_a_mount_whose_server_is_killed_behind_a_write_then_the_next_sync_fails_once(self):
+        with open(self.path("point"), "wb"):
+            pass
+        server = self.serve_on("s", f"disk={self.disk()}")
+        self.mount(self.socket("s"), self.path("point"), "--direct")
+        fd = os.open(self.path("point"), os.O_RDWR)
+        try:
+            os.pwrite(fd, bytes(4096), 0)
+            server.end(signal.SIGKILL)
+            self.serve_on("s", f"disk={self.path('disk')}")
+            with self.assertRaises(OSError):
+                os.fsync(fd)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def test_given_a_mount_of_what_takes_whole_blocks_alone_then_it_takes_all_bytes(self):
+        for options in ((), ("--direct", "--threads", "3")):
+            name = f"k{len(options)}"
+            uri = self.blocks_of(name, "4K")
+            with open(self.path("point"), "wb"):
+                pass
+            mounted = self.mount(uri, self.path("point"), "--wait-for-server", str(commands.PATIENCE_S), *options)
+            model = self.use(self.path("point"), 16 * MIB)
+            self.assertEqual(mounted.end(), 0)
+            self.assertEqual(self.content("blocks"), model)
+
+    def as_another(self, *arguments):
+        """The status of a command of another user's."""
+        return subprocess.run(["setpriv", f"--reuid={commands.UNPRIVILEGED}", f"--regid={commands.UNPRIVILEGED}",
+                               "--clear-groups", *arguments], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, check=False).returncode
+
+    @unittest.skipIf(os.geteuid() != 0, "not root, who may become another user")
+    def test_given_a_mount_then_others_may_do_what_its_options_say(self):
+        self.serve_on("s", "disk=memory:1M")
+        os.mkdir(self.path("folder"))
+        disk = os.path.join(self.path("folder"), "disk")
+        read = ("head", "-c", "1", disk)
+        write = ("dd", "if=/dev/zero", f"of={disk}", "bs=512", "count=1", "conv=notrunc")
+        for options, reads, writes in (((), False, False),
+                                       (("--allow-other",), True, False),
+                                       (("--allow-other", "--mode", "0666"), True, True),
+                                       (("--allow-other", "--mode", "600"), False, False),
+                                       (("--allow-other", "--mode", "666", "--read-only"), True, False)):
+            mounted = self.mount(self.socket("s"), self.path("folder"), *options)
+            self.assertEqual((self.as_another(*read) == 0, self.as_another(*write) == 0), (reads, writes), options)
+            self.assertEqual(mounted.end(), 0)
+        for mode in ("777", "8", "rw", ""):
+            refused = self.start("qpip-nbd-fuse", "--mode", mode, self.socket("s"), self.path("folder"))
+            self.assertEqual(refused.wait(), 2)
 
     @staticmethod
     def write_all(path, data):

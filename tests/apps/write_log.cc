@@ -166,6 +166,7 @@ class WriteLog {
 int Main(int argc, char** argv) {
   if (argc < 4) throw apps::UsageError("give URI CONNECTIONS SEED [NIC]");
   UpstreamOptions options;
+  options.volatile_server = false;  // what is killed is a process, not a machine
   options.connections = static_cast<unsigned>(std::stoul(argv[2]));
   options.patience = std::chrono::seconds(60);
   options.reconnect = std::chrono::seconds(60);
