@@ -9,6 +9,7 @@
 #include "apps/common/command_line.h"
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
+#include "apps/common/measurement.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
@@ -24,6 +25,8 @@ constexpr char kName[] = "qpip-perf";
 constexpr uint64_t kMaxCount = 1'000'000'000;
 constexpr uint32_t kMaxBytesByDefault = 1u << 23;  // that -a goes up to, as perftest's
 constexpr double kMaxTimeoutSeconds = 1e6;
+/// Of the server, whom the next client waits for as long as the last one is there.
+constexpr std::chrono::seconds kKeepalive{10};
 constexpr double kMega = 1e6;
 constexpr double kGiga = 1e9;
 
@@ -41,7 +44,9 @@ CommandLine MakeCommandLine() {
            "nearest rank. With --bandwidth as many messages as --depth are under way. Both ends\n"
            "have buffers for all of these. With --verify every byte is written and compared, by\n"
            "whoever gets it, and the time includes that; results of atomic are compared always.\n"
-           "The server serves one client after the other until it is interrupted.\n",
+           "The server serves one client after the other until it is interrupted. One whose\n"
+           "machine has vanished is noticed by keep-alives: asked after 10 s of silence, nine\n"
+           "times 10 s apart, unless --nic says otherwise (keepalive_idle_s and its kin).\n",
        .examples = "  qpip-perf -s --poll --nic shm:lab &\n"
                    "  qpip-perf --poll --nic shm:lab write fd00::1\n"
                    "  qpip-perf --poll --nic shm:lab -a --bandwidth read fd00::1\n"
@@ -64,7 +69,7 @@ CommandLine MakeCommandLine() {
       "CRCs of RDMA frames: off only when both ends say so "
       "(default: off where the wire is trusted)")(
       "timeout", po::value<std::string>()->default_value("10")->value_name("SECONDS"),
-      "a test that stands still for so long is given up (0: never)")(
+      "client: a test that stands still for so long is given up (0: never)")(
       "once", "server: exit when the first client has gone");
   AddPatienceOption(command_line);
   AddWaitOptions(command_line);
@@ -125,6 +130,11 @@ int RunServer(const CommandLine& command_line) {
   options.port = ParsePort(command_line.String("port"), "option --port");
   options.once = command_line.Flag("once");
   options.settings = GetSettings(command_line);
+  // Time between tests, or of a client that does nothing, is the client's affair.
+  options.settings.timeout = std::chrono::nanoseconds(0);
+  if (!HasParameter(command_line.String("nic"), "keepalive_idle_s")) {
+    options.settings.keepalive = kKeepalive;
+  }
   StopToken stop;
   StopOnSignals(stop);
   const auto serve = [&](Nic& nic) {
@@ -217,17 +227,12 @@ void PrintText(const PerfOptions& options, const PerfResult& result) {
 void MeasureOne(Nic& nic, const CommandLine& command_line, const PerfOptions& options, bool first,
                 const StopToken& stop) {
   const PerfResult result = MeasurePerf(nic, options, stop);
-  nlohmann::json json = ToJson(nic, options, result);
-  if (!command_line.json()) {
-    if (first) PrintHead(options, result);
-    PrintText(options, result);
-  }
-  if (command_line.Flag("histogram") && options.plan.measure == Measure::kLatency) {
-    json["histogram"] = result.histogram;
-    if (!command_line.json()) PrintHistogram(result.histogram);
-  }
-  ReportStatistics(command_line, nic, &json);
-  if (command_line.json()) PrintJsonLine(json);
+  const bool latency = options.plan.measure == Measure::kLatency;
+  ReportMeasurement(command_line, nic, ToJson(nic, options, result),
+                    latency ? &result.histogram : nullptr, [&] {
+                      if (first) PrintHead(options, result);
+                      PrintText(options, result);
+                    });
   if (!result.failure.empty()) throw Failure(result.failure + From(nic));
 }
 
@@ -244,12 +249,7 @@ std::vector<uint32_t> Sizes(const CommandLine& command_line, const Plan& plan) {
   if (command_line.Has("length")) {
     most = static_cast<uint32_t>(command_line.Number("length", 1, kMaxPerfBytes));
   }
-  if (!all) return {most};
-  std::vector<uint32_t> sizes;
-  for (uint64_t bytes = 1; bytes <= most; bytes *= 2) {
-    sizes.push_back(static_cast<uint32_t>(bytes));
-  }
-  return sizes;
+  return all ? SizesUpTo(most) : std::vector<uint32_t>{most};
 }
 
 Operation ParseOperation(const std::string& text) {
@@ -293,11 +293,10 @@ int RunClient(const CommandLine& command_line) {
   StopOnSignals(stop);
   return WithNic(kName, NicUri(command_line, NicRole::kClient), NicRole::kClient, stop,
                  [&](Nic& nic) {
-                   for (const uint32_t bytes : sizes) {
+                   MeasureSizes(sizes, stop, [&](uint32_t bytes) {
                      options.plan.bytes = bytes;
                      MeasureOne(nic, command_line, options, bytes == sizes.front(), stop);
-                     if (stop.requested()) break;
-                   }
+                   });
                    return kExitOk;
                  });
 }
@@ -307,9 +306,5 @@ int RunClient(const CommandLine& command_line) {
 
 int main(int argc, char** argv) {
   using namespace qpip::apps;
-  return RunCommand(kName, [&] {
-    CommandLine command_line = MakeCommandLine();
-    if (!command_line.Parse(argc, argv)) return kExitOk;
-    return command_line.Flag("server") ? RunServer(command_line) : RunClient(command_line);
-  });
+  return ServeOrMeasure(kName, MakeCommandLine, argc, argv, RunServer, RunClient);
 }

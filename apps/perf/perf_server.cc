@@ -87,10 +87,7 @@ void FillForReads(const PerfSide& side) {
 void ServeOne(Nic& nic, RdmaRequest& request, const PlanMessage& asked,
               const PerfServerOptions& options, const PerfServerEvents& events,
               const StopToken& stop) {
-  // Time between tests, or of a client that does nothing, is the client's affair.
-  PerfSettings patient = options.settings;
-  patient.timeout = std::chrono::nanoseconds(0);
-  PerfSide side(nic, asked.plan, asked.plan.operation == Operation::kSend, patient, stop);
+  PerfSide side(nic, asked.plan, asked.plan.operation == Operation::kSend, options.settings, stop);
   side.SetPeer(asked.window);
   FillForReads(side);
   const std::vector<std::byte> answer = Encode(side.window());

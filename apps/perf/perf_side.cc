@@ -60,7 +60,8 @@ PerfSide::PerfSide(Nic& nic, const Plan& plan, bool messages, const PerfSettings
                             .recv_depth = receives,
                             .max_send_sge = 1,
                             .max_recv_sge = 1,
-                            .max_inline = kInlineBytes});
+                            .max_inline = kInlineBytes,
+                            .keepalive = settings_.keepalive});
   for (uint64_t slot = 0; messages && slot < Slots(plan); ++slot) PostReceive(slot);
   for (uint32_t i = 0; !messages && i < kWordReceives; ++i) PostReceive(kWordId);
 }
@@ -172,9 +173,9 @@ void PerfSide::Gather() {
   std::array<WorkCompletion, kBatch> completions;
   std::optional<steady_clock::time_point> quiet_since;
   for (;;) {
+    ThrowIfStopped();  // first: a test that never stands still is ended too
     const size_t count = NextCompletions(*cq_, completions, settings_.mode, kStopCheck);
     if (count > 0) return Take(std::span(completions).first(count));
-    ThrowIfStopped();
     const auto now = steady_clock::now();
     if (!quiet_since) quiet_since = now;
     if (settings_.timeout.count() > 0 && now - *quiet_since >= settings_.timeout) {
@@ -200,6 +201,7 @@ uint64_t PerfSide::TakeWords() { return std::exchange(words_received_, 0); }
 void PerfSide::AwaitTag(uint64_t message, uint8_t tag) {
   std::atomic_ref<uint8_t> last(In(message).back());
   std::optional<steady_clock::time_point> quiet_since;
+  ThrowIfStopped();
   for (uint32_t look = 1; last.load(std::memory_order_acquire) != tag; ++look) {
     Poll();
     if (look % kLooksPerYield != 0) continue;

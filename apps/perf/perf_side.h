@@ -23,6 +23,7 @@ struct PerfSettings {
   std::optional<bool> crc;  ///< nullopt: the wire's default
   /// A test that stands still for so long is given up; 0: never.
   std::chrono::nanoseconds timeout{0};
+  std::chrono::seconds keepalive{0};  ///< of QpOptions; 0: the NIC's
 };
 
 /// The peer has closed the connection in order.

@@ -7,6 +7,7 @@
 #include "apps/common/command_line.h"
 #include "apps/common/connection.h"
 #include "apps/common/json_output.h"
+#include "apps/common/measurement.h"
 #include "apps/common/nic_options.h"
 #include "apps/common/nic_watch.h"
 #include "apps/common/stop.h"
@@ -37,7 +38,9 @@ CommandLine MakeCommandLine() {
            "it is interrupted. The client prints minimum, median, 99th percentile and maximum in\n"
            "microseconds, and the CPU time (user and system, this process) for each message sent\n"
            "or received; --json has percentiles up to 99.99 too. Interrupted, it prints what it\n"
-           "has. With -a it measures sizes from 1 byte on, each twice the last.\n",
+           "has. With -a it measures sizes from 1 byte on, each twice the last; interrupted "
+           "before\n"
+           "the last, its status is 1.\n",
        .examples = "  qpip-ping -s --nic shm:lab &\n"
                    "  qpip-ping --nic shm:lab -n 10000 -l 64 fd00::1\n"
                    "  qpip-ping --nic shm:lab -u --poll --json fd00::1\n"
@@ -153,14 +156,8 @@ int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& option
   PingClient client(nic, options, stop);
   const PingResult result = client.Run();
   if (result.received > 0) {
-    nlohmann::json json = ToJson(nic, options, result);
-    if (!command_line.json()) PrintText(options, result);
-    if (command_line.Flag("histogram")) {
-      json["histogram"] = result.histogram;
-      if (!command_line.json()) PrintHistogram(result.histogram);
-    }
-    ReportStatistics(command_line, nic, &json);
-    if (command_line.json()) PrintJsonLine(json);
+    ReportMeasurement(command_line, nic, ToJson(nic, options, result), &result.histogram,
+                      [&] { PrintText(options, result); });
   }
   if (!result.failure.empty()) throw Failure(result.failure + From(nic));
   if (result.received > 0) return kExitOk;
@@ -170,17 +167,17 @@ int Measure(Nic& nic, const CommandLine& command_line, const PingOptions& option
 }
 
 /// One size after the other, each on a connection of its own, until one ends or is interrupted.
-int MeasureSizes(Nic& nic, const CommandLine& command_line, PingOptions options,
-                 const StopToken& stop) {
+int MeasureAll(Nic& nic, const CommandLine& command_line, PingOptions options,
+               const StopToken& stop) {
   uint32_t most = options.bytes;
   if (!command_line.Has("length")) {
     most = options.type == QpType::kUdp ? std::min(kMaxBytesByDefault, nic.max_datagram())
                                         : kMaxBytesByDefault;
   }
-  for (uint32_t bytes = 1; bytes <= most && !stop.requested(); bytes *= 2) {
+  MeasureSizes(SizesUpTo(most), stop, [&](uint32_t bytes) {
     options.bytes = bytes;
     Measure(nic, command_line, options, stop);
-  }
+  });
   return kExitOk;
 }
 
@@ -209,7 +206,7 @@ int RunClient(const CommandLine& command_line) {
   StopOnSignals(stop);
   return WithNic(
       kName, NicUri(command_line, NicRole::kClient), NicRole::kClient, stop, [&](Nic& nic) {
-        return command_line.Flag("all-sizes") ? MeasureSizes(nic, command_line, options, stop)
+        return command_line.Flag("all-sizes") ? MeasureAll(nic, command_line, options, stop)
                                               : Measure(nic, command_line, options, stop);
       });
 }
@@ -219,9 +216,5 @@ int RunClient(const CommandLine& command_line) {
 
 int main(int argc, char** argv) {
   using namespace qpip::apps;
-  return RunCommand(kName, [&] {
-    CommandLine command_line = MakeCommandLine();
-    if (!command_line.Parse(argc, argv)) return kExitOk;
-    return command_line.Flag("server") ? RunServer(command_line) : RunClient(command_line);
-  });
+  return ServeOrMeasure(kName, MakeCommandLine, argc, argv, RunServer, RunClient);
 }

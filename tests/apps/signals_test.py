@@ -139,6 +139,26 @@ class SignalsTest(commands.CommandsTest):
         self.assertEqual(result["lost"], 0)
 
 
+    def test_given_a_sweep_of_sizes_when_interrupted_then_it_does_not_say_that_all_were_measured(self):
+        self.serve("qpip-perf", "-s", "--nic", self.fabric)
+        self.serve("qpip-ping", "-s", "--nic", f"{self.fabric}?address=fd00::9")
+        for command in (("qpip-perf", "read", "fd00::1"), ("qpip-perf", "--bandwidth", "write", "fd00::1"),
+                        ("qpip-ping", "fd00::9")):
+            sweep = self.start(command[0], "--nic", self.fabric, "--json", "--all-sizes", "-n", "20000", *command[1:])
+            self.assertEqual(json.loads(sweep.ready()).get("length", 1), 1)
+            self.assertEqual(sweep.end(signal.SIGINT), 1)
+            self.assertRegex(sweep.error(), f"^{command[0]}: interrupted: ")
+
+    def test_given_a_test_that_never_stands_still_when_interrupted_then_it_ends_at_once(self):
+        self.serve("qpip-perf", "-s", "--nic", self.fabric)
+        for arguments in (("read",), ("--bandwidth", "write")):
+            client = self.start("qpip-perf", "--nic", self.fabric, "-n", "1000000000", *arguments, "fd00::1")
+            client.ticks_at_start = 0
+            self.until_busy(client)
+            self.assertEqual(client.end(signal.SIGINT), 1)
+            self.assertRegex(client.error(), "^qpip-perf: interrupted: ")
+
+
 class BytesTest(commands.CommandsTest):
     def test_given_a_file_name_that_is_no_utf8_then_json_lines_are_whole(self):
         name = commands.os.fsencode(self.work) + b"/" + NOT_UTF8

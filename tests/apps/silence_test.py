@@ -1,6 +1,9 @@
 """Nobody who is silent, or whose machine has died, holds a server for ever. Usage: silence_test.py BIN_DIR"""
 
+import os
+import shutil
 import signal
+import time
 import unittest
 
 import commands
@@ -10,6 +13,10 @@ from commands import Tool
 GONE = "(the peer does not answer any more|the peer is gone)"
 # Dead after a second of silence and one probe, a second later; or when a second's data is not acknowledged.
 PROBES = "keepalive_interval_s=1&keepalive_probes=1&user_timeout_ms=1000"
+
+
+# The same, however long data is not acknowledged.
+PROBES_ALONE = "keepalive_interval_s=1&keepalive_probes=1&user_timeout_ms=3600000"
 
 
 class SilenceTest(commands.CommandsTest):
@@ -23,6 +30,11 @@ class SilenceTest(commands.CommandsTest):
         self.socket = self.path("s")
         return self.serve("qpip-nbd-client", "--nic", nic, "--socket", self.socket, "--keep-serving",
                           *arguments)
+
+    @staticmethod
+    def text(path):
+        with open(path) as file:
+            return file.read()
 
     def tool(self):
         tool = Tool(self.socket)
@@ -68,6 +80,17 @@ class SilenceTest(commands.CommandsTest):
         self.assertRegex(server.error(), f"connection ended: .*{GONE}")
         self.assertEqual(server.end(), 0)
 
+    def test_given_a_dead_machine_then_the_relay_to_it_lets_go_of_its_tool(self):
+        for options in ((), ("--vconn",)):
+            server = self.serve("qpip-nbd-server", "--nic", self.there, *options, self.disk())
+            relay = self.connect(f"{self.here}&{PROBES_ALONE}", "--keepalive", "1", *options, "fd00::1")
+            tool = self.tool().choose()
+            self.assertTrue(tool.works())
+            server.process.send_signal(signal.SIGSTOP)
+            self.assertTrue(tool.hung_up())
+            server.end(signal.SIGKILL)
+            self.assertEqual(relay.end(), 0)
+
     def test_given_a_dead_machine_then_the_echo_server_with_once_ends(self):
         server = self.serve("qpip-ping", "-s", "--once", "--nic", f"{self.there}?{PROBES}", "--keepalive",
                             "1")
@@ -83,6 +106,35 @@ class SilenceTest(commands.CommandsTest):
         self.connect(self.fabric, "[fd00::1]:7")
         self.assertTrue(self.tool().hung_up())
         self.assertEqual(server.end(), 0)
+
+    @unittest.skipIf(shutil.which("nbdkit") is None, "no nbdkit")
+    def test_given_a_dead_machine_then_the_nbd_client_lets_go_of_it(self):
+        # A read that is acknowledged, and never answered: then the client has nothing to send.
+        log = self.path("log")
+        nbdkit = commands.Process(["nbdkit", "-f", "-U", self.path("k"), "--filter=log", "--filter=delay",
+                                   "--filter=noextents", "memory", "1M", "rdelay=3600", f"logfile={log}"])
+        self.processes.append(nbdkit)
+        while not os.path.exists(self.path("k")):
+            self.assertTrue(nbdkit.runs())
+            time.sleep(0.01)
+        server = self.serve("qpip-nbd-server", "--nic", self.there, f"nbd+unix:///?socket={self.path('k')}")
+        copying = self.start("qpip-nbd-copy", "--nic", f"{self.here}&{PROBES_ALONE}", "--keepalive", "1", "--reconnect", "0",
+                             "nbd+qp://[fd00::1]/nbd", self.path("copy"))
+        while "Read " not in self.text(log):
+            self.assertTrue(copying.runs())
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGSTOP)
+        self.assertEqual(copying.wait(), 1)
+
+    def test_given_a_dead_machine_then_the_perf_server_lets_go_of_it(self):
+        # A writer, to which the server has nothing to say; asked after ten seconds of silence.
+        server = self.serve("qpip-perf", "-s", "--once", "--nic", f"{self.there}?{PROBES_ALONE}")
+        client = self.start("qpip-perf", "--nic", self.here, "--bandwidth", "-n", "100000000", "write", "fd00::1")
+        self.assertIn("write", server.ready())
+        self.until_busy(server)
+        client.end(signal.SIGKILL)
+        self.assertRegex(server.error(), f"^qpip-perf: .*{GONE}")
+        self.assertEqual(server.wait(), 1)
 
     def start_transfer(self, receiver_nic, *arguments):
         receiver = self.serve("qpip-ttcp", "-r", "--nic", receiver_nic, *arguments)
