@@ -11,6 +11,11 @@ bool HasConnection(const QueuePair& q) {
   return q.state == QpState::kConnecting || q.state == QpState::kConnected;
 }
 
+/// Only what waits for receives is left of the connection (LosePeer).
+bool IsLost(const Nic& nic, const QueuePair& q) {
+  return q.rdma != kNone && RdmaOf(nic, q).peer_lost;
+}
+
 void CheckSendQueue(const Nic& nic, const QueuePair& q) {
   const SendQueue& send = q.send;
   QPIP_ASSERT(send.producer - send.completed <= 1u << send.log2_depth);
@@ -73,7 +78,7 @@ void CheckLists(const Nic& nic, const QueuePair& q) {
   QPIP_ASSERT(links.drain.linked() == (q.state == QpState::kDraining));
   // Frames that the wire refused are tried again.
   QPIP_ASSERT(q.refused.empty() || links.refused.linked());
-  QPIP_ASSERT(!HasConnection(q) || links.in_demux);
+  QPIP_ASSERT(!HasConnection(q) || links.in_demux != IsLost(nic, q));
 }
 
 }  // namespace
