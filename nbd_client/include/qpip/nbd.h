@@ -129,6 +129,7 @@ class ChangeLedger {
  public:
   /// Changes that were answered so far.
   uint64_t answered() const { return answered_.load(); }
+  /// The server has answered a change that it need not have on stable storage yet.
   void OnChange() { answered_.fetch_add(1); }
   /// A flush has succeeded that was sent when so many changes had been answered.
   void OnFlush(uint64_t answered) { (void)RaiseFlushed(answered); }
@@ -140,6 +141,7 @@ class ChangeLedger {
   uint64_t losses() const { return losses_.load(); }
   /// Of these, how many somebody's flush has failed for.
   uint64_t reported() const { return reported_.load(); }
+  /// A flush has failed for the first `losses` of them; others need not.
   void OnReported(uint64_t losses) { (void)Raise(reported_, losses); }
 
  private:
