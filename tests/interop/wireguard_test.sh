@@ -132,7 +132,8 @@ kill -TERM "$dumpcap" 2>/dev/null
 status_of "$dumpcap" 20
 # decrypted FILTER: how many packets of the recording.
 decrypted() {
-  tshark -r "$work/recording.pcapng" -o "wg.keylog_file:$work/keys/log" -Y "$1" 2>/dev/null | wc -l
+  tshark -r "$work/recording.pcapng" -o "wg.keylog_file:$work/keys/log" -o tcp.check_checksum:TRUE \
+    -d tcp.port==0-65535,data -Y "$1" 2>/dev/null | wc -l
 }
 data=$(decrypted "wg.type == 4 && udp.length > 40")
 opened=$(decrypted "wg.type == 4 && ipv6.nxt == 6 && (ipv6.dst == fd10::2 || ipv6.dst == fd00::1)")
