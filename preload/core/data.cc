@@ -136,7 +136,7 @@ long Sockets::Send(int fd, std::span<const iovec> from, int flags) {
   return result;
 }
 
-long Sockets::Available(int fd) {
+long Sockets::Count(int fd, size_t (Connection::*bytes)() const) {
   const Guard guard(lock_);
   const std::shared_ptr<Socket> socket = Find(fd);
   if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
@@ -144,18 +144,10 @@ long Sockets::Available(int fd) {
   if (socket->acceptor != nullptr) return -EINVAL;
   if (socket->connection == nullptr) return 0;
   stack_->Progress();
-  return static_cast<long>(std::min<size_t>(socket->connection->available(), INT_MAX));
+  return static_cast<long>(std::min<size_t>(((*socket->connection).*bytes)(), INT_MAX));
 }
 
-long Sockets::Unsent(int fd) {
-  const Guard guard(lock_);
-  const std::shared_ptr<Socket> socket = Find(fd);
-  if (socket == nullptr || socket->kind == Socket::Kind::kKernel) return kKernel;
-  if (socket->kind == Socket::Kind::kInherited) return Refuse(fd);
-  if (socket->acceptor != nullptr) return -EINVAL;
-  if (socket->connection == nullptr) return 0;
-  stack_->Progress();
-  return static_cast<long>(std::min<size_t>(socket->connection->unsent(), INT_MAX));
-}
+long Sockets::Available(int fd) { return Count(fd, &Connection::available); }
+long Sockets::Unsent(int fd) { return Count(fd, &Connection::unsent); }
 
 }  // namespace qpip::preload

@@ -102,6 +102,8 @@ class Sockets {
   using Guard = std::unique_lock<std::mutex>;
   std::shared_ptr<Socket> Find(int fd) const;
   long Refuse(int fd);
+  /// How many `bytes` the connection of a descriptor has.
+  long Count(int fd, size_t (Connection::*bytes)() const);
   Stack& Open();
   void Forget(int fd);
   void Become(Socket& socket);
