@@ -22,7 +22,7 @@ enum class Personality {
   kIwarp,  ///< transport iWARP: connections by librdmacm only
 };
 
-/// Environment: which NICs (URIs, separated by spaces; decision 0054).
+/// Environment: which NICs (URIs, separated by spaces; decision 0059).
 inline constexpr const char* kNicVariable = "QPIP_NIC";
 /// Environment: "roce" (default) or "iwarp".
 inline constexpr const char* kPersonalityVariable = "QPIP_PERSONALITY";

@@ -3,7 +3,7 @@
 //
 // The pair's numbers are the TCP ports of the connection: its four addresses are the pair's
 // identity, and no message of ours is needed. Both sides know which of them is the MPA initiator:
-// the one with the higher (GID, number). It connects until the other listens (decision 0054).
+// the one with the higher (GID, number). It connects until the other listens (decision 0059).
 #include <algorithm>
 #include <cerrno>
 #include <cstring>

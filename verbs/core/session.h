@@ -15,7 +15,7 @@ namespace qpip::verbs {
 struct Qp;
 
 /// Numbers of queue pairs that verbs gives out, and where a connection arrives on the wire: TCP
-/// ports below the ephemeral ones (decision 0054).
+/// ports below the ephemeral ones (decision 0059).
 inline constexpr uint32_t kFirstQpNumber = 0x8000;
 inline constexpr uint32_t kQpNumbers = 0x4000;
 

@@ -1,5 +1,5 @@
 // rsockets: the system's own, which calls the other functions of librdmacm and libibverbs by their
-// names, and so finds these (decision 0054).
+// names, and so finds these (decision 0059).
 #include <dlfcn.h>
 #include <limits.h>
 #include <rdma/rsocket.h>
