@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <cerrno>
 #include <cstddef>
 #include <stdexcept>
 #include <system_error>
@@ -14,6 +15,18 @@ namespace {
 
 // Two, so that the end of one is noticed as soon as anybody's.
 constexpr uint32_t kWatchmen = 2;
+
+/// A port that cannot be had, with the errno value by which callers tell whether to try another.
+/// The text stands alone: std::system_error would put the system's behind it.
+class NoPort : public std::system_error {
+ public:
+  NoPort(int code, std::string text)
+      : std::system_error(code, std::generic_category()), text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
 
 }  // namespace
 
@@ -112,9 +125,9 @@ void Membership::ChooseSlotLocked(const FabricOptions& options) {
       const PortSnapshot port = ReadPort(control_->ports[slot]);
       const bool same = port.address == options.address;
       if (port.state == kPortLive && same && IsRunning(slot)) {
-        throw std::runtime_error("address " + AddressText(options.address) +
-                                 " is in use on fabric " + options.name +
-                                 " by a live port; choose another with ?address=");
+        throw NoPort(EADDRINUSE, "address " + AddressText(options.address) +
+                                     " is in use on fabric " + options.name +
+                                     " by a live port; choose another with ?address=");
       }
       // The slot the address had before is the best: receivers then see one incarnation follow
       // the other in one place.
@@ -133,7 +146,7 @@ void Membership::ChooseSlotLocked(const FabricOptions& options) {
     choose();
   }
   if (slot_ == kMaxPorts) {
-    throw std::runtime_error("fabric " + options.name + " is full: " + std::to_string(kMaxPorts) +
+    throw NoPort(ENOSPC, "fabric " + options.name + " is full: " + std::to_string(kMaxPorts) +
                              " ports are attached; close one or use another fabric");
   }
   // Nobody touches what has no pages: where memory is short, that is a signal.

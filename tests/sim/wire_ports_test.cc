@@ -1,6 +1,8 @@
 // Ports that come, go and come again on both fabrics; options that are refused.
 #include <sys/resource.h>
 
+#include <cerrno>
+#include <system_error>
 #include <thread>
 
 #include "sim/wire/slot_set.h"
@@ -102,7 +104,8 @@ TEST_P(FabricPorts, GivenALiveAddressWhenAnotherPortWantsItThenAnErrorSaysSo) {
   try {
     Open(1);
     FAIL() << "two ports with one address";
-  } catch (const std::runtime_error& error) {
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(), EADDRINUSE);
     EXPECT_EQ(std::string(error.what()), "address fd00::1 is in use on fabric " + fabric_ +
                                              " by a live port; choose another with ?address=");
   }

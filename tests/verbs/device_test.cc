@@ -1,6 +1,10 @@
 // Devices: addresses that are chosen, and what programs are told.
+#include <unistd.h>
+
 #include <cstring>
+#include <memory>
 #include <set>
+#include <string>
 
 #include "verbs_test.h"
 
@@ -77,6 +81,16 @@ TEST_F(DeviceQueryTest,
                          reinterpret_cast<uintptr_t>(a->memory.data()), IBV_ACCESS_ON_DEMAND);
             }),
             EOPNOTSUPP);
+}
+
+TEST(DeviceTest, GivenAFirstChoiceThatSomebodyHasWhenOpenedThenTheNextIsTaken) {
+  Device device;
+  device.uri = "mem:device-test-" + std::to_string(getpid());
+  const std::shared_ptr<Nic> somebody =
+      Nic::Open(WithAddress(device.uri, AutomaticAddress(getpid(), 0)));
+  const std::shared_ptr<Session> session = OpenSession(device);
+  const in6_addr next = AutomaticAddress(getpid(), 1);
+  EXPECT_EQ(AddressToString(session->nic().address()), AddressToString(next));
 }
 
 }  // namespace

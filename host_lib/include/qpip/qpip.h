@@ -355,7 +355,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
  public:
   /// Opens a NIC. URI: `shm:FABRIC?address=IPV6` (ports of one user's processes), `mem:NAME?...`
   /// (same process). Query parameters: docs/uri.md. Throws ParseError (bad URI), Error
-  /// (EADDRINUSE, ENOMEM, what the system says).
+  /// (EADDRINUSE, ENOSPC: no port left on the fabric, ENOMEM, what the system says).
   static std::shared_ptr<Nic> Open(std::string_view uri);
   /// Starts a NIC that a backend outside of the library has made (the simulator's, a test's).
   /// Throws what the backend's Start throws.
