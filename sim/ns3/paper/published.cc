@@ -65,11 +65,11 @@ constexpr Relation kRelations[] = {
 };
 
 template <typename Row>
-const Row& Find(std::span<const Row> rows, const std::string& key) {
+const Row& Find(std::span<const Row> rows, std::string_view key) {
   for (const Row& row : rows) {
     if (row.key == key) return row;
   }
-  throw std::out_of_range("the paper has no \"" + key + "\"");
+  throw std::out_of_range("the paper has no \"" + std::string(key) + "\"");
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ std::span<const StageRow> Table2() { return kTable2; }
 std::span<const StageRow> Table3() { return kTable3; }
 std::span<const Figure> Figures() { return kFigures; }
 std::span<const Relation> Relations() { return kRelations; }
-const Figure& FindFigure(const std::string& key) { return Find(Figures(), key); }
-const Relation& FindRelation(const std::string& key) { return Find(Relations(), key); }
+const Figure& FindFigure(std::string_view key) { return Find(Figures(), key); }
+const Relation& FindRelation(std::string_view key) { return Find(Relations(), key); }
 
 }  // namespace qpip::sim::paper

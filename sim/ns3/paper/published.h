@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "nic_fw/platform.h"
 
@@ -46,7 +47,7 @@ struct Figure {
 };
 std::span<const Figure> Figures();
 /// Throws std::out_of_range.
-const Figure& FindFigure(const std::string& key);
+const Figure& FindFigure(std::string_view key);
 
 /// How a relation is scored.
 enum class Scored : uint8_t {
@@ -68,6 +69,6 @@ struct Relation {
   const char* place;
 };
 std::span<const Relation> Relations();
-const Relation& FindRelation(const std::string& key);
+const Relation& FindRelation(std::string_view key);
 
 }  // namespace qpip::sim::paper

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 #include <utility>
 
 #include "sim/ns3/model/number.h"
@@ -163,13 +162,13 @@ const std::vector<Scenario>& Scenarios() {
   return scenarios;
 }
 
-const Scenario& FindScenario(const std::string& name) {
+const Scenario& FindScenario(std::string_view name) {
   std::string known;
   for (const Scenario& scenario : Scenarios()) {
     if (scenario.name == name) return scenario;
     known.append(known.empty() ? "" : ", ").append(scenario.name);
   }
-  throw ScenarioError("there is no scenario \"" + name + "\"; there are " + known);
+  throw ScenarioError("there is no scenario \"" + std::string(name) + "\"; there are " + known);
 }
 
 ScenarioResult RunScenario(const std::string& name, const Profile& profile,

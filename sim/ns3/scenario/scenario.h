@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/ns3/model/profile.h"
@@ -100,7 +101,7 @@ struct Scenario {
 /// All of them, in the order of `qpip-sim list scenarios`.
 const std::vector<Scenario>& Scenarios();
 /// Throws ScenarioError, naming those there are.
-const Scenario& FindScenario(const std::string& name);
+const Scenario& FindScenario(std::string_view name);
 /// Runs one. Throws ScenarioError, ProfileError, or qpip::Error when a program in it fails.
 ScenarioResult RunScenario(const std::string& name, const Profile& profile,
                            const std::map<std::string, std::string>& arguments);
