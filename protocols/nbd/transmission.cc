@@ -190,10 +190,6 @@ WireError CheckRequest(const Request& request, const ExportLimits& limits) {
   if ((request.flags & ~AllowedFlags(request.command, limits)) != 0) {
     return kErrorInval;
   }
-  if (request.command == kCommandWrite && limits.headers == Headers::kExtended &&
-      (request.flags & kCommandPayloadLen) == 0) {
-    return kErrorInval;  // "the flag MUST be set for NBD_CMD_WRITE"
-  }
   if (IsChange(request.command) && (limits.transmission_flags & kReadOnly) != 0) {
     return kErrorPerm;
   }

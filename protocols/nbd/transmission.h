@@ -112,11 +112,13 @@ void EmitRequest(const Request& request, std::span<uint8_t, kRequestBytes> out);
 void EmitExtendedRequest(const Request& request, std::span<uint8_t, kExtendedRequestBytes> out);
 
 /// Bytes of data behind the request: of WRITE, and with extended headers of whatever says so. A
-/// server must consume them even when it refuses the request.
+/// server must consume them even when it refuses the request. WRITE has them without its flag, too:
+/// "the flag MUST be set for NBD_CMD_WRITE (as the write command always sends a payload ...)", but
+/// QEMU's client, of version 8.2 to 10.0 at least, asks for extended headers and never sets it.
 constexpr uint64_t RequestPayloadBytes(const Request& request,
                                        Headers headers = Headers::kCompact) {
-  const bool any = headers == Headers::kExtended ? (request.flags & kCommandPayloadLen) != 0
-                                                 : request.command == kCommandWrite;
+  const bool any = request.command == kCommandWrite ||
+                   (headers == Headers::kExtended && (request.flags & kCommandPayloadLen) != 0);
   return any ? request.length : 0;
 }
 

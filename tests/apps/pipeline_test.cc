@@ -256,7 +256,7 @@ TEST_F(PipelineTest, GivenExtendedHeadersThenEveryReplyIsAChunkWithTheRequestsOf
   Run(ExtendedRequestBytes({kCommandPayloadLen, kCommandWrite, 1, 4096, 16}, Ramp(16, 99)) +
       ExtendedRequestBytes({0, kCommandRead, 2, 4096, 16}) +
       ExtendedRequestBytes({kCommandPayloadLen, kCommandTrim, 3, 512, 5}, Ramp(5)) +
-      ExtendedRequestBytes({0, kCommandWrite, 4, 0, 5}) +
+      ExtendedRequestBytes({0, kCommandWrite, 4, 8192, 5}, Ramp(5, 33)) +
       ExtendedRequestBytes({0, kCommandFlush, 5, 0, 0}));
   const auto chunks = Chunks();
   ASSERT_THAT(Cookies(), ElementsAre(1, 2, 3, 4, 5));
@@ -264,7 +264,8 @@ TEST_F(PipelineTest, GivenExtendedHeadersThenEveryReplyIsAChunkWithTheRequestsOf
   EXPECT_EQ(chunks[0].header.offset, 4096u);
   EXPECT_EQ(Bytes(chunks[1].payload.begin() + 8, chunks[1].payload.end()), Ramp(16, 99));
   EXPECT_EQ(chunks[2].header.type, kChunkError);  // its payload was skipped
-  EXPECT_EQ(chunks[3].header.type, kChunkError);  // and this has none
+  EXPECT_EQ(chunks[3].header.type, kChunkNone);   // a write's payload is taken without the flag
+  EXPECT_EQ(Bytes(device_.content.begin() + 8192, device_.content.begin() + 8197), Ramp(5, 33));
   EXPECT_EQ(chunks[4].header.type, kChunkNone);
 }
 

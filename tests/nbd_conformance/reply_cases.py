@@ -2,7 +2,7 @@
 
 import struct
 
-from suite import MUST, SHOULD, Skip, case, need
+from suite import MUST, OURS, SHOULD, Skip, case, need
 from wire import *  # noqa: F403 (the protocol's names)
 
 CHUNKS = "Structured reply chunk message"
@@ -237,6 +237,15 @@ def extended_replies(server):
 def payload_of_a_trim(server):
     connection = server.extended()
     assert connection.ask(TRIM, 0, 512, server.bytes(512), flags=PAYLOAD_LEN) == EINVAL
+    assert connection.works()
+
+
+@case("NBD_CMD_FLAG_PAYLOAD_LEN", OURS, "a write without the flag is taken with its payload, as QEMU's client sends it")
+def write_without_the_flag(server):
+    connection = server.extended()
+    data = server.bytes(512)
+    assert connection.ask(WRITE, 1024, 512, data, flagged=False) == 0
+    assert connection.read(1024, 512) == data
     assert connection.works()
 
 

@@ -170,13 +170,13 @@ class Connection:
 
     # --- Transmission
 
-    def post(self, command, offset=0, length=0, data=b"", flags=0, cookie=None):
-        """Sends a request. Returns its cookie."""
+    def post(self, command, offset=0, length=0, data=b"", flags=0, cookie=None, flagged=True):
+        """Sends a request, a write with extended headers with its flag unless it is not to be. Returns its cookie."""
         if cookie is None:
             cookie = self.next_cookie
             self.next_cookie += 1
         if self.extended:
-            if command == WRITE:
+            if command == WRITE and flagged:
                 flags |= PAYLOAD_LEN
             head = struct.pack(">IHHQQQ", EXTENDED_REQUEST, flags, command, cookie, offset, length)
         else:
@@ -198,20 +198,20 @@ class Connection:
         flags, kind, cookie, offset, length = struct.unpack(">HHQQQ", self.take(28))
         return Chunk(magic, cookie, flags, kind, self.take(length), offset)
 
-    def chunks(self, command, offset=0, length=0, data=b"", flags=0):
+    def chunks(self, command, offset=0, length=0, data=b"", flags=0, flagged=True):
         """Sends a request and takes the whole reply."""
-        cookie = self.post(command, offset, length, data, flags)
+        cookie = self.post(command, offset, length, data, flags, flagged=flagged)
         reply = []
         while not reply or not reply[-1].flags & DONE:
             reply.append(self.chunk(length if command == READ else 0))
             assert reply[-1].cookie == cookie, "a reply with another cookie"
         return reply
 
-    def ask(self, command, offset=0, length=0, data=b"", flags=0):
+    def ask(self, command, offset=0, length=0, data=b"", flags=0, flagged=True):
         """The same; returns the first error, 0 when there is none."""
         if command == WRITE and not length:
             length = len(data)
-        error = next((c.error for c in self.chunks(command, offset, length, data, flags) if c.error), 0)
+        error = next((c.error for c in self.chunks(command, offset, length, data, flags, flagged) if c.error), 0)
         assert error == 0 or error in ERRORS, f"error {error}, which the protocol does not have"
         return error
 

@@ -189,13 +189,14 @@ TEST(NbdCheckTest, GivenBlockStatusWhenAContextWasSelectedThenOnlyItsFlagsAndRan
   EXPECT_EQ(CheckRequest(Make(kCommandRead, 0, 512, kCommandReqOne), limits), kErrorInval);
 }
 
-TEST(NbdCheckTest, GivenExtendedHeadersThenWritesMustAndOthersMayNotSayThatPayloadFollows) {
+TEST(NbdCheckTest, GivenExtendedHeadersThenWritesMayAndOthersMayNotSayThatPayloadFollows) {
   ExportLimits limits = Writable();
   const uint16_t payload = kCommandPayloadLen;
   EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 512, payload), limits), kErrorInval);
   limits.headers = Headers::kExtended;
   EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 512, payload), limits), kErrorNone);
-  EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 512), limits), kErrorInval);
+  EXPECT_EQ(CheckRequest(Make(kCommandWrite, 0, 512), limits),
+            kErrorNone);  // as QEMU's client has it
   EXPECT_EQ(CheckRequest(Make(kCommandRead, 0, 512, payload), limits), kErrorInval);
   Request huge = Make(kCommandTrim, 0, 0);
   huge.length = uint64_t{1} << 40;
@@ -224,7 +225,12 @@ TEST(NbdRequestTest, GivenExtendedHeadersWhenEmittedAndParsedThenTheyAreTheSame)
   EXPECT_EQ(ParseRequest(std::span(bytes).first(31), &parsed, Headers::kExtended),
             TransmissionError::kTooShort);
   parsed.flags = 0;
+  EXPECT_EQ(RequestPayloadBytes(parsed, Headers::kExtended),
+            request.length);  // a write always has it
+  parsed.command = kCommandTrim;
   EXPECT_EQ(RequestPayloadBytes(parsed, Headers::kExtended), 0u);
+  parsed.flags = kCommandPayloadLen;
+  EXPECT_EQ(RequestPayloadBytes(parsed, Headers::kExtended), request.length);
 }
 
 // --- Errors
