@@ -188,7 +188,7 @@ class Kernel(Programs):
 
     def kernel(self, *arguments, stdin=subprocess.DEVNULL):
         program(arguments[0])
-        return self.start(None, "ip", "netns", "exec", self.space, *arguments, stdin=stdin)
+        return self.start(None, "nsenter", f"--net=/run/netns/{self.space}", *arguments, stdin=stdin)
 
     def test_a_kernels_client(self):
         page, got = self.file("page", 5_000_000), self.file("got")
