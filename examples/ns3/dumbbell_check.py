@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the dumbbell shows: QPIP with today's TCP against ns-3's own where packets are lost.
 
-    dumbbell_check.py DUMBBELL
+    dumbbell_check.py DUMBBELL VERSION_OF_NS3
 """
 
 import re
@@ -37,8 +37,10 @@ def main():
         large = rates("ns-3 TCP", "--pairs=ns3", "--ns3::TcpSocket::SegmentSize=1428")
         qpip = rates("QPIP", "--pairs=qpip")
         print(f"alone, Mb/s: ns-3 TCP {ns3}, with segments of 1428 bytes {large}, QPIP {qpip}")
-        assert min(qpip) >= 4 * max(ns3), (qpip, ns3)
-        assert min(qpip) >= 2 * max(large), (qpip, large)
+        # ns-3's TCP after 3.37 is another: in 3.43 it recovers as well as QPIP's when its segments are as large.
+        old = tuple(int(part) for part in sys.argv[2].split(".")[:2]) <= (3, 37)
+        assert min(qpip) >= (4 if old else 2.5) * max(ns3), (qpip, ns3)
+        assert min(qpip) >= (2 if old else 1) * max(large), (qpip, large)
 
         text = run("--pairs=qpip", f"--flows={flows}", f"--pcap={directory}/nic")
         qpip = rate(text, "QPIP")
