@@ -20,9 +20,10 @@ Machine::Machine(MachineConfig config, MachinePorts ports, std::pmr::memory_reso
   self.private_key = std::move(config.private_key);
   if (self.private_key.IsZero()) throw std::invalid_argument("WireGuard: the private key is zero");
   self.public_key = primitives_.PublicKeyOf(self.private_key);
-  cookies_.emplace(primitives_, self.public_key);
+  cookies_ = std::make_unique<CookieChecker>(primitives_, self.public_key);
   const uint64_t low = RandomWord(), high = RandomWord(), third = RandomWord();
-  limiter_.emplace(SipHashKey{.k0 = low << 32 | high, .k1 = third << 32 | RandomWord()});
+  limiter_ = std::make_unique<RateLimiter>(
+      SipHashKey{.k0 = low << 32 | high, .k1 = third << 32 | RandomWord()});
   peers_.reserve(config.peers.size());
   for (PeerConfig& peer : config.peers) AddPeer(peer);
 }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <memory_resource>
 #include <optional>
 #include <span>
@@ -214,8 +215,8 @@ class Machine {
   std::map<PublicKey, PeerId> peers_by_key_;
   AllowedAddresses allowed_;
   IndexTable indices_;
-  std::optional<CookieChecker> cookies_;
-  std::optional<RateLimiter> limiter_;
+  std::unique_ptr<CookieChecker> cookies_;
+  std::unique_ptr<RateLimiter> limiter_;
   uint64_t last_session_ = 0;
   // Of timers, random bytes fetched many at a time: one is wanted for nearly every packet.
   std::array<uint8_t, 256> jitter_;

@@ -129,17 +129,24 @@ void Machine::OnInitiation(Bytes datagram, const Endpoint& from, Time now) {
   SendResponse(id, now);
 }
 
+namespace {
+
+bool AwaitsResponse(const Peer& peer, uint32_t receiver) {
+  return peer.handshake_has_index && peer.handshake.local_index == receiver &&
+         peer.handshake.state == HandshakeState::kCreatedInitiation;
+}
+
+}  // namespace
+
 void Machine::OnResponse(Bytes datagram, const Endpoint& from, Time now) {
   const Response message = ParseResponse(datagram);
   const std::optional<PeerId> id = indices_.Find(message.receiver);
-  Peer* peer = id.has_value() ? &peers_[*id] : nullptr;
-  if (peer == nullptr || !peer->handshake_has_index ||
-      peer->handshake.local_index != message.receiver ||
-      peer->handshake.state != HandshakeState::kCreatedInitiation) {
+  if (!id.has_value() || !AwaitsResponse(peers_[*id], message.receiver)) {
     ++counters_.dropped.unexpected_response;
     return;
   }
-  if (!ConsumeResponse(primitives_, *self_, message, &peer->handshake)) {
+  Peer& peer = peers_[*id];
+  if (!ConsumeResponse(primitives_, *self_, message, &peer.handshake)) {
     ++counters_.dropped.forged_response;
     Tell(Event::Kind::kForgedResponse, id, from);
     return;
@@ -147,7 +154,7 @@ void Machine::OnResponse(Bytes datagram, const Endpoint& from, Time now) {
   ++counters_.responses_taken;
   Heard(*id, from, now);
   BeginSession(*id, now);
-  OnHandshakeComplete(*peer);
+  OnHandshakeComplete(peer);
   // The responder may send when it has had a packet under the new session (section 5.4.6).
   SendKeepalive(*id, now);
 }
@@ -169,8 +176,14 @@ void Machine::OnCookieReply(Bytes datagram, Time now) {
 
 Received Machine::OnData(Bytes datagram, const Endpoint& from, std::span<uint8_t> out, Time now) {
   const DataHeader header = ParseDataHeader(datagram);
-  const std::optional<PeerId> id = indices_.Find(header.receiver);
-  Session* session = id.has_value() ? peers_[*id].sessions.Find(header.receiver) : nullptr;
+  const std::optional<PeerId> found = indices_.Find(header.receiver);
+  if (!found.has_value()) {
+    ++counters_.dropped.unknown_session;
+    return {};
+  }
+  const PeerId id = *found;
+  Peer& peer = peers_[id];
+  Session* session = peer.sessions.Find(header.receiver);
   if (session == nullptr) {
     ++counters_.dropped.unknown_session;
     return {};
@@ -196,32 +209,31 @@ Received Machine::OnData(Bytes datagram, const Endpoint& from, std::span<uint8_t
       ++counters_.dropped.late_packet;
       return {};
   }
-  Peer& peer = peers_[*id];
   ++counters_.packets_opened;
   peer.bytes_received += datagram.size();
   const bool confirmed = session == &peer.sessions.next();
   const uint64_t age_ns = now.monotonic_ns - session->born_ns;
   const bool initiator = session->initiator;
-  Heard(*id, from, now);
+  Heard(id, from, now);
   if (confirmed) {
     Drop(peer.sessions.previous());
     peer.sessions.CurrentToPrevious();
     peer.sessions.NextToCurrent();
     OnHandshakeComplete(peer);
-    SendStaged(*id, now);
+    SendStaged(id, now);
   }
   // The last moment at which a successor comes in time (section 6.2).
   if (initiator && !peer.asked_at_last_minute &&
       age_ns + timing_.keepalive_timeout_ns + timing_.rekey_timeout_ns >= timing_.reject_after_ns) {
     peer.asked_at_last_minute = true;
-    SendInitiation(*id, /*again=*/false, now);
+    SendInitiation(id, /*again=*/false, now);
   }
   if (text.empty()) {
     ++counters_.keepalives_received;
     return {};
   }
   OnDataReceived(peer, now);
-  return Inner(*id, text);
+  return Inner(id, text);
 }
 
 // The IP packet without its padding, if it is one and its source is the peer's.

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
@@ -89,7 +90,7 @@ class UdpPort final : public Wire {
   SendResult Send(const OutFrame& frame, uint64_t* lease) override;
   bool LeasePending(uint64_t lease) override { return out_.Pending(lease); }
   bool Receive(InFrame* frame) override;
-  void Release(const InFrame& frame) override { lent_.TakeBack(frame, &*in_); }
+  void Release(const InFrame& frame) override { lent_.TakeBack(frame, in_.get()); }
   void Flush() override {
     held_ = MayWait();
     if (!held_) SendBatch();
@@ -157,7 +158,7 @@ class UdpPort final : public Wire {
   std::atomic<bool> blocked_{false};  ///< the socket is full; read by Sleep without the lock
   std::atomic<bool> errors_{false};   ///< the socket keeps errors; written by Sleep
   DatagramsOut out_;
-  std::optional<DatagramsIn> in_;                 ///< once the MTU is known
+  std::unique_ptr<DatagramsIn> in_;               ///< once the MTU is known
   std::vector<std::vector<uint8_t>> own_frames_;  ///< to be received: at most kMostOwnFrames
   LentFrames lent_{kReceiveFrames};
   bool held_ = false;    ///< a Flush has left what there is for a later one
@@ -184,7 +185,7 @@ UdpPort::UdpPort(const UdpOptions& options)
   mtu_ = options.mtu != 0 ? options.mtu : FindMtu();
   // What a peer with a greater MTU sends is taken, where nobody has said how long packets are.
   longest_ = options.mtu != 0 ? options.mtu : kMaxUdpMtu;
-  in_.emplace(longest_, kReceiveFrames, options.offload);
+  in_ = std::make_unique<DatagramsIn>(longest_, kReceiveFrames, options.offload);
   in_->Enable(socket_.get());
 }
 
@@ -446,7 +447,7 @@ bool UdpPort::Receive(InFrame* frame) {
   }
   while (in_->available() || in_->Fill(socket_.get())) {
     if (Accept(in_->Peek())) {
-      const uint32_t count = lent_.LendTrain(&*in_, options_.offload, longest_, frame);
+      const uint32_t count = lent_.LendTrain(in_.get(), options_.offload, longest_, frame);
       statistics_.frames_received += count;
       statistics_.bytes_received += frame->length;
       statistics_.frames_received_unsegmented += count > 1 ? 1 : 0;

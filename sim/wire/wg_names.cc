@@ -22,7 +22,7 @@ void NameLookup::Ask(uint32_t peer, const std::string& host, uint16_t port, int 
       try {
         question->answer = ResolveSocketAddress(host, port, family);
       } catch (const std::exception&) {
-        // Not found now; it is asked for again when the peer still does not answer.
+        question->answer.reset();  // it is asked for again when the peer still does not answer
       }
       question->done.store(true, std::memory_order_release);
     }).detach();
@@ -37,8 +37,9 @@ std::optional<std::pair<uint32_t, SocketAddress>> NameLookup::Answer() {
   }
   const std::shared_ptr<Question> question = std::move(question_);
   question_.reset();
-  if (!question->answer.has_value()) return std::nullopt;
-  return std::pair(question->peer, *question->answer);
+  const std::optional<SocketAddress> answer = question->answer;
+  if (!answer.has_value()) return std::nullopt;
+  return std::pair(question->peer, *answer);
 }
 
 }  // namespace qpip::wire

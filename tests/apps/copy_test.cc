@@ -221,9 +221,9 @@ TEST_F(CopyTest, OneThatIsStoppedSleepsUntilWhatIsUnderWayHasEnded) {
   KeepingDevice from(disk);
   MemoryDevice to(1 << 20);
   int asked = 0;
-  bench_.executor.AddSource(&from,
-                            std::make_unique<Alarm>(
-                                std::chrono::milliseconds(100), [&] { from.Finish(); }, &asked));
+  const auto ends = [&] { from.Finish(); };
+  auto alarm = std::make_unique<Alarm>(std::chrono::milliseconds(100), ends, &asked);
+  bench_.executor.AddSource(&from, std::move(alarm));
   apps::StopToken stop;
   stop.Request();
   memory_.resize(CopyMemoryBytes(kSmall));

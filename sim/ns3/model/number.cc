@@ -10,10 +10,9 @@ namespace qpip::sim {
 double ParseNumber(std::string_view text, bool of_bytes) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   double value = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, value);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc()) return kNone;
-  std::string_view suffix(end, static_cast<size_t>(last - end));
+  std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
   if (suffix.empty()) return value;
   constexpr std::string_view kLetters = "KMGT";
   const size_t power = suffix[0] == 'k' ? 0 : kLetters.find(suffix[0]);
