@@ -53,7 +53,10 @@ TEST(NbdClientMessageTest, GivenAnExtendedRequestThenWhatItSaysFollows) {
   Request request{.flags = kCommandPayloadLen, .command = kCommandWrite, .length = 1ull << 40};
   EmitExtendedRequest(request, std::span(header).first<kExtendedRequestBytes>());
   ExpectShape(header, 1ull << 40);
-  request.flags = 0;
+  request.flags = 0;  // as QEMU's client has it
+  EmitExtendedRequest(request, std::span(header).first<kExtendedRequestBytes>());
+  ExpectShape(header, 1ull << 40);
+  request.command = kCommandTrim;
   EmitExtendedRequest(request, std::span(header).first<kExtendedRequestBytes>());
   ExpectShape(header, 0);
 }
