@@ -339,17 +339,39 @@ void FreeQueuePair(const Nic& nic, QueuePair& q) {
   FormatQueuePair(nic, q.handle);
 }
 
+namespace {
+
+bool IsEvictable(const QueuePair& q) {
+  return q.state == QpState::kOrphan && q.host_memory.dma_outstanding == 0 &&
+         !q.links.refused.linked() && !q.links.batch.linked() && !q.links.active.linked() &&
+         !q.links.drain.linked();
+}
+
+/// Of `q`, by its handle, and `other`, which may be kNone, the one whose time is over first.
+uint32_t Older(const Nic& nic, const QueuePair& q, uint32_t other) {
+  const bool older = other == kNone || q.ending.deadline < nic.qp(other).ending.deadline;
+  return older ? q.handle : other;
+}
+
+}  // namespace
+
+bool EvictRdmaOrphan(const Nic& nic) {
+  uint32_t oldest = kNone;
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    const QueuePair& q = nic.qp(i);
+    if (q.rdma != kNone && IsEvictable(q)) oldest = Older(nic, q, oldest);
+  }
+  if (oldest == kNone) return false;
+  FreeQueuePair(nic, nic.qp(oldest));
+  return true;
+}
+
 uint32_t AllocateQueuePair(const Nic& nic) {
   uint32_t oldest = kNone;
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     const QueuePair& q = nic.qp(i);
     if (q.state == QpState::kFree) return i;
-    const bool evictable = q.state == QpState::kOrphan && q.host_memory.dma_outstanding == 0 &&
-                           !q.links.refused.linked() && !q.links.batch.linked() &&
-                           !q.links.active.linked() && !q.links.drain.linked();
-    if (evictable && (oldest == kNone || q.ending.deadline < nic.qp(oldest).ending.deadline)) {
-      oldest = i;
-    }
+    if (IsEvictable(q)) oldest = Older(nic, q, oldest);
   }
   if (oldest != kNone) FreeQueuePair(nic, nic.qp(oldest));
   return oldest;

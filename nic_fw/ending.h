@@ -46,5 +46,8 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id);
 void FreeQueuePair(const Nic& nic, QueuePair& q);
 /// An unused queue pair, evicting the oldest TIME-WAIT orphan if need be; kNone when there is none.
 uint32_t AllocateQueuePair(const Nic& nic);
+/// Frees the oldest TIME-WAIT orphan that speaks RDMA, for what only those have a place in. Returns
+/// false when there is none.
+bool EvictRdmaOrphan(const Nic& nic);
 
 }  // namespace qpip::fw

@@ -107,7 +107,9 @@ Result CreateQp(const Nic& nic, const abi::CreateQp& c) {
   if (handle == kNone) return Status(CommandStatus::kNoResource);
   QueuePair& q = nic.qp(handle);
   const bool rdma = c.framing == static_cast<uint8_t>(abi::Framing::kMpa);
-  if (rdma && !TakeRdmaState(nic, q)) return Status(CommandStatus::kNoResource);
+  const bool has_state =
+      !rdma || TakeRdmaState(nic, q) || (EvictRdmaOrphan(nic) && TakeRdmaState(nic, q));
+  if (!has_state) return Status(CommandStatus::kNoResource);
   q.type = static_cast<abi::QpType>(c.type);
   q.send.framing = q.type == abi::QpType::kUdp ? kFramingDatagram : c.framing;
   q.recv.framing = q.send.framing;

@@ -352,6 +352,21 @@ TEST(RdmaHost,
   EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kLocalProtectionError));
 }
 
+TEST(RdmaHost, GivenATimeWaitThatHasTheLastPlaceWhenOneIsCreatedThenItHasThatPlace) {
+  RdmaPair pair;
+  pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
+  pair.cable.Run();
+  pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b);
+  pair.cable.Run();
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).status, 0);
+  const uint32_t places = RdmaNic().max_rdma_qps;
+  std::vector<std::unique_ptr<TestQp>> qps;
+  for (uint32_t i = 0; i < places; ++i) qps.push_back(pair.a.CreateQp(*pair.cq_a, RdmaQp()));
+  for (const auto& qp : qps) {
+    EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *qp).status, 0);
+  }
+}
+
 TEST(RdmaHost, GivenMalformedRequestsWhenPostedThenEachFailsByName) {
   struct Case {
     const char* name;
