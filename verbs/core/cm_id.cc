@@ -51,12 +51,20 @@ Contexts& AllContexts() {
   return *contexts;
 }
 
+// "localhost": the NIC of this process, whatever its address. libfabric's verbs asks what there is
+// so.
+bool IsLoopback(const in6_addr& address) {
+  const in6_addr ipv4 = {.__in6_u = {.__u6_addr32 = {0, 0, htonl(0xffff), htonl(INADDR_LOOPBACK)}}};
+  return IN6_IS_ADDR_LOOPBACK(&address) || std::memcmp(&address, &ipv4, sizeof ipv4) == 0;
+}
+
 bool Has(Context& context, const in6_addr& address) {
   const in6_addr own = context.session->nic().address();
   return std::memcmp(&own, &address, sizeof own) == 0;
 }
 
-// The device that has `address`, or can have it; any: the first. Throws Error.
+// The device that has `address`, or can have it; any: the first, and that of a loopback address
+// that none has. Throws Error.
 Context* ContextFor(const in6_addr& address) {
   Contexts& contexts = AllContexts();
   const std::lock_guard lock(contexts.mutex);
@@ -69,6 +77,7 @@ Context* ContextFor(const in6_addr& address) {
     }
     if (any || Has(*context, address)) return context;
   }
+  if (IsLoopback(address) && !Devices().empty()) return contexts.Find(*Devices().front());
   throw Error(Devices().empty() ? ENODEV : EADDRNOTAVAIL,
               "bind to " + AddressToString(address) + ": no NIC of " + kNicVariable + " has it");
 }
@@ -182,9 +191,15 @@ int CmBind(CmId& id, const sockaddr* address) {
   if (!endpoint) return EAFNOSUPPORT;
   if (id.state != CmState::kIdle) return EINVAL;
   SetContext(id, ContextFor(endpoint->address));
-  const socklen_t length =
-      address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  std::memcpy(&id.base.route.addr.src_storage, address, length);
+  const bool other = IsLoopback(endpoint->address) && !Has(*id.context, endpoint->address);
+  if (other) {  // peers are to be told where this is
+    SetAddress(&id.base.route.addr.src_storage,
+               {id.context->session->nic().address(), endpoint->port});
+  } else {
+    const socklen_t length =
+        address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    std::memcpy(&id.base.route.addr.src_storage, address, length);
+  }
   if (endpoint->port == 0) {
     // Programs tell it to their peers before they listen. Behind the family in both sorts.
     id.chosen_port = true;

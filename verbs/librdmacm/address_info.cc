@@ -28,25 +28,51 @@ addrinfo HintsOf(const rdma_addrinfo* hints) {
   return ip;
 }
 
-bool Fill(rdma_addrinfo* info, const addrinfo& ip, const rdma_addrinfo* hints) {
+// False: there is no memory. So of the next one.
+bool SetSource(rdma_addrinfo* info, const sockaddr* address, socklen_t length) {
+  if (address == nullptr || length == 0) return true;
+  info->ai_src_len = length;
+  info->ai_src_addr = CopyOf(address, length);
+  return info->ai_src_addr != nullptr;
+}
+bool SetDestination(rdma_addrinfo* info, const sockaddr* address, socklen_t length) {
+  if (address == nullptr || length == 0) return true;
+  info->ai_dst_len = length;
+  info->ai_dst_addr = CopyOf(address, length);
+  return info->ai_dst_addr != nullptr;
+}
+
+void SetKind(rdma_addrinfo* info, int family, const rdma_addrinfo* hints) {
   info->ai_flags = hints != nullptr ? hints->ai_flags : 0;
-  info->ai_family = ip.ai_family;
+  info->ai_family = family;
   const bool has_type = hints != nullptr && hints->ai_qp_type != 0;
   const bool has_space = hints != nullptr && hints->ai_port_space != 0;
   info->ai_qp_type = has_type ? hints->ai_qp_type : IBV_QPT_RC;
   info->ai_port_space = has_space ? hints->ai_port_space : RDMA_PS_TCP;
-  if ((info->ai_flags & RAI_PASSIVE) != 0) {
-    info->ai_src_len = ip.ai_addrlen;
-    info->ai_src_addr = CopyOf(ip.ai_addr, ip.ai_addrlen);
-    return info->ai_src_addr != nullptr;
+}
+
+bool Fill(rdma_addrinfo* info, const addrinfo& ip, const rdma_addrinfo* hints) {
+  SetKind(info, ip.ai_family, hints);
+  if ((info->ai_flags & RAI_PASSIVE) != 0) return SetSource(info, ip.ai_addr, ip.ai_addrlen);
+  if (!SetDestination(info, ip.ai_addr, ip.ai_addrlen)) return false;
+  return hints == nullptr || SetSource(info, hints->ai_src_addr, hints->ai_src_len);
+}
+
+// Neither node nor service: the hints' addresses are those that are meant.
+int FromHints(const rdma_addrinfo& hints, rdma_addrinfo** out) {
+  *out = static_cast<rdma_addrinfo*>(std::calloc(1, sizeof(rdma_addrinfo)));
+  const sockaddr* known = hints.ai_dst_len != 0 ? hints.ai_dst_addr : hints.ai_src_addr;
+  if (*out != nullptr) {
+    SetKind(*out, known != nullptr ? known->sa_family : hints.ai_family, &hints);
+    if (SetSource(*out, hints.ai_src_addr, hints.ai_src_len) &&
+        SetDestination(*out, hints.ai_dst_addr, hints.ai_dst_len)) {
+      return 0;
+    }
   }
-  info->ai_dst_len = ip.ai_addrlen;
-  info->ai_dst_addr = CopyOf(ip.ai_addr, ip.ai_addrlen);
-  if (hints != nullptr && hints->ai_src_len != 0) {
-    info->ai_src_len = hints->ai_src_len;
-    info->ai_src_addr = CopyOf(hints->ai_src_addr, hints->ai_src_len);
-  }
-  return info->ai_dst_addr != nullptr;
+  rdma_freeaddrinfo(*out);
+  *out = nullptr;
+  errno = ENOMEM;
+  return -1;
 }
 
 }  // namespace
@@ -65,8 +91,8 @@ void rdma_freeaddrinfo(rdma_addrinfo* info) {
 
 int rdma_getaddrinfo(const char* node, const char* service, const rdma_addrinfo* hints,
                      rdma_addrinfo** out) {
-  const bool has_source = hints != nullptr && hints->ai_src_addr != nullptr;
-  if (node == nullptr && service == nullptr && !has_source) {
+  if (node == nullptr && service == nullptr) {
+    if (hints != nullptr) return FromHints(*hints, out);
     errno = EINVAL;
     return -1;
   }
