@@ -257,8 +257,10 @@ TEST_F(VerbsQpTest, GivenMoreThanTheDeviceHasWhenCreatedThenRefused) {
   attributes.qp_type = IBV_QPT_RAW_PACKET;
   EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EOPNOTSUPP);
   attributes = a->QpAttributes();
+  attributes.cap.max_recv_wr = kMaxReceiveDepth + 1;
+  EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EINVAL);
   attributes.cap.max_send_wr = kMaxQueueDepth;
-  attributes.cap.max_recv_wr = kMaxQueueDepth;
+  attributes.cap.max_recv_wr = kMaxReceiveDepth;
   DestroyQp(CreateQp(*a->pd, &attributes));
 }
 

@@ -34,7 +34,9 @@ inline Context& Of(ibv_context* context) {
 inline constexpr int kMaxSge = 16;
 inline constexpr int kMaxReadSge = 4;  ///< of an RDMA read
 inline constexpr uint32_t kMaxInline = 448;
-inline constexpr int kMaxQueueDepth = 1024;
+inline constexpr int kMaxQueueDepth = 1024;  ///< of either queue
+/// Receive queues may be deeper than what is told: UCX takes 4,096 for datagrams without asking.
+inline constexpr int kMaxReceiveDepth = 8192;
 inline constexpr int kMaxSrqs = 65536;
 inline constexpr int kMaxCqe = 1 << 20;
 

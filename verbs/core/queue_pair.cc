@@ -133,7 +133,7 @@ void StopTask(Qp& qp) {
 void CheckCaps(const ibv_qp_init_attr& attributes) {
   const ibv_qp_cap& cap = attributes.cap;
   const bool own = attributes.srq == nullptr;
-  if (cap.max_send_wr > kMaxQueueDepth || (own && cap.max_recv_wr > kMaxQueueDepth) ||
+  if (cap.max_send_wr > kMaxQueueDepth || (own && cap.max_recv_wr > kMaxReceiveDepth) ||
       cap.max_send_sge > kMaxSge || (own && cap.max_recv_sge > kMaxSge) ||
       cap.max_inline_data > kMaxInline) {
     throw Error(EINVAL, "create queue pair: more than ibv_query_device allows");
