@@ -33,6 +33,7 @@ CommandLine MakeCommandLine() {
        .notes =
            "The program finds libibverbs.so.1 and librdmacm.so.1 of QPIP before the system's\n"
            "(LD_LIBRARY_PATH), and by them a device for each NIC (QPIP_NIC): qpip0, qpip1, ...\n"
+           "Programs that look for /dev/infiniband/uverbs0 see one (LD_PRELOAD).\n"
            "A URI without an address leaves that to the program: librdmacm's opens the NIC with\n"
            "the address that it binds to, any other gets one out of 127.64.0.0/10. An IPv4\n"
            "address a.b.c.d is the NIC's ::ffff:a.b.c.d.\n"
@@ -124,6 +125,9 @@ void SetEnvironment(const CommandLine& command_line) {
   const fs::path library =
       FindLibrary("verbs/libibverbs.so.1", "build or install QPIP with librdmacm-dev there");
   Prepend("LD_LIBRARY_PATH", library.parent_path().string(), ':');
+  // UCX wants to see the devices' files.
+  const fs::path files = library.parent_path() / "libqpip-device-files.so";
+  if (fs::exists(files)) Prepend("LD_PRELOAD", files.string(), ':');
   if (command_line.Has("nic")) {
     std::string all;
     for (const std::string& uri : command_line.Strings("nic")) {
