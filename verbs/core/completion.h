@@ -37,8 +37,9 @@ struct Cq {
   std::mutex injected_mutex;
   std::deque<ibv_wc> injected;  ///< completions that the NIC does not know of
   std::atomic<bool> any_injected{false};
-  bool armed = false;           ///< injected_mutex
-  bool solicited_only = false;  ///< poll_mutex: of the last arming
+  bool armed = false;                    ///< injected_mutex
+  bool solicited_only = false;           ///< poll_mutex: of the last arming
+  std::atomic<uint32_t> empty_polls{0};  ///< since there was a completion, or way was given
   /// A UD queue pair uses it: their senders cannot say what is solicited.
   std::atomic<bool> has_datagrams{false};
 
@@ -74,6 +75,8 @@ ibv_cq_ex* CreateCqExOp(ibv_context* context, ibv_cq_init_attr_ex* attributes);
 void FillPollOperations(Cq& cq);
 /// Puts aside what the NIC has told, for PollLocked. With poll_mutex.
 void HoldLocked(Cq& cq);
+/// A poll is over: one of many that find nothing gives way to others. Without poll_mutex.
+void GiveWayWhenIdle(Cq& cq, bool found);
 /// Takes up to out.size() completions as the program is to see them. With poll_mutex.
 size_t PollLocked(Cq& cq, std::span<WorkCompletion> out);
 

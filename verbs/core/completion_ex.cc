@@ -30,7 +30,10 @@ int StartPoll(ibv_cq_ex* ex, ibv_poll_cq_attr* attributes) {
   Cq& cq = CqOf(ex);
   cq.poll_mutex.lock();
   const int error = TakeOne(cq);
-  if (error != 0) cq.poll_mutex.unlock();  // there is no end_poll then
+  if (error != 0) {  // there is no end_poll then
+    cq.poll_mutex.unlock();
+    GiveWayWhenIdle(cq, false);
+  }
   return error;
 }
 
