@@ -112,8 +112,9 @@ class Pairing : public Task {
     try {
       connector_.emplace(Nic(), peer_, Parameters(), static_cast<uint16_t>(qp_.number()));
     } catch (const Error& error) {
-      // The connection that the queue pair had before it was reset is ending.
-      if (error.code() != EADDRINUSE) throw;
+      // The connection that the queue pair had before it was reset is ending; or there are as many
+      // connections on their way as the NIC has places for.
+      if (error.code() != EADDRINUSE && error.code() != ENOMEM) throw;
       Pause();
     }
   }
