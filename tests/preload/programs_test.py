@@ -1,81 +1,27 @@
 """Programs of Debian's, as they are, on qpip-run --sockets: programs_test.py QPIP_RUN CASE...
 
 Cases are the classes below. Exit status 77: what there is to run has passed, but some program is not installed."""
-import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-DEADLINE = 100  # seconds; a program that hangs fails
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "testbench"))
+from programs import DEADLINE, Processes, main, program  # noqa: E402
+
 SERVER = "fd00::1"
 SERVER4 = "10.77.0.1"
 
 
-def program(name):
-    """Skips the case where the program is not installed."""
-    if shutil.which(name) is None:
-        raise unittest.SkipTest(f"there is no {name}")
-    return name
-
-
-class Programs(unittest.TestCase):
-    run_command = None  # path of qpip-run
-    fabrics = 0
-
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = directory.name
-        Programs.fabrics += 1
-        self.fabric = f"shm:sockets-{os.getpid()}-{Programs.fabrics}"
-        self.running = []
-        self.addCleanup(self.stop)
-
-    def stop(self):
-        for process in self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self.running.clear()
-
-    def file(self, name, size=None):
-        path = os.path.join(self.directory, name)
-        if size is not None:
-            with open(path, "wb") as out:
-                out.write(os.urandom(size))
-        return path
+class Programs(Processes):
+    kind = "sockets"
 
     def start(self, nic, *arguments, stdin=subprocess.DEVNULL):
-        """`nic` None: with the kernel's sockets. Output goes to a file: who writes much waits for nobody."""
-        output = open(self.file(f"output-{len(self.running)}-{time.monotonic_ns()}"), "w+", encoding="utf-8",
-                      errors="replace")
-        self.addCleanup(output.close)
+        """`nic` None: with the kernel's sockets."""
         prefix = [] if nic is None else [self.run_command, "--sockets", "--nic", nic, "--"]
-        process = subprocess.Popen([*prefix, program(arguments[0]), *arguments[1:]], stdin=stdin, stdout=output,
-                                   stderr=subprocess.STDOUT, start_new_session=True, cwd=self.directory)
-        process.output = output
-        self.running.append(process)
-        return process
-
-    def text(self, process):
-        # By name: through the descriptor that the process has, too, reading would move where it writes.
-        with open(process.output.name, encoding="utf-8", errors="replace") as output:
-            return output.read()
-
-    def finish(self, process, status=0):
-        try:
-            process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.fail(f"{process.args} does not end:\n{self.text(process)}")
-        text = self.text(process)
-        if status is not None:
-            self.assertEqual(process.returncode, status, f"{process.args}:\n{text}")
-        return text
+        return self.run_program(prefix, arguments, stdin=stdin)
 
     def nic(self, address, parameters=""):
         return f"{self.fabric}?address={address}" + (f"&{parameters}" if parameters else "")
@@ -90,10 +36,6 @@ class Programs(unittest.TestCase):
                 return text
             self.assertIsNone(server.poll(), f"{server.args}:\n{self.text(server)}\n{text}")
             self.assertLess(time.monotonic(), end, f"{process.args}:\n{text}")
-
-    def same(self, a, b):
-        with open(a, "rb") as one, open(b, "rb") as two:
-            self.assertTrue(one.read() == two.read(), f"{a} and {b} differ")
 
 
 class Copies(Programs):
@@ -234,14 +176,5 @@ class Ends(Programs):
         self.assertIn("address", self.finish(self.start(self.fabric, "true"), 2))
 
 
-def main():
-    Programs.run_command = sys.argv[1]
-    suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromTestCase(globals()[name]) for name in sys.argv[2:])
-    result = unittest.TextTestRunner(verbosity=2).run(suite)
-    if not result.wasSuccessful():
-        return 1
-    return 77 if result.skipped else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.modules[__name__]))

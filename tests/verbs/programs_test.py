@@ -6,7 +6,7 @@ import os
 import sys
 import unittest
 
-from programs import SERVER, Programs
+from pairs import SERVER, Programs, main
 
 LOSS = "loss=0.01&reorder=0.01&seed=7"
 # Where verbs/librdmacm/rsockets.cc looks.
@@ -232,10 +232,10 @@ class Sockets(Programs):
         self.rstream("-S", "4096", parameters=LOSS)
 
     def test_copies_of_files_are_the_same(self):
-        source = os.path.join(self.directory.name, "source")
+        source = os.path.join(self.directory, "source")
         with open(source, "wb") as file:
             file.write(os.urandom(3000000))
-        target = os.path.join(self.directory.name, "target")
+        target = os.path.join(self.directory, "target")
         self.pair(["rcopy"], ["rcopy", source, f"{SERVER}:{target}"], address=f"::ffff:{SERVER}",
                   server_status="runs")
         with open(source, "rb") as one, open(target, "rb") as other:
@@ -243,8 +243,4 @@ class Sockets(Programs):
 
 
 if __name__ == "__main__":
-    Programs.run_command = os.path.abspath(sys.argv.pop(1))
-    result = unittest.main(exit=False, verbosity=2).result
-    if not result.wasSuccessful():
-        sys.exit(1)
-    sys.exit(77 if result.skipped or result.testsRun == 0 else 0)
+    sys.exit(main(sys.modules[__name__]))
