@@ -72,6 +72,18 @@ void Engine::Add(std::shared_ptr<Task> task) {
 
 void Engine::Remove(const Task* task) {
   std::erase_if(tasks_, [task](const auto& other) { return other.get() == task; });
+  removed_.notify_all();
+}
+
+bool Engine::AnyLingers() const {
+  return std::any_of(tasks_.begin(), tasks_.end(),
+                     [](const auto& task) { return task->Lingers(); });
+}
+
+bool Engine::AwaitLingering(std::unique_lock<std::mutex>& control) {
+  if (!AnyLingers()) return false;
+  removed_.wait(control);
+  return true;
 }
 
 void Engine::Wake() { Signal(wake_fd_); }
@@ -97,9 +109,7 @@ void Engine::Run() {
     nic_.DispatchEvents();
     {
       const std::lock_guard lock(control_);
-      const bool lingers = std::any_of(tasks_.begin(), tasks_.end(),
-                                       [](const auto& task) { return task->Lingers(); });
-      if (stopping_ && !lingers) return;
+      if (stopping_ && !AnyLingers()) return;
       next = TakeTurns();
       for (const auto& task : tasks_) {
         const int fd = task->fd();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -44,16 +45,21 @@ class Engine {
   /// engine's own thread (a task may remove itself).
   void Add(std::shared_ptr<Task> task);
   void Remove(const Task* task);
+  /// Waits until one of those that linger has ended. `control`: of the control lock, held, which
+  /// is free meanwhile. Returns false at once when none lingers.
+  bool AwaitLingering(std::unique_lock<std::mutex>& control);
   /// Gives every task a turn soon.
   void Wake();
 
  private:
   void Run();
   Clock::time_point TakeTurns();
+  bool AnyLingers() const;
 
   Nic& nic_;
   std::mutex control_;
   std::vector<std::shared_ptr<Task>> tasks_;
+  std::condition_variable removed_;  ///< a task; control_
   int wake_fd_ = -1;
   bool stopping_ = false;  ///< control_
   int opened_by_;

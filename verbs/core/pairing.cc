@@ -44,10 +44,7 @@ class Pairing : public Task {
     const in6_addr own = Nic().address();
     const int order = std::memcmp(&own, &peer_.address, sizeof own);
     initiator_ = order > 0 || (order == 0 && qp.number() > peer_.port);
-    if (!initiator_) {
-      listener_.emplace(Nic(), static_cast<uint16_t>(qp.number()),
-                        RdmaListenerOptions{.backlog = 1});
-    }
+    if (!initiator_) StartListener();
   }
 
   int fd() override {
@@ -74,7 +71,7 @@ class Pairing : public Task {
       GiveUp();
       return Clock::time_point::max();
     }
-    return connector_ || !initiator_ ? deadline_ : std::min(deadline_, again_);
+    return connector_ || listener_ ? deadline_ : std::min(deadline_, again_);
   }
 
  private:
@@ -113,8 +110,19 @@ class Pairing : public Task {
       connector_.emplace(Nic(), peer_, Parameters(), static_cast<uint16_t>(qp_.number()));
     } catch (const Error& error) {
       // The connection that the queue pair had before it was reset is ending; or there are as many
-      // connections on their way as the NIC has places for.
+      // on their way as the NIC has places for.
       if (error.code() != EADDRINUSE && error.code() != ENOMEM) throw;
+      Pause();
+    }
+  }
+
+  // The NIC has places for some at a time; meanwhile the peer's attempts are refused.
+  void StartListener() {
+    try {
+      listener_.emplace(Nic(), static_cast<uint16_t>(qp_.number()),
+                        RdmaListenerOptions{.backlog = 1});
+    } catch (const Error& error) {
+      if (error.code() != ENOMEM) throw;
       Pause();
     }
   }
@@ -125,6 +133,11 @@ class Pairing : public Task {
   }
 
   void Answer() {
+    if (!listener_) {
+      if (Clock::now() < again_) return;
+      StartListener();
+      if (!listener_) return;
+    }
     while (auto request = listener_->Next(std::chrono::nanoseconds(0))) {
       // Others are let go of: their attempts fail.
       if (request->peer() != peer_) continue;

@@ -62,6 +62,20 @@ void MakeReal(Qp& qp) {
   if (qp.datagrams == nullptr) SetReal(qp, qp.real->qp_num(), &qp);
 }
 
+// The same. Where the NIC has no place, and connections of queue pairs that are destroyed are about
+// to end, one of theirs.
+void MakeRealInTime(Qp& qp, std::unique_lock<std::mutex>& control) {
+  for (;;) {
+    try {
+      MakeReal(qp);
+      return;
+    } catch (const Error& error) {
+      const bool full = error.code() == ENOMEM;
+      if (!full || !qp.context->session->engine().AwaitLingering(control)) throw;
+    }
+  }
+}
+
 // A UD queue pair takes part from INIT on.
 void BindReal(Qp& qp) {
   qp.real->Bind(static_cast<uint16_t>(qp.number()));
@@ -232,7 +246,7 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
   qp->srq = attributes->srq != nullptr ? &Of(attributes->srq) : nullptr;
   qp->init = *attributes;
   Session& session = *qp->context->session;
-  const std::lock_guard lock(session.control());
+  std::unique_lock lock(session.control());
   ibv_qp& base = *qp->base();
   base.qp_num = session.qps().Reserve(qp.get());
   if (base.qp_num == 0) throw Error(ENOMEM, "create queue pair: all numbers are taken");
@@ -243,7 +257,7 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
       qp->send_cq->has_datagrams = true;
       qp->recv_cq->has_datagrams = true;
     }
-    MakeReal(*qp);
+    MakeRealInTime(*qp, lock);
   } catch (...) {
     session.qps().Release(base.qp_num);
     throw;
