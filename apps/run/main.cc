@@ -125,8 +125,8 @@ void SetEnvironment(const CommandLine& command_line) {
   const fs::path library =
       FindLibrary("verbs/libibverbs.so.1", "build or install QPIP with librdmacm-dev there");
   Prepend("LD_LIBRARY_PATH", library.parent_path().string(), ':');
-  // UCX wants to see the devices' files.
-  const fs::path files = library.parent_path() / "libqpip-device-files.so";
+  // UCX wants to see the devices' files, librspreload.so lacks accept4.
+  const fs::path files = library.parent_path() / "libqpip-verbs-preload.so";
   if (fs::exists(files)) Prepend("LD_PRELOAD", files.string(), ':');
   if (command_line.Has("nic")) {
     std::string all;

@@ -1,6 +1,5 @@
 // Identifiers: their queue pairs.
 #include <cerrno>
-#include <map>
 #include <mutex>
 #include <utility>
 
@@ -87,12 +86,10 @@ void CmDestroyQp(CmId& id) {
 
 void CmMakeStandIn(CmId& id) {
   if (id.stand_in != nullptr) return;
-  static std::mutex mutex;
-  static auto* cqs = new std::map<Context*, Cq*>;
   Cq* cq = nullptr;
   {
-    const std::lock_guard lock(mutex);
-    Cq*& made = (*cqs)[id.context];
+    const std::lock_guard lock(id.context->stand_in_mutex);
+    Cq*& made = id.context->stand_in_cq;
     if (made == nullptr) made = CreateCq(*id.context, 1, nullptr, nullptr);
     cq = made;
   }

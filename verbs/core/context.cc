@@ -86,6 +86,7 @@ Context* OpenContext(Device& device, const in6_addr* wanted) {
 }
 
 void CloseContext(Context* context) {
+  if (context->stand_in_cq != nullptr) DestroyCq(context->stand_in_cq);
   pthread_mutex_destroy(&context->base()->mutex);
   delete context;
 }

@@ -4,12 +4,15 @@
 #include <infiniband/verbs.h>
 
 #include <memory>
+#include <mutex>
 
 #include "verbs/core/async_events.h"
 #include "verbs/core/device.h"
 #include "verbs/core/session.h"
 
 namespace qpip::verbs {
+
+struct Cq;
 
 /// An open device. `vctx` is first: the ibv_context that programs have is the last of its members.
 struct Context {
@@ -20,6 +23,8 @@ struct Context {
   std::shared_ptr<Session> session;
   AsyncEvents async_events;
   int opened_by = 0;  ///< process
+  std::mutex stand_in_mutex;
+  Cq* stand_in_cq = nullptr;  ///< stand_in_mutex: of all queue pairs that stand in for none
 
   ibv_context* base() { return &vctx.context; }
   Personality personality() const { return device->personality; }

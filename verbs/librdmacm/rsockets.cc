@@ -1,6 +1,7 @@
 // rsockets: the system's own, which calls the other functions of librdmacm and libibverbs by their
 // names, and so finds these (decision 0059).
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <rdma/rsocket.h>
 #include <stdarg.h>
@@ -52,7 +53,14 @@ void* Find(const char* name) {
 
 extern "C" {
 
-int rsocket(int domain, int type, int protocol) { QPIP_FORWARD(rsocket, domain, type, protocol); }
+// The system's knows the type alone, without flags, with which many programs create sockets.
+int rsocket(int domain, int type, int protocol) {
+  constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const auto create = [&]() -> int { QPIP_FORWARD(rsocket, domain, type & ~kFlags, protocol); };
+  const int socket = create();
+  if (socket >= 0 && (type & SOCK_NONBLOCK) != 0) rfcntl(socket, F_SETFL, long{O_NONBLOCK});
+  return socket;
+}
 int rbind(int socket, const sockaddr* address, socklen_t length) {
   QPIP_FORWARD(rbind, socket, address, length);
 }
@@ -106,6 +114,8 @@ int rgetsockname(int socket, sockaddr* address, socklen_t* length) {
   QPIP_FORWARD(rgetsockname, socket, address, length);
 }
 int rsetsockopt(int socket, int level, int name, const void* value, socklen_t length) {
+  // A port is one listener's here, and who asks for this has one.
+  if (level == SOL_SOCKET && name == SO_REUSEPORT) return 0;
   QPIP_FORWARD(rsetsockopt, socket, level, name, value, length);
 }
 int rgetsockopt(int socket, int level, int name, void* value, socklen_t* length) {
