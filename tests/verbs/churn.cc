@@ -53,12 +53,13 @@ Held Look() {
   return held;
 }
 
-/// Calls `cycle` `count` times. What is held is looked at after a tenth of them, when all tables
-/// have their size, and at the end: grown by more than `slack_kib`, or by a descriptor, is a leak.
+constexpr size_t kSlackKib = 2048;
+
+/// Calls `cycle` `count` times. What is held is looked at after `settled` of them, when all tables
+/// have their size, and at the end: grown by more than kSlackKib, or by a descriptor, is a leak.
 template <typename Cycle>
-int Watch(const char* unit, int count, size_t slack_kib, Cycle cycle) {
+int Watch(const char* unit, int count, int settled, Cycle cycle) {
   using Clock = std::chrono::steady_clock;
-  const int settled = count / 10;
   Held before;
   Clock::time_point begin;
   for (int i = 0; i < count; ++i) {
@@ -74,7 +75,7 @@ int Watch(const char* unit, int count, size_t slack_kib, Cycle cycle) {
               count, unit, seconds * 1e6 / (count - settled), before.resident_kib,
               after.resident_kib, before.descriptors, after.descriptors);
   if (after.descriptors > before.descriptors ||
-      after.resident_kib > before.resident_kib + slack_kib) {
+      after.resident_kib > before.resident_kib + kSlackKib) {
     std::printf("leak\n");
     return 1;
   }
@@ -233,7 +234,7 @@ int Connections(const char* address_text, int count) {
   CheckResult(rdma_bind_addr(listener, reinterpret_cast<sockaddr*>(&address)), "rdma_bind_addr");
   CheckResult(rdma_listen(listener, 8), "rdma_listen");
   std::thread server(Serve, serving, count);
-  const int result = Watch("connections", count, 1024, [&](int i) {
+  const int result = Watch("connections", count, count / 5, [&](int i) {
     ConnectOnce(asking, address, static_cast<unsigned char>(i));
   });
   server.join();
@@ -294,7 +295,7 @@ void ToReady(ibv_qp* qp, const ibv_gid& gid, uint32_t peer) {
               "ibv_modify_qp to RTS");
 }
 
-/// `count` queue pairs at once, in twos that are each other's peer, ten times.
+/// `count` queue pairs at once, in twos that are each other's peer, twenty times.
 int Pairs(int count) {
   const Opened opened;
   ibv_gid gid;
@@ -320,13 +321,13 @@ int Pairs(int count) {
     }
     CheckResult(ibv_destroy_cq(cq), "ibv_destroy_cq");
   };
-  return Watch("rounds of queue pairs", 10, 4096, round);
+  return Watch("rounds of queue pairs", 20, 10, round);
 }
 
 int Regions(int count) {
   const Opened opened;
   std::vector<unsigned char> bytes(1 << 20);
-  return Watch("registrations", count, 1024, [&](int i) {
+  return Watch("registrations", count, count / 5, [&](int i) {
     const size_t offset = static_cast<size_t>(i) * 64 % (bytes.size() / 2);
     ibv_mr* mr = ibv_reg_mr(opened.pd, bytes.data() + offset, bytes.size() / 2,
                             IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);

@@ -3,11 +3,12 @@
 Each case is a server and a client, two processes on a fabric of their own in shared memory."""
 import os
 import selectors
+import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "testbench"))
-from programs import DEADLINE, Processes, main  # noqa: E402
+from programs import DEADLINE, Processes, main, program  # noqa: E402, F401
 
 SERVER = "127.0.0.5"
 # What clients say of a server that is not there yet. They are started again then.
@@ -23,17 +24,22 @@ class Programs(Processes):
         query = "&".join(part for part in ([f"address={address}"] if address else []) + [parameters] if part)
         return f"{self.fabric}?{query}" if query else self.fabric
 
+    def command_prefix(self):
+        """What qpip-run is started by."""
+        return []
+
     def start(self, arguments, nic, personality="roce", more_environment=None):
-        prefix = [self.run_command, "--nic", nic, "--personality", personality, "--"]
+        prefix = [*self.command_prefix(), self.run_command, "--nic", nic, "--personality", personality, "--"]
         return self.run_program(prefix, arguments, more_environment=more_environment)
 
-    def connect(self, server, client, nic, personality="roce", address=None, alive=None, done=""):
+    def connect(self, server, client, nic, personality="roce", address=None, client_address=None, more_environment=None,
+                alive=None, done=""):
         """Starts both, the client again for as long as it finds no server. `alive`: tells whether a client that
         still runs has got further. `done`: what a client says that has succeeded. Returns both."""
-        first = self.start(server, self.nic(address, nic), personality)
+        first = self.start(server, self.nic(address, nic), personality, more_environment)
         end = time.monotonic() + DEADLINE
         while True:
-            second = self.start(client, self.nic(None, nic), personality)
+            second = self.start(client, self.nic(client_address, nic), personality, more_environment)
             if alive is not None:
                 alive(second)
             else:
@@ -45,11 +51,11 @@ class Programs(Processes):
             if text.strip() and not any(word in text for word in REFUSED):  # Debian 13's cmtime says nothing at all
                 return first, second
 
-    def pair(self, server, client, parameters="", personality="roce", address=None, server_status=0, done=""):
+    def pair(self, server, client, parameters="", personality="roce", server_status=0, done="", **more):
         """Runs both to their ends. Returns the client's output. `server_status`: None: anything; "runs": it goes
         on serving, and is ended, unless it has ended well by itself. `done`: see connect."""
         self.new_fabric()
-        first, second = self.connect(server, client, parameters, personality, address, done=done)
+        first, second = self.connect(server, client, parameters, personality, done=done, **more)
         text = self.text(second)
         self.assertEqual(second.returncode, 0, f"{client}:\n{text}\n{server}:\n{self.text(first)}")
         self.assertIn(done, text)
@@ -75,7 +81,7 @@ class Programs(Processes):
         """Another process of these tests has another."""
         return 20000 + os.getpid() % 10000
 
-    def kill_one(self, server, client, killed, progress, parameters="", personality="roce", address=None):
+    def kill_one(self, server, client, killed, progress, parameters="", **more):
         """Kills the "server" or the "client" when the client has used `progress` milliseconds of processor time. The
         other one must end by itself, however. Returns its output."""
         self.new_fabric()
@@ -83,10 +89,10 @@ class Programs(Processes):
         def under_way(process):
             self.await_progress(process, progress)
 
-        first, second = self.connect(server, client, parameters, personality, address, alive=under_way)
+        first, second = self.connect(server, client, parameters, alive=under_way, **more)
         self.assertIsNone(second.poll(), f"{client} ended by itself:\n{self.text(second)}")
         victim, survivor = (first, second) if killed == "server" else (second, first)
-        victim.kill()
+        os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
         text = self.finish(survivor, None)
         self.stop()
