@@ -409,7 +409,7 @@ class Libfabric(Programs):
             subprocess.run(["ip", "-n", self.space, *words.split()], check=True)
 
     def command_prefix(self):
-        return ["ip", "netns", "exec", self.space]
+        return ["nsenter", f"--net=/run/netns/{self.space}"]
 
     def pingpong(self, provider, endpoint, *options, **more):
         command = ["fi_pingpong", "-p", provider, "-e", endpoint, "-c", *options]
