@@ -14,7 +14,7 @@ SERVER = "127.0.0.5"
 # What clients say of a server that is not there yet. They are started again then.
 REFUSED = ("REJECTED", "UNREACHABLE", "CONNECT_ERROR", "refused", "Couldn't connect", "No route", "error 8",
            "event: 7", "event: 8", "Unable to Connect", "Unable to init the socket", "failed to connect",
-           "wait for RDMA_CM_EVENT_ESTABLISHED", "rpoll: Operation now in progress")
+           "wait for RDMA_CM_EVENT_ESTABLISHED", "rpoll: Operation now in progress", "Network is unreachable")
 
 
 class Programs(Processes):

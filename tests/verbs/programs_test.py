@@ -456,13 +456,21 @@ class Sockets(Programs):
     def test_loss_and_reordering(self):
         self.rstream("-S", "4096", parameters=LOSS)
 
-    HOST, OTHER = "10.77.0.1", "10.77.0.2"  # no addresses of the kernel's, to which librspreload would turn
+    HOST, OTHER = "10.77.0.1", "10.77.0.2"
+    prefix = ()
+
+    def command_prefix(self):
+        return [*self.prefix]
 
     def preloaded(self, server, client, **more):
         library = next((place for place in (name.replace("librdmacm.so.1", "rsocket/librspreload.so") for name in RSOCKETS)
                         if os.path.exists(place)), None)
         if library is None:
             self.skipTest("there is no librspreload.so")
+        # Without any network of the kernel's, to which librspreload turns where it finds no other.
+        self.prefix = ("unshare", "-rn")
+        if subprocess.run([*self.prefix, "true"], check=False).returncode != 0:
+            self.skipTest("network namespaces are not to be had")
         return self.pair(server, client, address=f"::ffff:{self.HOST}", client_address=f"::ffff:{self.OTHER}",
                          more_environment={"LD_PRELOAD": library}, **more)
 
