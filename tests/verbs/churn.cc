@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -151,14 +152,21 @@ ibv_qp_init_attr QpAttributes(ibv_cq* cq) {
   return attributes;
 }
 
-void Await(rdma_event_channel* channel, rdma_cm_event_type wanted, rdma_cm_id** id = nullptr) {
+/// Connect requests that came while another event was awaited: a peer that has its end may be back
+/// before this side has.
+using Requests = std::deque<rdma_cm_id*>;
+
+void Await(rdma_event_channel* channel, rdma_cm_event_type wanted, Requests* requests = nullptr) {
   for (;;) {
     rdma_cm_event* event = nullptr;
     CheckResult(rdma_get_cm_event(channel, &event), "rdma_get_cm_event");
     const rdma_cm_event_type type = event->event;
-    if (id != nullptr) *id = event->id;
+    rdma_cm_id* const id = event->id;
     CheckResult(rdma_ack_cm_event(event), "rdma_ack_cm_event");
+    const bool request = type == RDMA_CM_EVENT_CONNECT_REQUEST && requests != nullptr;
+    if (request) requests->push_back(id);
     if (type == wanted) return;
+    if (request) continue;
     // The end of the connection before this one.
     if (type == RDMA_CM_EVENT_TIMEWAIT_EXIT || type == RDMA_CM_EVENT_DISCONNECTED) continue;
     std::fprintf(stderr, "churn: %s instead of %s\n", rdma_event_str(type), rdma_event_str(wanted));
@@ -168,9 +176,11 @@ void Await(rdma_event_channel* channel, rdma_cm_event_type wanted, rdma_cm_id** 
 
 /// Accepts, receives a message and sends it back, until the peer ends; `count` times.
 void Serve(rdma_event_channel* channel, int count) {
+  Requests requests;
   for (int i = 0; i < count; ++i) {
-    rdma_cm_id* id = nullptr;
-    Await(channel, RDMA_CM_EVENT_CONNECT_REQUEST, &id);
+    if (requests.empty()) Await(channel, RDMA_CM_EVENT_CONNECT_REQUEST, &requests);
+    rdma_cm_id* const id = requests.front();
+    requests.pop_front();
     ibv_cq* cq = ibv_create_cq(id->verbs, 8, nullptr, nullptr, 0);
     Check(cq != nullptr, "ibv_create_cq");
     ibv_qp_init_attr attributes = QpAttributes(cq);
@@ -180,11 +190,11 @@ void Serve(rdma_event_channel* channel, int count) {
       PostReceive(id->qp, memory);
       rdma_conn_param parameters = {};
       CheckResult(rdma_accept(id, &parameters), "rdma_accept");
-      Await(channel, RDMA_CM_EVENT_ESTABLISHED);
+      Await(channel, RDMA_CM_EVENT_ESTABLISHED, &requests);
       Next(cq);
       PostSend(id->qp, memory);
       Next(cq);
-      Await(channel, RDMA_CM_EVENT_DISCONNECTED);
+      Await(channel, RDMA_CM_EVENT_DISCONNECTED, &requests);
       rdma_disconnect(id);
       rdma_destroy_qp(id);
     }
