@@ -30,8 +30,9 @@ struct FileOptions {
   const FileCalls* calls = &FileCalls::System();
 };
 
-/// Reads, writes and syncs go through the executor's ring where it has one; all else, and
-/// everything without a ring, is done by the workers. A sync that has failed once fails for ever:
+/// Reads, writes and syncs of a file in memory (tmpfs) are done at once, those of others go through
+/// the executor's ring where it has one; all else, and everything without a ring, is done by the
+/// workers. A sync that has failed once fails for ever:
 /// what it was to write may be lost, and a later one would not know (the kernel reports it once).
 class FileDevice : public Device {
  public:
@@ -71,6 +72,7 @@ class FileDevice : public Device {
   Workers& workers_;
   int fd_ = -1;
   bool block_device_ = false;
+  bool in_memory_ = false;     ///< nothing to wait for
   uint32_t sector_bytes_ = 1;  ///< of a block device: what can be trimmed is a multiple
   Geometry geometry_;
   std::atomic<int> sync_error_ = 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -184,6 +185,33 @@ TEST_P(EitherWayTest, GivenFuaAndFlushThenTheyEndWithoutError) {
   EXPECT_EQ(bench_.Write(*file, 10, Ramp(100), kFua), 0);
   EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), 0);
   EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 10, kFua), 0);
+}
+
+TEST_F(FileDeviceTest, GivenAFileInMemoryThenWhatIsAskedForIsDoneAtOnce) {
+  const int memory = memfd_create("qpip_file", MFD_CLOEXEC);  // of tmpfs
+  ASSERT_GE(memory, 0);
+  ASSERT_EQ(ftruncate(memory, 5000), 0);
+  FileDevice file("/proc/self/fd/" + std::to_string(memory), {}, pool_);
+  Bytes bytes = Ramp(3000);
+  for (const Op op : {Op::kWrite, Op::kFlush, Op::kRead}) {
+    iovec run = {bytes.data(), bytes.size()};
+    bool over = false;
+    Request request;
+    request.op = op;
+    request.flags = op == Op::kWrite ? uint32_t{kFua} : 0;
+    request.offset = 1000;
+    request.length = bytes.size();
+    request.data = {&run, op == Op::kFlush ? 0u : 1u};
+    request.executor = &bench_.executor;
+    request.context = &over;
+    request.done = [](Request& ended) { *static_cast<bool*>(ended.context) = true; };
+    file.Submit(request);
+    ASSERT_TRUE(over) << static_cast<int>(op);
+    EXPECT_EQ(request.error, 0);
+    if (op == Op::kFlush) bytes.assign(bytes.size(), 0);
+  }
+  EXPECT_EQ(bytes, Ramp(3000));
+  close(memory);
 }
 
 TEST_F(FileDeviceTest, GivenCallsThatMoveLittleWhenMoreIsAskedForThenTheRestFollows) {
