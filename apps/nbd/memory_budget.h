@@ -3,30 +3,37 @@
 
 #include <cstddef>
 #include <mutex>
+#include <span>
+#include <vector>
 
 namespace qpip::nbd {
 
-/// Counts bytes, allocates none. Thread-safe.
+/// Thread-safe.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(size_t bytes) : left_(bytes) {}
+  /// Of what was put back, so much stays mapped for whoever is next: pages that are zeroed anew for
+  /// every request cost more than the request.
+  static constexpr size_t kKeptBytes = size_t{16} << 20;
 
-  /// Whoever is refused asks again later: all of a request's memory is taken at once, so one that
-  /// has it goes on to its end and gives it back.
-  bool TryTake(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    if (bytes > left_) return false;
-    left_ -= bytes;
-    return true;
-  }
-  void Put(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    left_ += bytes;
-  }
+  /// `bytes`: of all that is taken and kept.
+  explicit MemoryBudget(size_t bytes) : left_(bytes) {}
+  ~MemoryBudget();
+  MemoryBudget(const MemoryBudget&) = delete;
+  MemoryBudget& operator=(const MemoryBudget&) = delete;
+
+  /// Memory of at least `bytes`, with anything in it; empty: there is none. Whoever is refused asks
+  /// again later: all of a request's memory is taken at once, so one that has it goes on to its end
+  /// and gives it back. It counts as the power of two that it takes.
+  std::span<std::byte> TryTake(size_t bytes);
+  void Put(std::span<std::byte> area);
 
  private:
+  void DropKept();
+
   std::mutex mutex_;
-  size_t left_;
+  size_t left_;  ///< neither taken nor kept
+  std::vector<std::span<std::byte>> kept_;
+  size_t kept_bytes_ = 0;
 };
 
 }  // namespace qpip::nbd

@@ -1,7 +1,6 @@
 #include "apps/nbd/transmission.h"
 
 #include <poll.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -52,20 +51,15 @@ uint32_t FlagsOf(const Request& request) {
 
 }  // namespace
 
-/// Memory that goes back to the system and to the budget.
+/// Memory that goes back to the budget.
 struct Transmission::LargeMemory {
-  LargeMemory(MemoryBudget& from, size_t bytes)
-      : budget(from),
-        area(static_cast<std::byte*>(
-                 mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
-             bytes) {}
+  LargeMemory(MemoryBudget& from, size_t bytes) : budget(from), area(from.TryTake(bytes)) {}
   ~LargeMemory() {
-    if (ok()) munmap(area.data(), area.size());
-    budget.Put(area.size());
+    if (ok()) budget.Put(area);
   }
   LargeMemory(const LargeMemory&) = delete;
   LargeMemory& operator=(const LargeMemory&) = delete;
-  bool ok() const { return area.data() != MAP_FAILED; }
+  bool ok() const { return !area.empty(); }
 
   MemoryBudget& budget;
   std::span<std::byte> area;
@@ -329,17 +323,13 @@ bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
     }
     return !slot.buffer.empty();
   }
-  if (!budget_.TryTake(bytes)) {
-    budget_lacks_ = true;
-    return false;
-  }
   slot.large = std::make_unique<LargeMemory>(budget_, bytes);
   if (!slot.large->ok()) {
     slot.large.reset();
     budget_lacks_ = true;
     return false;
   }
-  slot.buffer = slot.large->area;
+  slot.buffer = slot.large->area.first(bytes);
   return true;
 }
 
