@@ -276,6 +276,8 @@ fuse_lowlevel_ops Mount::Session::Operations() {
     // Requests come in memory that a write can keep until it is over.
     connection->want &=
         ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+    connection->max_write =
+        std::min(connection->max_write, static_cast<unsigned>(FuseWorker::kMostWritten));
     connection->max_background = 128;
     connection->congestion_threshold = 96;
   };

@@ -1,11 +1,11 @@
 #include "apps/nbd_fuse/worker.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 
 namespace qpip::nbd {
 
@@ -15,6 +15,9 @@ thread_local FuseWorker* current_worker = nullptr;
 
 /// Requests taken from the kernel before what has come from the server is looked at.
 constexpr int kTakenAtATime = 32;
+/// A write, and what is in front of its data.
+constexpr size_t kRequestBytes = FuseWorker::kMostWritten + 4096;
+constexpr size_t kRequestsAtATime = 8;
 /// Of one question for extents.
 constexpr uint64_t kSeekBytes = uint64_t{1} << 30;
 constexpr size_t kSeekExtents = 64;
@@ -41,8 +44,6 @@ FuseWorker::FuseWorker(fuse_session& session, std::unique_ptr<Client> client)
 
 FuseWorker::~FuseWorker() {
   client_.reset();  // ends what is in flight
-  free(buffer_.mem);
-  for (void* const memory : spare_) free(memory);
 }
 
 FuseWorker& FuseWorker::Current() { return *current_worker; }
@@ -62,15 +63,41 @@ void FuseWorker::Run(const apps::StopToken& stop) {
   while (client_->in_flight() > 0) (void)client_->Wait();
 }
 
+void* FuseWorker::TakeMemory() {
+  if (spare_.empty()) {
+    constexpr size_t kBytes = kRequestsAtATime * kRequestBytes;
+    std::span<std::byte> more;
+    try {
+      more = client_->Allocate(kBytes);  // several in one go: regions are few, and searched
+    } catch (const Error&) {
+      more = ordinary_.emplace_back(kBytes);  // sent with a copy
+    }
+    for (size_t i = 0; i < kRequestsAtATime; ++i) spare_.push_back(&more[i * kRequestBytes]);
+  }
+  void* const memory = spare_.back();
+  spare_.pop_back();
+  return memory;
+}
+
+// As fuse_session_receive_buf, into memory of ours: whose size that would have to know as well.
+bool FuseWorker::TakeRequest() {
+  if (buffer_.mem == nullptr) buffer_.mem = TakeMemory();
+  ssize_t bytes = 0;
+  do {
+    bytes = read(fuse_session_fd(&session_), buffer_.mem, kRequestBytes);
+  } while (bytes < 0 && (errno == EINTR || errno == ENOENT));  // ENOENT: taken back meanwhile
+  if (bytes < 0) {
+    if (errno != EAGAIN) fuse_session_exit(&session_);  // ENODEV: unmounted
+    return false;
+  }
+  buffer_.size = static_cast<size_t>(bytes);
+  return true;
+}
+
 bool FuseWorker::TakeRequests() {
   bool any = false;
   for (int i = 0; i < kTakenAtATime && fuse_session_exited(&session_) == 0; ++i) {
-    if (buffer_.mem == nullptr && !spare_.empty()) {
-      buffer_.mem = spare_.back();
-      spare_.pop_back();
-    }
-    const int bytes = fuse_session_receive_buf(&session_, &buffer_);
-    if (bytes <= 0) break;  // none, or the end, which exited() tells
+    if (!TakeRequest()) break;
     any = true;
     buffer_kept_ = false;
     fuse_session_process_buf(&session_, &buffer_);

@@ -5,6 +5,7 @@
 #include <fuse3/fuse_lowlevel.h>
 
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,9 @@ namespace qpip::nbd {
 
 class FuseWorker {
  public:
+  /// Longest write that the kernel is told to ask for, bytes.
+  static constexpr size_t kMostWritten = size_t{1} << 20;
+
   /// References must outlive it.
   FuseWorker(fuse_session& session, std::unique_ptr<Client> client);
   ~FuseWorker();
@@ -44,6 +48,10 @@ class FuseWorker {
 
   /// Takes what the kernel has for us. Returns whether there was anything.
   bool TakeRequests();
+  /// One request, into the buffer. Returns false when there is none.
+  bool TakeRequest();
+  /// Memory for one request of the kernel's, of kRequestBytes.
+  void* TakeMemory();
   Operation& Take(fuse_req_t request, Io::Op op, uint64_t offset, uint64_t bytes);
   void Submit(Operation& operation);
   void OnDone(Operation& operation);
@@ -57,7 +65,8 @@ class FuseWorker {
   MountCounts counts_;
   fuse_buf buffer_ = {};      ///< of the request that is taken
   bool buffer_kept_ = false;  ///< a write has kept its memory
-  std::vector<void*> spare_;  ///< such memory that is free again
+  std::vector<void*> spare_;  ///< such memory that is free; the client's, which sends from there
+  std::list<std::vector<std::byte>> ordinary_;  ///< where the NIC has no room for more
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Operation*> free_;
 };
