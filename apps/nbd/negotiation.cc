@@ -133,8 +133,8 @@ Negotiation::State Negotiation::OnOption(uint32_t option, std::span<const uint8_
   }
 }
 
-Negotiation::State Negotiation::Choose(const Export& chosen) {
-  agreement_ = {&chosen, structured_ || extended_, LimitsNow(chosen)};
+Negotiation::State Negotiation::Choose(const Export& chosen, const ExportLimits& limits) {
+  agreement_ = {&chosen, structured_ || extended_, limits};
   return State::kTransmission;
 }
 
@@ -154,7 +154,7 @@ Negotiation::State Negotiation::OnExportName(std::span<const uint8_t> data) {
   std::vector<uint8_t> reply(ExportNameReplySize(no_zeroes_));
   EmitExportNameReply({limits.size_bytes, limits.transmission_flags}, no_zeroes_, reply);
   transport_.Send(reply);
-  return Choose(*chosen);
+  return Choose(*chosen, limits);
 }
 
 Negotiation::State Negotiation::OnAbort() {
@@ -181,9 +181,10 @@ Negotiation::State Negotiation::OnInfoOrGo(uint32_t option, std::span<const uint
   }
   const Export* found = exports_.Find(View(request.name));
   if (found == nullptr) return RefuseUnknown(option, request.name);
-  ReplyExportInfo(option, request, *found);
+  const ExportLimits limits = LimitsNow(*found);
+  ReplyExportInfo(option, request, *found, limits);
   Reply(option, kReplyAck);
-  return option == kOptionInfo ? State::kOptions : Choose(*found);
+  return option == kOptionInfo ? State::kOptions : Choose(*found, limits);
 }
 
 Negotiation::State Negotiation::OnStartTls(std::span<const uint8_t> data) {
@@ -248,9 +249,8 @@ Negotiation::State Negotiation::OnMetaContext(uint32_t option, std::span<const u
   return State::kOptions;
 }
 
-void Negotiation::ReplyExportInfo(uint32_t option, const InfoRequest& request,
-                                  const Export& chosen) {
-  const ExportLimits limits = LimitsNow(chosen);
+void Negotiation::ReplyExportInfo(uint32_t option, const InfoRequest& request, const Export& chosen,
+                                  const ExportLimits& limits) {
   std::array<uint8_t, kExportInfoBytes> info = {};
   EmitExportInfo({limits.size_bytes, limits.transmission_flags}, info);
   Reply(option, kReplyInfo, info);

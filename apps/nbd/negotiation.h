@@ -68,10 +68,12 @@ class Negotiation {
   /// An error reply, with a text for people; haggling goes on.
   State Refuse(uint32_t option, uint32_t reply, std::string_view why);
   State RefuseUnknown(uint32_t option, Text name);
-  void ReplyExportInfo(uint32_t option, const InfoRequest& request, const Export& chosen);
+  void ReplyExportInfo(uint32_t option, const InfoRequest& request, const Export& chosen,
+                       const ExportLimits& limits);
   /// What is announced of an export, as things stand.
   ExportLimits LimitsNow(const Export& served) const;
-  State Choose(const Export& chosen);
+  /// `limits`: as the client has been told; a size may be another by now.
+  State Choose(const Export& chosen, const ExportLimits& limits);
 
   Transport& transport_;
   const ExportTable& exports_;

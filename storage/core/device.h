@@ -10,8 +10,9 @@
 
 namespace qpip::storage {
 
-/// What a device is like. Fixed while it is in use, but for `bytes`, which only a later geometry()
-/// may tell to have grown.
+/// What a device is like. Fixed while it is in use, but for `bytes`, which a later geometry() may
+/// tell to have changed. Who has asked before goes on with what it was: what is no longer there
+/// cannot be read.
 struct Geometry {
   uint64_t bytes = 0;
   uint32_t minimum = 1;       ///< offsets and lengths are multiples; a power of two

@@ -35,6 +35,15 @@ std::runtime_error OpenError(const std::string& what, const std::string& path,
 
 std::string ErrorText(int error) { return std::generic_category().message(error); }
 
+/// Of a file or a block device, in bytes. Returns errno.
+int ReadSize(int fd, bool block_device, uint64_t* bytes) {
+  if (block_device) return ioctl(fd, BLKGETSIZE64, bytes) == 0 ? 0 : errno;
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return errno;
+  *bytes = static_cast<uint64_t>(status.st_size);
+  return 0;
+}
+
 /// Whether the system or the file system does not have it at all.
 bool IsUnsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV; }
 
@@ -73,10 +82,11 @@ FileDevice::FileDevice(const std::string& path, const FileOptions& options, Work
   in_memory_ = S_ISREG(status.st_mode) && fstatfs(fd_, &file_system) == 0 &&
                (file_system.f_type == TMPFS_MAGIC || file_system.f_type == RAMFS_MAGIC);
   uint32_t preferred = static_cast<uint32_t>(status.st_blksize);
-  uint64_t bytes = static_cast<uint64_t>(status.st_size);
+  uint64_t bytes = 0;
+  if (error == 0) error = ReadSize(fd_, block_device_, &bytes);
   if (error == 0 && block_device_) {
     int sector = 0;
-    if (ioctl(fd_, BLKGETSIZE64, &bytes) != 0 || ioctl(fd_, BLKSSZGET, &sector) != 0) error = errno;
+    if (ioctl(fd_, BLKSSZGET, &sector) != 0) error = errno;
     sector_bytes_ = static_cast<uint32_t>(sector);
   }
   if (error != 0 || (!S_ISREG(status.st_mode) && !block_device_)) {
@@ -94,6 +104,12 @@ FileDevice::FileDevice(const std::string& path, const FileOptions& options, Work
 }
 
 FileDevice::~FileDevice() { close(fd_); }
+
+Geometry FileDevice::geometry() const {
+  Geometry now = geometry_;
+  (void)ReadSize(fd_, block_device_, &now.bytes);  // a device that has gone keeps what it had
+  return now;
+}
 
 void FileDevice::Submit(Request& request) {
   const bool by_ring =

@@ -41,7 +41,8 @@ class FileDevice : public Device {
   FileDevice(const std::string& path, const FileOptions& options, Workers& workers);
   ~FileDevice() override;
 
-  Geometry geometry() const override { return geometry_; }
+  /// With the size of now.
+  Geometry geometry() const override;
   void Submit(Request& request) override;
 
  private:

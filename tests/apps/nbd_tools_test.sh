@@ -85,6 +85,36 @@ check "fio verifies" timeout 100 fio --name=v --ioengine=nbd --uri="$uri" --rw=r
   --iodepth=32 --size=32M --io_size=64M --verify=crc32c --verify_fatal=1 --trim_percentage=5
 stop "$server"
 
+# A file that grows: who comes then has all of it, who was there has what there was.
+truncate -s 1M "$work/grows"
+serve "$work/grows"
+check "a file that grows under a client" timeout 30 nbdsh -c "h.connect_uri('$uri')" -c "
+import os, nbd
+os.truncate('$work/grows', 2 << 20)
+assert h.get_size() == 1 << 20
+h.set_strict_mode(0)
+try:
+    h.pwrite(b'x', 1 << 20)
+    raise SystemExit('a write past what it was told')
+except nbd.Error as error:
+    assert error.errno == 'ENOSPC', error
+new = nbd.NBD()
+new.connect_uri('$uri')
+assert new.get_size() == 2 << 20
+new.pwrite(b'x' * 512, (2 << 20) - 512)
+h.pwrite(b'y' * 512, 0)
+os.truncate('$work/grows', 4096)
+again = nbd.NBD()
+again.connect_uri('$uri')
+assert again.get_size() == 4096
+try:
+    new.pread(512, 1 << 20)
+    raise SystemExit('a read of what is gone')
+except nbd.Error as error:
+    assert error.errno == 'EIO', error
+assert bytes(again.pread(512, 0)) == b'y' * 512"
+stop "$server"
+
 # What is said of exports; read-only for one of them.
 serve --read-only-export odd --description "odd=4097 bytes" "a=$work/fio" "odd=$work/odd"
 check "nbdinfo --list" timeout 30 nbdinfo --list "$uri"

@@ -68,6 +68,35 @@ class NegotiationTest : public ::testing::TestWithParam<size_t> {
 
 INSTANTIATE_TEST_SUITE_P(ReceiveSizes, NegotiationTest, ::testing::Values(1, 7, 4096));
 
+/// Larger each time that one asks.
+class GrowingDevice : public ScriptedDevice {
+ public:
+  using ScriptedDevice::ScriptedDevice;
+  storage::Geometry geometry() const override {
+    storage::Geometry now = ScriptedDevice::geometry();
+    now.bytes += ++asked_;
+    return now;
+  }
+
+ private:
+  mutable uint64_t asked_ = 0;
+};
+
+TEST_P(NegotiationTest, GivenADeviceThatGrowsMeanwhileThenTheClientMayUseWhatItWasTold) {
+  exports_.Add({.name = "grows", .device = std::make_shared<GrowingDevice>(4096)});
+  const Bytes info = OptionBytes(kOptionInfo, InfoBytes("grows"));
+  Run(FlagBytes() + info + OptionBytes(kOptionGo, InfoBytes("grows")));
+  std::vector<uint64_t> told;
+  for (const ReceivedReply& reply : ParseReplies(output())) {
+    ExportInfo size;
+    if (reply.reply == kReplyInfo && ParseExportInfo(reply.data, &size) == HandshakeError::kNone) {
+      told.push_back(size.size_bytes);
+    }
+  }
+  EXPECT_THAT(told, ElementsAre(4097, 4098));
+  EXPECT_EQ(agreement_.limits.size_bytes, 4098u);
+}
+
 TEST_P(NegotiationTest, GivenAClientThatClosesWhenGreetedThenTheServerEnds) {
   EXPECT_EQ(Run({}), nullptr);
   Greeting greeting;

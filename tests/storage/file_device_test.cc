@@ -187,6 +187,15 @@ TEST_P(EitherWayTest, GivenFuaAndFlushThenTheyEndWithoutError) {
   EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 10, kFua), 0);
 }
 
+TEST_F(FileDeviceTest, GivenAFileWhoseSizeChangesThenTheNextGeometryTells) {
+  MakeFile(Ramp(5000));
+  const auto file = Open();
+  for (const uint64_t bytes : {9000, 3000}) {
+    ASSERT_EQ(truncate(path_.c_str(), static_cast<off_t>(bytes)), 0);
+    EXPECT_EQ(file->geometry().bytes, bytes);
+  }
+}
+
 TEST_F(FileDeviceTest, GivenAFileInMemoryThenWhatIsAskedForIsDoneAtOnce) {
   const int memory = memfd_create("qpip_file", MFD_CLOEXEC);  // of tmpfs
   ASSERT_GE(memory, 0);
