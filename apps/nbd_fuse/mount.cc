@@ -278,8 +278,8 @@ fuse_lowlevel_ops Mount::Session::Operations() {
         ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
     connection->max_write =
         std::min(connection->max_write, static_cast<unsigned>(FuseWorker::kMostWritten));
-    connection->max_background = 128;
-    connection->congestion_threshold = 96;
+    connection->max_background = 64;
+    connection->congestion_threshold = 48;
   };
   operations.lookup = Lookup;
   operations.getattr = [](fuse_req_t request, fuse_ino_t node, fuse_file_info*) {

@@ -19,7 +19,7 @@ namespace qpip::nbd {
 class FuseWorker {
  public:
   /// Longest write that the kernel is told to ask for, bytes.
-  static constexpr size_t kMostWritten = size_t{1} << 20;
+  static constexpr size_t kMostWritten = size_t{256} << 10;
 
   /// References must outlive it.
   FuseWorker(fuse_session& session, std::unique_ptr<Client> client);
