@@ -16,7 +16,7 @@ thread_local FuseWorker* current_worker = nullptr;
 /// Requests taken from the kernel before what has come from the server is looked at.
 constexpr int kTakenAtATime = 32;
 /// A write, and what is in front of its data.
-constexpr size_t kRequestBytes = FuseWorker::kMostWritten + 4096;
+constexpr size_t kKernelRequestBytes = FuseWorker::kMostWritten + 4096;
 constexpr size_t kRequestsAtATime = 8;
 /// Of one question for extents.
 constexpr uint64_t kSeekBytes = uint64_t{1} << 30;
@@ -65,14 +65,14 @@ void FuseWorker::Run(const apps::StopToken& stop) {
 
 void* FuseWorker::TakeMemory() {
   if (spare_.empty()) {
-    constexpr size_t kBytes = kRequestsAtATime * kRequestBytes;
+    constexpr size_t kBytes = kRequestsAtATime * kKernelRequestBytes;
     std::span<std::byte> more;
     try {
       more = client_->Allocate(kBytes);  // several in one go: regions are few, and searched
     } catch (const Error&) {
       more = ordinary_.emplace_back(kBytes);  // sent with a copy
     }
-    for (size_t i = 0; i < kRequestsAtATime; ++i) spare_.push_back(&more[i * kRequestBytes]);
+    for (size_t i = 0; i < kRequestsAtATime; ++i) spare_.push_back(&more[i * kKernelRequestBytes]);
   }
   void* const memory = spare_.back();
   spare_.pop_back();
@@ -84,7 +84,7 @@ bool FuseWorker::TakeRequest() {
   if (buffer_.mem == nullptr) buffer_.mem = TakeMemory();
   ssize_t bytes = 0;
   do {
-    bytes = read(fuse_session_fd(&session_), buffer_.mem, kRequestBytes);
+    bytes = read(fuse_session_fd(&session_), buffer_.mem, kKernelRequestBytes);
   } while (bytes < 0 && (errno == EINTR || errno == ENOENT));  // ENOENT: taken back meanwhile
   if (bytes < 0) {
     if (errno != EAGAIN) fuse_session_exit(&session_);  // ENODEV: unmounted
