@@ -2,7 +2,7 @@
 """Has tshark dissect what qpip_iwarp_recording writes: every FPDU of every connection, all CRCs good where there
 are some, and nothing that it would call malformed or warn of.
 
-Usage: iwarp_dissection_test.py PROGRAM. Exits with 77 where there is no tshark.
+Usage: iwarp_dissection_test.py [EMULATOR] PROGRAM. Exits with 77 where there is no tshark.
 """
 
 import collections
@@ -47,7 +47,7 @@ def main():
         return 77
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "iwarp.pcap"
-        subprocess.run([sys.argv[1], str(recording)], check=True)
+        subprocess.run([*sys.argv[1:], str(recording)], check=True)
         found = complaints(recording)
     print("\n".join(found) if found else "nothing to complain of")
     return 1 if found else 0
