@@ -3,13 +3,12 @@
 // registered region and the posted receives is written, nothing outside host memory is touched, no
 // frame or transfer is left behind, and each refusal has a name (told at the end, with how many
 // there were).
-#include <sys/mman.h>
-
 #include <array>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "guarded_memory.h"
 #include "nic_fw/rdma_state.h"
 #include "property.h"
 #include "protocols/iwarp/crc32c.h"
@@ -28,7 +27,7 @@ using qpip::fuzz::Script;
 namespace abi = qpip::abi;
 namespace iwarp = qpip::iwarp;
 
-constexpr size_t kPage = 4096;
+constexpr size_t kPage = GuardedMemory::kPage;
 constexpr uint32_t kPool = 80 << 10;
 
 /// What has been tried, and how it was answered.
@@ -51,48 +50,25 @@ Tally& Counts() {
   return tally;
 }
 
-/// Host memory between pages that fault: canaries around the region that peers may write.
-class Guarded {
- public:
-  explicit Guarded(FakeHardware& hardware) {
-    auto* all = static_cast<uint8_t*>(
-        mmap(nullptr, 5 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    QPIP_FUZZ_CHECK(mprotect(all + kPage, 3 * kPage, PROT_READ | PROT_WRITE) == 0);
-    start_ = all + kPage;
-    std::memset(start_, 0xa5, 3 * kPage);
-    hardware.AddHostMemory(start_, 3 * kPage);
-  }
-  uint64_t region() const { return reinterpret_cast<uint64_t>(start_ + kPage); }
-  bool CanariesHold() const {
-    for (size_t i = 0; i < kPage; ++i) {
-      if (start_[i] != 0xa5 || start_[2 * kPage + i] != 0xa5) return false;
-    }
-    return true;
-  }
-
- private:
-  uint8_t* start_;
-};
-
 /// A connection in the middle of its life, which can be had again and again.
 class Live {
  public:
-  Live(bool crc, bool waits) : script_(Setup(crc, waits)), guarded_(script_.nic.hardware) {
+  Live(bool crc, bool waits) : script_(Setup(crc, waits)), guarded_(script_.nic.hardware, kPage) {
     FirmwareBench& nic = script_.nic;
     abi::Command command;
     command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
-    command.register_memory = {guarded_.region(), kPage, guarded_.region(),  0, 0,
-                               kEveryRight,       1,     script_.qp->handle, 0};
+    command.register_memory = {guarded_.address(), kPage, guarded_.address(), 0, 0,
+                               kEveryRight,        1,     script_.qp->handle, 0};
     const uint32_t key = nic.Command(command).result[0];
     const uint32_t receives = waits ? 1 : 3;
     for (uint32_t i = 0; i < receives; ++i) {
-      nic.PostRecv(*script_.qp, {{guarded_.region() + i * 700, 700, key}});
+      nic.PostRecv(*script_.qp, {{guarded_.address() + i * 700, 700, key}});
     }
     // One read and one atomic operation of this end are to be answered.
     Post(nic, *script_.qp,
-         {.opcode = abi::SendOpcode::kRdmaRead, .list = {{guarded_.region(), 64, key}}});
+         {.opcode = abi::SendOpcode::kRdmaRead, .list = {{guarded_.address(), 64, key}}});
     Post(nic, *script_.qp,
-         {.opcode = abi::SendOpcode::kAtomicFetchAdd, .list = {{guarded_.region(), 8, key}}});
+         {.opcode = abi::SendOpcode::kAtomicFetchAdd, .list = {{guarded_.address(), 8, key}}});
     script_.cable.Run();
     MakeMessages(key);
     script_.cable.filter = [this](const Frame& frame, bool from_peer) {
@@ -130,7 +106,7 @@ class Live {
   }
 
   void MakeMessages(uint32_t key) {
-    const uint64_t at = guarded_.region();
+    const uint64_t at = guarded_.address();
     messages_.push_back(script_.Write(key, at + 8, Pattern(500)));
     messages_.push_back(script_.Write(key, at + kPage - 100, Pattern(100)));
     messages_.push_back(script_.Read({5, 6, 900, key, at}));
@@ -195,11 +171,7 @@ class Live {
     QPIP_FUZZ_CHECK(hardware.frames_borrowed() == 0);
     QPIP_FUZZ_CHECK(hardware.dma_pending() == 0);
     QPIP_FUZZ_CHECK(hardware.payloads_held() == 0);
-    hardware.outgoing.clear();
-    hardware.link_addresses.clear();
-    hardware.traces.clear();
-    hardware.charges.clear();
-    hardware.interrupts.clear();
+    hardware.Forget();
     const Nic nic(script_.nic.arena.data(), hardware.platform(), script_.nic.now);
     const RdmaState& state = RdmaOf(nic, nic.qp(script_.qp->handle));
     if (state.ending == RdmaEnding::kOpen) {
@@ -212,7 +184,7 @@ class Live {
   }
 
   ScriptedPeer script_;
-  Guarded guarded_;
+  GuardedMemory guarded_;
   std::vector<Bytes> messages_;
   Frame template_;
   std::vector<uint64_t> arena_;

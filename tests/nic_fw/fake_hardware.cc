@@ -252,6 +252,20 @@ void FakeHardware::AddHostMemory(const void* address, size_t bytes) {
   host_memory_[reinterpret_cast<uint64_t>(address)] = bytes;
 }
 
+void FakeHardware::Forget() {
+  incoming.clear();
+  outgoing.clear();
+  link_addresses.clear();
+  interrupts.clear();
+  traces.clear();
+  charges.clear();
+  doorbells.clear();
+  revoked.clear();
+  borrowed_.clear();
+  payloads_.clear();
+  completions_.clear();
+}
+
 void FakeHardware::Ring(const abi::Doorbell& doorbell) {
   if (doorbells.size() >= doorbell_capacity) {
     doorbell_overflow = true;

@@ -69,6 +69,9 @@ class FakeHardware {
   size_t frames_borrowed() const { return borrowed_.size(); }
   size_t payloads_held() const { return payloads_.size(); }
   size_t dma_pending() const { return completions_.size(); }
+  /// For a bench whose firmware is put back to an earlier moment: what the engines hold for it, and
+  /// all records of what it has done, are gone.
+  void Forget();
 
  private:
   static FakeHardware& Self(void* context) { return *static_cast<FakeHardware*>(context); }
