@@ -215,12 +215,17 @@ class RdmaConnecting {
         state_ = RdmaConnector::State::kAccepted;
         return;
       case iwarp::StartupState::kRejected:
+        agreement_ = {.peer_ird = carrier_.Agreement().peer_ird,
+                      .peer_ord = carrier_.Agreement().peer_ord};
         error_ = Error(ECONNREFUSED, what + "the peer has rejected the RDMA connection");
         state_ = RdmaConnector::State::kRejected;
         return;
       case iwarp::StartupState::kFailed:
+        if (startup.cause != iwarp::Cause::kNone) carrier_.Terminate(startup.cause);
         Fail(Error(EPROTO, what + "the peer's answer is no MPA Reply that fits: " +
-                               iwarp::StartupErrorName(startup.error)));
+                               (startup.error != iwarp::StartupError::kNone
+                                    ? iwarp::StartupErrorName(startup.error)
+                                    : iwarp::CauseName(startup.cause))));
         return;
       default:
         break;

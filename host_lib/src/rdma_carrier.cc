@@ -6,6 +6,9 @@
 #include <utility>
 
 #include "nic_impl.h"
+#include "protocols/iwarp/message_layout.h"
+#include "protocols/iwarp/rdmap.h"
+#include "protocols/iwarp/terminate.h"
 #include "queue_pair.h"
 #include "status.h"
 
@@ -40,6 +43,27 @@ RdmaAgreement AgreementOf(const iwarp::Startup& startup) {
           .peer_ord = agreed.enhanced ? agreed.peer.ord : iwarp::kNotNegotiated};
 }
 
+/// For whoever is told that it is over, and then closes.
+constexpr std::chrono::seconds kPatience(2);
+
+/// The FPDU of a Terminate, which is the first message of its queue. Its CRC is good, whether they
+/// are looked at or not. Returns its bytes.
+size_t EmitTerminateFpdu(iwarp::Cause cause, std::span<uint8_t> out) {
+  iwarp::DdpHeader ddp;
+  ddp.last = true;
+  ddp.ulp_control = iwarp::RdmapControl(iwarp::Opcode::kTerminate);
+  ddp.queue = iwarp::kTerminateQueue;
+  ddp.message_sequence = 1;
+  uint8_t ulpdu[iwarp::kUntaggedBytes + iwarp::kMaxTerminateBytes];
+  size_t length = iwarp::EmitDdp(ddp, ulpdu);
+  length += iwarp::EmitTerminate(iwarp::MakeTerminate(cause, nullptr, 0, nullptr),
+                                 std::span(ulpdu).subspan(length));
+  const iwarp::Fpdu fpdu = {0, static_cast<uint32_t>(length), false};
+  iwarp::EmitFpdu(fpdu, std::span<const uint8_t>(ulpdu, length), /*with_crc=*/true,
+                  out.first(iwarp::FpduBytes(fpdu)));
+  return iwarp::FpduBytes(fpdu);
+}
+
 }  // namespace
 
 RdmaCarrier::RdmaCarrier(std::shared_ptr<Nic> nic, std::shared_ptr<CompletionQueue> cq,
@@ -60,7 +84,14 @@ RdmaCarrier::RdmaCarrier(std::shared_ptr<Nic> nic, std::shared_ptr<CompletionQue
   PostReceive();
 }
 
-RdmaCarrier::~RdmaCarrier() = default;
+RdmaCarrier::~RdmaCarrier() {
+  if (!terminated_ || broken_) return;
+  try {
+    qp_->Disconnect(kPatience);
+  } catch (const Error&) {
+    // The NIC has gone, or stands still: the peer finds out by itself.
+  }
+}
 
 uint64_t RdmaCarrier::NowNs() const { return NicImpl::Impl(*qp_)->nic()->platform().NowNs(); }
 
@@ -70,8 +101,14 @@ void RdmaCarrier::PostReceive() {
 }
 
 void RdmaCarrier::Send(const iwarp::StartupFrame& frame) {
-  auto* out = static_cast<uint8_t*>(memory_->data()) + kBufferBytes;
-  const size_t bytes = iwarp::EmitStartup(frame, {out, kBufferBytes});
+  SendBytes(iwarp::EmitStartup(frame, SendBuffer()));
+}
+
+std::span<uint8_t> RdmaCarrier::SendBuffer() {
+  return {static_cast<uint8_t*>(memory_->data()) + kBufferBytes, kBufferBytes};
+}
+
+void RdmaCarrier::SendBytes(size_t bytes) {
   if (qp_->PostSend(id_, memory_->Sge(kBufferBytes, static_cast<uint32_t>(bytes))) != 0) {
     broken_ = true;
   }
@@ -155,6 +192,7 @@ void RdmaCarrier::GiveTo(QueuePair& qp) {
   const RdmaAgreement agreed = Agreement();
   const bool ready = startup_.state == iwarp::StartupState::kSendReady;
   if (startup_.agreement.send_markers) {
+    Terminate(iwarp::Cause::kMpaCatastrophic);
     throw Error(EPROTO, "RDMA connection: the peer wants markers, which are not sent");
   }
   NicImpl::Impl(qp)->Adopt(*NicImpl::Impl(*qp_), {}, ready && agreed.peer_to_peer,
@@ -194,8 +232,16 @@ void RdmaCarrier::Reject(ConstBytes private_data) {
   Send(iwarp::Reject(startup_, Octets(private_data)));
   if (broken_) return;
   // Whoever is rejected closes; for the others, a bound.
-  constexpr std::chrono::seconds kPatience(2);
   qp_->Disconnect(kPatience);
+}
+
+void RdmaCarrier::Terminate(iwarp::Cause cause) {
+  if (broken_ || terminated_) return;
+  // The Request, which lay there, has been answered.
+  SendBytes(EmitTerminateFpdu(cause, SendBuffer()));
+  if (broken_) return;
+  terminated_ = true;
+  qp_->Shutdown();
 }
 
 }  // namespace qpip::internal

@@ -56,6 +56,9 @@ class RdmaCarrier {
   /// kDeciding: answers, and `qp` gets the connection. Throws Error.
   void Accept(QueuePair& qp, const RdmaParameters& parameters);
   void Reject(ConstBytes private_data);
+  /// The initiator cannot have it: a Terminate says so (RFC 6581 9.1 to 9.3), and the stream ends.
+  /// Does not wait.
+  void Terminate(iwarp::Cause cause);
   /// kDeciding: what Accept would agree on with the most that this side can do.
   RdmaAgreement Offer() const;
   /// What has been agreed on.
@@ -65,6 +68,8 @@ class RdmaCarrier {
   static constexpr uint32_t kBufferBytes = 1024;
   void PostReceive();
   void Send(const iwarp::StartupFrame& frame);
+  std::span<uint8_t> SendBuffer();
+  void SendBytes(size_t bytes);
   iwarp::StartupOptions OptionsOf(const RdmaParameters& parameters) const;
   void CheckTarget(const QueuePair& qp) const;
   uint64_t NowNs() const;
@@ -80,6 +85,7 @@ class RdmaCarrier {
   uint32_t received_ = 0;  ///< bytes
   bool begun_ = false;
   bool broken_ = false;
+  bool terminated_ = false;  ///< the peer is given time to take the Terminate
   std::vector<std::byte> private_data_;
 };
 

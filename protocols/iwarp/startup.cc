@@ -70,6 +70,7 @@ StartupEvent OnReply(Startup& startup, const StartupFrame& frame) {
   event.frame = frame;
   const StartupOptions& options = startup.options;
   if (frame.enhanced) startup.agreement.peer = frame.depths;
+  startup.agreement.enhanced = frame.enhanced;  // RFC 6581 9.1: a rejection tells depths, too
   if (frame.reject) {
     End(startup, StartupState::kRejected);
     event.kind = StartupEvent::Kind::kRejected;
@@ -82,7 +83,6 @@ StartupEvent OnReply(Startup& startup, const StartupFrame& frame) {
     return Failed(startup, StartupError::kNotPeerToPeer, Cause::kNoMatchingRtr);
   }
   AgreeOnFraming(startup);
-  startup.agreement.enhanced = frame.enhanced;
   startup.agreement.revision = frame.revision;
   startup.agreement.ird = options.ird;
   startup.agreement.ord = options.ord;

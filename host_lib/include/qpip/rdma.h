@@ -107,7 +107,8 @@ class RdmaConnector {
   Endpoint local() const;                           ///< port 0 before there is one
   Endpoint peer() const;                            ///< whom it connects to
   std::span<const std::byte> private_data() const;  ///< the peer's; kAccepted, kRejected
-  const RdmaAgreement& agreement() const;           ///< kAccepted
+  /// kAccepted. kRejected: peer_ird and peer_ord only, which say what the peer would have needed.
+  const RdmaAgreement& agreement() const;
   /// kFailed: why. Codes as QueuePair::Connect's; EPROTO: the peer's answer is no MPA Reply.
   /// kRejected: ECONNREFUSED.
   Error error() const;
