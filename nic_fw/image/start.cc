@@ -72,6 +72,26 @@ static_assert(sizeof(Platform) == (2 + QPIP_IMAGE_IMPORTS(QPIP_COUNT_IMPORT)) * 
               "an import of platform.h is missing from QPIP_IMAGE_IMPORTS");
 #undef QPIP_COUNT_IMPORT
 
+/// What RDMA takes of the SRAM, of which the profile has none: for each such queue pair, once, and
+/// how many there is room for.
+void ReportRdma(NicConfig config, uint32_t room) {
+  ArenaBytes bytes;
+  config.max_rdma_qps = 1;
+  qpip_fw_arena(&config, &bytes);
+  const uint32_t first = bytes.rdma;
+  config.max_rdma_qps = 2;
+  qpip_fw_arena(&config, &bytes);
+  const uint32_t each = bytes.rdma - first;
+  uint32_t fit = 0;
+  for (config.max_rdma_qps = 1; config.max_rdma_qps <= config.max_qps; ++config.max_rdma_qps) {
+    if (qpip_fw_arena(&config, &bytes) == 0 || bytes.total > room) break;
+    fit = config.max_rdma_qps;
+  }
+  qpip_monitor_report("rdma_per_qp", each);
+  qpip_monitor_report("rdma_once", first - each);
+  qpip_monitor_report("rdma_qps_that_fit", fit);
+}
+
 void ReportArena(const ArenaBytes& bytes) {
   for (const ArenaPart& part : kArenaParts) qpip_monitor_report(part.name, bytes.*part.bytes);
 }
@@ -89,6 +109,7 @@ extern "C" [[noreturn]] void qpip_image_main() {
   ArenaBytes bytes;
   if (qpip_fw_arena(&config, &bytes) == 0) qpip_monitor_exit(1);
   ReportArena(bytes);
+  ReportRdma(config, static_cast<uint32_t>(arena_end - arena_start));
   qpip_monitor_report("max_qps", config.max_qps);
   qpip_monitor_report("code_and_stack",
                       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(stack_top)));
