@@ -1,4 +1,6 @@
 // A gigabyte of every operation of RDMA, both directions at once, every byte checked.
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -44,6 +46,47 @@ class Udp : public Testbed {
  private:
   const std::string options_;
   std::string peer_;
+  const std::unique_ptr<Testbed> threads_ = RealTimeTestbed("mem", "");
+};
+
+void Ip(const std::string& arguments) {
+  const std::string command = "ip " + arguments;
+  if (std::system(command.c_str()) != 0) throw std::runtime_error(command + " has failed");
+}
+
+/// tap: NICs on a bridge of the kernel's, in a network namespace of its own.
+class Tap : public Testbed {
+ public:
+  explicit Tap(std::string options) : options_(std::move(options)) {
+    Ip("netns add " + namespace_);
+    Ip("-n " + namespace_ + " link add br0 type bridge");
+    Ip("-n " + namespace_ + " link set br0 up");
+    for (const std::string last : {"1", "2"}) {
+      Ip("-n " + namespace_ + " tuntap add dev tap" + last + " mode tap vnet_hdr");
+      Ip("-n " + namespace_ + " link set tap" + last + " master br0 up");
+    }
+  }
+  ~Tap() override {
+    // Where it fails there is nobody left to tell but the terminal, which `ip` does.
+    (void)!std::system(("ip netns del " + namespace_).c_str());
+  }
+  Tap(const Tap&) = delete;
+  Tap& operator=(const Tap&) = delete;
+
+  std::shared_ptr<Nic> Open(int last) override {
+    const std::string number = std::to_string(last);
+    return Nic::Open("tap:tap" + number + "?address=fd05::" + number + "&netns=" + namespace_ +
+                     "&dad=0" + options_);
+  }
+  std::unique_ptr<Task> Start(std::function<void()> program) override {
+    return threads_->Start(std::move(program));
+  }
+  /// Whether such can be made here.
+  static bool Possible() { return geteuid() == 0 && access("/dev/net/tun", R_OK | W_OK) == 0; }
+
+ private:
+  const std::string options_;
+  const std::string namespace_ = "qpip-rdma-" + std::to_string(getpid());
   const std::unique_ptr<Testbed> threads_ = RealTimeTestbed("mem", "");
 };
 
@@ -211,6 +254,8 @@ class Worker {
 class RdmaIntegrity : public ::testing::TestWithParam<Scenario> {};
 
 TEST_P(RdmaIntegrity, GivenEveryOperationBothWaysWhenSizesAreRandomThenEveryByteIsRight) {
+  const bool on_tap = std::string(GetParam().name).starts_with("tap");
+  if (on_tap && !Tap::Possible()) GTEST_SKIP() << "needs root and /dev/net/tun";
   TwoNics nics(GetParam().make());
   QpOptions options;
   options.framing = Framing::kMpa;
@@ -240,12 +285,16 @@ constexpr const char* kFaults =
 
 INSTANTIATE_TEST_SUITE_P(
     All, RdmaIntegrity,
-    ::testing::Values(Scenario{"shm", [] { return RealTimeTestbed("shm", ""); }},
-                      Scenario{"udp", [] { return std::make_unique<Udp>(""); }, true},
-                      Scenario{"shm_faults", [] { return RealTimeTestbed("shm", kFaults); }, true},
-                      Scenario{"udp_faults",
-                               [] { return std::make_unique<Udp>(std::string("&") + kFaults); },
-                               true}),
+    ::testing::Values(
+        Scenario{"shm", [] { return RealTimeTestbed("shm", ""); }},
+        Scenario{"udp", [] { return std::make_unique<Udp>(""); }, true},
+        Scenario{"shm_faults", [] { return RealTimeTestbed("shm", kFaults); }, true},
+        Scenario{"udp_faults", [] { return std::make_unique<Udp>(std::string("&") + kFaults); },
+                 true},
+        Scenario{"tap", [] { return std::make_unique<Tap>(""); }, true},
+        Scenario{"tap_segments", [] { return std::make_unique<Tap>("&offload=0"); }, true},
+        Scenario{"tap_faults", [] { return std::make_unique<Tap>(std::string("&") + kFaults); },
+                 true}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace
