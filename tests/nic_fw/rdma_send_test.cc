@@ -377,6 +377,12 @@ TEST(RdmaHost, GivenMalformedRequestsWhenPostedThenEachFailsByName) {
   const Case cases[] = {
       {"opcode", [](abi::SendWqe& w) { w.opcode = 99; }, kLocalQpOperationError},
       {"length", [](abi::SendWqe& w) { w.length += 1; }, kLocalQpOperationError},
+      {"more than a gibibyte",
+       [](abi::SendWqe& w) {
+         w.length = (1u << 30) + 1;
+         reinterpret_cast<abi::Sge*>(&w + 1)->length = w.length;
+       },
+       kLocalLengthError},
       {"elements", [](abi::SendWqe& w) { w.sge_count = 200; }, kLocalQpOperationError},
       {"atomic of 4 bytes",
        [](abi::SendWqe& w) { w.opcode = static_cast<uint8_t>(SendOpcode::kAtomicFetchAdd); },
