@@ -92,7 +92,9 @@ class RdmaConnector {
   /// `receive_reservation`: as QpOptions', and that of the queue pair that will get the connection.
   RdmaConnector(Nic& nic, const Endpoint& peer, const RdmaParameters& parameters = {},
                 uint16_t local_port = 0, uint32_t receive_reservation = 4u << 20);
-  ~RdmaConnector();  ///< Ends, by RST, a connection that no queue pair has got.
+  /// Ends, by RST, a connection that no queue pair has got. Where its peer was sent a Terminate
+  /// (RFC 6581 9.1 to 9.3) that is waited for to be taken, two seconds at most.
+  ~RdmaConnector();
   RdmaConnector(const RdmaConnector&) = delete;
   RdmaConnector& operator=(const RdmaConnector&) = delete;
 
