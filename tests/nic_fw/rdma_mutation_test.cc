@@ -22,10 +22,10 @@ namespace {
 using iwarp::Startup;
 using iwarp::StartupEvent;
 
-/// Frames to change: 20,000 unless QPIP_TEST_MUTATIONS says otherwise.
+/// Frames to change: 5,000 unless QPIP_TEST_MUTATIONS says otherwise.
 uint64_t Mutations() {
   const char* text = std::getenv("QPIP_TEST_MUTATIONS");
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : 20000;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 5000;
 }
 
 /// How they were answered.
