@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "preload/core/restart.h"
 #include "preload/core/sockets.h"
+#include "preload/core/wait_for.h"
 
 namespace qpip::preload {
 
@@ -184,23 +184,6 @@ long Sockets::WaitConnected(Guard& guard, int fd, const std::shared_ptr<Socket>&
   if (waited == -EAGAIN) return -EINPROGRESS;
   if (waited != 0) return waited;
   return -socket->connection->TakeError();
-}
-
-// Without the lock, which `ready` is called with. 0; -EAGAIN at the time-out; -EINTR.
-long Sockets::WaitFor(int fd, short events, std::optional<std::chrono::nanoseconds> timeout,
-                      const std::function<bool()>& ready) {
-  const Clock::time_point deadline = timeout ? Clock::now() + *timeout : kForEver;
-  const pollfd own = {.fd = fd, .events = events, .revents = 0};
-  for (;;) {
-    const int result = stack_->Wait({&own, 1}, deadline, nullptr, Stack::Ask::kLibrary, [&] {
-      const Guard guard(lock_);
-      return ready() ? 1 : 0;
-    });
-    if (result > 0) return 0;
-    if (result == 0) return -EAGAIN;
-    // signal(7): calls with a time-out are never restarted.
-    if (result != -EINTR || timeout || !HandlersRestart()) return result;
-  }
 }
 
 long Sockets::GetName(int fd, bool peer, sockaddr* address, socklen_t* length) {

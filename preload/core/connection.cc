@@ -20,6 +20,9 @@ constexpr uint32_t kBuffers = 16;
 constexpr size_t kBufferBytes = 32 * 1024;
 constexpr size_t kRingBytes = 512 * 1024;
 constexpr uint32_t kSendDepth = 128;
+// So many receives may have few bytes in them.
+constexpr size_t kMostSmall = 3 * kBuffers / 4;
+constexpr size_t kMostHeld = 256 * 1024;
 
 }  // namespace
 
@@ -54,6 +57,7 @@ void Connection::StartConnect(const Endpoint& peer, uint16_t local_port) {
 void Connection::OnCompletion(const WorkCompletion& completion) {
   if (reader_->OnCompletion(completion)) {
     arrived_ = true;
+    if (++completions_ >= kMostSmall) HoldSmallOnes();
   } else {
     writer_->OnCompletion(completion);
     if (blocked_ && writer_->room() >= kRingBytes / 4) {
@@ -106,8 +110,34 @@ void Connection::Fail(DisconnectReason reason) {
 
 int Connection::TakeError() { return std::exchange(error_, 0); }
 
+// A receive is one arrival's, however short. Some of them would close the window to a peer that
+// sends little at a time.
+void Connection::HoldSmallOnes() {
+  const size_t bytes = reader_->available();
+  std::array<std::span<const std::byte>, kBuffers> runs;
+  if (bytes > kBufferBytes || held_.size() > kMostHeld || reader_->Readable(runs) < kMostSmall) {
+    return;
+  }
+  const size_t before = held_.size();
+  held_.resize(before + bytes);
+  held_.resize(before + reader_->ReadSome(MutableBytes(std::span(held_).subspan(before))));
+  completions_ = 0;
+}
+
+size_t Connection::TakeHeld(std::span<std::byte> to) {
+  const size_t bytes = std::min(to.size(), held_.size() - held_from_);
+  if (bytes == 0) return 0;
+  std::memcpy(to.data(), held_.data() + held_from_, bytes);
+  held_from_ += bytes;
+  if (held_from_ == held_.size()) {
+    held_.clear();
+    held_from_ = 0;
+  }
+  return bytes;
+}
+
 long Connection::Receive(std::span<const iovec> to, bool peek) {
-  if (reader_->available() == 0) {
+  if (available() == 0) {
     if (failed()) {
       const int error = TakeError();
       return -error;
@@ -116,25 +146,34 @@ long Connection::Receive(std::span<const iovec> to, bool peek) {
     if (qp_->state() == QpState::kClosed) return 0;
     return -EAGAIN;
   }
+  if (peek) return Peek(to);
   long total = 0;
-  if (!peek) {
-    for (const iovec& piece : to) {
-      const size_t read = reader_->ReadSome(
-          MutableBytes(std::span(static_cast<std::byte*>(piece.iov_base), piece.iov_len)));
-      total += static_cast<long>(read);
-      if (read < piece.iov_len) break;
-    }
-    return total;
+  for (const iovec& piece : to) {
+    const std::span bytes(static_cast<std::byte*>(piece.iov_base), piece.iov_len);
+    size_t read = TakeHeld(bytes);
+    read += reader_->ReadSome(MutableBytes(bytes.subspan(read)));
+    total += static_cast<long>(read);
+    if (read < piece.iov_len) break;
   }
-  std::array<std::span<const std::byte>, kBuffers> runs;
-  const size_t count = reader_->Readable(runs);
+  if (reader_->available() == 0) completions_ = 0;
+  return total;
+}
+
+long Connection::Peek(std::span<const iovec> to) const {
+  std::array<std::span<const std::byte>, kBuffers + 1> runs = {
+      std::span(held_).subspan(held_from_)};
+  const size_t count = 1 + reader_->Readable(std::span(runs).subspan(1));
+  long total = 0;
   size_t run = 0;
   size_t offset = 0;
   for (const iovec& piece : to) {
     size_t done = 0;
     while (done < piece.iov_len && run < count) {
       const size_t bytes = std::min(piece.iov_len - done, runs[run].size() - offset);
-      std::memcpy(static_cast<std::byte*>(piece.iov_base) + done, runs[run].data() + offset, bytes);
+      if (bytes != 0) {
+        std::memcpy(static_cast<std::byte*>(piece.iov_base) + done, runs[run].data() + offset,
+                    bytes);
+      }
       done += bytes;
       offset += bytes;
       if (offset == runs[run].size()) {
@@ -202,7 +241,7 @@ Readiness::Level Connection::level() const {
   if (phase_ == Phase::kIdle || connecting()) return {};
   const bool over =
       reader_->state() != StreamState::kOpen || read_shut_ || qp_->state() == QpState::kClosed;
-  const bool empty = reader_->available() == 0;
+  const bool empty = available() == 0;
   Readiness::Level level;
   level.in = !empty || over || failed();
   level.out = !blocked_ || failed() || write_shut_;
@@ -215,14 +254,14 @@ Readiness::Level Connection::level() const {
 
 bool Connection::Close() {
   owner_ = nullptr;
-  if (!established() || reader_->available() != 0) return false;
+  if (!established() || available() != 0) return false;
   Shutdown(SHUT_WR);
   read_shut_ = true;
   return true;
 }
 
 bool Connection::done() const {
-  return failed() || reader_->available() != 0 || writer_->state() == StreamState::kError ||
+  return failed() || available() != 0 || writer_->state() == StreamState::kError ||
          writer_->idle() || qp_->state() == QpState::kClosed;
 }
 

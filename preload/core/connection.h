@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "preload/core/readiness.h"
 #include "qpip/qpip.h"
@@ -51,7 +52,8 @@ class Connection {
   int Shutdown(int how);
   /// The pending error, an errno value, which is none any more then; 0.
   int TakeError();
-  size_t available() const { return reader_->available(); }  ///< bytes to be received
+  /// Bytes to be received.
+  size_t available() const { return held_.size() - held_from_ + reader_->available(); }
   size_t unsent() const;  ///< bytes sent that the peer has not acknowledged, at most
 
   Readiness::Level level() const;
@@ -71,6 +73,9 @@ class Connection {
  private:
   enum class Phase { kIdle, kConnecting, kEstablished, kFailed };
   void Fail(DisconnectReason reason);
+  void HoldSmallOnes();
+  long Peek(std::span<const iovec> to) const;
+  size_t TakeHeld(std::span<std::byte> to);
 
   Stack& stack_;
   std::unique_ptr<QueuePair> qp_;
@@ -84,6 +89,10 @@ class Connection {
   bool unblocked_ = false;
   bool arrived_ = false;
   int error_ = 0;
+  /// Bytes that were taken out of the reader so that it has receives for more; in front of its own.
+  std::vector<std::byte> held_;
+  size_t held_from_ = 0;    ///< those before it are the program's already
+  size_t completions_ = 0;  ///< receives since the reader was last empty
 };
 
 }  // namespace qpip::preload

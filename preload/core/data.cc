@@ -8,6 +8,7 @@
 
 #include "preload/core/pieces.h"
 #include "preload/core/sockets.h"
+#include "preload/core/wait_for.h"
 
 namespace qpip::preload {
 

@@ -109,4 +109,10 @@ void Readiness::Set(int end, const Level& level, bool in_again, bool out_again) 
   }
 }
 
+void Readiness::Lower(int end, const Level& level) {
+  if (ours_ < 0) return;
+  SetIn(end, level_.in && level.in, false);
+  SetOut(end, level_.out && level.out, false);
+}
+
 }  // namespace qpip::preload

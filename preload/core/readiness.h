@@ -39,6 +39,8 @@ class Readiness {
   /// Makes it so. `end`: any descriptor of the program's end. `in_again`, `out_again`: has edges
   /// told anew although the level was there before.
   void Set(int end, const Level& level, bool in_again, bool out_again);
+  /// Takes back what is no more, and tells of nothing new.
+  void Lower(int end, const Level& level);
 
  private:
   void SetIn(int end, bool in, bool again);

@@ -9,6 +9,7 @@
 
 #include "preload/core/acceptor.h"
 #include "preload/core/connection.h"
+#include "preload/core/epoll_sets.h"
 #include "preload/core/options.h"
 #include "preload/core/readiness.h"
 #include "qpip/types.h"
@@ -23,15 +24,15 @@ class Socket {
     kQueuePair,  ///< bound, listening, connecting or connected through the NIC
     kInherited,  ///< a child's copy of what its parent's NIC has
   };
-  /// A descriptor in an epoll set.
-  struct Registration {
-    int epoll;
-    int fd;
-    epoll_event event;
-  };
 
   explicit Socket(int its_family) : family(its_family), options(its_family) {}
 
+  /// What poll is to tell of a socket on a queue pair.
+  Readiness::Level Level() const;
+  /// The same as poll(2)'s and epoll(7)'s events; none of a socket that is not on a queue pair.
+  uint32_t Events() const;
+  /// Tells the epoll sets that it stands in of what has come since.
+  void Note();
   /// Has the kernel's descriptor say what is.
   void Sync();
   /// May be waited for so that an edge is told once.
@@ -42,9 +43,13 @@ class Socket {
   bool nonblocking = false;
   bool edge = false;  ///< in an epoll set with EPOLLET
   bool listening_shut = false;
+  bool changed = false;   ///< in Stack's list of those that Note is due for
+  bool unsynced = false;  ///< in Stack's list of those that Sync is due for
+  bool again_in = false;  ///< edges that the kernel's descriptor has not told
+  bool again_out = false;
   std::vector<int> fds;  ///< the program's numbers for it
   Options options;
-  std::vector<Registration> registrations;
+  std::vector<EpollSets::Registration*> registrations;  ///< EpollSets's
   std::optional<Endpoint> bound;
   std::optional<Endpoint> local;  ///< since a fork
   std::optional<Endpoint> peer;   ///< since a fork

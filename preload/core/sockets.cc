@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "preload/core/wait_for.h"
+
 namespace qpip::preload {
 
 Sockets::~Sockets() {
@@ -88,18 +90,16 @@ void Sockets::OnClose(int fd) {
   if (socket == nullptr) return;
   Forget(fd);
   std::erase(socket->fds, fd);
-  std::erase_if(socket->registrations, [fd](const auto& each) { return each.fd == fd; });
+  sets_.Remove(*socket, fd);
   if (!socket->fds.empty() || socket->kind != Socket::Kind::kQueuePair) return;
   const std::optional<int> linger = socket->options.linger_s();
   if (linger && *linger > 0 && !socket->nonblocking && socket->connection != nullptr &&
       socket->connection->established()) {
     socket->connection->Shutdown(SHUT_WR);
     guard.unlock();
-    stack_->Wait({}, Clock::now() + std::chrono::seconds(*linger), nullptr, Stack::Ask::kLibrary,
-                 [&] {
-                   const Guard again(lock_);
-                   return socket->connection->done() ? 1 : 0;
-                 });
+    const auto done = [&] { return socket->connection->done(); };
+    Until until(done);
+    stack_->Wait({}, Clock::now() + std::chrono::seconds(*linger), nullptr, until);
     guard.lock();
     if (!socket->connection->done()) socket->connection.reset();
   }
@@ -127,15 +127,19 @@ void Sockets::OnEpoll(int epoll, int fd, const epoll_event* event) {
   const Guard guard(lock_);
   const auto socket = Find(fd);
   if (socket == nullptr) return;
-  std::erase_if(socket->registrations,
-                [epoll, fd](const auto& each) { return each.epoll == epoll && each.fd == fd; });
-  if (event == nullptr) return;
+  if (event == nullptr) return sets_.Remove(epoll, fd);
   if (epoll >= 0 && epoll < kMaxFd) {
     watches_[static_cast<size_t>(epoll)].store(true, std::memory_order_release);
   }
-  socket->registrations.push_back({epoll, fd, *event});
+  sets_.Put(*socket, epoll, fd, *event);
   socket->NoteEvents(event->events);
   if (stack_ != nullptr && socket->kind == Socket::Kind::kQueuePair) stack_->MarkChanged(*socket);
+}
+
+void Sockets::OnCloseEpoll(int epoll) {
+  const Guard guard(lock_);
+  watches_[static_cast<size_t>(epoll)].store(false, std::memory_order_release);
+  sets_.Close(epoll);
 }
 
 // Puts `fresh` where all of the socket's descriptors are, with their flags and places in epoll
@@ -148,8 +152,8 @@ void Sockets::PutInPlace(Socket& socket, int fresh) {
   }
   fcntl(fresh, F_SETFL, status);
   close(fresh);
-  for (Socket::Registration& each : socket.registrations) {
-    epoll_ctl(each.epoll, EPOLL_CTL_ADD, each.fd, &each.event);
+  for (EpollSets::Registration* each : socket.registrations) {
+    epoll_ctl(each->epoll, EPOLL_CTL_ADD, each->fd, &each->event);
   }
 }
 
@@ -176,11 +180,6 @@ void Sockets::BackToKernel(Socket& socket) {
   socket.kind = Socket::Kind::kKernel;
 }
 
-int Sockets::Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline,
-                  const sigset_t* mask, const std::function<int()>& look) {
-  return stack_->Wait(sleep_on, deadline, mask, Stack::Ask::kKernel, look);
-}
-
 void Sockets::Finish() {
   if (!open()) return;
   {
@@ -190,6 +189,7 @@ void Sockets::Finish() {
       const int fd = sockets_.begin()->first;
       const std::shared_ptr<Socket> socket = sockets_.begin()->second;
       Forget(fd);
+      sets_.Remove(*socket, fd);
       std::erase(socket->fds, fd);
       if (socket->fds.empty() && socket->kind == Socket::Kind::kQueuePair) Drop(socket);
     }

@@ -65,9 +65,7 @@ class Sockets {
   /// epoll_ctl(2) has put `fd` in a set, or taken it out (`event` nullptr).
   void OnEpoll(int epoll, int fd, const epoll_event* event);
   /// An epoll set is closed.
-  void OnCloseEpoll(int epoll) {
-    watches_[static_cast<size_t>(epoll)].store(false, std::memory_order_release);
-  }
+  void OnCloseEpoll(int epoll);
 
   // --- Calls.
   long Bind(int fd, const sockaddr* address, socklen_t length);
@@ -85,9 +83,12 @@ class Sockets {
   long Available(int fd);  ///< FIONREAD
   long Unsent(int fd);     ///< SIOCOUTQ
 
-  /// As Stack::Wait with Ask::kKernel. Only when open().
-  int Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
-           const std::function<int()>& look);
+  // Only when open().
+  /// As ppoll(2) with a deadline; `fds` may be any descriptors.
+  long Poll(std::span<pollfd> fds, Clock::time_point deadline, const sigset_t* mask);
+  /// As epoll_pwait(2) with a deadline; the set may have any descriptors in it.
+  long EpollWait(int epoll, std::span<epoll_event> out, Clock::time_point deadline,
+                 const sigset_t* mask);
 
   /// The process ends: closes all, and waits until they have delivered what they had.
   void Finish();
@@ -99,6 +100,7 @@ class Sockets {
   void AfterForkInChild();
 
  private:
+  class LookAtList;
   using Guard = std::unique_lock<std::mutex>;
   std::shared_ptr<Socket> Find(int fd) const;
   long Refuse(int fd);
@@ -113,8 +115,8 @@ class Sockets {
   long Fail(const Error& error, const char* doing);
   long StartConnect(Socket& socket, const Endpoint& peer);
   long WaitConnected(Guard& guard, int fd, const std::shared_ptr<Socket>& socket);
-  long WaitFor(int fd, short events, std::optional<std::chrono::nanoseconds> timeout,
-               const std::function<bool()>& ready);
+  template <typename Ready>
+  long WaitFor(int fd, short events, std::optional<std::chrono::nanoseconds> timeout, Ready ready);
   int TakeAccepted(Socket& listener, sockaddr* address, socklen_t* length, int flags);
 
   const AddressRule rule_;
@@ -124,6 +126,7 @@ class Sockets {
   std::array<std::atomic<bool>, kMaxFd> watches_ = {};
   std::atomic<bool> open_{false};
   std::unordered_map<int, std::shared_ptr<Socket>> sockets_;
+  EpollSets sets_;
   std::unique_ptr<Stack> stack_;
   bool refused_ = false;  ///< it has been said
   int owner_ = 0;         ///< of what was inherited: its process

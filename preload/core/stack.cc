@@ -4,10 +4,14 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "preload/core/acceptor.h"
 #include "preload/core/socket.h"
@@ -24,6 +28,8 @@ constexpr int kFirstTickMs = 2;
 constexpr int kLastTickMs = 64;
 // How long a process that ends waits for its peers' acknowledgements of the ends of its streams.
 constexpr auto kForEnds = std::chrono::milliseconds(200);
+// How often a thread that looks asks the kernel for descriptors that are not QPIP's.
+constexpr auto kAskEvery = std::chrono::microseconds(5);
 constexpr uint32_t kCqCapacity = 1u << 18;
 
 int MakeEventFd() {
@@ -31,6 +37,47 @@ int MakeEventFd() {
   if (fd < 0) throw Error(errno, "sockets: cannot create an eventfd");
   return fd;
 }
+
+// Of somebody who waits for a time only.
+class Nothing final : public Stack::Look {
+ public:
+  int Own() override { return 0; }
+};
+
+// Gives way to others every now and then while it looks: at once, where lately that has let another
+// thread run, which may be the one that is waited for, on the same processor.
+class Pacer {
+ public:
+  explicit Pacer(Clock::time_point now) : yielded_(now) {}
+
+  void Pause(Clock::time_point now) {
+    if (at_once_ == 0 && now - yielded_ < kYieldEvery) {
+#if defined(__x86_64__)
+      _mm_pause();
+#endif
+      return;
+    }
+    sched_yield();
+    yielded_ = Clock::now();
+    const auto took = yielded_ - now;
+    if (took > kSwitch && took < kSlice) {
+      at_once_ = kRemembered;
+    } else if (at_once_ > 0) {
+      --at_once_;
+    }
+  }
+
+ private:
+  static constexpr auto kYieldEvery = std::chrono::microseconds(2);
+  // A yield that took so long has let another thread run; one that took longer, a thread with work
+  // of its own.
+  static constexpr auto kSwitch = std::chrono::nanoseconds(1200);
+  static constexpr auto kSlice = std::chrono::microseconds(40);
+  static constexpr uint32_t kRemembered = 16;
+  static inline thread_local uint32_t at_once_ = 0;
+
+  Clock::time_point yielded_;
+};
 
 void Clear(int fd) {
   uint64_t count;
@@ -97,7 +144,7 @@ bool Stack::TakeCompletions() {
       const auto found = connections_.find(completion.qp_num);
       if (found == connections_.end()) continue;
       found->second->OnCompletion(completion);
-      if (Socket* owner = found->second->owner()) changed_.insert(owner);
+      if (Socket* owner = found->second->owner()) MarkChanged(*owner);
     }
     if (count != 0) any = true;
     if (count < completions.size()) return any;
@@ -113,7 +160,7 @@ void Stack::Progress() {
     any = true;
   }
   if (any && !lingering_.empty()) Reap();
-  if (sleepers_ > 0 && !changed_.empty()) Sync();
+  if (sleepers_ > 0) Sync();
 }
 
 void Stack::RefreshAll() {
@@ -121,11 +168,11 @@ void Stack::RefreshAll() {
   // A listener makes connections.
   for (Acceptor* acceptor : acceptors_) {
     acceptor->Refresh();
-    if (acceptor->owner() != nullptr) changed_.insert(acceptor->owner());
+    if (acceptor->owner() != nullptr) MarkChanged(*acceptor->owner());
   }
   for (const auto& [number, connection] : connections_) {
     connection->Refresh();
-    if (connection->owner() != nullptr) changed_.insert(connection->owner());
+    if (connection->owner() != nullptr) MarkChanged(*connection->owner());
   }
 }
 
@@ -136,9 +183,33 @@ void Stack::Reap() {
   });
 }
 
-void Stack::Sync() {
-  for (Socket* socket : changed_) socket->Sync();
+void Stack::MarkChanged(Socket& socket) {
+  if (std::exchange(socket.changed, true)) return;
+  changed_.push_back(&socket);
+}
+
+void Stack::Forget(Socket& socket) {
+  if (socket.changed) std::erase(changed_, &socket);
+  if (socket.unsynced) std::erase(unsynced_, &socket);
+  socket.changed = socket.unsynced = false;
+}
+
+void Stack::Note() {
+  for (Socket* socket : changed_) {
+    socket->changed = false;
+    socket->Note();
+    if (!std::exchange(socket->unsynced, true)) unsynced_.push_back(socket);
+  }
   changed_.clear();
+}
+
+void Stack::Sync() {
+  Note();
+  for (Socket* socket : unsynced_) {
+    socket->unsynced = false;
+    socket->Sync();
+  }
+  unsynced_.clear();
 }
 
 bool Stack::Arm() {
@@ -168,12 +239,14 @@ class Stack::Sleeper {
 };
 
 int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
-                 Clock::time_point deadline, const sigset_t* mask) {
+                 Clock::time_point deadline, const sigset_t* mask, Look& look) {
   fds.assign(sleep_on.begin(), sleep_on.end());
   const Sleeper sleeper(*this);
   {
     const std::lock_guard guard(lock_);
-    Progress();
+    if (const int result = LookOnce(look); result != 0) {
+      return result == Look::kAskKernel ? 0 : result;
+    }
     Sync();
     if (!Arm()) return 0;
   }
@@ -210,24 +283,46 @@ void Stack::TakeWakeUp(bool completions, bool events, int others) {
   } while (!Arm());
 }
 
+int Stack::LookOnce(Look& look) {
+  Progress();
+  Note();
+  return look.Own();
+}
+
+int Stack::AskKernel(Look& look) {
+  if (look.kernel_has_sockets()) {
+    const std::lock_guard guard(lock_);
+    Sync();
+  }
+  return look.Kernel();
+}
+
 int Stack::Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
-                Ask ask, const std::function<int()>& look) {
+                Look& look) {
   std::vector<pollfd> fds;
-  const Clock::time_point spin_until = std::min(Clock::now() + kSpin, deadline);
+  Clock::time_point now = Clock::now();
+  const Clock::time_point spin_until = std::min(now + kSpin, deadline);
+  Clock::time_point ask_at = now;
+  Pacer pacer(now);
   for (;;) {
+    int result;
     {
       const std::lock_guard guard(lock_);
-      Progress();
-      if (ask == Ask::kKernel) Sync();
+      result = LookOnce(look);
     }
-    if (const int result = look(); result != 0) return result;
-    const Clock::time_point now = Clock::now();
+    if (result != 0 && result != Look::kAskKernel) return result;
+    now = Clock::now();
+    if (result == Look::kAskKernel || now >= ask_at || now >= deadline) {
+      if (const int asked = AskKernel(look); asked != 0) return asked;
+      ask_at = now + kAskEvery;
+    }
     if (now >= deadline) return 0;
     if (now < spin_until) {
-      sched_yield();
+      pacer.Pause(now);
       continue;
     }
-    if (const int result = Sleep(fds, sleep_on, deadline, mask); result != 0) return result;
+    if (const int slept = Sleep(fds, sleep_on, deadline, mask, look); slept != 0) return slept;
+    ask_at = now;
   }
 }
 
@@ -282,7 +377,8 @@ void Stack::Finish() {
     idle_since = all_delivered ? std::min(idle_since, now) : kForEver;
     if (all_delivered && now - idle_since > kForEnds) return;
     std::vector<pollfd> fds;
-    Sleep(fds, {}, now + std::chrono::milliseconds(20), nullptr);
+    Nothing nothing;
+    Sleep(fds, {}, now + std::chrono::milliseconds(20), nullptr, nothing);
   }
 }
 

@@ -4,7 +4,7 @@
 // A thread that waits runs the NIC's core for a while and then sleeps in poll(2) in the descriptors
 // that the program named and, beside them, in the completion queue's. What has arrived is told to
 // the kernel (Socket::Sync) only when somebody is about to look there, so a program that finds its
-// data by recv or by spinning makes no system call for it.
+// data while it runs the core, by whatever call, makes no system call for it.
 #pragma once
 
 #include <poll.h>
@@ -12,7 +12,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <functional>
+#include <climits>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -59,19 +59,32 @@ class Stack {
   bool TakeCompletions();
   /// Takes in what has come. Runs the NIC's core for a bounded while.
   void Progress();
-  /// `socket` is to be looked at before the kernel is.
-  void MarkChanged(Socket& socket) { changed_.insert(&socket); }
-  void Forget(Socket& socket) { changed_.erase(&socket); }
+  /// `socket` may have something to tell: epoll sets and the kernel's descriptor are to know.
+  void MarkChanged(Socket& socket);
+  void Forget(Socket& socket);
+  /// Has epoll sets know what is.
+  void Note();
   /// Has the kernel's descriptors say what is.
   void Sync();
 
-  /// What has come is to be told to the kernel before `look`, which asks it.
-  enum class Ask { kLibrary, kKernel };
-  /// Thread-safe, without the lock. Calls `look` until it returns other than 0, and returns that;
-  /// 0 at the deadline; -EINTR when a signal was handled. Sleeps in `sleep_on` meanwhile (revents
-  /// are not for the caller). `mask`: as ppoll(2)'s.
+  /// What a thread waits for.
+  class Look {
+   public:
+    static constexpr int kAskKernel = INT_MIN;
+    virtual ~Look() = default;
+    /// With the lock, and after Note. What is not 0 ends the wait; kAskKernel: Kernel() is to be
+    /// asked at once.
+    virtual int Own() = 0;
+    /// Without the lock: the same of descriptors in the kernel.
+    virtual int Kernel() { return 0; }
+    /// Kernel() asks of sockets, too, so that a Sync is due before it.
+    virtual bool kernel_has_sockets() const { return false; }
+  };
+  /// Thread-safe, without the lock. Looks until that gives other than 0, and returns it; 0 at the
+  /// deadline; -EINTR when a signal was handled. Sleeps in `sleep_on` meanwhile (revents are not
+  /// for the caller). `mask`: as ppoll(2)'s.
   int Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
-           Ask ask, const std::function<int()>& look);
+           Look& look);
   /// Thread-safe, without the lock: waits until all closed connections have delivered what they
   /// had, and their ends, as far as peers answer.
   void Finish();
@@ -80,12 +93,14 @@ class Stack {
   class Sleeper;
 
   void RefreshAll();
+  int AskKernel(Look& look);
   void Reap();
   bool Arm();
   void TakeWakeUp(bool completions, bool events, int others);
   void Run();
+  int LookOnce(Look& look);
   int Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on, Clock::time_point deadline,
-            const sigset_t* mask);
+            const sigset_t* mask, Look& look);
 
   std::mutex& lock_;
   std::shared_ptr<Nic> nic_;
@@ -94,10 +109,11 @@ class Stack {
   std::unordered_map<uint32_t, Connection*> connections_;
   std::unordered_set<Acceptor*> acceptors_;
   std::list<std::unique_ptr<Connection>> lingering_;
-  std::unordered_set<Socket*> changed_;
-  uint32_t seen_ = 0;       ///< notifications of the NIC's
-  uint64_t progress_ = 0;   ///< calls of Progress
-  int sleepers_ = 0;        ///< threads in Sleep
+  std::vector<Socket*> changed_;   ///< Note is due
+  std::vector<Socket*> unsynced_;  ///< Sync is due, besides those
+  uint32_t seen_ = 0;              ///< notifications of the NIC's
+  uint64_t progress_ = 0;          ///< calls of Progress
+  int sleepers_ = 0;               ///< threads in Sleep
   bool finishing_ = false;  ///< the process ends: connections are kept until their ends are told
   int events_ = -1;         ///< eventfd: a connection or a listener has changed
   int wake_ = -1;           ///< eventfd: the thread is to look

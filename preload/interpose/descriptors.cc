@@ -17,7 +17,12 @@ namespace {
 
 void Forget(int fd) {
   if (!Outside()) return;
-  if (g_sockets->Watches(fd)) g_sockets->OnCloseEpoll(fd);
+  if (g_sockets->Watches(fd)) {
+    Enter([&](Sockets& sockets) {
+      sockets.OnCloseEpoll(fd);
+      return 0L;
+    });
+  }
   if (!g_sockets->Has(fd)) return;
   Enter([&](Sockets& sockets) {
     sockets.OnClose(fd);

@@ -1,5 +1,4 @@
-// poll, select and epoll. What is waited for is always the kernel's own descriptors; these
-// functions run the NIC meanwhile, and have the descriptors say what is.
+// poll, select and epoll.
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -30,14 +29,9 @@ Clock::time_point After(const timespec* time) {
          std::chrono::nanoseconds(time->tv_nsec);
 }
 
-int LookAt(pollfd* fds, nfds_t count) {
-  const int result = poll(fds, count, 0);
-  return result < 0 ? -errno : result;
-}
-
 int Poll(pollfd* fds, nfds_t count, Clock::time_point deadline, const sigset_t* mask) {
-  return Return<int>(Enter([&](Sockets& sockets) -> long {
-    return sockets.Wait({fds, count}, deadline, mask, [&] { return LookAt(fds, count); });
+  return Return<int>(Enter([&](Sockets& sockets) {
+    return sockets.Poll({fds, count}, deadline, mask);
   }));
 }
 
@@ -60,36 +54,39 @@ struct Sets {
   }
 };
 
-int Select(int count, const Sets& sets, const std::vector<pollfd>& list, Clock::time_point deadline,
+// Which of poll's events each set of a select(2) stands for.
+constexpr short kReadable = POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR;
+constexpr short kWritable = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
+
+int Select(const Sets& sets, std::vector<pollfd>& list, Clock::time_point deadline,
            const sigset_t* mask) {
-  const auto copy = [](const fd_set* set) { return set == nullptr ? fd_set{} : *set; };
-  const auto set = [](fd_set* pointer, fd_set& value) { return pointer ? &value : nullptr; };
-  const fd_set asked[] = {copy(sets.read), copy(sets.write), copy(sets.except)};
-  fd_set found[3];
-  const int result = Return<int>(Enter([&](Sockets& sockets) -> long {
-    return sockets.Wait(list, deadline, mask, [&] {
-      std::copy(std::begin(asked), std::end(asked), std::begin(found));
-      timeval none = {};
-      const int ready = select(count, set(sets.read, found[0]), set(sets.write, found[1]),
-                               set(sets.except, found[2]), &none);
-      return ready < 0 ? -errno : ready;
-    });
-  }));
+  const int result = Poll(list.data(), list.size(), deadline, mask);
   if (result < 0) return result;
-  if (sets.read != nullptr) *sets.read = found[0];
-  if (sets.write != nullptr) *sets.write = found[1];
-  if (sets.except != nullptr) *sets.except = found[2];
-  return result;
+  int bits = 0;
+  for (const pollfd& each : list) {
+    if ((each.revents & POLLNVAL) != 0) return Return<int>(-EBADF);
+  }
+  for (const pollfd& each : list) {
+    const auto keep = [&](fd_set* set, short asked, short events) {
+      if ((each.events & asked) == 0) return;
+      if ((each.revents & events) != 0) {
+        ++bits;
+      } else {
+        FD_CLR(each.fd, set);
+      }
+    };
+    keep(sets.read, POLLIN, kReadable);
+    keep(sets.write, POLLOUT, kWritable);
+    keep(sets.except, POLLPRI, POLLPRI);
+  }
+  return bits;
 }
 
 int EpollWait(int epoll, epoll_event* events, int room, Clock::time_point deadline,
               const sigset_t* mask) {
-  const pollfd own = {.fd = epoll, .events = POLLIN, .revents = 0};
-  return Return<int>(Enter([&](Sockets& sockets) -> long {
-    return sockets.Wait({&own, 1}, deadline, mask, [&] {
-      const int ready = epoll_wait(epoll, events, room, 0);
-      return ready < 0 ? -errno : ready;
-    });
+  if (room <= 0) return Return<int>(-EINVAL);
+  return Return<int>(Enter([&](Sockets& sockets) {
+    return sockets.EpollWait(epoll, {events, static_cast<size_t>(room)}, deadline, mask);
   }));
 }
 
@@ -123,13 +120,13 @@ int select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* time
   QPIP_REAL(select);
   const Sets sets = {read, write, except};
   if (!Outside() || !g_sockets->open()) return real(count, read, write, except, timeout);
-  const std::vector<pollfd> list = sets.List(count);
+  std::vector<pollfd> list = sets.List(count);
   if (!Concerns(list.data(), list.size())) return real(count, read, write, except, timeout);
   const Clock::time_point deadline = timeout == nullptr
                                          ? kForEver
                                          : Clock::now() + std::chrono::seconds(timeout->tv_sec) +
                                                std::chrono::microseconds(timeout->tv_usec);
-  const int result = Select(count, sets, list, deadline, nullptr);
+  const int result = Select(sets, list, deadline, nullptr);
   if (timeout != nullptr) {  // Linux tells what is left
     const auto left = std::max(deadline - Clock::now(), Clock::duration::zero());
     const auto us = std::chrono::duration_cast<std::chrono::microseconds>(left).count();
@@ -143,9 +140,9 @@ int pselect(int count, fd_set* read, fd_set* write, fd_set* except, const timesp
   QPIP_REAL(pselect);
   const Sets sets = {read, write, except};
   if (!Outside() || !g_sockets->open()) return real(count, read, write, except, timeout, mask);
-  const std::vector<pollfd> list = sets.List(count);
+  std::vector<pollfd> list = sets.List(count);
   if (!Concerns(list.data(), list.size())) return real(count, read, write, except, timeout, mask);
-  return Select(count, sets, list, After(timeout), mask);
+  return Select(sets, list, After(timeout), mask);
 }
 
 int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {

@@ -1,6 +1,4 @@
-// Sockets of two hosts in one process, by the calls that programs make.
-#include "preload/core/sockets.h"
-
+// What sockets do, call by call.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,129 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "hosts.h"
+
 namespace qpip::preload {
 namespace {
-
-constexpr uint16_t kPort = 80;
-
-struct Address {
-  sockaddr_in6 in6 = {};
-  explicit Address(const char* text, uint16_t port = kPort) {
-    in6.sin6_family = AF_INET6;
-    in6.sin6_port = htons(port);
-    in6.sin6_addr = ParseAddress(text);
-  }
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&in6); }
-};
-
-/// A process, as far as its sockets go.
-struct Host {
-  Host(const std::string& fabric, const std::string& address)
-      : sockets(AddressRule("mem:" + fabric + "?address=" + address, "", "", 1),
-                [](const std::string& line) { said += line + "\n"; }) {}
-  ~Host() {
-    for (const int fd : fds) Close(fd);
-  }
-  int Socket(int flags = 0) {
-    const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-    sockets.OnSocket(fd, AF_INET6, SOCK_STREAM | flags);
-    return fd;
-  }
-  void Close(int fd) {
-    sockets.OnClose(fd);
-    close(fd);
-  }
-  int Server(int backlog = 4) {
-    const int fd = Socket();
-    EXPECT_EQ(sockets.Bind(fd, Address("::").get(), sizeof(sockaddr_in6)), 0);
-    EXPECT_EQ(sockets.Listen(fd, backlog), 0);
-    return fd;
-  }
-  long Connect(int fd, const char* to = "fd00::1", uint16_t port = kPort) {
-    return sockets.Connect(fd, Address(to, port).get(), sizeof(sockaddr_in6));
-  }
-  long Send(int fd, const std::string& text, int flags = MSG_NOSIGNAL) {
-    const iovec piece = {.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()};
-    return sockets.Send(fd, {&piece, 1}, flags);
-  }
-  /// What one call gives; "error N" otherwise.
-  std::string Receive(int fd, size_t bytes, int flags = 0) {
-    std::string text(bytes, '\0');
-    const iovec piece = {.iov_base = text.data(), .iov_len = text.size()};
-    const long result = sockets.Receive(fd, {&piece, 1}, flags);
-    if (result < 0) return "error " + std::to_string(-result);
-    text.resize(static_cast<size_t>(result));
-    return text;
-  }
-  std::string ReceiveAll(int fd) {
-    std::string all;
-    for (;;) {
-      const std::string part = Receive(fd, 100000);
-      if (part.empty()) return all;
-      all += part;
-      if (part.starts_with("error ")) return all;
-    }
-  }
-  /// Waits for some of `events`, and what poll reports then.
-  int Poll(int fd, short events, bool wait = true) {
-    pollfd own = {.fd = fd, .events = events, .revents = 0};
-    sockets.Wait({&own, 1}, wait ? kForEver : Clock::now(), nullptr,
-                 [&] { return poll(&own, 1, 0); });
-    return own.revents;
-  }
-  int Error(int fd) {
-    int error = -1;
-    socklen_t length = sizeof error;
-    EXPECT_EQ(sockets.GetOption(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
-    return error;
-  }
-
-  static inline std::string said;
-  Sockets sockets;
-  std::vector<int> fds;  ///< closed with it
-};
-
-std::string Pattern(size_t bytes) {
-  std::string text(bytes, '\0');
-  for (size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>(i * 7 + i / 251);
-  return text;
-}
-std::string ErrorText(int error) { return "error " + std::to_string(error); }
-
-class SocketsTest : public testing::Test {
- protected:
-  SocketsTest()
-      : fabric("sockets-" + std::to_string(reinterpret_cast<uintptr_t>(this) & 0xffffff)),
-        server(fabric, "fd00::1"),
-        client(fabric, "fd00::2") {
-    Host::said.clear();
-  }
-  /// A connection: the client's and the server's ends.
-  void Connected(int flags = 0) {
-    listener = server.Server();
-    here = client.Socket();
-    ASSERT_EQ(client.Connect(here), 0);
-    there = static_cast<int>(server.sockets.Accept(listener, nullptr, nullptr, flags));
-    ASSERT_GE(there, 0);
-    client.fds = {here};
-    server.fds = {listener, there};
-  }
-  void CloseHere() {
-    client.Close(here);
-    client.fds.clear();
-  }
-  void CloseThere() {
-    server.Close(there);
-    server.fds = {listener};
-  }
-
-  std::string fabric;
-  Host server;
-  Host client;
-  int listener = -1;
-  int here = -1;
-  int there = -1;
-};
 
 TEST_F(SocketsTest, GivenAConnectionThenBytesPassAndEndsAreNamed) {
   Connected();
@@ -316,6 +195,19 @@ TEST_F(SocketsTest, GivenFlagsThenReceivingHeedsThem) {
   EXPECT_EQ(client.Send(here, "x", MSG_OOB), -EOPNOTSUPP);
 }
 
+TEST_F(SocketsTest, GivenManySmallSendsThenAllArriveThoughNobodyReads) {
+  Connected();
+  const std::string all = Pattern(5000);
+  for (const char each : all) ASSERT_EQ(client.Send(here, std::string(1, each)), 1);
+  while (server.sockets.Available(there) < static_cast<long>(all.size())) {
+    server.Poll(there, POLLIN);
+  }
+  EXPECT_EQ(server.Receive(there, 3000, MSG_PEEK), all.substr(0, 3000));
+  EXPECT_EQ(server.Receive(there, 17), all.substr(0, 17));
+  EXPECT_EQ(client.Send(here, all), static_cast<long>(all.size()));
+  EXPECT_EQ(server.Receive(there, 9983, MSG_WAITALL), (all + all).substr(17));
+}
+
 TEST_F(SocketsTest, GivenATimeoutThenReceivingEndsWithEagain) {
   Connected();
   const timeval time = {.tv_sec = 0, .tv_usec = 1000};
@@ -337,46 +229,6 @@ TEST_F(SocketsTest, GivenOptionsThenTheyAreLinuxes) {
   EXPECT_EQ(value, 1);
   EXPECT_EQ(client.sockets.GetOption(here, SOL_SOCKET, SO_DOMAIN, &value, &length), 0);
   EXPECT_EQ(value, AF_INET6);
-}
-
-TEST_F(SocketsTest, GivenAnEpollSetWithEdgesThenEachArrivalIsTold) {
-  Connected(SOCK_NONBLOCK);
-  const int epoll = epoll_create1(EPOLL_CLOEXEC);
-  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {}};
-  ASSERT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, there, &event), 0);
-  server.sockets.OnEpoll(epoll, there, &event);
-  const pollfd own = {.fd = epoll, .events = POLLIN, .revents = 0};
-  const auto wait = [&](Clock::time_point deadline) {
-    return server.sockets.Wait({&own, 1}, deadline, nullptr,
-                               [&] { return epoll_wait(epoll, &event, 1, 0); });
-  };
-  for (int i = 0; i < 3; ++i) {  // though nothing is read
-    EXPECT_EQ(client.Send(here, "x"), 1);
-    EXPECT_EQ(wait(kForEver), 1);
-    EXPECT_EQ(wait(Clock::now()), 0);
-  }
-  EXPECT_EQ(server.Receive(there, 10), "xxx");
-  close(epoll);
-}
-
-TEST_F(SocketsTest, GivenAnEpollSetBeforeConnectingThenItKnowsTheConnection) {
-  server.fds = {listener = server.Server()};
-  here = client.Socket(SOCK_NONBLOCK);
-  client.fds = {here};
-  const int epoll = epoll_create1(EPOLL_CLOEXEC);
-  epoll_event event = {.events = EPOLLOUT, .data = {.u64 = 42}};
-  ASSERT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, here, &event), 0);
-  client.sockets.OnEpoll(epoll, here, &event);
-  ASSERT_EQ(client.Connect(here), -EINPROGRESS);
-  const pollfd own = {.fd = epoll, .events = POLLIN, .revents = 0};
-  epoll_event told = {};
-  EXPECT_EQ(client.sockets.Wait({&own, 1}, kForEver, nullptr,
-                                [&] { return epoll_wait(epoll, &told, 1, 0); }),
-            1);
-  // Copies: the structure is packed.
-  EXPECT_EQ(uint64_t{told.data.u64}, 42u);
-  EXPECT_EQ(uint32_t{told.events}, uint32_t{EPOLLOUT});
-  close(epoll);
 }
 
 TEST_F(SocketsTest, GivenADuplicateThenTheConnectionLivesUntilBothAreClosed) {
