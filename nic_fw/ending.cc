@@ -280,15 +280,20 @@ bool PollDraining(const Nic& nic) {
 
 namespace {
 
+/// The host has shut its direction, and the FIN has not had its turn yet.
+bool OwesFin(const QueuePair& q) {
+  return q.send.shutdown_wanted && !q.tcb.snd.fin_sent && !IsRdma(q.send);
+}
+
 /// True when the TCP machine can finish without the host's memory: all data is acknowledged, our
-/// FIN is on its way or acknowledged, and nothing waits to be delivered.
+/// FIN is due, on its way or acknowledged, and nothing waits to be delivered.
 bool CanOrphan(const Nic& nic, const QueuePair& q) {
   if (q.type != abi::QpType::kTcp || q.host_memory.dma_outstanding != 0 || !q.refused.empty()) {
     return false;
   }
   if (q.tcb.state == tcp::State::kTimeWait) return true;
-  return q.state == QpState::kConnected && q.tcb.snd.fin_sent && q.placement.contexts.empty() &&
-         q.send.completed == q.send.producer &&
+  return q.state == QpState::kConnected && (q.tcb.snd.fin_sent || OwesFin(q)) &&
+         q.placement.contexts.empty() && q.send.completed == q.send.producer &&
          (q.rdma == kNone || RdmaOf(nic, q).message_count == 0);  // responses are no work requests
 }
 
@@ -309,6 +314,10 @@ void DestroyQueuePair(const Nic& nic, QueuePair& q, uint32_t command_id) {
     SetQpState(nic, q, QpState::kOrphan);
     q.ending.orphaned = true;
     q.ending.deadline = nic.now + nic.state.config.tcp.time_wait_ms * kNsPerMs;
+    if (OwesFin(q)) {
+      tcp::Close(q.tcb, nic.now);
+      Activate(nic, q.handle);
+    }
     if (q.tcb.state == tcp::State::kClosed) {
       EndConnection(nic, q, abi::DisconnectReason::kClosed, abi::CompletionStatus::kFlushed);
     } else {

@@ -80,17 +80,21 @@ void FirmwareBench::CollectEvents() {
   }
 }
 
-abi::Event FirmwareBench::Command(abi::Command command) {
+uint32_t FirmwareBench::PostCommand(abi::Command command) {
   command.id = next_id_++;
   auto* ring = reinterpret_cast<abi::Command*>(command_ring_.data());
   ring[command_producer_ & ((1u << config.command_log2) - 1)] = command;
   hardware.Ring(abi::Doorbell::Make(abi::DoorbellKind::kCommand, 0, ++command_producer_));
+  return command.id;
+}
+
+abi::Event FirmwareBench::Command(const abi::Command& command) {
+  const uint32_t id = PostCommand(command);
   Run();
   CollectEvents();
   for (size_t i = 0; i < events_.size(); ++i) {
     const abi::Event event = events_[i];
-    if (event.kind == static_cast<uint8_t>(abi::EventKind::kCommandDone) &&
-        event.id == command.id) {
+    if (event.kind == static_cast<uint8_t>(abi::EventKind::kCommandDone) && event.id == id) {
       events_.erase(events_.begin() + static_cast<int64_t>(i));
       return event;
     }

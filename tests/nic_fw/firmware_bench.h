@@ -76,7 +76,9 @@ class FirmwareBench {
   void Advance(uint64_t ns);
 
   // --- Management
-  abi::Event Command(abi::Command command);
+  abi::Event Command(const abi::Command& command);
+  /// The same without running the firmware; the command's number.
+  uint32_t PostCommand(abi::Command command);
   uint32_t Register(const HostMemory& memory, uint32_t access = abi::kAccessLocalWrite,
                     uint32_t pd = 1);
   std::unique_ptr<TestCq> CreateCq(uint32_t log2 = 10);

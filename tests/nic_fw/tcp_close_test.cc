@@ -76,6 +76,21 @@ TEST_F(Transfer, GivenFinBehindTextBeingPlacedWhenDestroyedAtOnceThenFinIsAcknow
   EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
 }
 
+TEST_F(Transfer, GivenShutdownWhoseFinHasNotLeftWhenDestroyedThenItLeavesAndNobodyIsReset) {
+  abi::Command shutdown;
+  shutdown.opcode = static_cast<uint8_t>(abi::CommandOpcode::kShutdown);
+  shutdown.qp.qp = pair.qp_a->handle;
+  pair.a.PostCommand(shutdown);
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).status, 0);
+  pair.cable.Run();
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kPeerClosed).size(), 1u);
+  ASSERT_EQ(pair.b.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_b).status, 0);
+  pair.cable.Run();
+  const auto ended = EventsOf(pair.b, abi::EventKind::kDisconnected);
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kClosed));
+}
+
 TEST_F(Transfer, GivenTextBeingFetchedWhenInlineTextAndFinAreDueThenNeitherOvertakesIt) {
   pair.a.PostSend(*pair.qp_a, {Src(0, 100)});
   pair.a.PostInline(*pair.qp_a, "behind");

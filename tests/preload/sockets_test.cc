@@ -208,6 +208,37 @@ TEST_F(SocketsTest, GivenManySmallSendsThenAllArriveThoughNobodyReads) {
   EXPECT_EQ(server.Receive(there, 9983, MSG_WAITALL), (all + all).substr(17));
 }
 
+TEST_F(SocketsTest, GivenThreadsWithAConnectionEachThenNoneSeesAnothersBytes) {
+  Connected();
+  constexpr int kThreads = 3;
+  constexpr int kRounds = 200;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([this] {
+      const int fd = client.Socket();
+      ASSERT_EQ(client.Connect(fd), 0);
+      for (int round = 0; round < kRounds; ++round) {
+        const std::string sent = std::to_string(fd) + ":" + std::to_string(round) + ";";
+        ASSERT_EQ(client.Send(fd, sent), static_cast<long>(sent.size()));
+        ASSERT_EQ(client.Receive(fd, sent.size(), MSG_WAITALL), sent);
+      }
+      client.Close(fd);
+    });
+    threads.emplace_back([this] {
+      const auto fd = static_cast<int>(server.sockets.Accept(listener, nullptr, nullptr, 0));
+      ASSERT_GE(fd, 0);
+      for (;;) {
+        const std::string got = server.Receive(fd, 100);
+        if (got.empty()) break;
+        ASSERT_FALSE(got.starts_with("error ")) << got;
+        ASSERT_EQ(server.Send(fd, got), static_cast<long>(got.size()));
+      }
+      server.Close(fd);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST_F(SocketsTest, GivenATimeoutThenReceivingEndsWithEagain) {
   Connected();
   const timeval time = {.tv_sec = 0, .tv_usec = 1000};
