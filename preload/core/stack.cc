@@ -45,36 +45,50 @@ class Nothing final : public Stack::Look {
 };
 
 // Gives way to others every now and then while it looks: at once, where lately that has let another
-// thread run, which may be the one that is waited for, on the same processor.
+// thread run, which may be the one that is waited for, on the same processor. Where it has let
+// somebody use up his time, sleeping is better: who is waked comes before him.
 class Pacer {
  public:
   explicit Pacer(Clock::time_point now) : yielded_(now) {}
 
-  void Pause(Clock::time_point now) {
+  /// False: the thread had better sleep.
+  bool Pause(Clock::time_point now) {
     if (at_once_ == 0 && now - yielded_ < kYieldEvery) {
 #if defined(__x86_64__)
       _mm_pause();
 #endif
-      return;
+      return true;
+    }
+    if (crowded_ > 0) {
+      --crowded_;
+      return false;
     }
     sched_yield();
     yielded_ = Clock::now();
     const auto took = yielded_ - now;
-    if (took > kSwitch && took < kSlice) {
+    if (took > kSlice) {
+      at_once_ = 0;
+      crowded_ = kCrowdRemembered;
+      return false;
+    }
+    if (took > kSwitch) {
       at_once_ = kRemembered;
     } else if (at_once_ > 0) {
       --at_once_;
     }
+    return true;
   }
 
  private:
   static constexpr auto kYieldEvery = std::chrono::microseconds(2);
-  // A yield that took so long has let another thread run; one that took longer, a thread with work
-  // of its own.
+  // A yield that took so long has let another thread run; one that took longer, somebody with work
+  // of his own.
   static constexpr auto kSwitch = std::chrono::nanoseconds(1200);
-  static constexpr auto kSlice = std::chrono::microseconds(40);
+  static constexpr auto kSlice = std::chrono::microseconds(200);
   static constexpr uint32_t kRemembered = 16;
+  static constexpr uint32_t kCrowdRemembered = 64;
   static inline thread_local uint32_t at_once_ = 0;
+  static inline thread_local uint32_t crowded_ = 0;
 
   Clock::time_point yielded_;
 };
@@ -317,10 +331,7 @@ int Stack::Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, co
       ask_at = now + kAskEvery;
     }
     if (now >= deadline) return 0;
-    if (now < spin_until) {
-      pacer.Pause(now);
-      continue;
-    }
+    if (now < spin_until && pacer.Pause(now)) continue;
     if (const int slept = Sleep(fds, sleep_on, deadline, mask, look); slept != 0) return slept;
     ask_at = now;
   }
