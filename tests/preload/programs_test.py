@@ -13,6 +13,7 @@ from programs import DEADLINE, Processes, main, program  # noqa: E402
 
 SERVER = "fd00::1"
 SERVER4 = "10.77.0.1"
+LOSS = "loss=0.01&seed=7"  # each way
 
 
 class Programs(Processes):
@@ -81,30 +82,155 @@ class Http(Programs):
         self.until_served(server, lambda: self.start(self.nic("fd00::2"), "curl", "-sS", "-o", got, f"http://[{SERVER}]/page"))
         self.same(page, got)
 
-    def test_curl_and_nginx_as_one_process(self):
-        page, got = self.file("page", 5_000_000), self.file("got")
+    def nginx(self, parameters="", more=""):
+        """A server of one process; starts none where there is no nginx."""
         program("nginx")
         configuration = self.file("nginx.conf")
         with open(configuration, "w", encoding="utf-8") as out:
             out.write(f"daemon off; master_process off; pid {self.file('pid')}; error_log stderr; user root;\n"
                       f"events {{}}\nhttp {{ access_log off; sendfile on; server {{ listen [{SERVER}]:80;\n"
-                      f"root {self.directory}; }} }}\n")
-        server = self.start(self.nic(SERVER), "nginx", "-c", configuration, "-e", "stderr")
+                      f"root {self.directory}; {more} }} }}\n")
+        return self.start(self.nic(SERVER, parameters), "nginx", "-c", configuration, "-e", "stderr")
+
+    def test_curl_and_nginx_as_one_process(self):
+        page, got = self.file("page", 5_000_000), self.file("got")
+        server = self.nginx()
         client = ("curl", "-sS", "-o", got, f"http://[{SERVER}]/page", "-o", self.file("again"), f"http://[{SERVER}]/page")
         self.until_served(server, lambda: self.start(self.nic("fd00::2"), *client))
         self.same(page, got)
         self.same(page, self.file("again"))
 
+    def test_wrk_and_nginx(self):
+        program("wrk")
+        self.file("page", 3000)
+        for parameters in ("", LOSS):
+            server = self.nginx(parameters)
+            self.until_served(server, lambda: self.start(self.nic("fd00::2"), "curl", "-sS", "-o", self.file("got"),
+                                                         f"http://[{SERVER}]/page"))
+            text = self.finish(self.start(self.nic("fd00::2", parameters), "wrk", "-t", "2", "-c", "20", "-d", "1s",
+                                          f"http://[{SERVER}]/page"))
+            self.assertRegex(text, r"\b[1-9]\d* requests in", text)
+            self.assertNotIn("Socket errors", text)
+            self.assertNotIn("Non-2xx", text)
+            self.stop()
+
+    def test_tls(self):
+        key, certificate = self.file("key.pem"), self.file("cert.pem")
+        subprocess.run([program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server", "-addext",
+                        f"subjectAltName=IP:{SERVER}", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        page, got = self.file("page", 2_000_000), self.file("got")
+        for parameters in ("", LOSS):
+            server = self.nginx(parameters, f"listen [{SERVER}]:443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+            self.until_served(server, lambda: self.start(self.nic("fd00::2", parameters), "curl", "-sS", "-o", got, "--cacert",
+                                                         certificate, f"https://[{SERVER}]/page"))
+            self.same(page, got)
+            os.unlink(got)
+            self.stop()
+
 
 class Redis(Programs):
-    def test_redis_benchmark(self):
-        server = self.start(self.nic(SERVER), "redis-server", "--bind", SERVER, "--save", "", "--protected-mode", "no")
-        client = self.nic("fd00::2")
+    def redis(self, parameters=""):
+        """A server, and the NIC of a client that has been served."""
+        server = self.start(self.nic(SERVER, parameters), "redis-server", "--bind", SERVER, "--save", "", "--protected-mode", "no")
+        client = self.nic("fd00::2", parameters)
         self.until_served(server, lambda: self.start(client, "redis-cli", "-h", SERVER, "set", "key", "value"))
-        for options in (("-c", "20"), ("-c", "50", "-P", "16"), ("-c", "3", "-d", "100000", "-n", "300")):
-            text = self.finish(self.start(client, "redis-benchmark", "-h", SERVER, "-q", "-n", "3000", "-t", "set,get", *options))
-            self.assertEqual(text.count("requests per second"), 2, text)
+        return server, client
+
+    def holds_its_value(self, client):
         self.assertIn("value", self.finish(self.start(client, "redis-cli", "-h", SERVER, "get", "key")))
+
+    def test_redis_benchmark(self):
+        for parameters in ("", LOSS):
+            _, client = self.redis(parameters)
+            for options in (("-c", "20"), ("-c", "50", "-P", "16"), ("-c", "3", "-d", "100000", "-n", "300")):
+                text = self.finish(self.start(client, "redis-benchmark", "-h", SERVER, "-q", "-n", "3000", "-t", "set,get", *options))
+                self.assertEqual(text.count("requests per second"), 2, text)
+            self.holds_its_value(client)
+            self.stop()
+
+    def load(self, client):
+        """A load without an end, which has begun."""
+        load = self.start(client, "redis-benchmark", "-h", SERVER, "-c", "8", "-l", "-t", "set")
+        end = time.monotonic() + DEADLINE
+        while "rps" not in self.text(load) and "second" not in self.text(load):
+            self.assertIsNone(load.poll(), self.text(load))
+            self.assertLess(time.monotonic(), end, self.text(load))
+        return load
+
+    def test_a_client_is_killed(self):
+        _, client = self.redis()
+        load = self.load(client)
+        os.killpg(load.pid, signal.SIGKILL)
+        load.wait()
+        self.holds_its_value(self.nic("fd00::3"))
+        # Its connections are gone from the server's list.
+        end = time.monotonic() + DEADLINE
+        while (clients := self.finish(self.start(client, "redis-cli", "-h", SERVER, "client", "list"))).count(" addr=") > 1:
+            self.assertLess(time.monotonic(), end, clients)
+
+    def test_a_server_is_killed(self):
+        server, client = self.redis()
+        load = self.load(client)
+        os.killpg(server.pid, signal.SIGKILL)
+        # As with a kernel's server that is killed: it says so, and ends.
+        text = self.finish(load, 1)
+        self.assertRegex(text, "Connection reset by peer|Server closed the connection|Broken pipe")
+
+    def test_either_end_stands_still_for_a_while(self):
+        server, client = self.redis()
+        load = self.load(client)
+        for process in (server, load):
+            os.killpg(process.pid, signal.SIGSTOP)
+            other = self.start(self.nic("fd00::3"), "redis-cli", "-h", SERVER, "ping")
+            if process is load:
+                self.assertIn("PONG", self.finish(other))
+            os.killpg(process.pid, signal.SIGCONT)
+            if process is server:
+                self.assertIn("PONG", self.finish(other))
+            self.assertIsNone(load.poll(), self.text(load))
+        self.holds_its_value(self.nic("fd00::3"))
+
+
+class Memcached(Programs):
+    def test_values_are_kept(self):
+        script = ("import socket, sys, random\nrandom.seed(1)\nvalues = [random.randbytes(random.choice((1, 100, 5000, 900000))) "
+                  "for _ in range(40)]\nsockets = [socket.create_connection((sys.argv[1], 11211)) for _ in range(4)]\n"
+                  "files = [s.makefile('rb') for s in sockets]\n"
+                  "for i, value in enumerate(values):\n s = sockets[i % 4]\n s.sendall(b'set k%d 0 0 %d\\r\\n' % (i, len(value)))\n"
+                  " s.sendall(value + b'\\r\\n')\n assert files[i % 4].readline() == b'STORED\\r\\n'\n"
+                  "for i, value in enumerate(values):\n s, f = sockets[(i + 1) % 4], files[(i + 1) % 4]\n"
+                  " s.sendall(b'get k%d\\r\\n' % i)\n assert f.readline() == b'VALUE k%d 0 %d\\r\\n' % (i, len(value))\n"
+                  " assert f.read(len(value)) == value and f.readline() == b'\\r\\n' and f.readline() == b'END\\r\\n'\nprint('all')\n")
+        for parameters in ("", LOSS):
+            server = self.start(self.nic(SERVER, parameters), "memcached", "-u", "root", "-l", SERVER, "-p", "11211", "-U", "0")
+            text = self.until_served(server, lambda: self.start(self.nic("fd00::2", parameters), "python3", "-c", script, SERVER))
+            self.assertIn("all", text)
+            self.stop()
+
+
+class Nbd(Programs):
+    def test_nbdcopy_both_ways(self):
+        for parameters in ("", LOSS):
+            image, got = self.file("image", 8 << 20), self.file("got")
+            server = self.start(self.nic(SERVER, parameters), "nbdkit", "-f", "-i", SERVER, "-p", "10809", "memory", "8M")
+            uri, client = f"nbd://[{SERVER}]:10809", self.nic("fd00::2", parameters)
+            self.until_served(server, lambda: self.start(client, "nbdcopy", image, uri))
+            self.finish(self.start(client, "nbdcopy", uri, got))
+            self.same(image, got)
+            self.stop()
+
+
+class Sockperf(Programs):
+    def test_ping_pong_and_under_load(self):
+        for parameters in ("", LOSS):
+            server = self.start(self.nic(f"::ffff:{SERVER4}", parameters), "sockperf", "sr", "--tcp", "-i", SERVER4, "-p", "7")
+            client = self.nic("::ffff:10.77.0.2", parameters)
+            for options in (("ping-pong", "--data-integrity"), ("under-load", "--mps", "2000")):
+                text = self.until_served(server, lambda: self.start(client, "sockperf", *options, "--tcp", "-i", SERVER4, "-p", "7",
+                                                                    "-t", "1"))
+                self.assertIn("percentile 50", text)
+                self.assertRegex(text, "dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0")
+            self.stop()
 
 
 class Iperf(Programs):
