@@ -59,7 +59,7 @@ size_t EmitTerminateFpdu(iwarp::Cause cause, std::span<uint8_t> out) {
   length += iwarp::EmitTerminate(iwarp::MakeTerminate(cause, nullptr, 0, nullptr),
                                  std::span(ulpdu).subspan(length));
   const iwarp::Fpdu fpdu = {0, static_cast<uint32_t>(length), false};
-  iwarp::EmitFpdu(fpdu, std::span<const uint8_t>(ulpdu, length), /*with_crc=*/true,
+  iwarp::EmitFpdu(fpdu, std::span<const uint8_t>(ulpdu, length), /*crc=*/true,
                   out.first(iwarp::FpduBytes(fpdu)));
   return iwarp::FpduBytes(fpdu);
 }
