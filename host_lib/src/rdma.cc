@@ -201,7 +201,19 @@ class RdmaConnecting {
     }
   }
 
+  /// Fails: at once where the peer is not told (kNone), or else when it has taken the Terminate,
+  /// which an RST could overtake.
+  void Terminate(iwarp::Cause cause, const std::string& why) {
+    error_ = Error(EPROTO, why);
+    if (cause != iwarp::Cause::kNone) carrier_.Terminate(cause);
+    if (!carrier_.terminated()) state_ = RdmaConnector::State::kFailed;
+  }
+
   void Judge() {
+    if (carrier_.terminated()) {
+      if (carrier_.over()) state_ = RdmaConnector::State::kFailed;
+      return;
+    }
     const std::string what = "connect to " + peer_.ToString() + ": ";
     if (carrier_.OnTime()) {
       Fail(Error(ETIMEDOUT, what + "the peer does not answer the MPA Request"));
@@ -211,6 +223,11 @@ class RdmaConnecting {
     switch (startup.state) {
       case iwarp::StartupState::kSendReady:
       case iwarp::StartupState::kOperational:
+        if (startup.agreement.send_markers) {
+          Terminate(iwarp::Cause::kMpaCatastrophic,
+                    what + "the peer wants markers, which are not sent");
+          return;
+        }
         agreement_ = carrier_.Agreement();
         state_ = RdmaConnector::State::kAccepted;
         return;
@@ -221,11 +238,10 @@ class RdmaConnecting {
         state_ = RdmaConnector::State::kRejected;
         return;
       case iwarp::StartupState::kFailed:
-        if (startup.cause != iwarp::Cause::kNone) carrier_.Terminate(startup.cause);
-        Fail(Error(EPROTO, what + "the peer's answer is no MPA Reply that fits: " +
-                               (startup.error != iwarp::StartupError::kNone
-                                    ? iwarp::StartupErrorName(startup.error)
-                                    : iwarp::CauseName(startup.cause))));
+        Terminate(startup.cause, what + "the peer's answer is no MPA Reply that fits: " +
+                                     (startup.error != iwarp::StartupError::kNone
+                                          ? iwarp::StartupErrorName(startup.error)
+                                          : iwarp::CauseName(startup.cause)));
         return;
       default:
         break;

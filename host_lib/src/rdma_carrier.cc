@@ -84,14 +84,7 @@ RdmaCarrier::RdmaCarrier(std::shared_ptr<Nic> nic, std::shared_ptr<CompletionQue
   PostReceive();
 }
 
-RdmaCarrier::~RdmaCarrier() {
-  if (!terminated_ || broken_) return;
-  try {
-    qp_->Disconnect(kPatience);
-  } catch (const Error&) {
-    // The NIC has gone, or stands still: the peer finds out by itself.
-  }
-}
+RdmaCarrier::~RdmaCarrier() = default;
 
 uint64_t RdmaCarrier::NowNs() const { return NicImpl::Impl(*qp_)->nic()->platform().NowNs(); }
 
@@ -148,6 +141,10 @@ void RdmaCarrier::OnCompletion(const WorkCompletion& completion) {
     return;
   }
   if (completion.opcode != IBV_WC_RECV) return;
+  if (terminated()) {  // what else the peer says is nothing to anybody
+    PostReceive();
+    return;
+  }
   received_ += completion.byte_len;
   const std::span<const uint8_t> bytes(static_cast<const uint8_t*>(memory_->data()), received_);
   const iwarp::StartupEvent event = iwarp::OnStartupBytes(startup_, bytes);
@@ -191,10 +188,6 @@ void RdmaCarrier::GiveTo(QueuePair& qp) {
   CheckTarget(qp);
   const RdmaAgreement agreed = Agreement();
   const bool ready = startup_.state == iwarp::StartupState::kSendReady;
-  if (startup_.agreement.send_markers) {
-    Terminate(iwarp::Cause::kMpaCatastrophic);
-    throw Error(EPROTO, "RDMA connection: the peer wants markers, which are not sent");
-  }
   NicImpl::Impl(qp)->Adopt(*NicImpl::Impl(*qp_), {}, ready && agreed.peer_to_peer,
                            {.flags = static_cast<uint16_t>(agreed.crc ? abi::kAdoptCrc : 0),
                             .ird = agreed.ird,
@@ -236,12 +229,14 @@ void RdmaCarrier::Reject(ConstBytes private_data) {
 }
 
 void RdmaCarrier::Terminate(iwarp::Cause cause) {
-  if (broken_ || terminated_) return;
+  if (broken_ || terminated()) return;
   // The Request, which lay there, has been answered.
   SendBytes(EmitTerminateFpdu(cause, SendBuffer()));
   if (broken_) return;
-  terminated_ = true;
   qp_->Shutdown();
+  gives_up_ns_ = NowNs() + std::chrono::nanoseconds(kPatience).count();
+  received_ = 0;
+  PostReceive();
 }
 
 }  // namespace qpip::internal

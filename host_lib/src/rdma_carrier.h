@@ -24,7 +24,7 @@ class RdmaCarrier {
   /// Error.
   RdmaCarrier(std::shared_ptr<Nic> nic, std::shared_ptr<CompletionQueue> cq,
               uint32_t receive_reservation);
-  ~RdmaCarrier();
+  ~RdmaCarrier();  ///< ends, by RST, what nobody has got
   RdmaCarrier(const RdmaCarrier&) = delete;
   RdmaCarrier& operator=(const RdmaCarrier&) = delete;
 
@@ -45,7 +45,9 @@ class RdmaCarrier {
   void OnCompletion(const WorkCompletion& completion);
   /// What time says. True when the set-up has failed by it.
   bool OnTime();
-  uint64_t deadline_ns() const { return iwarp::StartupDeadline(startup_); }
+  uint64_t deadline_ns() const {
+    return terminated() ? gives_up_ns_ : iwarp::StartupDeadline(startup_);
+  }
 
   const iwarp::Startup& startup() const { return startup_; }
   bool broken() const { return broken_; }  ///< TCP has ended meanwhile
@@ -57,8 +59,10 @@ class RdmaCarrier {
   void Accept(QueuePair& qp, const RdmaParameters& parameters);
   void Reject(ConstBytes private_data);
   /// The initiator cannot have it: a Terminate says so (RFC 6581 9.1 to 9.3), and the stream ends.
-  /// Does not wait.
+  /// Does not wait: it is over when the peer has closed, or `over` says that it has had its time.
   void Terminate(iwarp::Cause cause);
+  bool terminated() const { return gives_up_ns_ != 0; }
+  bool over() const { return broken_ || (terminated() && NowNs() >= gives_up_ns_); }
   /// kDeciding: what Accept would agree on with the most that this side can do.
   RdmaAgreement Offer() const;
   /// What has been agreed on.
@@ -85,7 +89,7 @@ class RdmaCarrier {
   uint32_t received_ = 0;  ///< bytes
   bool begun_ = false;
   bool broken_ = false;
-  bool terminated_ = false;  ///< the peer is given time to take the Terminate
+  uint64_t gives_up_ns_ = 0;  ///< a peer that was sent a Terminate has until then to close
   std::vector<std::byte> private_data_;
 };
 

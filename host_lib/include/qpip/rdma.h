@@ -81,7 +81,9 @@ class RdmaConnector {
  public:
   /// How far the connection is.
   enum class State {
-    kConnecting,   ///< TCP's handshake, or the peer's decision, is awaited
+    /// TCP's handshake, or the peer's decision, is awaited; or, where that does not fit, that it
+    /// takes the Terminate (RFC 6581 9.1 to 9.3): two seconds at most.
+    kConnecting,
     kAccepted,     ///< the peer has accepted: private_data(), agreement(), then Establish
     kRejected,     ///< the peer has rejected: private_data()
     kFailed,       ///< error()
@@ -92,9 +94,7 @@ class RdmaConnector {
   /// `receive_reservation`: as QpOptions', and that of the queue pair that will get the connection.
   RdmaConnector(Nic& nic, const Endpoint& peer, const RdmaParameters& parameters = {},
                 uint16_t local_port = 0, uint32_t receive_reservation = 4u << 20);
-  /// Ends, by RST, a connection that no queue pair has got. Where its peer was sent a Terminate
-  /// (RFC 6581 9.1 to 9.3) that is waited for to be taken, two seconds at most.
-  ~RdmaConnector();
+  ~RdmaConnector();  ///< Ends, by RST, a connection that no queue pair has got.
   RdmaConnector(const RdmaConnector&) = delete;
   RdmaConnector& operator=(const RdmaConnector&) = delete;
 
