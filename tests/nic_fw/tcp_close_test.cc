@@ -77,6 +77,15 @@ TEST_F(Transfer, GivenFinBehindTextBeingPlacedWhenDestroyedAtOnceThenFinIsAcknow
 }
 
 TEST_F(Transfer, GivenShutdownWhoseFinHasNotLeftWhenDestroyedThenItLeavesAndNobodyIsReset) {
+  // Others' turns to send come first: both commands are served before it is this queue pair's.
+  std::vector<std::unique_ptr<TestQp>> others;
+  for (uint16_t i = 0; i < 8; ++i) {
+    others.push_back(pair.a.CreateQp(*pair.cq_a, {.type = abi::QpType::kUdp}));
+    pair.a.Bind(*others.back(), static_cast<uint16_t>(3000 + i));
+  }
+  for (const auto& other : others) {
+    for (int i = 0; i < 2; ++i) pair.a.PostInline(*other, "datagram", 2, 9);
+  }
   abi::Command shutdown;
   shutdown.opcode = static_cast<uint8_t>(abi::CommandOpcode::kShutdown);
   shutdown.qp.qp = pair.qp_a->handle;
