@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "testbench"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 from programs import DEADLINE, Processes, main, program  # noqa: E402
 
 SERVER = "fd00::1"

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "testbench"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 from programs import DEADLINE, Processes, main, program  # noqa: E402, F401
 
 SERVER = "127.0.0.5"
