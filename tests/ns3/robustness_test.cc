@@ -4,6 +4,7 @@
 #include <ns3/string.h>
 
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <fstream>
 #include <iterator>
@@ -140,6 +141,33 @@ TEST(MidTransfer, GivenSendsUnderWayWhenEverythingIsClosedAndOpenedAgainThenItWo
     transfer.sink.reset();
     nics.server.Close();
   }
+}
+
+TEST(MidTransfer,
+     GivenFramesOnALongCableWhenAbortedThenTheirMemoryIsFreeAtOnceAndTheyKeepTheirBytes) {
+  Profile profile = Profile::Load("lanai9-hardware-checksum");
+  profile.Set("link.delay_us", 100'000, "the test");
+  TwoSimNics nics(profile);
+  nics.Open();
+  auto from = nics.client.nic->CreateQp(*nics.client.pd, OptionsOf(nics.client));
+  auto to = nics.server.nic->CreateQp(*nics.server.pd, OptionsOf(nics.server));
+  auto source = nics.client.pd->Allocate(4096);
+  auto sink = nics.server.pd->Allocate(4096);
+  ASSERT_EQ(to->PostRecv(1, sink->Sge(0, 4096)), 0);
+  nics.Connect(*from, *to);
+  std::memset(source->data(), 'a', 4096);
+  ASSERT_EQ(from->PostSend(2, source->Sge(0, 4096)), 0);
+  Context::Current().SleepNs(10'000'000);  // the frame has left, and is far from its receiver
+  const uint64_t aborted_ns = NowNs();
+  from->Abort();
+  WorkCompletion wc;
+  ASSERT_EQ(nics.client.cq->Wait({&wc, 1}), 1u);
+  EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+  EXPECT_LT(NowNs() - aborted_ns, 1'000'000u);
+  std::memset(source->data(), 'b', 4096);
+  ASSERT_EQ(nics.server.cq->Wait({&wc, 1}), 1u);
+  EXPECT_EQ(wc.status, IBV_WC_SUCCESS);
+  EXPECT_EQ(static_cast<const char*>(sink->data())[4095], 'a');
 }
 
 TEST(MidTransfer, GivenSendsUnderWayWhenTheSimulatorIsDestroyedThenObjectsCanStillBeDestroyed) {

@@ -158,7 +158,7 @@ class NicCore : private LeaseHolder, private CycleSink {
 
   // Starting and stopping.
   void Reset();
-  void ReleaseLeases();
+  void EndLeases(uint64_t last);
 
   // The event loop.
   void Kick(uint64_t at_ns);
