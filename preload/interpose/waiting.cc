@@ -30,9 +30,8 @@ Clock::time_point After(const timespec* time) {
 }
 
 int Poll(pollfd* fds, nfds_t count, Clock::time_point deadline, const sigset_t* mask) {
-  return Return<int>(Enter([&](Sockets& sockets) {
-    return sockets.Poll({fds, count}, deadline, mask);
-  }));
+  const auto poll = [&](Sockets& sockets) { return sockets.Poll({fds, count}, deadline, mask); };
+  return Return<int>(Enter(poll));
 }
 
 // The sets of a select(2).

@@ -4,7 +4,7 @@
 # Usage: wireguard_test.sh BIN_DIR [MIB [SECONDS]]: of each transfer; of the one across new keys.
 . "$(dirname "$0")/library.sh" "$1"
 mib=${2:-32}
-seconds=${3:-12}
+seconds=${3:-20}  # new keys come every 5 s, and a little later, for as long as there is something to send
 for command in wireguard-go wg dumpcap tshark setpriv; do
   command -v "$command" >/dev/null || { say "FAILED: there is no $command: see tools/setup"; exit 1; }
 done
@@ -46,8 +46,9 @@ interface=qpip$$
 trap 'rm -f "/var/run/wireguard/$interface.sock"; cleanup_all' EXIT
 inner_far=fd10::2
 start_far() {
-  within "$far" env LOG_LEVEL=error wireguard-go -f "$interface" >"$work/wireguard-go.log" 2>&1 &
-  pids="$pids $!"
+  nsenter --net="$far" -- env LOG_LEVEL=error wireguard-go -f "$interface" >"$work/wireguard-go.log" 2>&1 &
+  wireguard=$!
+  pids="$pids $wireguard"
   tries=0
   while ! within "$far" wg show "$interface" >/dev/null 2>&1 && [ $tries -lt 500 ]; do
     tries=$((tries + 1))
@@ -96,6 +97,12 @@ check "the far side begins: it was the responder" json "$work/receiver.out" \
   "r['bytes'] == $mib << 20 and r['nic']['port']['wire']['responses_sent'] >= 1 and \
    r['nic']['port']['wire']['responses_taken'] == 0"
 
+# wireguard-go 0.0.20231211 (Debian 13's) sends to the first quarter of an IPv6 address with the memory of an IPv4
+# address that it has sent to: a new process has none.
+kill -TERM "$wireguard"
+wait "$wireguard" || true
+start_far
+
 # --- Ours begins, over IPv6, with a preshared key; the far side learns where we are. By its keepalive ours
 # greets whenever it starts.
 far_peer preshared-key "$work/psk"
@@ -112,14 +119,15 @@ check "new keys: QPIP sends" sh -c "timeout 200 '$bin/qpip-ttcp' -t --stream --v
 status_of "$taker" 60
 [ "$status" -eq 0 ] || fail "new keys: the socket's side: $(cat "$work/taker.err")"
 [ "$(wc -c <"$work/pattern")" -eq $((mib << 20)) ] || fail "new keys: $(wc -c <"$work/pattern") bytes"
-check "new keys: twice and more, and nothing was dropped" json "$work/sender.out" \
-  "(lambda w: w['sessions_begun'] >= 3 and not any(w[k] for k in w if k.endswith('_dropped')))(r['nic']['port']['wire'])"
+wire="r['nic']['port']['wire']"
+check "new keys: twice and more" json "$work/sender.out" "$wire['sessions_begun'] >= 3"
+check "new keys: nothing was dropped" json "$work/sender.out" "not any(n for k, n in $wire.items() if k.endswith('_dropped'))"
 
 # --- A recording and the log of its keys: every message opens, and inside is what was sent.
 install -d -o 65534 -g 65534 "$work/keys"
 nsenter --net="$near" -- dumpcap -q -i outer -f "udp port 51820" -w "$work/recording.pcapng" >/dev/null 2>"$work/dumpcap.err" &
 dumpcap=$!
-pids="$pids $tshark"
+pids="$pids $dumpcap"
 tries=0
 until [ -s "$work/recording.pcapng" ] || [ $tries -ge 1000 ]; do
   tries=$((tries + 1))
@@ -130,17 +138,19 @@ check "recorded: QPIP sends" timeout 60 "$bin/qpip-ttcp" -t --stream -l 64K -n 3
   --nic "$nic?offload=0&keylog=$work/keys/log" fd10::2
 kill -TERM "$dumpcap" 2>/dev/null
 status_of "$dumpcap" 20
-# decrypted FILTER: how many packets of the recording.
-decrypted() {
+# listed FILTER: the packets of the recording, a line each.
+listed() {
   tshark -r "$work/recording.pcapng" -o "wg.keylog_file:$work/keys/log" -o tcp.check_checksum:TRUE \
-    -d tcp.port==0-65535,data -Y "$1" 2>/dev/null | wc -l
+    -d tcp.port==0-65535,data -Y "$1" 2>/dev/null
 }
+# decrypted FILTER: how many of them.
+decrypted() { listed "$1" | wc -l; }
 data=$(decrypted "wg.type == 4 && udp.length > 40")
 opened=$(decrypted "wg.type == 4 && ipv6.nxt == 6 && (ipv6.dst == fd10::2 || ipv6.dst == fd00::1)")
 [ "$data" -gt 1000 ] && [ "$data" -eq "$opened" ] && say "ok: recorded: all $data packets are decrypted" ||
   fail "recorded: $opened of $data packets are decrypted: $(cat "$work/dumpcap.err")"
-bad=$(decrypted "_ws.malformed || wg.handshake_ok == 0 || tcp.checksum.status == 0")
-[ "$bad" -eq 0 ] && say "ok: recorded: tshark finds nothing wrong" || fail "recorded: $bad packets are wrong"
+bad=$(listed "_ws.malformed || wg.handshake_ok == 0 || tcp.checksum.status == 0")
+[ -z "$bad" ] && say "ok: recorded: tshark finds nothing wrong" || fail "recorded: packets are wrong: $bad"
 
 # --- What is wrong is said.
 far_peer
