@@ -119,6 +119,25 @@ TEST_F(VerbsChannelTest, GivenOnlyCompletionsThatTheProgramIsNotToSeeWhenAskedTh
   EXPECT_FALSE(Readable());
 }
 
+TEST_F(VerbsTest, GivenAReceivePostedInTheMomentThatTheConnectionOpensThenTheNicHasIt) {
+  for (int i = 0; i < 50; ++i) {
+    const std::string fabric = "verbs-opens-" + std::to_string(i);
+    a = std::make_unique<Host>(fabric, "fd00::1", Personality::kRoce);
+    b = std::make_unique<Host>(fabric, "fd00::2", Personality::kRoce);
+    Qp* at_a = Make(*a);
+    Qp* at_b = Make(*b);
+    ToRts(at_a, *b, at_b->number());
+    ToRts(at_b, *a, at_a->number());
+    ASSERT_EQ(PostReceive(at_b, 1, b->Sge(0, 64)), 0);
+    ASSERT_EQ(PostSend(at_a, 2, a->Sge(0, 1)), 0);  // kept: it goes while the queue pair opens
+    EXPECT_EQ(Next(*a).wr_id, 2u);
+    ASSERT_EQ(PostReceive(at_a, 3, a->Sge(0, 64)), 0);
+    EXPECT_TRUE(at_a->parked.empty()) << "as if the peer had gone";
+    DestroyQp(at_a);
+    DestroyQp(at_b);
+  }
+}
+
 TEST_F(VerbsChannelTest, GivenAnotherDescriptorOfTheSameWhenPolledByEpollThenItIsReadableToo) {
   const int copy = dup(a->channel->base.fd);
   const int set = epoll_create1(0);

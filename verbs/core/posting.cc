@@ -240,13 +240,16 @@ int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
   if (path.load() == Path::kShut && datagrams != nullptr) {
     return datagrams->Receive(*this, wr, bad);
   }
-  if (path.load() == Path::kShut) {
-    const ibv_recv_wr* first = wr;
-    const int error = real->PostRecv(wr, bad);
-    for (; first != nullptr && (error == 0 || first != *bad); first = first->next) {
-      kept_receives.push_back(first->wr_id);
+  if (path.load() != Path::kDead) {  // shut, or opened since it was looked at
+    ibv_recv_wr* const first = wr;
+    const int error = real->PostRecv(first, bad);
+    if (path.load() == Path::kShut) {
+      for (wr = first; wr != nullptr && (error == 0 || wr != *bad); wr = wr->next) {
+        kept_receives.push_back(wr->wr_id);
+      }
     }
-    return error;
+    if (error != ENOTCONN || path.load() == Path::kShut) return error;
+    wr = *bad;
   }
   // Over. A peer that has gone is not noticed before the next send.
   const bool quiet = path.load() == Path::kOpen && roce() && !managed;
