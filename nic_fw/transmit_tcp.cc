@@ -37,13 +37,14 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   nothing.traffic_class = q.traffic_class;
   const uint32_t status = SendTcp(nic, q.tuple, header, nothing, variant, &lease);
   if (status == kSendBusy) {
-    // Nothing repeats an acknowledgement: it is due as it was. FIN has its timer; so has SYN, but a
-    // long one.
+    // Nothing repeats an acknowledgement: it is due as it was. SYN and FIN have timers, but long
+    // ones.
     if (pure_ack) {
       q.tcb.owed = owed;
     } else if (header.Has(tcp::kSyn)) {
       tcp::TakeBackSyn(q.tcb, first);
     } else {
+      if (header.Has(tcp::kFin)) tcp::TakeBackSent(q.tcb, header.sequence, header.sequence + 1);
       q.tcb.owed.ack_now = true;
     }
     UpdateTimer(nic, q);
@@ -147,9 +148,16 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
     PayloadSource source;
     source.inline_bytes = text.bytes;
     source.inline_length = text.inline_length;
-    // Inline bytes are lost when the wire has no room; the retransmission timer repeats them.
-    if (!SendReadySegment(nic, q, context, source)) UpdateTimer(nic, q);
+    const bool sent = SendReadySegment(nic, q, context, source);
     ReturnTransmitContext(nic, context_index);
+    if (!sent) {  // no payload to keep it in: it is made anew when there is room
+      if (!intent.window_probe) {
+        tcp::TakeBackSent(q.tcb, intent.sequence, intent.sequence + plan.length);
+      }
+      UpdateTimer(nic, q);
+      AwaitWire(nic, q.handle);
+      return kIdleTurn;
+    }
   }
   return SentTurn(plan.length + 60);
 }

@@ -189,6 +189,10 @@ Header CommitSend(Tcb& tcb, const SendIntent& intent, uint32_t length, bool push
 /// not a retransmission.
 void TakeBackSyn(Tcb& tcb, bool first);
 
+/// Text, or a FIN, that was committed as [from, to) has not gone out: it is what NextSend answers
+/// again before what is new. That says nothing of the path. A window probe is not taken back.
+void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to);
+
 /// The SYN-ACK that a time-out has just made due is not repeated: the peer may repeat its SYN. The
 /// timer goes on as if it had been. Nothing in other states than SYN-RECEIVED.
 void ForgoSynAck(Tcb& tcb, uint64_t now);

@@ -365,6 +365,18 @@ void TakeBackSyn(Tcb& tcb, bool first) {
   if (first) tcb.snd.max = tcb.snd.iss;  // so that the next one is the first (RTT, ECN)
 }
 
+void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
+  const Invariants holds(tcb);
+  if (!from.AtOrAfter(tcb.snd.una) || to.After(tcb.snd.nxt)) return;
+  if (tcb.sack_on) {
+    LoseBetween(tcb.sent, from, to);
+  } else if (to == tcb.snd.nxt) {
+    tcb.snd.nxt = from;
+  } else if (from == tcb.snd.una) {
+    tcb.retransmit_now = true;
+  }
+}
+
 void ForgoSynAck(Tcb& tcb, uint64_t now) {
   if (tcb.state != State::kSynReceived || !tcb.snd.nxt.Before(tcb.snd.max)) return;
   tcb.snd.nxt = tcb.snd.max;

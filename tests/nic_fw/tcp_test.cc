@@ -319,6 +319,28 @@ TEST_F(Transfer, GivenWireFullWhenRoomAgainThenNothingIsLostOrReordered) {
   EXPECT_EQ(pair.a.Counter(abi::NicCounter::kTcpRetransmissions), 0u);
 }
 
+TEST_F(Transfer, GivenInlineSendsWhenTheWireIsFullThenTheyGoInOrderAsSoonAsThereIsRoom) {
+  for (uint32_t i = 0; i < 20; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.cable.Run();
+  pair.a.hardware.wire_full = true;
+  for (uint32_t i = 0; i < 20; ++i) pair.a.PostInline(*pair.qp_a, std::string(10, 'a'));
+  pair.a.Run();
+  EXPECT_TRUE(pair.a.hardware.outgoing.empty());
+  pair.a.hardware.wire_full = false;
+  pair.cable.Run();  // and no time passes
+  EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 20u);
+  EXPECT_EQ(pair.b.Dropped(abi::DropReason::kTcpOutOfOrder), 0u);
+}
+
+TEST_F(Transfer, GivenShutdownWhenTheWireIsFullThenFinGoesAsSoonAsThereIsRoom) {
+  pair.a.hardware.wire_full = true;
+  ASSERT_EQ(pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a).status, 0);
+  pair.a.Run();
+  pair.a.hardware.wire_full = false;
+  pair.cable.Run();  // and no time passes
+  EXPECT_EQ(EventsOf(pair.b, abi::EventKind::kPeerClosed).size(), 1u);
+}
+
 TEST_F(Transfer, GivenDuplicateAcksOwedWhenTheWireIsFullForLongThenNoneIsLostOrCountedTwice) {
   for (uint32_t i = 0; i < 8; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
   pair.cable.Run();

@@ -524,5 +524,69 @@ TEST(SendWindow, GivenFourGigabytesThenSequenceNumbersWrapUnnoticed) {
   c.Check();
 }
 
+// ---------------------------------------------------------------- what has not gone out
+
+class TakeBack : public ::testing::TestWithParam<bool> {
+ protected:
+  TakeBack() : c_(OptionsOf(GetParam())) {
+    c_.peer_sack = GetParam();
+    c_.Establish();
+    ExtendSend(c_.tcb, 3000);
+    first_ = Commit(1000);
+    second_ = Commit(1000);
+  }
+  static Options OptionsOf(bool sack) {
+    Options options = PlainOptions();
+    options.sack = sack;
+    return options;
+  }
+  SequenceNumber Commit(uint32_t length) {
+    const SendIntent intent = NextSend(c_.tcb, c_.now);
+    EXPECT_EQ(intent.kind, SendIntent::Kind::kData);
+    return CommitSend(c_.tcb, intent, length, false, c_.now).sequence;
+  }
+  Connection c_;
+  SequenceNumber first_, second_;
+};
+INSTANTIATE_TEST_SUITE_P(All, TakeBack, ::testing::Bool(),
+                         [](const auto& param) { return param.param ? "Sack" : "NoSack"; });
+
+TEST_P(TakeBack, GivenTheNewestTextThenItIsNextAndTheWindowIsAsItWas) {
+  ASSERT_EQ(c_.tcb.sack_on, GetParam());
+  const uint32_t window = c_.tcb.cwnd;
+  const uint32_t threshold = c_.tcb.ssthresh;
+  TakeBackSent(c_.tcb, second_, second_ + 1000);
+  EXPECT_EQ(Commit(1000), second_);
+  EXPECT_EQ(Commit(1000), second_ + 1000);
+  EXPECT_EQ(c_.tcb.cwnd, window);
+  EXPECT_EQ(c_.tcb.ssthresh, threshold);
+  EXPECT_FALSE(c_.tcb.in_recovery);
+}
+
+TEST_P(TakeBack, GivenTheOldestTextThenItIsNext) {
+  TakeBackSent(c_.tcb, first_, first_ + 1000);
+  EXPECT_EQ(Commit(1000), first_);
+}
+
+TEST_P(TakeBack, GivenTextThatHasBeenAcknowledgedThenNothing) {
+  c_.Arrive(c_.WithAck(second_));
+  TakeBackSent(c_.tcb, first_, first_ + 1000);
+  EXPECT_EQ(Commit(1000), second_ + 1000);
+}
+
+TEST_P(TakeBack, GivenAFinThenItIsNext) {
+  Commit(1000);
+  Close(c_.tcb, c_.now);
+  const auto commit = [&] {
+    return CommitSend(c_.tcb, NextSend(c_.tcb, c_.now), 0, false, c_.now);
+  };
+  const Header fin = commit();
+  ASSERT_TRUE(fin.Has(kFin));
+  TakeBackSent(c_.tcb, fin.sequence, fin.sequence + 1);
+  const Header again = commit();
+  EXPECT_TRUE(again.Has(kFin));
+  EXPECT_EQ(again.sequence, fin.sequence);
+}
+
 }  // namespace
 }  // namespace qpip::tcp::testing
