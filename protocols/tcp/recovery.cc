@@ -261,7 +261,7 @@ void JudgeTailProbe(Tcb& tcb, const Header& header, bool duplicate_reported, boo
 
 /// What this ACK says about whether the last reduction was for nothing. Answers whether it was.
 bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bool advanced,
-                    bool duplicate_reported) {
+                    bool duplicate_reported, bool thrown_away) {
   UndoEvidence evidence;
   evidence.header = &header;
   evidence.advanced = advanced;
@@ -270,8 +270,17 @@ bool JudgeReduction(Tcb& tcb, const Header& header, const Delivery& delivery, bo
     evidence.duplicate_bytes = header.sack[0].start.DistanceTo(header.sack[0].end);
   }
   if (TryUndo(tcb, evidence)) return true;
-  AdvanceFRto(tcb, advanced, delivery.sacked_bytes != 0);
+  // The answers to what went behind the first repetition say which it was.
+  const bool refuted = thrown_away && tcb.frto == FRto::kSecondAck;
+  if (refuted) LoseAll(tcb.sent, false);
+  AdvanceFRto(tcb, advanced, delivery.sacked_bytes != 0 || refuted);
   return false;
+}
+
+/// Whether the ACK answers to what came behind a gap and names nothing held there, though the peer
+/// has permitted SACK: it has thrown that away.
+bool SaysThrownAway(const Tcb& tcb, const Header& header, bool repeats_last) {
+  return repeats_last && header.sack_count == 0 && tcb.sent.sacked == 0 && tcb.sent.count != 0;
 }
 
 /// RFC 8985 6.2: segments sacked, as far as matters. Small ones sacked together count as one.
@@ -312,7 +321,9 @@ void RecoverOnAck(Tcb& tcb, const Header& header, SequenceNumber una_before, boo
   AdaptWindow(tcb, duplicate_reported);
   JudgeTailProbe(tcb, header, duplicate_reported, repeats_last);
 
-  const bool undone = JudgeReduction(tcb, header, delivery, advanced, duplicate_reported);
+  const bool thrown_away = !advanced && SaysThrownAway(tcb, header, repeats_last);
+  const bool undone =
+      JudgeReduction(tcb, header, delivery, advanced, duplicate_reported, thrown_away);
   const bool ended = undone || (IsRecovering(tcb) && tcb.snd.una.AtOrAfter(tcb.recover));
   const bool after_timeout = ended && !undone && tcb.timeout_recovery;
   if (ended && !undone) EndRecovery(tcb);

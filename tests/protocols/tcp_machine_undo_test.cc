@@ -112,6 +112,21 @@ TEST_P(Undoing, GivenTimeOutThatWasRightWhenOnlyTheRepetitionIsAcknowledgedThenA
   EXPECT_LE(c.tcb.cwnd, 4 * c.tcb.snd.mss);
 }
 
+TEST_P(Undoing, GivenTimeOutThatWasRightWhenThePeerKeepsNothingBehindTheGapThenAllGoesAgain) {
+  TimeOut();
+  c.Advance(kRtt);
+  AckWith(End(flight[0]), again[0]);
+  const std::vector<SentSegment> fresh = c.Drain();
+  ASSERT_EQ(fresh.size(), 2u);
+  ASSERT_FALSE(fresh[0].intent.retransmission);
+  c.Advance(kRtt);
+  for (const SentSegment& cause : fresh) AckWith(c.tcb.snd.una, cause);  // and names nothing
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_FALSE(sent.empty()) << "no need to wait for another time-out";
+  EXPECT_TRUE(sent[0].intent.retransmission);
+  EXPECT_EQ(sent[0].header.sequence, End(flight[0]));
+}
+
 TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
   TimeOut();
   // With SACK and timestamps the first ACK already tells; an ACK of the repetition does not.
