@@ -264,5 +264,42 @@ TEST_F(VerbsQpTest, GivenMoreThanTheDeviceHasWhenCreatedThenRefused) {
   DestroyQp(CreateQp(*a->pd, &attributes));
 }
 
+TEST_F(VerbsTest, GivenReceivesThatWereFlushedWhenResetThenTheyAreNotTheNextConnections) {
+  Qp* at_a = Make(*a);
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_EQ(ToInit(at_a), 0) << round;
+    ASSERT_EQ(PostReceive(at_a, 1, a->Sge(0, 64)), 0);
+    ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+    ASSERT_EQ(To(at_a, IBV_QPS_RESET), 0);
+    ibv_wc wc;
+    EXPECT_EQ(PollCqOp(a->cq->base(), 1, &wc), 0) << "its completions go with it";
+    EXPECT_EQ(at_a->base()->state, IBV_QPS_RESET);
+  }
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  ASSERT_EQ(PostReceive(at_a, 2, a->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_b, 3, b->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*a).wr_id, 2u);
+  DestroyQp(at_a);
+  DestroyQp(at_b);
+}
+
+TEST_F(VerbsTest, GivenAQueueReadAFieldAtATimeWhenItsQueuePairIsModifiedInBetweenThenNobodyWaits) {
+  Qp* at_a = Make(*a);
+  ASSERT_EQ(ToInit(at_a), 0);
+  for (uint64_t i = 1; i < 3; ++i) ASSERT_EQ(PostReceive(at_a, i, a->Sge(0, 64)), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  ibv_cq_ex& ex = a->cq->ex;
+  ibv_poll_cq_attr attributes = {};
+  ASSERT_EQ(ex.start_poll(&ex, &attributes), 0);
+  EXPECT_EQ(ex.wr_id, 1u);
+  EXPECT_EQ(RequestNotifyOp(a->cq->base(), 0), 0);
+  EXPECT_EQ(To(at_a, IBV_QPS_RESET), 0);
+  EXPECT_EQ(ex.next_poll(&ex), ENOENT);
+  ex.end_poll(&ex);
+  DestroyQp(at_a);
+}
+
 }  // namespace
 }  // namespace qpip::verbs::test

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kConnectTimeout{20000};
 constexpr std::chrono::milliseconds kAnswerTimeout{60000};
+// A listener is asked as often, or who connects and says nothing would keep its place for ever.
+constexpr std::chrono::milliseconds kRequestPatience = kAnswerTimeout;
 // Programs close a listener and open it again while their peers connect once more, and count on
 // connection managers that take their time: a refusal is believed when it has lasted so long.
 constexpr std::chrono::milliseconds kRefusedAfter{250};
@@ -97,7 +99,8 @@ class CmTask : public Task {
       switch (id_.state) {
         case CmState::kListening:
           TakeRequests();
-          break;
+          if (id_.state != CmState::kListening) break;
+          return Clock::now() + kRequestPatience;
         case CmState::kConnecting:
           OnAnswer();
           if (id_.state != CmState::kConnecting) break;
@@ -241,7 +244,7 @@ class CmTask : public Task {
   }
 
   Clock::time_point WatchEnd() {
-    if (id_.qp == nullptr) return Clock::time_point::max();
+    if (id_.qp == nullptr || id_.qp->real == nullptr) return Clock::time_point::max();
     QueuePair& real = *id_.qp->real;
     const QpState state = real.state();
     if (state == QpState::kClosed) {
@@ -455,7 +458,7 @@ int CmDisconnect(CmId& id) {
   }
   if (id.state == CmState::kEnding || id.state == CmState::kOver) return 0;
   if (id.state != CmState::kConnected && id.state != CmState::kPeerEnded) return EINVAL;
-  if (id.qp == nullptr) return EINVAL;
+  if (id.qp == nullptr || id.qp->real == nullptr) return EINVAL;
   id.state = CmState::kEnding;
   id.deadline = Clock::now() + kEndPatience;
   try {

@@ -166,12 +166,15 @@ CmId* CmCreateId(CmChannel* channel, void* context, rdma_port_space space) {
 
 void CmDestroyId(CmId& id) {
   // Events that were got and not acknowledged keep the memory.
-  const std::shared_ptr<CmId> self = std::move(id.self);
-  if (id.context != nullptr) {
+  const std::shared_ptr<CmId> self = id.self;
+  if (id.context == nullptr) {
+    id.self.reset();
+  } else {
     Session& session = *id.context->session;
     const std::lock_guard lock(session.control());
     if (id.task != nullptr) session.engine().Remove(id.task.get());
     id.task.reset();
+    id.self.reset();  // not before the engine is done with it, which makes events of it
     if (id.qp != nullptr) id.qp->on_destroy = nullptr;
     id.listener.reset();
     id.connector.reset();

@@ -1,6 +1,7 @@
 #include "verbs/core/completion.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -78,6 +79,21 @@ bool HasCompletion(Cq& cq) try {
   return true;  // a forked child: polling says what is wrong
 }
 
+// One that is there. Null: none is. errno is epoll_wait's, where it fails.
+Cq* TakeEvent(Channel& channel, bool* failed) {
+  const std::lock_guard lock(channel.mutex);
+  for (;;) {
+    epoll_event event;
+    const int ready = epoll_wait(channel.base.fd, &event, 1, 0);
+    *failed = ready < 0;
+    if (ready <= 0) return nullptr;
+    auto* cq = static_cast<Cq*>(event.data.ptr);
+    if (TakeFrom(cq->fd) != 0 || !HasCompletion(*cq)) continue;
+    cq->events_given.fetch_add(1);
+    return cq;
+  }
+}
+
 }  // namespace
 
 void Cq::Inject(std::span<const ibv_wc> completions) {
@@ -108,6 +124,14 @@ void GiveWayWhenIdle(Cq& cq, bool found) {
   const uint32_t polls = cq.empty_polls.load(std::memory_order_relaxed) + 1;
   cq.empty_polls.store(polls % kPollsBeforeYield, std::memory_order_relaxed);
   if (polls == kPollsBeforeYield) sched_yield();
+}
+
+void ForgetLocked(Cq& cq, uint32_t number) {
+  const auto is_of_it = [number](const ibv_wc& each) { return each.qp_num == number; };
+  std::erase_if(cq.held, is_of_it);
+  const std::lock_guard lock(cq.injected_mutex);
+  std::erase_if(cq.injected, is_of_it);
+  cq.any_injected.store(!cq.injected.empty(), std::memory_order_release);
 }
 
 size_t PollLocked(Cq& cq, std::span<WorkCompletion> out) {
@@ -209,6 +233,7 @@ int DestroyCq(Cq* cq) {
   if (cq->users.load() != 0) return EBUSY;
   ibv_cq& base = *cq->base();
   if (base.channel != nullptr) {
+    const std::lock_guard lock(Of(base.channel).mutex);
     epoll_ctl(base.channel->fd, EPOLL_CTL_DEL, cq->fd, nullptr);
     --base.channel->refcnt;
   }
@@ -232,25 +257,24 @@ int GetCqEvent(Channel& channel, ibv_cq** out, void** cq_context) {
     // the kernel, where the thread can be cancelled.
     Nic& nic = Of(channel.base.context).session->nic();
     const uint32_t seen = nic.notifications();
-    epoll_event event;
-    const int ready = epoll_wait(channel.base.fd, &event, 1, block && driven ? -1 : 0);
-    if (ready < 0) return -1;
-    if (ready == 0 && block) {
-      nic.AwaitNotification(seen, kDriveFirst);
-      driven = nic.notifications() == seen;
-      continue;
+    bool failed = false;
+    if (Cq* cq = TakeEvent(channel, &failed)) {
+      *out = cq->base();
+      *cq_context = cq->base()->cq_context;
+      return 0;
     }
-    if (ready == 0) {
+    if (failed) return -1;
+    if (!block) {
       errno = EAGAIN;
       return -1;
     }
-    auto* cq = static_cast<Cq*>(event.data.ptr);
-    // One of several waiters has it; the descriptor does not block.
-    if (TakeFrom(cq->fd) != 0 || !HasCompletion(*cq)) continue;
-    cq->events_given.fetch_add(1);
-    *out = cq->base();
-    *cq_context = cq->base()->cq_context;
-    return 0;
+    if (driven) {
+      pollfd descriptor = {.fd = channel.base.fd, .events = POLLIN, .revents = 0};
+      if (poll(&descriptor, 1, -1) < 0) return -1;
+    } else {
+      nic.AwaitNotification(seen, kDriveFirst);
+      driven = nic.notifications() == seen;
+    }
   }
 }
 

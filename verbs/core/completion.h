@@ -19,6 +19,9 @@ namespace qpip::verbs {
 struct Channel {
   ibv_comp_channel base = {};
   const void* slack[8] = {};
+  /// Who takes an event has it while he looks at the queue that it is of; who destroys one, while
+  /// he takes it out.
+  std::mutex mutex;
 };
 
 /// `ex` is first: the ibv_cq and the ibv_cq_ex that programs have are the same.
@@ -43,7 +46,9 @@ struct Cq {
   /// A UD queue pair uses it: their senders cannot say what is solicited.
   std::atomic<bool> has_datagrams{false};
 
-  WorkCompletion now;  ///< of start_poll and next_poll
+  /// From start_poll to end_poll. Programs modify queue pairs in between: before any other.
+  std::mutex reader_mutex;
+  WorkCompletion now;  ///< reader_mutex: of start_poll and next_poll
 
   ibv_cq* base() { return reinterpret_cast<ibv_cq*>(&ex); }
   /// Adds completions of its own, behind those of the NIC. Raises the event that was asked for.
@@ -75,6 +80,9 @@ ibv_cq_ex* CreateCqExOp(ibv_context* context, ibv_cq_init_attr_ex* attributes);
 void FillPollOperations(Cq& cq);
 /// Puts aside what the NIC has told, for PollLocked. With poll_mutex.
 void HoldLocked(Cq& cq);
+/// Of what waits to be polled nothing of queue pair `number` (the program's) is left. With
+/// poll_mutex.
+void ForgetLocked(Cq& cq, uint32_t number);
 /// A poll is over: one of many that find nothing gives way to others. Without poll_mutex.
 void GiveWayWhenIdle(Cq& cq, bool found);
 /// Takes up to out.size() completions as the program is to see them. With poll_mutex.

@@ -13,9 +13,10 @@ constexpr uint64_t kKnownFields =
 
 Cq& CqOf(ibv_cq_ex* ex) { return *reinterpret_cast<Cq*>(ex); }
 
-// Takes the next completion. ENOENT: there is none. With poll_mutex.
+// Takes the next completion. ENOENT: there is none. With reader_mutex.
 int TakeOne(Cq& cq) {
   try {
+    const std::lock_guard lock(cq.poll_mutex);
     if (PollLocked(cq, {&cq.now, 1}) == 0) return ENOENT;
   } catch (const Error& error) {
     return error.code();
@@ -28,17 +29,17 @@ int TakeOne(Cq& cq) {
 int StartPoll(ibv_cq_ex* ex, ibv_poll_cq_attr* attributes) {
   if (attributes->comp_mask != 0) return EINVAL;
   Cq& cq = CqOf(ex);
-  cq.poll_mutex.lock();
+  cq.reader_mutex.lock();
   const int error = TakeOne(cq);
   if (error != 0) {  // there is no end_poll then
-    cq.poll_mutex.unlock();
+    cq.reader_mutex.unlock();
     GiveWayWhenIdle(cq, false);
   }
   return error;
 }
 
 int NextPoll(ibv_cq_ex* ex) { return TakeOne(CqOf(ex)); }
-void EndPoll(ibv_cq_ex* ex) { CqOf(ex).poll_mutex.unlock(); }
+void EndPoll(ibv_cq_ex* ex) { CqOf(ex).reader_mutex.unlock(); }
 
 uint64_t WallClockNs(ibv_cq_ex*) {
   timespec now;

@@ -133,6 +133,7 @@ void Qp::DieLocked() {
 void Qp::Open() {
   const std::lock_guard lock(post_mutex);
   if (path.load() == Path::kDead) {  // failed meanwhile: it stays so
+    FlushKeptLocked(IBV_WC_WR_FLUSH_ERR);
     real->Abort();
     return;
   }
@@ -150,14 +151,7 @@ void Qp::Open() {
 void Qp::Fail(ibv_wc_status first) {
   const std::lock_guard lock(post_mutex);
   DieLocked();
-  std::vector<ibv_wc> sends;
-  for (const KeptSend& kept : kept_sends) {
-    sends.push_back(Flushed(kept.wr.wr_id, OpcodeOf(kept.wr.opcode),
-                            sends.empty() && !failed ? first : IBV_WC_WR_FLUSH_ERR));
-  }
-  failed = failed || !sends.empty();
-  kept_sends.clear();
-  send_cq->Inject(sends);
+  FlushKeptLocked(first);
   const bool has_connection =
       datagrams == nullptr && real != nullptr && real->state() != QpState::kIdle;
   if (has_connection) {  // the NIC flushes all that it has
@@ -172,6 +166,17 @@ void Qp::Fail(ibv_wc_status first) {
   told_receives += kept_receives.size();
   kept_receives.clear();
   recv_cq->Inject(receives);
+}
+
+void Qp::FlushKeptLocked(ibv_wc_status first) {
+  std::vector<ibv_wc> sends;
+  for (const KeptSend& kept : kept_sends) {
+    sends.push_back(Flushed(kept.wr.wr_id, OpcodeOf(kept.wr.opcode),
+                            sends.empty() && !failed ? first : IBV_WC_WR_FLUSH_ERR));
+  }
+  failed = failed || !sends.empty();
+  kept_sends.clear();
+  send_cq->Inject(sends);
 }
 
 void Qp::FlushLocked(const ibv_send_wr* wr) {
@@ -248,7 +253,7 @@ int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
         kept_receives.push_back(wr->wr_id);
       }
     }
-    if (error != ENOTCONN || path.load() == Path::kShut) return error;
+    if (error != ENOTCONN) return error;
     wr = *bad;
   }
   // Over. A peer that has gone is not noticed before the next send.

@@ -52,14 +52,25 @@ void WithPollMutexes(Qp& qp, Action action) {
   }
 }
 
-void SetReal(Qp& qp, uint32_t number, Qp* to) {
-  WithPollMutexes(qp, [&] { qp.context->session->qps().SetReal(number, to); });
+template <typename Action>
+void ForEachQueue(Qp& qp, Action action) {
+  action(*qp.send_cq);
+  if (qp.send_cq != qp.recv_cq) action(*qp.recv_cq);
+}
+
+// The NIC's `number` is `qp`'s from now on. What a queue pair that had it before has left in the
+// queues is nobody's.
+void SetReal(Qp& qp, uint32_t number) {
+  WithPollMutexes(qp, [&] {
+    ForEachQueue(qp, HoldLocked);
+    qp.context->session->qps().SetReal(number, &qp);
+  });
 }
 
 void MakeReal(Qp& qp) {
   qp.real = qp.context->session->nic().CreateQp(*qp.pd->real, OptionsFor(qp));
   // A UDP queue pair's number is its port.
-  if (qp.datagrams == nullptr) SetReal(qp, qp.real->qp_num(), &qp);
+  if (qp.datagrams == nullptr) SetReal(qp, qp.real->qp_num());
 }
 
 // The same. Where the NIC has no place, and connections of queue pairs that are destroyed are about
@@ -79,14 +90,13 @@ void MakeRealInTime(Qp& qp, std::unique_lock<std::mutex>& control) {
 // A UD queue pair takes part from INIT on.
 void BindReal(Qp& qp) {
   qp.real->Bind(static_cast<uint16_t>(qp.number()));
-  SetReal(qp, qp.number(), &qp);
+  SetReal(qp, qp.number());
 }
 
 // Of a UD queue pair nothing comes any more. What has come already is kept.
 void EndDatagrams(Qp& qp) {
   WithPollMutexes(qp, [&] {
-    HoldLocked(*qp.send_cq);
-    if (qp.send_cq != qp.recv_cq) HoldLocked(*qp.recv_cq);
+    ForEachQueue(qp, HoldLocked);
     qp.context->session->qps().SetReal(qp.number(), nullptr);
   });
   qp.Fail();
@@ -118,8 +128,13 @@ class Lingering : public Task {
 
 // Its completions go with it.
 void DropReal(Qp& qp) {
+  WithPollMutexes(qp, [&] {
+    ForEachQueue(qp, [&](Cq& cq) { ForgetLocked(cq, qp.number()); });
+    if (qp.real == nullptr) return;
+    const uint32_t number = qp.datagrams != nullptr ? qp.number() : qp.real->qp_num();
+    qp.context->session->qps().SetReal(number, nullptr);
+  });
   if (qp.real == nullptr) return;
-  SetReal(qp, qp.datagrams != nullptr ? qp.number() : qp.real->qp_num(), nullptr);
   // What a shared queue has lent is to be free when this returns.
   if (qp.srq != nullptr) LeaveShared(qp);
   const bool at_once = qp.datagrams != nullptr || qp.srq != nullptr;
@@ -165,16 +180,20 @@ void CheckCaps(const ibv_qp_init_attr& attributes) {
 
 void Reset(Qp& qp) {
   StopTask(qp);
+  {
+    // First, so that nobody goes to the NIC's from now on.
+    const std::lock_guard lock(qp.post_mutex);
+    qp.ex.qp_base.state = IBV_QPS_RESET;
+    qp.path.store(Path::kShut, std::memory_order_release);
+    if (qp.datagrams != nullptr) qp.datagrams->TakePosted();
+    qp.kept_sends.clear();
+    qp.kept_receives.clear();
+    qp.told_receives = 0;
+    qp.parked.clear();
+    qp.failed = false;
+  }
   DropReal(qp);
   MakeReal(qp);
-  const std::lock_guard lock(qp.post_mutex);
-  if (qp.datagrams != nullptr) qp.datagrams->TakePosted();
-  qp.kept_sends.clear();
-  qp.kept_receives.clear();
-  qp.told_receives = 0;
-  qp.parked.clear();
-  qp.failed = false;
-  qp.path.store(Path::kShut, std::memory_order_release);
 }
 
 bool MayGo(ibv_qp_state from, ibv_qp_state to) {
@@ -325,6 +344,7 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
       qp.Fail();
     }
     if (to == IBV_QPS_ERR && qp.datagrams != nullptr && qp.real != nullptr) EndDatagrams(qp);
+    if (from == IBV_QPS_RESET && qp.real == nullptr) MakeReal(qp);  // there was no place for it
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);
     // 0 is nobody's number: librdmacm connects those.

@@ -92,6 +92,8 @@ struct Qp {
  private:
   void DieLocked();
   void FlushLocked(const ibv_send_wr* wr);
+  /// ... what was kept; `first`: the status of the first.
+  void FlushKeptLocked(ibv_wc_status first);
   ibv_wc Flushed(uint64_t wr_id, ibv_wc_opcode opcode, ibv_wc_status status) const;
 };
 
