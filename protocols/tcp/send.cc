@@ -370,6 +370,13 @@ void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
   if (!from.AtOrAfter(tcb.snd.una) || to.After(tcb.snd.nxt)) return;
   if (tcb.sack_on) {
     LoseBetween(tcb.sent, from, to);
+    // No probe answers for it, and F-RTO does not wait for the answer to what has not gone.
+    tcb.tail_probe.deadline = kNever;
+    tcb.tail_probe.due = false;
+    tcb.tail_probe.outstanding = false;
+    tcb.frto = FRto::kOff;
+    RateReduction& prr = tcb.rate_reduction;
+    if (tcb.in_recovery) prr.sent -= Minimum(prr.sent, from.DistanceTo(to));
   } else if (to == tcb.snd.nxt) {
     tcb.snd.nxt = from;
   } else if (from == tcb.snd.una) {
