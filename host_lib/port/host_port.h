@@ -145,4 +145,7 @@ class HostPort {
 /// accepted), std::system_error / std::runtime_error when the wire cannot be attached.
 std::unique_ptr<HostPort> OpenHostPort(std::string_view uri);
 
+/// Registers for fork what the first OpenHostPort would.
+void WatchForks();
+
 }  // namespace qpip::abi

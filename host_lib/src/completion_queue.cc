@@ -140,7 +140,8 @@ bool CqImpl::Arm(bool solicited_only) {
   const Wanted wanted = solicited_only ? kSolicited : kAny;
   if (HasCompletion(wanted)) return false;
   nic_->troubles().ThrowIfFailed("wait for completions");
-  fd_armed_.store(true, std::memory_order_release);
+  // Before armed_ is looked at, in everybody's eyes: see OnInterrupt.
+  fd_armed_.exchange(true, std::memory_order_seq_cst);
   abi::Doorbell doorbell;
   const bool ring = PrepareToArm(wanted, &doorbell);
   nic_->port().GoOnAlone(ring ? &doorbell : nullptr);
@@ -187,10 +188,10 @@ void CqImpl::DrainRing() {
 void CqImpl::OnInterrupt() {
   // In this order: a thread that arms after the exchange rings the doorbell itself, and one that
   // armed before it either sees the word change or has set fd_armed_ already.
-  armed_.exchange(kNone, std::memory_order_acq_rel);
+  armed_.exchange(kNone, std::memory_order_seq_cst);
   Interrupts().fetch_add(1, std::memory_order_acq_rel);
   nic_->platform().Wake(&interrupts_);
-  if (fd_armed_.exchange(false, std::memory_order_acq_rel)) {
+  if (fd_armed_.exchange(false, std::memory_order_seq_cst)) {
     const uint64_t one = 1;
     // Fails only when the counter is full, and then the descriptor is readable anyway.
     [[maybe_unused]] const ssize_t written =
@@ -318,7 +319,7 @@ bool CqImpl::HasCompletion(Wanted wanted) {
 }
 
 bool CqImpl::PrepareToArm(Wanted wanted, abi::Doorbell* doorbell) {
-  uint32_t armed = armed_.load(std::memory_order_acquire);
+  uint32_t armed = armed_.load(std::memory_order_seq_cst);
   do {
     if (armed >= wanted) return false;
   } while (!armed_.compare_exchange_weak(armed, wanted, std::memory_order_acq_rel));

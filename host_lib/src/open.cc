@@ -40,4 +40,6 @@ std::shared_ptr<Nic> Nic::Open(std::string_view uri) {
   }
 }
 
+void Nic::WatchForks() { abi::WatchForks(); }
+
 }  // namespace qpip

@@ -222,7 +222,10 @@ long Sockets::Shutdown(int fd, int how) {
   if (socket->connection == nullptr) return -ENOTCONN;
   stack_->Progress();
   socket->connection->Refresh();
-  return socket->connection->Shutdown(how);
+  const long result = socket->connection->Shutdown(how);
+  stack_->MarkChanged(*socket);  // threads that are blocked in it are to know
+  stack_->TellSleepers();
+  return result;
 }
 
 long Sockets::SetOption(int fd, int level, int name, const void* value, socklen_t length) {

@@ -65,7 +65,7 @@ void Connection::OnCompletion(const WorkCompletion& completion) {
       unblocked_ = true;
     }
   }
-  if (completion.status != IBV_WC_SUCCESS) Refresh();
+  if (completion.status != IBV_WC_SUCCESS) stack_.RefreshLater(*this);
 }
 
 void Connection::Refresh() {
@@ -77,6 +77,12 @@ void Connection::Refresh() {
     arrived_ = unblocked_ = true;
   }
   if (state == QpState::kClosed) {
+    if (!std::exchange(closed_, true)) {
+      // The NIC has told of the data first, but the event is seen by another way: data that came
+      // in front of the end is taken before anybody is told of that.
+      stack_.TakeCompletions();
+      if (phase_ == Phase::kFailed) return;
+    }
     const DisconnectReason reason = qp_->disconnect_reason();
     if (reason != DisconnectReason::kClosed && reason != DisconnectReason::kNone) Fail(reason);
     if (reason == DisconnectReason::kClosed && phase_ != Phase::kEstablished) {
@@ -143,7 +149,7 @@ long Connection::Receive(std::span<const iovec> to, bool peek) {
       return -error;
     }
     if (reader_->state() != StreamState::kOpen || read_shut_) return 0;
-    if (qp_->state() == QpState::kClosed) return 0;
+    if (closed_) return 0;
     return -EAGAIN;
   }
   if (peek) return Peek(to);
@@ -239,8 +245,7 @@ size_t Connection::unsent() const { return kRingBytes - writer_->room(); }
 
 Readiness::Level Connection::level() const {
   if (phase_ == Phase::kIdle || connecting()) return {};
-  const bool over =
-      reader_->state() != StreamState::kOpen || read_shut_ || qp_->state() == QpState::kClosed;
+  const bool over = reader_->state() != StreamState::kOpen || read_shut_ || closed_;
   const bool empty = available() == 0;
   Readiness::Level level;
   level.in = !empty || over || failed();

@@ -85,6 +85,7 @@ class Connection {
   Phase phase_ = Phase::kIdle;
   bool read_shut_ = false;
   bool write_shut_ = false;
+  bool closed_ = false;   ///< the queue pair is, and what it had received has been taken
   bool blocked_ = false;  ///< a send was not taken whole; not writable
   bool unblocked_ = false;
   bool arrived_ = false;

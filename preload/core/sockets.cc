@@ -7,11 +7,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "preload/core/wait_for.h"
 
 namespace qpip::preload {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLingerSlice(20);
+
+}  // namespace
 
 Sockets::~Sockets() {
   std::unordered_map<int, std::shared_ptr<Socket>> all;
@@ -99,9 +106,13 @@ void Sockets::OnClose(int fd) {
     guard.unlock();
     const auto done = [&] { return socket->connection->done(); };
     Until until(done);
-    stack_->Wait({}, Clock::now() + std::chrono::seconds(*linger), nullptr, until);
+    // A little at a time: there is no descriptor of its own to be waked by. A signal ends it, as
+    // time does; the NIC goes on with what is left.
+    const Clock::time_point end = Clock::now() + std::chrono::seconds(*linger);
+    while (stack_->Wait({}, std::min(end, Clock::now() + kLingerSlice), nullptr, until) == 0 &&
+           Clock::now() < end) {
+    }
     guard.lock();
-    if (!socket->connection->done()) socket->connection.reset();
   }
   if (linger == 0) socket->connection.reset();
   Drop(socket);
@@ -133,7 +144,10 @@ void Sockets::OnEpoll(int epoll, int fd, const epoll_event* event) {
   }
   sets_.Put(*socket, epoll, fd, *event);
   socket->NoteEvents(event->events);
-  if (stack_ != nullptr && socket->kind == Socket::Kind::kQueuePair) stack_->MarkChanged(*socket);
+  if (stack_ != nullptr && socket->kind == Socket::Kind::kQueuePair) {
+    stack_->MarkChanged(*socket);
+    stack_->TellSleepers();
+  }
 }
 
 void Sockets::OnCloseEpoll(int epoll) {
@@ -184,6 +198,7 @@ void Sockets::Finish() {
   if (!open()) return;
   {
     const Guard guard(lock_);
+    stack_->BeginFinish();
     stack_->Progress();
     while (!sockets_.empty()) {
       const int fd = sockets_.begin()->first;

@@ -139,7 +139,10 @@ Stack::~Stack() {
 }
 
 void Stack::Add(Connection& connection) { connections_[connection.qp().qp_num()] = &connection; }
-void Stack::Remove(Connection& connection) { connections_.erase(connection.qp().qp_num()); }
+void Stack::Remove(Connection& connection) {
+  connections_.erase(connection.qp().qp_num());
+  std::erase(to_refresh_, &connection);
+}
 void Stack::Add(Acceptor& acceptor) { acceptors_.insert(&acceptor); }
 void Stack::Remove(Acceptor& acceptor) { acceptors_.erase(&acceptor); }
 
@@ -161,9 +164,17 @@ bool Stack::TakeCompletions() {
       if (Socket* owner = found->second->owner()) MarkChanged(*owner);
     }
     if (count != 0) any = true;
-    if (count < completions.size()) return any;
+    if (count < completions.size()) break;
   }
+  for (Connection* connection : std::exchange(to_refresh_, {})) connection->Refresh();
+  return any;
 }
+
+void Stack::TellSleepers() {
+  if (sleepers_ > 0) Sync();
+}
+
+void Stack::BeginFinish() { finishing_ = true; }
 
 void Stack::Progress() {
   ++progress_;
@@ -174,7 +185,7 @@ void Stack::Progress() {
     any = true;
   }
   if (any && !lingering_.empty()) Reap();
-  if (sleepers_ > 0) Sync();
+  TellSleepers();
 }
 
 void Stack::RefreshAll() {
@@ -367,10 +378,6 @@ void Stack::Run() {
 }
 
 void Stack::Finish() {
-  {
-    const std::lock_guard guard(lock_);
-    finishing_ = true;
-  }
   // Without an end as long as data is acknowledged: the connections' own time-outs end the rest.
   Clock::time_point idle_since = kForEver;
   for (;;) {

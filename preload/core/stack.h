@@ -57,8 +57,14 @@ class Stack {
 
   /// Hands out all completions that are there. Returns whether there were any.
   bool TakeCompletions();
+  /// `connection` is to look at its state, when all completions that are there are handed out.
+  void RefreshLater(Connection& connection) { to_refresh_.push_back(&connection); }
   /// Takes in what has come. Runs the NIC's core for a bounded while.
   void Progress();
+  /// What has changed is told to threads that sleep, if any do.
+  void TellSleepers();
+  /// The process ends: from now on connections are kept until their ends are told. Before Finish.
+  void BeginFinish();
   /// `socket` may have something to tell: epoll sets and the kernel's descriptor are to know.
   void MarkChanged(Socket& socket);
   void Forget(Socket& socket);
@@ -113,7 +119,8 @@ class Stack {
   std::vector<Socket*> unsynced_;  ///< Sync is due, besides those
   uint32_t seen_ = 0;              ///< notifications of the NIC's
   uint64_t progress_ = 0;          ///< calls of Progress
-  int sleepers_ = 0;               ///< threads in Sleep
+  std::vector<Connection*> to_refresh_;
+  int sleepers_ = 0;        ///< threads in Sleep
   bool finishing_ = false;  ///< the process ends: connections are kept until their ends are told
   int events_ = -1;         ///< eventfd: a connection or a listener has changed
   int wake_ = -1;           ///< eventfd: the thread is to look

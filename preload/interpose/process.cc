@@ -55,6 +55,8 @@ __attribute__((constructor)) void Begin() {
     Say(error.what());
     _exit(2);
   }
+  // The sockets' lock first, then the NIC's: threads that have the first wait for the second.
+  Nic::WatchForks();
   pthread_atfork(BeforeFork, AfterForkInParent, AfterForkInChild);
 }
 

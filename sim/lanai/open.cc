@@ -5,6 +5,7 @@
 #include "sim/lanai/host_port.h"
 #include "sim/lanai/scheme.h"
 #include "sim/lanai/uri.h"
+#include "sim/wire/fork.h"
 #include "sim/wire/wire.h"
 
 namespace qpip::abi {
@@ -34,5 +35,7 @@ std::unique_ptr<HostPort> OpenHostPort(std::string_view uri) {
   parsed.address = wire->address();
   return lanai::MakeHostPort(parsed, std::move(wire), kLinkedFirmware);
 }
+
+void WatchForks() { const wire::ForkWatch first; }
 
 }  // namespace qpip::abi

@@ -8,6 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -162,6 +166,28 @@ TEST_F(WaitingTest, GivenAThreadThatSleepsWhenAnotherTakesInWhatComesThenItIsWak
   EXPECT_EQ(client.Send(client.fds.back(), "z"), 1);
   sleeper.join();
   other.join();
+}
+
+/// Runs `action` in a thread, and returns when that sleeps.
+std::thread Asleep(std::function<void()> action) {
+  std::atomic<pid_t> id{0};
+  std::thread thread([&id, action = std::move(action)] {
+    id = gettid();
+    action();
+  });
+  while (id == 0) std::this_thread::yield();
+  const std::string path = "/proc/self/task/" + std::to_string(id) + "/stat";
+  for (char state = 0; state != 'S';) {  // behind the name, in brackets
+    std::ifstream(path).ignore(1000, ')').get(state).get(state);
+  }
+  return thread;
+}
+
+TEST_F(WaitingTest, GivenAThreadThatSleepsInASocketWhenItIsShutThenItReadsTheEnd) {
+  Connected();
+  std::thread reader = Asleep([&] { EXPECT_EQ(server.Receive(there, 1), ""); });
+  EXPECT_EQ(server.sockets.Shutdown(there, SHUT_RD), 0);
+  reader.join();
 }
 
 TEST_F(WaitingTest, GivenEdgesThenEachArrivalIsToldOnce) {

@@ -357,6 +357,11 @@ class Nic : public std::enable_shared_from_this<Nic> {
   /// (same process). Query parameters: docs/uri.md. Throws ParseError (bad URI), Error
   /// (EADDRINUSE, ENOSPC: no port left on the fabric, ENOMEM, what the system says).
   static std::shared_ptr<Nic> Open(std::string_view uri);
+  /// Registers at once the handlers of fork(2) that the first Open would. A library whose own
+  /// handler, by pthread_atfork, takes a lock that its threads hold while they ask a NIC calls this
+  /// before it registers that: handlers are called latest first, and a NIC's makes its core wait.
+  /// Idempotent, thread-safe.
+  static void WatchForks();
   /// Starts a NIC that a backend outside of the library has made (the simulator's, a test's).
   /// Throws what the backend's Start throws.
   static std::shared_ptr<Nic> Attach(std::unique_ptr<abi::HostPort> port);
