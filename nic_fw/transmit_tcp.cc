@@ -140,7 +140,6 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
   context.retransmission = intent.retransmission;
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
-  const tcp::Owed owed = q.tcb.owed;
   context.header = tcp::CommitSend(q.tcb, intent, plan.length, plan.ends_message, nic.now);
   context.header_is_new = nic.hardware.DmaAtOnce();
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
@@ -151,7 +150,7 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
     source.inline_length = text.inline_length;
     const bool sent = SendReadySegment(nic, q, context, source);
     if (!sent) {  // no payload to keep it in: it is made anew when there is room
-      q.tcb.owed = owed;
+      q.tcb.owed.ack_now = true;  // what it acknowledged is not
       q.tcb.ecn.window_cut = q.tcb.ecn.window_cut || context.header.Has(tcp::kCwr);
       if (!intent.window_probe) {
         tcp::TakeBackSent(q.tcb, intent.sequence, intent.sequence + plan.length);
