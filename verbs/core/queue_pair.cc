@@ -180,11 +180,19 @@ void CheckCaps(const ibv_qp_init_attr& attributes) {
 
 void Reset(Qp& qp) {
   StopTask(qp);
-  {
-    // First, so that nobody goes to the NIC's from now on.
-    const std::lock_guard lock(qp.post_mutex);
+  const auto shut = [&] {
     qp.ex.qp_base.state = IBV_QPS_RESET;
     qp.path.store(Path::kShut, std::memory_order_release);
+  };
+  {
+    const std::lock_guard lock(qp.post_mutex);
+    shut();  // nobody goes to the NIC's from now on
+  }
+  DropReal(qp);
+  {
+    // Again: until then a poll may have found that it had ended.
+    const std::lock_guard lock(qp.post_mutex);
+    shut();
     if (qp.datagrams != nullptr) qp.datagrams->TakePosted();
     qp.kept_sends.clear();
     qp.kept_receives.clear();
@@ -192,7 +200,6 @@ void Reset(Qp& qp) {
     qp.parked.clear();
     qp.failed = false;
   }
-  DropReal(qp);
   MakeReal(qp);
 }
 
