@@ -127,6 +127,17 @@ TEST_P(Undoing, GivenTimeOutThatWasRightWhenThePeerKeepsNothingBehindTheGapThenA
   EXPECT_EQ(sent[0].header.sequence, End(flight[0]));
 }
 
+TEST_P(Undoing, GivenNewTextThatHasNotGoneOutWhenTheSecondAckIsAwaitedThenNoneGoesBeforeIt) {
+  TimeOut();
+  AckWith(End(flight[0]), again[0]);
+  const std::vector<SentSegment> fresh = c.Drain();
+  ASSERT_EQ(fresh.size(), 2u);
+  TakeBackSent(c.tcb, fresh[1].header.sequence, End(fresh[1]));
+  const SendIntent next = NextSend(c.tcb, c.now);
+  EXPECT_EQ(next.kind, SendIntent::Kind::kData);
+  EXPECT_TRUE(next.retransmission) << "nobody answers to what has not gone";
+}
+
 TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
   TimeOut();
   // With SACK and timestamps the first ACK already tells; an ACK of the repetition does not.

@@ -574,6 +574,13 @@ TEST_P(TakeBack, GivenTextThatHasBeenAcknowledgedThenNothing) {
   EXPECT_EQ(Commit(1000), second_ + 1000);
 }
 
+TEST_P(TakeBack, GivenTheTailThenNoProbeTakesItForALoss) {
+  Commit(1000);
+  TakeBackSent(c_.tcb, second_ + 1000, second_ + 2000);
+  EXPECT_EQ(c_.tcb.tail_probe.deadline, kNever);
+  EXPECT_FALSE(c_.tcb.tail_probe.due);
+}
+
 TEST_P(TakeBack, GivenAFinThenItIsNext) {
   Commit(1000);
   Close(c_.tcb, c_.now);
