@@ -130,6 +130,16 @@ TEST_F(SocketsTest, GivenUnreadBytesWhenClosedThenThePeerReadsItsOwnAndIsReset) 
   EXPECT_EQ(client.Send(here, "x"), -EPIPE);
 }
 
+TEST_F(SocketsTest, GivenLingerWhoseTimeEndsWhenClosedThenThePeerStillReadsAllAndTheEnd) {
+  Connected();
+  const linger second = {.l_onoff = 1, .l_linger = 1};
+  ASSERT_EQ(server.sockets.SetOption(there, SOL_SOCKET, SO_LINGER, &second, sizeof second), 0);
+  const std::string text(900'000, 'x');  // more than the peer takes before it reads
+  ASSERT_EQ(server.Send(there, text), static_cast<long>(text.size()));
+  CloseThere();
+  EXPECT_EQ(client.ReceiveAll(here), text);
+}
+
 TEST_F(SocketsTest, GivenLingerOfZeroWhenClosedThenThePeerIsReset) {
   Connected();
   const linger none = {.l_onoff = 1, .l_linger = 0};
