@@ -149,7 +149,8 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
     source.inline_bytes = text.bytes;
     source.inline_length = text.inline_length;
     const bool sent = SendReadySegment(nic, q, context, source);
-    if (!sent) {  // no payload to keep it in: it is made anew when there is room
+    if (!sent) {
+      // No payload to keep it in: it is made anew when there is room.
       q.tcb.owed.ack_now = true;  // what it acknowledged is not
       q.tcb.ecn.window_cut = q.tcb.ecn.window_cut || context.header.Has(tcp::kCwr);
       if (!intent.window_probe) {
