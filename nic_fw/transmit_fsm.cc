@@ -14,6 +14,8 @@
 namespace qpip::fw {
 namespace {
 
+constexpr uint32_t kRetriesAtATime = 16;
+
 /// Whether a segment's text was acknowledged, and a send that it is of completed, since its fetch
 /// began: the memory is the application's again and must not be read, even if a part of the segment
 /// is of sends that go on.
@@ -89,9 +91,11 @@ bool ServiceTransmit(const Nic& nic) {
   return true;
 }
 
-bool RetryRefused(const Nic& nic) {
+namespace {
+
+/// The queue pair that has waited longest for the wire. False: it still does, behind the others.
+bool RetryFirstRefused(const Nic& nic) {
   FirmwareState& s = nic.state;
-  if (s.refused.empty()) return false;
   QueuePair& q = nic.qp(PopFront(s.refused, RefusedLink{nic}));
   // A peer that does not read must not hold the contexts that others need: when they run short,
   // its frames are lost, as in a switch with a full queue.
@@ -123,6 +127,20 @@ bool RetryRefused(const Nic& nic) {
   if (q.links.refused.linked()) return progress;
   if (MaySend(q.state)) Activate(nic, q.handle);
   return progress;
+}
+
+}  // namespace
+
+bool RetryRefused(const Nic& nic) {
+  const FirmwareState& s = nic.state;
+  if (s.refused.empty()) return false;
+  const uint32_t first = s.refused.head;
+  // Those that wait for a peer that does not read must not hold up who waits for another.
+  uint32_t tries = kRetriesAtATime;
+  do {
+    if (RetryFirstRefused(nic)) return true;
+  } while (--tries != 0 && !s.refused.empty() && s.refused.head != first);
+  return false;
 }
 
 void OnSendWqesFetched(const Nic& nic, QueuePair& q, uint32_t status) {

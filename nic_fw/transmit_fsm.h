@@ -15,7 +15,8 @@ namespace qpip::fw {
 /// was nothing to do.
 bool ServiceTransmit(const Nic& nic);
 
-/// Retries one queue pair whose frames the wire refused. Returns false when none could be sent.
+/// Retries queue pairs whose frames the wire refused, in turn and a bounded number, until one gets
+/// on. Returns false when none did.
 bool RetryRefused(const Nic& nic);
 
 /// DMA completions.

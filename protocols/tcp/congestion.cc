@@ -78,6 +78,7 @@ uint32_t InitialWindow(uint32_t mss) {
 void CutThreshold(Tcb& tcb, CongestionEvent event) {
   tcb.ssthresh = PolicyOf(tcb.options.congestion).cut(tcb, event);
   tcb.hystart.done = true;
+  tcb.hystart.rounds_left = 0;
   NoteWindowCut(tcb);
 }
 

@@ -45,6 +45,7 @@ void EcnOnAck(Tcb& tcb, const Header& header, uint32_t acked) {
   tcb.cwnd = Minimum(tcb.cwnd, tcb.ssthresh);
   tcb.bytes_acked = 0;
   tcb.hystart.done = true;
+  tcb.hystart.rounds_left = 0;
   tcb.undo.possible = false;
   NoteWindowCut(tcb);
 }

@@ -44,6 +44,7 @@ void AssertScoreboard(const Scoreboard& board, const SendHalf& snd) {
     const uint8_t flags = board.runs[i].flags;
     QPIP_ASSERT(board.StartOf(i).Before(board.runs[i].end));
     QPIP_ASSERT((flags & kRunSacked) == 0 || (flags & kRunLost) == 0);
+    QPIP_ASSERT((flags & kRunSurelyLost) == 0 || (flags & kRunLost) != 0);
     if ((flags & kRunSacked) != 0) sacked += board.LengthOf(i);
     if ((flags & kRunLost) != 0) lost += board.LengthOf(i);
   }

@@ -90,7 +90,7 @@ void Deliver(const Scoreboard& board, uint32_t index, SequenceNumber fack, Deliv
 void ClearLost(Scoreboard& board, uint32_t index) {
   SentRun& run = board.runs[index];
   if ((run.flags & kRunLost) == 0) return;
-  run.flags = static_cast<uint8_t>(run.flags & ~kRunLost);
+  run.flags = static_cast<uint8_t>(run.flags & ~(kRunLost | kRunSurelyLost));
   board.lost -= board.LengthOf(index);
 }
 
@@ -244,6 +244,7 @@ void LoseBetween(Scoreboard& board, SequenceNumber from, SequenceNumber to) {
   }
   for (uint32_t i = IndexFrom(board, from); i < board.count && board.StartOf(i).Before(to); ++i) {
     LoseRun(board, i);
+    if ((board.runs[i].flags & kRunLost) != 0) board.runs[i].flags |= kRunSurelyLost;
   }
 }
 
@@ -259,7 +260,9 @@ void LoseAll(Scoreboard& board, bool forget_sacks) {
 }
 
 void FindAll(Scoreboard& board) {
-  for (uint32_t i = 0; i < board.count; ++i) ClearLost(board, i);
+  for (uint32_t i = 0; i < board.count; ++i) {
+    if ((board.runs[i].flags & kRunSurelyLost) == 0) ClearLost(board, i);
+  }
 }
 
 bool FirstLost(const Scoreboard& board, SequenceNumber* start, uint32_t* length) {

@@ -25,9 +25,10 @@
 namespace qpip::tcp {
 
 enum RunFlags : uint8_t {
-  kRunSacked = 1,  ///< the peer holds it
-  kRunLost = 2,    ///< deemed lost, not sent again yet
-  kRunResent = 4,  ///< sent more than once
+  kRunSacked = 1,      ///< the peer holds it
+  kRunLost = 2,        ///< deemed lost, not sent again yet
+  kRunResent = 4,      ///< sent more than once
+  kRunSurelyLost = 8,  ///< ... and not by inference: lost, whatever arrives late
 };
 
 struct SentRun {
@@ -95,12 +96,13 @@ void SackRuns(Scoreboard& board, SequenceNumber from, SequenceNumber to, Sequenc
 void LoseRun(Scoreboard& board, uint32_t index);
 /// What the peer does not hold of the bytes from `from` on is deemed lost.
 void LoseFrom(Scoreboard& board, SequenceNumber from);
-/// The same of [from, to).
+/// The same of [from, to), which the peer cannot have: it did not leave, or the path does not take
+/// it.
 void LoseBetween(Scoreboard& board, SequenceNumber from, SequenceNumber to);
 /// Everything that the peer does not hold is deemed lost. With `forget_sacks`, everything.
 void LoseAll(Scoreboard& board, bool forget_sacks);
 
-/// Nothing is deemed lost any more.
+/// Nothing is deemed lost any more, apart from what LoseBetween said.
 void FindAll(Scoreboard& board);
 
 /// The first lost bytes. False: there are none.

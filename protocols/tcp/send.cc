@@ -64,10 +64,11 @@ uint32_t UsableWindow(const Tcb& tcb) {
   return window > flight ? window - flight : 0;
 }
 
-/// RFC 9293 3.7.4: what is small waits while anything is unacknowledged.
+/// RFC 9293 3.7.4: what is small waits while anything is unacknowledged. Not a probe, of which an
+/// answer is wanted (RFC 8985 7.3, RFC 5682 2.1).
 bool WaitsForNagle(const Tcb& tcb, uint32_t length) {
   return tcb.options.nagle && length < tcb.snd.mss && tcb.snd.una != tcb.snd.nxt &&
-         !tcb.snd.fin_queued;
+         !tcb.snd.fin_queued && !tcb.tail_probe.due && tcb.frto != FRto::kSecondAck;
 }
 
 /// Text of one packet: of one segment, or of as many full ones as whoever cuts it takes and the

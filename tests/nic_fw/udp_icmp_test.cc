@@ -163,6 +163,26 @@ TEST_F(UdpPair, GivenAPeerThatIsSlowWhenItStopsThenWhatHasWaitedForItIsLostAndTh
   EXPECT_EQ(a.hardware.payloads_held(), 0u);
 }
 
+TEST_F(UdpPair, GivenPeersThatAreSlowWhenManyWaitForThemThenWhoWaitsForAnotherDoesNotWaitLonger) {
+  a.hardware.refused[2] = a.hardware.refused[3] = kSendBusy;
+  std::vector<std::unique_ptr<TestQp>> held;
+  for (uint16_t i = 0; i < 8; ++i) {
+    held.push_back(a.CreateQp(*cq_a, spec));
+    ASSERT_EQ(a.Bind(*held.back(), static_cast<uint16_t>(1100 + i)).status, 0);
+    a.PostInline(*held.back(), "held", 3, 2000);
+    a.Run();
+  }
+  a.PostInline(*qp_a, "short", 2, 2000);
+  a.Run();
+  a.hardware.refused.erase(2);
+  a.Run();
+  ASSERT_EQ(a.hardware.outgoing.size(), 1u);
+  EXPECT_EQ(a.hardware.outgoing[0][39], 2);
+  a.hardware.refused.clear();
+  a.Run();
+  EXPECT_EQ(a.hardware.outgoing.size(), 9u);
+}
+
 TEST_F(UdpPair, GivenNoReceivePostedWhenDatagramArrivesThenDroppedAndCounted) {
   a.PostInline(*qp_a, "lost", 2, 2000);
   cable.Run();

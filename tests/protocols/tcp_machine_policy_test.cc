@@ -363,6 +363,21 @@ TEST(HyStart, GivenGrowthThatWasJitterThenSlowStartResumes) {
   EXPECT_FALSE(c.tcb.hystart.done);
 }
 
+TEST(HyStart, GivenALossInTheConservativePhaseThenTheNextSlowStartIsAWholeOne) {
+  Connection c = HyStarting(true);
+  Path path(&c);
+  path.Run(200 * kMs, 40 * kMs);
+  path.Run(160 * kMs, 80 * kMs);
+  ASSERT_NE(c.tcb.hystart.rounds_left, 0);
+  c.Send(4 * c.tcb.snd.mss);
+  c.AdvanceTo(NextDeadline(c.tcb));  // a probe
+  c.Drain();
+  c.AdvanceTo(c.tcb.retransmit_deadline);
+  ASSERT_LT(c.tcb.cwnd, c.tcb.ssthresh);
+  EXPECT_TRUE(c.tcb.hystart.done);
+  EXPECT_EQ(c.tcb.hystart.rounds_left, 0);
+}
+
 TEST(HyStart, GivenSwitchedOffThenSlowStartDoesNotLookAtRoundTrips) {
   Connection c = HyStarting(false);
   Path path(&c);

@@ -36,6 +36,22 @@ Options SackOptions() {
   return options;
 }
 
+TEST(TailProbe, GivenSmallTextThatNagleHoldsBackWhenTheTailIsLostThenItIsTheProbe) {
+  Options options = SackOptions();
+  options.nagle = true;
+  Connection c(options);
+  Calm(&c, kMs);
+  const SequenceNumber start = c.tcb.snd.max;
+  ASSERT_EQ(c.Send(c.tcb.snd.mss).size(), 1u);
+  ASSERT_TRUE(c.Send(100).empty());
+  c.AdvanceTo(NextDeadline(c.tcb));
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.sequence, start + c.tcb.snd.mss);
+  EXPECT_EQ(sent[0].length, 100u);
+  EXPECT_FALSE(c.tcb.timeout_recovery);
+}
+
 class TailOfARoundTrip : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(TailOfARoundTrip, GivenItIsLostThenItsLastSegmentGoesNotLaterThanTheTimeOutWouldHaveCome) {

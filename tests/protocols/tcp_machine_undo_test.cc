@@ -138,6 +138,20 @@ TEST_P(Undoing, GivenNewTextThatHasNotGoneOutWhenTheSecondAckIsAwaitedThenNoneGo
   EXPECT_TRUE(next.retransmission) << "nobody answers to what has not gone";
 }
 
+using UndoingWithSack = Undoing;
+
+TEST_P(UndoingWithSack, GivenTextThatDidNotLeaveWhenATimeOutWasForNothingThenItAloneStillGoes) {
+  TimeOut();
+  TakeBackSent(c.tcb, flight[5].header.sequence, End(flight[5]));
+  AckWith(End(flight[0]), flight[0]);
+  ASSERT_GE(c.tcb.ssthresh, cwnd);
+  const std::vector<SentSegment> sent = c.Drain();
+  ASSERT_FALSE(sent.empty());
+  EXPECT_EQ(sent[0].header.sequence, flight[5].header.sequence);
+  EXPECT_EQ(sent[0].length, flight[5].length);
+  for (size_t i = 1; i < sent.size(); ++i) EXPECT_FALSE(sent[i].intent.retransmission) << i;
+}
+
 TEST_P(Undoing, GivenNewTextAfterTheFirstAcknowledgementThenAtMostTwoSegments) {
   TimeOut();
   // With SACK and timestamps the first ACK already tells; an ACK of the repetition does not.
@@ -244,6 +258,7 @@ INSTANTIATE_TEST_SUITE_P(Peers, Undoing,
                            return std::string(row.param.sack ? "Sack" : "NoSack") +
                                   (row.param.timestamps ? "Timestamps" : "NoTimestamps");
                          });
+INSTANTIATE_TEST_SUITE_P(Peers, UndoingWithSack, ::testing::Values(Peer{true, true}));
 
 }  // namespace
 }  // namespace qpip::tcp::testing
