@@ -91,8 +91,7 @@ void ScanAllQueues(const Nic& nic) {
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     QueuePair* q = QueuePairOfHost(nic, i);
     if (q == nullptr) continue;
-    const uint64_t send = nic.hardware.HostLoad(q->indices);
-    OnSendPosted(nic, *q, static_cast<uint32_t>(send));
+    TakePostedSends(nic, *q);
     const uint64_t recv = nic.hardware.HostLoad(q->indices + offsetof(abi::QueueIndices, recv));
     OnRecvPosted(nic, *q, static_cast<uint32_t>(recv), static_cast<uint32_t>(recv >> 32));
   }
@@ -165,6 +164,10 @@ uint32_t TakeDoorbells(const Nic& nic) {
   if (nic.hardware.DoorbellOverflowed() == 0) return taken;
   ScanAllQueues(nic);
   return taken != 0 ? taken : 1;
+}
+
+void TakePostedSends(const Nic& nic, QueuePair& q) {
+  OnSendPosted(nic, q, static_cast<uint32_t>(nic.hardware.HostLoad(q.indices)));
 }
 
 }  // namespace qpip::fw

@@ -14,4 +14,8 @@ uint32_t TakeDoorbells(const Nic& nic);
 /// The same. Returns false when there was none.
 inline bool ServiceDoorbells(const Nic& nic) { return TakeDoorbells(nic) != 0; }
 
+/// Takes in what the host has posted to the send queue of `q`, though its doorbell is still on its
+/// way, or lost.
+void TakePostedSends(const Nic& nic, QueuePair& q);
+
 }  // namespace qpip::fw

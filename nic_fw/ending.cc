@@ -48,6 +48,10 @@ void Detach(const Nic& nic, QueuePair& q) {
   if (q.state == QpState::kConnecting && q.listener != kNone) {
     OnHandshakeOver(nic, q);
   }
+  if (q.state == QpState::kOffered) {
+    RemoveOffered(nic, nic.listener(q.listener), q.handle);
+    q.listener = kNone;
+  }
   SetTcpClosed(nic, q);
 }
 
@@ -356,34 +360,51 @@ bool IsEvictable(const QueuePair& q) {
          !q.links.drain.linked();
 }
 
-/// Of `q`, by its handle, and `other`, which may be kNone, the one whose time is over first.
-uint32_t Older(const Nic& nic, const QueuePair& q, uint32_t other) {
-  const bool older = other == kNone || q.ending.deadline < nic.qp(other).ending.deadline;
-  return older ? q.handle : other;
+/// How much an orphan that gives its entry away costs its peer: nothing, as both ends are told; an
+/// end of its own that nobody takes; the end of this side, which may not have come.
+uint32_t Loss(const QueuePair& q) {
+  if (q.tcb.state == tcp::State::kTimeWait) return 0;
+  return q.tcb.state == tcp::State::kFinWait2 ? 1 : 2;
+}
+
+/// Of `q`, by its handle, and `other`, which may be kNone, the one to be evicted: who loses least,
+/// and of those whose time is over first.
+uint32_t Cheaper(const Nic& nic, const QueuePair& q, uint32_t other) {
+  if (other == kNone) return q.handle;
+  const QueuePair& o = nic.qp(other);
+  const bool sooner = Loss(q) == Loss(o) && q.ending.deadline < o.ending.deadline;
+  return Loss(q) < Loss(o) || sooner ? q.handle : other;
+}
+
+/// The peer of one that is not in TIME-WAIT is told, or it might wait for an end for ever.
+void Evict(const Nic& nic, uint32_t handle) {
+  QueuePair& q = nic.qp(handle);
+  if (q.tcb.state != tcp::State::kTimeWait) ResetPeer(nic, q);
+  FreeQueuePair(nic, q);
 }
 
 }  // namespace
 
 bool EvictRdmaOrphan(const Nic& nic) {
-  uint32_t oldest = kNone;
+  uint32_t evicted = kNone;
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     const QueuePair& q = nic.qp(i);
-    if (q.rdma != kNone && IsEvictable(q)) oldest = Older(nic, q, oldest);
+    if (q.rdma != kNone && IsEvictable(q)) evicted = Cheaper(nic, q, evicted);
   }
-  if (oldest == kNone) return false;
-  FreeQueuePair(nic, nic.qp(oldest));
+  if (evicted == kNone) return false;
+  Evict(nic, evicted);
   return true;
 }
 
 uint32_t AllocateQueuePair(const Nic& nic) {
-  uint32_t oldest = kNone;
+  uint32_t evicted = kNone;
   for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
     const QueuePair& q = nic.qp(i);
     if (q.state == QpState::kFree) return i;
-    if (IsEvictable(q)) oldest = Older(nic, q, oldest);
+    if (IsEvictable(q)) evicted = Cheaper(nic, q, evicted);
   }
-  if (oldest != kNone) FreeQueuePair(nic, nic.qp(oldest));
-  return oldest;
+  if (evicted != kNone) Evict(nic, evicted);
+  return evicted;
 }
 
 }  // namespace qpip::fw

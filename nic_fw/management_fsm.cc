@@ -4,6 +4,7 @@
 
 #include "nic_fw/completion.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/doorbell_fsm.h"
 #include "nic_fw/ending.h"
 #include "nic_fw/ephemeral_port.h"
 #include "nic_fw/events.h"
@@ -215,6 +216,8 @@ Result BindUdp(const Nic& nic, const abi::BindUdp& c) {
 Result Shutdown(const Nic& nic, const abi::QpCommand& c) {
   QueuePair* q = QueuePairOfHost(nic, c.qp);
   if (q == nullptr || q->type != abi::QpType::kTcp) return Status(CommandStatus::kBadHandle);
+  if (q->state != QpState::kConnected) return Status(CommandStatus::kBadState);
+  TakePostedSends(nic, *q);  // they go in front of the end
   if (q->state != QpState::kConnected) return Status(CommandStatus::kBadState);
   q->send.shutdown_wanted = true;
   Activate(nic, q->handle);

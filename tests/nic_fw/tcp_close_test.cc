@@ -352,5 +352,37 @@ TEST(TcpOrphan, GivenBothClosedWhenDestroyedInTimeWaitThenSlotIsFreedAfterTwoMsl
   EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *again).status, 0);
 }
 
+TEST(TcpOrphan, GivenAnEndThatThePeerHasNotSeenWhenItsEntryIsTakenThenThePeerIsReset) {
+  NicConfig config = FirmwareBench::DefaultConfig();
+  config.max_qps = 1;
+  ConnectedPair pair({}, config);
+  pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
+  pair.a.Run();
+  pair.a.hardware.outgoing.clear();  // the FIN is lost
+  EXPECT_EQ(pair.a.QpCommand(abi::CommandOpcode::kDestroyQp, *pair.qp_a).status, 0);
+  pair.a.CreateQp(*pair.cq_a);
+  pair.cable.Run();
+  const auto events = EventsOf(pair.b, abi::EventKind::kDisconnected);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].status, static_cast<uint8_t>(abi::DisconnectReason::kReset));
+}
+
+TEST_F(Transfer, GivenASendWhoseDoorbellIsLateWhenShutDownThenItGoesInFrontOfTheEnd) {
+  pair.b.PostRecv(*pair.qp_b, {Dst(0, 64)});
+  pair.b.PostRecv(*pair.qp_b, {Dst(64, 64)});
+  pair.cable.Run();
+  pair.a.PostSend(*pair.qp_a, {Src(0, 10)});
+  const auto late = std::exchange(pair.a.hardware.doorbells, {});
+  pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
+  pair.a.hardware.doorbells.insert(pair.a.hardware.doorbells.end(), late.begin(), late.end());
+  pair.cable.Run();
+  const auto received = pair.b.Poll(*pair.cq_b);
+  ASSERT_GE(received.size(), 1u);
+  EXPECT_EQ(received[0].byte_length, 10u);
+  const auto sent = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].status, static_cast<uint8_t>(abi::CompletionStatus::kSuccess));
+}
+
 }  // namespace
 }  // namespace qpip::fw::test
