@@ -221,7 +221,11 @@ class Machine {
   // Of timers, random bytes fetched many at a time: one is wanted for nearly every packet.
   std::array<uint8_t, 256> jitter_;
   size_t jitter_used_ = 256;
-  uint64_t handshake_tokens_ns_ = 0, handshake_tokens_at_ns_ = 0;
+  struct Bucket {
+    uint64_t tokens_ns = 0, at_ns = 0;
+    bool Take(uint32_t per_second, uint32_t burst, uint64_t now_ns);
+  };
+  Bucket handshakes_, proven_handshakes_;
   uint64_t loaded_until_ns_ = 0;
   uint64_t next_deadline_ns_ = kNever;
   Counters counters_;

@@ -46,17 +46,20 @@ Received Machine::Receive(Bytes datagram, const Endpoint& from, std::span<uint8_
 
 // --- Handshakes
 
+bool Machine::Bucket::Take(uint32_t per_second, uint32_t burst, uint64_t now_ns) {
+  const uint64_t token = kSecondNs / per_second;
+  const uint64_t most = token * burst;
+  const uint64_t gained = at_ns == 0 ? most : now_ns - at_ns;
+  tokens_ns = std::min(most, tokens_ns + std::min(most, gained));
+  at_ns = std::max<uint64_t>(now_ns, 1);
+  if (tokens_ns < token) return false;
+  tokens_ns -= token;
+  return true;
+}
+
 // More handshakes than a bucket of tokens has: the X25519s of all of them would be too many.
 bool Machine::UnderLoad(uint64_t now_ns) {
-  const uint64_t token = kSecondNs / timing_.handshakes_per_second;
-  const uint64_t most = token * timing_.handshake_burst;
-  const bool first = handshake_tokens_at_ns_ == 0;
-  const uint64_t gained = first ? most : now_ns - handshake_tokens_at_ns_;
-  handshake_tokens_ns_ = std::min(most, handshake_tokens_ns_ + std::min(most, gained));
-  handshake_tokens_at_ns_ = std::max<uint64_t>(now_ns, 1);
-  if (handshake_tokens_ns_ >= token) {
-    handshake_tokens_ns_ -= token;
-  } else {
+  if (!handshakes_.Take(timing_.handshakes_per_second, timing_.handshake_burst, now_ns)) {
     loaded_until_ns_ = now_ns + timing_.load_lasts_ns;
   }
   return now_ns < loaded_until_ns_;
@@ -76,9 +79,12 @@ bool Machine::TakeMacs(Bytes message, const Endpoint& from, Time now) {
   }
   if (!UnderLoad(now.monotonic_ns)) return true;
   if (verdict == MacVerdict::kCookie) {
-    if (limiter_->Allow(from, now.monotonic_ns)) return true;
-    ++counters_.dropped.rate_limited;
-    return false;
+    // Who has many addresses has as many cookies: all together have a limit, too.
+    const bool taken =
+        limiter_->Allow(from, now.monotonic_ns) &&
+        proven_handshakes_.Take(timing_.proven_per_second, timing_.proven_burst, now.monotonic_ns);
+    if (!taken) ++counters_.dropped.rate_limited;
+    return taken;
   }
   ++counters_.dropped.no_cookie;
   ExtendedNonce nonce;

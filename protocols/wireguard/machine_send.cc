@@ -67,7 +67,7 @@ bool Machine::Stage(PeerId id, Bytes packet, Time now) {
   return true;
 }
 
-// Under the session that has just become current. What it does not take goes on waiting.
+// Under the current session. What that does not take goes on waiting, for the next one.
 void Machine::SendStaged(PeerId id, Time now) {
   Peer& peer = peers_[id];
   std::vector<uint8_t> datagram;
@@ -76,7 +76,10 @@ void Machine::SendStaged(PeerId id, Time now) {
     datagram.resize(SealedBytes(packet.size()));
     std::memcpy(datagram.data() + kDataHeaderBytes, packet.data(), packet.size());
     const size_t bytes = Seal(id, datagram, packet.size(), now);
-    if (bytes == 0) return;
+    if (bytes == 0) {
+      SendInitiation(id, /*again=*/false, now);
+      return;
+    }
     Transmit(peer, Bytes(datagram).first(bytes));
     peer.staged.pop_front();
   }

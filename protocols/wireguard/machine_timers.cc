@@ -98,7 +98,13 @@ void Machine::OnPeerTimers(PeerId id, Time now) {
     }
   }
   if (due(&peer.timers.new_handshake_ns)) SendInitiation(id, /*again=*/false, now);
-  if (due(&peer.timers.persistent_ns)) SendKeepalive(id, now);
+  if (due(&peer.timers.persistent_ns)) {
+    SendKeepalive(id, now);
+    // Where a handshake is too recent for another, nothing has gone: soon, then.
+    if (peer.timers.persistent_ns == kNever) {
+      Arm(&peer.timers.persistent_ns, now.monotonic_ns + timing_.rekey_timeout_ns);
+    }
+  }
   if (due(&peer.timers.erase_ns)) {
     for (Session& session : peer.sessions.all()) Drop(session);
     ForgetHandshake(peer);

@@ -64,6 +64,8 @@ class DatagramsOut {
   uint32_t bytes() const { return bytes_; }
   /// Memory of the batch's own until it is sent; HasRoom has said so.
   uint8_t* Take(size_t bytes);
+  /// Of what was taken last, for no datagram.
+  void GiveBack(size_t bytes) { memory_used_ -= bytes; }
   /// One more datagram, of pieces that stay as they are until it is sent: at least one byte, at
   /// most kMaxPieces. HasRoom has said so. Returns the number to hand to Pending.
   uint64_t Add(const SocketAddress& to, std::span<const iovec> pieces, uint32_t length);

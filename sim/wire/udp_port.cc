@@ -64,6 +64,8 @@ constexpr uint32_t kMaxHeaders = ipv6::kHeaderBytes + tcp::kMaxHeaderBytes;
 constexpr uint32_t kCommonMtu = 1500;         ///< where no link says another
 constexpr size_t kMostOwnFrames = 16;         ///< that wait to be received
 constexpr size_t kMostQuotedBytes = kMinMtu;  ///< of a piece of a packet that was refused
+/// A narrow path is forgotten after that (RFC 8201 section 4).
+constexpr uint64_t kPathAgesNs = 600'000'000'000;
 
 /// Longest frame of a small message.
 constexpr size_t kSmallFrame = 512;
@@ -95,7 +97,7 @@ class UdpPort final : public Wire {
     held_ = MayWait();
     if (!held_) SendBatch();
   }
-  uint64_t Housekeeping(uint64_t) override { return UINT64_MAX; }
+  uint64_t Housekeeping(uint64_t now_ns) override;
   void PrepareSleep() override {
     SendBatch();
     sleep_.Prepare();
@@ -152,7 +154,8 @@ class UdpPort final : public Wire {
   std::optional<SocketAddress> default_peer_;
   UdpFailures failures_;
   uint32_t mtu_ = 0;
-  uint32_t longest_ = 0;  ///< bytes of a frame that is taken
+  uint32_t longest_ = 0;       ///< bytes of a frame that is taken
+  uint64_t cut_until_ns_ = 0;  ///< the kernel cuts datagrams; 0: it does not
   // Or the socket would stay bound when its owner has ended.
   const ForkWatch fork_{{.child = [this] { socket_ = Descriptor(); }}};
   std::atomic<bool> blocked_{false};  ///< the socket is full; read by Sleep without the lock
@@ -376,12 +379,23 @@ void UdpPort::OnRefused(const DatagramsOut::Refused& refused) {
     }
     if (path != 0) {  // IPv6's least does not pass: that is for the layer below to cut
       AllowFragments(socket_.get(), local_.base.sa_family);
+      cut_until_ns_ = MonotonicNs() + kPathAgesNs;
       return;  // lost once; it is sent again
     }
   }
   if (auto trouble = failures_.Note(refused.error, refused.length, peer, refused.to)) {
     reporter_.Tell(std::move(*trouble));
   }
+}
+
+// A path that was too narrow may not be for long, or somebody else has said so; all other peers'
+// datagrams are cut meanwhile, too.
+uint64_t UdpPort::Housekeeping(uint64_t now_ns) {
+  if (cut_until_ns_ != 0 && now_ns >= cut_until_ns_) {
+    cut_until_ns_ = 0;
+    AskForErrors(socket_.get(), local_.base.sa_family);
+  }
+  return now_ns + kPathAgesNs;
 }
 
 void UdpPort::OnTrainsGivenUp(int error) {

@@ -94,9 +94,19 @@ wireguard::MachinePorts WireguardPort::MakePorts(const WireguardOptions& options
 }
 
 void WireguardPort::OpenKeyLog(const std::string& path) {
-  key_log_ = Descriptor(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
-  if (!key_log_.valid()) {
+  constexpr int kFlags =
+      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+  key_log_ = Descriptor(::open(path.c_str(), kFlags, 0600));
+  struct stat status = {};
+  if (!key_log_.valid() || ::fstat(key_log_.get(), &status) != 0) {
     throw std::system_error(errno, std::generic_category(), "wg wire: cannot write " + path);
+  }
+  // This host's private key is to be in it.
+  const bool for_others = (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+  if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() || for_others) {
+    throw std::runtime_error("wg wire: keys are not written to " + path +
+                             ": it is to be a file of this user's own, for nobody else to read "
+                             "(chmod 600, or name one that is not there)");
   }
   reporter_.Tell({.code = EACCES,
                   .what = "wg wire: keys are written to " + path +

@@ -80,6 +80,7 @@ std::vector<std::string> KeyTexts(const WireguardConfig& config) {
 WireguardPort::WireguardPort(const WireguardOptions& options, WireguardSetup setup)
     : offload_(options.offload),
       mtu_(setup.mtu),
+      longest_(setup.longest),
       address_(setup.address),
       socket_(Bind(options, setup.config)),
       words_(KeyTexts(setup.config)),
@@ -97,7 +98,7 @@ WireguardPort::WireguardPort(const WireguardOptions& options, WireguardSetup set
                                           "): they go one by one, which is slower; offload=0 "
                                           "says so from the start"});
                 }}),
-      in_(static_cast<uint32_t>(machine_.SealedBytes(mtu_)), kReceiveFrames, offload_),
+      in_(static_cast<uint32_t>(machine_.SealedBytes(longest_)), kReceiveFrames, offload_),
       lent_(kReceiveFrames) {
   for (uint32_t i = kReceiveFrames; i-- > 0;) free_lent_.push_back(i);
   in_.Enable(socket_.get());
@@ -157,7 +158,8 @@ SendResult WireguardPort::SendSegments(const OutFrame& frame, const Segmenter* c
   const size_t headers = cut != nullptr ? cut->header_bytes() : 0;
   const size_t text = cut != nullptr ? frame.segment_size : total;
   const size_t each = machine_.SealedBytes(headers + text);
-  if (!MakeRoom(count + kSpareDatagrams, count * each)) {
+  if (!MakeRoom(count + kSpareDatagrams,
+                count * each + kSpareDatagrams * wireguard::kInitiationBytes)) {
     ++statistics_.busy;
     return SendResult::kBusy;
   }
@@ -188,6 +190,7 @@ bool WireguardPort::SealNext(size_t length, wireguard::PeerId peer, wireguard::T
   const std::span<uint8_t> room(datagram, machine_.SealedBytes(length));
   const size_t bytes = machine_.Seal(peer, room, length, now);
   if (bytes == 0) {
+    out_.GiveBack(room.size());
     return machine_.Stage(peer, room.subspan(wireguard::kDataHeaderBytes, length), now);
   }
   const iovec piece = {datagram, bytes};
@@ -210,7 +213,10 @@ void WireguardPort::SendBatch() {
 // What the machine has to say goes at once: somebody waits for it. Best effort, as UDP is.
 void WireguardPort::SendControl() {
   for (const Control& control : control_) {
-    if (!MakeRoom(1, control.bytes.size())) break;
+    if (!MakeRoom(1, control.bytes.size())) {
+      ++statistics_.control_dropped;
+      continue;
+    }
     uint8_t* bytes = out_.Take(control.bytes.size());
     std::memcpy(bytes, control.bytes.data(), control.bytes.size());
     const iovec piece = {bytes, control.bytes.size()};
@@ -369,7 +375,7 @@ bool WireguardPort::Accept(std::span<const uint8_t> packet) {
     ++statistics_.not_ipv6;  // allowed, but there is no IPv4 here
     return false;
   }
-  if (packet.size() > mtu_) {
+  if (packet.size() > longest_) {
     ++statistics_.oversize;
     return false;
   }
@@ -467,6 +473,7 @@ std::string WireguardPort::StatisticsJson() const {
       .Add("sends_refused", s.refused)
       .Add("path_errors", s.path_errors)
       .Add("send_errors", out_.statistics().errors)
+      .Add("control_dropped", s.control_dropped)
       .Add("not_ipv6_dropped", s.not_ipv6)
       .Add("oversize_dropped", s.oversize)
       .Add("names_moved", s.names_moved)

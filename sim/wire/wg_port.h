@@ -101,6 +101,7 @@ class WireguardPort final : public Wire {
 
   const bool offload_;
   const uint32_t mtu_;
+  const uint32_t longest_;  ///< bytes of a packet that is taken
   const abi::Ip6Address address_;
   Reporter reporter_;
   SocketAddress local_;
@@ -137,6 +138,7 @@ class WireguardPort final : public Wire {
     uint64_t frames_sent = 0, frames_received = 0, bytes_received = 0;
     uint64_t frames_received_unsegmented = 0;
     uint64_t busy = 0, no_route = 0, refused = 0, trains_given_up = 0;
+    uint64_t control_dropped = 0;
     uint64_t path_errors = 0, not_ipv6 = 0, oversize = 0, names_moved = 0;
   } statistics_;
 };

@@ -1,5 +1,6 @@
 #include "sim/wire/wg_setup.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <stdexcept>
 #include <utility>
@@ -43,6 +44,10 @@ WireguardConfig ReadFiles(const WireguardOptions& options, std::vector<abi::Trou
   if (!options.peers_file.empty()) {
     WireguardConfig more = ReadWireguardConfig(options.peers_file);
     ignored(options.peers_file, more);
+    const bool secret =
+        std::any_of(more.peers.begin(), more.peers.end(),
+                    [](const WireguardPeer& peer) { return !peer.config.preshared_key.IsZero(); });
+    if (secret && more.readable_by_others) exposed(options.peers_file);
     for (WireguardPeer& peer : more.peers) config.peers.push_back(std::move(peer));
   }
   return config;
@@ -74,6 +79,8 @@ WireguardSetup SetUpWireguard(const WireguardOptions& options) {
     Refuse("bad mtu " + std::to_string(setup.mtu) + ": " + std::to_string(kMinMtu) + " to " +
            std::to_string(kMaxWireguardMtu) + " bytes fit a datagram");
   }
+  const bool said = options.mtu != 0 || config.mtu != 0;
+  setup.longest = said ? setup.mtu : kMaxWireguardMtu;
   return setup;
 }
 

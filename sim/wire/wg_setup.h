@@ -14,6 +14,8 @@ struct WireguardSetup {
   WireguardConfig config;  ///< with everything that options override
   abi::Ip6Address address;
   uint32_t mtu = 0;
+  /// Bytes of a packet that is taken: `mtu`, but a peer's may be greater where nobody has said.
+  uint32_t longest = 0;
   std::vector<abi::Trouble> remarks;  ///< what is odd but no reason to refuse
 };
 

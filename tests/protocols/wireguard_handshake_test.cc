@@ -295,6 +295,37 @@ TEST(WireguardCookieTest, GivenACookieWhenUsedFromAnotherAddressThenItIsWorthNot
   EXPECT_TRUE(checker.IsStale(120 * kSecondNs, 120 * kSecondNs));
 }
 
+TEST(WireguardCookieTest,
+     GivenCookiesOfManyAddressesWhenUsedThenFewHandshakesAreWorkedOnAllTheSame) {
+  Timing timing = LoadedAt(1);
+  timing.proven_burst = 4;
+  timing.proven_per_second = 1;
+  World world;
+  Host b(world, ConfigOf(2, {PeerOf(1)}, timing), At(2), 2);
+  Primitives primitives;
+  constexpr uint32_t kSources = 50;
+  for (uint32_t i = 0; i < kSources; ++i) {
+    Endpoint from = At(0);
+    StoreBe32(from.address.data(), 0x0b000000 + i);
+    CookieJar jar(primitives, PublicOf(2));
+    Buffer noise(kInitiationBytes);
+    noise[0] = 1;
+    StoreBe32(&noise[8], i);
+    const auto give = [&] {
+      jar.AddMacs(noise, 100 * kSecondNs, world.now_ns);
+      world.wire.clear();
+      world.Give({.from = from, .to = At(2), .bytes = noise});
+    };
+    give();
+    if (i == 0) continue;  // the one that is taken without
+    ASSERT_EQ(world.wire.size(), 1u);
+    ASSERT_TRUE(jar.Take(ParseCookieReply(world.wire.front().bytes), world.now_ns));
+    give();
+  }
+  EXPECT_EQ(b.counters().dropped.forged_initiation, 1u + timing.proven_burst);
+  EXPECT_EQ(b.counters().dropped.rate_limited, kSources - 1 - timing.proven_burst);
+}
+
 TEST(WireguardCookieTest, GivenACookieReplyThatAnswersNothingWhenTakenThenItIsRefused) {
   Pair pair;
   pair.Connect();

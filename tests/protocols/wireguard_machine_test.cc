@@ -372,6 +372,28 @@ TEST(WireguardTimerTest, GivenAPersistentKeepaliveWhenThePeerIsAwayForLongThenIt
   EXPECT_TRUE(pair.Works());
 }
 
+TEST(WireguardTimerTest, GivenAPacketThatWaitsWhenNobodyHandshakesAnyMoreThenTheKeepaliveDoes) {
+  PeerConfig second = PeerOf(2, At(2));
+  second.persistent_keepalive_s = 25;
+  Pair pair(std::move(second), PeerOf(1, At(1)));
+  pair.world.Pass(kMs);
+  while (pair.a.counters().handshakes_given_up == 0) {
+    ASSERT_LT(pair.world.now_ns, kStartNs + 1000 * kSecondNs);
+    pair.world.Pass(kSecondNs, /*lost=*/true);
+  }
+  // The peer begins one, its answer is lost, and it is never heard again.
+  pair.b.Send(Packet(2, 1));
+  ASSERT_EQ(pair.world.wire.back().type(), MessageType::kInitiation);
+  const Datagram initiation = pair.world.wire.back();
+  pair.world.wire.clear();
+  pair.world.Give(initiation);
+  pair.a.Send(Packet(1, 2));
+  pair.world.wire.clear();
+  const uint64_t before = pair.a.counters().initiations_sent;
+  pair.world.Pass(60 * kSecondNs, /*lost=*/true);
+  EXPECT_GT(pair.a.counters().initiations_sent, before);
+}
+
 TEST(WireguardTimerTest, GivenNoSuccessorFor540SecondsWhenTimePassesThenAllKeysAreErased) {
   Pair pair;
   pair.Connect();

@@ -127,6 +127,19 @@ TEST_F(WireguardConfigFile, GivenAKeyAndPeersApartWhenSetUpThenTheyAreOneConfigu
   EXPECT_TRUE(setup.remarks.empty());
 }
 
+TEST_F(WireguardConfigFile, GivenPeersThatOthersMayReadWhenOneHasASecretThenALineSaysSo) {
+  const auto remarks = [&](const std::string& more) {
+    return SetUpWireguard({.key_file = files.Write("key", std::string(kKeys[1].private_key) + "\n"),
+                           .peers_file = files.Write("peers", PeerText(2, more), 0644),
+                           .address = Address(1)})
+        .remarks;
+  };
+  EXPECT_TRUE(remarks("").empty()) << "public keys are no secret";
+  const auto told = remarks("PresharedKey = " + std::string(kKeys[3].private_key) + "\n");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_THAT(told[0].what, HasSubstr("peers holds a secret and others may read it: chmod 600"));
+}
+
 TEST_F(WireguardConfigFile, GivenWhatIsOddWhenSetUpThenALineSaysSo) {
   const WireguardSetup setup = SetUpWireguard(
       {.config = files.Write("wg.conf", InterfaceText(1) + "DNS = x\n" + PeerText(2), 0644)});

@@ -97,6 +97,49 @@ TEST_F(WireguardWire, GivenNoSessionWhenAFrameIsSentThenItArrivesAfterTheHandsha
   EXPECT_EQ(Counter(*server, "responses_sent"), 1u);
 }
 
+TEST_F(WireguardWire, GivenMoreThanABatchHoldsBeforeThereIsASessionWhenItBeginsThenTheWireGoesOn) {
+  constexpr uint64_t kMany = 6000;
+  for (uint64_t i = 0; i <= kMany; ++i) {
+    ASSERT_EQ(SendBytes(client.get(), PacketOf(2, 1, 96, i)), SendResult::kSent) << i;
+  }
+  // The newest have waited for it.
+  const Bytes last = PacketOf(2, 1, 96, kMany);
+  Bytes got;
+  do {
+    got = TakeAt(server.get(), client.get());
+    ASSERT_FALSE(got.empty());
+  } while (got != last);
+  EXPECT_GT(Counter(*client, "staged_overflow_dropped"), 0u);
+  EXPECT_EQ(Counter(*client, "control_dropped"), 0u);
+  EXPECT_EQ(Counter(*client, "sends_busy"), 0u);
+}
+
+TEST_F(WireguardWire, GivenAPeerWithAGreaterMtuWhenNoneIsSaidHereThenItsPacketsAreTaken) {
+  for (const char* offload : {"1", "0"}) {
+    WireguardOptions options;
+    options.offload = *offload == '1';
+    server = Open(1, PeerText(2), "", options);
+    client = Open(2, PeerText(1, EndpointLine(PortOf(*server))), "MTU = 1420\n", options);
+    Connect();
+    const Bytes longer = PacketOf(2, 1, 1420, 7);
+    ASSERT_EQ(SendBytes(client.get(), longer), SendResult::kSent);
+    client->Flush();
+    EXPECT_EQ(Take(server.get()), longer) << "offload=" << offload;
+  }
+}
+
+TEST_F(WireguardWire, GivenAnMtuThatIsSaidWhenAPeersPacketsAreLongerThenTheyAreDropped) {
+  server = Open(1, PeerText(2), "MTU = 1400\n");
+  client = Open(2, PeerText(1, EndpointLine(PortOf(*server))));
+  Connect();
+  ASSERT_EQ(SendBytes(client.get(), PacketOf(2, 1, 1401, 7)), SendResult::kSent);
+  const Bytes marker = PacketOf(2, 1, 1400, 8);
+  ASSERT_EQ(SendBytes(client.get(), marker), SendResult::kSent);
+  client->Flush();
+  EXPECT_EQ(Take(server.get()), marker);
+  EXPECT_EQ(Counter(*server, "oversize_dropped"), 1u);
+}
+
 TEST_F(WireguardWire, GivenHeaderAndPayloadPiecesWhenSentThenTheyAreOneFrame) {
   Connect();
   const Bytes whole = PacketOf(2, 1, 1372, 5);
@@ -284,6 +327,25 @@ TEST_F(WireguardWire, GivenAKeyLogWhenAHandshakeIsMadeThenItIsWiresharksAndNobod
   struct stat about = {};
   ASSERT_EQ(::stat(files.Path("keys").c_str(), &about), 0);
   EXPECT_EQ(about.st_mode & 0777u, 0600u);
+}
+
+TEST_F(WireguardWire, GivenAKeyLogThatOthersMayReadWhenOpenedThenNoKeyIsWrittenToIt) {
+  WireguardOptions options;
+  options.key_log = files.Write("keys", "", 0644);
+  const auto refusal = [&]() -> std::string {
+    try {
+      Open(2, PeerText(1), "", options);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(refusal(), HasSubstr("for nobody else to read"));
+  EXPECT_EQ(files.Read("keys"), "");
+  ASSERT_EQ(::symlink("keys", files.Path("link").c_str()), 0);
+  options.key_log = files.Path("link");
+  EXPECT_THAT(refusal(), HasSubstr("cannot write"));
+  EXPECT_EQ(files.Read("keys"), "");
 }
 
 TEST_F(WireguardWire, GivenAPersistentKeepaliveWhenOpenedThenTheServerKnowsTheClientUnasked) {
