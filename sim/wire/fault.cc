@@ -287,7 +287,8 @@ void FaultWire::UpdateNextDue() {
   // A frame that is due but has no room is not waited for by the clock: the inner wire wakes us.
   uint64_t next = queue_.empty() || stalled_ ? UINT64_MAX : queue_.front().due_ns;
   for (const Held& held : held_) next = std::min(next, held.until_ns);
-  next_due_ns_.store(next, std::memory_order_relaxed);
+  // A thread that sleeps already does so for longer than that.
+  if (next < next_due_ns_.exchange(next)) inner_->Wake();
 }
 
 std::string FaultWire::StatisticsJson() const {

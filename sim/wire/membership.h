@@ -5,6 +5,7 @@
 // fabrics in shared memory (files and file locks) and those inside a process (a registry).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,7 +39,10 @@ class Membership {
   /// Header and shared region.
   const std::shared_ptr<Mapping>& own_memory() const { return own_memory_; }
   /// Slots from here on have never been taken; nothing of them may be touched.
-  uint32_t slots_used() const { return control_->slots_used.load(std::memory_order_acquire); }
+  /// Whatever others have written there, no more than there are.
+  uint32_t slots_used() const {
+    return std::min(control_->slots_used.load(std::memory_order_acquire), kMaxPorts);
+  }
 
   /// This port's ring towards `destination`, whose pages have been reserved. Throws
   /// std::system_error.

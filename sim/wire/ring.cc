@@ -77,7 +77,7 @@ void RingProducer::Open(uint8_t* ring, uint32_t destination_generation) {
 
 void RingProducer::ReloadReleased() {
   const uint64_t released = header_->released.load(std::memory_order_acquire);
-  if (released < released_ || released > head_) {
+  if (released < released_ || released > head_ || released % kCacheLine != 0) {
     broken_ = true;
     return;
   }

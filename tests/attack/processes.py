@@ -27,7 +27,7 @@ KINDS = (
      "qpip_process_tests", "StoppedPeer.*", {}),
     ("both ends are stopped now and then under bulk data", "every byte is right",
      "qpip_process_tests", "RandomStops.*", {"QPIP_TEST_BYTES": "38000000000"}),
-    ("a peer scribbles over rings, indices, control file, or cuts its file off",
+    ("a peer scribbles over rings, indices, control file, or cuts its file off before it is mapped",
      "it is down for whoever sees that; no reader leaves its bounds",
      "qpip_wire_tests", "ProcessTest.*Scribbles*:ProcessTest.*Corrupt*:ProcessTest.*Damaged*:ProcessTest.*Truncated*:"
      "ProcessTest.*Foreign*", {}),
