@@ -207,6 +207,14 @@ bool QpImpl::Disconnect(Timeout timeout) {
   return nic_.channel().WaitUntil([this] { return state() == QpState::kClosed; }, deadline_ns);
 }
 
+bool QpImpl::WaitDrained(Timeout timeout) {
+  nic_.ThrowIfForked("wait until drained");
+  if (state() == QpState::kIdle) return true;
+  const uint64_t deadline_ns = DeadlineNs(nic_.platform(), timeout);
+  return nic_.channel().WaitUntil([this] { return drained_.load(std::memory_order_acquire); },
+                                  deadline_ns);
+}
+
 void QpImpl::Abort() {
   nic_.ThrowIfForked("abort");
   const QpState before = state();
@@ -376,9 +384,11 @@ void QpImpl::OnEvent(const abi::Event& event) {
       Become(QpState::kClosed, nic_.troubles().failure() == nullptr
                                    ? ToDisconnectReason(event.status)
                                    : DisconnectReason::kWireFailed);
+      drained_.store(true, std::memory_order_release);
       break;
     case abi::EventKind::kQpError:
       Become(QpState::kClosed, DisconnectReason::kLocalError);
+      drained_.store(true, std::memory_order_release);
       break;
     case abi::EventKind::kNotice:
       noticed_.store(true, std::memory_order_release);

@@ -177,6 +177,7 @@ uint16_t QueuePair::Bind(uint16_t port) { return impl_->Bind(port); }
 void QueuePair::Shutdown() { impl_->Shutdown(); }
 bool QueuePair::Disconnect(Timeout timeout) { return impl_->Disconnect(timeout); }
 void QueuePair::Abort() { impl_->Abort(); }
+bool QueuePair::WaitDrained(Timeout timeout) { return impl_->WaitDrained(timeout); }
 
 bool QueuePair::has_notices() const {
   impl_->ThrowIfForked("notices");

@@ -61,6 +61,7 @@ class QpImpl {
   bool has_notices() const { return noticed_.load(std::memory_order_acquire); }
   QpNotices TakeNotices();
   void Abort();
+  bool WaitDrained(Timeout timeout);
   std::optional<TerminateReason> Terminate();
   /// RDMA: takes over the connection of `carrier` (abi::Adopt). `startup`: bytes that go in front
   /// of the first FPDU; `ready`: an empty Write behind them. Throws Error.
@@ -134,6 +135,7 @@ class QpImpl {
   std::atomic<DisconnectReason> reason_{DisconnectReason::kNone};
   std::atomic<uint64_t> connecting_since_{0};  ///< a moment of Troubles
   std::atomic<bool> established_{false};       ///< has been, whatever the state is now
+  std::atomic<bool> drained_{false};           ///< no completion comes any more
 
   std::mutex mutex_;  ///< guards what follows
   Endpoint local_;

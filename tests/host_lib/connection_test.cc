@@ -263,8 +263,22 @@ TEST_F(ConnectionTest, GivenOutstandingWorkWhenAbortedThenItIsFlushedWithItsWrId
   }
 }
 
+TEST_F(ConnectionTest, GivenAnAbortedQpWhenTheNicIsNotDoneWithItThenItIsNotDrained) {
+  auto qp = Connected();
+  qp->Abort();
+  ASSERT_EQ(qp->state(), QpState::kClosed);
+  EXPECT_FALSE(qp->WaitDrained(std::chrono::milliseconds(2)));
+  fake->when_idle.push_back([&] {
+    fake->RaiseEvent(abi::EventKind::kDisconnected, HandleOf(*qp),
+                     static_cast<uint8_t>(abi::DisconnectReason::kAborted));
+  });
+  EXPECT_TRUE(qp->WaitDrained());
+  EXPECT_EQ(qp->disconnect_reason(), DisconnectReason::kAborted);
+}
+
 TEST_F(ConnectionTest, GivenIdleQpWhenAbortedThenItStaysIdle) {
   auto qp = Idle();
+  EXPECT_TRUE(qp->WaitDrained()) << "nothing is under way";
   qp->Abort();
   EXPECT_EQ(qp->state(), QpState::kIdle);
   EXPECT_NO_THROW(qp->Connect(kPeer));

@@ -141,6 +141,18 @@ TEST_F(VerbsQpTest, GivenAConnectionWhenModifiedToErrorThenItsReceivesAreFlushed
   EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
 }
 
+TEST_F(VerbsQpTest, GivenSendsUnderWayWhenModifiedToErrorThenTheyAreToldBeforeWhatIsPostedLater) {
+  Connect();
+  for (uint64_t i = 0; i < 4; ++i) ASSERT_EQ(PostSend(at_a, i, a->Sge(0, 512)), 0);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0);
+  ASSERT_EQ(PostSend(at_a, 4, a->Sge(0, 1)), 0);
+  for (uint64_t i = 0; i <= 4; ++i) {
+    const ibv_wc wc = Next(*a);
+    EXPECT_EQ(wc.wr_id, i);
+    if (i == 4) EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+  }
+}
+
 TEST_F(VerbsQpTest, GivenAConnectionOnItsWayWhenModifiedToErrorThenEachReceiveIsFlushedOnce) {
   ASSERT_EQ(ToInit(at_a), 0);
   ASSERT_EQ(ToInit(at_b), 0);

@@ -93,6 +93,9 @@ void BindReal(Qp& qp) {
   SetReal(qp, qp.number());
 }
 
+// The NIC takes the memory back from a peer that has stopped after a quarter of that.
+constexpr std::chrono::seconds kDrainPatience(1);
+
 // Of a UD queue pair nothing comes any more. What has come already is kept.
 void EndDatagrams(Qp& qp) {
   WithPollMutexes(qp, [&] {
@@ -349,6 +352,8 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
     if (to == IBV_QPS_ERR && qp.datagrams == nullptr) {
       StopTask(qp);  // or it would go on to connect
       qp.Fail();
+      // Programs post one more and take what they had for done when that is told.
+      if (qp.real != nullptr) qp.real->WaitDrained(kDrainPatience);
     }
     if (to == IBV_QPS_ERR && qp.datagrams != nullptr && qp.real != nullptr) EndDatagrams(qp);
     if (from == IBV_QPS_RESET && qp.real == nullptr) MakeReal(qp);  // there was no place for it

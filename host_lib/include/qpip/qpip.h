@@ -288,6 +288,10 @@ class QueuePair {
   bool Disconnect(Timeout timeout = std::nullopt);
   /// RST now; outstanding work requests are flushed. An offer is withdrawn: back to kIdle.
   void Abort();
+  /// TCP: waits until all that was posted has completed, or is in its completion queue: the NIC has
+  /// ended the connection and uses no memory for it any more. Abort only has it begin. Returns
+  /// false on time-out, when nothing ends; true at once for one that has had no connection.
+  bool WaitDrained(Timeout timeout = std::nullopt);
 
   /// Whether there is something that TakeNotices would tell. Never blocks.
   bool has_notices() const;
