@@ -293,7 +293,8 @@ int Stack::Sleep(std::vector<pollfd>& fds, std::span<const pollfd> sleep_on,
 }
 
 // Whoever clears a descriptor that others sleep in does for them what it was to wake them for, and
-// leaves the queue armed.
+// leaves the queue armed. The thread is waked to look for itself: it may not have seen the
+// descriptor before that was cleared.
 void Stack::TakeWakeUp(bool completions, bool events, int others) {
   if (!completions && !events) return;
   if (completions) cq_->Acknowledge();
@@ -301,7 +302,10 @@ void Stack::TakeWakeUp(bool completions, bool events, int others) {
     Clear(events_);
     RefreshAll();
   }
-  if (others == 0) return;
+  if (others == 0) {
+    if (std::exchange(parked_, false)) Signal(wake_);
+    return;
+  }
   do {
     Progress();
     Sync();
@@ -363,6 +367,7 @@ void Stack::Run() {
         Sync();
         if (!Arm()) continue;
       }
+      parked_ = !others;
       seen_progress = progress_;
     }
     std::array<pollfd, 3> fds = {{{.fd = wake_, .events = POLLIN, .revents = 0},
@@ -373,6 +378,7 @@ void Stack::Run() {
     if (fds[0].revents != 0) Clear(wake_);
     if (others) continue;
     const std::lock_guard guard(lock_);
+    parked_ = false;
     TakeWakeUp(fds[1].revents != 0, fds[2].revents != 0, sleepers_);
   }
 }

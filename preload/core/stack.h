@@ -121,6 +121,7 @@ class Stack {
   uint64_t progress_ = 0;          ///< calls of Progress
   std::vector<Connection*> to_refresh_;
   int sleepers_ = 0;        ///< threads in Sleep
+  bool parked_ = false;     ///< the thread sleeps until the NIC has something to tell
   bool finishing_ = false;  ///< the process ends: connections are kept until their ends are told
   int events_ = -1;         ///< eventfd: a connection or a listener has changed
   int wake_ = -1;           ///< eventfd: the thread is to look
