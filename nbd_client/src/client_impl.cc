@@ -212,6 +212,7 @@ void ClientImpl::OnReady(Link& link) {
   ever_ready_ = true;
   lost_since_.reset();
   link.backoff = std::chrono::milliseconds(0);
+  link.changes_before = ledger_->answered();
   if (std::exchange(link.was_ready, true)) ++counts_.reconnects;
 }
 
@@ -451,7 +452,7 @@ void ClientImpl::OnPieceDone(const Piece& piece) {
     if (suspect()) {
       error = EIO;
     } else {
-      ledger_->OnFlush(piece.changes);
+      ledger_->OnFlush(piece.changes_before, piece.changes);
     }
   }
   if (error == 0 && IsChange(piece.command) && (piece.flags & kCommandFua) == 0) {

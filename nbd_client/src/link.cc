@@ -170,6 +170,7 @@ void Link::Take(const Piece& piece) {
   free_.pop_back();
   Slot& slot = slots_[index];
   slot.piece = piece;
+  slot.piece.changes_before = changes_before;
   slot.serial = ++serial_;
   slot.ranges.clear();
   StageHeader(piece, slot.serial << 16 | index);

@@ -27,13 +27,14 @@ class Refusal : public Error {
 struct Piece {
   Io* io = nullptr;
   Command command = kCommandRead;
-  uint16_t flags = 0;    ///< CommandFlags
-  bool zeroes = false;   ///< a write of zeroes, not of the Io's data
-  uint64_t offset = 0;   ///< in the export
-  uint64_t length = 0;   ///< bytes
-  bool told = false;     ///< a status has come
-  int error = 0;         ///< errno that the reply has named so far
-  uint64_t changes = 0;  ///< kCommandFlush: changes answered before it was sent
+  uint16_t flags = 0;           ///< CommandFlags
+  bool zeroes = false;          ///< a write of zeroes, not of the Io's data
+  uint64_t offset = 0;          ///< in the export
+  uint64_t length = 0;          ///< bytes
+  bool told = false;            ///< a status has come
+  int error = 0;                ///< errno that the reply has named so far
+  uint64_t changes = 0;         ///< kCommandFlush: changes answered before it was sent
+  uint64_t changes_before = 0;  ///< changes answered before its link began
 };
 
 /// Who is told of pieces that are over.
@@ -80,6 +81,7 @@ class Link {
   Clock::time_point next_attempt{};
   std::chrono::milliseconds backoff{0};
   bool was_ready = false;
+  uint64_t changes_before = 0;  ///< changes answered when it became ready
 
  private:
   struct Slot {

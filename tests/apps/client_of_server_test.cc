@@ -310,6 +310,21 @@ TEST_P(ClientOfServerTest, ThenAFlushOfALeafFailsWhereALostServerHadWhatAnotherE
   EXPECT_EQ(flush(later), 0) << "it had nothing to do with it";
 }
 
+TEST_P(ClientOfServerTest, ThenAFlushOfALaterExecutorsDoesNotHideWhatALostServerHad) {
+  options_.reconnect = milliseconds(60'000);
+  const auto device = OpenUpstream(uri_, options_);
+  const auto flush = [&](Bench& bench) { return bench.Run(*device, storage::Op::kFlush, 0, 0); };
+  Bench writer;
+  EXPECT_EQ(writer.Write(*device, 0, Ramp(100)), 0);
+  StopServer();
+  StartServer();
+  Bench later;
+  EXPECT_EQ(flush(later), 0) << "it has never had another server";
+  EXPECT_EQ(flush(writer), EIO);
+  EXPECT_EQ(flush(later), EIO) << "to each of them it is said once";
+  EXPECT_EQ(flush(later), 0);
+}
+
 TEST_P(ClientOfServerTest, ThenALeafOfAServerThatLosesNothingGoesOnBehindALoss) {
   options_.reconnect = milliseconds(60'000);
   options_.volatile_server = false;

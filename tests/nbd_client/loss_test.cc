@@ -191,6 +191,31 @@ TEST_F(ClientTest, AVolatileServerThatHadFlushedIsGoneOnWith) {
   EXPECT_EQ(flush.io.error, 0);
 }
 
+TEST_F(ClientTest, AConnectionThatIsMadeAgainDoesNotVouchForWhatAnotherMayHaveLost) {
+  Start({.connections = 2, .reconnect = milliseconds(10'000), .volatile_server = true});
+  wire_->refusal = ECONNREFUSED;
+  server(0).closed = true;
+  client_->Poll();
+  Command write(Io::Op::kWrite, 0, 8);
+  Submit(write);
+  server(1).PutDone(Next(1).request.cookie);
+  Finish(write);
+  // The server is another one now; the connection that the write went over has not noticed.
+  wire_->refusal = 0;
+  while (client_->connections() < 2) client_->Poll();
+  Command flush(Io::Op::kFlush);
+  Submit(flush);
+  server(2).PutDone(Next(2).request.cookie);
+  Finish(flush);
+  EXPECT_EQ(flush.io.error, 0) << "nothing is known yet";
+  server(1).closed = true;
+  client_->Poll();
+  Command later(Io::Op::kFlush);
+  client_->Submit(later.io);
+  Finish(later);
+  EXPECT_EQ(later.io.error, EIO);
+}
+
 /// Given two clients of one export whose flush covers both, one of which has written.
 class LedgerTest : public ClientTest {
  protected:
@@ -241,6 +266,25 @@ TEST_F(LedgerTest, AFlushFailsWhereAnotherClientLostWhatItWasToCover) {
 }
 
 TEST_F(LedgerTest, WhatWasFlushedIsNotLost) {
+  Write();
+  EXPECT_EQ(Flush(), 0);
+  LoseTheWritersServer();
+  EXPECT_EQ(Flush(), 0);
+}
+
+TEST_F(LedgerTest, AFlushOfAClientThatBeganLaterDoesNotHideWhatTheWriterLost) {
+  Write();
+  Start(options_);
+  EXPECT_EQ(Flush(), 0);
+  LoseTheWritersServer();
+  EXPECT_EQ(Flush(), EIO);
+  EXPECT_EQ(Flush(), 0);
+}
+
+TEST_F(LedgerTest, AFlushOfAClientThatBeganLaterCoversWhatFollows) {
+  Write();
+  EXPECT_EQ(Flush(), 0);
+  Start(options_);
   Write();
   EXPECT_EQ(Flush(), 0);
   LoseTheWritersServer();

@@ -131,8 +131,13 @@ class ChangeLedger {
   uint64_t answered() const { return answered_.load(); }
   /// The server has answered a change that it need not have on stable storage yet.
   void OnChange() { answered_.fetch_add(1); }
-  /// A flush has succeeded that was sent when so many changes had been answered.
-  void OnFlush(uint64_t answered) { (void)RaiseFlushed(answered); }
+  /// A flush has succeeded that was sent when `answered` changes had been answered, on a connection
+  /// that began when `before` of them had. It says nothing of those unless they were flushed
+  /// already: the server may have lost them before this connection, and another one, which is dead
+  /// and has not noticed yet, is yet to tell.
+  void OnFlush(uint64_t before, uint64_t answered) {
+    if (flushed_.load() >= before) (void)RaiseFlushed(answered);
+  }
   /// A connection is lost. What was answered and not flushed may be too, and is written off.
   void OnLoss() {
     if (RaiseFlushed(answered())) losses_.fetch_add(1);
