@@ -15,8 +15,9 @@ namespace {
 constexpr size_t kMaxExtents = 512;
 /// How often memory that other connections hold is asked for again.
 constexpr std::chrono::milliseconds kBudgetPeriod{5};
-/// A write that has memory of the common budget gives it back, one way or the other, within so
-/// long: thirty seconds, and the time that its payload takes at a mebibyte a second.
+/// Memory of the common budget does not wait for a client any longer than this, neither for the
+/// payload of a write nor for a reply to be taken: thirty seconds, and the time that so many bytes
+/// take at a mebibyte a second.
 std::chrono::seconds PayloadLimit(uint64_t bytes) {
   return std::chrono::seconds(30 + bytes / (1024 * 1024));
 }
@@ -65,6 +66,31 @@ struct Transmission::LargeMemory {
   std::span<std::byte> area;
 };
 
+/// Around what is sent: a client that does not take its replies may wait for ever, but not with
+/// memory of the budget in its hands. Whichever reply it is that does not leave: those behind it,
+/// which have the memory, do not either.
+class Transmission::ReplyLimit {
+ public:
+  /// Where a payload is awaited there is a deadline already.
+  explicit ReplyLimit(Transmission& owner)
+      : transport_(owner.transport_),
+        limits_(owner.large_bytes_ > 0 && !owner.awaits_large_payload_) {
+    if (!limits_) return;
+    const std::chrono::seconds limit = PayloadLimit(owner.large_bytes_);
+    transport_.SetDeadline(std::chrono::steady_clock::now() + limit,
+                           "a reply was not taken within " + std::to_string(limit.count()) + " s");
+  }
+  ~ReplyLimit() {
+    if (limits_) transport_.SetDeadline(std::nullopt, {});
+  }
+  ReplyLimit(const ReplyLimit&) = delete;
+  ReplyLimit& operator=(const ReplyLimit&) = delete;
+
+ private:
+  Transport& transport_;
+  bool limits_;
+};
+
 /// One request to the device: a whole one of the client's, or a piece of a long read.
 struct Transmission::Slot {
   explicit Slot(Transmission& from) : owner(from) {}
@@ -110,7 +136,9 @@ void Transmission::Run() {
     while (Advance()) {
     }
     if (executor_.RunReady()) continue;
-    if (ended_ && in_flight_ == 0) return transport_.Flush();
+    if (ended_ && in_flight_ == 0) return FlushReplies();
+    // Await would do it too, but for as long as the client likes.
+    if (large_bytes_ > 0) FlushReplies();
     // With nothing in flight nothing will be posted, and the transport waits in the way it likes
     // best.
     transport_.Await(in_flight_ > 0 ? &executor_ : nullptr, awaited(), !ended_ && awaits_bytes(),
@@ -229,6 +257,7 @@ bool Transmission::TakeMemory() {
   if (asked_.command == kCommandWrite) {
     state_ = State::kPayload;
     if (current_->large) {
+      awaits_large_payload_ = true;
       const std::chrono::seconds limit = PayloadLimit(asked_.length);
       transport_.SetDeadline(std::chrono::steady_clock::now() + limit,
                              "the payload of a write of " + std::to_string(asked_.length) +
@@ -247,7 +276,7 @@ bool Transmission::TakePayload() {
   if (bytes == 0) return false;
   moved_ += bytes;
   if (moved_ < asked_.length) return true;
-  if (current_->large) transport_.SetDeadline(std::nullopt, {});
+  if (std::exchange(awaits_large_payload_, false)) transport_.SetDeadline(std::nullopt, {});
   // Only now: a write whose payload never comes in full is none.
   state_ = State::kHeader;
   Submit(*std::exchange(current_, nullptr));
@@ -265,6 +294,7 @@ bool Transmission::DrainSome() {
   }
   state_ = State::kHeader;
   ++counts_.errors;
+  const ReplyLimit limit(*this);
   replies_.Done(asked_, refusal_);
   return true;
 }
@@ -307,6 +337,7 @@ Transmission::Slot* Transmission::TakeSlot() {
 }
 
 void Transmission::PutSlot(Slot& slot) {
+  if (slot.large) large_bytes_ -= slot.large->area.size();
   slot.large.reset();
   free_slots_.push_back(&slot);
 }
@@ -317,7 +348,7 @@ bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
     Reclaim();  // what was used last is still in the cache, and comes first
     slot.buffer = pool_.Take(bytes);
     if (slot.buffer.empty() && sending_count_ > 0) {
-      transport_.Flush();
+      FlushReplies();
       Reclaim();
       slot.buffer = pool_.Take(bytes);
     }
@@ -329,8 +360,14 @@ bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
     budget_lacks_ = true;
     return false;
   }
+  large_bytes_ += slot.large->area.size();
   slot.buffer = slot.large->area.first(bytes);
   return true;
+}
+
+void Transmission::FlushReplies() {
+  const ReplyLimit limit(*this);
+  transport_.Flush();
 }
 
 void Transmission::Reclaim() {
@@ -377,6 +414,7 @@ void Transmission::Answer(Slot& slot) {
   if (!slot.buffer.empty() && !slot.large) pool_.Put(slot.buffer);
   const Request asked = slot.asked;
   PutSlot(slot);
+  const ReplyLimit limit(*this);
   replies_.Done(asked, error);
 }
 
@@ -384,6 +422,7 @@ void Transmission::AnswerRead(Slot& slot) {
   Slot& whole = *slot.whole;
   const bool last = --whole.pieces == 0;
   const WireError error = WireErrorFromErrno(slot.io.error, slot.asked.flags);
+  const ReplyLimit limit(*this);
   if (error != kErrorNone) {
     if (!std::exchange(whole.any_error, true)) ++counts_.errors;
     if (!slot.large) pool_.Put(slot.buffer);
@@ -416,6 +455,7 @@ void Transmission::AnswerStatus(Slot& slot) {
   }
   const Request asked = slot.asked;
   PutSlot(slot);
+  const ReplyLimit limit(*this);
   replies_.Status(asked, std::span(extents).first(count));
 }
 

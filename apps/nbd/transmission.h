@@ -56,6 +56,7 @@ class Transmission {
  private:
   struct Slot;
   struct LargeMemory;
+  class ReplyLimit;
   enum class State {
     kHeader,   ///< the next request's header is awaited
     kMemory,   ///< a request waits for memory for its payload
@@ -88,6 +89,8 @@ class Transmission {
   void AnswerRead(Slot& slot);
   void AnswerStatus(Slot& slot);
   void Refuse(uint32_t error);
+  /// What was answered leaves now.
+  void FlushReplies();
 
   Transport& transport_;
   storage::ThreadExecutor& executor_;
@@ -108,6 +111,8 @@ class Transmission {
   bool ended_ = false;         ///< no more requests
   bool dropped_ = false;       ///< nobody to answer any more
   bool budget_lacks_ = false;  ///< it waits for other connections
+  size_t large_bytes_ = 0;     ///< of the budget that its requests have
+  bool awaits_large_payload_ = false;  ///< the transport has a deadline for it
 
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;

@@ -55,6 +55,7 @@ class MemoryTransport : public Transport {
   }
   void Send(std::span<const uint8_t> bytes) override {
     output.insert(output.end(), bytes.begin(), bytes.end());
+    sends_limited.push_back(deadline.has_value());
     if (log != nullptr) log->push_back("send");
   }
   std::span<std::byte> payload_area() override { return area_; }
@@ -80,7 +81,8 @@ class MemoryTransport : public Transport {
   Bytes output;
   Log* log = nullptr;
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  std::function<void()> on_await;  ///< what happens when the server has to wait
+  std::vector<bool> sends_limited;  ///< of each Send: whether there was a deadline
+  std::function<void()> on_await;   ///< what happens when the server has to wait
 
  private:
   Bytes input_;

@@ -312,5 +312,27 @@ TEST_F(PipelineTest, GivenALongWriteWhenItsPayloadHasComeThenNothingIsUrgentAnyM
   EXPECT_EQ(device_.seen.size(), 1u);
 }
 
+TEST_F(PipelineTest, GivenALongReadWithoutChunksThenItsReplyMayNotWaitForEver) {
+  agreement_.structured = false;
+  Run(Read(1, 0, 512 << 10));
+  EXPECT_THAT(transport_->sends_limited, ElementsAre(true, true));  // header, data
+  EXPECT_FALSE(transport_->deadline.has_value());
+}
+
+TEST_F(PipelineTest, GivenALongReadThenWhatIsAnsweredBeforeItMayNotWaitForEverEither) {
+  agreement_.structured = false;
+  device_.hold = true;
+  Run(Read(1, 0, 512 << 10) + Read(2, 0, 512) + Ask(kCommandTrim, 3, 0, 512) + Ask(99, 4, 0, 512),
+      [&] { device_.End(device_.held.size() - 1); });
+  // Refused; the trim; the short read; the long one's header and data.
+  EXPECT_THAT(transport_->sends_limited, ElementsAre(true, true, true, true, true));
+  EXPECT_FALSE(transport_->deadline.has_value());
+}
+
+TEST_F(PipelineTest, GivenNothingLongThenAReplyMayWaitAsLongAsTheClientLikes) {
+  Run(Read(1, 0, 512) + Read(2, 0, 512 << 10) + Ask(kCommandTrim, 3, 0, 512));
+  EXPECT_THAT(transport_->sends_limited, ::testing::Each(false));
+}
+
 }  // namespace
 }  // namespace qpip::nbd::testing
