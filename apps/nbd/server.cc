@@ -196,7 +196,7 @@ bool Server::AcceptFrom(ListeningSocket& socket) {
     AcceptedSocket accepted = socket.Accept();
     if (!accepted.socket) return true;
     auto connection = std::make_unique<Connection>(
-        std::make_unique<SocketTransport>(std::move(accepted.socket), stop_));
+        std::make_unique<SocketTransport>(std::move(accepted.socket), stop_, options_.keepalive));
     connection->peer = std::move(accepted.peer);
     connection->address = accepted.address;
     lacking_ = false;

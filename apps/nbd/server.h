@@ -32,9 +32,11 @@ struct ServerOptions {
   bool once = false;      ///< until the first connection has ended
   /// A client that takes longer to choose an export is hung up on; 0: it may take any time.
   std::chrono::nanoseconds handshake_limit = std::chrono::seconds(10);
-  std::chrono::seconds keepalive{60};  ///< of QpOptions; 0: the NIC's
-  bool vconn = false;                  ///< queue pairs carry messages (vconn_transport.h)
-  size_t max_connections = 256;        ///< more clients wait until one leaves
+  /// How long a client may be silent before it is asked whether it is there. Of queue pairs: as of
+  /// QpOptions, 0: as the NIC has it; of a kernel's sockets 0: for ever.
+  std::chrono::seconds keepalive{60};
+  bool vconn = false;            ///< queue pairs carry messages (vconn_transport.h)
+  size_t max_connections = 256;  ///< more clients wait until one leaves
   /// Bytes of requests longer than Transmission::kPieceBytes, over all connections; at least
   /// kMaxPayloadBytes.
   size_t memory_bytes = 512u << 20;

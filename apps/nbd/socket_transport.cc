@@ -25,14 +25,33 @@ constexpr size_t kMaxRuns = 256;
 /// read next has the same memory again, and the client has something to do meanwhile.
 constexpr size_t kFlushBytes = 256 * 1024;
 constexpr auto kCloseTimeout = std::chrono::milliseconds(500);
+/// Within the time that is allowed once a client has been silent.
+constexpr int kProbes = 4;
+/// What the kernel takes for TCP_KEEPIDLE and TCP_KEEPINTVL, seconds.
+constexpr int64_t kMostKeepalive = 32767;
 
 ConnectionLost Broken(int error) {
   return ConnectionLost(std::string("connection broken: ") + std::strerror(error));
 }
 
+/// A client whose machine is gone sends nothing, not even a reset. There is no TCP_USER_TIMEOUT, as
+/// the client has for its server: it would also end a client that is there and takes no replies
+/// for a while. A Unix socket has no such options, and needs none.
+void WatchForItsEnd(int fd, std::chrono::seconds keepalive) {
+  if (keepalive.count() <= 0) return;
+  const int idle = static_cast<int>(std::min<int64_t>(keepalive.count(), kMostKeepalive));
+  const int interval = std::max(1, idle / kProbes);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
+}
+
 }  // namespace
 
-SocketTransport::SocketTransport(FileDescriptor socket, const apps::StopToken& stop)
+SocketTransport::SocketTransport(FileDescriptor socket, const apps::StopToken& stop,
+                                 std::chrono::seconds keepalive)
     : socket_(std::move(socket)),
       stopping_(stop),
       input_(new std::byte[kInputBytes]),
@@ -42,6 +61,7 @@ SocketTransport::SocketTransport(FileDescriptor socket, const apps::StopToken& s
   fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
   const int on = 1;  // of TCP; a Unix socket says no, and needs none
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  WatchForItsEnd(socket_.get(), keepalive);
 }
 
 size_t SocketTransport::Receive(std::span<std::byte> out) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -17,8 +18,10 @@ namespace qpip::nbd {
 /// call.
 class SocketTransport : public Transport {
  public:
-  /// `stop` must outlive the transport. Throws std::bad_alloc.
-  SocketTransport(FileDescriptor socket, const apps::StopToken& stop);
+  /// `stop` must outlive the transport. `keepalive`: how long a client may be silent before it is
+  /// asked whether it is there; 0: for ever. Throws std::bad_alloc.
+  SocketTransport(FileDescriptor socket, const apps::StopToken& stop,
+                  std::chrono::seconds keepalive = std::chrono::seconds(0));
 
   Readable Look(std::span<iovec> out, WaitFor what) override;
   void Consume(size_t bytes) override { begin_ += bytes; }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -107,6 +109,57 @@ TEST_F(SocketTransportTest, GivenMuchPayloadWhenItIsSentThenItLeavesWithoutAFlus
   } catch (const ConnectionLost&) {
   }
   EXPECT_FALSE(Received().empty());
+}
+
+/// Given a connection of TCP, whose other end is the test's.
+class TcpTransportTest : public ::testing::Test {
+ protected:
+  TcpTransportTest() : peer_(socket(AF_INET6, SOCK_STREAM, 0)) {
+    const FileDescriptor listening(socket(AF_INET6, SOCK_STREAM, 0));
+    sockaddr_in6 address = {};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    socklen_t size = sizeof address;
+    auto* const name = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(bind(listening.get(), name, size), 0);
+    EXPECT_EQ(listen(listening.get(), 1), 0);
+    EXPECT_EQ(getsockname(listening.get(), name, &size), 0);
+    EXPECT_EQ(connect(peer_.get(), name, size), 0);
+    fd_ = accept(listening.get(), nullptr, nullptr);
+    EXPECT_GE(fd_, 0);
+  }
+  void Open(std::chrono::seconds keepalive) {
+    transport_ = std::make_unique<SocketTransport>(FileDescriptor(fd_), stop_, keepalive);
+  }
+  int Option(int level, int name) const {
+    int value = -1;
+    socklen_t size = sizeof value;
+    EXPECT_EQ(getsockopt(fd_, level, name, &value, &size), 0);
+    return value;
+  }
+
+  apps::StopToken stop_;
+  FileDescriptor peer_;
+  int fd_ = -1;  ///< the transport's
+  std::unique_ptr<SocketTransport> transport_;
+};
+
+TEST_F(TcpTransportTest, GivenAClientThatIsSilentThenItIsAskedAndGivenUpWithinTwiceTheTime) {
+  Open(std::chrono::seconds(60));
+  EXPECT_EQ(Option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(Option(IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_EQ(Option(IPPROTO_TCP, TCP_KEEPINTVL) * Option(IPPROTO_TCP, TCP_KEEPCNT), 60);
+  EXPECT_EQ(Option(IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+}
+
+TEST_F(TcpTransportTest, GivenTimesThatTheKernelDoesNotTakeThenTheNearestAreUsed) {
+  Open(std::chrono::seconds(1'000'000));
+  EXPECT_EQ(Option(IPPROTO_TCP, TCP_KEEPIDLE), 32767);
+}
+
+TEST_F(TcpTransportTest, GivenNoTimeThenNothingIsAsked) {
+  Open(std::chrono::seconds(0));
+  EXPECT_EQ(Option(SOL_SOCKET, SO_KEEPALIVE), 0);
 }
 
 }  // namespace
