@@ -28,10 +28,6 @@ constexpr uint8_t kAllSent = 1;   ///< all its pieces have been made
 constexpr uint8_t kFlushing = 2;  ///< a flush stands for FUA
 constexpr uint8_t kNeedsFlush = 4;
 
-bool IsChange(Command command) {
-  return command == kCommandWrite || command == kCommandTrim || command == kCommandWriteZeroes;
-}
-
 bool IsChange(Io::Op op) {
   return op == Io::Op::kWrite || op == Io::Op::kTrim || op == Io::Op::kZero;
 }
@@ -211,7 +207,7 @@ void ClientImpl::OnReady(Link& link) {
   }
   ever_ready_ = true;
   lost_since_.reset();
-  link.backoff = std::chrono::milliseconds(0);
+  if (!refusing_since_) link.backoff = std::chrono::milliseconds(0);
   link.changes_before = ledger_->answered();
   if (std::exchange(link.was_ready, true)) ++counts_.reconnects;
 }
@@ -242,6 +238,11 @@ void ClientImpl::OnLoss(Link& link, const Error& error, bool refused, Clock::tim
   const bool gives_up =
       link.was_ready ? limit.count() == 0 : !ever_ready_ && refused && code != ESHUTDOWN;
   if (broken || gives_up) return Fail(code, text);
+  if (was_up && code == ESHUTDOWN) {
+    // It may be there again each time, and shut down for ever.
+    if (!refusing_since_) refusing_since_ = now;
+    if (now - *refusing_since_ >= limit) return Fail(code, text);
+  }
   if (connections() == 0) {
     if (!lost_since_) lost_since_ = now;
     if (now - *lost_since_ >= limit) return Fail(code, text);
@@ -446,6 +447,7 @@ void ClientImpl::AllSent(Io& io) {
 void ClientImpl::OnPieceDone(const Piece& piece) {
   Io& io = *piece.io;
   --io.pieces;
+  if (piece.error == 0) refusing_since_.reset();
   int error = piece.error;
   if (error == 0 && piece.command == kCommandFlush) {
     // Another client may have lost meanwhile what this flush was to cover.

@@ -106,7 +106,9 @@ class ClientImpl final : public PieceOwner {
 
   bool ever_ready_ = false;
   std::optional<Clock::time_point> lost_since_;  ///< there is no connection
-  int failed_ = 0;                               ///< errno of the end of everything
+  /// The server has said that it shuts down, and has not done anything since.
+  std::optional<Clock::time_point> refusing_since_;
+  int failed_ = 0;  ///< errno of the end of everything
   std::string failure_;
 
   std::shared_ptr<ChangeLedger> ledger_;

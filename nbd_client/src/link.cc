@@ -431,8 +431,14 @@ void Link::EndChunk() {
   if ((chunk_.flags & kChunkDone) != 0) EndPiece(*slot_);
 }
 
+bool Link::IsForTheNextServer(const Piece& over) const {
+  return over.error == ESHUTDOWN && options_.reconnect.count() > 0 &&
+         (options_.replay_changes || !IsChange(over.command));
+}
+
 void Link::EndPiece(Slot& slot) {
   const Piece over = slot.piece;
+  if (IsForTheNextServer(over)) throw Lost(ESHUTDOWN, "the server shuts down");
   if (over.error == 0) {
     const bool whole =
         slot.ranges.size() == 1 && slot.ranges[0].second - slot.ranges[0].first == over.length;

@@ -23,6 +23,10 @@ class Refusal : public Error {
   using Error::Error;
 };
 
+inline bool IsChange(Command command) {
+  return command == kCommandWrite || command == kCommandTrim || command == kCommandWriteZeroes;
+}
+
 /// One request on the wire: an Io, or a part of one.
 struct Piece {
   Io* io = nullptr;
@@ -108,6 +112,9 @@ class Link {
   /// The reply's chunk is over, and its piece with it when it was the last.
   void EndChunk();
   void EndPiece(Slot& slot);
+  /// The server shuts down: what it refuses for that is for the next one. Where changes are not
+  /// sent twice, one of them has the server's word instead.
+  bool IsForTheNextServer(const Piece& over) const;
   Slot& Find(uint64_t cookie);
   void StageHeader(const Piece& piece, uint64_t cookie);
   /// Runs of the piece's data, from `skip` bytes on, behind those in `out`.

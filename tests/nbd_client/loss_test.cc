@@ -131,6 +131,63 @@ TEST_F(ClientTest, AnotherExportThanBeforeIsNotGoneOnWith) {
   EXPECT_EQ(read.io.error, ESTALE);
 }
 
+TEST_F(ClientTest, WhatAServerRefusesBecauseItShutsDownIsForTheNextOne) {
+  for (const bool extended : {true, false}) {
+    script_.structured = script_.extended = extended;
+    Start({.reconnect = milliseconds(10'000)});
+    Command read(Io::Op::kRead, 0, 8);
+    Command write(Io::Op::kWrite, 8, 8);
+    client_->Submit(read.io);
+    client_->Submit(write.io);
+    client_->Poll();
+    const uint64_t cookie = Next().request.cookie;
+    extended ? server().PutError(cookie, kErrorShutdown)
+             : server().PutSimple(cookie, kErrorShutdown);
+    while (wire_->connections.size() < 2 || server(1).asked.empty()) client_->Poll();
+    ASSERT_EQ(server(1).asked.size(), 2u);
+    const uint64_t again = Next(1).request.cookie;
+    extended ? server(1).PutData(again, 0, Ramp(8)) : server(1).PutSimple(again, 0, Ramp(8));
+    server(1).PutDone(Next(1).request.cookie);
+    Finish(read);
+    Finish(write);
+    EXPECT_EQ(read.io.error + write.io.error, 0);
+    EXPECT_EQ(read.memory, Ramp(8));
+  }
+}
+
+TEST_F(ClientTest, WithoutReconnectThatAServerShutsDownIsAnError) {
+  Start();
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  server().PutError(Next().request.cookie, kErrorShutdown);
+  Finish(read);
+  EXPECT_EQ(read.io.error, ESHUTDOWN);
+  EXPECT_EQ(client_->connections(), 1u);
+}
+
+TEST_F(ClientTest, AChangeThatMustNotBeReplayedHasTheWordOfAServerThatShutsDown) {
+  Start({.reconnect = milliseconds(10'000), .replay_changes = false});
+  Command trim(Io::Op::kTrim, 0, 8);
+  Submit(trim);
+  server().PutError(Next().request.cookie, kErrorShutdown);
+  Finish(trim);
+  EXPECT_EQ(trim.io.error, ESHUTDOWN);
+}
+
+TEST_F(ClientTest, AServerThatShutsDownForEverIsGivenUp) {
+  Start({.reconnect = milliseconds(20)});
+  Command read(Io::Op::kRead, 0, 8);
+  Submit(read);
+  while (read.ended == 0) {
+    Connection& server = *wire_->connections.back();
+    if (!server.asked.empty()) server.PutError(server.asked.front().request.cookie, kErrorShutdown);
+    server.asked.clear();
+    client_->Poll();
+  }
+  EXPECT_EQ(read.io.error, ESHUTDOWN);
+  EXPECT_NE(client_->failure(), "");
+}
+
 TEST_F(ClientTest, ASilentServerCountsAsLost) {
   Start({.reconnect = milliseconds(10'000), .silence = milliseconds(5)});
   Command read(Io::Op::kRead, 0, 8);

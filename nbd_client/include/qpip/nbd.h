@@ -179,7 +179,8 @@ struct ClientOptions {
   /// How long a server that is not there is tried again at the start.
   std::chrono::milliseconds patience{2000};
   /// How long a server is tried again after the last connection was lost, before everything ends
-  /// with an error. 0: it is not, and the first loss ends everything.
+  /// with an error. 0: it is not, and the first loss ends everything. A connection on which a
+  /// command is refused with ESHUTDOWN counts as lost, unless this is 0.
   std::chrono::milliseconds reconnect{0};
   /// What was in flight when a connection was lost is sent again after it. Reads, status, flush and
   /// cache always are. Changes are unless this is false, and then end with ECONNRESET: to do one
