@@ -270,6 +270,9 @@ int FileDevice::Zero(const Request& request) {
     error = ZeroByWriting(request.offset, first - request.offset);
   }
   if (error == 0 && end > last) error = ZeroByWriting(last, end - last);
+  // A file that was cut grows, as by a write. Not by ftruncate(2), which would cut off what another
+  // write has grown it by meanwhile; this is the range's last byte, and to be zero anyway.
+  if (error == 0 && FileBytes(end) < end) error = ZeroByWriting(end - 1, 1);
   return error;
 }
 
@@ -315,6 +318,11 @@ int FileDevice::Cache(const Request& request) {
                        POSIX_FADV_WILLNEED);
 }
 
+uint64_t FileDevice::FileBytes(uint64_t otherwise) const {
+  uint64_t bytes = 0;
+  return !block_device_ && ReadSize(fd_, false, &bytes) == 0 ? bytes : otherwise;
+}
+
 bool FileDevice::AddUnwritten(ExtentList& list, uint64_t begin, uint64_t end) {
   constexpr uint32_t kExtents = 32;
   alignas(fiemap) std::array<std::byte, sizeof(fiemap) + kExtents * sizeof(fiemap_extent)> memory;
@@ -345,9 +353,11 @@ int FileDevice::Status(Request& request) {
   uint64_t at = request.offset;
   while (at < end) {
     const off_t found = block_device_ ? -1 : lseek(fd_, static_cast<off_t>(at), SEEK_DATA);
-    uint64_t data = at;  // where there is no knowledge of holes all of it is data
+    // Where there is no knowledge of holes all of it is data. So is what was cut off: to say that
+    // it reads as zeroes would hide that it cannot be read.
+    uint64_t data = at;
     if (found >= 0) data = std::min(static_cast<uint64_t>(found), end);
-    if (found < 0 && !block_device_ && errno == ENXIO) data = end;
+    if (found < 0 && !block_device_ && errno == ENXIO) data = std::clamp(FileBytes(at), at, end);
     if (!AddUnwritten(list, at, data)) return 0;
     at = data;
     if (at == end || (one && !list.extents().empty())) return 0;

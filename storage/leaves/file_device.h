@@ -58,6 +58,8 @@ class FileDevice : public Device {
   int ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags);
   int ZeroByWriting(uint64_t offset, uint64_t length);
   int Cache(const Request& request);
+  /// A file's size of now; `otherwise`: of a block device, or when it cannot be told.
+  uint64_t FileBytes(uint64_t otherwise) const;
   int Status(Request& request);
   /// What has no data: holes, and what is allocated and was never written. Returns false when the
   /// list is full.

@@ -328,6 +328,33 @@ TEST_F(FileDeviceTest, GivenASparseFileThenItsHolesAreToldFromAnyOffset) {
   EXPECT_THAT(bench_.Status(*file, 0, 10 * kUnit, 0, 1), ElementsAre(Pair(2 * kUnit, kNothing)));
 }
 
+TEST_F(FileDeviceTest, GivenAFileThatWasCutThenWhatIsMissingIsNotToldToBeZeroes) {
+  constexpr uint64_t kUnit = 1 << 20;
+  MakeFile(Ramp(kUnit));
+  const auto file = Open();
+  ASSERT_EQ(truncate(path_.c_str(), 4 * kUnit), 0);
+  EXPECT_THAT(bench_.Status(*file, 0, 8 * kUnit),
+              ElementsAre(Pair(kUnit, 0), Pair(3 * kUnit, kNothing), Pair(4 * kUnit, 0)));
+  EXPECT_THAT(bench_.Status(*file, 2 * kUnit, 6 * kUnit, kOneExtent),
+              ElementsAre(Pair(2 * kUnit, kNothing)));
+  EXPECT_THAT(bench_.Status(*file, 5 * kUnit, kUnit, kOneExtent), ElementsAre(Pair(kUnit, 0)));
+  ASSERT_EQ(truncate(path_.c_str(), 0), 0);
+  EXPECT_THAT(bench_.Status(*file, 0, kUnit), ElementsAre(Pair(kUnit, 0)));
+}
+
+TEST_F(FileDeviceTest, GivenAFileThatWasCutWhenZeroedPastItsEndThenItGrowsAsByWrites) {
+  for (const uint32_t flags : {0u, uint32_t{kNoHole}, uint32_t{kFastZero}}) {
+    MakeFile(Ramp(10000));
+    const auto file = Open();
+    ASSERT_EQ(truncate(path_.c_str(), 5000), 0);
+    ASSERT_EQ(bench_.Run(*file, Op::kZero, 4000, 5000, flags), 0);
+    Bytes model = Ramp(9000);
+    std::fill(model.begin() + 4000, model.end(), 0);
+    EXPECT_EQ(bench_.Read(*file, 0, 9000), model);
+    EXPECT_EQ(Content(), model);
+  }
+}
+
 TEST_F(FileDeviceTest, GivenZeroesWithoutAHoleThenTheyAreToldToBeAllocated) {
   MakeFile(Ramp(4 << 20));
   const auto file = Open();
