@@ -19,6 +19,8 @@ constexpr uint32_t kMaxDepth = 4096;
 constexpr uint64_t kMostPayload = 8u << 20;
 /// Longest range without payload: compact headers have 32 bits for it.
 constexpr uint64_t kMostRange = 1u << 30;
+/// The same of what must not be cut.
+constexpr uint64_t kMostAtOnce = UINT32_MAX;
 constexpr auto kFirstBackoff = std::chrono::milliseconds(4);
 constexpr auto kLongestBackoff = std::chrono::milliseconds(256);
 constexpr auto kGoodbye = std::chrono::seconds(1);
@@ -27,6 +29,8 @@ constexpr auto kGoodbye = std::chrono::seconds(1);
 constexpr uint8_t kAllSent = 1;   ///< all its pieces have been made
 constexpr uint8_t kFlushing = 2;  ///< a flush stands for FUA
 constexpr uint8_t kNeedsFlush = 4;
+
+bool IsFastZero(const Io& io) { return io.op == Io::Op::kZero && (io.flags & Io::kFastZero) != 0; }
 
 bool IsChange(Io::Op op) {
   return op == Io::Op::kWrite || op == Io::Op::kTrim || op == Io::Op::kZero;
@@ -365,9 +369,9 @@ int ClientImpl::Check(const Io& io) const {
   if ((io.offset | io.length) % facts_.minimum != 0) return EINVAL;
   if (IsChange(io.op) && facts_.read_only) return EPERM;
   if (io.op == Io::Op::kStatus) return facts_.block_status && !io.extents.empty() ? 0 : EINVAL;
-  if (io.op == Io::Op::kZero && (io.flags & Io::kFastZero) != 0 && !facts_.fast_zero) {
-    return ENOTSUP;
-  }
+  // ENOTSUP is that nothing has changed: of pieces, some would have.
+  const bool has_fast_zero = facts_.zero && facts_.fast_zero;
+  if (IsFastZero(io) && (!has_fast_zero || io.length > MostBytes(io))) return ENOTSUP;
   if (io.op != Io::Op::kRead && io.op != Io::Op::kWrite) return 0;
   uint64_t bytes = 0;
   for (const iovec& run : io.data) bytes += run.iov_len;
@@ -390,7 +394,17 @@ bool ClientImpl::IsDoneHere(const Io& io) const {
 uint64_t ClientImpl::MostBytes(const Io& io) const {
   const bool payload =
       io.op == Io::Op::kRead || io.op == Io::Op::kWrite || (io.op == Io::Op::kZero && !facts_.zero);
-  const uint64_t most = payload ? std::min<uint64_t>(facts_.maximum, kMostPayload) : kMostRange;
+  // What a server has advertised as its maximum holds for these without payload too, but not for a
+  // fast zero ("Block size constraints").
+  const bool limited = io.op == Io::Op::kZero || io.op == Io::Op::kCache;
+  uint64_t most = kMostRange;
+  if (payload) {
+    most = std::min<uint64_t>(facts_.maximum, kMostPayload);
+  } else if (IsFastZero(io)) {
+    most = kMostAtOnce;
+  } else if (limited) {
+    most = std::min<uint64_t>(facts_.maximum, kMostRange);
+  }
   return std::max<uint64_t>(most - most % facts_.minimum, facts_.minimum);
 }
 
@@ -420,7 +434,7 @@ bool ClientImpl::CutPiece(Piece* piece) {
     piece->zeroes = !facts_.zero;
     if (piece->zeroes) piece->command = kCommandWrite;
     if (!piece->zeroes && (io.flags & Io::kNoHole) != 0) piece->flags |= kCommandNoHole;
-    if ((io.flags & Io::kFastZero) != 0) piece->flags |= kCommandFastZero;
+    if (IsFastZero(io)) piece->flags |= kCommandFastZero;
   }
   if (io.op == Io::Op::kStatus && (io.flags & Io::kOneExtent) != 0) piece->flags |= kCommandReqOne;
   if (IsChange(io.op) && (io.flags & Io::kFua) != 0) {

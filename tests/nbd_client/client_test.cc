@@ -284,6 +284,47 @@ TEST_F(ClientTest, MakesDoWithoutFuaAndZeroes) {
   EXPECT_EQ(fast.io.error, ENOTSUP);
 }
 
+TEST_F(ClientTest, CutsWhatHasNoPayloadToTheServersMaximumToo) {
+  script_.bytes = uint64_t{16} << 30;
+  script_.sizes.maximum = 1 << 20;
+  Start();
+  for (const Io::Op op : {Io::Op::kZero, Io::Op::kCache}) {
+    Command command(op, 4096, (2 << 20) + 512);
+    Submit(command);
+    uint64_t at = 4096;
+    for (const uint64_t length : {1u << 20, 1u << 20, 512u}) {
+      const Request request = Next().request;
+      EXPECT_EQ(request.offset, at);
+      EXPECT_EQ(request.length, length);
+      at += length;
+      server().PutDone(request.cookie);
+    }
+    Finish(command);
+    EXPECT_EQ(command.io.error, 0);
+  }
+}
+
+TEST_F(ClientTest, AFastZeroIsNotCut) {
+  script_.bytes = uint64_t{16} << 30;
+  script_.sizes.maximum = 1 << 20;
+  Start();
+  Command fast(Io::Op::kZero, 0, uint64_t{2} << 30, Io::kFastZero);
+  Submit(fast);
+  const Request request = Next().request;
+  EXPECT_EQ(request.length, uint64_t{2} << 30);
+  EXPECT_EQ(request.flags, kCommandFastZero);
+  EXPECT_TRUE(server().asked.empty());
+  server().PutDone(request.cookie);
+  Finish(fast);
+  EXPECT_EQ(fast.io.error, 0);
+
+  Command too_long(Io::Op::kZero, 0, uint64_t{4} << 30, Io::kFastZero);
+  Submit(too_long);
+  Finish(too_long);
+  EXPECT_EQ(too_long.io.error, ENOTSUP);
+  EXPECT_TRUE(server().asked.empty());
+}
+
 TEST_F(ClientTest, WhatAServerHasNotIsDoneAtOnce) {
   script_.flags = kHasFlags;
   Start();

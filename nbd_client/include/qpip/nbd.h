@@ -66,9 +66,11 @@ struct Io {
     kCache,   ///< the range will be read soon
     kStatus,  ///< fills `extents`
   };
-  static constexpr uint32_t kFua = 1u << 0;       ///< a change: on stable storage when it is done
-  static constexpr uint32_t kNoHole = 1u << 1;    ///< kZero: the range becomes, or stays, allocated
-  static constexpr uint32_t kFastZero = 1u << 2;  ///< kZero: ENOTSUP unless faster than a write
+  static constexpr uint32_t kFua = 1u << 0;     ///< a change: on stable storage when it is done
+  static constexpr uint32_t kNoHole = 1u << 1;  ///< kZero: the range becomes, or stays, allocated
+  /// kZero: ENOTSUP, and nothing is changed, unless faster than a write; also where it is longer
+  /// than one command of the protocol's, 4 GiB.
+  static constexpr uint32_t kFastZero = 1u << 2;
   static constexpr uint32_t kOneExtent = 1u << 3;  ///< kStatus: one extent
 
   Op op = Op::kRead;    ///< what is to be done
@@ -118,8 +120,10 @@ struct ExportFacts {
   bool extended_headers = false;    ///< agreed on
   uint32_t minimum = 1;             ///< offsets and lengths are multiples; a power of two
   uint32_t preferred = 4096;        ///< likewise, for speed
-  uint32_t maximum = 32u << 20;  ///< longest payload of one command; the client cuts what is longer
-  std::string description;       ///< for people; may be empty
+  /// Longest payload of one command, and longest range of a kZero or kCache; the client cuts what
+  /// is longer.
+  uint32_t maximum = 32u << 20;
+  std::string description;  ///< for people; may be empty
 };
 
 /// Which changes a server has answered, and which of them are on stable storage. A client has one
