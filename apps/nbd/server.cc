@@ -89,7 +89,12 @@ void Server::Run() {
     RunOnNic();
   } else {
     const std::jthread beside([this] { RunOnSockets(); });
-    RunOnNic();
+    try {
+      RunOnNic();
+    } catch (...) {
+      nic_failed_ = true;  // or the one beside it, which is waited for, would go on alone
+      throw;
+    }
   }
   while (any_connection()) {
     AwaitAnEnd();
@@ -98,7 +103,7 @@ void Server::Run() {
 }
 
 bool Server::done() const {
-  if (stop_.requested()) return true;
+  if (stop_.requested() || nic_failed_) return true;
   const std::lock_guard lock(mutex_);
   return options_.once && ended_ > 0;
 }

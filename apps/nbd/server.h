@@ -56,7 +56,8 @@ class Server {
   uint16_t port() const { return listener_ ? listener_->port() : uint16_t{0}; }
   const std::vector<std::unique_ptr<ListeningSocket>>& sockets() const { return sockets_; }
   /// Serves until stopped, or as `once` says. What cannot be had for a client is said on stderr,
-  /// and that one waits or is refused. Throws qpip::Error when there is no room for the first.
+  /// and that one waits or is refused. Throws qpip::Error when there is no room for the first on
+  /// the NIC, and takes nobody on sockets either then.
   void Run();
   /// Thread-safe.
   ServerCounts counts() const;
@@ -93,8 +94,9 @@ class Server {
   ServerOptions options_;
   const apps::StopToken& stop_;
   MemoryBudget budget_;
-  bool offered_ = false;               ///< there has been room for a client
-  std::atomic<bool> lacking_ = false;  ///< there was none at the last attempt
+  bool offered_ = false;                  ///< there has been room for a client
+  std::atomic<bool> lacking_ = false;     ///< there was none at the last attempt
+  std::atomic<bool> nic_failed_ = false;  ///< nobody is served there, and nobody is to be elsewhere
   std::unique_ptr<ProtectionDomain> pd_;
   mutable std::mutex mutex_;  ///< of what follows
   std::condition_variable an_end_;
