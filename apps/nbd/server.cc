@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -36,7 +37,7 @@ class Server::Connection {
   explicit Connection(std::unique_ptr<Transport> made) : transport(std::move(made)) {}
 
   std::unique_ptr<Transport> transport;
-  storage::ThreadExecutor executor;
+  std::optional<storage::ThreadExecutor> executor{std::in_place};
   std::string peer;
   ClientAddress address;
   QueuePair* qp = nullptr;  ///< where it is one
@@ -266,7 +267,7 @@ void Server::ServeExport(Connection& connection) {
       Negotiation(transport, visible, connection.qp == nullptr ? options_.tls : nullptr).Run();
   if (agreement.chosen == nullptr) return;
   transport.SetDeadline(std::nullopt, {});
-  Transmission transmission(transport, connection.executor, agreement, budget_);
+  Transmission transmission(transport, *connection.executor, agreement, budget_);
   const CountAtEnd count(*this, transmission);
   transmission.Run();
 }
@@ -287,6 +288,9 @@ void Server::Serve(Connection& connection) {
   } catch (const std::exception& error) {
     ReportEnd(connection.peer, error);
   }
+  // Here, not where connections are accepted: an upstream's client takes leave of its server, which
+  // may take a second.
+  connection.executor.reset();
   connection.ended.store(true, std::memory_order_release);
   const std::lock_guard lock(mutex_);
   ++ended_;
