@@ -2,8 +2,11 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "channel.h"
@@ -67,18 +70,28 @@ class QpWire : public Wire {
 
   std::unique_ptr<Channel> Connect() override;
   Timeout connecting_step() const override { return std::chrono::microseconds(200); }
-  bool Wait(Timeout timeout) override { return HandOut(cq_->Wait(completions_, timeout)); }
-  bool Poll() override { return HandOut(cq_->Poll(completions_)); }
+  bool Wait(Timeout timeout) override {
+    return HandOutKept() ||
+           HandOut(std::span(completions_).first(cq_->Wait(completions_, timeout)));
+  }
+  bool Poll() override {
+    const bool any_kept = HandOutKept();
+    return HandOut(std::span(completions_).first(cq_->Poll(completions_))) || any_kept;
+  }
   int fd() override { return cq_->fd(); }
   bool Arm() override {
     cq_->Acknowledge();
-    return cq_->Arm();
+    return kept_.empty() && cq_->Arm();
   }
   std::span<std::byte> Allocate(size_t bytes) override;
   void Use(const MemoryRegion& region) override { regions_.push_back(&region); }
 
   CompletionQueue& cq() { return *cq_; }
   void Add(QpChannel& channel) { channels_[channel.qp().qp_num()] = &channel; }
+  /// The queue pair of this number is destroyed: what it has left behind in the completion queue is
+  /// not for the next one, which may get its number. What is others' waits for the next Poll: they
+  /// are not to be moved on in the middle of another's end.
+  void Forget(uint32_t qp_num);
   void Remove(QpChannel& channel) { channels_.erase(channel.qp().qp_num()); }
   /// The region that `run` lies in; nullptr: none of ours.
   const MemoryRegion* Find(const iovec& run) const;
@@ -87,7 +100,8 @@ class QpWire : public Wire {
   static constexpr uint32_t kMaxConnections = 64;
   static constexpr uint32_t kEach = kReceives + kSendDepth;
 
-  bool HandOut(size_t count);
+  bool HandOut(std::span<const WorkCompletion> completions);
+  bool HandOutKept() { return !kept_.empty() && HandOut(std::exchange(kept_, {})); }
 
   Nic& nic_;
   ProtectionDomain& pd_;
@@ -98,6 +112,7 @@ class QpWire : public Wire {
   std::vector<std::unique_ptr<MemoryRegion>> own_;
   std::vector<const MemoryRegion*> regions_;  ///< those and the caller's
   std::array<WorkCompletion, 64> completions_;
+  std::vector<WorkCompletion> kept_;  ///< taken by Forget, and not handed out yet
 };
 
 QpChannel::QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd, std::chrono::seconds keepalive)
@@ -118,8 +133,10 @@ QpChannel::QpChannel(QpWire& wire, Nic& nic, ProtectionDomain& pd, std::chrono::
 }
 
 QpChannel::~QpChannel() {
+  const uint32_t number = qp_->qp_num();
   wire_.Remove(*this);
   qp_.reset();  // first: nothing refers to the memory then
+  wire_.Forget(number);
 }
 
 void QpChannel::ThrowIfBroken() {
@@ -203,12 +220,26 @@ std::unique_ptr<Channel> QpWire::Connect() {
   return channel;
 }
 
-bool QpWire::HandOut(size_t count) {
-  for (const WorkCompletion& completion : std::span(completions_).first(count)) {
+bool QpWire::HandOut(std::span<const WorkCompletion> completions) {
+  for (const WorkCompletion& completion : completions) {
     const auto found = channels_.find(completion.qp_num);
     if (found != channels_.end()) found->second->OnCompletion(completion);
   }
-  return count > 0;
+  return !completions.empty();
+}
+
+void QpWire::Forget(uint32_t qp_num) {
+  const auto is_its = [qp_num](const WorkCompletion& each) { return each.qp_num == qp_num; };
+  std::erase_if(kept_, is_its);
+  try {
+    // What there was when it was destroyed comes first, and is no more than the queue holds.
+    for (size_t seen = 0; seen < kMaxConnections * kEach; seen += completions_.size()) {
+      const auto some = std::span(completions_).first(cq_->Poll(completions_));
+      std::copy_if(some.begin(), some.end(), std::back_inserter(kept_), std::not_fn(is_its));
+      if (some.size() < completions_.size()) break;
+    }
+  } catch (const Error&) {  // in a child of fork(2) nothing is polled, and nothing connected
+  }
 }
 
 std::span<std::byte> QpWire::Allocate(size_t bytes) {
