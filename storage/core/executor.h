@@ -52,6 +52,9 @@ class Workers {
   /// `task` runs on a thread of the workers'; inside of this call when they have none. Thread-safe;
   /// does not allocate.
   virtual void Run(Task& task) = 0;
+  /// For a task that runs there and has more to do: it runs again, behind those that wait. Returns
+  /// false when it is to go on by itself. Thread-safe; does not allocate.
+  virtual bool RunAgain(Task& /*task*/) { return false; }
 };
 
 /// First in, first out. Not thread-safe.

@@ -34,6 +34,15 @@ void ThreadPool::Run(Task& task) {
   task.run(task);
 }
 
+bool ThreadPool::RunAgain(Task& task) {
+  const std::lock_guard lock(mutex_);
+  if (tasks_.empty() || threads_.empty()) return false;
+  tasks_.Push(task);
+  ++waiting_;
+  work_.notify_one();
+  return true;
+}
+
 void ThreadPool::Work() {
   std::unique_lock lock(mutex_);
   for (;;) {

@@ -21,6 +21,7 @@ class ThreadPool : public Workers {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   void Run(Task& task) override;
+  bool RunAgain(Task& task) override;
 
  private:
   void Work();

@@ -26,6 +26,10 @@ namespace {
 
 constexpr uint32_t kMaxPreferred = 64 * 1024;
 constexpr size_t kZeroBytes = 64 * 1024;
+/// Of one step of what may write as much as it names.
+constexpr uint64_t kSlowStep = 32u << 20;
+/// The same where a file system does it without writing.
+constexpr uint64_t kQuickStep = 1u << 30;
 alignas(4096) const std::array<std::byte, kZeroBytes> kZeroBlock = {};
 
 std::runtime_error OpenError(const std::string& what, const std::string& path,
@@ -63,6 +67,12 @@ struct FileDevice::Work : FileRing::Call {
   std::span<iovec> rest;  ///< what has not been moved yet
   uint64_t offset;        ///< of the first byte of it
   bool syncing;
+};
+
+/// Of a trim or a zero; in its scratch memory.
+struct FileDevice::Range {
+  FileDevice* device;
+  uint64_t at;  ///< it is done up to here
 };
 
 FileDevice::FileDevice(const std::string& path, const FileOptions& options, Workers& workers)
@@ -118,6 +128,14 @@ void FileDevice::Submit(Request& request) {
     // A ring has threads of the kernel's do even these, which takes longer than the copy.
     if (in_memory_) return Complete(request, Do(request));
     if (FileRing* const ring = request.executor->ring()) return StartOnRing(*ring, request);
+  }
+  if (request.op == Op::kTrim || request.op == Op::kZero) {
+    request.Scratch<Range>(this, request.offset);
+    request.run = [](Task& task) {
+      auto& asked = static_cast<Request&>(task);
+      asked.InScratch<Range>().device->GoOn(asked);
+    };
+    return workers_.Run(request);
   }
   request.Scratch<FileDevice*>(this);
   request.run = [](Task& task) {
@@ -190,13 +208,43 @@ int FileDevice::Do(Request& request) {
       error = WriteAll(request.offset, request.data);
       break;
     case Op::kTrim:
-      error = Trim(request);
+      error = Trim(request.offset, request.length);
       break;
     case Op::kZero:
-      error = Zero(request);
+      error = Zero(request.offset, request.length, request.flags);
       break;
   }
   return error == 0 && (request.flags & kFua) != 0 ? Sync() : error;
+}
+
+void FileDevice::GoOn(Request& request) {
+  Range& range = request.InScratch<Range>();
+  const uint64_t end = request.offset + request.length;
+  for (;;) {
+    const uint64_t next = NextStep(request, range.at);
+    const uint64_t length = next - range.at;
+    int error =
+        request.op == Op::kTrim ? Trim(range.at, length) : Zero(range.at, length, request.flags);
+    range.at = next;
+    if (error == 0 && next < end) {
+      if (workers_.RunAgain(request)) return;  // another thread may have it by now
+      continue;
+    }
+    if (error == 0 && (request.flags & kFua) != 0) error = Sync();
+    return CompleteLater(request, error);
+  }
+}
+
+uint64_t FileDevice::NextStep(const Request& request, uint64_t at) const {
+  const uint64_t end = request.offset + request.length;
+  // It is fast or refused, and refused as a whole: a part must not have been done.
+  if (request.op == Op::kZero && (request.flags & kFastZero) != 0) return end;
+  const bool punches = can_punch_ && (request.flags & kNoHole) == 0;
+  // Whether the file system has the call at all is known behind the first step.
+  const bool quick = !block_device_ && at > request.offset &&
+                     (request.op == Op::kTrim || punches || can_zero_range_);
+  const uint64_t step = quick ? kQuickStep : kSlowStep;
+  return std::min(end, (at / step + 1) * step);  // a multiple of any sector
 }
 
 int FileDevice::ReadAll(Request& request) {
@@ -233,20 +281,19 @@ int FileDevice::Sync() {
   return AfterSync(calls_.sync(fd_) == 0 ? 0 : errno);
 }
 
-int FileDevice::Trim(const Request& request) {
+int FileDevice::Trim(uint64_t offset, uint64_t length) {
   if (block_device_) {
     const uint64_t mask = sector_bytes_ - 1;
-    const uint64_t begin = (request.offset + mask) & ~mask;
-    const uint64_t end = (request.offset + request.length) & ~mask;
+    const uint64_t begin = (offset + mask) & ~mask;
+    const uint64_t end = (offset + length) & ~mask;
     if (begin >= end) return 0;
     std::array<uint64_t, 2> range = {begin, end - begin};
     const int error = ioctl(fd_, BLKDISCARD, range.data()) == 0 ? 0 : errno;
     return IsUnsupported(error) ? 0 : error;
   }
   if (!can_punch_) return 0;  // a hint
-  if (calls_.allocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                      static_cast<off_t>(request.offset),
-                      static_cast<off_t>(request.length)) == 0) {
+  if (calls_.allocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                      static_cast<off_t>(length)) == 0) {
     return 0;
   }
   if (!IsUnsupported(errno)) return errno;
@@ -254,21 +301,19 @@ int FileDevice::Trim(const Request& request) {
   return 0;
 }
 
-int FileDevice::Zero(const Request& request) {
+int FileDevice::Zero(uint64_t offset, uint64_t length, uint32_t flags) {
   // Of a block device only whole sectors can be zeroed by a call.
   const uint64_t mask = sector_bytes_ - 1;
-  const uint64_t end = request.offset + request.length;
-  const uint64_t first = std::min((request.offset + mask) & ~mask, end);
+  const uint64_t end = offset + length;
+  const uint64_t first = std::min((offset + mask) & ~mask, end);
   const uint64_t last = std::max(end & ~mask, first);
-  const bool whole = first == request.offset && last == end;
-  const bool fast = (request.flags & kFastZero) != 0;
+  const bool whole = first == offset && last == end;
+  const bool fast = (flags & kFastZero) != 0;
   if (fast && !whole) return EOPNOTSUPP;
-  int error = first < last ? ZeroByCall(first, last - first, request.flags) : 0;
+  int error = first < last ? ZeroByCall(first, last - first, flags) : 0;
   if (error == EOPNOTSUPP && fast) return error;
   if (error == EOPNOTSUPP) error = ZeroByWriting(first, last - first);
-  if (error == 0 && first > request.offset) {
-    error = ZeroByWriting(request.offset, first - request.offset);
-  }
+  if (error == 0 && first > offset) error = ZeroByWriting(offset, first - offset);
   if (error == 0 && end > last) error = ZeroByWriting(last, end - last);
   // A file that was cut grows, as by a write. Not by ftruncate(2), which would cut off what another
   // write has grown it by meanwhile; this is the range's last byte, and to be zero anyway.

@@ -47,14 +47,20 @@ class FileDevice : public Device {
 
  private:
   struct Work;
+  struct Range;
 
   /// All of a request, in a thread that may block. Returns errno.
   int Do(Request& request);
   int ReadAll(Request& request);
   int WriteAll(uint64_t offset, std::span<iovec> data);
   int Sync();
-  int Trim(const Request& request);
-  int Zero(const Request& request);
+  int Trim(uint64_t offset, uint64_t length);
+  int Zero(uint64_t offset, uint64_t length, uint32_t flags);
+  /// Trims and zeroes, which may be as long as the device, in steps between which others' have
+  /// their turn.
+  void GoOn(Request& request);
+  /// How far the next step goes that begins at `at`.
+  uint64_t NextStep(const Request& request, uint64_t at) const;
   int ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags);
   int ZeroByWriting(uint64_t offset, uint64_t length);
   int Cache(const Request& request);

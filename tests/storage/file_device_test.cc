@@ -7,10 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <semaphore>
 
 #include "bench.h"
 
@@ -299,6 +301,76 @@ TEST_F(FileDeviceTest,
   EXPECT_EQ(Content(), model);
   EXPECT_EQ(bench_.Run(*file, Op::kTrim, 0, 1001), 0);  // a hint that is not followed
   EXPECT_EQ(Content(), model);
+}
+
+/// Calls of a file system that can only write zeroes, of which the first waits at `gate`.
+std::binary_semaphore gate{0};
+const FileCalls kSlow = {.read = preadv,
+                         .write = [](int, const iovec* data, int count, off_t) -> ssize_t {
+                           if (script.log.empty()) gate.acquire();
+                           script.log.push_back("write");
+                           size_t bytes = 0;
+                           for (int i = 0; i < count; ++i) bytes += data[i].iov_len;
+                           return static_cast<ssize_t>(bytes);
+                         },
+                         .sync = fdatasync,
+                         .allocate =
+                             [](int, int, off_t, off_t) {
+                               errno = EOPNOTSUPP;
+                               return -1;
+                             }};
+
+TEST_F(FileDeviceTest, GivenALongZeroWhenThereIsOneThreadThenOthersAreServedBetweenItsSteps) {
+  MakeFile({});
+  ASSERT_EQ(truncate(path_.c_str(), 200 << 20), 0);
+  ThreadPool one(1);
+  FileDevice file(path_, {.calls = &kSlow}, one);
+  std::vector<Op> ended;
+  std::array<Request, 2> requests;
+  for (Request& each : requests) {
+    each.offset = 100;
+    each.length = 150 << 20;
+    each.executor = &bench_.executor;
+    each.context = &ended;
+    each.done = [](Request& over) {
+      EXPECT_EQ(over.error, 0);
+      static_cast<std::vector<Op>*>(over.context)->push_back(over.op);
+    };
+  }
+  requests[0].op = Op::kZero;
+  requests[1].op = Op::kCache;
+  for (Request& each : requests) file.Submit(each);
+  gate.release();  // the other one waits for the thread by now
+  RunUntil(bench_.executor, [&] { return ended.size() == 2; });
+  EXPECT_THAT(ended, ElementsAre(Op::kCache, Op::kZero));
+  EXPECT_EQ(script.log.size(), 151u);  // of a mebibyte, and what is left of a step and of all
+}
+
+TEST_F(FileDeviceTest, GivenZeroesAndTrimsOfManyStepsThenTheyAreOfTheWholeRange) {
+  constexpr uint64_t kStep = 32 << 20;
+  MakeFile({});
+  ASSERT_EQ(truncate(path_.c_str(), 3 * kStep), 0);
+  const auto file = OpenScripted();
+  for (const Op op : {Op::kZero, Op::kTrim}) {
+    ASSERT_EQ(bench_.Write(*file, kStep - 100, Ramp(200)), 0);
+    ASSERT_EQ(bench_.Write(*file, 2 * kStep - 50, Ramp(200)), 0);
+    script.log.clear();
+    EXPECT_EQ(bench_.Run(*file, op, kStep - 50, kStep + 100, kFua), 0);
+    EXPECT_THAT(script.log, ElementsAre("punch", "punch", "sync"));
+    EXPECT_EQ(bench_.Read(*file, kStep - 100, 50), Ramp(50));
+    EXPECT_EQ(bench_.Read(*file, kStep - 50, 200), Bytes(200));
+    EXPECT_EQ(bench_.Read(*file, 2 * kStep - 50, 100), Bytes(100));
+    const Bytes ramp = Ramp(200);
+    EXPECT_EQ(bench_.Read(*file, 2 * kStep + 50, 100), Bytes(ramp.begin() + 100, ramp.end()));
+  }
+}
+
+TEST_F(FileDeviceTest, GivenAFastZeroOfManyStepsThenItIsOneCall) {
+  MakeFile({});
+  ASSERT_EQ(truncate(path_.c_str(), 200 << 20), 0);
+  const auto file = OpenScripted();
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 0, 150 << 20, kFastZero), 0);
+  EXPECT_THAT(script.log, ElementsAre("punch"));
 }
 
 TEST_F(FileDeviceTest, GivenADiskThatIsFullWhenZeroesAreWrittenThenTheErrorIsTold) {
