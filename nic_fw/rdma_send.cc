@@ -508,13 +508,17 @@ Turn ServiceRdma(const Nic& nic, QueuePair& q) {
   const bool all_sent = q.tcb.snd.nxt == q.tcb.snd.end;
   const bool more =
       q.send.announced != q.send.producer && r.ending == RdmaEnding::kOpen && !IsOver(q);
-  if (more && all_sent && !q.send.window.Holds(q.send.announced)) {
+  tcp::SendIntent intent = tcp::NextSend(q.tcb, nic.now);
+  // What is sent again has the cache first: both would fetch in turns for ever, and send nothing.
+  const bool repairs = all_sent && intent.kind == tcp::SendIntent::Kind::kData;
+  if (more && all_sent && !repairs && !q.send.window.Holds(q.send.announced)) {
     if (!FetchRdmaSends(nic, q, q.send.announced)) return kIdleTurn;
+    intent = tcp::NextSend(q.tcb, nic.now);
   } else if (q.send.shutdown_wanted && !q.tcb.snd.fin_queued && !more &&
              !iwarp::OwesResponse(r.sender) && r.ending == RdmaEnding::kOpen) {
     tcp::Close(q.tcb, nic.now);
+    intent = tcp::NextSend(q.tcb, nic.now);
   }
-  const tcp::SendIntent intent = tcp::NextSend(q.tcb, nic.now);
   switch (intent.kind) {
     case tcp::SendIntent::Kind::kControl:
       if (q.send.window.fetching != 0 && tcp::AckDue(q.tcb, nic.now)) return kIdleTurn;

@@ -309,6 +309,41 @@ TEST_P(RdmaFrames, GivenAPeersAtomicWhenGrantedThenCarriedOutAndAnswered) {
 INSTANTIATE_TEST_SUITE_P(Crc, RdmaFrames, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "on" : "off"; });
 
+// --- What is sent again
+
+TEST(RdmaRepair, GivenARequestThatWaitsWhenOneBeforeItIsLostThenItIsSentAgain) {
+  RdmaSetup setup;
+  setup.qp.send_log2_stride = 9;  // the cache holds one entry
+  ScriptedPeer script(setup);
+  script.nic.hardware.DmaTakesTime();
+  const abi::Sge sge = SgeOf(script.memory, script.key, 0, 8);
+  const auto post = [&](SendOpcode opcode, uint8_t flags) {
+    Post(script.nic, *script.qp,
+         {.opcode = opcode, .list = {sge}, .remote_key = 99, .flags = flags});
+  };
+  post(SendOpcode::kRdmaRead, abi::kSendSignaled);
+  script.cable.Run();
+  int lost = 0;
+  script.cable.filter = [&](const Frame& frame, bool from_a) {
+    const bool text = frame[6] == ipv6::kTcp && frame.size() > 40 + (frame[52] >> 4) * size_t{4};
+    return from_a || !text || lost++ != 0;
+  };
+  post(SendOpcode::kRdmaWrite, abi::kSendSignaled);
+  post(SendOpcode::kRdmaWrite, abi::kSendSignaled);
+  post(SendOpcode::kSend, abi::kSendSignaled | abi::kSendFence);  // behind the read
+  script.cable.Advance(3000 * kMs, 10 * kMs);
+  ASSERT_GE(lost, 3) << "both Writes have gone, and the first once more";
+  const auto fpdus = script.Hear();
+  ASSERT_EQ(fpdus.size(), 3u);
+  EXPECT_EQ(fpdus[0].opcode, Opcode::kReadRequest);
+  EXPECT_EQ(fpdus[1].opcode, Opcode::kWrite);
+  EXPECT_EQ(fpdus[2].opcode, Opcode::kWrite);
+  script.Say(script.ReadResponse(0, Bytes(8)));
+  const auto fenced = script.Hear();
+  ASSERT_EQ(fenced.size(), 1u);
+  EXPECT_EQ(fenced[0].opcode, Opcode::kSend);
+}
+
 // --- A host that means harm
 
 TEST(RdmaHost, GivenInlineDataThatIsLengthenedAfterItWasAnnouncedWhenSentAgainThenNoByteOfItGoes) {
