@@ -270,6 +270,10 @@ uint32_t ReadOverlap(const Nic& nic, const ReceiveContext& context, uint32_t hav
                    out + (begin - from));
 }
 
+bool IsGathered(const FpduGather& gather) {
+  return gather.total != 0 && gather.have == gather.total;
+}
+
 /// The next bytes of an FPDU of which the context has not all.
 Step IssuePart(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
   FpduGather& gather = r.gather;
@@ -306,6 +310,11 @@ Step IssuePart(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
   context.held = false;
   Advance(nic, index, length);
   DeliveryOf(nic, index).gathers = true;
+  if (IsGathered(gather)) {  // a fault, which is not acknowledged, can be found from now on
+    gather.held = length;
+    gather.held_ends_frame = context.remaining == 0;
+    DeliveryOf(nic, index).stream_bytes = 0;
+  }
   return Step::kYes;
 }
 
@@ -336,9 +345,23 @@ Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
     CopyPayload(nic, q, r, q.pool.ring, target);
   }
   Commit(nic, q, r, target, &delivery);
+  delivery.stream_bytes = gather.held;
+  delivery.ends_frame = gather.held_ends_frame;
   gather = FpduGather{};
   r.delivering = delivery.operations != 0;
   return Step::kYes;
+}
+
+/// A gathered FPDU is where it belongs: now its last part counts as well. Before it takes effect,
+/// so that what is sent because of it says so.
+void CountGathered(const Nic& nic, QueuePair& q, const RdmaDelivery& delivery) {
+  if (delivery.stream_bytes == 0) return;  // a message that waited: it has been counted
+  tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, delivery.ends_frame);
+  if (tcp::AckDue(q.tcb, nic.now)) {
+    Activate(nic, q.handle);
+  } else {
+    UpdateTimer(nic, q);
+  }
 }
 
 Step IssueNext(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
@@ -362,10 +385,6 @@ Step IssueNext(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
   return IssuePart(nic, q, r, index);
 }
 
-bool IsGathered(const FpduGather& gather) {
-  return gather.total != 0 && gather.have == gather.total;
-}
-
 }  // namespace
 
 void IssueRdma(const Nic& nic, QueuePair& q) {
@@ -378,6 +397,7 @@ void IssueRdma(const Nic& nic, QueuePair& q) {
     if (IsGathered(r.gather)) {
       if (r.gather.operations != 0) return;  // its last bytes are under way
       if (IssueGathered(nic, q, r) != Step::kYes || r.delivering) return;
+      CountGathered(nic, q, r.gathered);
       DeliverRdma(nic, q, r, r.gathered);
       continue;
     }
@@ -423,7 +443,9 @@ void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
     FailBytes(nic, q, delivery.status);  // its receive is taken back (DropDelivery)
   }
   r.delivering = false;
-  if (q.state == QpState::kConnected) DeliverRdma(nic, q, r, delivery);
+  if (q.state != QpState::kConnected) return;
+  CountGathered(nic, q, delivery);
+  DeliverRdma(nic, q, r, delivery);
 }
 
 void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {

@@ -56,7 +56,9 @@ struct FpduGather {
   uint32_t operations = 0;  ///< under way, into the pool
   uint32_t have = 0;        ///< bytes that are placed or being placed; 0: none is being gathered
   uint32_t total = 0;       ///< bytes of the FPDU; 0: not known yet
-  uint32_t crc = 0;         ///< of `have` bytes, its own field excluded
+  uint32_t held = 0;        ///< bytes of its last part, which count when what it says is accepted
+  bool held_ends_frame = false;  ///< ... behind which its frame has nothing
+  uint32_t crc = 0;              ///< of `have` bytes, its own field excluded
   uint8_t head[kHeadBytes] = {};
   uint8_t field[iwarp::kCrcBytes] = {};  ///< the CRC that it came with
 };
@@ -73,6 +75,7 @@ struct RdmaDelivery {
   };
   Kind kind = Kind::kNothing;
   bool gathers = false;       ///< it goes to the pool, to be gathered
+  bool ends_frame = false;    ///< RdmaState::gathered: FpduGather::held_ends_frame
   uint32_t operations = 0;    ///< under way
   uint32_t status = 0;        ///< DmaStatus of those that were the worst
   uint32_t stream_bytes = 0;  ///< that count as placed with it

@@ -308,6 +308,100 @@ TEST_F(RdmaReceive, GivenAGatheredFpduWithABadCrcWhenItIsWholeThenRefused) {
   EXPECT_EQ(Memory()[0], 0) << "nothing is placed";
 }
 
+/// A frame of TCP becomes two: the first is answered, and `frame` is the rest from `text` bytes on.
+Frame CutInTwo(Frame* frame, size_t text) {
+  const size_t headers = 40 + ((*frame)[52] >> 4) * size_t{4};
+  const auto at = static_cast<int64_t>(headers + text);
+  Frame first(frame->begin(), frame->begin() + at);
+  frame->erase(frame->begin() + static_cast<int64_t>(headers), frame->begin() + at);
+  StoreBe32(&(*frame)[44], LoadBe32(&(*frame)[44]) + static_cast<uint32_t>(text));
+  for (Frame* one : {&first, frame}) {
+    StoreBe16(&(*one)[4], static_cast<uint16_t>(one->size() - 40));
+    StoreBe16(&(*one)[56], 0);
+    StoreBe16(&(*one)[56], static_cast<uint16_t>(~TransportSum(*one, ipv6::kTcp)));
+  }
+  return first;
+}
+
+TEST_F(RdmaReceive, GivenAnFpduThatIsCutWhenItIsRefusedThenItsEndIsNotAcknowledged) {
+  for (const bool bad_crc : {false, true}) {
+    script = std::make_unique<ScriptedPeer>();
+    uint32_t end = 0;
+    std::vector<uint32_t> acknowledged;
+    script->cable.filter = [&](const Frame& frame, bool from_a) {
+      if (frame[6] != ipv6::kTcp) return true;
+      const size_t headers = 40 + (frame[52] >> 4) * size_t{4};
+      if (from_a && frame.size() > headers) {
+        end = LoadBe32(&frame[44]) + static_cast<uint32_t>(frame.size() - headers);
+      } else if (!from_a && (frame[53] & 0x04) == 0) {
+        acknowledged.push_back(LoadBe32(&frame[48]));
+      }
+      return true;
+    };
+    Bytes fpdu =
+        script->Write(script->key ^ (bad_crc ? 0u : 1u), script->memory.address(), Bytes(40, 7));
+    if (bad_crc) fpdu[20] ^= 1;
+    script->Say(Bytes(fpdu.begin(), fpdu.begin() + 30));
+    script->Say(Bytes(fpdu.begin() + 30, fpdu.end()));
+    script->cable.Advance(100 * kMs);
+    const auto why = WhyTerminated(script->nic, *script->qp);
+    ASSERT_TRUE(why.has_value());
+    EXPECT_EQ(why->cause, bad_crc ? Cause::kBadCrc : Cause::kTaggedInvalidStag);
+    ASSERT_FALSE(acknowledged.empty()) << "the Terminate, at least";
+    for (const uint32_t sequence : acknowledged) {
+      EXPECT_LT(static_cast<int32_t>(sequence - end), 0);
+    }
+  }
+}
+
+TEST(RdmaCut, GivenAWriteThatIsCutOnItsWayWhenItIsRefusedThenItDoesNotCompleteWithSuccess) {
+  for (const bool bad_crc : {false, true}) {
+    RdmaPair pair;
+    pair.cable.filter = [&](Frame& frame, bool from_a) {
+      const bool tcp = frame[6] == ipv6::kTcp;
+      if (!from_a || !tcp || frame.size() < 40 + (frame[52] >> 4) * size_t{4} + 32) return true;
+      if (bad_crc) frame.back() ^= 1;
+      pair.b.hardware.incoming.push_back(CutInTwo(&frame, 30));
+      return true;
+    };
+    Post(pair.a, *pair.qp_a,
+         {.opcode = abi::SendOpcode::kRdmaWrite,
+          .list = {SgeOf(pair.memory_a, pair.key_a, 0, 40)},
+          .remote_address = pair.memory_b.address(),
+          .remote_key = pair.key_b ^ (bad_crc ? 0u : 1u)});
+    pair.cable.Advance(100 * kMs);
+    const auto done = pair.a.Poll(*pair.cq_a);
+    ASSERT_EQ(done.size(), 1u);
+    EXPECT_EQ(Status(done[0]), Status(bad_crc ? abi::CompletionStatus::kRemoteOperationError
+                                              : abi::CompletionStatus::kRemoteAccessError));
+  }
+}
+
+TEST_F(RdmaReceive, GivenAnFpduThatIsCutWhenItIsPlacedThenAllOfItIsAcknowledged) {
+  PostRecv(0, 64);
+  uint32_t end = 0;
+  uint32_t acknowledged = 0;
+  script->cable.filter = [&](const Frame& frame, bool from_a) {
+    if (frame[6] != ipv6::kTcp) return true;
+    const size_t headers = 40 + (frame[52] >> 4) * size_t{4};
+    if (from_a && frame.size() > headers) {
+      end = LoadBe32(&frame[44]) + static_cast<uint32_t>(frame.size() - headers);
+    } else if (!from_a) {
+      acknowledged = LoadBe32(&frame[48]);
+    }
+    return true;
+  };
+  const Bytes fpdus[] = {script->Write(script->key, script->memory.address() + 100, Bytes(40, 7)),
+                         script->Send({})};  // whose last part is all there is to place
+  for (const Bytes& fpdu : fpdus) {
+    script->Say(Bytes(fpdu.begin(), fpdu.begin() + 17));
+    script->Say(Bytes(fpdu.begin() + 17, fpdu.end()));
+    script->cable.Advance(500 * kMs);
+    EXPECT_EQ(acknowledged, end);
+  }
+  EXPECT_EQ(Poll().size(), 1u);
+}
+
 TEST_F(RdmaReceive, GivenAPartOfAnFpduWhenThePeerClosesThenItIsAReset) {
   PostRecv(0, 64);
   const Bytes fpdu = script->Send(Bytes(40));
