@@ -17,6 +17,7 @@
 #include "nic_fw/rdma_connection.h"
 #include "nic_fw/rdma_queue.h"
 #include "nic_fw/schedule.h"
+#include "nic_fw/transmit_context.h"
 
 namespace qpip::fw {
 namespace {
@@ -307,6 +308,7 @@ Result DeregisterMemory(const Nic& nic, const abi::DeregisterMemory& c) {
   if (region == nullptr) region = FindWindow(nic, c.key);
   if (region == nullptr) return Status(CommandStatus::kBadHandle);
   const auto slot = static_cast<uint32_t>(region - &nic.region(0));
+  KeepRefusedAnswers(nic);
   UnbindWindowsOf(nic, slot);
   FreeRegion(nic, slot);
   return {};

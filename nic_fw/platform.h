@@ -215,7 +215,8 @@ struct Platform {
   /// Makes `payload` the NIC's own, for a packet that waits: `head_length` bytes of SRAM and,
   /// behind them, what was fetched, if `payload` is not 0, are in a packet buffer afterwards, and
   /// host memory may change. Returns the handle of both together; 0: no buffer is free, and
-  /// `payload` is as it was. Only on Ethernet.
+  /// `payload` is as it was. With bytes of SRAM only on Ethernet; without, a backend whose
+  /// `payload_fetch` copies may answer 0 and do nothing.
   uint32_t (*payload_keep)(void* context, uint32_t payload, const void* head,
                            uint32_t head_length) = nullptr;
   /// Puts the end of an FPDU behind what was fetched: `pad` zero bytes, 0 to 3, and four bytes of

@@ -49,6 +49,18 @@ void DropRefused(const Nic& nic, QueuePair& q) {
   }
 }
 
+void KeepRefusedAnswers(const Nic& nic) {
+  uint32_t handle = nic.state.refused.head;
+  for (; handle != kNone; handle = RefusedLink{nic}(handle).next) {
+    uint32_t index = nic.qp(handle).refused.head;
+    for (; index != kNone; index = TransmitLink{nic}(index).next) {
+      const TransmitContext& context = nic.transmit(index);
+      // Where a fetch is a copy there is nothing to do, and 0 is answered.
+      if (context.is_request_less) nic.hardware.PayloadKeep(context.payload, nullptr, 0);
+    }
+  }
+}
+
 void OnDatagramLost(const Nic& nic, SendQueue& send, const TransmitContext& context) {
   const bool fragment = context.part == DatagramPart::kFragment;
   if (fragment && !context.last_of_message) return;

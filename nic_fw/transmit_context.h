@@ -31,6 +31,9 @@ PayloadSource SourceOf(const TransmitContext& context);
 
 /// Gives back what the wire refused of `q`: lost, as in a switch with a full queue.
 void DropRefused(const Nic& nic, QueuePair& q);
+/// What the wire refused of answers to peers' requests is the NIC's own from now on. No work
+/// request of the host stands for them, so that it may take their memory back at any time.
+void KeepRefusedAnswers(const Nic& nic);
 /// UDP: a datagram was refused for too long: its send is over.
 void OnDatagramLost(const Nic& nic, SendQueue& send, const TransmitContext& context);
 

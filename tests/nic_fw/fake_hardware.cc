@@ -106,6 +106,7 @@ void FakeHardware::FillPayloadPorts() {
   p.payload_keep = [](void* c, uint32_t payload, const void* head,
                       uint32_t head_length) -> uint32_t {
     auto& self = Self(c);
+    self.payloads_kept += payload != 0;
     if (payload == 0) payload = self.next_handle_++;
     Frame& bytes = self.payloads_[payload];
     const auto* begin = static_cast<const uint8_t*>(head);

@@ -59,6 +59,7 @@ class FakeHardware {
   std::vector<std::pair<uint64_t, uint32_t>> revoked;  ///< leases and their owners
   bool frames_taken_back = false;                      ///< by whoever sent what is received
   uint32_t payload_buffers = 64;                       ///< packet buffers
+  uint64_t payloads_kept = 0;                          ///< payload_keep of what was fetched
   uint64_t packets_cut = 0;                            ///< frames sent that became segments...
   size_t largest_cut = 0;                              ///< ...the largest, bytes
   std::vector<std::pair<uint32_t, uint32_t>> interrupts;

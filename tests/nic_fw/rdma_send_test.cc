@@ -344,6 +344,52 @@ TEST(RdmaRepair, GivenARequestThatWaitsWhenOneBeforeItIsLostThenItIsSentAgain) {
   EXPECT_EQ(fenced[0].opcode, Opcode::kSend);
 }
 
+// --- Memory that is taken back
+
+struct RdmaRefusedAnswer : ::testing::Test {
+  ScriptedPeer script;
+  /// A peer's read is answered, and the wire refuses the answer.
+  void Refuse(uint32_t key) {
+    script.nic.hardware.wire_full = true;
+    script.Say(
+        script.Read({.length = 8, .source_stag = key, .source_offset = script.memory.address()}));
+    ASSERT_EQ(script.nic.hardware.payloads_held(), 1u);
+    ASSERT_EQ(script.nic.hardware.payloads_kept, 0u);
+  }
+  /// It goes as it was.
+  void Let() {
+    script.nic.hardware.wire_full = false;
+    script.cable.Advance(100 * kMs);
+    const auto fpdus = script.Hear();
+    ASSERT_EQ(fpdus.size(), 1u);
+    EXPECT_EQ(fpdus[0].opcode, Opcode::kReadResponse);
+    EXPECT_TRUE(fpdus[0].crc_good);
+  }
+};
+
+TEST_F(RdmaRefusedAnswer, GivenOneWhenItsMemoryIsDeregisteredThenItIsTheNicsOwn) {
+  Refuse(script.key);
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+  command.deregister_memory.key = script.key;
+  ASSERT_EQ(script.nic.Command(command).status, kOk);
+  EXPECT_EQ(script.nic.hardware.payloads_kept, 1u);
+  Let();
+}
+
+TEST_F(RdmaRefusedAnswer, GivenASendOfTheHostsWhenMemoryIsDeregisteredThenItStaysWhereItIs) {
+  script.nic.hardware.wire_full = true;
+  Post(script.nic, *script.qp, {.list = {SgeOf(script.memory, script.key, 0, 8)}});
+  script.cable.Run();
+  ASSERT_EQ(script.nic.hardware.payloads_held(), 1u);
+  HostMemory other(script.nic.hardware, 64);
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+  command.deregister_memory.key = script.nic.Register(other);
+  ASSERT_EQ(script.nic.Command(command).status, kOk);
+  EXPECT_EQ(script.nic.hardware.payloads_kept, 0u) << "it completes first";
+}
+
 // --- A host that means harm
 
 TEST(RdmaHost, GivenInlineDataThatIsLengthenedAfterItWasAnnouncedWhenSentAgainThenNoByteOfItGoes) {
