@@ -107,6 +107,7 @@ void DeliverReceive(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelive
     if (verdict != iwarp::AccessVerdict::kGranted) {
       // Its bytes are placed, but the message is not delivered.
       detail.status = abi::CompletionStatus::kFlushed;
+      r.faulty = true;
       RefuseSegment(nic, q, r, plan, iwarp::CauseOfAccess(verdict, plan.opcode),
                     delivery.ulpdu_length);
     } else {
@@ -130,6 +131,7 @@ void DeliverRdma(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery&
       uint64_t original = 0;
       if (delivery.plan.opcode == Opcode::kAtomicRequest &&
           !CarryOut(nic, q, delivery.plan.atomic, &original)) {
+        r.faulty = true;
         RefuseSegment(nic, q, r, delivery.plan, Cause::kInvalidStag, delivery.ulpdu_length);
         return;
       }

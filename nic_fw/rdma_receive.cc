@@ -15,6 +15,7 @@
 #include "nic_fw/received_frame.h"
 #include "nic_fw/remote_access.h"
 #include "nic_fw/schedule.h"
+#include "nic_fw/text_queue.h"
 #include "nic_fw/timers.h"
 #include "nic_fw/transmit_context.h"
 #include "protocols/common/byte_order.h"
@@ -352,16 +353,23 @@ Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
   return Step::kYes;
 }
 
-/// A gathered FPDU is where it belongs: now its last part counts as well. Before it takes effect,
-/// so that what is sent because of it says so.
-void CountGathered(const Nic& nic, QueuePair& q, const RdmaDelivery& delivery) {
-  if (delivery.stream_bytes == 0) return;  // a message that waited: it has been counted
-  tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, delivery.ends_frame);
-  if (tcp::AckDue(q.tcb, nic.now)) {
-    Activate(nic, q.handle);
-  } else {
-    UpdateTimer(nic, q);
-  }
+/// What is in place takes effect, and its bytes count. Those of a fault that shows only now do not:
+/// it is not acknowledged.
+void TakeEffect(const Nic& nic, QueuePair& q, RdmaState& r, const RdmaDelivery& delivery) {
+  const auto count = [&] {
+    if (delivery.stream_bytes == 0) return;  // a message that waited: it has been counted
+    tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, delivery.ends_frame);
+  };
+  // A Terminate ends the connection at once, and what is sent then says that it has come.
+  const bool terminates = delivery.kind == RdmaDelivery::Kind::kTerminate;
+  if (terminates) count();
+  DeliverRdma(nic, q, r, delivery);
+  if (!terminates && !r.faulty && q.state == QpState::kConnected) count();
+}
+
+/// Whether what is behind it has to wait until it has taken effect: it may name the key.
+bool EndsAccess(const RdmaDelivery& delivery) {
+  return delivery.kind == RdmaDelivery::Kind::kReceive && iwarp::Invalidates(delivery.plan.opcode);
 }
 
 Step IssueNext(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index) {
@@ -397,8 +405,13 @@ void IssueRdma(const Nic& nic, QueuePair& q) {
     if (IsGathered(r.gather)) {
       if (r.gather.operations != 0) return;  // its last bytes are under way
       if (IssueGathered(nic, q, r) != Step::kYes || r.delivering) return;
-      CountGathered(nic, q, r.gathered);
-      DeliverRdma(nic, q, r, r.gathered);
+      TakeEffect(nic, q, r, r.gathered);
+      if (q.state != QpState::kConnected) return;
+      if (tcp::AckDue(q.tcb, nic.now)) {
+        Activate(nic, q.handle);
+      } else {
+        UpdateTimer(nic, q);
+      }
       continue;
     }
     if (index == kNone) return;
@@ -406,7 +419,7 @@ void IssueRdma(const Nic& nic, QueuePair& q) {
     const uint32_t next = context.link.next;
     if (!context.issued && IssueNext(nic, q, r, index) != Step::kYes) return;
     // A context that has bytes left goes on at its completion; those behind it wait.
-    if (context.remaining != 0) return;
+    if (context.remaining != 0 || EndsAccess(DeliveryOf(nic, index))) return;
     index = next;
   }
 }
@@ -421,16 +434,20 @@ bool OnRdmaPart(const Nic& nic, uint32_t index, uint32_t status) {
 void OnRdmaPlaced(const Nic& nic, QueuePair& q, uint32_t index) {
   RdmaState& r = RdmaOf(nic, q);
   ReceiveContext& context = nic.receive(index);
-  const RdmaDelivery delivery = DeliveryOf(nic, index);
+  RdmaDelivery delivery = DeliveryOf(nic, index);
   if (delivery.gathers) --r.gather.operations;
   if (delivery.status != kDmaOk) {
     FailBytes(nic, q, delivery.status);
     return;
   }
-  // First, so that what takes effect now says so in what is sent because of it.
-  tcp::OnPlaced(q.tcb, delivery.stream_bytes, nic.now, context.remaining == 0);
+  if (r.faulty) {  // it was issued before that was known
+    TakeBackReceive(q.recv, context);
+    context.fills_wqe = false;
+    return;
+  }
   context.fills_wqe = false;  // it is filled: nobody takes the receive back
-  DeliverRdma(nic, q, r, delivery);
+  delivery.ends_frame = context.remaining == 0;
+  TakeEffect(nic, q, r, delivery);
 }
 
 void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
@@ -439,13 +456,15 @@ void OnRdmaCopied(const Nic& nic, QueuePair& q, uint32_t status) {
   QPIP_ASSERT(delivery.operations != 0);
   if (status != kDmaOk) delivery.status = status;
   if (--delivery.operations != 0) return;
+  // What has waited is in front of any fault: the peer knows it to be done.
+  const bool behind_fault = r.faulty && delivery.stream_bytes != 0;
   if (q.state == QpState::kConnected && delivery.status != kDmaOk) {
     FailBytes(nic, q, delivery.status);  // its receive is taken back (DropDelivery)
+  } else if (q.state == QpState::kConnected && behind_fault) {
+    DropDelivery(nic, q);
   }
   r.delivering = false;
-  if (q.state != QpState::kConnected) return;
-  CountGathered(nic, q, delivery);
-  DeliverRdma(nic, q, r, delivery);
+  if (q.state == QpState::kConnected && !behind_fault) TakeEffect(nic, q, r, delivery);
 }
 
 void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {

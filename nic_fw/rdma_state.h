@@ -75,7 +75,7 @@ struct RdmaDelivery {
   };
   Kind kind = Kind::kNothing;
   bool gathers = false;       ///< it goes to the pool, to be gathered
-  bool ends_frame = false;    ///< RdmaState::gathered: FpduGather::held_ends_frame
+  bool ends_frame = false;    ///< behind it its frame has nothing
   uint32_t operations = 0;    ///< under way
   uint32_t status = 0;        ///< DmaStatus of those that were the worst
   uint32_t stream_bytes = 0;  ///< that count as placed with it
@@ -136,6 +136,7 @@ struct RdmaState {
   RdmaDelivery gathered;
 
   RdmaEnding ending = RdmaEnding::kOpen;
+  bool faulty = false;     ///< what was to take effect could not, and nothing behind it does
   bool peer_lost = false;  ///< the connection has failed, and is kept for `waiting` (LosePeer)
   bool terminate_received = false;
   iwarp::Terminate terminate;  ///< to be sent, or sent; or received

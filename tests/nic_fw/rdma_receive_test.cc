@@ -447,6 +447,112 @@ TEST_F(RdmaReceive, GivenAMessageOnItsWayIntoAReceiveWhenTheConnectionEndsThenIt
   EXPECT_EQ(done[1].wqe_index, 1u);
 }
 
+// --- What shows only when a message takes effect
+
+struct RdmaEffect : RdmaReceive {
+  /// Memory of its own, for this queue pair's peer alone.
+  HostMemory bound{script->nic.hardware, 4096};
+  uint32_t bound_key = 0;
+  void SetUp() override {
+    abi::Command command;
+    command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kRegisterMemory);
+    command.register_memory = {bound.address(),
+                               bound.size(),
+                               bound.address(),
+                               0,
+                               0,
+                               kEveryRight,
+                               1,
+                               script->qp->handle,
+                               0};
+    bound_key = script->nic.Command(command).result[0];
+    script->nic.hardware.DmaTakesTime();
+  }
+};
+
+TEST_F(RdmaEffect, GivenAWriteBehindASendThatInvalidatesItsKeyWhenDmaTakesTimeThenRefused) {
+  PostRecv(0, 64);
+  script->nic.hardware.hold_dma = true;
+  script->Say(script->Send(Bytes(8, 7), Opcode::kSendInvalidate, bound_key));
+  script->Say(script->Write(bound_key, bound.address(), Bytes(8, 9)));
+  script->nic.hardware.hold_dma = false;
+  script->cable.Run();
+  const auto why = WhyTerminated(script->nic, *script->qp);
+  ASSERT_TRUE(why.has_value());
+  EXPECT_EQ(why->cause, Cause::kTaggedInvalidStag);
+  EXPECT_EQ(bound.data()[0], 0);
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kSuccess));
+  EXPECT_EQ(done[0].key, bound_key);
+}
+
+TEST_F(RdmaEffect, GivenASendBehindARequestWhoseKeyDiesOnTheWayWhenPlacedThenItIsNotDelivered) {
+  for (uint64_t i = 0; i < 3; ++i) script->nic.PostRecv(*script->qp, {Sge(i * 64, 64)});
+  script->Say(script->Send(Bytes(8, 5)));  // the receives have been fetched
+  ASSERT_EQ(Poll().size(), 1u);
+  script->nic.hardware.hold_dma = true;
+  abi::Command command;
+  command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+  command.deregister_memory.key = bound_key;
+  script->nic.PostCommand(command);
+  script->nic.Run();
+  script->Say(script->Atomic({.operation = iwarp::AtomicOperation::kFetchAdd,
+                              .stag = bound_key,
+                              .offset = bound.address(),
+                              .operand = 1}));
+  script->Say(script->Send(Bytes(8, 7)));
+  script->nic.hardware.hold_dma = false;
+  script->cable.Advance(100 * kMs);
+  const auto why = WhyTerminated(script->nic, *script->qp);
+  ASSERT_TRUE(why.has_value());
+  EXPECT_EQ(why->cause, Cause::kInvalidStag);
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 2u) << "each receive comes back, once";
+  for (uint32_t i = 0; i < done.size(); ++i) {
+    EXPECT_EQ(done[i].wqe_index, i + 1);
+    EXPECT_NE(Status(done[i]), Status(abi::CompletionStatus::kSuccess));
+  }
+  EXPECT_EQ(script->nic.hardware.frames_borrowed(), 0u);
+}
+
+TEST_F(RdmaEffect, GivenAFaultBehindASendThatIsOnItsWayWhenFoundThenTheSendIsDelivered) {
+  for (uint64_t i = 0; i < 2; ++i) script->nic.PostRecv(*script->qp, {Sge(i * 64, 64)});
+  script->Say(script->Send(Bytes(8, 5)));
+  ASSERT_EQ(Poll().size(), 1u);
+  // No answer is heard: the Terminate's acknowledgement would end the connection.
+  script->cable.filter = [](const Frame&, bool from_a) { return from_a; };
+  script->nic.hardware.hold_dma = true;
+  script->Say(script->Send(Bytes(8, 7)));
+  script->Say(script->Write(bound_key ^ 1, bound.address(), Bytes(8, 9)));
+  script->nic.hardware.hold_dma = false;
+  script->cable.Run();
+  EXPECT_TRUE(WhyTerminated(script->nic, *script->qp).has_value());
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kSuccess));
+}
+
+TEST(RdmaInvalidation, GivenAKeyThatThePeerMayNotInvalidateWhenASendDoesThenItHasTheError) {
+  RdmaPair pair;
+  pair.b.PostRecv(*pair.qp_b, {SgeOf(pair.memory_b, pair.key_b, 0, 64)});
+  pair.cable.Run();
+  Post(pair.a, *pair.qp_a,
+       {.opcode = abi::SendOpcode::kSendWithInvalidate,
+        .list = {SgeOf(pair.memory_a, pair.key_a, 0, 8)},
+        .immediate = pair.key_b});
+  pair.cable.Advance(100 * kMs);
+  const auto why = WhyTerminated(pair.b, *pair.qp_b);
+  ASSERT_TRUE(why.has_value());
+  EXPECT_EQ(why->cause, Cause::kCannotInvalidate);
+  const auto sent = pair.a.Poll(*pair.cq_a);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(Status(sent[0]), Status(abi::CompletionStatus::kRemoteAccessError));
+  const auto received = pair.b.Poll(*pair.cq_b);
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(Status(received[0]), Status(abi::CompletionStatus::kFlushed));
+}
+
 // --- Order of the host's and the peer's doing
 
 TEST_F(RdmaReceive, GivenAReceiveWhoseDoorbellIsStillUnderWayWhenSentToThenItIsFound) {
