@@ -58,12 +58,28 @@ abi::CompletionStatus StatusOf(Cause cause) {
                     : abi::CompletionStatus::kRemoteOperationError;
 }
 
+bool IsAcknowledged(const QueuePair& q, RdmaState& r, const SendRecord& record) {
+  if ((record.flags & kRecordIsRequest) == 0) {  // one without length was carried out here
+    return record.length == 0 || !(record.start + record.length).After(q.tcb.snd.una);
+  }
+  const RdmaMessage* message = FindMessage(r, record.start);  // none: it has been forgotten since
+  return message == nullptr || !(message->start + message->bytes).After(q.tcb.snd.una);
+}
+
+/// The oldest request that is not acknowledged; if all are, the oldest that is not done.
+uint32_t OldestUnacknowledged(const Nic& nic, const QueuePair& q, RdmaState& r) {
+  for (uint32_t index = q.send.completed; index != q.send.announced; ++index) {
+    if (!IsAcknowledged(q, r, nic.record(q.send, index))) return index;
+  }
+  return q.send.completed;
+}
+
 /// The peer has found fault: with the oldest that it has not acknowledged, as far as is known.
 void OnTerminate(const Nic& nic, QueuePair& q, RdmaState& r, const iwarp::Terminate& terminate) {
   r.terminate = terminate;
   r.terminate_received = true;
   if (q.send.completed != q.send.producer) {
-    q.ending.error_index = q.send.completed;
+    q.ending.error_index = OldestUnacknowledged(nic, q, r);
     q.ending.send_status = static_cast<uint8_t>(StatusOf(iwarp::GuessCause(terminate.code)));
   }
   AbortConnection(nic, q);

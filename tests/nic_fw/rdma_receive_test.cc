@@ -260,6 +260,27 @@ TEST_F(RdmaReceive, GivenAPeersTerminateWhenReceivedThenTheOldestRequestHasItsSt
   }
 }
 
+TEST_F(RdmaReceive, GivenAReadThatIsAcknowledgedWhenThePeerTerminatesThenTheOneBehindItIsBlamed) {
+  const auto post = [&](abi::SendOpcode opcode) {
+    Post(script->nic, *script->qp, {.opcode = opcode, .list = {Sge(0, 8)}, .remote_key = 1});
+    script->cable.Advance(500 * kMs);
+  };
+  post(abi::SendOpcode::kRdmaRead);
+  script->cable.filter = [](const Frame&, bool from_a) { return from_a; };
+  post(abi::SendOpcode::kRdmaWrite);
+  Bytes payload(iwarp::kMaxTerminateBytes);
+  payload.resize(iwarp::EmitTerminate(
+      iwarp::MakeTerminate(Cause::kTaggedInvalidStag, nullptr, 0, nullptr), payload));
+  iwarp::DdpHeader ddp = SendHeader();
+  ddp.queue = iwarp::kTerminateQueue;
+  ddp.ulp_control = iwarp::RdmapControl(Opcode::kTerminate);
+  script->Say(script->Raw(Ulpdu(ddp, payload)));
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 2u);
+  EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kFlushed));
+  EXPECT_EQ(Status(done[1]), Status(abi::CompletionStatus::kRemoteAccessError));
+}
+
 // --- Several segments, several FPDUs
 
 TEST_F(RdmaReceive, GivenAnFpduThatIsCutAnywhereWhenReceivedThenPlacedOnce) {
