@@ -245,7 +245,7 @@ bool Announce(const Nic& nic, QueuePair& q, RdmaState& r) {
   }
   if (r.ending == RdmaEnding::kRefused && HasMessageRoom(r)) AnnounceTerminate(q, r);
   if (r.ending != RdmaEnding::kOpen) return true;
-  if (!r.await_first) AnnounceResponses(q, r);
+  if (!r.await_first && !q.tcb.snd.fin_queued) AnnounceResponses(q, r);
   if (IsOver(q)) return true;
   while (q.send.announced != q.send.producer && q.send.window.Holds(q.send.announced) &&
          HasMessageRoom(r, 2) && q.tcb.snd.una.DistanceTo(q.tcb.snd.end) < kMostUnderWay) {

@@ -2,6 +2,7 @@
 // with each (docs/rdma-conformance.md has them all).
 #include <algorithm>
 
+#include "nic_fw/rdma_state.h"
 #include "rdma_bench.h"
 
 namespace qpip::fw::test {
@@ -202,6 +203,17 @@ TEST_F(RdmaClause, GivenTheHostShutsDownWhenDataAreOnTheirWayThenTheyArriveBothW
   ASSERT_EQ(received.size(), 1u);
   EXPECT_EQ(Status(received[0]), Status(abi::CompletionStatus::kSuccess));
   EXPECT_EQ(Memory()[0], 7);
+}
+
+TEST_F(RdmaClause, GivenARequestBehindTheFinWhenItComesThenNoAnswerIsBegun) {  // 6.2.1
+  EXPECT_EQ(script.nic.QpCommand(abi::CommandOpcode::kShutdown, *script.qp).status, 0);
+  script.cable.Run();
+  script.Say(script.Read({.length = 8, .source_stag = script.key, .source_offset = Address()}));
+  EXPECT_TRUE(script.Hear().empty());
+  const Nic nic(script.nic.arena.data(), script.nic.hardware.platform(), script.nic.now);
+  const QueuePair& q = nic.qp(script.qp->handle);
+  ASSERT_EQ(q.state, QpState::kConnected);
+  EXPECT_EQ(RdmaOf(nic, q).message_count, 0u) << "what is not in the sequence space is not kept";
 }
 
 TEST_F(RdmaClause,
