@@ -74,6 +74,16 @@ Cause CheckRequest(const Nic& nic, const QueuePair& q, const iwarp::SegmentPlan&
   return iwarp::CauseOfAccess(verdict, plan.opcode);
 }
 
+/// Where what an atomic operation has found goes: the request's own list. 0 pieces: it may not be
+/// written any more.
+uint32_t PlaceOriginal(const Nic& nic, const QueuePair& q, const ResponseSink& sink,
+                       DmaSegment* pieces) {
+  uint32_t covered = 0;
+  const uint32_t count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite,
+                                   {sink.list, sink.count}, 0, kAtomicBytes, pieces, &covered);
+  return covered == kAtomicBytes ? count : 0;
+}
+
 RdmaDelivery::Kind KindOf(const iwarp::SegmentPlan& plan) {
   using Kind = RdmaDelivery::Kind;
   if (!plan.message_ends || plan.opcode == Opcode::kWrite) return Kind::kNothing;
@@ -111,6 +121,10 @@ Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const ui
     const ResponseSink& sink = r.sinks[r.sender.asked.first];
     target->list = {sink.list, sink.count};
     target->offset = r.asked[r.sender.asked.first].read.length - r.receiver.awaited.left;
+  } else if (plan.opcode == Opcode::kAtomicResponse && plan.refusal == Cause::kNone) {
+    DmaSegment pieces[kMaxDmaSegments];
+    const ResponseSink& sink = r.sinks[r.sender.asked.first];
+    if (PlaceOriginal(nic, q, sink, pieces) == 0) plan.refusal = Cause::kStreamCatastrophic;
   } else if (target->wqe != nullptr) {
     target->list = ReceiveList(*target->wqe);
     target->offset = plan.ddp.message_offset;
@@ -123,12 +137,11 @@ Planned PlanWhole(const Nic& nic, QueuePair& q, RdmaState& r, std::span<const ui
   return Planned::kRefused;
 }
 
-/// What an atomic operation has found goes to the request's own list.
-void StoreOriginal(const Nic& nic, QueuePair& q, const ResponseSink& sink, uint64_t original) {
+void StoreOriginal(const Nic& nic, const QueuePair& q, const ResponseSink& sink,
+                   uint64_t original) {
   DmaSegment pieces[kMaxDmaSegments];
-  uint32_t covered = 0;
-  const uint32_t count = Translate(nic, q.protection_domain, abi::kAccessLocalWrite,
-                                   {sink.list, sink.count}, 0, kAtomicBytes, pieces, &covered);
+  const uint32_t count = PlaceOriginal(nic, q, sink, pieces);
+  QPIP_ASSERT(count != 0);  // PlanWhole has asked
   uint8_t bytes[kAtomicBytes];
   std::memcpy(bytes, &original, sizeof(bytes));
   const uint8_t* from = bytes;

@@ -281,6 +281,37 @@ TEST_F(RdmaReceive, GivenAReadThatIsAcknowledgedWhenThePeerTerminatesThenTheOneB
   EXPECT_EQ(Status(done[1]), Status(abi::CompletionStatus::kRemoteAccessError));
 }
 
+TEST_F(RdmaReceive, GivenAnAtomicWhoseListHasGoneWhenAnsweredThenItDoesNotCompleteWithSuccess) {
+  for (const bool gone : {false, true}) {
+    script = std::make_unique<ScriptedPeer>();
+    HostMemory own(script->nic.hardware, 64);
+    std::memset(own.data(), 0x77, own.size());
+    const uint32_t key = script->nic.Register(own);
+    Post(script->nic, *script->qp,
+         {.opcode = abi::SendOpcode::kAtomicFetchAdd, .list = {SgeOf(own, key, 8, 8)}});
+    script->cable.Run();
+    if (gone) {
+      abi::Command command;
+      command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDeregisterMemory);
+      command.deregister_memory.key = key;
+      ASSERT_EQ(script->nic.Command(command).status, 0);
+    }
+    iwarp::DdpHeader ddp = SendHeader();
+    ddp.queue = iwarp::kAtomicResponseQueue;
+    ddp.ulp_control = iwarp::RdmapControl(Opcode::kAtomicResponse);
+    script->Say(script->Raw(Ulpdu(ddp, Bytes(12))));  // the first request's: it found 0
+    const auto why = WhyTerminated(script->nic, *script->qp);
+    EXPECT_EQ(why.has_value(), gone);
+    if (gone && why.has_value()) {
+      EXPECT_EQ(why->cause, Cause::kStreamCatastrophic);
+    }
+    EXPECT_EQ(own.data()[8], gone ? 0x77 : 0);
+    const auto done = Poll();
+    ASSERT_EQ(done.size(), 1u);
+    EXPECT_EQ(Status(done[0]) == Status(abi::CompletionStatus::kSuccess), !gone);
+  }
+}
+
 // --- Several segments, several FPDUs
 
 TEST_F(RdmaReceive, GivenAnFpduThatIsCutAnywhereWhenReceivedThenPlacedOnce) {
