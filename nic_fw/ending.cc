@@ -164,10 +164,15 @@ void EndLost(const Nic& nic, QueuePair& q) {
                 static_cast<abi::CompletionStatus>(q.ending.head_status));
 }
 
-void AbortConnection(const Nic& nic, QueuePair& q) {
+void ResetConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+                     abi::CompletionStatus head) {
   AcknowledgeRdma(nic, q);
   ResetPeer(nic, q);
-  EndConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
+  EndConnection(nic, q, reason, head);
+}
+
+void AbortConnection(const Nic& nic, QueuePair& q) {
+  ResetConnection(nic, q, abi::DisconnectReason::kAborted, abi::CompletionStatus::kFlushed);
 }
 
 void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatus status) {

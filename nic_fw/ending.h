@@ -20,7 +20,10 @@ void LosePeer(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
               abi::CompletionStatus head);
 /// The end of a connection that LosePeer has kept.
 void EndLost(const Nic& nic, QueuePair& q);
-/// RST (if the state calls for one), then EndConnection with kAborted.
+/// RST (if the state calls for one), then EndConnection.
+void ResetConnection(const Nic& nic, QueuePair& q, abi::DisconnectReason reason,
+                     abi::CompletionStatus head);
+/// ... with kAborted.
 void AbortConnection(const Nic& nic, QueuePair& q);
 /// The host's own fault: send WQE `index` completes with `status`, connection is reset.
 void FailSend(const Nic& nic, QueuePair& q, uint32_t index, abi::CompletionStatus status);

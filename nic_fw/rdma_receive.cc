@@ -496,7 +496,7 @@ void OnRdmaEndOfStream(const Nic& nic, QueuePair& q) {
     return;
   }
   if (r.gather.have != 0) {  // in the middle of an FPDU (RFC 5044 section 8, code 1)
-    EndConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
+    ResetConnection(nic, q, abi::DisconnectReason::kReset, abi::CompletionStatus::kRemoteAborted);
     return;
   }
   if (!q.ending.peer_closed_reported) {

@@ -454,7 +454,7 @@ TEST_F(RdmaReceive, GivenAnFpduThatIsCutWhenItIsPlacedThenAllOfItIsAcknowledged)
   EXPECT_EQ(Poll().size(), 1u);
 }
 
-TEST_F(RdmaReceive, GivenAPartOfAnFpduWhenThePeerClosesThenItIsAReset) {
+TEST_F(RdmaReceive, GivenAPartOfAnFpduWhenThePeerClosesThenItIsAResetAtBothEnds) {
   PostRecv(0, 64);
   const Bytes fpdu = script->Send(Bytes(40));
   script->Say(Bytes(fpdu.begin(), fpdu.begin() + 30));
@@ -464,6 +464,9 @@ TEST_F(RdmaReceive, GivenAPartOfAnFpduWhenThePeerClosesThenItIsAReset) {
   ASSERT_EQ(ended.size(), 1u);
   EXPECT_EQ(ended[0].status, static_cast<uint8_t>(abi::DisconnectReason::kReset));
   EXPECT_EQ(Poll().size(), 1u);
+  const auto told = EventsOf(script->peer, abi::EventKind::kDisconnected);
+  ASSERT_EQ(told.size(), 1u) << "nor does the peer wait for a FIN";
+  EXPECT_EQ(told[0].status, static_cast<uint8_t>(abi::DisconnectReason::kReset));
 }
 
 TEST_F(RdmaReceive, GivenAMessageOnItsWayOutOfThePoolWhenTheConnectionEndsThenItsReceiveComesBack) {
