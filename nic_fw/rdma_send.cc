@@ -305,8 +305,12 @@ uint32_t LocateMemory(const Nic& nic, const QueuePair& q, const RdmaMessage& mes
         pieces, &count, covered);
     return count;
   }
-  return Translate(nic, q.protection_domain, 0, SgeList(CachedSend(nic, q.send, message.wqe_index)),
-                   offset, length, pieces, covered);
+  // The host may have changed it since it was announced.
+  const abi::SendWqe& wqe = CachedSend(nic, q.send, message.wqe_index);
+  const uint32_t room = (1u << q.send.log2_stride) - uint32_t{sizeof(abi::SendWqe)};
+  const bool is_inline = (wqe.flags & abi::kSendInline) != 0;
+  if (is_inline || wqe.sge_count * sizeof(abi::Sge) > room) return 0;
+  return Translate(nic, q.protection_domain, 0, SgeList(wqe), offset, length, pieces, covered);
 }
 
 /// The CRC of an FPDU's payload behind `crc`, from host memory. False: it may not be read.

@@ -433,6 +433,30 @@ TEST(RdmaHost,
   EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kLocalProtectionError));
 }
 
+TEST(RdmaHost, GivenAListThatNoLongerFitsItsEntryWhenSentAgainThenTheQueuePairFails) {
+  const std::function<void(abi::SendWqe&)> spoils[] = {
+      [](abi::SendWqe& wqe) { wqe.sge_count = 200; },
+      [](abi::SendWqe& wqe) { wqe.flags |= abi::kSendInline; },
+  };
+  for (const auto& spoil : spoils) {
+    ScriptedPeer script;
+    bool lost = true;
+    script.cable.filter = [&](const Frame&, bool from_a) { return from_a || !lost; };
+    Post(script.nic, *script.qp, {.list = {SgeOf(script.memory, script.key, 0, 60)}});
+    for (int i = 0; i < 40; ++i) {
+      Post(script.nic, *script.qp, {.flags = abi::kSendInline, .bytes = "y"});
+    }
+    script.cable.Run();
+    spoil(*reinterpret_cast<abi::SendWqe*>(script.qp->send_ring->data()));
+    lost = false;
+    script.cable.Advance(5000 * kMs, 10 * kMs);
+    const auto done = script.nic.Poll(*script.cq);
+    ASSERT_FALSE(done.empty());
+    EXPECT_EQ(Status(done[0]), Status(abi::CompletionStatus::kLocalProtectionError));
+    EXPECT_EQ(script.nic.hardware.illegal_accesses, 0u);
+  }
+}
+
 TEST(RdmaHost, GivenATimeWaitThatHasTheLastPlaceWhenOneIsCreatedThenItHasThatPlace) {
   RdmaPair pair;
   pair.a.QpCommand(abi::CommandOpcode::kShutdown, *pair.qp_a);
