@@ -95,6 +95,7 @@ bool CarryOut(const Nic& nic, const QueuePair& q, const iwarp::AtomicRequest& re
       nic, StreamOfQueue(q), {request.stag, request.offset, kAtomicBytes, abi::kAccessRemoteAtomic},
       piece, &count, &covered);
   if (verdict != iwarp::AccessVerdict::kGranted || count != 1) return false;
+  if (piece[0].address % kAtomicBytes != 0) return false;
   uint64_t held = nic.hardware.HostLoad(piece[0].address);
   for (;;) {
     const uint64_t wanted = iwarp::ApplyAtomic(request, held);

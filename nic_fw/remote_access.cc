@@ -20,6 +20,13 @@ uint64_t FromStart(const Region& region, uint64_t offset) {
   return (region.access & abi::kAccessZeroBased) != 0 ? offset : offset - region.iova;
 }
 
+/// The peer's address has to be a multiple of 8 (RFC 7306 5.1), and so has that of the memory,
+/// which the host's `iova` may hide. Pages are looked at when they are known (CarryOut).
+bool IsAligned(const Region& region, uint64_t start) {
+  const bool there = region.page_count != 0 || (region.base + start) % kAtomicBytes == 0;
+  return there && (region.iova + start) % kAtomicBytes == 0;
+}
+
 AccessVerdict Check(const Nic& nic, const StreamOf& stream, const RemoteAccess& access,
                     const Region** found) {
   const Region* region = FindRegion(nic, access.stag);
@@ -37,7 +44,7 @@ AccessVerdict Check(const Nic& nic, const StreamOf& stream, const RemoteAccess& 
     return AccessVerdict::kBounds;
   }
   const bool atomic = (access.rights & abi::kAccessRemoteAtomic) != 0;
-  if (atomic && (region->iova + start) % kAtomicBytes != 0) return AccessVerdict::kMisaligned;
+  if (atomic && !IsAligned(*region, start)) return AccessVerdict::kMisaligned;
   *found = region;
   return AccessVerdict::kGranted;
 }

@@ -267,6 +267,16 @@ TEST_F(RemoteAccessTest, GivenABoundKeyWhenItsQueuePairIsDestroyedThenItIsDeadAn
   EXPECT_EQ(View().state.bound_regions, 0u);
 }
 
+TEST_F(RemoteAccessTest, GivenAnIovaThatHidesWhereTheMemoryLiesWhenUsedAtomicallyThenMisaligned) {
+  abi::RegisterMemory request = Request(kAllRights);
+  request.page_list = start + 4;
+  request.length = 4088;
+  const uint32_t key = Register(request).result[0];
+  EXPECT_EQ(Check(key, start, 8, abi::kAccessRemoteAtomic), kMisaligned);
+  EXPECT_EQ(Check(key, start + 4, 8, abi::kAccessRemoteAtomic), kMisaligned);
+  EXPECT_EQ(Check(key, start, 8, abi::kAccessRemoteRead), kGranted);
+}
+
 // --- Invalidating
 
 TEST_F(RemoteAccessTest, GivenASharedKeyWhenAPeerInvalidatesThenRefusedAndItStaysGood) {
