@@ -43,7 +43,9 @@ bool HasReceive(const Nic& nic, QueuePair& q) {
 void TakeReceive(QueuePair& q, const abi::RecvWqe& wqe, RdmaDelivery* delivery) {
   const iwarp::SegmentPlan& plan = delivery->plan;
   delivery->wqe_index = q.recv.next;
-  delivery->byte_length = iwarp::IsImmediate(plan.opcode) ? 0 : plan.message_length;
+  // Of immediate data: what has been written in front of them (NoteWritten, KeepWritten).
+  delivery->byte_length =
+      iwarp::IsImmediate(plan.opcode) ? static_cast<uint32_t>(plan.immediate) : plan.message_length;
   ConsumeReceive(q.recv, wqe.length);
 }
 

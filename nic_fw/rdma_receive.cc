@@ -151,10 +151,24 @@ void StoreOriginal(const Nic& nic, const QueuePair& q, const ResponseSink& sink,
   }
 }
 
+/// Keeps how much the Writes in front of immediate data have written: of verbs' completion that is
+/// the length.
+void NoteWritten(RdmaState& r, iwarp::SegmentPlan* plan) {
+  if (plan->opcode == Opcode::kWrite) {
+    r.write_bytes = plan->payload_bytes + (r.write_open ? r.write_bytes : 0);
+    r.write_open = !plan->message_ends;
+    return;
+  }
+  if (plan->ddp.tagged || plan->ddp.queue != iwarp::kSendQueue || !plan->message_ends) return;
+  plan->immediate = (plan->immediate & ~uint64_t{0xffffffff}) | r.write_bytes;
+  r.write_bytes = 0;
+}
+
 /// The segment is on its way to where it belongs: the next one can be planned.
 void Commit(const Nic& nic, QueuePair& q, RdmaState& r, const Target& target,
             RdmaDelivery* delivery) {
   const iwarp::SegmentPlan& plan = delivery->plan;
+  NoteWritten(r, &delivery->plan);
   if (delivery->kind != RdmaDelivery::Kind::kWaiting) delivery->kind = KindOf(plan);
   if (delivery->kind == RdmaDelivery::Kind::kAnswer) {
     if (plan.opcode == Opcode::kAtomicResponse) {
@@ -246,7 +260,8 @@ Step IssueWhole(const Nic& nic, QueuePair& q, RdmaState& r, uint32_t index, uint
   const Planned planned = PlanWhole(nic, q, r, head, ulpdu_length, &target, &delivery);
   if (planned != Planned::kYes) return Step::kWait;
   if (delivery.kind == RdmaDelivery::Kind::kWaiting) {
-    const DmaSegment place = PlaceToWait(q, r, delivery);
+    DmaSegment place = PlaceToWait(q, r, delivery);
+    KeepWritten(nic, r, delivery.plan, &place);
     StartPart(nic, q, index, context.offset, &place, 1);
   } else {
     PlacePayload(nic, q, index, target);
@@ -352,8 +367,9 @@ Step IssueGathered(const Nic& nic, QueuePair& q, RdmaState& r) {
   }
   if (r.waits) q.pool.used -= gather.have;
   if (delivery.kind == RdmaDelivery::Kind::kWaiting) {
-    const DmaSegment from = {q.pool.ring, iwarp::kLengthBytes + ulpdu_length, 0};
-    const DmaSegment to = PlaceToWait(q, r, delivery);
+    DmaSegment to = PlaceToWait(q, r, delivery);
+    KeepWritten(nic, r, delivery.plan, &to);
+    const DmaSegment from = {q.pool.ring, to.length, 0};
     StartCopy(nic, q, r, from, &to, 1);
   } else {
     CopyPayload(nic, q, r, q.pool.ring, target);

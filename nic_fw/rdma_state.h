@@ -130,6 +130,8 @@ struct RdmaState {
   uint32_t message_count = 0;
 
   iwarp::RdmaReceiver receiver;
+  uint32_t write_bytes = 0;  ///< of the peer's last Write; 0 behind a message for a receive
+  bool write_open = false;   ///< ... whose end has not come
   FpduGather gather;
   WaitingSends waiting;
   bool delivering = false;  ///< `gathered` is on its way out of the pool

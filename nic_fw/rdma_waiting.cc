@@ -119,6 +119,15 @@ DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery)
   return place;
 }
 
+void KeepWritten(const Nic& nic, const RdmaState& r, const iwarp::SegmentPlan& plan,
+                 DmaSegment* place) {
+  if (!iwarp::IsImmediate(plan.opcode)) return;
+  uint8_t bytes[4];
+  StoreBe32(bytes, r.write_bytes);
+  place->length -= uint32_t{sizeof(bytes)};
+  nic.hardware.DmaWrite(place->address + place->length, bytes, sizeof(bytes), 0, 0);
+}
+
 WaitingStep IssueWaiting(const Nic& nic, QueuePair& q, RdmaState& r) {
   WaitingSends& waiting = r.waiting;
   while (waiting.ready != 0 && !q.pool.drain.reading && HasReceive(nic, q)) {

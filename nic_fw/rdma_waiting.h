@@ -24,6 +24,11 @@ bool HasToWait(const Nic& nic, QueuePair& q, const RdmaState& r, std::span<const
 /// field and ULPDU.
 DmaSegment PlaceToWait(QueuePair& q, RdmaState& r, const RdmaDelivery& delivery);
 
+/// Immediate data wait with how much has been written in front of them, in the half that verbs do
+/// not have: `place` is for what is in front of that.
+void KeepWritten(const Nic& nic, const RdmaState& r, const iwarp::SegmentPlan& plan,
+                 DmaSegment* place);
+
 enum class WaitingStep : uint8_t {
   kNothing,  ///< more cannot be done now; what comes may be placed
   kBusy,     ///< a copy is under way, or the stream has failed or was refused

@@ -205,6 +205,7 @@ TEST_P(OnRdma, GivenImmediateAndAtomicsWhenCarriedOutThenTheyAreAsPosted) {
   ASSERT_EQ(wc.status, IBV_WC_SUCCESS) << Describe(wc);
   EXPECT_EQ(wc.opcode, IBV_WC_RECV_RDMA_WITH_IMM);
   EXPECT_EQ(wc.imm_data, 0x12345678u);
+  EXPECT_EQ(wc.byte_len, 8u);
   EXPECT_EQ(word[1], 99u);
   EXPECT_EQ(client.One().opcode, IBV_WC_RDMA_WRITE);
 }

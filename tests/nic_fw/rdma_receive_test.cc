@@ -647,6 +647,28 @@ TEST_F(RdmaReceive, GivenAnIndexThatCannotBeWhenLookedAtThenItIsNotBelieved) {
   EXPECT_EQ(iwarp::CauseOf(script->HearTerminate().code), Cause::kNoBuffer);
 }
 
+// --- Immediate data
+
+TEST_F(RdmaReceive, GivenImmediateDataWhenReceivedThenTheLengthIsThatOfTheWriteInFront) {
+  for (uint64_t i = 0; i < 4; ++i) PostRecv(i * 64, 64);
+  const Bytes data = {1, 2, 3, 4, 9, 9, 9, 9};
+  script->Say(script->Write(script->key, script->memory.address() + 1000, Bytes(10)));
+  script->Say(script->Write(script->key, script->memory.address() + 1000, Pattern(3000)));
+  script->Say(script->Send(data, Opcode::kImmediate));
+  script->Say(script->Send(data, Opcode::kImmediate));  // with nothing in front
+  script->Say(script->Write(script->key, script->memory.address() + 1000, Bytes(10)));
+  script->Say(script->Send(Bytes(7)));
+  script->Say(script->Send(data, Opcode::kImmediate));
+  const auto done = Poll();
+  ASSERT_EQ(done.size(), 4u);
+  const uint32_t lengths[] = {3000, 0, 7, 0};
+  for (size_t i = 0; i < done.size(); ++i) {
+    EXPECT_EQ(Status(done[i]), Status(abi::CompletionStatus::kSuccess));
+    EXPECT_EQ(done[i].byte_length, lengths[i]) << i;
+  }
+  EXPECT_EQ(done[0].immediate, 0x04030201u);
+}
+
 // --- Peers that mean harm
 
 TEST_F(RdmaReceive, GivenTextBehindARefusalWhenThePeerNeverHearsOfItThenNoFrameIsKept) {

@@ -48,6 +48,27 @@ TEST_F(RdmaWaiting, GivenASendWithoutAReceiveWhenOneIsPostedThenItHasIt) {
   EXPECT_EQ(Bytes(Memory() + 8, Memory() + 108), Pattern(100));
 }
 
+TEST_F(RdmaWaiting, GivenImmediateDataThatWaitWhenReceivedThenTheLengthIsThatOfTheWriteInFront) {
+  const Bytes data = {1, 2, 3, 4, 9, 9, 9, 9};
+  const auto cut = [&](const Bytes& fpdu) {  // gathered first
+    script->Say(Bytes(fpdu.begin(), fpdu.begin() + 9));
+    script->Say(Bytes(fpdu.begin() + 9, fpdu.end()));
+  };
+  script->Say(script->Write(script->key, script->memory.address() + 1000, Pattern(3000)));
+  script->Say(script->Send(data, Opcode::kImmediate));
+  script->Say(script->Write(script->key, script->memory.address() + 1000, Bytes(10)));
+  cut(script->Send(data, Opcode::kImmediate));
+  script->Say(script->Send(data, Opcode::kImmediate));
+  for (const uint32_t length : {3000u, 10u, 0u}) {
+    PostRecv(0, 64);
+    const auto done = Poll();
+    ASSERT_EQ(done.size(), 1u);
+    EXPECT_EQ(done[0].flags, uint32_t{abi::kCqeImmediate});
+    EXPECT_EQ(done[0].immediate, 0x04030201u);
+    EXPECT_EQ(done[0].byte_length, length);
+  }
+}
+
 TEST_F(RdmaWaiting, GivenMessagesOfManyKindsWhenReceivesComeOneByOneThenInOrderEachWithItsOwn) {
   Bytes bound(64);
   abi::Command command;
