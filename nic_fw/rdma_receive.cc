@@ -12,6 +12,7 @@
 #include "nic_fw/rdma_queue.h"
 #include "nic_fw/rdma_waiting.h"
 #include "nic_fw/receive_queue.h"
+#include "nic_fw/receive_window.h"
 #include "nic_fw/received_frame.h"
 #include "nic_fw/remote_access.h"
 #include "nic_fw/schedule.h"
@@ -436,6 +437,7 @@ void IssueRdma(const Nic& nic, QueuePair& q) {
       if (IssueGathered(nic, q, r) != Step::kYes || r.delivering) return;
       TakeEffect(nic, q, r, r.gathered);
       if (q.state != QpState::kConnected) return;
+      UpdateReceiveWindow(nic, q);
       if (tcp::AckDue(q.tcb, nic.now)) {
         Activate(nic, q.handle);
       } else {
