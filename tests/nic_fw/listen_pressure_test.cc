@@ -108,6 +108,21 @@ INSTANTIATE_TEST_SUITE_P(Listeners, Unanswered,
 
 struct ListenPressure : Pressure, ::testing::Test {};
 
+TEST_F(ListenPressure,
+       GivenAnOfferedQueuePairWhoseHostRingsNonsenseWhenAPeerComesThenAnotherHasIt) {
+  Listen(2);
+  TestQp& broken = *servers[0];
+  b.hardware.Ring(abi::Doorbell::Make(abi::DoorbellKind::kSendPosted, broken.handle, 1u << 20));
+  b.Run();
+  ASSERT_EQ(b.QpCommand(abi::CommandOpcode::kDestroyQp, broken).status, 0);
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 1u);
+  const auto events = EventsOf(b, abi::EventKind::kEstablished);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].object, servers[1]->handle);
+}
+
 TEST_F(ListenPressure, GivenAFloodWhenQueuePairsAreOfferedAnewThenPeersThatAnswerGetThem) {
   Listen(4, 64);
   for (int i = 0; i < 200; ++i) {
