@@ -60,8 +60,7 @@ CqImpl::~CqImpl() {
     abi::Command command;
     command.opcode = static_cast<uint8_t>(abi::CommandOpcode::kDestroyCq);
     command.destroy_cq = {.cq = handle_};
-    nic_->channel().Execute(command,
-                            [this](const abi::Event&) { nic_->cqs().Set(handle_, nullptr); });
+    nic_->channel().Execute(command, [this](const abi::Event&) { nic_->RemoveCq(handle_); });
   }
   const int fd = fd_.load(std::memory_order_acquire);
   if (fd >= 0) close(fd);

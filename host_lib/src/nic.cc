@@ -64,8 +64,16 @@ void NicImpl::OnTrouble(const abi::Trouble& trouble) {
   troubles_.Add(trouble, platform().NowNs());
   if (!trouble.fatal) return;
   // Whoever waits for anything looks again, and finds the failure.
-  cqs_.ForEach([](CqImpl& cq) { cq.OnInterrupt(); });
+  {
+    const std::lock_guard lock(trouble_mutex_);
+    cqs_.ForEach([](CqImpl& cq) { cq.OnInterrupt(); });
+  }
   OnEventInterrupt();
+}
+
+void NicImpl::RemoveCq(uint32_t handle) {
+  const std::lock_guard lock(trouble_mutex_);
+  cqs_.Set(handle, nullptr);
 }
 
 void NicImpl::TellTroubles() { troubles_.Tell(); }

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "commands.h"
 #include "event_fds.h"
@@ -32,6 +33,8 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   /// Serialised by event dispatch: Set only from a command's `on_done`.
   HandleTable<QpImpl>& qps() { return qps_; }
   HandleTable<CqImpl>& cqs() { return cqs_; }
+  /// A completion queue ends: when this returns no trouble is being told to it.
+  void RemoveCq(uint32_t handle);
   Troubles& troubles() { return troubles_; }
   EventFds& event_fds() { return event_fds_; }
   uint32_t NextProtectionDomain() { return ++last_protection_domain_; }
@@ -78,6 +81,7 @@ class NicImpl : public abi::InterruptHandler, public std::enable_shared_from_thi
   CommandChannel channel_;
   HandleTable<QpImpl> qps_;
   HandleTable<CqImpl> cqs_;
+  std::mutex trouble_mutex_;  ///< who tells all of `cqs_`, and who takes one out
   std::atomic<uint32_t> last_protection_domain_{0};
   mutable uint32_t notifications_ = 0;  ///< shared with the core's sleeping threads
   std::atomic<uint32_t> awaiting_{0};   ///< threads in AwaitNotification

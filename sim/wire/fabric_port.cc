@@ -202,9 +202,11 @@ uint64_t FabricPort::LeaseQuietNs(uint64_t lease) {
 
 void FabricPort::RevokeLeases(uint64_t lease, uint32_t owner) {
   Peer* peer = Leaseholder(lease);
-  if (peer != nullptr) {
-    statistics_.frames_revoked += peer->out.Revoke(LeasePosition(lease), owner);
-  }
+  if (peer == nullptr) return;
+  const uint32_t revoked = peer->out.Revoke(LeasePosition(lease), owner);
+  if (revoked == 0) return;
+  statistics_.frames_revoked += revoked;
+  allocator_.KeepPages();
 }
 
 void FabricPort::Flush() {

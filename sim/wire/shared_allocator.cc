@@ -55,8 +55,13 @@ void SharedAllocator::Free(void* address) {
   const auto [offset, size] = *found;
   allocated_.erase(found);
   allocated_bytes_ -= size;
-  if (size >= kLargeBytes) mapping_->Discard(region_offset_ + offset, size);
+  if (size >= kLargeBytes && !keeps_pages_) mapping_->Discard(region_offset_ + offset, size);
   InsertFree(offset, size);
+}
+
+void SharedAllocator::KeepPages() {
+  const std::lock_guard lock(mutex_);
+  keeps_pages_ = true;
 }
 
 void SharedAllocator::InsertFree(size_t offset, size_t bytes) {

@@ -23,6 +23,9 @@ class SharedAllocator {
   /// Takes back memory from Allocate; ignores anything else. The pages of large blocks (64 KiB
   /// and more) go back to the system at once.
   void Free(void* address);
+  /// Pages stay from now on: somebody may still look into memory that has been taken back. It reads
+  /// nothing that counts, but a page that a full file system cannot give would end its process.
+  void KeepPages();
 
   bool Contains(const void* address, size_t bytes) const {
     const auto start = reinterpret_cast<uintptr_t>(address);
@@ -47,6 +50,7 @@ class SharedAllocator {
   std::map<size_t, size_t> free_;                 ///< offset in the region -> bytes
   std::unordered_map<size_t, size_t> allocated_;  ///< offset in the region -> bytes
   size_t allocated_bytes_ = 0;
+  bool keeps_pages_ = false;
 };
 
 }  // namespace qpip::wire
