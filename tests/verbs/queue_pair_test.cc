@@ -149,7 +149,7 @@ TEST_F(VerbsQpTest, GivenSendsUnderWayWhenModifiedToErrorThenTheyAreToldBeforeWh
   for (uint64_t i = 0; i <= 4; ++i) {
     const ibv_wc wc = Next(*a);
     EXPECT_EQ(wc.wr_id, i);
-    if (i == 4) EXPECT_EQ(wc.status, IBV_WC_WR_FLUSH_ERR);
+    EXPECT_TRUE(i < 4 || wc.status == IBV_WC_WR_FLUSH_ERR);
   }
 }
 
