@@ -57,7 +57,7 @@ class Rping(Programs):
     def test_a_killed_peer(self):
         arguments = ["-a", SERVER, "-C", "100000000"]
         for killed in ("client", "server"):
-            self.kill_one(["rping", "-s", *arguments], ["rping", "-c", *arguments], killed, 20)
+            self.kill_one(["rping", "-s", *arguments], ["rping", "-c", *arguments], killed, 300)
 
 
 class ConnectionManager(Programs):
@@ -109,7 +109,7 @@ class Pingpong(Programs):
     def test_a_killed_peer(self):
         command = ["ibv_rc_pingpong", "-g", "0", "-n", "100000000", "-p", str(self.port())]
         for killed in ("client", "server"):
-            self.kill_one(command, [*command, "localhost"], killed, 50)
+            self.kill_one(command, [*command, "localhost"], killed, 300)
 
 
 class Datagrams(Programs):
