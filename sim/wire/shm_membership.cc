@@ -12,10 +12,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "sim/wire/fork.h"
@@ -28,6 +31,10 @@ namespace {
 constexpr const char* kControlFile = "control";
 constexpr off_t kAttachLock = off_t{1} << 20;  // behind the end of the file: only names for locks
 constexpr off_t kSlotLocks = kAttachLock + 1;
+/// How long is waited for the lock of the port table, which is held for moments.
+constexpr std::chrono::milliseconds kAtOnce{0};
+constexpr std::chrono::milliseconds kToJoin{10000};
+constexpr std::chrono::milliseconds kToLeave{500};
 
 [[noreturn]] void ThrowErrno(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), what);
@@ -57,13 +64,16 @@ bool LockedByOthers(int fd, off_t start, off_t length) {
 /// The lock under which the port table changes. Held from construction until destruction.
 class AttachLock {
  public:
-  AttachLock(int fd, bool wait) : fd_(fd) {
-    struct flock range = LockRange(F_WRLCK, kAttachLock, 1);
-    int result;
-    do {
-      result = ::fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &range);
-    } while (result != 0 && errno == EINTR);
-    held_ = result == 0;
+  /// Waits for it so long: whoever has it may be stopped.
+  AttachLock(int fd, std::chrono::milliseconds patience) : fd_(fd) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    std::chrono::microseconds pause(20);
+    while (!(held_ = Try())) {
+      const bool taken = errno == EAGAIN || errno == EACCES || errno == EINTR;
+      if (!taken || std::chrono::steady_clock::now() >= until) return;
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, kLongestPause);
+    }
   }
   ~AttachLock() {
     struct flock range = LockRange(F_UNLCK, kAttachLock, 1);
@@ -74,6 +84,13 @@ class AttachLock {
   bool held() const { return held_; }
 
  private:
+  static constexpr std::chrono::microseconds kLongestPause{2000};
+
+  bool Try() const {
+    struct flock range = LockRange(F_WRLCK, kAttachLock, 1);
+    return ::fcntl(fd_, F_OFD_SETLK, &range) == 0;
+  }
+
   const int fd_;
   bool held_ = false;
 };
@@ -119,7 +136,7 @@ void RemoveDesertedFabrics() {
       if (errno == ENOENT) ::rmdir(path.c_str());
       continue;
     }
-    const AttachLock lock(control.get(), false);
+    const AttachLock lock(control.get(), kAtOnce);
     // A control file that has been removed since it was opened may have a successor in the same
     // directory, whose locks these are not.
     struct stat status;
@@ -175,8 +192,12 @@ ShmMembership::ShmMembership(const FabricOptions& options) : path_(FabricDirecto
   for (;;) {
     OpenDirectory();
     if (!OpenControl()) continue;
-    const AttachLock lock(control_fd_, true);
-    if (!lock.held()) ThrowErrno("cannot lock " + path_ + "/" + kControlFile);
+    const AttachLock lock(control_fd_, kToJoin);
+    if (!lock.held()) {
+      ThrowErrno(
+          "cannot lock " + path_ + "/" + kControlFile +
+          ", which another process of this fabric has had locked for long (is one stopped?)");
+    }
     struct stat status;
     if (::fstat(control_fd_, &status) != 0) ThrowErrno("cannot examine " + path_);
     if (status.st_nlink == 0) continue;
@@ -326,7 +347,7 @@ PortView ShmMembership::MapPort(uint32_t slot, uint32_t generation, int* lack) {
 }
 
 void ShmMembership::ReclaimDead() {
-  const AttachLock lock(control_fd_, false);
+  const AttachLock lock(control_fd_, kAtOnce);
   if (lock.held()) ReclaimDeadLocked(false);
 }
 
@@ -338,7 +359,10 @@ void ShmMembership::CloseFiles() {
 
 ShmMembership::~ShmMembership() {
   if (fork_.inherited()) return;
-  const AttachLock lock(control_fd_, true);
+  const AttachLock lock(control_fd_, kToLeave);
+  // Whoever has it does not get on. This port's own locks fall with its descriptor, and others find
+  // it gone as if it had been killed.
+  if (!lock.held()) return;
   WithdrawLocked();
   RemoveFabricIfDeserted();
   struct flock all = LockRange(F_UNLCK, kSlotLocks, kMaxPorts);

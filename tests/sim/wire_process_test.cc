@@ -520,6 +520,33 @@ TEST_F(ProcessTest, GivenRandomScribblesWhenReadThenNoReaderEverLeavesItsBounds)
   EXPECT_GT(broken, 20u) << "the scribbles did hit";
 }
 
+TEST_F(ProcessTest, GivenAProcessThatKeepsThePortTableLockedWhenAPortLeavesThenItDoesNotWaitForIt) {
+  auto stays = Open(1);
+  auto leaves = Open(2);
+  Child keeper([&](Child& self) {
+    const int fd = ::open((FabricDirectory(fabric_) + "/control").c_str(), O_RDWR);
+    struct flock table = {};
+    table.l_type = F_WRLCK;
+    table.l_start = off_t{1} << 20;
+    table.l_len = 1;
+    if (::fcntl(fd, F_OFD_SETLKW, &table) != 0) return 1;
+    self.Report();
+    ::pause();
+    return 0;
+  });
+  keeper.WaitForReport();
+  leaves.reset();
+  keeper.Kill();
+  auto again = Open(2);
+  const Bytes frame = MakeFrame(Address(2), 60, 1);
+  ASSERT_EQ(SendBytes(stays.get(), frame), SendResult::kSent);
+  stays->Flush();
+  InFrame got;
+  ASSERT_TRUE(ReceiveWithin(again.get(), &got));
+  EXPECT_EQ(Content(got), frame);
+  again->Release(got);
+}
+
 TEST_F(ProcessTest, GivenATruncatedPortFileWhenItsRingIsAcceptedThenThePeerIsDown) {
   auto wire = Open(1);
   auto peer = Open(2);
