@@ -133,6 +133,14 @@ void LearnPathMtu(const Nic& nic, const ipv6::Address& destination, uint32_t mtu
   TellConnections(nic, destination);
 }
 
+void OnLinkMtu(const Nic& nic) {
+  for (uint32_t i = 0; i < nic.state.config.max_qps; ++i) {
+    QueuePair& q = nic.qp(i);
+    if (q.type != abi::QpType::kTcp || q.state != QpState::kConnected) continue;
+    tcp::SetPathMtu(q.tcb, PathMtuLimit(nic, q.tuple.remote_address));
+  }
+}
+
 bool ServicePathMtus(const Nic& nic) {
   if (nic.state.path_mtu_deadline > nic.now) return false;
   uint64_t next = tcp::kNever;

@@ -36,6 +36,9 @@ uint32_t PathMtuLimit(const Nic& nic, const ipv6::Address& destination);
 /// learn it.
 void LearnPathMtu(const Nic& nic, const ipv6::Address& destination, uint32_t mtu);
 
+/// The link's MTU has changed: TCP connections learn it.
+void OnLinkMtu(const Nic& nic);
+
 /// Forgets what is too old. Returns false when nothing is.
 bool ServicePathMtus(const Nic& nic);
 /// When something will be; tcp::kNever: nothing is known.

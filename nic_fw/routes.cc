@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "nic_fw/neighbour_messages.h"
+#include "nic_fw/path_mtu.h"
 #include "protocols/ipv6/header.h"
 
 namespace qpip::fw {
@@ -185,7 +186,10 @@ void OnRouterAdvertisement(const Nic& nic, const ipv6::Address& source,
     link.retransmit_ms = Clamp(message.retransmit_ms, kLeastRetransmitMs, kMostRetransmitMs);
   }
   if (message.has_mtu && message.mtu >= ipv6::kMinMtu) {
-    config.mtu = message.mtu < link.configured_mtu ? message.mtu : link.configured_mtu;
+    const uint32_t mtu = message.mtu < link.configured_mtu ? message.mtu : link.configured_mtu;
+    const bool changed = mtu != config.mtu;
+    config.mtu = mtu;
+    if (changed) OnLinkMtu(nic);
   }
   LearnRouter(nic, source, message.router_lifetime);
   for (uint32_t i = 0; i < message.prefix_count; ++i) LearnPrefix(nic, message.prefixes[i]);

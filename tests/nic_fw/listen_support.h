@@ -13,16 +13,16 @@
 
 namespace qpip::fw::test {
 
-/// A TCP segment with `text` from `from` to the NIC with address 2.
+/// A TCP segment with `text` from `from` to the NIC with address `to`.
 inline Frame MakeSegment(const abi::Ip6Address& from, const tcp::Header& header,
-                         std::string_view text = {}) {
+                         std::string_view text = {}, uint8_t to = 2) {
   const size_t length = tcp::EmitSize(header) + text.size();
   Frame frame(40 + length);
   ipv6::Header ip;
   ip.next_header = ipv6::kTcp;
   ip.payload_length = static_cast<uint16_t>(length);
   std::memcpy(ip.source.bytes, from.bytes, 16);
-  std::memcpy(ip.destination.bytes, Address(2).bytes, 16);
+  std::memcpy(ip.destination.bytes, Address(to).bytes, 16);
   ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
   const std::span<uint8_t> transport = std::span<uint8_t>(frame).subspan(40);
   const size_t header_bytes = tcp::Emit(header, transport);

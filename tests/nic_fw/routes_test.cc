@@ -1,6 +1,7 @@
 // Which neighbour a packet goes to: static routes, routers, prefixes.
 #include "nic_fw/routes.h"
 
+#include "listen_support.h"
 #include "on_link.h"
 
 namespace qpip::fw::test {
@@ -105,6 +106,37 @@ TEST_F(Routed, GivenARouterAdvertisementWhenReceivedThenItsRouterPrefixMtuAndHop
   ASSERT_EQ(tcp::Parse(std::span(frames[0].bytes).subspan(40), &syn, &header_bytes),
             tcp::ParseError::kNone);
   EXPECT_EQ(syn.mss, 1400 - 60);
+}
+
+TEST_F(Routed, GivenAConnectionThatStandsWhenARouterTellsASmallerMtuThenItsPacketsFit) {
+  Advertise(9, kPeerLink);
+  auto qp = nic.CreateQp(*cq);
+  Take();
+  ASSERT_EQ(nic.Connect(*qp, 9, 80).status, 0);
+  Collect();
+  Advertise(9, kPeerLink);  // should the neighbour have been asked for
+  const auto syns = Take();
+  ASSERT_FALSE(syns.empty());
+  const tcp::Header syn = HeaderOf(syns.back().bytes);
+  ASSERT_TRUE(syn.Has(tcp::kSyn));
+  tcp::Header answer;
+  answer.flags = tcp::kSyn | tcp::kAck;
+  answer.source_port = 80;
+  answer.destination_port = syn.source_port;
+  answer.sequence = tcp::SequenceNumber(5000);
+  answer.acknowledgement = syn.sequence + 1;
+  answer.window = 60000;
+  answer.has_mss = true;
+  answer.mss = 1440;
+  ArriveFrame(MakeSegment(Address(9), answer, {}, 1));
+  ASSERT_EQ(EventsOf(nic, abi::EventKind::kEstablished).size(), 1u);
+  AdvertiseRouter(1800);
+  Take();
+  HostMemory source{nic.hardware, 4096};
+  nic.PostSend(*qp, {SgeOf(source, nic.Register(source, 0), 0, 4096)});
+  const auto segments = Take();
+  ASSERT_FALSE(segments.empty());
+  for (const Sent& one : segments) EXPECT_LE(one.bytes.size(), 1400u);
 }
 
 TEST_F(Routed, GivenARouterWhenItsLifetimeEndsThenItIsNoRouteAnyMore) {
