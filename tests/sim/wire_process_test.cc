@@ -520,6 +520,27 @@ TEST_F(ProcessTest, GivenRandomScribblesWhenReadThenNoReaderEverLeavesItsBounds)
   EXPECT_GT(broken, 20u) << "the scribbles did hit";
 }
 
+TEST_F(ProcessTest, GivenAStrayNumberOfPortsWhenTheTableChangesThenNobodyLeavesItsArrays) {
+  auto wire = Open(1);
+  auto peer = Open(2);
+  const int fd = ::open((FabricDirectory(fabric_) + "/control").c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  void* mapped = ::mmap(nullptr, sizeof(ControlBlock), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  ::close(fd);
+  ASSERT_NE(mapped, MAP_FAILED);
+  auto* control = static_cast<ControlBlock*>(mapped);
+  control->slots_used.store(5000);
+  control->epoch.fetch_add(1);
+  const Bytes frame = MakeFrame(Address(2), 60, 1);
+  ASSERT_EQ(SendBytes(wire.get(), frame), SendResult::kSent);
+  wire->Flush();
+  InFrame got;
+  ASSERT_TRUE(ReceiveWithin(peer.get(), &got));
+  EXPECT_EQ(Content(got), frame);
+  peer->Release(got);
+  ::munmap(mapped, sizeof(ControlBlock));
+}
+
 TEST_F(ProcessTest, GivenAProcessThatKeepsThePortTableLockedWhenAPortLeavesThenItDoesNotWaitForIt) {
   auto stays = Open(1);
   auto leaves = Open(2);
