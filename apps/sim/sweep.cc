@@ -60,6 +60,25 @@ Point MakePoint(const SweepPlan& plan, uint64_t point) {
   return out;
 }
 
+/// What SweepPlan::profiles is to be.
+std::map<std::string, std::map<std::string, double>> ProfilesOf(const SweepPlan& plan) {
+  std::map<std::string, std::map<std::string, double>> out;
+  const auto add = [&](const std::string& expression) {
+    const sim::Profile profile = sim::Profile::Load(expression);
+    for (const auto& [name, value] : profile.values()) {
+      out[expression][name] = value.value;
+    }
+  };
+  bool varied = false;
+  for (const Axis& axis : plan.axes) {
+    if (axis.name != "profile") continue;
+    varied = true;
+    for (const std::string& expression : axis.values) add(expression);
+  }
+  if (!varied) add(plan.profile);
+  return out;
+}
+
 std::string Seed(uint64_t first, size_t index) {
   return "seed " + std::to_string(DerivedSeeds(first, static_cast<uint32_t>(index + 1)).back());
 }
@@ -224,9 +243,11 @@ void RunSweep(const SweepPlan& plan, const Shard& shard, const std::string& dire
               uint32_t jobs) {
   RequireEachNameOnce(plan);
   const uint64_t count = PointCount(plan);
+  SweepPlan claimed = plan;
   try {
     // Every name and value is looked at before the first run.
     for (uint64_t point = 0; point < count; ++point) MakePoint(plan, point);
+    claimed.profiles = ProfilesOf(plan);
   } catch (const sim::ProfileError& error) {
     throw UsageError(error.what());
   } catch (const sim::ScenarioError& error) {
@@ -234,7 +255,7 @@ void RunSweep(const SweepPlan& plan, const Shard& shard, const std::string& dire
   }
   MakeDirectory(fs::path(directory) / "points");
   DirectoryLock lock(directory);
-  ClaimDirectory(plan, shard, directory);
+  ClaimDirectory(claimed, shard, directory);
   std::vector<uint64_t> points;
   for (uint64_t point = 0; point < count; ++point) {
     if (shard.Has(point)) points.push_back(point);

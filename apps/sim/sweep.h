@@ -31,6 +31,9 @@ struct SweepPlan {
   std::map<std::string, std::string> arguments;  ///< of the scenario, fixed
   std::vector<Axis> axes;
   uint32_t repeats = 1;  ///< seeds a point
+  /// Of each profile that is named, the numbers that it stood for when the sweep began: a file may
+  /// be changed since, or be another one elsewhere.
+  std::map<std::string, std::map<std::string, double>> profiles = {};
 
   friend bool operator==(const SweepPlan&, const SweepPlan&) = default;
 };

@@ -26,7 +26,8 @@ std::string PlanText(const SweepPlan& plan, const Shard& shard) {
   for (const Axis& axis : plan.axes) axes.push_back({{"name", axis.name}, {"values", axis.values}});
   nlohmann::json out = {{"scenario", plan.scenario}, {"profile", plan.profile},
                         {"set", plan.settings},      {"arguments", plan.arguments},
-                        {"repeat", plan.repeats},    {"axes", axes}};
+                        {"repeat", plan.repeats},    {"axes", axes},
+                        {"profiles", plan.profiles}};
   if (shard.count > 1) out["shard"] = shard.Text();
   return JsonText(out, 1) + "\n";
 }
@@ -120,7 +121,8 @@ void RequireOnePlan(const std::vector<ClaimedDirectory>& sources) {
   for (const ClaimedDirectory& source : sources) {
     if (source.plan == sources.front().plan) continue;
     throw UsageError(sources.front().path + " and " + source.path +
-                     " hold different sweeps (see their plan.json): name those of one");
+                     " hold different sweeps, or their profiles had different numbers (see their "
+                     "plan.json): name those of one");
   }
 }
 
@@ -158,9 +160,11 @@ void ClaimDirectory(const SweepPlan& plan, const Shard& shard, const std::string
     }
     WriteWhole(PlanFile(directory), text);
   } else if (*found != text) {
-    throw UsageError(directory +
-                     " holds another sweep, or another shard (its plan.json says which): give "
-                     "another directory with --out, or remove this one");
+    throw UsageError(
+        directory +
+        " holds another sweep, or another shard, or its profiles have other numbers now "
+        "(plan.json has them all): give another directory with --out, or remove this "
+        "one");
   }
 }
 
@@ -183,6 +187,7 @@ ClaimedDirectory ReadDirectory(const std::string& path) {
           {axis.at("name").get<std::string>(), axis.at("values").get<std::vector<std::string>>()});
       if (out.plan.axes.back().values.empty()) throw UsageError("an axis has no values");
     }
+    out.plan.profiles = json.at("profiles").get<decltype(out.plan.profiles)>();
     if (json.contains("shard")) out.shard = ParseShard(json.at("shard").get<std::string>());
     PointCount(out.plan);  // is one that a sweep can have
     return out;

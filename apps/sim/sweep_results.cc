@@ -25,6 +25,15 @@ bool HasMetric(const nlohmann::json& points, const std::string& metric) {
   });
 }
 
+/// Of whoever has run the points, which need not be this program.
+std::set<std::string> CommitsOf(const nlohmann::json& points) {
+  std::set<std::string> out;
+  for (const nlohmann::json& point : points) {
+    if (!point.contains("error")) out.insert(point["commit"].get<std::string>());
+  }
+  return out;
+}
+
 nlohmann::json SweepJson(const SweepPlan& plan, const nlohmann::json& points,
                          const std::vector<std::string>& metrics) {
   std::vector<std::string> axes;
@@ -43,8 +52,11 @@ nlohmann::json SweepJson(const SweepPlan& plan, const nlohmann::json& points,
   for (const std::string& metric : metrics) units[metric] = sim::MetricUnit(metric);
   const sim::ScenarioArguments complete(sim::FindScenario(plan.scenario).parameters,
                                         plan.arguments);
+  const std::set<std::string> commits = CommitsOf(points);
   return {{"version", Version()},
-          {"commit", Commit()},
+          {"commit", commits.size() == 1 ? *commits.begin()
+                     : commits.empty()   ? Commit()
+                                         : "several"},
           {"scenario", plan.scenario},
           {"profile", plan.profile},
           {"set", plan.settings},
@@ -125,10 +137,9 @@ void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points) {
     uint64_t points = 0;
   };
   std::map<Warning::Kind, Seen> kinds;
-  std::set<std::string> commits;
+  const std::set<std::string> commits = CommitsOf(points);
   for (const nlohmann::json& point : points) {
     if (point.contains("error")) continue;
-    commits.insert(point["commit"].get<std::string>());
     for (const Warning& warning : Warnings(point, plan.repeats)) {
       Seen& seen = kinds[warning.kind];
       if (seen.points++ != 0) continue;
@@ -147,6 +158,10 @@ void PrintSweepWarnings(const SweepPlan& plan, const nlohmann::json& points) {
     PrintErrorLine("qpip-sim: note",
                    "the points' results are of several versions of QPIP (\"commit\" in points/): "
                    "sweep again in another directory before comparing them");
+  } else if (commits.size() == 1 && *commits.begin() != Commit()) {
+    PrintErrorLine("qpip-sim: note", "the points' results are of QPIP " + *commits.begin() +
+                                         ", and this is " + Commit() +
+                                         ": sweep in another directory to have this one's");
   }
 }
 

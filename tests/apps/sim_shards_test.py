@@ -157,8 +157,8 @@ class WithoutAnybody(Shards):
         self.assertIn("different results of point 2", self.run_sim("merge", first, copy, second, *out, status=1).stderr)
         point.write_text("[]")
         self.assertIn("000002.json is damaged", self.run_sim("merge", copy, second, *out, status=1).stderr)
-        for plan in ["{}", "x", '{"scenario": 1}', '{"scenario":"a","profile":"b","set":[],"arguments":{},"repeat":1,"axes":['
-                     '{"name":"x","values":[]}]}']:
+        for plan in ["{}", "x", '{"scenario": 1}', '{"scenario":"a","profile":"b","set":[],"arguments":{},"repeat":1,"profiles":{},'
+                     '"axes":[{"name":"x","values":[]}]}']:
             (copy / "plan.json").write_text(plan)
             self.assertIn("plan.json is damaged", self.run_sim("merge", copy, *out, status=1).stderr)
 
@@ -166,6 +166,35 @@ class WithoutAnybody(Shards):
         first = self.sweep_shards(2)[0]
         for shard in [["--shard", "2/2"], ["--shard", "1/3"], []]:
             self.assertIn("another shard", self.run_sim("sweep", *SWEEP, *shard, "--out", first, status=2).stderr)
+
+    def write_profile(self, hz):
+        path = self.work / "mine.toml"
+        path.write_text(f'base = "lanai9-hardware-checksum"\nsummary = "Of a test."\n[core]\n'
+                        f'hz = {{value = {hz}, kind = "assumed", source = "of a test"}}\n')
+        return path
+
+    def test_given_a_profile_that_has_changed_when_swept_again_or_merged_then_it_is_refused(self):
+        words = ["sweep", "ping", "count=3", "--vary", "bytes=1,2", "--profile", self.write_profile(100e6)]
+        first, second = self.work / "1", self.work / "2"
+        self.run_sim(*words, "--shard", "1/2", "--out", first)
+        self.write_profile(200e6)
+        self.assertIn("profiles have other numbers",
+                      self.run_sim(*words, "--shard", "1/2", "--out", first, status=2).stderr)
+        self.run_sim(*words, "--shard", "2/2", "--out", second)
+        self.assertIn("profiles had different numbers",
+                      self.run_sim("merge", first, second, "--out", self.work / "merged", status=2).stderr)
+        self.write_profile(100e6)
+        self.run_sim(*words, "--shard", "1/2", "--out", first)
+
+    def test_given_results_of_another_version_when_swept_again_then_that_is_said_and_written(self):
+        words = ["sweep", "ping", "count=3", "--vary", "bytes=1,2", "--out", self.work / "old"]
+        self.run_sim(*words)
+        for point in (self.work / "old" / "points").glob("*.json"):
+            result = json.loads(point.read_text())
+            result["commit"] = "0123456"
+            point.write_text(json.dumps(result))
+        self.assertIn("results are of QPIP 0123456, and this is", self.run_sim(*words).stderr)
+        self.assertEqual(json.loads((self.work / "old" / "sweep.json").read_text())["commit"], "0123456")
 
     def test_given_words_that_are_no_shard_when_swept_then_they_are_refused(self):
         for word in ["0/4", "5/4", "1/0", "1", "/", "1/", "/4", "a/4", "1/4x", "-1/4", "1/99999999", "+1/4", " 1/4"]:
