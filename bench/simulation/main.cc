@@ -70,7 +70,7 @@ int Main(int argc, char** argv) {
   if (values.count("help") != 0) {
     std::cout
         << "Usage: sim_speed [options]\n\nWall time of a simulated packet (data or ACK), QPIP "
-           "NICs beside ns-3's own TCP:\n256 MiB in 16 KiB messages over MTU 1500 and 2 Gb/s, "
+           "NICs beside ns-3's own TCP:\n64 MiB in 16 KiB messages over MTU 1500 and 2 Gb/s, "
            "split over so many pairs of hosts.\n\n"
         << options;
     return 0;

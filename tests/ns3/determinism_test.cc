@@ -23,6 +23,12 @@ TEST(DeterminismTest, GivenLossWhenTheSeedIsTheSameThenSoIsTheResult) {
   EXPECT_NE(Outcome("ttcp", lossy, "8"), first);
 }
 
+TEST(DeterminismTest, GivenSeedsThatTheGeneratorDoesNotTakeThenTheyAreSeedsAllTheSame) {
+  const std::map<std::string, std::string> lossy = {{"loss", "0.05"}, {"bytes", "500000"}};
+  const std::string first = Outcome("ttcp", lossy, "4294944442");
+  EXPECT_NE(Outcome("ttcp", lossy, "4294967086"), first);
+}
+
 TEST(DeterminismTest, GivenOtherRunsInBetweenThenTheResultIsTheSame) {
   const std::string first = Outcome("ping", {{"count", "20"}}, "1");
   Outcome("ttcp", {{"bytes", "200000"}}, "3");

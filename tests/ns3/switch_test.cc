@@ -111,5 +111,14 @@ TEST_F(SwitchTest, GivenAThresholdWhenMoreIsBeforeTheOutputThenEcnCapableFramesA
   EXPECT_EQ(switch_->dropped, 0u);
 }
 
+TEST_F(SwitchTest, GivenAFrameThatIsMarkedAlreadyWhenItIsToBeThenItCountsOnce) {
+  Build({.mark_bytes = 1});
+  Arrive(0);
+  Arrive(1, kCongestion);
+  ns3::Simulator::Run();
+  EXPECT_THAT(destination_.ecn, ElementsAre(kEct0, kCongestion));
+  EXPECT_EQ(switch_->marked, 0u);
+}
+
 }  // namespace
 }  // namespace qpip::sim

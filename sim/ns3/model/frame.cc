@@ -68,6 +68,7 @@ void Frame::SetBytes(std::span<const uint8_t> packet) {
 bool Frame::MarkCongestion() {
   constexpr uint8_t kEcn = 0x30;  // in the second byte: the traffic class' last two bits
   if (header_.size() < 2 || (header_[1] & kEcn) == 0) return false;
+  if ((header_[1] & kEcn) == kEcn) return false;
   header_[1] |= kEcn;
   return true;
 }

@@ -44,7 +44,8 @@ class Frame {
   void SetBytes(std::span<const uint8_t> packet);
   /// Turns references into a copy of the bytes.
   void Own();
-  /// Sets Congestion Experienced if the packet is ECN-capable (RFC 3168 5); whether it is.
+  /// Sets Congestion Experienced if the packet is ECN-capable (RFC 3168 5) and has it not yet;
+  /// whether it did.
   bool MarkCongestion();
   /// Flips one bit of an owned frame and corrects the sum to what the bytes are now.
   void FlipBit(uint64_t bit);

@@ -65,11 +65,24 @@ Topology ParseTopology(const std::string& name) {
                               "\" is none of cable, pairs, switch, fat-tree");
 }
 
+namespace {
+
+/// ns-3 ends the process over seeds of its generator (MRG32k3a) that are not below both of the
+/// generator's moduli.
+uint32_t GeneratorSeed(uint64_t seed) {
+  constexpr uint32_t kFirstModulus = 4294967087u;
+  constexpr uint32_t kSecondModulus = 4294944443u;
+  const auto out = static_cast<uint32_t>(seed % kFirstModulus + 1);
+  return out < kSecondModulus ? out : out - (kSecondModulus - 1);
+}
+
+}  // namespace
+
 World::World(const Profile& profile, const WorldOptions& options)
     : watcher_(world_watcher), model_(std::make_shared<const NicModel>(profile)) {
   // What the caller owes of a World that has ended is not this one's.
   Context::Current().debt_ps = 0;
-  ns3::RngSeedManager::SetSeed(static_cast<uint32_t>(options.seed % 4294967087u + 1));
+  ns3::RngSeedManager::SetSeed(GeneratorSeed(options.seed));
   ns3::RngSeedManager::SetRun(options.seed);
   // So fine that what arrives over different cables never ties (link.h). Once in a process.
   if (ns3::Time::GetResolution() != ns3::Time::PS) ns3::Time::SetResolution(ns3::Time::PS);
