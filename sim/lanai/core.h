@@ -44,6 +44,7 @@
 //    near (EnsureTick), so that threads that sleep on their own words are attended to.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -107,12 +108,16 @@ class Core {
   void Stop();
 
   /// See abi::HostPort. What is posted to be sent leaves. A receive waits until somebody drives,
-  /// who brings what it is for; commands and arming wait for the caller, who is about to drive, or
-  /// has come by GoOnAlone.
+  /// who brings what it is for; where somebody sleeps in the wire, its window is told of at once
+  /// and he sleeps on. Commands and arming wait for the caller, who is about to drive, or has come
+  /// by GoOnAlone.
   void RingDoorbell(const abi::Doorbell& doorbell) {
     doorbells_.Push(doorbell);
-    if (doorbell.kind() == abi::DoorbellKind::kSendPosted) return CarryOut();
-    if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
+    const abi::DoorbellKind kind = doorbell.kind();
+    if (kind == abi::DoorbellKind::kSendPosted) return CarryOut();
+    if (!asleep_.load(std::memory_order_seq_cst)) return;
+    if (kind == abi::DoorbellKind::kRecvPosted) return CarryOut();
+    WakeParked();
   }
 
   /// See abi::HostPort.
@@ -292,7 +297,13 @@ class Core {
   std::atomic<bool> stopping_{false};
 
   // --- Threads that sleep on words.
-  alignas(64) std::atomic<uint32_t> word_sleepers_{0};
+  static constexpr size_t kSleeperCounts = 64;
+  std::atomic<uint32_t>& SleepersOn(const uint32_t* word) {
+    return word_sleepers_[reinterpret_cast<uintptr_t>(word) * 0x9e3779b97f4a7c15ull >> 58];
+  }
+  /// How many there are, by a hash of the word's address: a change of one word that nobody sleeps
+  /// on costs no system call because somebody sleeps on another.
+  alignas(64) std::array<std::atomic<uint32_t>, kSleeperCounts> word_sleepers_{};
   std::atomic<uint32_t> waiters_{0};  ///< those of DriveUntil among them
   std::atomic<uint32_t> in_drive_until_{0};
   std::mutex waiting_words_mutex_;

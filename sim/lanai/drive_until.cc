@@ -180,15 +180,15 @@ void Core::WaitOnWord(const Waiting& waiting) {
 }
 
 void Core::SleepOnWord(const uint32_t* word, uint32_t expected, uint64_t deadline_ns) {
-  word_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  SleepersOn(word).fetch_add(1, std::memory_order_seq_cst);
   if (LoadWord(word) == expected) FutexWait(word, expected, deadline_ns);
-  word_sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+  SleepersOn(word).fetch_sub(1, std::memory_order_seq_cst);
 }
 
 void Core::WakeWord(const uint32_t* word) {
   // Read-modify-write, though nothing is modified: it orders the caller's change of the word, which
   // may be a plain store, before both loads. The sleepers do the opposite.
-  if (word_sleepers_.fetch_add(0, std::memory_order_seq_cst) != 0) FutexWakeAll(word);
+  if (SleepersOn(word).fetch_add(0, std::memory_order_seq_cst) != 0) FutexWakeAll(word);
   if (runner_word_.load(std::memory_order_seq_cst) == word) wire_->Wake();
 }
 
