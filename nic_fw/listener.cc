@@ -95,6 +95,18 @@ void OnSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const t
 
 }  // namespace
 
+void OnReopeningSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+                    const tcp::Header& syn) {
+  QueuePair* q = TakeOffered(nic, nic.listener(handle));
+  if (q == nullptr) {
+    if (!KeepSyn(nic, handle, tuple, syn)) nic.Drop(abi::DropReason::kBacklogFull);
+    return;
+  }
+  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
+  if (entry != nullptr) ForgetWaiting(nic, *entry);
+  StartPassiveOpen(nic, *q, handle, tuple, syn);
+}
+
 void OnListenSegment(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
                      const tcp::Segment& segment) {
   const tcp::Header& header = segment.header;

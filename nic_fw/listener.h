@@ -16,6 +16,13 @@ abi::CommandStatus OpenListener(const Nic& nic, uint16_t port, uint16_t backlog,
 /// queue pairs return to kIdle, handshakes under way are reset.
 void CloseListener(const Nic& nic, uint32_t listener);
 
+/// A SYN for a connection of `tuple` in TIME-WAIT that yields to it. The connection makes way when
+/// a queue pair takes the SYN up, and not before: its numbers say where the new ones may begin.
+/// There is no cookie for the peer, whose number is not free; it was real a moment ago, and gets a
+/// queue pair under pressure, too. Where none is idle, it waits or is dropped.
+void OnReopeningSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
+                    const tcp::Header& syn);
+
 /// Segment arrival in LISTEN (RFC 9293 3.10.7.2).
 void OnListenSegment(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
                      const tcp::Segment& segment);

@@ -2,12 +2,14 @@
 
 #include "nic_fw/backlog.h"
 #include "nic_fw/demux.h"
+#include "nic_fw/ending.h"
 #include "nic_fw/events.h"
 #include "nic_fw/framing.h"
 #include "nic_fw/path_mtu.h"
 #include "nic_fw/receive_window.h"
 #include "nic_fw/schedule.h"
 #include "nic_fw/timers.h"
+#include "protocols/tcp/listen.h"
 #include "protocols/tcp/machine.h"
 
 namespace qpip::fw {
@@ -27,6 +29,17 @@ tcp::Options TcpOptions(const Nic& nic, const QueuePair& q) {
     o.segmentation_limit = 0;
   }
   return o;
+}
+
+/// The initial number of a passive open to `tuple`. What is there in TIME-WAIT makes way.
+tcp::SequenceNumber PassiveIss(const Nic& nic, const tcp::FourTuple& tuple) {
+  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(tuple, nic.state.isn_key, nic.now);
+  const uint32_t old = FindTcp(nic, tuple);
+  if (old == kNone) return iss;
+  QPIP_ASSERT(nic.qp(old).tcb.state == tcp::State::kTimeWait);
+  const tcp::SequenceNumber beyond = tcp::SuccessorIss(nic.qp(old).tcb, iss);
+  EndTimeWait(nic, nic.qp(old));
+  return beyond;
 }
 
 /// The Tcb is set up: the rest of what an opening connection needs.
@@ -66,13 +79,13 @@ void StartActiveOpen(const Nic& nic, QueuePair& q) {
 
 void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                       const tcp::Header& syn) {
+  const tcp::SequenceNumber iss = PassiveIss(nic, tuple);
   q.tuple = tuple;
   q.listener = listener;
   OnHandshakeBegun(nic, q);
   InsertDemux(nic, q);
   tcp::Segment segment;
   segment.header = syn;
-  const tcp::SequenceNumber iss = tcp::InitialSequenceNumber(q.tuple, nic.state.isn_key, nic.now);
   tcp::OpenPassive(q.tcb, TcpOptions(nic, q), iss, segment, nic.now);
   FinishOpen(nic, q);
 }
@@ -107,6 +120,17 @@ void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
 }
 
 namespace {
+
+/// Whether somebody who has waited may still have a connection: its addresses and ports may be
+/// those of one that this host has opened meanwhile.
+bool MayStart(const Nic& nic, const BacklogEntry& entry) {
+  const uint32_t other = FindTcp(nic, entry.tuple);
+  if (other == kNone) return true;
+  if (entry.waiting != Waiting::kSyn) return false;
+  tcp::Segment segment;
+  segment.header = entry.handshake.syn;
+  return tcp::TimeWaitYields(nic.qp(other).tcb, segment);
+}
 
 /// Mates `q` with somebody who has waited.
 void StartWaiting(const Nic& nic, QueuePair& q, BacklogEntry& entry) {
@@ -144,8 +168,12 @@ bool ServiceBacklogs(const Nic& nic) {
     while (listener.in_use && !listener.offered.empty()) {
       BacklogEntry* next = NextWaiting(nic, i);
       if (next == nullptr) break;
-      StartWaiting(nic, *TakeOffered(nic, listener), *next);
       progress = true;
+      if (MayStart(nic, *next)) {
+        StartWaiting(nic, *TakeOffered(nic, listener), *next);
+      } else {
+        ForgetWaiting(nic, *next);
+      }
     }
   }
   return progress;

@@ -10,7 +10,8 @@ tcp::Options TcpDefaults(const Nic& nic);
 
 /// Starts an active open to `q.tuple`, which is filed already.
 void StartActiveOpen(const Nic& nic, QueuePair& q);
-/// Mates `q` with a SYN that arrived for `listener`.
+/// Mates `q` with a SYN that arrived for `listener`. A connection of `tuple` in TIME-WAIT, which
+/// yields to the SYN (tcp::TimeWaitYields), ends by this.
 void StartPassiveOpen(const Nic& nic, QueuePair& q, uint32_t listener, const tcp::FourTuple& tuple,
                       const tcp::Header& syn);
 /// Mates `q` with a handshake that its peer has proven to have seen. The ACK is to be delivered to

@@ -193,7 +193,8 @@ uint32_t FindConnection(const Nic& nic, const ReceivedPacket& packet, const tcp:
   const uint32_t listener = FindListener(nic, packet.tuple.local_port);
   if (yields) {
     if (listener == kNone) return handle;
-    EndTimeWait(nic, nic.qp(handle));
+    OnReopeningSyn(nic, listener, packet.tuple, segment.header);
+    return kNone;
   }
   if (listener == kNone) {
     nic.Drop(abi::DropReason::kNoTcpConnection);

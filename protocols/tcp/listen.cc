@@ -1,6 +1,13 @@
 #include "protocols/tcp/listen.h"
 
 namespace qpip::tcp {
+namespace {
+
+/// From the old connection's last number to the new one's first: an acknowledgement of the old one
+/// that is late is then older than any unscaled window, and acceptable to nobody (RFC 5961 5.2).
+constexpr uint32_t kIncarnationGap = 1u << 16;
+
+}  // namespace
 
 ListenVerdict OnListenSegment(const Segment& segment, Header* reset) {
   const Header& header = segment.header;
@@ -24,6 +31,12 @@ bool TimeWaitYields(const Tcb& tcb, const Segment& segment) {
   // RFC 6191 section 2: timestamps are new with this incarnation, and protect it.
   if (!tcb.timestamps_on && header.has_timestamps && tcb.options.timestamps) return true;
   return header.sequence.After(tcb.rcv.nxt);
+}
+
+SequenceNumber SuccessorIss(const Tcb& tcb, SequenceNumber iss) {
+  // The clock of isn.h makes 244 kB/s; a connection may have sent faster than that.
+  const SequenceNumber floor = tcb.snd.max + kIncarnationGap;
+  return iss.After(floor) ? iss : floor;
 }
 
 }  // namespace qpip::tcp

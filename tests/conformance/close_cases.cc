@@ -124,6 +124,16 @@ void NewSynReopensInTimeWait() {
   Expect(answer && answer->flags == (kSyn | kAck), "a new SYN is not answered by SYN-ACK");
 }
 
+void ReopenedNumbersLieBeyondTheOldOnes() {
+  Script s;
+  CloseToTimeWait(s);  // 0 and 1 are used, and the clock of initial numbers has stood still
+  s.Injects(NewSyn(s, 100'000));
+  const std::optional<TcpSegment> answer = s.peer.Take();
+  Expect(answer && answer->flags == (kSyn | kAck), "a new SYN is not answered by SYN-ACK");
+  Expect(answer->sequence > 1 && answer->sequence < UINT32_MAX / 2,
+         "the new connection begins at " + std::to_string(answer->sequence));
+}
+
 void TimestampsDecideInTimeWait() {
   Script s({.peer = {.timestamps = true}});
   CloseToTimeWait(s);
@@ -187,6 +197,9 @@ Topic CloseTopic() {
            {"RFC 9293 3.10.7 OTHER-6"},
            FinInTimeWaitIsAcknowledgedAgain},
           {"new_syn_reopens_in_time_wait", {"RFC 9293 MAY-2"}, NewSynReopensInTimeWait},
+          {"reopened_numbers_lie_beyond_the_old_ones",
+           {"RFC 9293 MAY-2"},
+           ReopenedNumbersLieBeyondTheOldOnes},
           {"timestamps_decide_in_time_wait", {"RFC 9293 SHLD-4"}, TimestampsDecideInTimeWait},
           {"simultaneous_close", {"RFC 9293 3.10.7 OTHER-4"}, SimultaneousClose},
           {"text_after_the_fin_is_ignored", {"RFC 9293 3.10.7 OTHER-5"}, TextAfterTheFinIsIgnored},

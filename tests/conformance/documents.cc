@@ -97,7 +97,11 @@ std::vector<Requirement> Rfc9293OpenClose() {
       {"MUST-13", "3.6.1", "TIME-WAIT lasts twice the MSL",
        "`time_wait_ms`, 60 s by default as in Linux; the RFC's own MSL of 2 min is arbitrary "
        "by its own words"},
-      {"MAY-2", "3.6.1", "a SYN may reopen a connection in TIME-WAIT"},
+      {"MAY-2", "3.6.1",
+       "a SYN may reopen a connection in TIME-WAIT, with initial numbers beyond those of the old "
+       "one",
+       "TIME-WAIT does not come back where a SYN that passed for a new one was an old duplicate, "
+       "which takes half of the sequence space, or of the timestamps, in its life"},
       {"SHLD-4", "3.6.1", "... by its timestamps (RFC 6191)"},
   };
 }

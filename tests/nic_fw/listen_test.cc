@@ -1,5 +1,6 @@
 // Listeners under attack and under re-use: SYN cookies, TIME-WAIT that yields.
 #include "listen_support.h"
+#include "nic_fw/state.h"
 
 namespace qpip::fw::test {
 namespace {
@@ -213,6 +214,135 @@ TEST(TimeWait, GivenNewSynForTheSamePortsWhenListeningThenTheNewConnectionTakesO
     cable.Advance(10 * kMs);  // RFC 7323: a later timestamp
     b.Events();
   }
+}
+
+/// `b` has sent more than the clock of initial numbers makes in the time, has closed first, and
+/// waits; nothing has timestamps. `a` opens again from the same port.
+struct Reopening : ::testing::Test {
+  static NicConfig Config() {
+    NicConfig config = FirmwareBench::DefaultConfig();
+    config.tcp.timestamps = false;
+    return config;
+  }
+  static constexpr uint32_t kBytes = 65536;
+  FirmwareBench a{1, Config()}, b{2, Config()};
+  Cable cable{a, b, {}};
+  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
+  HostMemory source{b.hardware, kBytes}, sink{a.hardware, kBytes};
+  std::vector<std::unique_ptr<TestQp>> qps;
+  uint32_t listener = 0;
+  std::vector<tcp::SequenceNumber> syn_acks;  ///< of `b`
+  tcp::SequenceNumber last;                   ///< behind all numbers of the first connection
+
+  TestQp& Offer() {
+    qps.push_back(b.CreateQp(*cq_b));
+    EXPECT_EQ(b.Offer(listener, *qps.back()).status, 0);
+    return *qps.back();
+  }
+  TestQp& Connect() {
+    qps.push_back(a.CreateQp(*cq_a));
+    EXPECT_EQ(a.Connect(*qps.back(), 2, 7, 5555).status, 0);
+    return *qps.back();
+  }
+  /// Takes `b`'s SYN-ACKs and last numbers down.
+  void Watch(const Frame& frame) {
+    const tcp::Header header = HeaderOf(frame);
+    if (header.Has(tcp::kSyn)) {
+      syn_acks.push_back(header.sequence);
+      if (syn_acks.size() == 1) last = header.sequence + 1;
+      return;
+    }
+    if (syn_acks.size() != 1) return;
+    const auto text =
+        static_cast<uint32_t>(frame.size() - 40) - (frame[40 + tcp::offset::kDataOffset] >> 4) * 4u;
+    last = tcp::Max(last, header.sequence + text + (header.Has(tcp::kFin) ? 1 : 0));
+  }
+  void SetUp() override {
+    cable.filter = [this](Frame& frame, bool from_a) {
+      if (from_a) return true;
+      if (frame[39] == 1) Watch(frame);
+      return frame[39] == 1;
+    };
+    listener = b.Listen(7, 4).result[0];
+    TestQp& server = Offer();
+    TestQp& client = Connect();
+    cable.Run();
+    a.PostRecv(client, {SgeOf(sink, a.Register(sink), 0, kBytes)});
+    cable.Run();
+    b.PostSend(server, {SgeOf(source, b.Register(source, 0), 0, kBytes)});
+    cable.Advance(10 * kMs);
+    ASSERT_EQ(Only(b.Poll(*cq_b), false).size(), 1u);
+    b.QpCommand(abi::CommandOpcode::kShutdown, server);
+    cable.Run();
+    a.QpCommand(abi::CommandOpcode::kShutdown, client);
+    cable.Run();
+    a.QpCommand(abi::CommandOpcode::kDestroyQp, client);
+    cable.Advance(10 * kMs);
+    ASSERT_EQ(StateOfFirst(), tcp::State::kTimeWait);
+    ASSERT_EQ(syn_acks.size(), 1u);
+    ASSERT_GT(syn_acks[0].DistanceTo(last), kBytes);
+    a.Events();
+    b.Events();
+  }
+  tcp::State StateOfFirst() { return QueuePairOf(b.arena.data(), qps.front()->handle).tcb.state; }
+  void ExpectReopened() {
+    EXPECT_EQ(EventsOf(a, abi::EventKind::kEstablished).size(), 1u);
+    EXPECT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 1u);
+    ASSERT_EQ(syn_acks.size(), 2u);
+    EXPECT_TRUE(syn_acks[1].After(last));
+    EXPECT_EQ(StateOfFirst(), tcp::State::kClosed);
+  }
+};
+
+TEST_F(Reopening, GivenAQueuePairWhenASynComesThenItsNumbersLieBeyondTheOldOnes) {
+  Offer();
+  Connect();
+  cable.Run();
+  ExpectReopened();
+}
+
+TEST_F(Reopening, GivenNoQueuePairWhenASynComesThenTheOldConnectionWaitsUntilThereIsOne) {
+  Connect();
+  cable.Run();
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynsPutOff), 1u);
+  EXPECT_EQ(StateOfFirst(), tcp::State::kTimeWait);
+  Offer();
+  cable.Run();
+  ExpectReopened();
+}
+
+TEST_F(Reopening, GivenHandshakesOfNobodyWhenASynComesThenItHasAQueuePairAndNoCookie) {
+  for (uint32_t i = 0; i < 4; ++i) Offer();
+  for (uint32_t i = 0; i < 3; ++i) Arrive(b, MakeSegment(Spoofed(i), MakeSyn(i)));
+  Connect();
+  cable.Run();
+  EXPECT_EQ(b.Counter(abi::NicCounter::kSynCookiesSent), 0u);
+  ExpectReopened();
+}
+
+TEST(Backlog, GivenASynThatWaitsWhenTheHostItselfConnectsToItsSenderThenItIsForgotten) {
+  FirmwareBench b{2};
+  auto cq = b.CreateCq();
+  const uint32_t listener = b.Listen(7, 4).result[0];
+  tcp::Header syn = MakeSyn(1);
+  syn.source_port = 5555;
+  Arrive(b, MakeSegment(Address(1), syn));
+  ASSERT_EQ(b.Counter(abi::NicCounter::kSynsPutOff), 1u);
+  auto active = b.CreateQp(*cq);
+  ASSERT_EQ(b.Connect(*active, 1, 5555, 7).status, 0);
+  b.Run();
+  ASSERT_EQ(b.hardware.outgoing.size(), 1u);
+  syn.flags = tcp::kSyn | tcp::kAck;
+  syn.acknowledgement = HeaderOf(b.hardware.outgoing[0]).sequence + 1;
+  Arrive(b, MakeSegment(Address(1), syn));
+  ASSERT_EQ(EventsOf(b, abi::EventKind::kEstablished).size(), 1u);
+  b.hardware.outgoing.clear();
+  // Another connection of these addresses and ports would hide the one that stands.
+  auto offered = b.CreateQp(*cq);
+  ASSERT_EQ(b.Offer(listener, *offered).status, 0);
+  b.Run();
+  EXPECT_TRUE(b.hardware.outgoing.empty());
+  EXPECT_EQ(QueuePairOf(b.arena.data(), offered->handle).state, QpState::kOffered);
 }
 
 // ---------------------------------------------------------------- ECN on packets

@@ -506,5 +506,18 @@ TEST(Listen, GivenTimeWaitWhenSynIsNewerThenItYields) {
   EXPECT_FALSE(TimeWaitYields(c.tcb, syn));
 }
 
+TEST(Listen, GivenTimeWaitWhenItIsReplacedThenTheNewNumbersLieBeyondTheOldOnes) {
+  for (const SequencePlan& plan : kSequencePlans) {
+    Connection c = MakeConnection({plan, true});
+    c.BringTo(State::kTimeWait);
+    const SequenceNumber last = c.tcb.snd.max;
+    // The clock is far enough ahead, or it is not.
+    EXPECT_EQ(SuccessorIss(c.tcb, last + 1000000), last + 1000000);
+    for (const SequenceNumber iss : {last + 1, last, last - 1, last - 1000000, c.tcb.snd.iss}) {
+      EXPECT_TRUE(SuccessorIss(c.tcb, iss).After(last + 65535));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace qpip::tcp::testing
