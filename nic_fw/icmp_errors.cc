@@ -76,7 +76,10 @@ uint32_t FindSender(const Nic& nic, const Quotation& quoted) {
 /// RFC 8201 section 4. Returns false when it is not to be believed.
 bool OnPacketTooBig(const Nic& nic, QueuePair& q, const Quotation& quoted, uint32_t mtu) {
   if (mtu < ipv6::kMinMtu || quoted.packet_bytes <= mtu) return false;
-  if (q.type == abi::QpType::kTcp && q.state == QpState::kConnected) {
+  if (q.type == abi::QpType::kUdp) {
+    return LearnDatagramMtu(nic, {quoted.destination, quoted.local_port, quoted.remote_port}, mtu);
+  }
+  if (q.state == QpState::kConnected) {
     // Before all others hear of it, this one as well: its size tells what has been refused.
     const uint32_t known = PathMtuLimit(nic, quoted.destination);
     if (tcp::OnPacketTooBig(q.tcb, quoted.sequence, mtu < known ? mtu : known, nic.now)) {

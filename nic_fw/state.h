@@ -107,6 +107,9 @@ struct AnsweredSyn {
 };
 inline constexpr uint32_t kAnsweredSyns = 64;
 
+/// Slots of what is known of datagrams that a router may refuse: path_mtu.cc.
+inline constexpr uint32_t kDatagramsSent = 256;
+
 /// Which part of a datagram a context is.
 enum class DatagramPart : uint8_t {
   kWhole = 0,
@@ -260,6 +263,7 @@ struct FirmwareState {
   uint32_t icmp_tokens = 0;
 
   AnsweredSyn answered_syns[kAnsweredSyns];
+  uint16_t datagrams_sent[kDatagramsSent] = {};  ///< when, in ticks; 0: never
 
   uint64_t reassembly_deadline = tcp::kNever;  ///< not later than any slot's
   uint64_t path_mtu_deadline = tcp::kNever;  ///< not later than any entry's; kNever: there is none

@@ -11,12 +11,15 @@
 #include "nic_fw/transmit_context.h"
 #include "nic_fw/work_queue.h"
 #include "protocols/common/checksum.h"
+#include "protocols/ipv6/fragment.h"
+#include "protocols/ipv6/header.h"
 #include "protocols/udp/header.h"
 
 namespace qpip::fw {
 namespace {
 
 constexpr uint32_t kUdp = udp::kHeaderBytes;
+constexpr uint32_t kWholeHeaders = ipv6::kHeaderBytes + udp::kHeaderBytes;
 
 /// A context for `wqe`, or a part of it. There is one (CanFetchPayload).
 uint32_t FillContext(const Nic& nic, const SendQueue& send, const abi::SendWqe& wqe,
@@ -171,6 +174,11 @@ bool SendReadyDatagram(const Nic& nic, QueuePair& q, const TransmitContext& cont
     const uint32_t length = fragment ? context.fragment.datagram_length : context.length;
     nic.Trace(kTraceSendSent, q.handle, context.wqe_index, length);
     CompleteDatagram(nic, q.send, context.wqe_index, context.wqe_flags, length);
+  }
+  if (!fragment || context.fragment.offset == 0) {  // the others do not have the ports
+    const uint32_t headers = kWholeHeaders + (fragment ? uint32_t{ipv6::kFragmentHeaderBytes} : 0);
+    NoteDatagramSent(nic, {context.peer_address, q.tuple.local_port, context.peer_port},
+                     context.length + headers);
   }
   nic.Charge(Stage::kTxUpdate, Variant::kDatagram);
   return true;

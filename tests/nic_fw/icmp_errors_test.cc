@@ -75,6 +75,26 @@ TEST_F(UdpErrorTest, GivenForgeriesWhenReceivedThenThePathStaysAsItWas) {
   EXPECT_EQ(Send(1400).size(), 1u);
 }
 
+TEST_F(UdpErrorTest, GivenADatagramThatDidNotLeaveLatelyWhenItIsRefusedThenThePathStaysAsItWas) {
+  const Frame packet = Send(1400)[0];
+  Frame elsewhere = packet;
+  elsewhere[39] = 3;
+  Arrive(a, TooBig(elsewhere, 1280));
+  Frame other_port = packet;
+  StoreBe16(other_port.data() + 42, 2001);
+  Arrive(a, TooBig(other_port, 1280));
+  Send(1000, 4);
+  Frame longer = packet;  // than what did leave, and no path refuses
+  longer[39] = 4;
+  Arrive(a, TooBig(longer, 1280));
+  a.Advance(11 * kSecond);
+  Arrive(a, TooBig(packet, 1280));
+  EXPECT_EQ(a.Counter(abi::NicCounter::kPathMtuReductions), 0u);
+  EXPECT_EQ(a.Dropped(abi::DropReason::kIcmpIgnored), 4u);
+  Arrive(a, TooBig(Send(1400)[0], 1280));
+  EXPECT_EQ(a.Counter(abi::NicCounter::kPathMtuReductions), 1u);
+}
+
 TEST_F(UdpErrorTest, GivenAPathThatShrinksTwiceWhenALargerValueComesThenItIsIgnored) {
   const Frame packet = Send(1400)[0];
   Arrive(a, TooBig(packet, 1350));
@@ -237,6 +257,60 @@ TEST_P(NarrowPath, GivenAForgedSequenceNumberWhenReportedThenNothingChanges) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sack, NarrowPath, ::testing::Bool());
+
+// ---------------------------------------------------------------- UDP and TCP on one path
+
+struct SharedPath : ::testing::Test {
+  ConnectedPair pair;
+  QpSpec spec{.type = abi::QpType::kUdp};
+  std::unique_ptr<TestQp> udp = pair.a.CreateQp(*pair.cq_a, spec);
+  HostMemory source{pair.a.hardware, 65536}, sink{pair.b.hardware, 65536};
+  uint32_t key = pair.a.Register(source, 0);
+  std::vector<Frame> sent;
+
+  void SetUp() override {
+    ASSERT_EQ(pair.a.Bind(*udp, 1000).status, 0);
+    pair.b.PostRecv(*pair.qp_b, {SgeOf(sink, pair.b.Register(sink), 0, 65536)});
+    pair.cable.Run();
+    Record();
+  }
+  void Record() {
+    pair.cable.filter = [this](Frame& frame, bool from_a) {
+      if (from_a) sent.push_back(frame);
+      return true;
+    };
+  }
+  std::vector<Frame> SendDatagram() {
+    sent.clear();
+    pair.a.PostSend(*udp, {SgeOf(source, key, 0, 1400)}, true, 2, 2000);
+    pair.cable.Run();
+    return sent;
+  }
+  void SendText() {
+    sent.clear();
+    pair.a.PostSend(*pair.qp_a, {SgeOf(source, key, 0, 4000)});
+    pair.cable.Run();
+  }
+};
+
+TEST_F(SharedPath, GivenADatagramThatWasRefusedWhenAConnectionSendsThenItsSegmentsAreFullSized) {
+  Arrive(pair.a, TooBig(SendDatagram()[0], 1280));
+  EXPECT_EQ(SendDatagram().size(), 2u);
+  SendText();
+  ASSERT_FALSE(sent.empty());
+  EXPECT_EQ(sent[0].size(), 1500u);
+}
+
+TEST_F(SharedPath, GivenASegmentThatWasRefusedWhenADatagramIsSentThenItFitsThePath) {
+  pair.cable.filter = [this](Frame& frame, bool from_a) {
+    if (!from_a || frame.size() <= 1280) return true;
+    pair.a.hardware.incoming.push_back(TooBig(frame, 1280));
+    return false;
+  };
+  SendText();
+  Record();
+  EXPECT_EQ(SendDatagram().size(), 2u);
+}
 
 // ---------------------------------------------------------------- TCP: errors
 
