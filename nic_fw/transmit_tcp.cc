@@ -25,6 +25,7 @@ Variant DataVariant(const QueuePair& q) {
 Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
   const bool first = !intent.retransmission;
   const tcp::Owed owed = q.tcb.owed;
+  const uint32_t repeated = q.tcb.undo.repeated;
   const tcp::State before = q.tcb.state;
   const tcp::Header header = tcp::CommitSend(q.tcb, intent, 0, false, nic.now);
   const bool pure_ack = !header.Has(tcp::kSyn | tcp::kFin | tcp::kRst);
@@ -44,7 +45,9 @@ Turn SendControl(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent) {
     } else if (header.Has(tcp::kSyn)) {
       tcp::TakeBackSyn(q.tcb, first);
     } else {
-      if (header.Has(tcp::kFin)) tcp::TakeBackSent(q.tcb, header.sequence, header.sequence + 1);
+      if (header.Has(tcp::kFin)) {
+        tcp::TakeBackSent(q.tcb, header.sequence, header.sequence + 1, repeated);
+      }
       q.tcb.owed.ack_now = true;
     }
     UpdateTimer(nic, q);
@@ -140,6 +143,7 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
   context.retransmission = intent.retransmission;
   context.ecn_capable = intent.ecn_capable;
   context.started_at = nic.now;
+  const uint32_t repeated = q.tcb.undo.repeated;
   context.header = tcp::CommitSend(q.tcb, intent, plan.length, plan.ends_message, nic.now);
   context.header_is_new = nic.hardware.DmaAtOnce();
   if (intent.window_probe) nic.Count(abi::NicCounter::kTcpZeroWindowProbes);
@@ -154,7 +158,7 @@ Turn StartSegment(const Nic& nic, QueuePair& q, const tcp::SendIntent& intent,
       q.tcb.owed.ack_now = true;  // what it acknowledged is not
       q.tcb.ecn.window_cut = q.tcb.ecn.window_cut || context.header.Has(tcp::kCwr);
       if (!intent.window_probe) {
-        tcp::TakeBackSent(q.tcb, intent.sequence, intent.sequence + plan.length);
+        tcp::TakeBackSent(q.tcb, intent.sequence, intent.sequence + plan.length, repeated);
       }
       UpdateTimer(nic, q);
       AwaitWire(nic, q.handle);

@@ -191,7 +191,9 @@ void TakeBackSyn(Tcb& tcb, bool first);
 
 /// Text, or a FIN, that was committed as [from, to) has not gone out: it is what NextSend answers
 /// again before what is new. That says nothing of the path. A window probe is not taken back.
-void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to);
+/// `repeated`: Undo::repeated as it was before the commit, as no duplicate comes of what did not
+/// go.
+void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint32_t repeated);
 
 /// The SYN-ACK that a time-out has just made due is not repeated: the peer may repeat its SYN. The
 /// timer goes on as if it had been. Nothing in other states than SYN-RECEIVED.

@@ -366,9 +366,10 @@ void TakeBackSyn(Tcb& tcb, bool first) {
   if (first) tcb.snd.max = tcb.snd.iss;  // so that the next one is the first (RTT, ECN)
 }
 
-void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to) {
+void TakeBackSent(Tcb& tcb, SequenceNumber from, SequenceNumber to, uint32_t repeated) {
   const Invariants holds(tcb);
   if (!from.AtOrAfter(tcb.snd.una) || to.After(tcb.snd.nxt)) return;
+  tcb.undo.repeated = repeated;
   if (tcb.sack_on) {
     LoseBetween(tcb.sent, from, to);
     // No probe answers for it, and F-RTO does not wait for the answer to what has not gone.

@@ -1,6 +1,7 @@
 // Text over TCP connections: messages and streams, windows, loss.
 #include <random>
 
+#include "nic_fw/state.h"
 #include "tcp_transfer.h"
 
 namespace qpip::fw::test {
@@ -330,6 +331,24 @@ TEST_F(Transfer, GivenInlineSendsWhenTheWireIsFullThenTheyGoInOrderAsSoonAsThere
   pair.cable.Run();  // and no time passes
   EXPECT_EQ(pair.b.Poll(*pair.cq_b).size(), 20u);
   EXPECT_EQ(pair.b.Dropped(abi::DropReason::kTcpOutOfOrder), 0u);
+}
+
+TEST_F(Transfer, GivenARepetitionWhenTheWireIsFullForLongThenItCountsOnceItHasGone) {
+  for (uint32_t i = 0; i < 5; ++i) pair.b.PostRecv(*pair.qp_b, {Dst(i * 64, 64)});
+  pair.cable.Run();
+  pair.cable.filter = [this, seen = 0](Frame&, bool from_a) mutable {
+    if (!from_a) pair.a.hardware.wire_full = true;  // the answers to what came behind the gap
+    return !from_a || seen++ != 0;
+  };
+  for (uint32_t i = 0; i < 5; ++i) pair.a.PostInline(*pair.qp_a, std::string(10, 'a'));
+  pair.cable.Run();
+  const tcp::Tcb& tcb = QueuePairOf(pair.a.arena.data(), pair.qp_a->handle).tcb;
+  ASSERT_TRUE(tcb.in_recovery);
+  for (int i = 0; i < 50; ++i) pair.a.Advance(20 * 1000);  // asks the wire again and again
+  EXPECT_EQ(tcb.undo.repeated, 0u);
+  pair.a.hardware.wire_full = false;
+  pair.a.Run();
+  EXPECT_EQ(tcb.undo.repeated, 10u) << "as much as the peer may report to be duplicate";
 }
 
 TEST_F(Transfer, GivenShutdownWhenTheWireIsFullThenFinGoesAsSoonAsThereIsRoom) {

@@ -132,7 +132,7 @@ TEST_P(Undoing, GivenNewTextThatHasNotGoneOutWhenTheSecondAckIsAwaitedThenNoneGo
   AckWith(End(flight[0]), again[0]);
   const std::vector<SentSegment> fresh = c.Drain();
   ASSERT_EQ(fresh.size(), 2u);
-  TakeBackSent(c.tcb, fresh[1].header.sequence, End(fresh[1]));
+  TakeBackSent(c.tcb, fresh[1].header.sequence, End(fresh[1]), c.tcb.undo.repeated);
   const SendIntent next = NextSend(c.tcb, c.now);
   EXPECT_EQ(next.kind, SendIntent::Kind::kData);
   EXPECT_TRUE(next.retransmission) << "nobody answers to what has not gone";
@@ -142,7 +142,7 @@ using UndoingWithSack = Undoing;
 
 TEST_P(UndoingWithSack, GivenTextThatDidNotLeaveWhenATimeOutWasForNothingThenItAloneStillGoes) {
   TimeOut();
-  TakeBackSent(c.tcb, flight[5].header.sequence, End(flight[5]));
+  TakeBackSent(c.tcb, flight[5].header.sequence, End(flight[5]), c.tcb.undo.repeated);
   AckWith(End(flight[0]), flight[0]);
   ASSERT_GE(c.tcb.ssthresh, cwnd);
   const std::vector<SentSegment> sent = c.Drain();

@@ -555,7 +555,7 @@ TEST_P(TakeBack, GivenTheNewestTextThenItIsNextAndTheWindowIsAsItWas) {
   ASSERT_EQ(c_.tcb.sack_on, GetParam());
   const uint32_t window = c_.tcb.cwnd;
   const uint32_t threshold = c_.tcb.ssthresh;
-  TakeBackSent(c_.tcb, second_, second_ + 1000);
+  TakeBackSent(c_.tcb, second_, second_ + 1000, 0);
   EXPECT_EQ(Commit(1000), second_);
   EXPECT_EQ(Commit(1000), second_ + 1000);
   EXPECT_EQ(c_.tcb.cwnd, window);
@@ -564,19 +564,19 @@ TEST_P(TakeBack, GivenTheNewestTextThenItIsNextAndTheWindowIsAsItWas) {
 }
 
 TEST_P(TakeBack, GivenTheOldestTextThenItIsNext) {
-  TakeBackSent(c_.tcb, first_, first_ + 1000);
+  TakeBackSent(c_.tcb, first_, first_ + 1000, 0);
   EXPECT_EQ(Commit(1000), first_);
 }
 
 TEST_P(TakeBack, GivenTextThatHasBeenAcknowledgedThenNothing) {
   c_.Arrive(c_.WithAck(second_));
-  TakeBackSent(c_.tcb, first_, first_ + 1000);
+  TakeBackSent(c_.tcb, first_, first_ + 1000, 0);
   EXPECT_EQ(Commit(1000), second_ + 1000);
 }
 
 TEST_P(TakeBack, GivenTheTailThenNoProbeTakesItForALoss) {
   Commit(1000);
-  TakeBackSent(c_.tcb, second_ + 1000, second_ + 2000);
+  TakeBackSent(c_.tcb, second_ + 1000, second_ + 2000, 0);
   EXPECT_EQ(c_.tcb.tail_probe.deadline, kNever);
   EXPECT_FALSE(c_.tcb.tail_probe.due);
 }
@@ -589,7 +589,7 @@ TEST_P(TakeBack, GivenAFinThenItIsNext) {
   };
   const Header fin = commit();
   ASSERT_TRUE(fin.Has(kFin));
-  TakeBackSent(c_.tcb, fin.sequence, fin.sequence + 1);
+  TakeBackSent(c_.tcb, fin.sequence, fin.sequence + 1, 0);
   const Header again = commit();
   EXPECT_TRUE(again.Has(kFin));
   EXPECT_EQ(again.sequence, fin.sequence);
