@@ -52,6 +52,7 @@ struct WaitingPacket {
   uint32_t segment_size = 0;     ///< as FrameOut's
   uint8_t unreachable_code = 0;  ///< undeliverable: ICMPv6 code
   uint8_t header_length = 0;
+  bool provoked = false;  ///< answers a stranger: gives way to what the host has sent
   uint8_t header[kBytes] = {};
 };
 

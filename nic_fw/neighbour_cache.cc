@@ -80,7 +80,10 @@ ipv6::Address GiveUp(const Nic& nic, uint32_t index) {
 /// answer goes to is the stranger's choice.
 bool IsProvoked(const uint8_t* header, uint32_t length) {
   constexpr uint32_t kFlags = ipv6::kHeaderBytes + tcp::offset::kFlags;
-  const uint8_t protocol = header[ipv6::offset::kNextHeader];
+  uint8_t protocol = header[ipv6::offset::kNextHeader];
+  if (protocol == ipv6::kFragment && length > ipv6::kHeaderBytes) {
+    protocol = header[ipv6::kHeaderBytes];  // of a datagram, or of an echo reply
+  }
   if (protocol != ipv6::kTcp || length <= kFlags) return protocol == ipv6::kIcmpv6;
   const uint8_t flags = header[kFlags];
   return (flags & tcp::kRst) != 0 || (flags & (tcp::kSyn | tcp::kAck)) == (tcp::kSyn | tcp::kAck);
@@ -106,16 +109,17 @@ LinkResolution ResolveLink(const Nic& nic, const uint8_t* header, uint32_t heade
     return {.answer = LinkAnswer::kNoRoute};
   }
   if (link.address_state == AddressState::kTentative) return {.answer = LinkAnswer::kWait};
+  const bool provoked = IsProvoked(header, header_length);
   if (!NextHop(nic, destination, &next)) {
     const bool awaited = nic.now < link.routers_awaited_until;
-    return {.answer = awaited ? LinkAnswer::kNoRouteYet : LinkAnswer::kNoRoute};
+    return {.answer = awaited ? LinkAnswer::kNoRouteYet : LinkAnswer::kNoRoute,
+            .provoked = provoked};
   }
-  const bool provoked = IsProvoked(header, header_length);
   const uint32_t index =
       EntryFor(nic, next, provoked ? NeighbourWish::kProvoked : NeighbourWish::kAsked);
   if (index == kNone) return {.answer = LinkAnswer::kNoPlace};
   const Neighbour& n = NeighbourAt(nic, index);
-  if (n.state == NeighbourState::kIncomplete) return {LinkAnswer::kResolving, index, {}};
+  if (n.state == NeighbourState::kIncomplete) return {LinkAnswer::kResolving, index, {}, provoked};
   if (n.state == NeighbourState::kUnreachable) return {.answer = LinkAnswer::kUnreachable};
   if (n.state == NeighbourState::kStale) {
     SetNeighbourState(nic, index, NeighbourState::kDelay, nic.now + kDelayFirstProbe);
@@ -185,7 +189,9 @@ void RouteWaiting(const Nic& nic) {
     ipv6::Address destination, next;
     std::memcpy(destination.bytes, WaitingAt(nic, packet).header + ipv6::offset::kDestination, 16);
     const bool routed = NextHop(nic, destination, &next);
-    const uint32_t index = routed ? EntryFor(nic, next, NeighbourWish::kAsked) : kNone;
+    const bool provoked = WaitingAt(nic, packet).provoked;
+    const NeighbourWish wish = provoked ? NeighbourWish::kProvoked : NeighbourWish::kAsked;
+    const uint32_t index = routed ? EntryFor(nic, next, wish) : kNone;
     MoveToNeighbour(nic, index);  // kNone: still without a route, behind the others
     if (index == kNone) continue;
     const NeighbourState state = NeighbourAt(nic, index).state;

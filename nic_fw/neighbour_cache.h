@@ -28,6 +28,7 @@ struct LinkResolution {
   LinkAnswer answer = LinkAnswer::kNoRoute;
   uint32_t neighbour = kNone;     ///< kResolving
   icmpv6::LinkAddress link = {};  ///< kReady
+  bool provoked = false;          ///< kResolving, kNoRouteYet: the packet answers a stranger
 };
 
 /// Finds the link address for a packet, of which `header_length` bytes are readable. Only on

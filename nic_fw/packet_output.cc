@@ -35,7 +35,7 @@ bool FindLinkAddress(const Nic& nic, FrameOut& packet, uint32_t inline_length, u
       return true;
     case LinkAnswer::kResolving:
     case LinkAnswer::kNoRouteYet:
-      if (!KeepWaiting(nic, way.neighbour, packet, inline_length)) {
+      if (!KeepWaiting(nic, way.neighbour, packet, inline_length, way.provoked)) {
         Lose(nic, packet.payload, abi::DropReason::kNoNeighbour);
       }
       break;

@@ -24,14 +24,22 @@ void Release(const Nic& nic, uint32_t index, List& list) {
   PushFront(link.free_packets, WaitingLink{nic}, index);
 }
 
-/// The oldest packet of a queue is lost.
-void DropOldest(const Nic& nic, List& queue) {
-  const uint32_t index = queue.head;
-  if (WaitingAt(nic, index).payload != 0) {
-    nic.hardware.PayloadRelease(WaitingAt(nic, index).payload);
-  }
-  Release(nic, index, queue);
+/// A packet that waits is lost.
+void Lose(const Nic& nic, uint32_t index) {
+  const WaitingPacket& packet = WaitingAt(nic, index);
+  if (packet.payload != 0) nic.hardware.PayloadRelease(packet.payload);
+  Release(nic, index, QueueOf(nic, packet.neighbour));
   nic.Drop(abi::DropReason::kNoNeighbour);
+}
+
+/// Which packet of a list goes for another one: the oldest that was provoked, else the oldest, but
+/// not for one that was provoked itself. kNone: there is none such.
+template <typename LinkOfPacket>
+uint32_t VictimOf(const Nic& nic, const List& list, LinkOfPacket link, bool provoked) {
+  for (uint32_t i = list.head; i != kNone; i = link(i).next) {
+    if (WaitingAt(nic, i).provoked) return i;
+  }
+  return provoked ? kNone : list.head;
 }
 
 /// What tells the datagram of a fragment from others of the same hosts; 0: not a fragment.
@@ -59,16 +67,33 @@ uint32_t CountDatagrams(const Nic& nic, const List& queue) {
   return count;
 }
 
-/// Makes room for one more packet of `neighbour`.
-void MakeRoom(const Nic& nic, uint32_t neighbour, const uint8_t* header) {
-  LinkState& link = LinkOf(nic);
-  List& queue = QueueOf(nic, neighbour);
+/// Whether another one has to go from the queue of `neighbour` before this packet may wait there.
+bool IsFull(const Nic& nic, uint32_t neighbour, const uint8_t* header) {
+  const List& queue = QueueOf(nic, neighbour);
   const uint32_t most = neighbour == kNone ? kWithoutRoute : kPerNeighbour;
-  if (!Continues(nic, queue, header)) {
-    while (CountDatagrams(nic, queue) >= most) DropOldest(nic, queue);
+  return !Continues(nic, queue, header) && CountDatagrams(nic, queue) >= most;
+}
+
+/// Whether MakeRoom finds room.
+bool MayWait(const Nic& nic, uint32_t neighbour, const uint8_t* header, bool provoked) {
+  const LinkState& link = LinkOf(nic);
+  if (IsFull(nic, neighbour, header)) {
+    return VictimOf(nic, QueueOf(nic, neighbour), WaitingLink{nic}, provoked) != kNone;
+  }
+  return !link.free_packets.empty() ||
+         VictimOf(nic, link.waiting, WaitingAgeLink{nic}, provoked) != kNone;
+}
+
+/// Makes room for one more packet of `neighbour`.
+void MakeRoom(const Nic& nic, uint32_t neighbour, const uint8_t* header, bool provoked) {
+  const LinkState& link = LinkOf(nic);
+  while (IsFull(nic, neighbour, header)) {
+    const uint32_t victim = VictimOf(nic, QueueOf(nic, neighbour), WaitingLink{nic}, provoked);
+    if (victim == kNone) break;  // the route has come for more than may wait for a neighbour
+    Lose(nic, victim);
   }
   if (link.free_packets.empty()) {
-    DropOldest(nic, QueueOf(nic, WaitingAt(nic, link.waiting.head).neighbour));
+    Lose(nic, VictimOf(nic, link.waiting, WaitingAgeLink{nic}, provoked));
   }
 }
 
@@ -81,7 +106,8 @@ void FormatWaitingPackets(const Nic& nic) {
   }
 }
 
-bool KeepWaiting(const Nic& nic, uint32_t neighbour, const FrameOut& out, uint32_t inline_length) {
+bool KeepWaiting(const Nic& nic, uint32_t neighbour, const FrameOut& out, uint32_t inline_length,
+                 bool provoked) {
   LinkState& link = LinkOf(nic);
   const auto* bytes = static_cast<const uint8_t*>(out.header);
   // What does not fit here goes in front of the payload.
@@ -89,19 +115,20 @@ bool KeepWaiting(const Nic& nic, uint32_t neighbour, const FrameOut& out, uint32
                               ? out.header_length
                               : out.header_length - inline_length;
   QPIP_ASSERT(length <= WaitingPacket::kBytes);
-  if (link.free_packets.empty() && link.waiting.empty()) return false;
+  if (!MayWait(nic, neighbour, bytes, provoked)) return false;
   uint32_t payload = out.payload;
   if (payload != 0 || length != out.header_length) {
     payload = nic.hardware.PayloadKeep(payload, bytes + length, out.header_length - length);
     if (payload == 0) return false;
   }
-  MakeRoom(nic, neighbour, bytes);
+  MakeRoom(nic, neighbour, bytes, provoked);
   List& queue = QueueOf(nic, neighbour);
   const uint32_t index = PopFront(link.free_packets, WaitingLink{nic});
   WaitingPacket& packet = WaitingAt(nic, index);
   packet.neighbour = neighbour;
   packet.payload = payload;
   packet.segment_size = out.segment_size;
+  packet.provoked = provoked;
   packet.header_length = static_cast<uint8_t>(length);
   std::memcpy(packet.header, bytes, length);
   PushBack(queue, WaitingLink{nic}, index);

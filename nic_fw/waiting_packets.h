@@ -14,9 +14,11 @@ void FormatWaitingPackets(const Nic& nic);
 
 /// Takes over a packet, of whose header the last `inline_length` bytes are payload, until the
 /// address of `neighbour` is known; kNone: until there is a route. Of too many for one neighbour,
-/// or of all, the oldest is lost. False: no packet buffer was free, or all places are taken by
-/// packets that nobody has been told of; its payload is the caller's still.
-bool KeepWaiting(const Nic& nic, uint32_t neighbour, const FrameOut& out, uint32_t inline_length);
+/// or of all, the oldest is lost: of those that strangers have `provoked`, if there is one. False:
+/// no packet buffer was free, or all places are taken by packets that nobody has been told of, or,
+/// for one that was provoked, by such as were not; its payload is the caller's still.
+bool KeepWaiting(const Nic& nic, uint32_t neighbour, const FrameOut& out, uint32_t inline_length,
+                 bool provoked);
 
 /// Sends those that wait for `neighbour`, whose address is known, the oldest first.
 void SendWaiting(const Nic& nic, uint32_t neighbour);

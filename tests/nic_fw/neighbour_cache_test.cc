@@ -242,6 +242,47 @@ TEST_F(OnLink, GivenASynWhenTheAddressIsFoundThenItGoesOutAtOnce) {
   EXPECT_EQ(frames[0].to, kPeerLink);
 }
 
+/// A SYN to a port where nobody listens, which is answered by a reset.
+Frame StraySyn(uint8_t from, uint16_t port) {
+  Frame frame(60);
+  ipv6::Header ip;
+  ip.next_header = ipv6::kTcp;
+  ip.payload_length = 20;
+  ip.source = Ip(from);
+  ip.destination = Ip(1);
+  ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+  tcp::Header syn;
+  syn.source_port = port;
+  syn.destination_port = 81;
+  syn.flags = tcp::kSyn;
+  tcp::Emit(syn, std::span<uint8_t>(frame).subspan(40));
+  return frame;
+}
+
+TEST_F(OnLink, GivenADatagramThatWaitsWhenStrangersProvokeResetsThenItKeepsItsPlace) {
+  nic.hardware.trusted = true;
+  SendTo(9);
+  // Some for the same neighbour, and more for others than may wait in all.
+  for (uint16_t port = 4000; port < 4004; ++port) ArriveFrame(StraySyn(9, port));
+  for (uint16_t port = 4000; port < 4003; ++port) {
+    for (uint8_t who = 100; who < 120; ++who) ArriveFrame(StraySyn(who, port));
+  }
+  Take();
+  Advertise(9, kPeerLink);
+  EXPECT_EQ(Datagrams().size(), 1u);
+}
+
+TEST_F(OnLink, GivenResetsThatWaitWhenTheHostSendsThenTheyGiveWay) {
+  nic.hardware.trusted = true;
+  for (uint16_t port = 4000; port < 4003; ++port) ArriveFrame(StraySyn(9, port));
+  for (int i = 0; i < 3; ++i) SendTo(9);
+  Take();
+  Advertise(9, kPeerLink);
+  const auto frames = Take();
+  EXPECT_EQ(frames.size(), 3u);
+  for (const Sent& one : frames) EXPECT_EQ(one.bytes[6], ipv6::kUdp);
+}
+
 TEST_F(OnLink, GivenAFullTableWhenStrangersSolicitThenTheNeighboursInUseStay) {
   SendTo(9);
   Advertise(9, kPeerLink);
@@ -320,26 +361,38 @@ TEST_F(SmallTable, GivenAFloodToAddressesThatNobodyHasThenThoseThatAreKnownStayA
 
 TEST_F(SmallTable, GivenResetsToMadeUpSourcesWhenTheHostSendsThenThereIsRoomForIt) {
   nic.hardware.trusted = true;
-  for (uint8_t who = 100; who < 200; ++who) {
-    Frame frame(60);
-    ipv6::Header ip;
-    ip.next_header = ipv6::kTcp;
-    ip.payload_length = 20;
-    ip.source = Ip(who);
-    ip.destination = Ip(1);
-    ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
-    tcp::Header syn;
-    syn.source_port = 4000;
-    syn.destination_port = 81;
-    syn.flags = tcp::kSyn;
-    tcp::Emit(syn, std::span<uint8_t>(frame).subspan(40));
-    ArriveFrame(frame);
-  }
+  for (uint8_t who = 100; who < 200; ++who) ArriveFrame(StraySyn(who, 4000));
   EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 4u);
   SendTo(9);
   EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 1u);
   Advertise(9, kPeerLink);
   EXPECT_EQ(Datagrams().size(), 1u);
+}
+
+/// ... and a link of small packets.
+struct SmallLink : OnLink {
+  static NicConfig Config() {
+    NicConfig config = SmallTable::Config();
+    config.mtu = ipv6::kMinMtu;
+    return config;
+  }
+  SmallLink() : OnLink(Config()) {}
+};
+
+TEST_F(SmallLink, GivenEchoRequestsOfMadeUpSourcesWhenTheRepliesGoInFragmentsThenAFewAreAskedFor) {
+  nic.hardware.trusted = true;
+  for (uint8_t who = 100; who < 200; ++who) {
+    Frame frame(40 + 8 + 1300);
+    ipv6::Header ip;
+    ip.next_header = ipv6::kIcmpv6;
+    ip.payload_length = static_cast<uint16_t>(frame.size() - 40);
+    ip.source = Ip(who);
+    ip.destination = Ip(1);
+    ipv6::Emit(ip, std::span<uint8_t, 40>(frame.data(), 40));
+    frame[40] = icmpv6::kEchoRequest;
+    ArriveFrame(frame);
+  }
+  EXPECT_EQ(Take(icmpv6::kNeighbourSolicitation).size(), 4u) << "a quarter of the places";
 }
 
 struct LargeTable : OnLink {
