@@ -17,7 +17,9 @@ constexpr uint64_t kRouterSolicitationInterval = 4 * kLinkSecond;
 constexpr uint32_t kMostReachableMs = 3600000;  // 6.2.1
 // What a router may say otherwise: anybody can say that he is one. Less than the RFC's own
 // RetransTimer would make neighbours fail that are slow, and be asked in floods; hours would let
-// nothing fail.
+// nothing fail. With a few hops packets would reach nobody behind a router, for as long as routers
+// do not say otherwise, which they need not; hardly any path is of more than 32.
+constexpr uint8_t kLeastHopLimit = 32;
 constexpr uint32_t kLeastReachableMs = 1000;
 constexpr uint32_t kLeastRetransmitMs = 1000;
 constexpr uint32_t kMostRetransmitMs = 10000;
@@ -176,9 +178,11 @@ void OnRouterAdvertisement(const Nic& nic, const ipv6::Address& source,
                            const NeighbourMessage& message) {
   LinkState& link = LinkOf(nic);
   NicConfig& config = nic.state.config;
-  link.router_solicitations = 0;
+  if (message.router_lifetime != 0) link.router_solicitations = 0;  // RFC 4861 6.3.7
   link.routers_awaited_until = 0;
-  if (message.hop_limit != 0) config.hop_limit = message.hop_limit;
+  if (message.hop_limit != 0) {
+    config.hop_limit = message.hop_limit < kLeastHopLimit ? kLeastHopLimit : message.hop_limit;
+  }
   if (message.reachable_ms != 0) {
     link.reachable_ms = Clamp(message.reachable_ms, kLeastReachableMs, kMostReachableMs);
   }

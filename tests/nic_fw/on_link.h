@@ -137,13 +137,14 @@ struct OnLink : ::testing::Test {
     Arrive(message, Ip(who), icmpv6::SolicitedNode(Ip(1)));
   }
   /// A router's advertisement of itself, 2001:db8::/32 on the link, MTU 1400.
-  void AdvertiseRouter(uint16_t lifetime, uint8_t last = 0xfe, uint32_t retransmit_ms = 0) {
+  void AdvertiseRouter(uint16_t lifetime, uint8_t last = 0xfe, uint32_t retransmit_ms = 0,
+                       uint8_t hop_limit = 57) {
     Frame frame(40);
     const uint8_t body[] = {134,
                             0,
                             0,
                             0,
-                            17,
+                            hop_limit,
                             0,
                             static_cast<uint8_t>(lifetime >> 8),
                             static_cast<uint8_t>(lifetime),

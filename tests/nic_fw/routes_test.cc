@@ -100,7 +100,7 @@ TEST_F(Routed, GivenARouterAdvertisementWhenReceivedThenItsRouterPrefixMtuAndHop
   const auto frames = Take();
   ASSERT_EQ(frames.size(), 1u);
   EXPECT_EQ(frames[0].to, (LinkAddress{2, 0, 0, 0, 0, 0xfe}));
-  EXPECT_EQ(frames[0].bytes[7], 17) << "hop limit";
+  EXPECT_EQ(frames[0].bytes[7], 57) << "hop limit";
   tcp::Header syn;
   size_t header_bytes = 0;
   ASSERT_EQ(tcp::Parse(std::span(frames[0].bytes).subspan(40), &syn, &header_bytes),
@@ -199,6 +199,20 @@ TEST_F(Routed, GivenARetransTimerOfAnHourWhenNobodyAnswersThenItEndsInHalfAMinut
   SendTo(77);
   Advance(30 * kSecond + kMs);
   EXPECT_EQ(StateOf(77), NeighbourState::kUnreachable);
+}
+
+TEST_F(Routed, GivenAHopLimitOfOneWhenARouterSaysSoThenPacketsGoFurtherAllTheSame) {
+  AdvertiseRouter(1800, 0xfe, 0, 1);
+  AskedFor(kFar);
+  ASSERT_GT(last_connect().bytes.size(), 40u);
+  EXPECT_EQ(last_connect().bytes[7], 32);
+}
+
+TEST_F(Routed, GivenARouterThatIsNoneWhenItSpeaksFirstThenOthersAreAskedForAllTheSame) {
+  Advance(kMs);
+  AdvertiseRouter(0);
+  Advance(20 * kSecond);
+  EXPECT_EQ(Take(icmpv6::kRouterSolicitation).size(), 3u);
 }
 
 TEST_F(Routed, GivenFourRoutersThatAreNotThereWhenOneComesThatIsThenItIsUsed) {
