@@ -5,12 +5,16 @@
 #include "nic_fw/icmp.h"
 #include "protocols/common/byte_order.h"
 #include "protocols/common/checksum.h"
+#include "protocols/icmpv6/neighbour.h"
 
 namespace qpip::fw {
 namespace {
 
 constexpr uint64_t kReassemblyTimeNs = uint64_t{60} * 1000 * 1000 * 1000;  // RFC 8200 4.5
 constexpr uint64_t kRetryNs = 1000 * 1000;
+/// The fragments of a packet leave one behind the other: what misses some for so long is to wait
+/// for nobody's sake.
+constexpr uint64_t kOverdueNs = uint64_t{1000} * 1000 * 1000;
 constexpr uint32_t kHeader = ipv6::kHeaderBytes;
 constexpr uint32_t kFragmentHeader = ipv6::kFragmentHeaderBytes;
 constexpr uint32_t kOffsetField = 2;  // in the Fragment header
@@ -40,19 +44,38 @@ uint32_t FindSlot(const Nic& nic, const ReceivedPacket& packet) {
   return kNone;
 }
 
+/// Which of two slots has waited longer; `other` may be kNone.
+uint32_t Older(const Nic& nic, uint32_t index, uint32_t other) {
+  return other == kNone || SlotAt(nic, index).deadline < SlotAt(nic, other).deadline ? index
+                                                                                     : other;
+}
+
 /// A slot for a new packet: a free one, or that of the packet which has waited longest, as the
-/// fragments it misses are the least likely still to come. kNone: all are in use.
-uint32_t NewSlot(const Nic& nic, const ReceivedPacket& packet) {
-  uint32_t place = kNone;
-  for (uint32_t i = 0; i < nic.state.config.reassembly_slots; ++i) {
+/// fragments it misses are the least likely still to come. But a network that has half of the slots
+/// gives up one of its own, unless another's is overdue: whoever begins packets and ends none
+/// drives out his own neighbours. kNone: all are in use.
+uint32_t PlaceFor(const Nic& nic, const ipv6::Address& source) {
+  constexpr uint32_t kNetworkBits = 64;  // a host may have all addresses of its link
+  const uint32_t slots = nic.state.config.reassembly_slots;
+  uint32_t oldest = kNone;
+  uint32_t oldest_of_network = kNone;
+  uint32_t of_network = 0;
+  for (uint32_t i = 0; i < slots; ++i) {
     const ReassemblySlot& slot = SlotAt(nic, i);
-    if (slot.state == SlotState::kFree) {
-      place = i;
-      break;
-    }
+    if (slot.state == SlotState::kFree) return i;
     if (!IsEvictable(slot)) continue;
-    if (place == kNone || slot.deadline < SlotAt(nic, place).deadline) place = i;
+    oldest = Older(nic, i, oldest);
+    if (!icmpv6::PrefixMatches(slot.source, source, kNetworkBits)) continue;
+    oldest_of_network = Older(nic, i, oldest_of_network);
+    ++of_network;
   }
+  if (oldest == kNone) return kNone;
+  const bool overdue = nic.now + kReassemblyTimeNs - SlotAt(nic, oldest).deadline > kOverdueNs;
+  return !overdue && 2 * of_network >= slots ? oldest_of_network : oldest;
+}
+
+uint32_t NewSlot(const Nic& nic, const ReceivedPacket& packet) {
+  const uint32_t place = PlaceFor(nic, packet.ip.source);
   if (place == kNone) return kNone;
   ReassemblySlot& slot = SlotAt(nic, place);
   if (slot.state != SlotState::kFree) nic.Drop(abi::DropReason::kReassemblyFull);

@@ -209,6 +209,23 @@ TEST_F(FragmentTest, GivenMorePacketsThanSlotsWhenTheyArriveThenTheOldestIsGiven
   EXPECT_TRUE(nic.Poll(*cq).empty());
 }
 
+TEST_F(FragmentTest,
+       GivenPacketsOfAnotherNetworkThatNeverEndWhenTheSlotsAreFullThenTheyTakeTheirOwn) {
+  const Bytes data = Pattern(3000);
+  const Frame packet = MakeDatagram(1000, 2000, data);
+  const auto fragments = Fragments(packet, 1448);
+  Frame elsewhere = packet;
+  elsewhere[8 + 7] = 5;
+  PostRecv();
+  Arrive({fragments[0]});
+  for (uint32_t id = 100; id < 200; ++id) {
+    elsewhere[23] = static_cast<uint8_t>(id);  // a host has many addresses
+    Arrive({Fragments(elsewhere, 1448, id)[0]});
+  }
+  Arrive({fragments[1], fragments[2]});
+  ExpectDelivered(data);
+}
+
 TEST_F(FragmentTest, GivenADamagedFragmentWhenThePacketIsWholeThenTheChecksumSaysSo) {
   for (const bool engine : {true, false}) {
     nic.hardware.engine_sums = engine;
