@@ -33,8 +33,13 @@ size_t FixedBytes(uint8_t type) {
   }
 }
 
-void ReadLink(const uint8_t* option, LinkAddress* link) {
+/// An address of a group is nobody's: what is meant for one host would go to all (RFC 1812 3.3.2
+/// has routers not believe it). Returns false when it is one.
+bool ReadLink(const uint8_t* option, LinkAddress* link) {
+  constexpr uint8_t kGroup = 1;
+  if ((option[2] & kGroup) != 0) return false;
   std::memcpy(link->data(), option + 2, link->size());
+  return true;
 }
 
 void ReadPrefix(const uint8_t* option, NeighbourMessage* message) {
@@ -58,12 +63,10 @@ NeighbourError ReadOptions(std::span<const uint8_t> rest, NeighbourMessage* mess
     if (bytes == 0 || bytes > rest.size()) return NeighbourError::kBadOptionLength;
     switch (option[0]) {
       case kSourceLink:
-        message->has_source_link = true;
-        ReadLink(option, &message->source_link);
+        if (ReadLink(option, &message->source_link)) message->has_source_link = true;
         break;
       case kTargetLink:
-        message->has_target_link = true;
-        ReadLink(option, &message->target_link);
+        if (ReadLink(option, &message->target_link)) message->has_target_link = true;
         break;
       case kPrefix:
         if (bytes >= kPrefixOptionBytes) ReadPrefix(option, message);

@@ -86,6 +86,23 @@ TEST(Neighbour, GivenEachMessageAHostSendsWhenParsedAgainThenItMeansTheSame) {
   EXPECT_TRUE(Emit(message).empty()) << "hosts do not send these";
 }
 
+TEST(Neighbour, GivenALinkAddressOfAGroupWhenParsedThenItIsNobodys) {
+  for (const LinkAddress& group :
+       {LinkAddress{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, LinkAddress{0x33, 0x33, 0, 0, 0, 1}}) {
+    NeighbourMessage message = Solicitation();
+    message.source_link = group;
+    NeighbourMessage parsed;
+    ASSERT_EQ(ParseNeighbour(Emit(message), FromNeighbour(), &parsed), NeighbourError::kNone);
+    EXPECT_FALSE(parsed.has_source_link);
+    message.type = kNeighbourAdvertisement;
+    message.has_target_link = true;
+    message.target_link = group;
+    ASSERT_EQ(ParseNeighbour(Emit(message), {Unicast(1), Unicast(2), 255}, &parsed),
+              NeighbourError::kNone);
+    EXPECT_FALSE(parsed.has_target_link);
+  }
+}
+
 TEST(Neighbour, GivenARouterAdvertisementWhenParsedThenEveryFieldHasItsValue) {
   NeighbourMessage parsed;
   ASSERT_EQ(ParseNeighbour(Advertisement(), {LinkLocal(9), kAllNodes, 255}, &parsed),
