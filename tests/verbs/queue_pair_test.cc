@@ -1,4 +1,7 @@
 // Queue pairs: states, pairing, what is posted when, and how it ends.
+#include <atomic>
+#include <thread>
+
 #include "qpip/rdma.h"
 #include "verbs_test.h"
 
@@ -216,6 +219,41 @@ TEST_F(VerbsQpTest, GivenAConnectionWhenBothAreResetThenTheyConnectAgain) {
     ASSERT_EQ(To(at_b, IBV_QPS_ERR), 0);
     for (Qp* qp : {at_a, at_b}) ASSERT_EQ(To(qp, IBV_QPS_RESET), 0);
   }
+}
+
+TEST_F(VerbsQpTest, GivenAThreadThatPostsWhenResetThenItIsRefusedAndNothingIsLeft) {
+  std::atomic<bool> stop{false};
+  std::atomic<uint32_t> taken{0};
+  std::thread poster([&] {
+    while (!stop.load()) {
+      for (const int error : {PostSend(at_a, 1, a->Sge(0, 1)), PostReceive(at_a, 2, a->Sge(64, 8))})
+        if (error == 0) taken.fetch_add(1);
+    }
+  });
+  for (int i = 0; i < 5; ++i) {
+    ToRts(at_a, *b, at_b->number());
+    ToRts(at_b, *a, at_a->number());
+    while (at_a->path.load() != Path::kOpen) std::this_thread::yield();
+    const uint32_t before = taken.load();
+    while (taken.load() == before) Count(*a);  // the queues have room again when they are polled
+    ASSERT_EQ(To(at_a, IBV_QPS_RESET), 0);
+    EXPECT_EQ(Count(*a), 0) << "its completions go with it";
+    EXPECT_EQ(at_a->base()->state, IBV_QPS_RESET);
+    ASSERT_EQ(To(at_b, IBV_QPS_RESET), 0);
+  }
+  stop.store(true);
+  poster.join();
+}
+
+TEST_F(VerbsQpTest, GivenAQueuePairThatFailsMeanwhileWhenItHasItsNextStateThenItStaysInError) {
+  ASSERT_EQ(ToInit(at_a), 0);
+  {
+    const std::lock_guard lock(a->context->session->control());
+    at_a->Fail();
+    at_a->SetState(IBV_QPS_RTS);
+  }
+  EXPECT_EQ(at_a->base()->state, IBV_QPS_ERR);
+  EXPECT_EQ(To(at_a, IBV_QPS_RTS), EINVAL);
 }
 
 TEST_F(VerbsQpTest, GivenWriteAndReadWhenPostedByQpExThenMemoryOfThePeerIsUsed) {

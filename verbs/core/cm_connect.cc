@@ -227,7 +227,7 @@ class CmTask : public Task {
     }
     id_.state = CmState::kConnected;
     // Of a queue pair of its own the program sets the states.
-    if (id_.base.qp != nullptr) id_.base.qp->state = IBV_QPS_RTS;
+    if (id_.base.qp != nullptr) Of(id_.base.qp).SetState(IBV_QPS_RTS);
     id_.qp->Open();
     if (id_.connector != nullptr) {
       // A queue pair of the program's own is modified by the program before it goes on.

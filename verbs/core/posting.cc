@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "verbs/core/queue_pair.h"
 
@@ -191,6 +192,16 @@ void Qp::FlushLocked(const ibv_send_wr* wr) {
   DieLocked();
 }
 
+void Qp::SetState(ibv_qp_state state) {
+  const std::lock_guard lock(post_mutex);
+  ex.qp_base.state = path.load() == Path::kDead ? IBV_QPS_ERR : state;
+}
+
+void Qp::AwaitPosters() const {
+  // They are about to leave: posting never blocks.
+  while (posters.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+}
+
 int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
   const std::lock_guard lock(post_mutex);
   *bad = wr;
@@ -235,7 +246,7 @@ int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
 int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
   *bad = wr;
   if (srq != nullptr) return EINVAL;
-  if (path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
+  if (const PosterGuard guard(*this); guard.open()) [[likely]] {
     const int error = real->PostRecv(wr, bad);
     if (error != ENOTCONN) return error;
     wr = *bad;
@@ -270,22 +281,34 @@ int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
   return 0;
 }
 
+namespace {
+
+// To the NIC, where it has a connection. ENOTCONN: from `*bad` on to be posted slowly.
+int PostQuickly(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad) {
+  const PosterGuard guard(qp);
+  if (guard.open()) [[likely]]
+    return qp.real->PostSend(wr, bad);
+  *bad = wr;
+  return ENOTCONN;
+}
+
+}  // namespace
+
 int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
   Qp& qp = Of(base);
-  if (qp.path.load(std::memory_order_acquire) == Path::kOpen) [[likely]] {
-    int error = qp.real->PostSend(wr, bad);
-    if (error == ENOMEM && qp.init.cap.max_send_wr == kMaxQueueDepth) [[unlikely]] {
-      // The one that has set the connection up is done, and nobody has looked.
+  int error = PostQuickly(qp, wr, bad);
+  if (error == ENOMEM && qp.init.cap.max_send_wr == kMaxQueueDepth) [[unlikely]] {
+    // The one that has set the connection up is done, and nobody has looked. Not as a poster: who
+    // resets the queue pair waits for those.
+    {
       const std::lock_guard lock(qp.send_cq->poll_mutex);
       HoldLocked(*qp.send_cq);
-      wr = *bad;
-      error = qp.real->PostSend(wr, bad);
     }
-    if (error != ENOTCONN) [[likely]]
-      return error;
-    wr = *bad;
+    error = PostQuickly(qp, *bad, bad);
   }
-  return qp.PostSlowly(wr, bad);
+  if (error != ENOTCONN) [[likely]]
+    return error;
+  return qp.PostSlowly(*bad, bad);
 }
 
 int PostRecvOp(ibv_qp* base, ibv_recv_wr* wr, ibv_recv_wr** bad) {

@@ -185,12 +185,13 @@ void Reset(Qp& qp) {
   StopTask(qp);
   const auto shut = [&] {
     qp.ex.qp_base.state = IBV_QPS_RESET;
-    qp.path.store(Path::kShut, std::memory_order_release);
+    qp.path.store(Path::kShut, std::memory_order_seq_cst);
   };
   {
     const std::lock_guard lock(qp.post_mutex);
     shut();  // nobody goes to the NIC's from now on
   }
+  qp.AwaitPosters();
   DropReal(qp);
   {
     // Again: until then a poll may have found that it had ended.
@@ -203,6 +204,8 @@ void Reset(Qp& qp) {
     qp.parked.clear();
     qp.failed = false;
   }
+  // ... and a post that it was flushed.
+  WithPollMutexes(qp, [&] { ForEachQueue(qp, [&](Cq& cq) { ForgetLocked(cq, qp.number()); }); });
   MakeReal(qp);
 }
 
@@ -368,7 +371,7 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
   } catch (const Error& error) {
     return error.code();
   }
-  qp.base()->state = to;
+  qp.SetState(to);
   return 0;
 }
 

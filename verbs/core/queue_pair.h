@@ -56,6 +56,8 @@ struct Qp {
   std::unique_ptr<Datagrams> datagrams;  ///< UD: post_mutex
   std::unique_ptr<QueuePair> real;
   std::atomic<Path> path{Path::kShut};
+  /// Threads that look at `path` and post to `real` without post_mutex. See PosterGuard.
+  std::atomic<uint32_t> posters{0};
 
   // With the session's control lock.
   bool managed = false;              ///< librdmacm connects it, not ibv_modify_qp
@@ -88,6 +90,11 @@ struct Qp {
   /// Takes a list that the NIC did not, from `wr` on. Returns 0 or an errno value.
   int PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad);
   int PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad);
+  /// The program's next state; one that has failed meanwhile stays in ERR. With the control lock.
+  void SetState(ibv_qp_state state);
+  /// Nobody posts to `real` any more: it may go. `path` has been shut, and no state lets a post
+  /// through that takes post_mutex.
+  void AwaitPosters() const;
 
  private:
   void DieLocked();
@@ -95,6 +102,22 @@ struct Qp {
   /// ... what was kept; `first`: the status of the first.
   void FlushKeptLocked(ibv_wc_status first);
   ibv_wc Flushed(uint64_t wr_id, ibv_wc_opcode opcode, ibv_wc_status status) const;
+};
+
+/// As long as it lives, a Path::kOpen that is seen through it means that `real` stays. The count
+/// and the path are written and read in one order that all threads agree on: either the poster sees
+/// that the path is shut, or who has shut it sees the poster.
+class PosterGuard {
+ public:
+  explicit PosterGuard(Qp& qp) : qp_(qp) { qp.posters.fetch_add(1, std::memory_order_seq_cst); }
+  ~PosterGuard() { qp_.posters.fetch_sub(1, std::memory_order_release); }
+  PosterGuard(const PosterGuard&) = delete;
+  PosterGuard& operator=(const PosterGuard&) = delete;
+
+  bool open() const { return qp_.path.load(std::memory_order_seq_cst) == Path::kOpen; }
+
+ private:
+  Qp& qp_;
 };
 
 inline Qp& Of(ibv_qp* qp) { return *reinterpret_cast<Qp*>(qp); }
