@@ -96,6 +96,7 @@ void FakeNic::DriveUntil(const uint32_t* word, uint32_t expected, uint64_t deadl
   while (value.load(std::memory_order_acquire) == expected) {
     if (Drive(false)) continue;
     if (threaded) {
+      if (when_waiting) when_waiting();
       std::this_thread::yield();
       return;
     }
@@ -311,6 +312,7 @@ abi::CommandStatus FakeNic::Perform(const abi::Command& command, uint32_t* resul
       return CommandStatus::kOk;
     case CommandOpcode::kAbort:
       for (auto& [handle, listener] : listeners_) std::erase(listener.offered, command.qp.qp);
+      if (aborts_later) return CommandStatus::kOk;
       FlushLocked(command.qp.qp, abi::CompletionStatus::kFlushed, abi::DisconnectReason::kAborted);
       return CommandStatus::kOk;
     case CommandOpcode::kBindUdp:

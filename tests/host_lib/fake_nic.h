@@ -54,10 +54,12 @@ class FakeNic : public abi::HostPort, private abi::HostPlatform {
   ConnectOutcome connect_outcome;
   std::array<uint32_t, 4> notices = {};  ///< answer of kTakeNotices
   bool complete_sends = false;           ///< every send succeeds as soon as its doorbell is seen
-  bool threaded = false;        ///< DriveUntil yields and returns instead of running a script
-  bool lose_doorbells = false;  ///< the FIFO is full: only the sticky flag is set
-  bool scan_at_once = false;    ///< ... and the core, on another thread, sees the flag at once
-  bool shared_memory = false;   ///< AllocateShared has memory
+  bool threaded = false;  ///< DriveUntil yields and returns instead of running a script
+  std::function<void()> when_waiting;  ///< threaded: called first, by whoever would sleep
+  bool aborts_later = false;           ///< an abort only begins: Flush and RaiseEvent end it
+  bool lose_doorbells = false;         ///< the FIFO is full: only the sticky flag is set
+  bool scan_at_once = false;   ///< ... and the core, on another thread, sees the flag at once
+  bool shared_memory = false;  ///< AllocateShared has memory
   uint64_t now_ns = 1'000'000;
   std::set<abi::CommandOpcode> held;  ///< not answered before Release
 

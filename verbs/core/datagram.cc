@@ -141,7 +141,8 @@ int Datagrams::ReceiveOne(Qp& qp, Posted posted) {
 }
 
 bool Datagrams::Admit(Qp& qp, WorkCompletion* completion) {
-  if ((completion->opcode & IBV_WC_RECV) == 0 || posted_.empty()) return true;
+  if ((completion->opcode & IBV_WC_RECV) == 0) return true;
+  if (posted_.empty()) return false;  // the queue pair has failed, which has told its receives
   Posted posted = std::move(posted_.front());
   posted_.pop_front();
   if (completion->status != IBV_WC_SUCCESS) return true;

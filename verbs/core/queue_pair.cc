@@ -96,14 +96,19 @@ void BindReal(Qp& qp) {
 // The NIC takes the memory back from a peer that has stopped after a quarter of that.
 constexpr std::chrono::seconds kDrainPatience(1);
 
-// Of a UD queue pair nothing comes any more. What has come already is kept.
+// Of a UD queue pair nothing comes any more. What has come already is kept, and sends that are
+// under way are told: they are done, or the NIC has flushed them, when its queue pair has gone.
 void EndDatagrams(Qp& qp) {
+  WithPollMutexes(qp, [&] {
+    ForEachQueue(qp, HoldLocked);
+    qp.Fail();  // before anybody else finds receives that were flushed already
+  });
+  if (qp.real == nullptr) return;
+  qp.real.reset();
   WithPollMutexes(qp, [&] {
     ForEachQueue(qp, HoldLocked);
     qp.context->session->qps().SetReal(qp.number(), nullptr);
   });
-  qp.Fail();
-  qp.real.reset();
 }
 
 /// A connection whose program is done with it: the end of the stream goes behind what was sent,
@@ -358,7 +363,7 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
       // Programs post one more and take what they had for done when that is told.
       if (qp.real != nullptr) qp.real->WaitDrained(kDrainPatience);
     }
-    if (to == IBV_QPS_ERR && qp.datagrams != nullptr && qp.real != nullptr) EndDatagrams(qp);
+    if (to == IBV_QPS_ERR && qp.datagrams != nullptr) EndDatagrams(qp);
     if (from == IBV_QPS_RESET && qp.real == nullptr) MakeReal(qp);  // there was no place for it
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
     if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);
