@@ -335,6 +335,74 @@ TEST_F(VerbsTest, GivenReceivesThatWereFlushedWhenResetThenTheyAreNotTheNextConn
   DestroyQp(at_b);
 }
 
+class FullNicTest : public VerbsTest {
+ protected:
+  FullNicTest() {
+    a = std::make_unique<Host>(fabric, "fd00::1", Personality::kRoce, /*max_rdma_qps=*/8);
+    b = std::make_unique<Host>(fabric, "fd00::2", Personality::kRoce);
+    at_a = Make(*a);
+  }
+  ~FullNicTest() override {
+    others.clear();
+    DestroyQp(at_a);
+  }
+  /// Others have all places of the NIC's that are left.
+  void Fill() {
+    QpOptions options;
+    options.framing = Framing::kMpa;
+    options.send_cq = a->cq->real.get();
+    options.recv_cq = a->cq->real.get();
+    options.send_depth = 1;
+    options.recv_depth = 1;
+    int code = 0;
+    while (code == 0) {
+      code = CodeOf(
+          [&] { others.push_back(a->context->session->nic().CreateQp(*a->pd->real, options)); });
+    }
+    ASSERT_EQ(code, ENOMEM);
+  }
+
+  const std::string fabric =
+      "verbs-full-" + std::to_string(reinterpret_cast<uintptr_t>(this) & 0xffffff);
+  std::vector<std::unique_ptr<QueuePair>> others;
+  Qp* at_a = nullptr;
+};
+
+TEST_F(FullNicTest, GivenAConnectionThatIsEndingWhenResetThenItsPlaceIsWaitedFor) {
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  // Nobody receives it, which keeps the peer's end from coming.
+  ASSERT_EQ(PostSend(at_a, 1, a->Sge(0, 1)), 0);
+  ASSERT_EQ(Next(*a).status, IBV_WC_SUCCESS);
+  Fill();
+  EXPECT_EQ(To(at_a, IBV_QPS_RESET), 0);
+  EXPECT_NE(at_a->real, nullptr);
+  DestroyQp(at_b);
+}
+
+TEST_F(FullNicTest, GivenAQueuePairWithoutAPlaceWhenModifiedThenItIsResetAndHasOneLater) {
+  a->context->session->qps().SetReal(at_a->real->qp_num(), nullptr);
+  at_a->real.reset();
+  Fill();
+  EXPECT_EQ(ToInit(at_a), ENOMEM);
+  EXPECT_EQ(PostSend(at_a, 1, a->Sge(0, 1)), EINVAL);
+  EXPECT_EQ(PostReceive(at_a, 2, a->Sge(0, 8)), EINVAL);
+  ASSERT_EQ(To(at_a, IBV_QPS_ERR), 0) << "needs none";
+  ASSERT_EQ(PostSend(at_a, 3, a->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*a).status, IBV_WC_WR_FLUSH_ERR);
+  EXPECT_EQ(To(at_a, IBV_QPS_RESET), ENOMEM);
+  EXPECT_EQ(at_a->base()->state, IBV_QPS_RESET);
+  others.clear();
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  ASSERT_EQ(PostReceive(at_b, 4, b->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 5, a->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*b).wr_id, 4u);
+  DestroyQp(at_b);
+}
+
 TEST_F(VerbsTest, GivenAQueueReadAFieldAtATimeWhenItsQueuePairIsModifiedInBetweenThenNobodyWaits) {
   Qp* at_a = Make(*a);
   ASSERT_EQ(ToInit(at_a), 0);

@@ -31,8 +31,10 @@ int CodeOf(Function function) {
 
 /// A device of its own, opened.
 struct Host {
-  Host(const std::string& fabric, const std::string& address, Personality personality) {
-    device.uri = "mem:" + fabric + "?max_qps=4096&max_rdma_qps=2048&address=" + address;
+  Host(const std::string& fabric, const std::string& address, Personality personality,
+       int max_rdma_qps = 2048) {
+    device.uri = "mem:" + fabric + "?max_qps=4096&max_rdma_qps=" + std::to_string(max_rdma_qps) +
+                 "&address=" + address;
     device.personality = personality;
     context = OpenContext(device);
     pd = AllocatePd(*context);

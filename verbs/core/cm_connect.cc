@@ -205,7 +205,8 @@ class CmTask : public Task {
   void Establish() {
     const RdmaConnector& connector = *id_.connector;
     SetAddress(&id_.base.route.addr.src_storage, connector.local());
-    const bool usable = id_.qp != nullptr && !id_.datagrams() && id_.qp->path.load() != Path::kDead;
+    const bool usable = id_.qp != nullptr && !id_.datagrams() && id_.qp->real != nullptr &&
+                        id_.qp->path.load() != Path::kDead;
     if (!usable) {
       End(RDMA_CM_EVENT_CONNECT_ERROR, -EINVAL, {});
       return;
@@ -422,7 +423,7 @@ int CmAccept(CmId& id, const rdma_conn_param* given) {
   const std::lock_guard lock(id.context->session->control());
   if (id.state != CmState::kRequested) return EINVAL;
   Qp* qp = FindQp(id, given);
-  if (qp == nullptr) return EINVAL;
+  if (qp == nullptr || qp->real == nullptr) return EINVAL;
   SetParameters(id, given);
   id.request->Accept(*qp->real, id.parameters);
   Attach(id, qp);

@@ -42,16 +42,16 @@ void DestroyCqs(CmId& id) {
 }
 
 // INIT; one for datagrams can be used at once, with librdmacm's own key.
-void ToFirstState(Qp& qp) {
+void ToFirstState(Qp& qp, std::unique_lock<std::mutex>& control) {
   ibv_qp_attr attributes = {};
   attributes.port_num = 1;
   attributes.qkey = RDMA_UDP_QKEY;
   attributes.qp_state = IBV_QPS_INIT;
-  int error = ModifyQpLocked(qp, attributes, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_QKEY);
+  int error = ModifyQpLocked(qp, attributes, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_QKEY, control);
   if (qp.datagrams == nullptr) return;
   for (const ibv_qp_state state : {IBV_QPS_RTR, IBV_QPS_RTS}) {
     attributes.qp_state = state;
-    if (error == 0) error = ModifyQpLocked(qp, attributes, IBV_QP_STATE);
+    if (error == 0) error = ModifyQpLocked(qp, attributes, IBV_QP_STATE, control);
   }
   if (error != 0) throw Error(error, "create queue pair: its number is taken");
 }
@@ -66,9 +66,9 @@ int CmCreateQp(CmId& id, ibv_pd* pd, ibv_qp_init_attr* attributes) {
   CreateCqs(id, attributes);
   try {
     Qp* qp = CreateQp(Of(pd), attributes);
-    const std::lock_guard lock(id.context->session->control());
+    std::unique_lock control(id.context->session->control());
     qp->managed = true;
-    ToFirstState(*qp);
+    ToFirstState(*qp, control);
     id.base.qp = qp->base();
     id.base.pd = pd;
   } catch (...) {

@@ -186,7 +186,8 @@ void CheckCaps(const ibv_qp_init_attr& attributes) {
   }
 }
 
-void Reset(Qp& qp) {
+// The queue pair is reset, too, where it has no place of the NIC's afterwards. Throws Error then.
+void Reset(Qp& qp, std::unique_lock<std::mutex>& control) {
   StopTask(qp);
   const auto shut = [&] {
     qp.ex.qp_base.state = IBV_QPS_RESET;
@@ -211,7 +212,8 @@ void Reset(Qp& qp) {
   }
   // ... and a post that it was flushed.
   WithPollMutexes(qp, [&] { ForEachQueue(qp, [&](Cq& cq) { ForgetLocked(cq, qp.number()); }); });
-  MakeReal(qp);
+  // Its own place may be that of a connection which is ending.
+  MakeRealInTime(qp, control);
 }
 
 bool MayGo(ibv_qp_state from, ibv_qp_state to) {
@@ -341,11 +343,41 @@ void DestroyQp(Qp* qp) {
 }
 
 int ModifyQp(Qp& qp, const ibv_qp_attr& attributes, int mask) {
-  const std::lock_guard lock(qp.context->session->control());
-  return ModifyQpLocked(qp, attributes, mask);
+  const std::lock_guard modifying(qp.modifying);
+  std::unique_lock control(qp.context->session->control());
+  return ModifyQpLocked(qp, attributes, mask, control);
 }
 
-int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
+namespace {
+
+// What a change of state does. Returns 0 or an errno value; throws Error.
+int Go(Qp& qp, ibv_qp_state from, ibv_qp_state to, std::unique_lock<std::mutex>& control) {
+  if (to == IBV_QPS_RESET && from != IBV_QPS_RESET) Reset(qp, control);
+  if (to == IBV_QPS_ERR && qp.datagrams == nullptr) {
+    StopTask(qp);  // or it would go on to connect
+    qp.Fail();
+    // Programs post one more and take what they had for done when that is told.
+    if (qp.real != nullptr) qp.real->WaitDrained(kDrainPatience);
+  }
+  if (to == IBV_QPS_ERR && qp.datagrams != nullptr) EndDatagrams(qp);
+  if (to == IBV_QPS_ERR) return 0;
+  // There was no place for it.
+  if (from == IBV_QPS_RESET && qp.real == nullptr) MakeRealInTime(qp, control);
+  if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
+  if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);
+  // 0 is nobody's number: librdmacm connects those.
+  if (to == IBV_QPS_RTR && qp.roce() && !qp.managed && qp.datagrams == nullptr &&
+      qp.attributes.dest_qp_num != 0) {
+    if (qp.attributes.ah_attr.is_global == 0) return EINVAL;  // Ethernet: a GID, no LID
+    StartPairing(qp);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask,
+                   std::unique_lock<std::mutex>& control) {
   const ibv_qp_state from = qp.base()->state;
   const ibv_qp_state to = (mask & IBV_QP_STATE) != 0 ? attributes.qp_state : from;
   if ((mask & IBV_QP_CUR_STATE) != 0 && attributes.cur_qp_state != from) return EINVAL;
@@ -354,27 +386,17 @@ int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask) {
   const int required = RequiredMask(qp, from, to);
   if ((mask & required) != required) return EINVAL;
   if ((mask & IBV_QP_PORT) != 0 && attributes.port_num != 1) return EINVAL;
+  const ibv_qp_attr before = qp.attributes;
   CopyAttributes(&qp.attributes, attributes, mask);
+  int error;
   try {
-    if (to == IBV_QPS_RESET && from != IBV_QPS_RESET) Reset(qp);
-    if (to == IBV_QPS_ERR && qp.datagrams == nullptr) {
-      StopTask(qp);  // or it would go on to connect
-      qp.Fail();
-      // Programs post one more and take what they had for done when that is told.
-      if (qp.real != nullptr) qp.real->WaitDrained(kDrainPatience);
-    }
-    if (to == IBV_QPS_ERR && qp.datagrams != nullptr) EndDatagrams(qp);
-    if (from == IBV_QPS_RESET && qp.real == nullptr) MakeReal(qp);  // there was no place for it
-    if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.datagrams != nullptr) BindReal(qp);
-    if (from == IBV_QPS_RESET && to == IBV_QPS_INIT && qp.srq != nullptr) JoinShared(qp);
-    // 0 is nobody's number: librdmacm connects those.
-    if (to == IBV_QPS_RTR && qp.roce() && !qp.managed && qp.datagrams == nullptr &&
-        qp.attributes.dest_qp_num != 0) {
-      if (qp.attributes.ah_attr.is_global == 0) return EINVAL;  // Ethernet: a GID, no LID
-      StartPairing(qp);
-    }
-  } catch (const Error& error) {
-    return error.code();
+    error = Go(qp, from, to, control);
+  } catch (const Error& failure) {
+    error = failure.code();
+  }
+  if (error != 0) {
+    qp.attributes = before;
+    return error;
   }
   qp.SetState(to);
   return 0;

@@ -54,10 +54,12 @@ struct Qp {
   ibv_qp_init_attr init = {};
   ibv_qp_attr attributes = {};
   std::unique_ptr<Datagrams> datagrams;  ///< UD: post_mutex
-  std::unique_ptr<QueuePair> real;
+  std::unique_ptr<QueuePair> real;  ///< nullptr: in RESET or ERR, and there was no place for it
   std::atomic<Path> path{Path::kShut};
   /// Threads that look at `path` and post to `real` without post_mutex. See PosterGuard.
   std::atomic<uint32_t> posters{0};
+
+  std::mutex modifying;  ///< ibv_modify_qp, which may let go of the control lock; taken before it
 
   // With the session's control lock.
   bool managed = false;              ///< librdmacm connects it, not ibv_modify_qp
@@ -128,8 +130,10 @@ Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes);
 void DestroyQp(Qp* qp);
 /// As ibv_modify_qp. Takes the control lock.
 int ModifyQp(Qp& qp, const ibv_qp_attr& attributes, int mask);
-/// The same with the control lock.
-int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask);
+/// The same with the control lock, `control`, which is free while it waits for a place of the
+/// NIC's.
+int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask,
+                   std::unique_lock<std::mutex>& control);
 int QueryQp(Qp& qp, ibv_qp_attr* attributes, ibv_qp_init_attr* init);
 
 // The members of ibv_context_ops and verbs_context.
