@@ -1,51 +1,10 @@
 // librdmacm's connections of programs that have no queue pair: one of ours stands in.
-#include <cstring>
-
-#include "verbs/core/cm.h"
-#include "verbs_test.h"
+#include "cm_test.h"
 
 namespace qpip::verbs::test {
 namespace {
 
-constexpr uint16_t kPort = 7;
-
-class VerbsStandInTest : public VerbsTest {
- protected:
-  /// An identifier that is bound to `host`, without going through a device's name.
-  static CmId& MakeId(CmChannel* channel, Host& host, uint16_t port) {
-    CmId& id = *CmCreateId(channel, nullptr, RDMA_PS_TCP);
-    id.context = host.context;
-    id.base.verbs = host.context->base();
-    id.base.pd = &host.pd->base;
-    SetAddress(&id.base.route.addr.src_storage, {host.context->session->nic().address(), port});
-    id.state = CmState::kBound;
-    return id;
-  }
-  /// The next event's type, status and identifier.
-  struct Told {
-    rdma_cm_event_type type;
-    int status;
-    CmId* id;
-  };
-  static Told NextEvent(CmChannel* channel) {
-    rdma_cm_event* event = nullptr;
-    EXPECT_EQ(CmGetEvent(*channel, &event), 0);
-    const Told told = {event->event, event->status, &Of(event->id)};
-    CmAckEvent(event);
-    return told;
-  }
-  static Qp* Find(Host& host, uint32_t number) {
-    const std::lock_guard lock(host.context->session->control());
-    return host.context->session->qps().Find(number);
-  }
-
-  CmChannel* channel_a = CmCreateChannel();
-  CmChannel* channel_b = CmCreateChannel();
-  ~VerbsStandInTest() override {
-    CmDestroyChannel(channel_a);
-    CmDestroyChannel(channel_b);
-  }
-};
+class VerbsStandInTest : public VerbsCmTest {};
 
 TEST_F(VerbsStandInTest, GivenAnIdentifierWhenOneStandsInThenItHasANumberUntilItIsDropped) {
   CmId& id = MakeId(channel_a, *a, 0);

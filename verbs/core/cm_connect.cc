@@ -344,6 +344,10 @@ void Attach(CmId& id, Qp* qp) {
     const bool connected = id.state == CmState::kConnected || id.state == CmState::kPeerEnded ||
                            id.state == CmState::kEnding;
     if (connected && !id.told_end) CmRaise(id, RDMA_CM_EVENT_DISCONNECTED, 0);
+    if (id.state == CmState::kEstablishing) {
+      CmRaise(id, RDMA_CM_EVENT_CONNECT_ERROR, -ECONNRESET);
+    }
+    id.told_end = true;
     id.state = CmState::kOver;
     id.connector.reset();
   };

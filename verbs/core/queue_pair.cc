@@ -198,6 +198,9 @@ void Reset(Qp& qp, std::unique_lock<std::mutex>& control) {
     shut();  // nobody goes to the NIC's from now on
   }
   qp.AwaitPosters();
+  // One that has no connection yet can still have one.
+  const bool connected = qp.real != nullptr && qp.real->state() != QpState::kIdle;
+  if (connected && qp.on_destroy) std::exchange(qp.on_destroy, nullptr)();
   DropReal(qp);
   {
     // Again: until then a poll may have found that it had ended.

@@ -62,9 +62,11 @@ struct Qp {
   std::mutex modifying;  ///< ibv_modify_qp, which may let go of the control lock; taken before it
 
   // With the session's control lock.
-  bool managed = false;              ///< librdmacm connects it, not ibv_modify_qp
-  std::shared_ptr<Task> task;        ///< what connects it
-  std::function<void()> on_destroy;  ///< librdmacm's identifier lets go of it
+  bool managed = false;        ///< librdmacm connects it, not ibv_modify_qp
+  std::shared_ptr<Task> task;  ///< what connects it
+  /// Its connection goes with it, as it is destroyed or reset: librdmacm's identifier lets go of
+  /// it.
+  std::function<void()> on_destroy;
 
   std::deque<KeptSend> building;  ///< between wr_start and wr_complete, of one thread
   std::mutex building_mutex;      ///< held there
