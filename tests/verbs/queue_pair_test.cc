@@ -221,6 +221,22 @@ TEST_F(VerbsQpTest, GivenAConnectionWhenBothAreResetThenTheyConnectAgain) {
   }
 }
 
+TEST_F(VerbsQpTest, GivenALongTimeoutWhenModifiedToRtsThenThePeerIsWaitedForAsLong) {
+  ASSERT_EQ(ToInit(at_a), 0);
+  ASSERT_EQ(ToRtr(at_a, *b, at_b->number()), 0);  // it listens
+  const auto deadline = [&] {
+    const std::lock_guard lock(a->context->session->control());
+    return at_a->task->OnTurn();
+  };
+  const Clock::time_point before = deadline();
+  ibv_qp_attr attributes = {};
+  attributes.qp_state = IBV_QPS_RTS;
+  attributes.timeout = 22;  // 17 s an attempt
+  attributes.retry_cnt = 7;
+  ASSERT_EQ(ModifyQp(*at_a, attributes, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT), 0);
+  EXPECT_GT(deadline(), before + std::chrono::seconds(100));
+}
+
 TEST_F(VerbsQpTest, GivenAThreadThatPostsWhenResetThenItIsRefusedAndNothingIsLeft) {
   std::atomic<bool> stop{false};
   std::atomic<uint32_t> taken{0};

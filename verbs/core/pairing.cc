@@ -38,7 +38,7 @@ milliseconds Patience(const ibv_qp_attr& attributes) {
 
 class Pairing : public Task {
  public:
-  explicit Pairing(Qp& qp) : qp_(qp), deadline_(Clock::now() + Patience(qp.attributes)) {
+  explicit Pairing(Qp& qp) : qp_(qp) {
     std::memcpy(&peer_.address, qp.attributes.ah_attr.grh.dgid.raw, sizeof peer_.address);
     peer_.port = static_cast<uint16_t>(qp.attributes.dest_qp_num);
     const in6_addr own = Nic().address();
@@ -66,15 +66,18 @@ class Pairing : public Task {
       GiveUp();
     }
     if (done_) return WatchEnd();
-    const auto now = Clock::now();
-    if (now >= deadline_) {
+    const Clock::time_point deadline = Deadline();
+    if (Clock::now() >= deadline) {
       GiveUp();
       return Clock::time_point::max();
     }
-    return connector_ || listener_ ? deadline_ : std::min(deadline_, again_);
+    return connector_ || listener_ ? deadline : std::min(deadline, again_);
   }
 
  private:
+  // Programs say `timeout` and `retry_cnt` when they go on to RTS.
+  Clock::time_point Deadline() const { return began_ + Patience(qp_.attributes); }
+
   qpip::Nic& Nic() { return qp_.context->session->nic(); }
 
   RdmaParameters Parameters() const {
@@ -198,7 +201,7 @@ class Pairing : public Task {
 
   Qp& qp_;
   Endpoint peer_;
-  Clock::time_point deadline_;
+  const Clock::time_point began_ = Clock::now();
   Clock::time_point again_ = Clock::time_point::min();
   milliseconds pause_ = kFirstPause;
   bool initiator_ = false;
