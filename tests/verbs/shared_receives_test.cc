@@ -1,4 +1,6 @@
 // Shared receive queues.
+#include <poll.h>
+
 #include <set>
 
 #include "verbs/core/shared_receives.h"
@@ -98,6 +100,21 @@ TEST_F(SharedReceivesTest, GivenALimitWhenFewerAreLeftThenToldOnce) {
   EXPECT_EQ(b->context->async_events.Forget(&srq->base), 1u);
   ASSERT_EQ(QuerySrq(*srq, &attributes), 0);
   EXPECT_EQ(attributes.srq_limit, 0u);
+}
+
+TEST_F(SharedReceivesTest, GivenAQueuePairThatFailsWhenItTakesNoMoreThenToldOnce) {
+  for (uint64_t i = 0; i < 8; ++i) ASSERT_EQ(Post(i), 0);
+  SendAndAwait(at_a[0]);
+  ASSERT_EQ(To(at_b[0], IBV_QPS_ERR), 0);
+  ibv_async_event event;
+  ASSERT_EQ(b->context->async_events.Get(&event), 0);
+  EXPECT_EQ(event.event_type, IBV_EVENT_QP_LAST_WQE_REACHED);
+  EXPECT_EQ(event.element.qp, at_b[0]->base());
+  EXPECT_EQ(Next(*b).status, IBV_WC_SUCCESS) << "what it took has been told";
+  ASSERT_EQ(To(at_b[0], IBV_QPS_ERR), 0);
+  pollfd ready = {.fd = b->context->async_events.fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&ready, 1, 0), 0);
+  EXPECT_EQ(b->context->async_events.Forget(at_b[0]->base()), 1u);
 }
 
 TEST_F(SharedReceivesTest, GivenQueuePairsThatUseItWhenDestroyedThenBusy) {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "verbs/core/queue_pair.h"
 
@@ -115,6 +116,7 @@ bool Qp::Admit(WorkCompletion* completion) {
     if (completion->status == IBV_WC_REM_ABORT_ERR) completion->status = IBV_WC_RETRY_EXC_ERR;
   }
   DieLocked();
+  TellLastLocked();
   return true;
 }
 
@@ -129,6 +131,21 @@ void Qp::DieLocked() {
   }
   parked.clear();
   recv_cq->Inject(receives);
+}
+
+// Programs wait for it before they destroy a queue pair that shares its receives (InfiniBand's
+// specification 10.3.1).
+void Qp::TellLastLocked() {
+  if (srq == nullptr || std::exchange(last_told, true)) return;
+  ibv_async_event event = {};
+  event.element.qp = base();
+  event.event_type = IBV_EVENT_QP_LAST_WQE_REACHED;
+  context->async_events.Raise(event);
+}
+
+void Qp::TellLast() {
+  const std::lock_guard lock(post_mutex);
+  TellLastLocked();
 }
 
 void Qp::Open() {
@@ -157,9 +174,13 @@ void Qp::Fail(ibv_wc_status first) {
       datagrams == nullptr && real != nullptr && real->state() != QpState::kIdle;
   if (has_connection) {  // the NIC flushes all that it has
     kept_receives.clear();
+    const QpState before = real->state();
     real->Abort();
+    // Otherwise messages may have come meanwhile: whoever waits for the end tells it.
+    if (before == QpState::kClosed || before == QpState::kConnecting) TellLastLocked();
     return;
   }
+  TellLastLocked();
   std::vector<ibv_wc> receives;
   for (const uint64_t wr_id : kept_receives) {
     receives.push_back(Flushed(wr_id, IBV_WC_RECV, IBV_WC_WR_FLUSH_ERR));
@@ -190,6 +211,7 @@ void Qp::FlushLocked(const ibv_send_wr* wr) {
   }
   send_cq->Inject(completions);
   DieLocked();
+  TellLastLocked();
 }
 
 void Qp::SetState(ibv_qp_state state) {

@@ -212,6 +212,7 @@ void Reset(Qp& qp, std::unique_lock<std::mutex>& control) {
     qp.told_receives = 0;
     qp.parked.clear();
     qp.failed = false;
+    qp.last_told = false;
   }
   // ... and a post that it was flushed.
   WithPollMutexes(qp, [&] { ForEachQueue(qp, [&](Cq& cq) { ForgetLocked(cq, qp.number()); }); });
@@ -361,6 +362,7 @@ int Go(Qp& qp, ibv_qp_state from, ibv_qp_state to, std::unique_lock<std::mutex>&
     qp.Fail();
     // Programs post one more and take what they had for done when that is told.
     if (qp.real != nullptr) qp.real->WaitDrained(kDrainPatience);
+    qp.TellLast();
   }
   if (to == IBV_QPS_ERR && qp.datagrams != nullptr) EndDatagrams(qp);
   if (to == IBV_QPS_ERR) return 0;

@@ -78,6 +78,7 @@ struct Qp {
                                  ///< not to know yet
   size_t told_receives = 0;      ///< the NIC's oldest, whose end the program knows already
   bool failed = false;           ///< the first send that found the peer gone has been told
+  bool last_told = false;        ///< IBV_EVENT_QP_LAST_WQE_REACHED has been raised
 
   ibv_qp* base() { return &ex.qp_base; }
   uint32_t number() const { return ex.qp_base.qp_num; }
@@ -94,6 +95,8 @@ struct Qp {
   /// Takes a list that the NIC did not, from `wr` on. Returns 0 or an errno value.
   int PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad);
   int PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad);
+  /// Has failed, and of a shared queue takes no receive any more: what it took has been told.
+  void TellLast();
   /// The program's next state; one that has failed meanwhile stays in ERR. With the control lock.
   void SetState(ibv_qp_state state);
   /// Nobody posts to `real` any more: it may go. `path` has been shut, and no state lets a post
@@ -102,6 +105,7 @@ struct Qp {
 
  private:
   void DieLocked();
+  void TellLastLocked();
   void FlushLocked(const ibv_send_wr* wr);
   /// ... what was kept; `first`: the status of the first.
   void FlushKeptLocked(ibv_wc_status first);

@@ -124,7 +124,8 @@ void ibv_ack_async_event(ibv_async_event* event) {
     return;
   }
   if (event->event_type != IBV_EVENT_QP_FATAL && event->event_type != IBV_EVENT_QP_ACCESS_ERR &&
-      event->event_type != IBV_EVENT_QP_REQ_ERR && event->event_type != IBV_EVENT_COMM_EST) {
+      event->event_type != IBV_EVENT_QP_REQ_ERR && event->event_type != IBV_EVENT_COMM_EST &&
+      event->event_type != IBV_EVENT_QP_LAST_WQE_REACHED) {
     return;
   }
   ibv_qp* qp = event->element.qp;
