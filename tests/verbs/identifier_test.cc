@@ -1,4 +1,6 @@
 // librdmacm's identifiers and their events.
+#include <poll.h>
+
 #include "cm_test.h"
 
 namespace qpip::verbs::test {
@@ -30,6 +32,26 @@ TEST_F(VerbsIdentifierTest, GivenAConnectionWhenItsQueuePairIsResetThenItsEndIsT
   CmDestroyId(asking);
   DestroyQp(at_a);
   DestroyQp(at_b);
+}
+
+TEST_F(VerbsIdentifierTest, GivenARequestThatWaitsWhenItsListenerMigratesThenItDoesToo) {
+  CmId& asking = MakeId(channel_a, *a, 0);
+  SetAddress(&asking.base.route.addr.dst_storage,
+             {b->context->session->nic().address(), listener.listener->port()});
+  rdma_conn_param parameters = {};
+  ASSERT_EQ(CmConnect(asking, &parameters), 0);
+  pollfd request = {.fd = channel_b->base.fd, .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&request, 1, -1), 1);
+  CmChannel* other = CmCreateChannel();
+  CmMigrate(listener, other);
+  const Told told = NextEvent(other);
+  EXPECT_EQ(told.type, RDMA_CM_EVENT_CONNECT_REQUEST);
+  EXPECT_EQ(told.id->base.channel, &other->base);
+  EXPECT_EQ(poll(&request, 1, 0), 0) << "nothing is left of it there";
+  CmDestroyId(*told.id);
+  CmDestroyId(asking);
+  CmMigrate(listener, channel_b);
+  CmDestroyChannel(other);
 }
 
 }  // namespace

@@ -133,7 +133,11 @@ void CmMigrate(CmId& id, CmChannel* channel) {
   id.tail.sync = channel == nullptr ? 1 : 0;
   auto moved = TakeOut(from, id);
   id.base.channel = &to->base;
-  for (auto& event : moved) Push(*to, std::move(event));
+  for (auto& event : moved) {
+    // Who asks, and has not been heard of, comes from where its listener is.
+    if (event->listen_id.get() == &id) event->id->base.channel = &to->base;
+    Push(*to, std::move(event));
+  }
   if (owned) CmDestroyChannel(&from);
 }
 
