@@ -54,5 +54,64 @@ TEST_F(VerbsIdentifierTest, GivenARequestThatWaitsWhenItsListenerMigratesThenItD
   CmDestroyChannel(other);
 }
 
+TEST_F(VerbsIdentifierTest, GivenAnEndpointWithSharedReceivesWhenDestroyedThenNothingIsLeft) {
+  const uint32_t users = a->pd->users.load();
+  CmId& id = MakeId(channel_a, *a, 0);
+  ibv_srq_init_attr shared = {};
+  shared.attr = {.max_wr = 8, .max_sge = 1, .srq_limit = 0};
+  ASSERT_EQ(CmCreateSrq(id, nullptr, &shared), 0);
+  EXPECT_EQ(CmCreateSrq(id, nullptr, &shared), EINVAL) << "one is enough";
+  ibv_qp_init_attr attributes = a->QpAttributes();
+  ASSERT_EQ(CmCreateQp(id, nullptr, &attributes), 0);
+  EXPECT_EQ(attributes.srq, id.base.srq);
+  CmDestroySrq(id);
+  EXPECT_NE(id.base.srq, nullptr) << "its queue pair uses it";
+  CmDestroyEndpoint(id);
+  EXPECT_EQ(a->pd->users.load(), users);
+}
+
+TEST_F(VerbsIdentifierTest, GivenAQueuePairThatCannotBeWhenCreatedThenNothingIsLeftOfIt) {
+  CmId& id = MakeId(channel_a, *a, 0);
+  ibv_qp_init_attr attributes = a->QpAttributes();
+  attributes.send_cq = nullptr;  // the identifier's own, both
+  attributes.recv_cq = nullptr;
+  attributes.cap.max_send_sge = kMaxSge + 1;
+  EXPECT_EQ(CodeOf([&] { CmCreateQp(id, nullptr, &attributes); }), EINVAL);
+  EXPECT_EQ(attributes.send_cq, nullptr);
+  EXPECT_EQ(attributes.recv_cq, nullptr);
+  EXPECT_EQ(id.base.send_cq, nullptr);
+  EXPECT_EQ(id.base.send_cq_channel, nullptr);
+  attributes.cap.max_send_sge = 1;
+  EXPECT_EQ(CmCreateQp(id, nullptr, &attributes), 0);
+  CmDestroyEndpoint(id);
+}
+
+TEST_F(VerbsIdentifierTest, GivenItsPortWithSomebodyElseWhenAUdQueuePairIsCreatedThenItIsGone) {
+  const uint32_t users = a->pd->users.load();
+  // The number that the next queue pair will have, which is its port.
+  Qp* last = Make(*a);
+  const auto port = static_cast<uint16_t>(last->number() + 1);
+  QpOptions options;
+  options.type = QpType::kUdp;
+  options.send_cq = a->cq->real.get();
+  options.recv_cq = a->cq->real.get();
+  const auto somebody = a->context->session->nic().CreateQp(*a->pd->real, options);
+  somebody->Bind(port);
+  CmId& id = *CmCreateId(channel_a, nullptr, RDMA_PS_UDP);
+  id.context = a->context;
+  id.base.verbs = a->context->base();
+  id.base.pd = &a->pd->base;
+  ibv_qp_init_attr attributes = a->QpAttributes();
+  attributes.qp_type = IBV_QPT_UD;
+  attributes.recv_cq = nullptr;
+  EXPECT_NE(CodeOf([&] { CmCreateQp(id, nullptr, &attributes); }), 0);
+  EXPECT_EQ(id.base.qp, nullptr);
+  EXPECT_EQ(Find(*a, port), nullptr);
+  EXPECT_EQ(id.base.recv_cq, nullptr);
+  DestroyQp(last);
+  CmDestroyEndpoint(id);
+  EXPECT_EQ(a->pd->users.load(), users);
+}
+
 }  // namespace
 }  // namespace qpip::verbs::test

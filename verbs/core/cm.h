@@ -123,6 +123,11 @@ int CmReject(CmId& id, ConstBytes private_data);
 int CmDisconnect(CmId& id);
 int CmCreateQp(CmId& id, ibv_pd* pd, ibv_qp_init_attr* attributes);
 void CmDestroyQp(CmId& id);
+int CmCreateSrq(CmId& id, ibv_pd* pd, ibv_srq_init_attr* attributes);
+/// Nothing happens while queue pairs use it.
+void CmDestroySrq(CmId& id);
+/// The identifier with all that it has.
+void CmDestroyEndpoint(CmId& id);
 /// A queue pair that nobody posts to, for a connection of an identifier whose program has none: a
 /// connection manager asks for a number only. Takes the control lock, as does dropping it.
 void CmMakeStandIn(CmId& id);

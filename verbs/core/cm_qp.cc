@@ -62,17 +62,21 @@ int CmCreateQp(CmId& id, ibv_pd* pd, ibv_qp_init_attr* attributes) {
   if (id.context == nullptr || id.base.qp != nullptr) return EINVAL;
   if (pd == nullptr) pd = id.base.pd;
   if (pd->context != id.base.verbs) return EINVAL;
-  if (attributes->srq == nullptr) attributes->srq = id.base.srq;
-  CreateCqs(id, attributes);
+  const ibv_qp_init_attr asked = *attributes;
+  Qp* qp = nullptr;
   try {
-    Qp* qp = CreateQp(Of(pd), attributes);
+    if (attributes->srq == nullptr) attributes->srq = id.base.srq;
+    CreateCqs(id, attributes);
+    qp = CreateQp(Of(pd), attributes);
     std::unique_lock control(id.context->session->control());
     qp->managed = true;
     ToFirstState(*qp, control);
     id.base.qp = qp->base();
     id.base.pd = pd;
   } catch (...) {
+    if (qp != nullptr) DestroyQp(qp);
     DestroyCqs(id);
+    *attributes = asked;  // queues that are not there any more are not the program's
     throw;
   }
   return 0;
@@ -82,6 +86,23 @@ void CmDestroyQp(CmId& id) {
   if (id.base.qp != nullptr) DestroyQp(&Of(id.base.qp));
   id.base.qp = nullptr;
   DestroyCqs(id);
+}
+
+int CmCreateSrq(CmId& id, ibv_pd* pd, ibv_srq_init_attr* attributes) {
+  if (pd == nullptr) pd = id.base.pd;
+  if (pd == nullptr || id.base.srq != nullptr) return EINVAL;
+  id.base.srq = &CreateSrq(Of(pd), attributes)->base;
+  return 0;
+}
+
+void CmDestroySrq(CmId& id) {
+  if (id.base.srq != nullptr && DestroySrq(&Of(id.base.srq)) == 0) id.base.srq = nullptr;
+}
+
+void CmDestroyEndpoint(CmId& id) {
+  if (id.base.qp != nullptr) CmDestroyQp(id);
+  CmDestroySrq(id);
+  CmDestroyId(id);
 }
 
 void CmMakeStandIn(CmId& id) {

@@ -151,16 +151,9 @@ int rdma_create_qp_ex(rdma_cm_id* id, ibv_qp_init_attr_ex* attributes) {
 }
 
 int rdma_create_srq(rdma_cm_id* id, ibv_pd* pd, ibv_srq_init_attr* attributes) {
-  return Result([&] {
-    if (pd == nullptr) pd = id->pd;
-    if (pd == nullptr || id->srq != nullptr) return EINVAL;
-    id->srq = &CreateSrq(Of(pd), attributes)->base;
-    return 0;
-  });
+  return Result([&] { return CmCreateSrq(Of(id), pd, attributes); });
 }
-void rdma_destroy_srq(rdma_cm_id* id) {
-  if (id->srq != nullptr && DestroySrq(&Of(id->srq)) == 0) id->srq = nullptr;
-}
+void rdma_destroy_srq(rdma_cm_id* id) { CmDestroySrq(Of(id)); }
 
 void rdma_destroy_qp(rdma_cm_id* id) { CmDestroyQp(Of(id)); }
 
@@ -219,9 +212,11 @@ int rdma_get_request(rdma_cm_id* listen, rdma_cm_id** out) {
     return 0;
   });
   if (result != 0) {
+    const int error = errno;
     CmAckEvent(event);
     rdma_reject(id, nullptr, 0);
-    rdma_destroy_id(id);
+    rdma_destroy_ep(id);
+    errno = error;
     return result;
   }
   id->event = event;
@@ -253,7 +248,7 @@ int rdma_create_ep(rdma_cm_id** out, rdma_addrinfo* info, ibv_pd* pd,
   }
   if (result != 0) {
     const int error = errno;
-    rdma_destroy_id(id);
+    rdma_destroy_ep(id);
     errno = error;
     return -1;
   }
@@ -261,10 +256,7 @@ int rdma_create_ep(rdma_cm_id** out, rdma_addrinfo* info, ibv_pd* pd,
   return 0;
 }
 
-void rdma_destroy_ep(rdma_cm_id* id) {
-  if (id->qp != nullptr) rdma_destroy_qp(id);
-  rdma_destroy_id(id);
-}
+void rdma_destroy_ep(rdma_cm_id* id) { CmDestroyEndpoint(Of(id)); }
 
 // --- Absent.
 
