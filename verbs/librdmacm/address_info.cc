@@ -18,13 +18,22 @@ sockaddr* CopyOf(const sockaddr* address, socklen_t length) {
   return copy;
 }
 
+// What is not said of the two, the sort of queue pair and the port space, follows from the other:
+// datagrams, or connections.
+bool AreDatagrams(const rdma_addrinfo* hints) {
+  if (hints == nullptr) return false;
+  if (hints->ai_qp_type != 0) return hints->ai_qp_type == IBV_QPT_UD;
+  return hints->ai_port_space == RDMA_PS_UDP;
+}
+
+// As rdma-core, the family counts whether or not there is RAI_FAMILY, which is about `node`.
 addrinfo HintsOf(const rdma_addrinfo* hints) {
   addrinfo ip = {};
-  ip.ai_socktype = SOCK_STREAM;
+  ip.ai_socktype = AreDatagrams(hints) ? SOCK_DGRAM : SOCK_STREAM;
   if (hints == nullptr) return ip;
   if ((hints->ai_flags & RAI_PASSIVE) != 0) ip.ai_flags |= AI_PASSIVE;
   if ((hints->ai_flags & RAI_NUMERICHOST) != 0) ip.ai_flags |= AI_NUMERICHOST;
-  if ((hints->ai_flags & RAI_FAMILY) != 0) ip.ai_family = hints->ai_family;
+  if (hints->ai_family != AF_IB) ip.ai_family = hints->ai_family;
   return ip;
 }
 
@@ -47,8 +56,9 @@ void SetKind(rdma_addrinfo* info, int family, const rdma_addrinfo* hints) {
   info->ai_family = family;
   const bool has_type = hints != nullptr && hints->ai_qp_type != 0;
   const bool has_space = hints != nullptr && hints->ai_port_space != 0;
-  info->ai_qp_type = has_type ? hints->ai_qp_type : IBV_QPT_RC;
-  info->ai_port_space = has_space ? hints->ai_port_space : RDMA_PS_TCP;
+  const bool datagrams = AreDatagrams(hints);
+  info->ai_qp_type = has_type ? hints->ai_qp_type : (datagrams ? IBV_QPT_UD : IBV_QPT_RC);
+  info->ai_port_space = has_space ? hints->ai_port_space : (datagrams ? RDMA_PS_UDP : RDMA_PS_TCP);
 }
 
 bool Fill(rdma_addrinfo* info, const addrinfo& ip, const rdma_addrinfo* hints) {
