@@ -1,6 +1,7 @@
 // Devices: addresses that are chosen, and what programs are told.
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -81,6 +82,25 @@ TEST_F(DeviceQueryTest,
                          reinterpret_cast<uintptr_t>(a->memory.data()), IBV_ACCESS_ON_DEMAND);
             }),
             EOPNOTSUPP);
+}
+
+TEST_F(DeviceQueryTest, GivenARegionWhenRegisteredAgainWithWhatIsNotAskedForThenItIsAsItWas) {
+  Mr& mr = *a->mr;
+  const uint32_t key = mr.base.rkey;
+  void* const there = a->memory.data();
+  const auto again = [&](int flags, Pd* pd, void* address, size_t length, int access) {
+    errno = 0;
+    const int result = ReregisterMr(mr, flags, pd, address, length, access);
+    EXPECT_EQ(errno, EINVAL);
+    return result;
+  };
+  EXPECT_EQ(again(IBV_REREG_MR_CHANGE_PD, nullptr, nullptr, 0, 0), IBV_REREG_MR_ERR_INPUT);
+  EXPECT_EQ(again(IBV_REREG_MR_CHANGE_TRANSLATION, nullptr, there, 0, 0), IBV_REREG_MR_ERR_INPUT);
+  EXPECT_EQ(again(IBV_REREG_MR_CHANGE_PD, a->pd, nullptr, 0, IBV_ACCESS_LOCAL_WRITE),
+            IBV_REREG_MR_ERR_INPUT);
+  EXPECT_EQ(again(1 << 8, nullptr, nullptr, 0, 0), IBV_REREG_MR_ERR_INPUT);
+  EXPECT_EQ(mr.base.rkey, key);
+  EXPECT_EQ(mr.base.length, a->memory.size());
 }
 
 TEST(DeviceTest, GivenAFirstChoiceThatSomebodyHasWhenOpenedThenTheNextIsTaken) {

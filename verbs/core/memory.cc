@@ -85,6 +85,14 @@ void DeregisterMr(Mr* mr) {
 
 int ReregisterMr(Mr& mr, int flags, Pd* pd, void* address, size_t length, int access) {
   const bool moves = (flags & IBV_REREG_MR_CHANGE_TRANSLATION) != 0;
+  // As rdma-core: what is given and not asked for is a mistake.
+  if ((flags & ~IBV_REREG_MR_FLAGS_SUPPORTED) != 0 ||
+      (moves && (address == nullptr || length == 0)) ||
+      ((flags & IBV_REREG_MR_CHANGE_PD) != 0 && pd == nullptr) ||
+      ((flags & IBV_REREG_MR_CHANGE_ACCESS) == 0 && access != 0)) {
+    errno = EINVAL;
+    return IBV_REREG_MR_ERR_INPUT;
+  }
   Pd& new_pd = (flags & IBV_REREG_MR_CHANGE_PD) != 0 ? *pd : Of(mr.base.pd);
   void* const new_address = moves ? address : mr.base.addr;
   const size_t new_length = moves ? length : mr.base.length;
