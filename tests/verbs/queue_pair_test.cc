@@ -221,6 +221,39 @@ TEST_F(VerbsQpTest, GivenAConnectionWhenBothAreResetThenTheyConnectAgain) {
   }
 }
 
+TEST_F(VerbsQpTest, GivenNoConnectionYetWhenWhatTheNicWouldRefuseIsPostedThenRefusedAtOnce) {
+  ToRts(at_b, *a, at_a->number());
+  ibv_sge sge = b->Sge(0, 4);
+  ibv_send_wr good = {};
+  good.wr_id = 1;
+  good.sg_list = &sge;
+  good.num_sge = 1;
+  good.opcode = IBV_WR_SEND;
+  ibv_send_wr wr = good;
+  good.next = &wr;
+  const auto post = [&](ibv_wr_opcode opcode, unsigned flags) {
+    wr.opcode = opcode;
+    wr.send_flags = flags;
+    ibv_send_wr* bad = nullptr;
+    const int error = PostSendOp(at_b->base(), &wr, &bad);
+    EXPECT_EQ(bad, &wr);
+    return error;
+  };
+  EXPECT_EQ(post(IBV_WR_SEND_WITH_IMM, 0), EOPNOTSUPP);
+  EXPECT_EQ(post(IBV_WR_RDMA_READ, IBV_SEND_INLINE), EINVAL);
+  EXPECT_EQ(post(IBV_WR_ATOMIC_FETCH_AND_ADD, 0), EINVAL) << "of eight bytes";
+  wr.opcode = IBV_WR_LOCAL_INV;
+  ibv_send_wr* bad = nullptr;
+  EXPECT_EQ(PostSendOp(at_b->base(), &good, &bad), EINVAL);
+  EXPECT_EQ(bad, &wr) << "the one in front is posted";
+  ToRts(at_a, *b, at_b->number());
+  ASSERT_EQ(PostReceive(at_a, 2, a->Sge(0, 64)), 0);
+  EXPECT_EQ(Next(*a).wr_id, 2u);
+  const ibv_wc sent = Next(*b);
+  EXPECT_EQ(sent.wr_id, 1u);
+  EXPECT_EQ(sent.status, IBV_WC_SUCCESS);
+}
+
 TEST_F(VerbsQpTest, GivenALongTimeoutWhenModifiedToRtsThenThePeerIsWaitedForAsLong) {
   ASSERT_EQ(ToInit(at_a), 0);
   ASSERT_EQ(ToRtr(at_a, *b, at_b->number()), 0);  // it listens

@@ -16,7 +16,6 @@ namespace {
 
 // An OUI that is nobody's: locally administered, with "QP" in it.
 constexpr uint32_t kVendorId = 0x025150;
-constexpr uint64_t kMaxMessage = uint64_t{1} << 30;
 
 int QueryPortOp(ibv_context* context, uint8_t port, ibv_port_attr* attributes, size_t size) {
   ibv_port_attr all = {};

@@ -43,6 +43,7 @@ inline constexpr int kMaxQueueDepth = 1024;  ///< of either queue
 /// Receive queues may be deeper than what is told: UCX takes 4,096 for datagrams without asking.
 inline constexpr int kMaxReceiveDepth = 8192;
 inline constexpr int kMaxSrqs = 65536;
+inline constexpr uint32_t kMaxMessage = 1u << 30;  ///< bytes
 inline constexpr int kMaxCqe = 1 << 20;
 
 /// Opens. Throws Error.

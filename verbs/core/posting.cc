@@ -43,6 +43,37 @@ bool PeerHasGone(DisconnectReason reason) {
   }
 }
 
+// Whether the NIC will take it when there is a connection: 0, or the errno value that it answers.
+// One that is refused then would take the connection along.
+int CheckEarly(const ibv_send_wr& wr, const ibv_qp_cap& cap) {
+  const auto most = std::max(cap.max_send_sge, 1u);
+  if (wr.num_sge < 0 || static_cast<uint32_t>(wr.num_sge) > most) return EINVAL;
+  uint64_t bytes = 0;
+  for (int i = 0; i < wr.num_sge; ++i) bytes += wr.sg_list[i].length;
+  const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
+  if (is_inline && bytes > cap.max_inline_data) return EINVAL;
+  switch (wr.opcode) {
+    case IBV_WR_SEND:
+    case IBV_WR_SEND_WITH_INV:
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+      break;
+    case IBV_WR_RDMA_READ:
+      if (is_inline || wr.num_sge > kMaxReadSge) return EINVAL;
+      break;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      if (is_inline || wr.num_sge != 1 || bytes != sizeof(uint64_t)) return EINVAL;
+      break;
+    case IBV_WR_LOCAL_INV:
+      if (wr.num_sge != 0) return EINVAL;
+      break;
+    default:
+      return EOPNOTSUPP;
+  }
+  return bytes > kMaxMessage ? EMSGSIZE : 0;
+}
+
 }  // namespace
 
 KeptSend Keep(const ibv_send_wr& wr) {
@@ -253,14 +284,8 @@ int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
     // Besides, the NIC's deepest queue has one of its own at first.
     const uint32_t room = std::clamp<uint32_t>(init.cap.max_send_wr, 1, kMaxQueueDepth - 1);
     if (kept_sends.size() >= room) return ENOMEM;
-    if (wr->num_sge < 0 || static_cast<uint32_t>(wr->num_sge) > init.cap.max_send_sge) {
-      return EINVAL;
-    }
+    if (const int error = CheckEarly(*wr, init.cap); error != 0) return error;
     kept_sends.push_back(Keep(*wr));
-    if (kept_sends.back().inline_data.size() > init.cap.max_inline_data) {
-      kept_sends.pop_back();
-      return EINVAL;
-    }
   }
   return 0;
 }
