@@ -106,5 +106,23 @@ TEST_F(ThreadsTest, GivenThreadsWhenTheyCreateAndDestroyObjectsThenNothingIsMixe
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST_F(ThreadsTest, GivenADeviceThatGoesWhenQueuesAreDestroyedThenOnlyThoseThatAreThereAreTold) {
+  std::atomic<bool> stop{false};
+  std::atomic<int> told{0};
+  std::thread device([&] {
+    while (!stop.load()) {
+      fake->RaiseTrouble({.fatal = true, .code = ENETDOWN, .what = "the device has gone"});
+      told.fetch_add(1);
+    }
+  });
+  for (int i = 0; i < 500 || told.load() < 50; ++i) {
+    const std::unique_ptr<CompletionQueue> queue = nic->CreateCq(4);
+    queue->fd();  // so that what it is told has somewhere to go
+  }
+  stop.store(true);
+  device.join();
+  EXPECT_TRUE(nic->failure());
+}
+
 }  // namespace
 }  // namespace qpip::test

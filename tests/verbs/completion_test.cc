@@ -4,6 +4,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "verbs_test.h"
 
 namespace qpip::verbs::test {
@@ -136,6 +138,30 @@ TEST_F(VerbsTest, GivenAReceivePostedInTheMomentThatTheConnectionOpensThenTheNic
     DestroyQp(at_a);
     DestroyQp(at_b);
   }
+}
+
+TEST_F(VerbsTest, GivenAThreadInItsChannelWhenQueuesAreDestroyedThenItHasTheOthersEvents) {
+  ibv_wc flush = {};
+  flush.wr_id = 1;
+  flush.status = IBV_WC_WR_FLUSH_ERR;
+  std::thread waiter([&] {
+    ibv_cq* cq = nullptr;
+    while (cq != a->cq->base()) {
+      void* cq_context = nullptr;
+      ASSERT_EQ(GetCqEvent(*a->channel, &cq, &cq_context), 0);
+      EXPECT_EQ(cq_context, cq == a->cq->base() ? nullptr : this);
+      AckCqEvents(Of(cq), 1);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    Cq* cq = CreateCq(*a->context, 16, this, &a->channel->base);
+    ASSERT_EQ(RequestNotifyOp(cq->base(), 0), 0);
+    cq->Inject({&flush, 1});
+    ASSERT_EQ(DestroyCq(cq), 0);
+  }
+  ASSERT_EQ(RequestNotifyOp(a->cq->base(), 0), 0);
+  a->cq->Inject({&flush, 1});
+  waiter.join();
 }
 
 TEST_F(VerbsChannelTest, GivenAnotherDescriptorOfTheSameWhenPolledByEpollThenItIsReadableToo) {

@@ -34,6 +34,28 @@ TEST_F(VerbsIdentifierTest, GivenAConnectionWhenItsQueuePairIsResetThenItsEndIsT
   DestroyQp(at_b);
 }
 
+TEST_F(VerbsIdentifierTest, GivenAnEventThatIsNotAcknowledgedWhenDestroyedThenItsMemoryStays) {
+  CmId& id = MakeId(channel_a, *a, 0);
+  const std::weak_ptr<CmId> memory = id.self;
+  for (int i = 0; i < 2; ++i) CmRaise(id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0);
+  rdma_cm_event* event = nullptr;
+  ASSERT_EQ(CmGetEvent(*channel_a, &event), 0);
+  CmDestroyId(id);
+  EXPECT_FALSE(memory.expired());
+  EXPECT_EQ(event->id, &id.base);
+  pollfd other = {.fd = channel_a->base.fd, .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&other, 1, 0), 0) << "what nobody has got goes with it";
+  CmAckEvent(event);
+  EXPECT_TRUE(memory.expired());
+}
+
+TEST_F(VerbsIdentifierTest, GivenAListenerWhenNothingHappensThenItIsAskedAgainAllTheSame) {
+  const std::lock_guard lock(b->context->session->control());
+  // Peers that connect and say nothing are let go of when it is asked.
+  const Clock::time_point next = listener.task->OnTurn();
+  EXPECT_LE(next, Clock::now() + std::chrono::minutes(1));
+}
+
 TEST_F(VerbsIdentifierTest, GivenARequestThatWaitsWhenItsListenerMigratesThenItDoesToo) {
   CmId& asking = MakeId(channel_a, *a, 0);
   SetAddress(&asking.base.route.addr.dst_storage,
