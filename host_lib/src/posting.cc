@@ -201,6 +201,26 @@ int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   return error;
 }
 
+int QpImpl::PostSendAll(ibv_send_wr* wr) {
+  if (nic_.forked()) [[unlikely]]
+    return EPERM;
+  std::unique_lock lock(send_->lock());
+  const uint32_t before = send_->producer();
+  int error = 0;
+  if (options_.type == QpType::kUdp) {
+    error = PostDatagramsLocked(&wr);
+  } else {
+    while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
+  }
+  const uint32_t filled = send_->producer() - before;
+  if (error != 0) {
+    send_->Rewind(filled);  // of which the NIC knows nothing
+  } else if (filled != 0) {
+    RingSends(std::move(lock));
+  }
+  return error;
+}
+
 // Each to the peer that its wr.ud names. `*wr` goes on to the first not posted.
 int QpImpl::PostDatagramsLocked(ibv_send_wr** wr) {
   for (; *wr != nullptr; *wr = (*wr)->next) {
@@ -304,6 +324,8 @@ void QpImpl::FillRecv(const ibv_recv_wr& wr, uint32_t length) {
 }  // namespace internal
 
 int QueuePair::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) { return impl_->PostSend(wr, bad); }
+
+int QueuePair::PostSendAll(ibv_send_wr* wr) { return impl_->PostSendAll(wr); }
 
 int QueuePair::PostSendTo(const ibv_send_wr& wr, const Endpoint& peer) {
   if (wr.next != nullptr) return EINVAL;  // what is behind it would be lost

@@ -45,6 +45,7 @@ class QpImpl {
 
   // Data path; see QueuePair. `peer`: nullptr for none, or for wr.ud's.
   int PostSend(ibv_send_wr* wr, ibv_send_wr** bad);
+  int PostSendAll(ibv_send_wr* wr);
   int PostSendOne(const ibv_send_wr& wr, const Endpoint* peer);
   int PostRecv(ibv_recv_wr* wr, ibv_recv_wr** bad);
 

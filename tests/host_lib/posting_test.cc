@@ -162,6 +162,25 @@ TEST(AddressHandleTest, GivenAttributesWithoutAGlobalAddressThenInvalid) {
 
 // --- Chains
 
+TEST_F(PostingTest, GivenAChainThatDoesNotFitWhenAllOfItIsPostedThenNoneIs) {
+  auto qp = Connected(4);
+  ibv_sge sge = memory->Sge(0, 8);
+  std::array<ibv_send_wr, 5> chain;
+  for (size_t i = 0; i < chain.size(); ++i) {
+    chain[i] = SendOf(&sge);
+    chain[i].wr_id = i;
+    chain[i].next = i + 1 < chain.size() ? &chain[i + 1] : nullptr;
+  }
+  const uint32_t before = fake->Doorbells(abi::DoorbellKind::kSendPosted);
+  EXPECT_EQ(qp->PostSendAll(chain.data()), ENOMEM);
+  EXPECT_EQ(fake->SendsPosted(0), 0u);
+  EXPECT_EQ(fake->Doorbells(abi::DoorbellKind::kSendPosted), before);
+  chain[3].next = nullptr;
+  EXPECT_EQ(qp->PostSendAll(chain.data()), 0);
+  EXPECT_EQ(fake->SendsPosted(0), 4u);
+  EXPECT_EQ(fake->Doorbells(abi::DoorbellKind::kSendPosted), before + 1);
+}
+
 TEST_F(PostingTest, GivenChainWhenPostedThenThereIsOneDoorbell) {
   auto qp = Connected();
   ibv_sge sge = memory->Sge(0, 8);

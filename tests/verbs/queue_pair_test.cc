@@ -329,6 +329,41 @@ TEST_F(VerbsQpTest, GivenWriteAndReadWhenPostedByQpExThenMemoryOfThePeerIsUsed) 
   EXPECT_EQ(a->memory[400], 'r');
 }
 
+TEST_F(VerbsQpTest, GivenSendsThatAreRefusedWhenPostedByQpExThenNothingIsPosted) {
+  ibv_qp_ex& ex = at_a->ex;
+  const auto complete = [&](int sends, bool with_bad_read) {
+    ex.wr_start(&ex);
+    ex.wr_flags = IBV_SEND_SIGNALED;
+    for (int i = 0; i < sends; ++i) {
+      ex.wr_id = 10;
+      ex.wr_send(&ex);
+      ex.wr_set_sge(&ex, a->mr->base.lkey, a->Sge(0, 1).addr, 1);
+    }
+    if (with_bad_read) {
+      ex.wr_rdma_read(&ex, b->mr->base.rkey, b->Sge(0, 1).addr);
+      ex.wr_set_inline_data(&ex, a->memory.data(), 1);
+    }
+    return ex.wr_complete(&ex);
+  };
+  ToRts(at_a, *b, at_b->number());
+  EXPECT_EQ(complete(9, false), ENOMEM) << "the queue has eight";
+  EXPECT_EQ(complete(1, true), EINVAL);
+  EXPECT_TRUE(at_a->kept_sends.empty());
+  ToRts(at_b, *a, at_a->number());
+  ASSERT_EQ(PostReceive(at_b, 90, b->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 91, a->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*b).wr_id, 90u);
+  EXPECT_EQ(Next(*a).wr_id, 91u);
+  // The same with the NIC.
+  while (at_a->path.load() != Path::kOpen) std::this_thread::yield();
+  EXPECT_EQ(complete(17, false), ENOMEM) << "the NIC's has sixteen";
+  EXPECT_EQ(complete(1, true), EINVAL);
+  ASSERT_EQ(PostReceive(at_b, 92, b->Sge(0, 64)), 0);
+  ASSERT_EQ(PostSend(at_a, 93, a->Sge(0, 1)), 0);
+  EXPECT_EQ(Next(*b).wr_id, 92u);
+  EXPECT_EQ(Next(*a).wr_id, 93u);
+}
+
 TEST_F(VerbsQpTest, GivenAKeyThatIsNoneWhenWrittenToThenTheRequestSaysSo) {
   Connect();
   ibv_sge sge = a->Sge(0, 1);

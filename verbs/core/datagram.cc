@@ -60,6 +60,14 @@ std::unique_ptr<MemoryRegion> Register(Pd& pd, std::vector<DatagramHeader>& head
                            IBV_ACCESS_LOCAL_WRITE);
 }
 
+int CheckOne(const Qp& qp, const ibv_send_wr& wr) {
+  const bool immediate = wr.opcode == IBV_WR_SEND_WITH_IMM;
+  if ((wr.opcode != IBV_WR_SEND && !immediate) || wr.wr.ud.ah == nullptr) return EINVAL;
+  const bool fits =
+      wr.num_sge >= 0 && static_cast<uint32_t>(wr.num_sge) <= qp.init.cap.max_send_sge;
+  return fits ? 0 : EINVAL;
+}
+
 }  // namespace
 
 Datagrams::Datagrams(Pd& pd, uint32_t send_depth, uint32_t receive_depth)
@@ -76,6 +84,13 @@ ibv_sge Datagrams::Sge(const DatagramHeader* header) const {
           .lkey = (sends ? send_region_ : receive_region_)->lkey()};
 }
 
+int Datagrams::Check(const Qp& qp, const ibv_send_wr* wr) {
+  for (; wr != nullptr; wr = wr->next) {
+    if (const int error = CheckOne(qp, *wr); error != 0) return error;
+  }
+  return 0;
+}
+
 int Datagrams::Send(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad) {
   for (; wr != nullptr; wr = wr->next) {
     *bad = wr;
@@ -85,11 +100,8 @@ int Datagrams::Send(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad) {
 }
 
 int Datagrams::SendOne(Qp& qp, const ibv_send_wr& wr) {
+  if (const int error = CheckOne(qp, wr); error != 0) return error;
   const bool immediate = wr.opcode == IBV_WR_SEND_WITH_IMM;
-  if ((wr.opcode != IBV_WR_SEND && !immediate) || wr.wr.ud.ah == nullptr) return EINVAL;
-  if (wr.num_sge < 0 || static_cast<uint32_t>(wr.num_sge) > qp.init.cap.max_send_sge) {
-    return EINVAL;
-  }
   const uint32_t key = wr.wr.ud.remote_qkey;
   DatagramHeader& header = send_headers_[sent_ % send_headers_.size()];
   header = {.magic = htonl(kMagic),

@@ -38,6 +38,8 @@ class Datagrams {
   /// For queues of these depths. Throws Error.
   Datagrams(Pd& pd, uint32_t send_depth, uint32_t receive_depth);
 
+  /// Whether Send takes all of the list, where there is room: 0, or an errno value.
+  static int Check(const Qp& qp, const ibv_send_wr* wr);
   /// As QueuePair::PostSend and PostRecv, with a header in front.
   int Send(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad);
   int Receive(Qp& qp, ibv_recv_wr* wr, ibv_recv_wr** bad);

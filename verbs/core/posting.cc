@@ -43,6 +43,13 @@ bool PeerHasGone(DisconnectReason reason) {
   }
 }
 
+int PostReal(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad, Posting posting) {
+  if (posting == Posting::kUpToBad) [[likely]]
+    return qp.real->PostSend(wr, bad);
+  *bad = wr;
+  return qp.real->PostSendAll(wr);
+}
+
 // Whether the NIC will take it when there is a connection: 0, or the errno value that it answers.
 // One that is refused then would take the connection along.
 int CheckEarly(const ibv_send_wr& wr, const ibv_qp_cap& cap) {
@@ -255,7 +262,7 @@ void Qp::AwaitPosters() const {
   while (posters.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
 }
 
-int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
+int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad, Posting posting) {
   const std::lock_guard lock(post_mutex);
   *bad = wr;
   switch (ex.qp_base.state) {
@@ -269,7 +276,7 @@ int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
       break;
   }
   if (path.load() == Path::kOpen) {
-    const int error = real->PostSend(wr, bad);
+    const int error = PostReal(*this, wr, bad, posting);
     if (error != ENOTCONN) return error;
     FlushLocked(*bad);
     return 0;
@@ -278,7 +285,17 @@ int Qp::PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad) {
     FlushLocked(wr);
     return 0;
   }
-  if (datagrams != nullptr) return datagrams->Send(*this, wr, bad);
+  if (datagrams != nullptr) {
+    const int refused = posting == Posting::kAll ? Datagrams::Check(*this, wr) : 0;
+    return refused != 0 ? refused : datagrams->Send(*this, wr, bad);
+  }
+  const size_t before = kept_sends.size();
+  const int error = KeepLocked(wr, bad);
+  if (error != 0 && posting == Posting::kAll) kept_sends.resize(before);
+  return error;
+}
+
+int Qp::KeepLocked(ibv_send_wr* wr, ibv_send_wr** bad) {
   for (; wr != nullptr; wr = wr->next) {
     *bad = wr;
     // Besides, the NIC's deepest queue has one of its own at first.
@@ -331,19 +348,18 @@ int Qp::PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad) {
 namespace {
 
 // To the NIC, where it has a connection. ENOTCONN: from `*bad` on to be posted slowly.
-int PostQuickly(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad) {
+int PostQuickly(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad, Posting posting) {
   const PosterGuard guard(qp);
   if (guard.open()) [[likely]]
-    return qp.real->PostSend(wr, bad);
+    return PostReal(qp, wr, bad, posting);
   *bad = wr;
   return ENOTCONN;
 }
 
 }  // namespace
 
-int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
-  Qp& qp = Of(base);
-  int error = PostQuickly(qp, wr, bad);
+int PostSends(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad, Posting posting) {
+  int error = PostQuickly(qp, wr, bad, posting);
   if (error == ENOMEM && qp.init.cap.max_send_wr == kMaxQueueDepth) [[unlikely]] {
     // The one that has set the connection up is done, and nobody has looked. Not as a poster: who
     // resets the queue pair waits for those.
@@ -351,11 +367,15 @@ int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
       const std::lock_guard lock(qp.send_cq->poll_mutex);
       HoldLocked(*qp.send_cq);
     }
-    error = PostQuickly(qp, *bad, bad);
+    error = PostQuickly(qp, *bad, bad, posting);
   }
   if (error != ENOTCONN) [[likely]]
     return error;
-  return qp.PostSlowly(*bad, bad);
+  return qp.PostSlowly(*bad, bad, posting);
+}
+
+int PostSendOp(ibv_qp* base, ibv_send_wr* wr, ibv_send_wr** bad) {
+  return PostSends(Of(base), wr, bad, Posting::kUpToBad);
 }
 
 int PostRecvOp(ibv_qp* base, ibv_recv_wr* wr, ibv_recv_wr** bad) {

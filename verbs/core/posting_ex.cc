@@ -40,7 +40,7 @@ void Abort(ibv_qp_ex* ex) {
   QpOf(ex).building_mutex.unlock();
 }
 
-// What is behind one that the NIC refuses is not posted, as with ibv_post_send.
+// All, or on an error nothing: programs do not hear which one was refused.
 int Complete(ibv_qp_ex* ex) {
   Qp& qp = QpOf(ex);
   std::vector<ibv_sge> inline_sges(qp.building.size());
@@ -51,7 +51,7 @@ int Complete(ibv_qp_ex* ex) {
     next = &qp.building[i].wr;
   }
   ibv_send_wr* bad = nullptr;
-  const int error = next == nullptr ? 0 : PostSendOp(qp.base(), next, &bad);
+  const int error = next == nullptr ? 0 : PostSends(qp, next, &bad, Posting::kAll);
   qp.building_mutex.unlock();
   return error;
 }

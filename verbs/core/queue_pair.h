@@ -33,6 +33,12 @@ KeptSend Keep(const ibv_send_wr& wr);
 /// Lets kept.wr point to what was copied; `inline_sge` is used for data. Both must stay.
 void PointToKept(KeptSend* kept, ibv_sge* inline_sge);
 
+/// What an error leaves of a list of sends.
+enum class Posting {
+  kUpToBad,  ///< ibv_post_send: those in front of the one that is refused
+  kAll,      ///< ibv_wr_complete: nothing
+};
+
 /// Where sends go.
 enum class Path {
   kShut,  ///< no connection yet: sends are kept if the state allows them
@@ -93,7 +99,7 @@ struct Qp {
   /// told, IBV_WC_WR_FLUSH_ERR for no reason of its own. With the control lock.
   void Fail(ibv_wc_status first = IBV_WC_WR_FLUSH_ERR);
   /// Takes a list that the NIC did not, from `wr` on. Returns 0 or an errno value.
-  int PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad);
+  int PostSlowly(ibv_send_wr* wr, ibv_send_wr** bad, Posting posting);
   int PostReceive(ibv_recv_wr* wr, ibv_recv_wr** bad);
   /// Has failed, and of a shared queue takes no receive any more: what it took has been told.
   void TellLast();
@@ -106,6 +112,8 @@ struct Qp {
  private:
   void DieLocked();
   void TellLastLocked();
+  /// Until there is a connection. 0, or an errno value and `*bad`.
+  int KeepLocked(ibv_send_wr* wr, ibv_send_wr** bad);
   void FlushLocked(const ibv_send_wr* wr);
   /// ... what was kept; `first`: the status of the first.
   void FlushKeptLocked(ibv_wc_status first);
@@ -141,6 +149,9 @@ int ModifyQp(Qp& qp, const ibv_qp_attr& attributes, int mask);
 int ModifyQpLocked(Qp& qp, const ibv_qp_attr& attributes, int mask,
                    std::unique_lock<std::mutex>& control);
 int QueryQp(Qp& qp, ibv_qp_attr* attributes, ibv_qp_init_attr* init);
+
+/// Posts a list. 0, or an errno value and `*bad`, the first that was not posted.
+int PostSends(Qp& qp, ibv_send_wr* wr, ibv_send_wr** bad, Posting posting);
 
 // The members of ibv_context_ops and verbs_context.
 int PostSendOp(ibv_qp* qp, ibv_send_wr* wr, ibv_send_wr** bad);

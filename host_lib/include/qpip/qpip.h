@@ -250,6 +250,8 @@ class QueuePair {
   /// and wr.atomic's, a key to be invalidated is invalidate_rkey. A read's elements need
   /// IBV_ACCESS_LOCAL_WRITE.
   [[nodiscard]] int PostSend(ibv_send_wr* wr, ibv_send_wr** bad = nullptr);
+  /// The same, but on an error none of the list is posted.
+  [[nodiscard]] int PostSendAll(ibv_send_wr* wr);
   /// UDP: posts one datagram to `peer`, whatever wr.ud says. EINVAL for a list.
   [[nodiscard]] int PostSendTo(const ibv_send_wr& wr, const Endpoint& peer);
   /// Posts a list of receives. On an error `*bad` is the first not posted; those before it are.
