@@ -1,11 +1,17 @@
 // Completion channels as programs use their descriptors, and completions read a field at a time.
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <thread>
 
+#include "verbs/core/semaphore_fd.h"
 #include "verbs_test.h"
 
 namespace qpip::verbs::test {
@@ -162,6 +168,58 @@ TEST_F(VerbsTest, GivenAThreadInItsChannelWhenQueuesAreDestroyedThenItHasTheOthe
   ASSERT_EQ(RequestNotifyOp(a->cq->base(), 0), 0);
   a->cq->Inject({&flush, 1});
   waiter.join();
+}
+
+// --- Signals while a thread waits for an event
+
+std::atomic<int> signals_seen{0};
+
+class SignalTest : public testing::TestWithParam<bool> {
+ protected:
+  SignalTest() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { signals_seen.fetch_add(1); };
+    action.sa_flags = GetParam() ? SA_RESTART : 0;
+    sigaction(SIGUSR1, &action, &before);
+  }
+  ~SignalTest() override {
+    sigaction(SIGUSR1, &before, nullptr);
+    close(fd);
+  }
+
+  struct sigaction before = {};
+  const int fd = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+};
+INSTANTIATE_TEST_SUITE_P(Restart, SignalTest, testing::Bool());
+
+TEST_P(SignalTest, GivenAHandlerWhenSignalsComeThenItSaysWhetherTheyInterrupt) {
+  const bool restarts = GetParam();
+  signals_seen.store(0);
+  std::atomic<bool> started{false};
+  std::atomic<bool> returned{false};
+  std::atomic<bool> done{false};  // until then there is a thread to send signals to
+  int result = 0;
+  int code = 0;
+  std::thread waiter([&] {
+    started.store(true);
+    result = AwaitOne(fd);
+    code = errno;
+    returned.store(true);
+    while (!done.load()) std::this_thread::yield();
+  });
+  while (!started.load()) std::this_thread::yield();
+  while (restarts ? signals_seen.load() < 100 : !returned.load()) {
+    pthread_kill(waiter.native_handle(), SIGUSR1);
+    std::this_thread::yield();
+  }
+  if (restarts) {
+    EXPECT_FALSE(returned.load());
+    PostTo(fd);
+  }
+  done.store(true);
+  waiter.join();
+  EXPECT_EQ(result, restarts ? 0 : -1);
+  EXPECT_TRUE(restarts || code == EINTR);
 }
 
 TEST_F(VerbsChannelTest, GivenAnotherDescriptorOfTheSameWhenPolledByEpollThenItIsReadableToo) {

@@ -1,7 +1,6 @@
 #include "verbs/core/completion.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -269,8 +268,7 @@ int GetCqEvent(Channel& channel, ibv_cq** out, void** cq_context) {
       return -1;
     }
     if (driven) {
-      pollfd descriptor = {.fd = channel.base.fd, .events = POLLIN, .revents = 0};
-      if (poll(&descriptor, 1, -1) < 0) return -1;
+      if (AwaitReadable(channel.base.fd) != 0) return -1;
     } else {
       nic.AwaitNotification(seen, kDriveFirst);
       driven = nic.notifications() == seen;

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,6 +32,33 @@ inline bool TryTakeFrom(int fd) {
   return poll(&ready, 1, 0) == 1 && TakeFrom(fd) == 0;
 }
 
+/// Whether a signal may have been meant to interrupt: the program has a handler without SA_RESTART.
+/// Programs wait in read(2) on hardware, which goes on behind other handlers; poll(2) never does.
+inline bool SignalsInterrupt() {
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    struct sigaction action;
+    if (sigaction(signal, nullptr, &action) != 0) continue;  // the C library's own
+    const bool handled = (action.sa_flags & SA_SIGINFO) != 0 ||
+                         (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+    if (handled && (action.sa_flags & SA_RESTART) == 0) return true;
+  }
+  return false;
+}
+
+/// Waits until `fd` is readable. Returns 0, or -1 and errno (EINTR, where a handler is to
+/// interrupt). A cancellation point.
+inline int AwaitReadable(int fd) {
+  pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+  while (poll(&ready, 1, -1) < 0) {
+    if (errno != EINTR) return -1;
+    if (SignalsInterrupt()) {
+      errno = EINTR;
+      return -1;
+    }
+  }
+  return 0;
+}
+
 /// Waits until there is one, unless the descriptor has O_NONBLOCK; without the lock. Returns 0, or
 /// -1 and errno (EAGAIN, EINTR). A cancellation point.
 inline int AwaitOne(int fd) {
@@ -40,8 +68,7 @@ inline int AwaitOne(int fd) {
     errno = EAGAIN;
     return -1;
   }
-  pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
-  return poll(&ready, 1, -1) < 0 ? -1 : 0;
+  return AwaitReadable(fd);
 }
 
 }  // namespace qpip::verbs
