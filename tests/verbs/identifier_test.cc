@@ -34,6 +34,21 @@ TEST_F(VerbsIdentifierTest, GivenAConnectionWhenItsQueuePairIsResetThenItsEndIsT
   DestroyQp(at_b);
 }
 
+TEST_F(VerbsIdentifierTest, GivenAStateInWhichNothingIsToBeResolvedWhenAskedThenInvalid) {
+  CmId& id = MakeId(channel_a, *a, 0);
+  EXPECT_EQ(CmResolveRoute(id), EINVAL) << "to where?";
+  sockaddr_storage destination;
+  SetAddress(&destination, {b->context->session->nic().address(), kPort});
+  const auto* address = reinterpret_cast<const sockaddr*>(&destination);
+  EXPECT_EQ(CmResolve(listener, nullptr, address), EINVAL);
+  EXPECT_EQ(CmResolveRoute(listener), EINVAL);
+  ASSERT_EQ(CmResolve(id, nullptr, address), 0);
+  EXPECT_EQ(NextEvent(channel_a).type, RDMA_CM_EVENT_ADDR_RESOLVED);
+  ASSERT_EQ(CmResolveRoute(id), 0);
+  EXPECT_EQ(NextEvent(channel_a).type, RDMA_CM_EVENT_ROUTE_RESOLVED);
+  CmDestroyId(id);
+}
+
 TEST_F(VerbsIdentifierTest, GivenAnEventThatIsNotAcknowledgedWhenDestroyedThenItsMemoryStays) {
   CmId& id = MakeId(channel_a, *a, 0);
   const std::weak_ptr<CmId> memory = id.self;

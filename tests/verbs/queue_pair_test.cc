@@ -388,6 +388,9 @@ TEST_F(VerbsQpTest, GivenMoreThanTheDeviceHasWhenCreatedThenRefused) {
   attributes.cap.max_send_wr = kMaxQueueDepth + 1;
   EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EINVAL);
   attributes = a->QpAttributes();
+  attributes.recv_cq = nullptr;
+  EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EINVAL);
+  attributes = a->QpAttributes();
   attributes.qp_type = IBV_QPT_RAW_PACKET;
   EXPECT_EQ(CodeOf([&] { CreateQp(*a->pd, &attributes); }), EOPNOTSUPP);
   attributes = a->QpAttributes();

@@ -112,9 +112,10 @@ void CmMigrate(CmId& id, CmChannel* channel);
 CmId* CmCreateId(CmChannel* channel, void* context, rdma_port_space space);
 void CmDestroyId(CmId& id);
 /// Devices as librdmacm opens them: once in a process.
-std::span<Context* const> CmContexts();
+std::vector<Context*> CmContexts();
 int CmBind(CmId& id, const sockaddr* address);
 int CmResolve(CmId& id, const sockaddr* source, const sockaddr* destination);
+int CmResolveRoute(CmId& id);
 
 int CmListen(CmId& id, int backlog);
 int CmConnect(CmId& id, const rdma_conn_param* parameters);

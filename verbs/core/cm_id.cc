@@ -137,14 +137,12 @@ void SetAddress(sockaddr_storage* to, const Endpoint& endpoint) {
   std::memcpy(to, &ipv6, sizeof ipv6);
 }
 
-std::span<Context* const> CmContexts() {
-  static auto* all = new std::vector<Context*>;
+std::vector<Context*> CmContexts() {
   Contexts& contexts = AllContexts();
   const std::lock_guard lock(contexts.mutex);
   std::vector<Context*> now;
   for (Device* device : Devices()) now.push_back(contexts.Open(*device, nullptr));
-  *all = std::move(now);
-  return *all;
+  return now;
 }
 
 CmId* CmCreateId(CmChannel* channel, void* context, rdma_port_space space) {
@@ -215,6 +213,7 @@ int CmBind(CmId& id, const sockaddr* address) {
 int CmResolve(CmId& id, const sockaddr* source, const sockaddr* destination) {
   const std::optional<Endpoint> peer = EndpointOf(destination);
   if (!peer) return EAFNOSUPPORT;
+  if (id.state != CmState::kIdle && id.state != CmState::kBound) return EINVAL;
   if (id.state == CmState::kIdle) {
     const std::optional<Endpoint> own = EndpointOf(source);
     SetContext(id, ContextFor(own ? own->address : in6addr_any));
@@ -226,6 +225,13 @@ int CmResolve(CmId& id, const sockaddr* source, const sockaddr* destination) {
       destination->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
   std::memcpy(&id.base.route.addr.dst_storage, destination, length);
   CmRaise(id, RDMA_CM_EVENT_ADDR_RESOLVED, 0);
+  return 0;
+}
+
+int CmResolveRoute(CmId& id) {
+  const bool resolved = EndpointOf(&id.base.route.addr.dst_addr).has_value();
+  if (id.state != CmState::kBound || !resolved) return EINVAL;
+  CmRaise(id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0);
   return 0;
 }
 

@@ -276,6 +276,9 @@ void CopyAttributes(ibv_qp_attr* to, const ibv_qp_attr& from, int mask) {
 
 Qp* CreateQp(Pd& pd, ibv_qp_init_attr* attributes) {
   CheckCaps(*attributes);
+  if (attributes->send_cq == nullptr || attributes->recv_cq == nullptr) {
+    throw Error(EINVAL, "create queue pair: a completion queue is missing");
+  }
   auto qp = std::make_unique<Qp>();
   qp->context = &Of(pd.base.context);
   const bool roce = qp->roce();

@@ -94,11 +94,7 @@ int rdma_resolve_addr(rdma_cm_id* id, sockaddr* source, sockaddr* destination, i
 
 // There is one route to everywhere.
 int rdma_resolve_route(rdma_cm_id* id, int) {
-  return CallAndAwait(id, [&] {
-    if (id->verbs == nullptr) return EINVAL;
-    CmRaise(Of(id), RDMA_CM_EVENT_ROUTE_RESOLVED, 0);
-    return 0;
-  });
+  return CallAndAwait(id, [&] { return CmResolveRoute(Of(id)); });
 }
 
 int rdma_migrate_id(rdma_cm_id* id, rdma_event_channel* channel) {
