@@ -170,6 +170,18 @@ TEST_F(VerbsTest, GivenAThreadInItsChannelWhenQueuesAreDestroyedThenItHasTheOthe
   waiter.join();
 }
 
+TEST_F(VerbsTest, GivenQueuesThatTwoThreadsMakeAndDestroyWhenDoneThenTheChannelHasTheOthersAlone) {
+  const auto make = [&] {
+    for (int i = 0; i < 500; ++i) {
+      ASSERT_EQ(DestroyCq(CreateCq(*a->context, 16, nullptr, &a->channel->base)), 0);
+    }
+  };
+  std::thread other(make);
+  make();
+  other.join();
+  EXPECT_EQ(a->channel->base.refcnt, 1);
+}
+
 // --- Signals while a thread waits for an event
 
 std::atomic<int> signals_seen{0};

@@ -195,7 +195,10 @@ Channel* CreateChannel(Context& context) {
 }
 
 int DestroyChannel(Channel* channel) {
-  if (channel->base.refcnt != 0) return EBUSY;
+  {
+    const std::lock_guard lock(channel->mutex);
+    if (channel->base.refcnt != 0) return EBUSY;
+  }
   close(channel->base.fd);
   delete channel;
   return 0;
@@ -217,6 +220,7 @@ Cq* CreateCq(Context& context, int entries, void* cq_context, ibv_comp_channel* 
   pthread_cond_init(&base.cond, nullptr);
   FillPollOperations(*cq);
   if (channel != nullptr) {
+    const std::lock_guard lock(Of(channel).mutex);  // others may be created and destroyed
     cq->fd = cq->real->fd();
     epoll_event event = {.events = EPOLLIN, .data = {.ptr = cq.get()}};
     if (epoll_ctl(channel->fd, EPOLL_CTL_ADD, cq->fd, &event) != 0) {

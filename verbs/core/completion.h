@@ -19,8 +19,8 @@ namespace qpip::verbs {
 struct Channel {
   ibv_comp_channel base = {};
   const void* slack[8] = {};
-  /// Who takes an event has it while he looks at the queue that it is of; who destroys one, while
-  /// he takes it out.
+  /// Who takes an event has it while he looks at the queue that it is of; who creates or destroys
+  /// one, while he puts it in or takes it out. Guards base.refcnt.
   std::mutex mutex;
 };
 
