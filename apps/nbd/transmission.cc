@@ -123,6 +123,7 @@ Transmission::Transmission(Transport& transport, storage::ThreadExecutor& execut
 
 Transmission::~Transmission() {
   dropped_ = true;
+  cancelled_.store(true);
   while (in_flight_ > 0) {
     if (executor_.RunReady() || !executor_.Sleep()) continue;
     pollfd descriptor = {executor_.fd(), POLLIN, 0};
@@ -193,6 +194,9 @@ bool Transmission::TakeHeader() {
     if (readable.ended) {
       if (header_have_ > 0) throw ConnectionLost("the peer closed in the middle of a message");
       ended_ = true;
+      // Who sends DISC has the rest of what it asked for. Who sends nothing more has most likely
+      // gone; if not it is told: ESHUTDOWN.
+      cancelled_.store(true);
     }
     if (readable.runs == 0) return false;
     const size_t bytes = std::min(run.iov_len, header_bytes - header_have_);
@@ -388,6 +392,7 @@ void Transmission::Submit(Slot& slot) {
   io.extents = &slot.list;
   io.executor = &executor_;
   io.context = &slot;
+  io.cancelled = &cancelled_;
   io.error = 0;
   io.done = OnDone;
   ++in_flight_;

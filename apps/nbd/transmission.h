@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -113,6 +114,10 @@ class Transmission {
   bool budget_lacks_ = false;  ///< it waits for other connections
   size_t large_bytes_ = 0;     ///< of the budget that its requests have
   bool awaits_large_payload_ = false;  ///< the transport has a deadline for it
+
+  /// Its client has gone without a word, or the server is to stop: what takes long need not go on.
+  /// Read by other threads.
+  std::atomic<bool> cancelled_ = false;
 
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;

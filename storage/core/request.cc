@@ -36,6 +36,7 @@ void MakePart(Request& part, Request& whole, uint64_t offset, uint64_t length) {
   part.length = length;
   part.executor = whole.executor;
   part.error = 0;
+  part.cancelled = whole.cancelled;
   part.parent = &whole;
 }
 

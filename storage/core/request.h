@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -80,6 +81,10 @@ struct Request : Task {
   void (*done)(Request&) = nullptr;
   void* context = nullptr;  ///< the submitter's own
   int error = 0;            ///< errno of the end; 0: it is done
+  /// Of the submitter's, and there until the request is over: true when nobody needs its end any
+  /// more. A trim or a zero that is done in steps may end with ESHUTDOWN then, and be done in part.
+  /// nullptr: it is needed.
+  const std::atomic<bool>* cancelled = nullptr;
 
   Request* parent = nullptr;  ///< of a part
   uint32_t parts = 0;         ///< of a split request: those not done yet

@@ -227,6 +227,9 @@ void FileDevice::GoOn(Request& request) {
         request.op == Op::kTrim ? Trim(range.at, length) : Zero(range.at, length, request.flags);
     range.at = next;
     if (error == 0 && next < end) {
+      if (request.cancelled != nullptr && request.cancelled->load()) {
+        return CompleteLater(request, ESHUTDOWN);
+      }
       if (workers_.RunAgain(request)) return;  // another thread may have it by now
       continue;
     }

@@ -57,7 +57,7 @@ class FileDevice : public Device {
   int Trim(uint64_t offset, uint64_t length);
   int Zero(uint64_t offset, uint64_t length, uint32_t flags);
   /// Trims and zeroes, which may be as long as the device, in steps between which others' have
-  /// their turn.
+  /// their turn, and behind which a request that was cancelled ends.
   void GoOn(Request& request);
   /// How far the next step goes that begins at `at`.
   uint64_t NextStep(const Request& request, uint64_t at) const;

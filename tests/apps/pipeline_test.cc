@@ -298,6 +298,21 @@ TEST_F(PipelineTest, GivenAConnectionThatBreaksThenWhatIsInFlightIsWaitedForAndN
   EXPECT_TRUE(transport_->output.empty());
 }
 
+TEST_F(PipelineTest, GivenAZeroWhenTheStreamEndsThenItMayEndEarlyUnlessTheClientSaidGoodbye) {
+  device_.hold = true;
+  const auto runs_cancelled = [&](const Bytes& behind) {
+    bool cancelled = false;
+    Run(Ask(kCommandWriteZeroes, 1, 0, kDiskBytes) + behind, [&] {
+      cancelled = device_.held.at(0)->cancelled->load();
+      device_.End(0);
+    });
+    EXPECT_THAT(Cookies(), ElementsAre(1));
+    return cancelled;
+  };
+  EXPECT_TRUE(runs_cancelled({}));
+  EXPECT_FALSE(runs_cancelled(RequestBytes({.command = kCommandDisconnect})));
+}
+
 TEST_F(PipelineTest, GivenALongWriteWhenItsPayloadStopsHalfWayThenItMayNotWaitForEver) {
   const Request write = {.command = kCommandWrite, .cookie = 1, .offset = 0, .length = 512 << 10};
   EXPECT_THROW(Run(RequestBytes(write, Ramp(256 << 10))), ConnectionLost);  // the stream's end

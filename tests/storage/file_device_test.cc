@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -344,6 +345,28 @@ TEST_F(FileDeviceTest, GivenALongZeroWhenThereIsOneThreadThenOthersAreServedBetw
   RunUntil(bench_.executor, [&] { return ended.size() == 2; });
   EXPECT_THAT(ended, ElementsAre(Op::kCache, Op::kZero));
   EXPECT_EQ(script.log.size(), 151u);  // of a mebibyte, and what is left of a step and of all
+}
+
+TEST_F(FileDeviceTest, GivenALongZeroWhenItIsCancelledThenItEndsBehindTheStepThatIsUnderWay) {
+  MakeFile({});
+  ASSERT_EQ(truncate(path_.c_str(), 200 << 20), 0);
+  FileDevice file(path_, {.calls = &kSlow}, pool_);
+  std::atomic<bool> cancelled = false;
+  bool over = false;
+  Request request;
+  request.op = Op::kZero;
+  request.offset = 100;
+  request.length = 150 << 20;
+  request.executor = &bench_.executor;
+  request.cancelled = &cancelled;
+  request.context = &over;
+  request.done = [](Request& ended) { *static_cast<bool*>(ended.context) = true; };
+  file.Submit(request);
+  cancelled = true;
+  gate.release();
+  RunUntil(bench_.executor, [&] { return over; });
+  EXPECT_EQ(request.error, ESHUTDOWN);
+  EXPECT_EQ(script.log.size(), 32u);  // of a mebibyte
 }
 
 TEST_F(FileDeviceTest, GivenZeroesAndTrimsOfManyStepsThenTheyAreOfTheWholeRange) {
