@@ -41,6 +41,10 @@ void MemoryBudget::Put(std::span<std::byte> area) {
   left_ += area.size();
 }
 
+bool MemoryBudget::IsFair(size_t has, size_t bytes) const {
+  return has == 0 || has + std::bit_ceil(bytes) <= most_of_one_;
+}
+
 void MemoryBudget::DropKept() {
   for (const std::span<std::byte> area : kept_) {
     munmap(area.data(), area.size());

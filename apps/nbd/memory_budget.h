@@ -16,7 +16,7 @@ class MemoryBudget {
   static constexpr size_t kKeptBytes = size_t{16} << 20;
 
   /// `bytes`: of all that is taken and kept.
-  explicit MemoryBudget(size_t bytes) : left_(bytes) {}
+  explicit MemoryBudget(size_t bytes) : most_of_one_(bytes / 4), left_(bytes) {}
   ~MemoryBudget();
   MemoryBudget(const MemoryBudget&) = delete;
   MemoryBudget& operator=(const MemoryBudget&) = delete;
@@ -26,10 +26,14 @@ class MemoryBudget {
   /// and gives it back. It counts as the power of two that it takes.
   std::span<std::byte> TryTake(size_t bytes);
   void Put(std::span<std::byte> area);
+  /// Whether who has `has` bytes may take `bytes` more: a quarter of all is for one, or one request
+  /// however long, so that no one client has the others wait for it.
+  bool IsFair(size_t has, size_t bytes) const;
 
  private:
   void DropKept();
 
+  const size_t most_of_one_;
   std::mutex mutex_;
   size_t left_;  ///< neither taken nor kept
   std::vector<std::span<std::byte>> kept_;

@@ -358,6 +358,7 @@ bool Transmission::TakeBuffer(Slot& slot, size_t bytes) {
     }
     return !slot.buffer.empty();
   }
+  if (!budget_.IsFair(large_bytes_, bytes)) return false;  // requests in flight give theirs back
   slot.large = std::make_unique<LargeMemory>(budget_, bytes);
   if (!slot.large->ok()) {
     slot.large.reset();

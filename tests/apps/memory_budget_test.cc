@@ -66,5 +66,13 @@ TEST(MemoryBudgetTest, GivenMoreThanThereWillEverBeThenThereIsNone) {
   budget.Put(budget.TryTake(kMiB));
 }
 
+TEST(MemoryBudgetTest, GivenAQuarterOfItInOneHandThenNoMoreIsFairButAFirstRequestIs) {
+  const MemoryBudget budget(64 * kMiB);
+  EXPECT_TRUE(budget.IsFair(0, 64 * kMiB));
+  EXPECT_TRUE(budget.IsFair(8 * kMiB, 8 * kMiB));
+  EXPECT_FALSE(budget.IsFair(8 * kMiB, 8 * kMiB + 1));  // counts as 16 MiB
+  EXPECT_FALSE(budget.IsFair(16 * kMiB, 1));
+}
+
 }  // namespace
 }  // namespace qpip::nbd

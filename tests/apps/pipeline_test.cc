@@ -286,6 +286,30 @@ TEST_F(PipelineTest, GivenALongWriteWhenTheMemoryOfAllIsUsedThenItWaitsForItAndI
   EXPECT_FALSE(budget_.TryTake(kMaxPayloadBytes).empty());  // all was given back
 }
 
+TEST_F(PipelineTest, GivenLongWritesBeyondAClientsShareThenTheNextWaitsForTheFirst) {
+  device_.hold = true;
+  MemoryBudget budget(4 << 20);
+  const Bytes data = Ramp(1 << 20, 7);
+  Bytes input;
+  for (const uint64_t cookie : {1, 2}) {
+    input = input +
+            RequestBytes({.command = kCommandWrite, .cookie = cookie, .length = data.size()}, data);
+  }
+  size_t waits = 0;
+  transport_ = std::make_unique<MemoryTransport>(input, 1 << 20);
+  transport_->on_await = [&] {
+    ++waits;
+    EXPECT_EQ(device_.held.size(), 1u);
+    const std::span<std::byte> others = budget.TryTake(2 << 20);
+    EXPECT_FALSE(others.empty());
+    if (!others.empty()) budget.Put(others);
+    device_.End(0);
+  };
+  Transmission(*transport_, executor_, agreement_, budget).Run();
+  EXPECT_EQ(waits, 2u);
+  EXPECT_THAT(Cookies(), ElementsAre(1, 2));
+}
+
 TEST_F(PipelineTest, GivenAConnectionThatBreaksThenWhatIsInFlightIsWaitedForAndNotAnswered) {
   device_.hold = true;
   std::jthread other;
