@@ -48,6 +48,15 @@ int ReadSize(int fd, bool block_device, uint64_t* bytes) {
   return 0;
 }
 
+/// A call that says errno, again where a signal came between. Returns errno, 0 for success.
+template <typename Call>
+int Uninterrupted(Call&& call) {
+  while (call() != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
 /// Whether the system or the file system does not have it at all.
 bool IsUnsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV; }
 
@@ -281,7 +290,7 @@ int FileDevice::WriteAll(uint64_t offset, std::span<iovec> data) {
 
 int FileDevice::Sync() {
   if (const int before = sync_error_.load(); before != 0) return before;
-  return AfterSync(calls_.sync(fd_) == 0 ? 0 : errno);
+  return AfterSync(Uninterrupted([this] { return calls_.sync(fd_); }));
 }
 
 int FileDevice::Trim(uint64_t offset, uint64_t length) {
@@ -291,15 +300,12 @@ int FileDevice::Trim(uint64_t offset, uint64_t length) {
     const uint64_t end = (offset + length) & ~mask;
     if (begin >= end) return 0;
     std::array<uint64_t, 2> range = {begin, end - begin};
-    const int error = ioctl(fd_, BLKDISCARD, range.data()) == 0 ? 0 : errno;
+    const int error = Uninterrupted([&] { return ioctl(fd_, BLKDISCARD, range.data()); });
     return IsUnsupported(error) ? 0 : error;
   }
   if (!can_punch_) return 0;  // a hint
-  if (calls_.allocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                      static_cast<off_t>(length)) == 0) {
-    return 0;
-  }
-  if (!IsUnsupported(errno)) return errno;
+  const int error = Allocate(FALLOC_FL_PUNCH_HOLE, offset, length);
+  if (!IsUnsupported(error)) return error;
   can_punch_ = false;
   return 0;
 }
@@ -324,14 +330,18 @@ int FileDevice::Zero(uint64_t offset, uint64_t length, uint32_t flags) {
   return error;
 }
 
+int FileDevice::Allocate(int mode, uint64_t offset, uint64_t length) {
+  return Uninterrupted([&] {
+    return calls_.allocate(fd_, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                           static_cast<off_t>(length));
+  });
+}
+
 int FileDevice::ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags) {
   const auto allocate = [&](std::atomic<bool>& can, int mode) {
     if (!can) return EOPNOTSUPP;
-    if (calls_.allocate(fd_, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                        static_cast<off_t>(length)) == 0) {
-      return 0;
-    }
-    if (!IsUnsupported(errno)) return errno;
+    const int error = Allocate(mode, offset, length);
+    if (!IsUnsupported(error)) return error;
     can = false;
     return EOPNOTSUPP;
   };

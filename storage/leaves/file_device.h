@@ -61,6 +61,8 @@ class FileDevice : public Device {
   void GoOn(Request& request);
   /// How far the next step goes that begins at `at`.
   uint64_t NextStep(const Request& request, uint64_t at) const;
+  /// fallocate(2), which keeps the size. Returns errno.
+  int Allocate(int mode, uint64_t offset, uint64_t length);
   int ZeroByCall(uint64_t offset, uint64_t length, uint32_t flags);
   int ZeroByWriting(uint64_t offset, uint64_t length);
   int Cache(const Request& request);

@@ -35,8 +35,16 @@ struct Script {
   int sync_error = 0;
   int punch_error = 0;
   int zero_range_error = 0;
+  int interruptions = 0;  ///< of syncs and allocations: EINTR so often first
 };
 Script script;
+
+bool IsInterrupted() {
+  if (script.interruptions == 0) return false;
+  --script.interruptions;
+  errno = EINTR;
+  return true;
+}
 
 ssize_t Cut(const iovec* data, int count, ssize_t (*call)(int, const iovec*, int, off_t), int fd,
             off_t offset) {
@@ -64,6 +72,7 @@ const FileCalls kScripted = {
     .sync =
         [](int fd) {
           script.log.push_back("sync");
+          if (IsInterrupted()) return -1;
           if (script.sync_error == 0) return fdatasync(fd);
           errno = std::exchange(script.sync_error, 0);
           return -1;
@@ -72,6 +81,7 @@ const FileCalls kScripted = {
         [](int fd, int mode, off_t offset, off_t length) {
           const bool punch = (mode & FALLOC_FL_PUNCH_HOLE) != 0;
           script.log.push_back(punch ? "punch" : "zero_range");
+          if (IsInterrupted()) return -1;
           const int error = punch ? script.punch_error : script.zero_range_error;
           if (error == 0) return fallocate(fd, mode, offset, length);
           errno = error;
@@ -269,6 +279,24 @@ TEST_F(FileDeviceTest, GivenASyncThatFailedOnceThenEveryLaterFlushAndFuaFails) {
   EXPECT_EQ(bench_.Write(*file, 0, Ramp(10), kFua), EIO);
   EXPECT_EQ(bench_.Write(*file, 0, Ramp(10)), 0);
   EXPECT_EQ(std::count(script.log.begin(), script.log.end(), "sync"), 1);
+}
+
+TEST_F(FileDeviceTest, GivenSignalsBetweenThenSyncsAndAllocationsAreMadeAgainAndNoneHasFailed) {
+  MakeFile(Ramp(100000));
+  const auto file = OpenScripted();
+  script.interruptions = 2;
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), 0);
+  EXPECT_THAT(script.log, ElementsAre("sync", "sync", "sync"));
+  script.log.clear();
+  script.interruptions = 1;
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 0, 4096), 0);
+  EXPECT_THAT(script.log, ElementsAre("punch", "punch"));
+  script.interruptions = 1;
+  EXPECT_EQ(bench_.Run(*file, Op::kTrim, 4096, 4096), 0);
+  script.interruptions = 1;
+  EXPECT_EQ(bench_.Run(*file, Op::kZero, 8192, 4096, kNoHole), 0);
+  EXPECT_EQ(bench_.Run(*file, Op::kFlush, 0, 0), 0);
+  EXPECT_EQ(script.interruptions, 0);
 }
 
 TEST_F(FileDeviceTest, GivenZeroesThenAHoleIsPunchedOrTheRangeStaysAllocatedAsAsked) {
