@@ -38,11 +38,11 @@ void MemoryDevice::Submit(Request& request) {
       error = Write(request);
       break;
     case Op::kTrim:
-      error = Discard(request);
+      Discard(request);
       break;
     case Op::kZero:
-      error = Discard(request);
-      if (error == 0 && (request.flags & kNoHole) != 0) {
+      Discard(request);
+      if ((request.flags & kNoHole) != 0) {
         error = Allocate(request.offset, request.length);
       }
       break;
@@ -126,10 +126,14 @@ int MemoryDevice::Write(const Request& request) {
 }
 
 /// Whole chunks are given back; of others the range is zeroed.
-int MemoryDevice::Discard(const Request& request) {
-  const std::unique_lock lock(mutex_);
+void MemoryDevice::Discard(const Request& request) {
   const uint64_t end = request.offset + request.length;
-  for (uint64_t at = request.offset; at < end;) {
+  for (uint64_t at = request.offset; at < end;) at = DiscardSome(at, end);
+}
+
+uint64_t MemoryDevice::DiscardSome(uint64_t at, uint64_t end) {
+  const std::unique_lock lock(mutex_);
+  for (uint64_t i = 0; i < kStepChunks && at < end; ++i) {
     const uint64_t index = at / kChunkBytes;
     if (tables_[index / kSlots].load() == nullptr) {  // nothing in all of this table
       at = std::min(end, (index / kSlots + 1) * kSlots * kChunkBytes);
@@ -144,12 +148,12 @@ int MemoryDevice::Discard(const Request& request) {
     }
     at = next;
   }
-  return 0;
+  return at;
 }
 
 int MemoryDevice::Allocate(uint64_t offset, uint64_t length) {
-  const std::shared_lock lock(mutex_);
   for (uint64_t i = offset / kChunkBytes; i <= (offset + length - 1) / kChunkBytes; ++i) {
+    const std::shared_lock lock(mutex_);
     if (FindOrMake(i) == nullptr) return ENOSPC;
   }
   return 0;

@@ -18,6 +18,8 @@ class MemoryDevice : public Device {
  public:
   static constexpr uint64_t kChunkBytes = 64 * 1024;
   static constexpr uint64_t kMaxBytes = uint64_t{1} << 50;
+  /// Of a trim or a zero, which others' reads and writes may come between.
+  static constexpr uint64_t kStepChunks = 64;
 
   /// `bytes`: at most kMaxBytes. `memory_limit`: bytes of chunks that may be allocated; more is
   /// ENOSPC.
@@ -35,7 +37,10 @@ class MemoryDevice : public Device {
 
   int Read(const Request& request) const;
   int Write(const Request& request);
-  int Discard(const Request& request);
+  void Discard(const Request& request);
+  /// At most kStepChunks, or empty tables, of it, for which all others wait. Returns where the rest
+  /// begins.
+  uint64_t DiscardSome(uint64_t at, uint64_t end);
   int Allocate(uint64_t offset, uint64_t length);
   void Status(const Request& request) const;
   /// nullptr: nothing was written there. Shared lock.

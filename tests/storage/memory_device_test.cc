@@ -50,6 +50,24 @@ TEST_F(MemoryDeviceTest, GivenTrimsAtOddPlacesThenExactlyTheRangeIsZeroAndWholeC
   EXPECT_EQ(disk.allocated_bytes(), 0u);
 }
 
+TEST_F(MemoryDeviceTest, GivenATrimOfManyStepsAndTablesThenAllOfItIsGivenBackAndNothingElse) {
+  constexpr uint64_t kTable = 4096 * kChunk;
+  MemoryDevice disk(5 * kTable);
+  const uint64_t first = 3 * kChunk - 100;
+  const uint64_t chunks = 2 * MemoryDevice::kStepChunks + 5;
+  EXPECT_EQ(bench_.Write(disk, first, Ramp(chunks * kChunk)), 0);
+  EXPECT_EQ(bench_.Write(disk, 4 * kTable, Ramp(2 * kChunk)), 0);
+  // From within the first chunk, over empty tables, into the last one.
+  EXPECT_EQ(bench_.Run(disk, Op::kTrim, first + 10, 4 * kTable + kChunk + 7 - (first + 10)), 0);
+  EXPECT_EQ(disk.allocated_bytes(), 2 * kChunk);
+  EXPECT_EQ(bench_.Read(disk, first, 10), Ramp(10));
+  EXPECT_EQ(bench_.Read(disk, first + 10, chunks * kChunk), Bytes(chunks * kChunk));
+  EXPECT_EQ(bench_.Read(disk, 4 * kTable, kChunk + 7), Bytes(kChunk + 7));
+  const Bytes ramp = Ramp(2 * kChunk);
+  EXPECT_EQ(bench_.Read(disk, 4 * kTable + kChunk + 7, 100),
+            Bytes(ramp.begin() + kChunk + 7, ramp.begin() + kChunk + 107));
+}
+
 TEST_F(MemoryDeviceTest, GivenNoHoleWhenZeroedThenItIsAllocatedAndNoHoleIsReported) {
   MemoryDevice disk(4 * kChunk);
   EXPECT_EQ(bench_.Run(disk, Op::kZero, 0, 2 * kChunk, kNoHole | kFastZero), 0);
