@@ -252,6 +252,8 @@ void Mount::Session::Allocate(fuse_req_t request, int mode, off_t offset, off_t 
     fuse_reply_err(request, EOPNOTSUPP);
   } else if (offset < 0 || bytes <= 0) {
     fuse_reply_err(request, EINVAL);
+  } else if (kind == mode && kind == FALLOC_FL_ZERO_RANGE && bytes > end - offset) {
+    fuse_reply_err(request, EFBIG);  // the kernel would take the file to have grown
   } else if (offset >= end) {
     fuse_reply_err(request, kind == FALLOC_FL_PUNCH_HOLE ? 0 : EFBIG);
   } else {

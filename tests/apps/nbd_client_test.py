@@ -288,6 +288,10 @@ class NbdClientTest(commands.CommandsTest):
             self.assertEqual(os.pread(fd, size, 0), model)
             self.assertEqual(os.lseek(fd, MIB, os.SEEK_HOLE), MIB)
             self.assertGreaterEqual(os.lseek(fd, MIB, os.SEEK_DATA), 3 * MIB)
+            past_the_end = ["fallocate", "--zero-range", "--offset", str(size - 4096), "--length", "8192", path]
+            self.assertNotEqual(subprocess.run(past_the_end, stderr=subprocess.DEVNULL, check=False).returncode, 0)
+            self.assertEqual(os.fstat(fd).st_size, size)
+            self.assertEqual(os.pread(fd, size, 0), model)
             with self.assertRaises(OSError):
                 os.ftruncate(fd, size + 1)
             with self.assertRaises(OSError):
