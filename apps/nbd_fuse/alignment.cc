@@ -1,6 +1,7 @@
 #include "apps/nbd_fuse/alignment.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -148,7 +149,8 @@ void AnyAlignment::OnStatus(Part& part) {
     if (cut == extent.length) continue;
     whole.extents[whole.extent_count++] = {extent.length - cut, extent.flags};
   }
-  End(part, 0);
+  // A server that knows nothing of where it was asked for; who asks again would ask for ever.
+  End(part, whole.extent_count == 0 ? EIO : 0);
 }
 
 void AnyAlignment::End(Part& part, int error) {

@@ -166,6 +166,18 @@ TEST_F(AnyAlignmentTest, AStatusBeginsWhereItWasAskedFor) {
   EXPECT_EQ(status.extents[1].length, 2048u);
 }
 
+TEST_F(AnyAlignmentTest, AStatusThatEndsInFrontOfWhatWasAskedForIsAnError) {
+  Asked status(Io::Op::kStatus, 1100, 2000);
+  any_.Submit(status.io);
+  ASSERT_EQ(pending_.size(), 1u);
+  Io& io = *pending_[0];
+  io.extents[0] = {76, BlockExtent::kHole};
+  io.extent_count = 1;
+  Finish();
+  EXPECT_EQ(status.ended, 1);
+  EXPECT_EQ(status.io.error, EIO);
+}
+
 TEST_F(AnyAlignmentTest, WhateverIsAskedForInAnyOrderIsDone) {
   std::mt19937 chance(5);
   for (int round = 0; round < 200; ++round) {
