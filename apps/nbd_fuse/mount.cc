@@ -122,13 +122,19 @@ Mount::Session::~Session() {
 }
 
 void Mount::Session::Run(const apps::StopToken& stop) {
+  apps::StopToken over;  // whoever sees the end first wakes the others
+  const auto run = [&](FuseWorker& worker) {
+    worker.Run(stop, over);
+    over.Request();
+  };
   std::vector<std::thread> threads;
   for (size_t i = 1; i < workers_.size(); ++i) {
-    threads.emplace_back([this, i, &stop] { workers_[i]->Run(stop); });
+    threads.emplace_back([&run, &worker = *workers_[i]] { run(worker); });
   }
-  workers_.front()->Run(stop);
-  fuse_session_unmount(session_);  // which also wakes the others
+  run(*workers_.front());
   for (std::thread& thread : threads) thread.join();
+  // Only now: it closes the descriptor by which what was under way is answered.
+  fuse_session_unmount(session_);
   if (!writable()) return;
   if (const int error = workers_.front()->client().Flush(); error != 0) {
     throw apps::Failure(std::string("the last flush failed: ") + std::strerror(error) +

@@ -48,17 +48,17 @@ FuseWorker::~FuseWorker() {
 
 FuseWorker& FuseWorker::Current() { return *current_worker; }
 
-void FuseWorker::Run(const apps::StopToken& stop) {
+void FuseWorker::Run(const apps::StopToken& stop, const apps::StopToken& over) {
   current_worker = this;
   while (fuse_session_exited(&session_) == 0) {
     const bool taken = TakeRequests();
     const size_t ended = client_->Poll();
     if (taken || ended > 0 || !client_->Arm()) continue;
-    std::array<pollfd, 3> waited = {pollfd{fuse_session_fd(&session_), POLLIN, 0},
-                                    pollfd{client_->fd(), POLLIN, 0}, pollfd{stop.fd(), POLLIN, 0}};
+    std::array<pollfd, 4> waited = {pollfd{fuse_session_fd(&session_), POLLIN, 0},
+                                    pollfd{client_->fd(), POLLIN, 0}, pollfd{stop.fd(), POLLIN, 0},
+                                    pollfd{over.fd(), POLLIN, 0}};
     poll(waited.data(), waited.size(), -1);
-    // Whoever sees the end first lets the other threads know: the kernel's descriptor tells all.
-    if (waited[2].revents != 0) fuse_session_exit(&session_);
+    if ((waited[2].revents | waited[3].revents) != 0) fuse_session_exit(&session_);
   }
   while (client_->in_flight() > 0) (void)client_->Wait();
 }

@@ -27,8 +27,9 @@ class FuseWorker {
   FuseWorker(const FuseWorker&) = delete;
   FuseWorker& operator=(const FuseWorker&) = delete;
 
-  /// Until the session has ended, which `stop` brings about. On the worker's thread.
-  void Run(const apps::StopToken& stop);
+  /// Until the session has ended, which `stop` and `over` bring about, and all that was taken is
+  /// answered. On the worker's thread.
+  void Run(const apps::StopToken& stop, const apps::StopToken& over);
   /// The worker of this thread, for FUSE's callbacks.
   static FuseWorker& Current();
 
