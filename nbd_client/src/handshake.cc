@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <string_view>
 
 #include "protocols/nbd/meta_context.h"
@@ -188,6 +189,8 @@ void Handshake::Refused() {
 }
 
 void Handshake::TakeFlags(uint64_t bytes, uint16_t flags) {
+  // Ranges are added up, and are files' offsets to those who use them.
+  if (bytes > uint64_t{INT64_MAX}) Broken("a size that no file can have");
   const auto has = [flags](uint16_t bit) { return (flags & bit) != 0; };
   ExportFacts& facts = agreed_.facts;
   facts.bytes = bytes;

@@ -79,6 +79,13 @@ TEST(ClientStartTest, SaysWhyItIsRefused) {
   EXPECT_EQ(CodeOfStart({.go_refusal = kReplyErrTlsRequired}), EACCES);
 }
 
+TEST(ClientStartTest, RefusesASizeBeyondWhatOffsetsOfFilesCanSay) {
+  for (const bool go : {true, false}) {
+    EXPECT_EQ(CodeOfStart({.has_go = go, .bytes = uint64_t{1} << 63}), EPROTO);
+    EXPECT_EQ(CodeOfStart({.has_go = go, .bytes = INT64_MAX}), 0);
+  }
+}
+
 TEST(ClientStartTest, SaysThatNobodyListensWhenPatienceIsOver) {
   EXPECT_EQ(CodeOfStart({}, ECONNREFUSED), ECONNREFUSED);
 }
