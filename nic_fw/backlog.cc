@@ -1,5 +1,7 @@
 #include "nic_fw/backlog.h"
 
+#include "nic_fw/events.h"
+
 namespace qpip::fw {
 namespace {
 
@@ -199,15 +201,25 @@ QueuePair* TakeOffered(const Nic& nic, ListenerState& listener) {
   return handle == kNone ? nullptr : &nic.qp(handle);
 }
 
-void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
-  PushBack(listener.offered, ListenerLink{nic}, queue_pair);
-  if (listener.backlog_count != 0) nic.state.backlog_due = true;
-}
-
 void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair) {
   if (ListenerLink{nic}(queue_pair).linked()) {
     Remove(listener.offered, ListenerLink{nic}, queue_pair);
   }
+}
+
+void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
+  q.listener = handle;
+  q.tuple = tcp::FourTuple{};
+  SetQpState(nic, q, QpState::kOffered);
+  ListenerState& listener = nic.listener(handle);
+  PushBack(listener.offered, ListenerLink{nic}, q.handle);
+  if (listener.backlog_count != 0) nic.state.backlog_due = true;
+}
+
+void WithdrawOffer(const Nic& nic, QueuePair& q) {
+  RemoveOffered(nic, nic.listener(q.listener), q.handle);
+  q.listener = kNone;
+  SetQpState(nic, q, QpState::kIdle);
 }
 
 }  // namespace qpip::fw

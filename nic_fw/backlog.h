@@ -8,10 +8,13 @@ namespace qpip::fw {
 
 /// Takes the queue pair that was offered first, or nullptr.
 QueuePair* TakeOffered(const Nic& nic, ListenerState& listener);
-/// The queue pair (its handle) waits for a connection.
-void PutOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
-/// It waits no longer.
+/// The queue pair (its handle) waits for a connection no longer.
 void RemoveOffered(const Nic& nic, ListenerState& listener, uint32_t queue_pair);
+
+/// Gives an idle queue pair to the listener. Somebody who waits gets it soon (ServiceBacklogs).
+void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
+/// Takes an offered queue pair back.
+void WithdrawOffer(const Nic& nic, QueuePair& q);
 
 /// A handshake by which `q` was taken has begun, or has ended, well or badly. In the end peers that
 /// had to wait may go on (ServiceBacklogs).

@@ -4,7 +4,6 @@
 #include "nic_fw/demux.h"
 #include "nic_fw/events.h"
 #include "nic_fw/layout.h"
-#include "nic_fw/opening.h"
 #include "nic_fw/packet.h"
 #include "nic_fw/rdma_queue.h"
 #include "nic_fw/receive_queue.h"

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "nic_fw/backlog.h"
 #include "nic_fw/completion.h"
 #include "nic_fw/demux.h"
 #include "nic_fw/doorbell_fsm.h"

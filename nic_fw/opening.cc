@@ -112,13 +112,6 @@ void OnEstablished(const Nic& nic, QueuePair& q) {
   Activate(nic, q.handle);
 }
 
-void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t handle) {
-  q.listener = handle;
-  q.tuple = tcp::FourTuple{};
-  SetQpState(nic, q, QpState::kOffered);
-  PutOffered(nic, nic.listener(handle), q.handle);
-}
-
 namespace {
 
 /// Whether somebody who has waited may still have a connection: its addresses and ports may be
@@ -177,12 +170,6 @@ bool ServiceBacklogs(const Nic& nic) {
     }
   }
   return progress;
-}
-
-void WithdrawOffer(const Nic& nic, QueuePair& q) {
-  RemoveOffered(nic, nic.listener(q.listener), q.handle);
-  q.listener = kNone;
-  SetQpState(nic, q, QpState::kIdle);
 }
 
 }  // namespace qpip::fw

@@ -1,4 +1,4 @@
-// How a connection begins: active and passive opens, offers to a listener.
+// How a connection begins: active and passive opens.
 #pragma once
 
 #include "nic_fw/state.h"
@@ -21,12 +21,8 @@ void StartFromHandshake(const Nic& nic, QueuePair& q, uint32_t listener,
 /// The handshake is complete: tells the host.
 void OnEstablished(const Nic& nic, QueuePair& q);
 
-/// Gives an idle queue pair to the listener. Somebody who waits gets it soon (ServiceBacklogs).
-void OfferQueuePair(const Nic& nic, QueuePair& q, uint32_t listener);
 /// Takes up those that had to wait for a queue pair, or for handshakes that have ended since.
 /// Returns true when there was one.
 bool ServiceBacklogs(const Nic& nic);
-/// Takes an offered queue pair back.
-void WithdrawOffer(const Nic& nic, QueuePair& q);
 
 }  // namespace qpip::fw

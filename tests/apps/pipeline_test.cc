@@ -307,7 +307,8 @@ TEST_F(PipelineTest, GivenLongWritesBeyondAClientsShareThenTheNextWaitsForTheFir
   };
   Transmission(*transport_, executor_, agreement_, budget).Run();
   EXPECT_EQ(waits, 2u);
-  EXPECT_THAT(Cookies(), ElementsAre(1, 2));
+  EXPECT_EQ(device_.seen.size(), 2u);
+  EXPECT_EQ(transport_->output.size(), 2 * kSimpleReplyBytes);
 }
 
 TEST_F(PipelineTest, GivenAConnectionThatBreaksThenWhatIsInFlightIsWaitedForAndNotAnswered) {
@@ -330,7 +331,7 @@ TEST_F(PipelineTest, GivenAZeroWhenTheStreamEndsThenItMayEndEarlyUnlessTheClient
       cancelled = device_.held.at(0)->cancelled->load();
       device_.End(0);
     });
-    EXPECT_THAT(Cookies(), ElementsAre(1));
+    EXPECT_EQ(transport_->output.size(), kSimpleReplyBytes);
     return cancelled;
   };
   EXPECT_TRUE(runs_cancelled({}));
