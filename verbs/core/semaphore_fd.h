@@ -32,10 +32,17 @@ inline bool TryTakeFrom(int fd) {
   return poll(&ready, 1, 0) == 1 && TakeFrom(fd) == 0;
 }
 
+/// A thread's own fault, for which many a program has a handler; nobody interrupts by it.
+inline bool IsFault(int signal) {
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||
+         signal == SIGTRAP || signal == SIGABRT;
+}
+
 /// Whether a signal may have been meant to interrupt: the program has a handler without SA_RESTART.
 /// Programs wait in read(2) on hardware, which goes on behind other handlers; poll(2) never does.
 inline bool SignalsInterrupt() {
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    if (IsFault(signal)) continue;
     struct sigaction action;
     if (sigaction(signal, nullptr, &action) != 0) continue;  // the C library's own
     const bool handled = (action.sa_flags & SA_SIGINFO) != 0 ||
