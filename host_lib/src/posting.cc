@@ -183,6 +183,14 @@ void QpImpl::RingSends(std::unique_lock<SpinLock> lock) {
   nic_.port().RingDoorbell(doorbell);
 }
 
+// `*wr` goes on to the first not posted.
+[[gnu::always_inline]] inline int QpImpl::PostListLocked(ibv_send_wr** wr) {
+  if (options_.type == QpType::kUdp) return PostDatagramsLocked(wr);
+  int error = 0;
+  while (*wr != nullptr && (error = PostSendLocked(**wr, nullptr)) == 0) *wr = (*wr)->next;
+  return error;
+}
+
 int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   if (nic_.forked()) [[unlikely]] {
     if (bad != nullptr) *bad = wr;
@@ -190,12 +198,7 @@ int QpImpl::PostSend(ibv_send_wr* wr, ibv_send_wr** bad) {
   }
   std::unique_lock lock(send_->lock());
   const uint32_t before = send_->producer();
-  int error = 0;
-  if (options_.type == QpType::kUdp) {
-    error = PostDatagramsLocked(&wr);
-  } else {
-    while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
-  }
+  const int error = PostListLocked(&wr);
   if (send_->producer() != before) RingSends(std::move(lock));
   if (error != 0 && bad != nullptr) *bad = wr;
   return error;
@@ -206,12 +209,7 @@ int QpImpl::PostSendAll(ibv_send_wr* wr) {
     return EPERM;
   std::unique_lock lock(send_->lock());
   const uint32_t before = send_->producer();
-  int error = 0;
-  if (options_.type == QpType::kUdp) {
-    error = PostDatagramsLocked(&wr);
-  } else {
-    while (wr != nullptr && (error = PostSendLocked(*wr, nullptr)) == 0) wr = wr->next;
-  }
+  const int error = PostListLocked(&wr);
   const uint32_t filled = send_->producer() - before;
   if (error != 0) {
     send_->Rewind(filled);  // of which the NIC knows nothing

@@ -103,6 +103,7 @@ class QpImpl {
   void PostStartup(std::span<const std::byte> startup, bool ready);
   void FillSend(const ibv_send_wr& wr, const Endpoint* peer, uint32_t length);
   int PostSendLocked(const ibv_send_wr& wr, const Endpoint* peer);
+  int PostListLocked(ibv_send_wr** wr);
   int PostDatagramsLocked(ibv_send_wr** wr);
   void RingSends(std::unique_lock<SpinLock> lock);
   int ValidateRecv(const ibv_recv_wr& wr, uint32_t* length) const;
