@@ -101,9 +101,10 @@ class HostPort {
   virtual void Stop() = 0;
 
   /// Rings a doorbell. Never sleeps; on a full FIFO the entry is replaced by the sticky flag. In
-  /// real time what was posted to be sent is carried out before it returns, in bounded time, or by
-  /// the thread that has the core: call it without locks that an interrupt handler takes.
-  /// Release order: everything the caller wrote before is visible to the firmware's DMA.
+  /// real time what was posted to be sent is carried out before it returns, and a receive where a
+  /// thread sleeps for the port, in bounded time, or by the thread that has the core: call it
+  /// without locks that an interrupt handler takes. Release order: everything the caller wrote
+  /// before is visible to the firmware's DMA.
   virtual void RingDoorbell(const Doorbell& doorbell) = 0;
   /// The caller is about to sleep where the port does not see it, in a descriptor say, until an
   /// interrupt ends that: from now on the core runs by itself, however many threads have driven it

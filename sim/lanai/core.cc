@@ -231,8 +231,9 @@ bool Core::RunOn(uint32_t limit, bool until_notification) {
 }
 
 // What is posted leaves before this returns, unless who has the lock has lost the processor, or
-// there is more than kPostRounds make of it.
-void Core::CarryOut() {
+// there is more than kPostRounds make of it. For receives text may have waited: what its placing
+// leads to, an acknowledgement above all, is not qpip_fw_transmit's, but the sleeper's.
+void Core::CarryOut(bool receives) {
   if (!LockSoon()) {
     if (asleep_.load(std::memory_order_seq_cst)) WakeParked();
     return;
@@ -252,7 +253,7 @@ void Core::CarryOut() {
       wire_->Flush();
       ++counts_.flushes;
     }
-    WakeForWork(left);
+    WakeForWork(left || (receives && firmware_.due(arena_, now_ns_) != 0));
   }
   Unlock();
 }

@@ -5,15 +5,17 @@
 // forgotten there is at every moment an attendant:
 //
 //      standby   the core thread ticks (50 us at first, up to 1 ms; up to 100 ms while the
-//                application's threads keep coming back to wait) and looks whether anybody has
+//                application's threads keep coming back to wait and none of them sleeps on its
+//                word meanwhile) and looks whether anybody has
 //                driven since the last tick. The wire believes the port awake, so neither a
 //                doorbell nor a sender pays for a wake-up. A thread that has waited is expected
 //                back: for some milliseconds the core thread looks around at its ticks, and stays
 //                on standby if it finds nothing.
-//      parked    somebody sleeps in the wire, which wakes it for a frame; a doorbell wakes it too;
-//                its deadline is the firmware's. Either the core thread ("deep park": nobody
-//                drives), or the runner: one application thread inside DriveUntil. While a runner
-//                is parked the core thread ticks ever more rarely (10 ms, 100 ms).
+//      parked    somebody sleeps in the wire, which wakes it for a frame; so does a doorbell of
+//                a command or an arming; its deadline is the firmware's. Either the core thread
+//                ("deep park": nobody drives), or the runner: one application thread inside
+//                DriveUntil. While a runner is parked the core thread ticks ever more rarely (10
+//                ms, 100 ms).
 //
 //                 a tick finds that nobody drives            DriveUntil has spun long enough
 //        +--------------------------------- standby ---------------------------------+
@@ -22,8 +24,9 @@
 //                 Drive, DriveUntil                its word changed, frame, deadline, Drive
 //
 // What is posted to be sent is carried out by whoever rings for it (CarryOut), which ends no park:
-// what is posted has left before the post returns, and nobody is waked for it. Only a deadline that
-// is now earlier than the sleeper's, or work that is left over, wakes the sleeper.
+// what is posted has left before the post returns, and nobody is waked for it. So are receives
+// while somebody is parked. Only a deadline that is now earlier than the sleeper's, or work that is
+// left over, wakes the sleeper.
 //
 // A thread that is going to sleep in a descriptor says so (GoOnAlone): where nobody is parked the
 // core thread is called, which parks at once instead of at one of its ticks. Such a thread polls
@@ -108,15 +111,15 @@ class Core {
   void Stop();
 
   /// See abi::HostPort. What is posted to be sent leaves. A receive waits until somebody drives,
-  /// who brings what it is for; where somebody sleeps in the wire, its window is told of at once
-  /// and he sleeps on. Commands and arming wait for the caller, who is about to drive, or has come
-  /// by GoOnAlone.
+  /// who brings what it is for; where somebody sleeps in the wire, its window is told of at once,
+  /// and he sleeps on unless text has waited for it. Commands and arming wait for the caller, who
+  /// is about to drive, or has come by GoOnAlone.
   void RingDoorbell(const abi::Doorbell& doorbell) {
     doorbells_.Push(doorbell);
     const abi::DoorbellKind kind = doorbell.kind();
-    if (kind == abi::DoorbellKind::kSendPosted) return CarryOut();
+    if (kind == abi::DoorbellKind::kSendPosted) return CarryOut(/*receives=*/false);
     if (!asleep_.load(std::memory_order_seq_cst)) return;
-    if (kind == abi::DoorbellKind::kRecvPosted) return CarryOut();
+    if (kind == abi::DoorbellKind::kRecvPosted) return CarryOut(/*receives=*/true);
     WakeParked();
   }
 
@@ -204,7 +207,7 @@ class Core {
     return nothing_came_ && now_ns_ < quiet_until_ns_;
   }
   uint32_t Deliver();
-  void CarryOut();
+  void CarryOut(bool receives);
   uint64_t SleepDeadline(uint64_t limit_ns) const;
 
   // parking.cc: sleeping and waking

@@ -40,6 +40,27 @@ TEST_F(Posts, GivenTheCoreThreadSleepsWhenPostedThenItSleepsOn) {
   EXPECT_EQ(link_->ends[0].sleepers.load(), 1);
 }
 
+TEST_F(Posts, GivenASleeperWhenAReceiveIsPostedThenItIsCarriedOutAndNobodyWakes) {
+  AwaitSleeper();
+  const uint32_t before = WakeUps();
+  for (uint32_t i = 1; i <= 100; ++i) {
+    nic_->Ring(abi::DoorbellKind::kRecvPosted, 1, /*producer=*/0);  // leaves nothing behind
+    ASSERT_EQ(nic_->mailboxes().Read(1), i);
+  }
+  EXPECT_EQ(WakeUps(), before);
+  EXPECT_EQ(link_->ends[0].sleepers.load(), 1);
+}
+
+TEST_F(Posts, GivenASleeperWhenAPostedReceiveLeavesWorkBehindThenItIsDone) {
+  constexpr uint32_t kLeft = 3;
+  for (int i = 0; i < 20; ++i) {
+    AwaitSleeper();
+    const uint64_t before = CoreCounter("handlers");
+    nic_->Ring(abi::DoorbellKind::kRecvPosted, 1, kLeft);
+    while (CoreCounter("handlers") < before + 1 + kLeft) std::this_thread::yield();
+  }
+}
+
 TEST_F(Posts, GivenAThreadWaitsWhenAnotherPostsThenTheWaiterSleepsOn) {
   StartWaiter();
   const uint32_t before = WakeUps();
