@@ -5,8 +5,7 @@
 // forgotten there is at every moment an attendant:
 //
 //      standby   the core thread ticks (50 us at first, up to 1 ms; up to 100 ms while the
-//                application's threads keep coming back to wait and none of them sleeps on its
-//                word meanwhile) and looks whether anybody has
+//                application's threads keep coming back to wait) and looks whether anybody has
 //                driven since the last tick. The wire believes the port awake, so neither a
 //                doorbell nor a sender pays for a wake-up. A thread that has waited is expected
 //                back: for some milliseconds the core thread looks around at its ticks, and stays

@@ -36,11 +36,9 @@ void Core::ThreadMain() {
 void Core::Attend() {
   while (!stopping_.load(std::memory_order_seq_cst)) {
     TellTroubles();
-    // Whoever calls expects the core to be attended to when it is free again. So does a thread that
-    // sleeps in a descriptor between a few polls: it would call at its next sleep.
+    // Whoever calls expects the core to be attended to when it is free again.
     const bool called = called_.exchange(false, std::memory_order_seq_cst);
-    const bool wanted = called || polls_beside_sleeper_.load(std::memory_order_relaxed) != 0;
-    if (!(wanted ? LockSoon() : TryLock())) return;
+    if (!(called ? LockSoon() : TryLock())) return;
     // Only a look: a runner's park is left as it is.
     if (ParkerOf(park_.load(std::memory_order_relaxed)) == Parker::kRunner) {
       Unlock();
@@ -86,7 +84,7 @@ void Core::Standby() {
     const uint64_t park_now = park_.load(std::memory_order_seq_cst);
     const uint64_t now_ns = MonotonicNs();
     const bool waits = waits_.load(std::memory_order_relaxed);
-    const uint64_t last_ns = waits && wait_habit_.steady() && !waiters ? kRestNs : kLastTickNs;
+    const uint64_t last_ns = waits && wait_habit_.steady() ? kRestNs : kLastTickNs;
     if (ParkerOf(park_now) == Parker::kRunner) {
       interval_ns = park_now == park ? std::min(interval_ns * 10, kRestNs) : last_ns;
       resting = interval_ns > last_ns;

@@ -9,7 +9,7 @@ namespace qpip::lanai {
 namespace {
 
 // Once nobody is parked, the core thread is to look within this time; sooner when threads sleep on
-// their words and depend on it, unless those that drive keep coming back at once.
+// their words and depend on it.
 constexpr uint64_t kNearTickNs = 1000000;
 constexpr uint64_t kNearTickWithWaitersNs = 50000;
 
@@ -118,11 +118,9 @@ void Core::EnsureTick() {
   const bool waiters = waiters_.load(std::memory_order_relaxed) != 0;
   const bool alone = polls_beside_sleeper_.load(std::memory_order_relaxed) != 0;
   // A thread is back before the tick that there is.
-  const bool steady = wait_habit_.steady();
-  if (!waiters && !alone && steady) return;
+  if (!waiters && !alone && wait_habit_.steady()) return;
   const uint64_t soon_ns =
-      MonotonicNs() +
-      (waiters && !steady ? kNearTickWithWaitersNs : std::max(kNearTickNs, LeastTickNs()));
+      MonotonicNs() + (waiters ? kNearTickWithWaitersNs : std::max(kNearTickNs, LeastTickNs()));
   if (next_ns <= soon_ns) return;
   next_tick_ns_.store(soon_ns, std::memory_order_relaxed);
   std::atomic_ref<uint32_t>(tick_word_).fetch_add(1, std::memory_order_seq_cst);
