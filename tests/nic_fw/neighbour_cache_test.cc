@@ -283,6 +283,16 @@ TEST_F(OnLink, GivenResetsThatWaitWhenTheHostSendsThenTheyGiveWay) {
   for (const Sent& one : frames) EXPECT_EQ(one.bytes[6], ipv6::kUdp);
 }
 
+TEST_F(OnLink, GivenResetsBehindADatagramWhenTheHostSendsMoreThenTheResetsGiveWay) {
+  nic.hardware.trusted = true;
+  SendTo(9);
+  for (uint16_t port = 4000; port < 4002; ++port) ArriveFrame(StraySyn(9, port));
+  for (int i = 0; i < 2; ++i) SendTo(9);
+  Take();
+  Advertise(9, kPeerLink);
+  EXPECT_EQ(Datagrams().size(), 3u) << "the first has waited longest, and stays";
+}
+
 TEST_F(OnLink, GivenAFullTableWhenStrangersSolicitThenTheNeighboursInUseStay) {
   SendTo(9);
   Advertise(9, kPeerLink);
