@@ -398,6 +398,30 @@ TEST_F(VerbsTest, GivenReceivesThatWereFlushedWhenResetThenTheyAreNotTheNextConn
   DestroyQp(at_b);
 }
 
+TEST_F(VerbsTest, GivenAThreadInsideAPostWhenResetThenTheResetWaitsForIt) {
+  Qp* at_a = Make(*a);
+  Qp* at_b = Make(*b);
+  ToRts(at_a, *b, at_b->number());
+  ToRts(at_b, *a, at_a->number());
+  while (at_a->path.load() != Path::kOpen) std::this_thread::yield();
+  std::atomic<bool> over{false};
+  std::thread resetter;
+  {
+    const PosterGuard inside(*at_a);
+    ASSERT_TRUE(inside.open());
+    resetter = std::thread([&] {
+      EXPECT_EQ(To(at_a, IBV_QPS_RESET), 0);
+      over.store(true);
+    });
+    while (at_a->path.load() != Path::kShut) std::this_thread::yield();
+    for (int i = 0; i < 20'000 && !over.load(); ++i) std::this_thread::yield();
+    EXPECT_FALSE(over.load());
+  }
+  resetter.join();
+  DestroyQp(at_a);
+  DestroyQp(at_b);
+}
+
 TEST_F(VerbsTest, GivenAThreadThatPostsWhenResetThenItIsRefusedAndNothingIsLeft) {
   for (int i = 0; i < 10; ++i) {
     Qp* at_a = Make(*a);
