@@ -45,9 +45,16 @@ BacklogEntry* FreeEntry(const Nic& nic, uint32_t handle) {
   return nullptr;
 }
 
+/// The handshake that has waited longest, if its peer has had the time to prove itself.
+BacklogEntry* OldestUnanswered(const Nic& nic, uint32_t handle) {
+  BacklogEntry* oldest = Oldest(nic, handle, Waiting::kHandshake);
+  return oldest == nullptr || MayBeOnItsWay(nic, oldest->arrived_at) ? nullptr : oldest;
+}
+
 /// The entry for `tuple`, a new one if need be. nullptr: there is no room. Nobody gives way to a
 /// SYN; to others do first SYNs, then the handshake that has waited longest.
-BacklogEntry* Put(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, Waiting waiting) {
+BacklogEntry* Put(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, Waiting waiting,
+                  uint64_t arrived_at) {
   ListenerState& listener = nic.listener(handle);
   BacklogEntry* entry = FindWaiting(nic, handle, tuple);
   if (entry == nullptr || entry->waiting != waiting) {
@@ -56,7 +63,7 @@ BacklogEntry* Put(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, 
     entry = FreeEntry(nic, handle);
     if (entry == nullptr && waiting != Waiting::kSyn) {
       entry = Oldest(nic, handle, Waiting::kSyn);
-      if (entry == nullptr) entry = Oldest(nic, handle, Waiting::kHandshake);
+      if (entry == nullptr) entry = OldestUnanswered(nic, handle);
       if (entry != nullptr) ForgetWaiting(nic, *entry);
     }
     if (entry == nullptr) return nullptr;
@@ -65,7 +72,7 @@ BacklogEntry* Put(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, 
     entry->waiting = waiting;
     entry->listener = handle;
     entry->tuple = tuple;
-    entry->arrived_at = nic.now;
+    entry->arrived_at = arrived_at;
     ++listener.backlog_count;
     if (waiting == Waiting::kProven) ++listener.proven_count;
     nic.Trace(kTraceSynsWaiting, handle, listener.backlog_count - 1u, listener.backlog_count);
@@ -137,24 +144,30 @@ bool MayRepeatSynAck(const Nic& nic, ListenerState& listener, bool first) {
 
 bool KeepSyn(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple, const tcp::Header& syn) {
   const bool waits = FindWaiting(nic, handle, tuple) != nullptr;
-  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kSyn);
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kSyn, nic.now);
   if (entry == nullptr) return false;
   if (!waits) nic.Count(abi::NicCounter::kSynsPutOff);
   entry->handshake.syn = syn;
   return true;
 }
 
-void KeepHandshake(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
-                   const tcp::Handshake& handshake) {
-  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kHandshake);
-  if (entry == nullptr) return;
+bool MayBeOnItsWay(const Nic& nic, uint64_t answered_at) {
+  const uint64_t patience = uint64_t{nic.state.config.tcp.rto_initial_us} * 500;
+  return nic.now - answered_at < patience;
+}
+
+bool KeepHandshake(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
+                   const tcp::Handshake& handshake, uint64_t answered_at) {
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kHandshake, answered_at);
+  if (entry == nullptr) return false;
   nic.Count(abi::NicCounter::kHandshakesPutAside);
   entry->handshake = handshake;
+  return true;
 }
 
 bool KeepProven(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
                 const tcp::Handshake& handshake, const tcp::Header& ack) {
-  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kProven);
+  BacklogEntry* entry = Put(nic, handle, tuple, Waiting::kProven, nic.now);
   if (entry == nullptr) return false;
   nic.Count(abi::NicCounter::kPeersPutOff);
   entry->handshake = handshake;

@@ -43,15 +43,20 @@ BacklogEntry* NextWaiting(const Nic& nic, uint32_t listener);
 /// it. False: there is no room.
 bool KeepSyn(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
              const tcp::Header& syn);
-/// Keeps a handshake that has lost its queue pair, until its peer proves itself. Gives way to those
-/// that have, and to younger ones.
-void KeepHandshake(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
-                   const tcp::Handshake& handshake);
+/// A peer that was answered at `answered_at` has hardly had the time to prove itself: half of an
+/// initial time-out. What is known of it is given away to nobody.
+bool MayBeOnItsWay(const Nic& nic, uint64_t answered_at);
+/// Keeps a handshake that is to lose its queue pair, until its peer, who was answered at
+/// `answered_at`, proves itself. Gives way to those that have, and to younger ones, once its peer
+/// has had the time to do so. False: there is no room.
+bool KeepHandshake(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
+                   const tcp::Handshake& handshake, uint64_t answered_at);
 /// Keeps a peer that has proven itself by `ack` until there is an idle queue pair. False: there is
 /// no room.
 bool KeepProven(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,
                 const tcp::Handshake& handshake, const tcp::Header& ack);
-/// Whether KeepProven would find room.
+/// Whether KeepProven would find room once everybody who was answered has had the time to come
+/// back.
 bool HasRoomForProven(const Nic& nic, uint32_t listener);
 void ForgetWaiting(const Nic& nic, BacklogEntry& entry);
 

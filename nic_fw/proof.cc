@@ -40,13 +40,15 @@ tcp::Proof CheckCookie(const Nic& nic, const ListenerState& listener, const tcp:
   return tcp::CheckCookie(ContextOf(nic, tuple), header, nic.now, handshake);
 }
 
-/// The queue pair of the handshake that has waited longest for its ACK. Its peer may be on its way
-/// all the same.
+/// The queue pair of the handshake that has waited longest for its ACK, unless its peer may be on
+/// its way and could not come back any more.
 QueuePair* TakeHalfOpen(const Nic& nic, uint32_t handle) {
   const uint32_t oldest = nic.listener(handle).half_open.head;
   if (oldest == kNone) return nullptr;
   QueuePair& q = nic.qp(oldest);
-  KeepHandshake(nic, handle, q.tuple, tcp::SuspendHandshake(q.tcb));
+  const uint64_t answered_at = q.tcb.opened_at;
+  const bool kept = KeepHandshake(nic, handle, q.tuple, tcp::SuspendHandshake(q.tcb), answered_at);
+  if (!kept && MayBeOnItsWay(nic, answered_at)) return nullptr;
   GiveUpHandshake(nic, q);
   return &q;
 }
@@ -54,6 +56,9 @@ QueuePair* TakeHalfOpen(const Nic& nic, uint32_t handle) {
 /// A peer has proven itself by `header`.
 void Admit(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
            const tcp::Handshake& handshake, const tcp::Header& header) {
+  // Its place may be wanted by the handshake that is to lose its queue pair.
+  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
+  if (entry != nullptr) ForgetWaiting(nic, *entry);
   QueuePair* q = TakeOffered(nic, nic.listener(handle));
   if (q == nullptr) q = TakeHalfOpen(nic, handle);
   if (q == nullptr) {
@@ -61,9 +66,6 @@ void Admit(const Nic& nic, uint32_t handle, const tcp::FourTuple& tuple,
     nic.Drop(abi::DropReason::kBacklogFull);
     return;
   }
-  // After TakeHalfOpen, for which it may have had to make room.
-  BacklogEntry* entry = FindWaiting(nic, handle, tuple);
-  if (entry != nullptr) ForgetWaiting(nic, *entry);
   StartFromHandshake(nic, *q, handle, tuple, handshake);
 }
 

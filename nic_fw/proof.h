@@ -13,7 +13,8 @@ void AnswerByCookie(const Nic& nic, uint32_t listener, const tcp::FourTuple& tup
                     const tcp::Header& syn);
 
 /// An ACK for `listener` (RFC 9293 3.10.7.2, second check). A peer that it proves gets a queue
-/// pair: an idle one, or that of the oldest handshake; or it waits for one. False: it proves
+/// pair: an idle one, or that of the oldest handshake, whose peer can still come back or has had
+/// its time (MayBeOnItsWay); or it waits for one. False: it proves
 /// nothing, and is to be reset. True with no queue pair filed under `tuple`: it was dropped, and
 /// the peer, who is connected, sends it again.
 bool TakeProof(const Nic& nic, uint32_t listener, const tcp::FourTuple& tuple,

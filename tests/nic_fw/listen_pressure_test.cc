@@ -91,6 +91,7 @@ struct Unanswered : Pressure, ::testing::TestWithParam<Held> {};
 TEST_P(Unanswered, GivenSynsAndThenSilenceWhenPeersConnectThenEachIsUpBeforeTheClockMoves) {
   Listen(GetParam().offered, 64);
   Strangers(GetParam().strangers);
+  cable.Advance(500 * kMs, 100 * kMs);  // the silence
   for (uint32_t i = 0; i < GetParam().offered; ++i) {
     TestQp& client = Connect();
     cable.Run();
@@ -267,6 +268,82 @@ TEST_F(ListenPressure, GivenAHandshakeGivesWayWhenItsPeerAnswersAfterAllThenItIs
   cable.Advance(2000 * kMs, 10 * kMs);
   EXPECT_EQ(std::memcmp(sink.data(), "hello", 5), 0);
   EXPECT_EQ(resets, 0u);
+}
+
+/// Holds back what answers the SYNs of the first `count` clients.
+struct SlowAnswers : ListenPressure {
+  std::vector<Frame> held;
+
+  void HoldBack(size_t count) {
+    cable.filter = [this, count, inner = cable.filter](Frame& frame, bool from_a) {
+      if (from_a || held.size() == count) return inner(frame, from_a);
+      held.push_back(frame);
+      return false;
+    };
+  }
+  void Deliver() {
+    for (const Frame& frame : held) a.hardware.incoming.push_back(frame);
+    cable.Run();
+  }
+};
+
+TEST_F(SlowAnswers, GivenAHandshakeInTheLastPlaceWhenAnotherProvesItselfThenBothConnectInTheEnd) {
+  Listen(1, 1);
+  HoldBack(1);
+  TestQp& slow = Connect();
+  cable.Run();
+  Connect();  // takes the queue pair, by a cookie
+  cable.Run();
+  ASSERT_EQ(b.Counter(NicCounter::kHandshakesPutAside), 1u);
+  TestQp& late = Connect();
+  cable.Run();
+  a.PostInline(late, "later");
+  Deliver();
+  EXPECT_EQ(EstablishedAt(a), 3u);
+  EXPECT_EQ(EstablishedAt(b), 1u);
+  ExpectDataFlows(slow, Offer());
+  b.PostRecv(Offer(), {SgeOf(sink, sink_key, 0, 4096)});
+  cable.Advance(5000 * kMs, 10 * kMs);
+  EXPECT_EQ(EstablishedAt(b), 2u);
+  EXPECT_EQ(std::memcmp(sink.data(), "later", 5), 0);
+  EXPECT_EQ(resets, 0u);
+}
+
+TEST_F(SlowAnswers, GivenNoPlaceForAHandshakeWhenAnotherProvesItselfThenItKeepsItsQueuePair) {
+  Listen(2, 1);
+  HoldBack(2);
+  TestQp& first = Connect();
+  cable.Run();
+  TestQp& second = Connect();
+  cable.Run();
+  Connect();  // has the first one's queue pair, and that the only place
+  cable.Run();
+  TestQp& late = Connect();
+  cable.Run();
+  a.PostInline(late, "later");
+  std::swap(held[0], held[1]);  // else the first takes the second's queue pair, and it the place
+  Deliver();
+  EXPECT_EQ(EstablishedAt(a), 4u);
+  const auto established = EventsOf(b, EventKind::kEstablished);
+  ASSERT_EQ(established.size(), 2u);
+  ExpectDataFlows(second, ServerOf(established[1].object));
+  ExpectDataFlows(first, Offer());
+  b.PostRecv(Offer(), {SgeOf(sink, sink_key, 0, 4096)});
+  cable.Advance(5000 * kMs, 10 * kMs);
+  EXPECT_EQ(std::memcmp(sink.data(), "later", 5), 0);
+  EXPECT_EQ(resets, 0u);
+}
+
+TEST_F(SlowAnswers, GivenStrangersInEveryPlaceWhenTheirTimeIsOverThenWhoProvesItselfIsConnected) {
+  Listen(2, 1);
+  Strangers(2);
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(b), 1u);
+  cable.Advance(500 * kMs, 10 * kMs);
+  Connect();
+  cable.Run();
+  EXPECT_EQ(EstablishedAt(b), 1u);
 }
 
 /// All queue pairs are connected, and SYNs of strangers fill the backlog.
