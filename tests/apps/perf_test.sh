@@ -81,20 +81,22 @@ perf "after the death of a client" "$times" -n 100 write
 stop "$server"
 check "the server tells what it has served" json "$work/server.out" "r['clients'] > 20 and r['failed'] <= 1"
 
-# A server that goes ends the client, which says so and what it has; one that has nothing yet says so only, and then
-# it is tried once more.
-: >"$work/beside"
-attempts=0
-while [ ! -s "$work/beside" ] && [ $attempts -lt 20 ]; do
-  attempts=$((attempts + 1))
-  start server "$bin/qpip-perf" -s --nic "$fabric" --once
-  server=$started
-  beside read
-  kill -TERM "$server"
-  status_of "$client" 20
-  [ "$status" -eq 1 ] || fail "the server has gone: status $status: $(cat "$work/err")"
-  status_of "$server" 10
+# A server that goes ends the client, which says so and what it has. It goes when it has served for a while: by then
+# the client has measured something.
+ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
+start server "$bin/qpip-perf" -s --nic "$fabric" --once
+server=$started
+beside --warm-up 0 read
+before=$(ticks "$server")
+tries=0
+while [ "$(ticks "$server")" -lt $((before + 10)) ] && [ $tries -lt 3000 ]; do
+  tries=$((tries + 1))
+  sleep 0.01
 done
+kill -TERM "$server"
+status_of "$client" 20
+[ "$status" -eq 1 ] || fail "the server has gone: status $status: $(cat "$work/err")"
+status_of "$server" 10
 check "the server has gone: what was measured" json "$work/beside" "r['messages'] > 0 and r['error']"
 
 finish
