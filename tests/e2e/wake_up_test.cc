@@ -55,7 +55,7 @@ constexpr int kWarmUp = 200;
 /// A message's, for the core thread: it is told to look after other threads that wait when one of
 /// them goes back to its application, unless it is about to. And for the machine's other work: a
 /// thread that is kept off its processor for long is taken for one that has gone, and found again.
-constexpr double kSlack = 0.1;
+constexpr double kSlack = 0.2;
 constexpr int kAttempts = 10;
 
 enum class Style { kPolls, kWaits, kDescriptor };
