@@ -267,7 +267,7 @@ void Server::ServeExport(Connection& connection) {
       Negotiation(transport, visible, connection.qp == nullptr ? options_.tls : nullptr).Run();
   if (agreement.chosen == nullptr) return;
   transport.SetDeadline(std::nullopt, {});
-  Transmission transmission(transport, *connection.executor, agreement, budget_);
+  Transmission transmission(transport, connection.executor.value(), agreement, budget_);
   const CountAtEnd count(*this, transmission);
   transmission.Run();
 }
