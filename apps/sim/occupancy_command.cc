@@ -1,4 +1,5 @@
 // qpip-sim occupancy: what the NICs of a scenario were busy with, and what a message waited for.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -20,18 +21,26 @@ namespace po = boost::program_options;
 
 constexpr uint64_t kPsPerUs = 1000000;
 
-/// [start, end) in picoseconds: what the scenario measures, or what --from and --to say.
-std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line, uint64_t end_ps,
+/// [start, end) in picoseconds: what the scenario measures, or what --from and --to say, and of
+/// that what was recorded.
+std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line,
+                                      const sim::Recording& recording,
                                       const sim::ScenarioResult& result) {
   constexpr uint64_t kMaxUs = uint64_t{1} << 40;
+  const uint64_t end_ps = recording.EndPs();
   uint64_t from = result.window_start_ns * 1000;
   uint64_t to = result.window_end_ns != 0 ? result.window_end_ns * 1000 : end_ps;
   if (command_line.Has("from")) from = command_line.Number("from", 0, kMaxUs) * kPsPerUs;
   if (command_line.Has("to")) to = command_line.Number("to", 0, kMaxUs) * kPsPerUs;
-  if (from >= to) {
-    throw UsageError("--from and --to leave nothing: the run lasted " +
-                     std::to_string(end_ps / kPsPerUs) + " us");
+  const std::string end = std::to_string(end_ps / kPsPerUs) + " us";
+  if (recording.truncated) {
+    to = std::min(to, end_ps);
+    if (from >= to) {
+      throw Failure("the recording was full at " + end +
+                    ", before what is measured begins: shorten the run, or give --from and --to");
+    }
   }
+  if (from >= to) throw UsageError("--from and --to leave nothing: the run lasted " + end);
   return {from, to};
 }
 
@@ -144,7 +153,7 @@ int SimOccupancy(int argc, const char* const* argv) {
   if (command_line.Has("out")) MakeDirectory(command_line.String("out"));
   const sim::ScenarioResult result = RunInterruptibly(scenario, profile, arguments);
   const sim::Recording& recording = recorder.recording();
-  const auto [from, to] = GetSpan(command_line, recording.EndPs(), result);
+  const auto [from, to] = GetSpan(command_line, recording, result);
   nlohmann::json study =
       ResultJson(scenario, profile, arguments, {{GetSeed(scenario, arguments), result}});
   study["occupancy"] = sim::OccupancyJson(sim::ComputeOccupancy(recording, from, to, bins));
@@ -165,8 +174,11 @@ int SimOccupancy(int argc, const char* const* argv) {
   }
   PrintWarnings(Warnings(study, 1));
   if (recording.truncated) {
-    std::fprintf(stderr, "qpip-sim: the recording was full at %.0f us: shorten the run\n",
-                 static_cast<double>(recording.EndPs()) / 1e6);
+    std::fprintf(
+        stderr,
+        "qpip-sim: the recording was full at %.0f us, and the shares are of what is in it: "
+        "shorten the run\n",
+        static_cast<double>(recording.EndPs()) / 1e6);
   }
   if (command_line.Has("out")) {
     const std::filesystem::path directory = command_line.String("out");

@@ -11,6 +11,7 @@
 #include "apps/sim/paper_sensitivity.h"
 #include "apps/sim/paper_study.h"
 #include "apps/sim/plot.h"
+#include "apps/sim/sensitivity_failures.h"
 #include "apps/sim/study.h"
 #include "apps/sim/subcommands.h"
 #include "sim/ns3/image/firmware_run.h"
@@ -188,6 +189,9 @@ int SimPaper(int argc, const char* const* argv) {
   }
   if (command_line.Has("report")) Plot({"report", command_line.String("report")}, study);
   if (command_line.Has("markdown")) Plot({"markdown", command_line.String("markdown")}, study);
+  if (const auto failures = SensitivityFailures(study)) {
+    throw Failure(*failures + " (\"failed\" in the JSON has all; their cells are empty)");
+  }
   return kExitOk;
 }
 

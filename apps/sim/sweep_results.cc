@@ -98,16 +98,23 @@ std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points) {
                             const char* name) -> const nlohmann::json& {
     return point.contains(name) ? point[name] : none;
   };
+  const std::set<std::string> axes(columns.begin(), columns.end());
+  const auto column = [&axes](const std::string& name) {
+    return axes.count(name) == 0 ? name : "result_" + name;
+  };
   for (const nlohmann::json& point : points) {
-    nlohmann::json row = part(point, "metrics");
-    for (const auto& [name, value] : row.items()) metrics.insert(name);
+    nlohmann::json row = nlohmann::json::object();
+    for (const auto& [name, value] : part(point, "metrics").items()) {
+      metrics.insert(column(name));
+      row[column(name)] = value;
+    }
     for (const auto& [name, word] : part(point, "words").items()) {
-      words.insert(name);
-      row[name] = word;
+      words.insert(column(name));
+      row[column(name)] = word;
     }
     for (const auto& [name, statistics] : part(point, "statistics").items()) {
-      if (statistics["min"] != statistics["max"]) spread.insert(name);
-      const std::string prefix = name + "_";
+      if (statistics["min"] != statistics["max"]) spread.insert(column(name));
+      const std::string prefix = column(name) + "_";
       for (const auto& [which, value] : statistics.items()) row[prefix + which] = value;
     }
     for (const auto& [name, value] : point["axes"].items()) row[name] = value;

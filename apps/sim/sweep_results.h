@@ -15,7 +15,8 @@ namespace qpip::apps {
 void AddPlotOption(CommandLine& command_line);
 
 /// Points (CollectSweep) as comma-separated values: a column for every metric that some point has,
-/// followed by its statistics when the seeds of some point differ in it; "error" is the last.
+/// followed by its statistics when the seeds of some point differ in it; "error" is the last. A
+/// result whose name is an axis' has "result_" before it.
 std::string SweepCsv(const SweepPlan& plan, const nlohmann::json& points);
 /// How many have failed.
 uint64_t CountFailed(const nlohmann::json& points);

@@ -107,6 +107,22 @@ check "the sweep goes on" "$sim" $sweep --out "$work/cut" --plot throughput_MB_p
 cmp -s "$work/whole/sweep.csv" "$work/cut/sweep.csv" || fail "the interrupted sweep has another result"
 cmp -s "$work/whole/sweep.json" "$work/cut/sweep.json" || fail "the interrupted sweep has another sweep.json"
 expect 2 "another sweep" sweep ttcp --vary link.mtu=1500 --out "$work/cut"
+# More activities than a recording holds: their shares are of the time that it covers.
+"$sim" occupancy ttcp bytes=2G --json >"$work/full.json" 2>"$work/err" || fail "a full recording"
+grep -q "recording was full at" "$work/err" || fail "a full recording says: $(cat "$work/err")"
+python3 -c '
+import json, sys
+study = json.load(open(sys.argv[1]))
+assert study["truncated"] and study["occupancy"]["end_us"] < 0.9 * study["metrics"]["duration_us"], study["metrics"]
+' "$work/full.json" || fail "the span of a full recording"
+# A result that is called as an axis is there beside it.
+"$sim" sweep ttcp --vary bytes=1M,2M --out "$work/named" >/dev/null 2>&1 || fail "a sweep over bytes"
+python3 -c '
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+sizes = [1 << 20, 2 << 20]
+assert [float(row["bytes"]) for row in rows] == [float(row["result_bytes"]) for row in rows] == sizes, rows
+' "$work/named/sweep.csv" || fail "bytes and result_bytes"
 
 # A point that fails is recorded, the others run; what brings no result leaves the directory free.
 "$sim" sweep incast messages=1 --vary nics=4,300 --out "$work/failing" >/dev/null 2>"$work/err"
