@@ -206,9 +206,11 @@ Profile Profile::ParseAt(std::string_view text, const std::string& file_name, in
       Refuse(file_name, base->source(), error.what());
     }
   }
+  out.base_ = out.made_of_;
   const size_t slash = file_name.rfind('/');
   out.name_ = file_name.substr(slash == std::string::npos ? 0 : slash + 1);
   if (out.name_.ends_with(".toml")) out.name_.resize(out.name_.size() - 5);
+  out.made_of_.insert(out.name_);
   out.summary_ = root["summary"].value_or<std::string>("");
   root.erase("base");
   root.erase("summary");
@@ -241,6 +243,13 @@ void Profile::Put(const std::string& name, const ProfileValue& value) {
 }
 
 void Profile::Apply(const Profile& delta) {
+  for (const std::string& name : delta.base_) {
+    if (made_of_.count(name) != 0) continue;
+    throw ProfileError("profile " + delta.name_ + " changes " + name + ", and " + name_ +
+                       " is not made of that: name " + delta.name_ +
+                       " first, or take the base out of its file");
+  }
+  made_of_.insert(delta.made_of_.begin(), delta.made_of_.end());
   name_ += "+" + delta.name_;
   for (const auto& [name, value] : delta.own_) Put(name, value);
 }

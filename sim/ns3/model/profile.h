@@ -6,13 +6,15 @@
 //   bytes_per_s = {value = 126e6, kind = "fitted", source = "..."}
 //
 // A profile may be a delta on another (`base = "name"`), and deltas compose: "a+b" is the profile
-// `a` with what the file of `b` itself says on top. A delta may scale what is below it:
+// `a` with what the file of `b` itself says on top; if `b` has a base, `a` must be made of that.
+// A delta may scale what is below it:
 //
 //   bytes_per_s = {scale = 4.04, kind = "derived", source = "..."}
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -84,6 +86,8 @@ class Profile {
   std::string summary_;
   std::map<std::string, ProfileValue> values_;
   std::map<std::string, ProfileValue> own_;  ///< without what the base gave
+  std::set<std::string> base_;               ///< files that the base is made of
+  std::set<std::string> made_of_;            ///< and this
 };
 
 /// Name, text and summary of each profile that is built in.
