@@ -14,6 +14,9 @@ namespace qpip::preload {
 
 namespace {
 
+/// With one call that asks for MSG_TRUNC.
+constexpr size_t kMostThrownAway = 256 * 1024;
+
 // What is left of a list whose first bytes are done.
 class Rest {
  public:
@@ -51,8 +54,17 @@ long Sockets::Receive(int fd, std::span<const iovec> to, int flags) {
   if ((flags & MSG_OOB) != 0) return -EINVAL;
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if (socket->connection == nullptr) return -ENOTCONN;
-  const size_t asked = TotalBytes(to);
+  size_t asked = TotalBytes(to);
   if (asked == 0) return 0;
+  // tcp(7): the bytes are counted and thrown away. There may be no room behind the addresses.
+  std::vector<std::byte> thrown_away;
+  iovec nowhere;
+  if ((flags & MSG_TRUNC) != 0) {
+    asked = std::min(asked, kMostThrownAway);
+    thrown_away.resize(asked);
+    nowhere = {.iov_base = thrown_away.data(), .iov_len = asked};
+    to = {&nowhere, 1};
+  }
   const bool peek = (flags & MSG_PEEK) != 0;
   // Peeking looks at what is there, once.
   const bool all = (flags & MSG_WAITALL) != 0 && !peek;

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "preload/core/deadline.h"
+
 namespace qpip::preload {
 
 namespace {
@@ -70,7 +72,8 @@ std::optional<std::chrono::nanoseconds> Options::Timeout(int name) const {
   timeval time = {};
   if (set == nullptr || set->size() < sizeof time) return std::nullopt;
   std::memcpy(&time, set->data(), sizeof time);
-  if (time.tv_sec == 0 && time.tv_usec == 0) return std::nullopt;
+  const bool none = time.tv_sec == 0 && time.tv_usec == 0;
+  if (none || IsForEver(std::chrono::seconds(time.tv_sec))) return std::nullopt;
   return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
 }
 

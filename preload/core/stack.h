@@ -24,14 +24,12 @@
 #include <vector>
 
 #include "preload/core/connection.h"
+#include "preload/core/deadline.h"
 #include "qpip/qpip.h"
 
 namespace qpip::preload {
 
 class Acceptor;
-
-using Clock = std::chrono::steady_clock;
-inline constexpr Clock::time_point kForEver = Clock::time_point::max();
 
 /// Calls are thread-safe where they say so; all others are made with the lock held.
 class Stack {

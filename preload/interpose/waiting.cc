@@ -25,8 +25,7 @@ Clock::time_point InMs(int ms) {
 
 Clock::time_point After(const timespec* time) {
   if (time == nullptr) return kForEver;
-  return Clock::now() + std::chrono::seconds(time->tv_sec) +
-         std::chrono::nanoseconds(time->tv_nsec);
+  return DeadlineAfter(std::chrono::seconds(time->tv_sec), std::chrono::nanoseconds(time->tv_nsec));
 }
 
 int Poll(pollfd* fds, nfds_t count, Clock::time_point deadline, const sigset_t* mask) {
@@ -121,12 +120,12 @@ int select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* time
   if (!Outside() || !g_sockets->open()) return real(count, read, write, except, timeout);
   std::vector<pollfd> list = sets.List(count);
   if (!Concerns(list.data(), list.size())) return real(count, read, write, except, timeout);
-  const Clock::time_point deadline = timeout == nullptr
-                                         ? kForEver
-                                         : Clock::now() + std::chrono::seconds(timeout->tv_sec) +
-                                               std::chrono::microseconds(timeout->tv_usec);
+  const Clock::time_point deadline =
+      timeout == nullptr ? kForEver
+                         : DeadlineAfter(std::chrono::seconds(timeout->tv_sec),
+                                         std::chrono::microseconds(timeout->tv_usec));
   const int result = Select(sets, list, deadline, nullptr);
-  if (timeout != nullptr) {  // Linux tells what is left
+  if (deadline != kForEver) {  // Linux tells what is left
     const auto left = std::max(deadline - Clock::now(), Clock::duration::zero());
     const auto us = std::chrono::duration_cast<std::chrono::microseconds>(left).count();
     *timeout = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};

@@ -205,6 +205,15 @@ TEST_F(SocketsTest, GivenFlagsThenReceivingHeedsThem) {
   EXPECT_EQ(client.Send(here, "x", MSG_OOB), -EOPNOTSUPP);
 }
 
+TEST_F(SocketsTest, GivenBytesThatNobodyWantsThenTheyAreCountedAndThrownAway) {
+  Connected();
+  EXPECT_EQ(client.Send(here, "abcdef"), 6);
+  const iovec nowhere = {.iov_base = nullptr, .iov_len = 4};
+  EXPECT_EQ(server.sockets.Receive(there, {&nowhere, 1}, MSG_TRUNC | MSG_PEEK | MSG_WAITALL), 4);
+  EXPECT_EQ(server.sockets.Receive(there, {&nowhere, 1}, MSG_TRUNC | MSG_WAITALL), 4);
+  EXPECT_EQ(server.Receive(there, 4), "ef");
+}
+
 TEST_F(SocketsTest, GivenManySmallSendsThenAllArriveThoughNobodyReads) {
   Connected();
   const std::string all = Pattern(5000);
