@@ -193,7 +193,9 @@ class Client {
   }
   /// Messages that may have been posted by now.
   uint64_t Allowed() {
-    uint64_t most = std::min(plan_.rounds, side_->done() + plan_.depth);
+    // Those that are measured begin when those before them are over, so that they are all counted.
+    const uint64_t end = measuring_ ? plan_.rounds : options_.warm_up;
+    uint64_t most = std::min(end, side_->done() + plan_.depth);
     if (plan_.operation == Operation::kSend) {
       words_ += side_->TakeWords();
       most = std::min(most, (kReceivesPerDepth + words_) * plan_.depth);
@@ -208,7 +210,7 @@ class Client {
     const uint64_t signal_every = one_by_one() ? 1 : std::max<uint64_t>(1, plan_.depth / 4);
     uint64_t posted = 0;
     uint64_t checked = 0;
-    bool measuring = options_.warm_up == 0;
+    measuring_ = options_.warm_up == 0;
     while (checked < plan_.rounds) {
       for (const uint64_t allowed = Allowed(); posted < allowed; ++posted) {
         Fill(posted);
@@ -220,12 +222,11 @@ class Client {
         if (one_by_one()) Check(checked);
       }
       if (plan_.operation == Operation::kWrite && plan_.verify) AskForCheck(checked);
-      if (!measuring && checked >= options_.warm_up) {
-        measuring = true;
-        from_ = checked;
+      if (!measuring_ && checked == options_.warm_up) {
+        measuring_ = true;
         Begin();
       }
-      if (measuring) result_.messages = checked - from_;
+      if (measuring_) result_.messages = checked - options_.warm_up;
       progress.Update(checked);
     }
   }
@@ -247,9 +248,9 @@ class Client {
   PerfResult result_;
   LatencyRecorder latencies_;
   bool rejected_ = false;
-  uint64_t slot_ = 0;   ///< of the last Send that has come
-  uint64_t words_ = 0;  ///< that have come
-  uint64_t from_ = 0;   ///< the first message that is measured
+  uint64_t slot_ = 0;       ///< of the last Send that has come
+  uint64_t words_ = 0;      ///< that have come
+  bool measuring_ = false;  ///< bandwidth: the warm-up is over
   steady_clock::time_point start_;
   double cpu_before_ = 0;
 };

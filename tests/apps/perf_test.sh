@@ -39,8 +39,8 @@ all() {
   nic=$1
   for operation in write read send atomic; do
     perf "$nic, $operation, latency" "r['messages'] == 200 and $times" -n 200 --warm-up 10 $operation
-    # Warming up ends with the completion that comes with its last message.
-    perf "$nic, $operation, bandwidth" "300 <= r['messages'] + 64 and $rates" -b -n 300 --warm-up 20 $operation
+    perf "$nic, $operation, bandwidth" "r['messages'] == 300 and $rates" -b -n 300 --warm-up 20 $operation
+    perf "$nic, $operation, few messages" "r['messages'] == 10 and $rates" -b -n 10 $operation
     [ $operation = atomic ] && continue
     perf "$nic, $operation, long messages" "r['length'] == 300000 and $rates" -b -n 20 --warm-up 0 --depth 5 -l 300000 \
       $operation
