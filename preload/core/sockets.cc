@@ -194,7 +194,7 @@ void Sockets::BackToKernel(Socket& socket) {
   socket.kind = Socket::Kind::kKernel;
 }
 
-void Sockets::Finish() {
+void Sockets::Finish(Clock::duration patience) {
   if (!open()) return;
   {
     const Guard guard(lock_);
@@ -209,7 +209,7 @@ void Sockets::Finish() {
       if (socket->fds.empty() && socket->kind == Socket::Kind::kQueuePair) Drop(socket);
     }
   }
-  stack_->Finish();
+  stack_->Finish(patience);
 }
 
 void Sockets::BeforeFork() {

@@ -30,6 +30,7 @@ inline constexpr long kKernel = LONG_MIN;
 /// Thread-safe.
 class Sockets {
  public:
+  static constexpr std::chrono::seconds kExitPatience{30};
   /// Descriptors with higher numbers stay the kernel's.
   static constexpr int kMaxFd = 1 << 16;
   /// Lines for whoever runs the program. Called with the lock held.
@@ -90,8 +91,9 @@ class Sockets {
   long EpollWait(int epoll, std::span<epoll_event> out, Clock::time_point deadline,
                  const sigset_t* mask);
 
-  /// The process ends: closes all, and waits until they have delivered what they had.
-  void Finish();
+  /// The process ends: closes all, and waits until they have delivered what they had, as long as
+  /// some peer takes some of it within `patience`.
+  void Finish(Clock::duration patience = kExitPatience);
 
   // --- fork(2): the lock is held from before until after it.
   void BeforeFork();

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "preload/core/acceptor.h"
@@ -383,11 +384,13 @@ void Stack::Run() {
   }
 }
 
-void Stack::Finish() {
-  // Without an end as long as data is acknowledged: the connections' own time-outs end the rest.
+void Stack::Finish(Clock::duration patience) {
   Clock::time_point idle_since = kForEver;
+  Clock::time_point moved_at = Clock::now();
+  size_t left = SIZE_MAX;
   for (;;) {
     bool all_delivered;
+    size_t left_now = 0;
     {
       const std::lock_guard guard(lock_);
       Progress();
@@ -396,8 +399,12 @@ void Stack::Finish() {
       if (lingering_.empty()) return;
       all_delivered = std::all_of(lingering_.begin(), lingering_.end(),
                                   [](const auto& connection) { return connection->done(); });
+      for (const auto& connection : lingering_) left_now += connection->unsent();
     }
     const Clock::time_point now = Clock::now();
+    // A peer may keep its window shut for ever, and answer: no time-out of TCP's ends that.
+    if (std::exchange(left, left_now) != left_now) moved_at = now;
+    if (!all_delivered && now - moved_at > patience) return;
     idle_since = all_delivered ? std::min(idle_since, now) : kForEver;
     if (all_delivered && now - idle_since > kForEnds) return;
     std::vector<pollfd> fds;

@@ -90,8 +90,9 @@ class Stack {
   int Wait(std::span<const pollfd> sleep_on, Clock::time_point deadline, const sigset_t* mask,
            Look& look);
   /// Thread-safe, without the lock: waits until all closed connections have delivered what they
-  /// had, and their ends, as far as peers answer.
-  void Finish();
+  /// had, and their ends, as far as peers answer: not for one that has taken nothing for
+  /// `patience`.
+  void Finish(Clock::duration patience);
 
  private:
   class Sleeper;

@@ -349,5 +349,15 @@ TEST_F(SocketsTest, GivenTheProcessEndsThenWhatItHasSentArrives) {
   close(here);
 }
 
+TEST_F(SocketsTest, GivenAPeerThatTakesNothingWhenTheProcessEndsThenItEndsAllTheSame) {
+  Connected(SOCK_NONBLOCK);
+  const std::string all = Pattern(100000);
+  while (client.Send(here, all, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+  }
+  client.fds.clear();
+  client.sockets.Finish(std::chrono::milliseconds(1));
+  close(here);
+}
+
 }  // namespace
 }  // namespace qpip::preload
