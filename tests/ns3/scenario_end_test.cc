@@ -163,6 +163,15 @@ TEST(Ping, GivenDatagramsThatAreLostWhenRunThenItEndsAndCountsThem) {
   }
 }
 
+TEST(Ping, GivenDatagramsThatAreLostWhenRunThenARoundTakesNoMoreWorkThanWithout) {
+  const auto overhead = [](const char* loss) {
+    return RunScenario("ping", Profile::Load(kProfile),
+                       {{"transport", "udp"}, {"loss", loss}, {"count", "500"}})
+        .Metric("host_overhead_us_per_message");
+  };
+  EXPECT_LE(overhead("0.2"), 1.01 * overhead("0"));
+}
+
 TEST(Ping, GivenAnswersThatComeTooLateWhenRunThenNoneIsTakenForAnother) {
   Profile profile = Profile::Load(kProfile);
   profile.Set("link.delay_us=1000");

@@ -210,9 +210,9 @@ ScenarioResult Game::Result() {
   result.Add("rtt_mean_us", sum / rounds);
   result.Add("rtt_min_us", *std::min_element(rtt_us_.begin(), rtt_us_.end()));
   AddPercentiles("rtt", &rtt_us_, &result);
-  // A round trip is a message sent and one received at this host.
+  // A round trip is a message sent and one received at this host; one that is lost is work, too.
   const auto work_ps = static_cast<double>(window_.HostWorkPs(1));
-  result.Add("host_overhead_us_per_message", work_ps / 1e6 / rounds);
+  result.Add("host_overhead_us_per_message", work_ps / 1e6 / static_cast<double>(sent_));
   window_.AddMetrics(&result);
   if (!options_.tcp) {
     result.Add("sent", static_cast<double>(sent_));
