@@ -31,7 +31,7 @@ bool StreamWriter::OnCompletion(const WorkCompletion& completion) {
   if (completion.opcode != IBV_WC_SEND || completion.qp_num != qp_->qp_num()) return false;
   // Sends complete in order, each exactly once: the oldest is the one.
   if (!outstanding_.empty()) {
-    ring_tail_ = outstanding_.front().ring_end;
+    ring_tail_ = std::max(ring_tail_, outstanding_.front().ring_end);
     outstanding_.pop_front();
     ++completed_;
   }
@@ -143,18 +143,22 @@ std::optional<StreamWriter::Ticket> StreamWriter::WriteRegistered(std::span<cons
   if (state_ != StreamState::kOpen) return std::nullopt;
   size_t count = 0;
   uint64_t ring_end = ring_head_;
+  uint64_t ring_tail = ring_tail_;
   if (!header.empty()) {
     // In one piece: what is left before the wrap is skipped if it is too short.
     const size_t before_wrap = ring_bytes_ - ring_head_ % ring_bytes_;
     const size_t gap = header.size() > before_wrap ? before_wrap : 0;
-    if (gap + header.size() > room()) return std::nullopt;
     const uint64_t at = ring_head_ + gap;
+    // What is skipped of an empty ring is in nobody's way.
+    if (ring_tail == ring_head_) ring_tail = at;
+    if (at + header.size() - ring_tail > ring_bytes_) return std::nullopt;
     std::memcpy(RingAt(at), header.data(), header.size());
     list[count++] = memory_->Sge(at % ring_bytes_, static_cast<uint32_t>(header.size()));
     ring_end = at + header.size();
   }
   for (const ibv_sge& sge : payload) list[count++] = sge;
   if (!Post(std::span(list).first(count), ring_end)) return std::nullopt;
+  ring_tail_ = ring_tail;
   return posted_;
 }
 

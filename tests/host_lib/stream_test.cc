@@ -213,6 +213,28 @@ TEST_F(StreamTest, GivenRegisteredPayloadWhenWrittenThenItIsNotCopiedAndFollowsI
   EXPECT_EQ(writer.room(), 4096u);
 }
 
+TEST_F(StreamTest, GivenAHeaderLongerThanHalfTheRingWhenTheRingIsEmptyThenItIsTaken) {
+  auto qp = StreamQp();
+  StreamWriter writer(*pd, *qp, {.buffer_bytes = 4096, .max_message = 4096});
+  const ibv_sge payload = memory->Sge(128, 1000);
+  ASSERT_TRUE(writer.WriteRegistered({&payload, 1}, Bytes(500)));
+  EXPECT_FALSE(writer.WriteRegistered({&payload, 1}, Bytes(4000, 3))) << "the first is in its way";
+  fake->CompleteSend(HandleOf(*qp), 0);
+  Deliver(nullptr, &writer);
+  ASSERT_TRUE(writer.WriteRegistered({&payload, 1}));  // has nothing in the ring
+  ASSERT_TRUE(writer.WriteRegistered({&payload, 1}, Bytes(4000, 3)));
+  EXPECT_EQ(writer.room(), 96u);
+  const FetchedSend send = fake->Fetch(HandleOf(*qp), 2);
+  EXPECT_EQ(std::memcmp(reinterpret_cast<void*>(send.list[0].address), Bytes(4000, 3).data(), 4000),
+            0);
+  fake->CompleteSend(HandleOf(*qp), 1);
+  Deliver(nullptr, &writer);
+  EXPECT_EQ(writer.room(), 96u) << "the one without a header";
+  fake->CompleteSend(HandleOf(*qp), 2);
+  Deliver(nullptr, &writer);
+  EXPECT_EQ(writer.room(), 4096u);
+}
+
 TEST_F(StreamTest, GivenRegisteredPayloadWhenTheQueueIsFullOrItIsWrongThenNothingIsTaken) {
   auto qp = StreamQp(1);
   StreamWriter writer(*pd, *qp);
