@@ -37,7 +37,7 @@ class Server::Connection {
   explicit Connection(std::unique_ptr<Transport> made) : transport(std::move(made)) {}
 
   std::unique_ptr<Transport> transport;
-  std::optional<storage::ThreadExecutor> executor{std::in_place};
+  std::unique_ptr<storage::ThreadExecutor> executor = std::make_unique<storage::ThreadExecutor>();
   std::string peer;
   ClientAddress address;
   QueuePair* qp = nullptr;  ///< where it is one
@@ -267,7 +267,7 @@ void Server::ServeExport(Connection& connection) {
       Negotiation(transport, visible, connection.qp == nullptr ? options_.tls : nullptr).Run();
   if (agreement.chosen == nullptr) return;
   transport.SetDeadline(std::nullopt, {});
-  Transmission transmission(transport, connection.executor.value(), agreement, budget_);
+  Transmission transmission(transport, *connection.executor, agreement, budget_);
   const CountAtEnd count(*this, transmission);
   transmission.Run();
 }
