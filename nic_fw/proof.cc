@@ -26,8 +26,7 @@ bool AnsweredLately(const Nic& nic, const tcp::FourTuple& tuple, const tcp::Head
   const uint64_t hash = SipHash24(nic.state.hash_key, bytes);
   AnsweredSyn& slot = nic.state.answered_syns[hash % kAnsweredSyns];
   const uint32_t tag = static_cast<uint32_t>(hash >> 32) | 1;  // 0: nothing was answered
-  const uint64_t patience = uint64_t{nic.state.config.tcp.rto_initial_us} * 500;
-  if (slot.tag == tag && nic.now - slot.at < patience) return true;
+  if (slot.tag == tag && MayBeOnItsWay(nic, slot.at)) return true;
   slot = {tag, nic.now};
   return false;
 }

@@ -1,97 +1,23 @@
 // A listener whose queue pairs are held by handshakes that nobody completes, or that has too few:
-// who proves to be there is connected at once, nobody who was answered is reset, and nobody is
-// answered more than he asks.
-#include "listen_support.h"
+// who proves to be there is connected at once, and nobody who was answered is reset.
+#include "listen_pressure.h"
 
 namespace qpip::fw::test {
 namespace {
-
-using abi::EventKind;
-using abi::NicCounter;
-
-/// `b` listens; `a` is a NIC that connects. Others are there by the segments that are made for
-/// them.
-struct Pressure {
-  static NicConfig Config() {
-    NicConfig config = FirmwareBench::DefaultConfig();
-    config.max_qps = 1024;
-    config.event_log2 = 12;
-    return config;
-  }
-  static QpSpec Small() {
-    return {.send_log2_depth = 2, .recv_log2_depth = 2, .overflow_bytes = 8192};
-  }
-  FirmwareBench a{1, Config()}, b{2, Config()};
-  Cable cable{a, b, {}};
-  std::unique_ptr<TestCq> cq_a = a.CreateCq(), cq_b = b.CreateCq();
-  std::vector<std::unique_ptr<TestQp>> clients, servers;
-  uint32_t listener = 0;
-  uint32_t syns_of_a = 0;
-  uint32_t resets = 0;  ///< that `b` has sent, to anybody
-  uint32_t next_stranger = 0;
-  HostMemory sink{b.hardware, 4096};
-  const uint32_t sink_key = b.Register(sink);
-
-  Pressure() {
-    cable.filter = [this](Frame& frame, bool from_a) {
-      const tcp::Header header = HeaderOf(frame);
-      syns_of_a += from_a && header.flags == tcp::kSyn;
-      resets += !from_a && header.Has(tcp::kRst);
-      return from_a || frame[39] == 1;
-    };
-  }
-  void Listen(uint32_t offered, uint16_t backlog = 4) {
-    listener = b.Listen(7, backlog).result[0];
-    for (uint32_t i = 0; i < offered; ++i) Offer();
-  }
-  TestQp& Offer() {
-    servers.push_back(b.CreateQp(*cq_b, Small()));
-    EXPECT_EQ(b.Offer(listener, *servers.back()).status, 0);
-    return *servers.back();
-  }
-  TestQp& Connect(uint16_t port = 0) {
-    clients.push_back(a.CreateQp(*cq_a, Small()));
-    EXPECT_EQ(a.Connect(*clients.back(), 2, 7, port).status, 0);
-    return *clients.back();
-  }
-  /// SYNs from addresses that nobody has.
-  void Strangers(uint32_t count) {
-    for (uint32_t i = 0; i < count; ++i) {
-      Arrive(b, MakeSegment(Spoofed(next_stranger), MakeSyn(next_stranger)));
-      ++next_stranger;
-    }
-    b.hardware.outgoing.clear();
-  }
-  TestQp& ServerOf(uint32_t handle) {
-    for (auto& qp : servers) {
-      if (qp->handle == handle) return *qp;
-    }
-    ADD_FAILURE() << handle;
-    return *servers[0];
-  }
-  size_t EstablishedAt(FirmwareBench& nic) { return EventsOf(nic, EventKind::kEstablished).size(); }
-  /// The client sends "hello", which arrives at `server`.
-  void ExpectDataFlows(TestQp& client, TestQp& server) {
-    std::memset(sink.data(), 0, 5);
-    b.PostRecv(server, {SgeOf(sink, sink_key, 0, 4096)});
-    a.PostInline(client, "hello");
-    cable.Run();
-    EXPECT_EQ(std::memcmp(sink.data(), "hello", 5), 0);
-  }
-};
 
 // ---------------------------------------------------------------- handshakes of nobody
 
 struct Held {
   uint32_t offered;
   uint32_t strangers;
+  uint32_t silence_ms = 0;  ///< where more handshakes have to make way than the backlog holds
 };
 struct Unanswered : Pressure, ::testing::TestWithParam<Held> {};
 
 TEST_P(Unanswered, GivenSynsAndThenSilenceWhenPeersConnectThenEachIsUpBeforeTheClockMoves) {
   Listen(GetParam().offered, 64);
   Strangers(GetParam().strangers);
-  cable.Advance(500 * kMs, 100 * kMs);  // the silence
+  if (GetParam().silence_ms != 0) cable.Advance(GetParam().silence_ms * kMs, 100 * kMs);
   for (uint32_t i = 0; i < GetParam().offered; ++i) {
     TestQp& client = Connect();
     cable.Run();
@@ -105,9 +31,7 @@ TEST_P(Unanswered, GivenSynsAndThenSilenceWhenPeersConnectThenEachIsUpBeforeTheC
 }
 INSTANTIATE_TEST_SUITE_P(Listeners, Unanswered,
                          ::testing::Values(Held{1, 1}, Held{2, 2}, Held{4, 3}, Held{64, 48},
-                                           Held{64, 1000}, Held{512, 2000}));
-
-struct ListenPressure : Pressure, ::testing::Test {};
+                                           Held{64, 1000}, Held{512, 2000, 500}));
 
 TEST_F(ListenPressure,
        GivenAnOfferedQueuePairWhoseHostRingsNonsenseWhenAPeerComesThenAnotherHasIt) {
@@ -479,148 +403,6 @@ TEST_F(NothingAtHand, GivenASynWaitsWhenAResetIsGuessedThenItWaitsOnAndAnExactOn
   Offer();
   b.Run();
   EXPECT_EQ(b.Counter(NicCounter::kSynsTakenUp), 1u);
-}
-
-// ---------------------------------------------------------------- two numbers for one SYN
-
-/// A peer that was sent a cookie, repeats its SYN, and meets a queue pair that has come free.
-struct TwoNumbers : ListenPressure {
-  tcp::Header syn = MakeSyn(2000);
-  tcp::Header cookie;
-  tcp::Header other;
-
-  tcp::Header AnswerTo(const tcp::Header& segment) {
-    b.hardware.outgoing.clear();
-    Arrive(b, MakeSegment(Address(1), segment));
-    EXPECT_EQ(b.hardware.outgoing.size(), 1u);
-    const tcp::Header answer = HeaderOf(b.hardware.outgoing.front());
-    b.hardware.outgoing.clear();
-    return answer;
-  }
-  static tcp::Header AckOf(const tcp::Header& syn, const tcp::Header& answer) {
-    tcp::Header ack = syn;
-    ack.flags = tcp::kAck;
-    ack.has_mss = ack.has_window_scale = false;
-    ack.sequence = syn.sequence + 1;
-    ack.acknowledgement = answer.sequence + 1;
-    ack.ts_echo = answer.ts_value;
-    return ack;
-  }
-  void Prepare(uint64_t pause = 0) {
-    Listen(4);
-    for (auto& qp : servers) b.PostRecv(*qp, {SgeOf(sink, sink_key, 0, 4096)});
-    tcp::Header first;
-    for (uint32_t i = 1; i <= 3; ++i) {
-      const tcp::Header answer = AnswerTo(MakeSyn(1000 + i));
-      if (i == 1) first = AckOf(MakeSyn(1001), answer);
-    }
-    cookie = AnswerTo(syn);
-    ASSERT_EQ(b.Counter(NicCounter::kSynCookiesSent), 1u);
-    Arrive(b, MakeSegment(Address(1), first));
-    ASSERT_EQ(EstablishedAt(b), 1u);
-    b.Advance(pause);
-    other = AnswerTo(syn);
-    ASSERT_EQ(b.Counter(NicCounter::kSynCookiesSent), 1u) << "a queue pair's";
-  }
-  void Expect(const tcp::Header& ack, const tcp::Header& answer) {
-    Arrive(b, MakeSegment(Address(1), ack, "hello"));
-    EXPECT_EQ(EstablishedAt(b), 1u);
-    b.Advance(100 * kMs);  // the acknowledgement may be delayed
-    ASSERT_FALSE(b.hardware.outgoing.empty());
-    for (const Frame& frame : b.hardware.outgoing) {
-      EXPECT_FALSE(HeaderOf(frame).Has(tcp::kRst | tcp::kSyn));
-      EXPECT_EQ(HeaderOf(frame).sequence, answer.sequence + 1);
-    }
-    EXPECT_EQ(HeaderOf(b.hardware.outgoing.back()).acknowledgement, syn.sequence + 6);
-  }
-};
-
-TEST_F(TwoNumbers, GivenAQueuePairsAnswerWhenTheCookieIsAcknowledgedThenConnected) {
-  Prepare();
-  ASSERT_FALSE(cookie.sequence == other.sequence);
-  Expect(AckOf(syn, cookie), cookie);
-}
-
-TEST_F(TwoNumbers, GivenACookieBeforeWhenTheQueuePairsAnswerIsAcknowledgedThenConnected) {
-  Prepare();
-  Expect(AckOf(syn, other), other);
-}
-
-TEST_F(TwoNumbers, GivenTheCookieIsOfThePeriodBeforeWhenItIsAcknowledgedThenConnected) {
-  b.now = (uint64_t{3} << 36) - 5 * kMs;  // of syn_cookie.h
-  Prepare(10 * kMs);
-  Expect(AckOf(syn, cookie), cookie);
-}
-
-TEST_F(TwoNumbers, GivenTheFirstTextIsLostWhenTheNextComesThenItIsNotResetAndTheFirstConnects) {
-  Prepare();
-  tcp::Header later = AckOf(syn, cookie);
-  later.sequence += 5;
-  Arrive(b, MakeSegment(Address(1), later, "world"));
-  EXPECT_TRUE(b.hardware.outgoing.empty());
-  Expect(AckOf(syn, cookie), cookie);
-}
-
-TEST_F(TwoNumbers, GivenAnAckOfNeitherThenReset) {
-  Prepare();
-  tcp::Header ack = AckOf(syn, cookie);
-  ack.acknowledgement += 1000000;
-  EXPECT_TRUE(AnswerTo(ack).Has(tcp::kRst));
-}
-
-// ---------------------------------------------------------------- answers
-
-struct Repeated : ListenPressure {
-  /// How often a SYN is answered that comes a thousand times in half a second.
-  size_t AnswersToMany(const tcp::Header& syn) {
-    size_t answers = 0;
-    for (int i = 0; i < 1000; ++i) {
-      Arrive(b, MakeSegment(Spoofed(7), syn));
-      b.Advance(kMs / 2);
-      answers += b.hardware.outgoing.size();
-      b.hardware.outgoing.clear();
-    }
-    return answers;
-  }
-};
-
-TEST_F(Repeated, GivenAQueuePairWhenASynComesAThousandTimesThenItIsAnsweredAFewTimes) {
-  Listen(8);
-  EXPECT_LE(AnswersToMany(MakeSyn(7)), 2u);
-  EXPECT_GT(b.Dropped(abi::DropReason::kTcpUnacceptable), 900u);
-}
-
-TEST_F(Repeated, GivenCookiesWhenASynComesAThousandTimesThenItIsAnsweredAFewTimes) {
-  Listen(8);
-  Strangers(100);
-  EXPECT_LE(AnswersToMany(MakeSyn(7)), 2u);
-  EXPECT_GT(b.Dropped(abi::DropReason::kSynRepeated), 900u);
-}
-
-TEST_F(Repeated, GivenTheAnswerIsLostWhenTheSynComesASecondLaterThenItIsAnsweredAtOnce) {
-  for (const bool cookies : {false, true}) {
-    if (!cookies) Listen(8);
-    if (cookies) Strangers(100);
-    const tcp::Header syn = MakeSyn(cookies ? 8 : 7);
-    for (int i = 0; i < 2; ++i) {
-      b.hardware.outgoing.clear();
-      Arrive(b, MakeSegment(Spoofed(7), syn));
-      EXPECT_EQ(b.hardware.outgoing.size(), 1u) << cookies << i;
-      if (i == 0) b.Advance(900 * kMs);
-    }
-  }
-}
-
-TEST_F(Repeated, GivenAnotherIncarnationWhenItsSynComesAtOnceThenItIsAnswered) {
-  Listen(8);
-  Strangers(100);
-  tcp::Header syn = MakeSyn(7);
-  for (int i = 0; i < 2; ++i) {
-    b.hardware.outgoing.clear();
-    Arrive(b, MakeSegment(Spoofed(7), syn));
-    EXPECT_EQ(b.hardware.outgoing.size(), 1u);
-    syn.sequence += 250000;
-  }
 }
 
 }  // namespace
