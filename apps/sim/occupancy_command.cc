@@ -33,14 +33,12 @@ std::pair<uint64_t, uint64_t> GetSpan(const CommandLine& command_line,
   if (command_line.Has("from")) from = command_line.Number("from", 0, kMaxUs) * kPsPerUs;
   if (command_line.Has("to")) to = command_line.Number("to", 0, kMaxUs) * kPsPerUs;
   const std::string end = std::to_string(end_ps / kPsPerUs) + " us";
-  if (recording.truncated) {
-    to = std::min(to, end_ps);
-    if (from >= to) {
-      throw Failure("the recording was full at " + end +
-                    ", before what is measured begins: shorten the run, or give --from and --to");
-    }
-  }
   if (from >= to) throw UsageError("--from and --to leave nothing: the run lasted " + end);
+  if (recording.truncated && from >= end_ps) {
+    throw Failure("the recording was full at " + end +
+                  ", before what is measured begins: shorten the run, or give --from and --to");
+  }
+  if (recording.truncated) to = std::min(to, end_ps);
   return {from, to};
 }
 

@@ -190,7 +190,8 @@ int SimPaper(int argc, const char* const* argv) {
   if (command_line.Has("report")) Plot({"report", command_line.String("report")}, study);
   if (command_line.Has("markdown")) Plot({"markdown", command_line.String("markdown")}, study);
   if (const auto failures = SensitivityFailures(study)) {
-    throw Failure(*failures + " (\"failed\" in the JSON has all; their cells are empty)");
+    throw Failure(*failures + ": their cells are empty; --json, and paper.json of --out, have " +
+                  "all under \"failed\"");
   }
   return kExitOk;
 }
