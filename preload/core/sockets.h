@@ -30,6 +30,7 @@ inline constexpr long kKernel = LONG_MIN;
 /// Thread-safe.
 class Sockets {
  public:
+  /// How long Finish waits for peers of which none takes anything.
   static constexpr std::chrono::seconds kExitPatience{30};
   /// Descriptors with higher numbers stay the kernel's.
   static constexpr int kMaxFd = 1 << 16;

@@ -28,10 +28,11 @@ beside() {
   client=$!
   pids="$pids $client"
   tries=0
-  while [ "$(wc -l <"$work/server.out")" -le "$before" ] && [ $tries -lt 1000 ]; do
+  while [ "$(wc -l <"$work/server.out")" -le "$before" ] && [ $tries -lt 3000 ]; do
     tries=$((tries + 1))
     sleep 0.01
   done
+  [ $tries -lt 3000 ] || fail "no client has come: $(cat "$work/err")"
 }
 
 # all NIC: every operation over one wire.
@@ -93,6 +94,7 @@ while [ "$(ticks "$server")" -lt $((before + 10)) ] && [ $tries -lt 3000 ]; do
   tries=$((tries + 1))
   sleep 0.01
 done
+[ $tries -lt 3000 ] || fail "the server does not serve: $(cat "$work/err")"
 kill -TERM "$server"
 status_of "$client" 20
 [ "$status" -eq 1 ] || fail "the server has gone: status $status: $(cat "$work/err")"
